@@ -1,0 +1,93 @@
+"""What can go wrong, by whose hand.
+
+    MlptrainError                 exit code
+    ├── UserError                 2   what the user named is wrong
+    │   ├── SpecError                 a configuration, with every fault and its place
+    │   ├── DataError                 a data set is absent or is not the published one
+    │   ├── CheckpointError           a checkpoint is damaged or belongs to something else
+    │   ├── RunFolderError            a run folder cannot be made, read or resumed
+    │   └── DeviceError               a device that this machine does not have
+    ├── MachineError              1   disk, network or memory failed us
+    ├── DivergedError             3   a loss or a parameter is no longer finite
+    └── InterruptedRunError       130 stopped by a signal; the run can be resumed
+
+Every message says what came, what was wanted and what to do; the command line prints it without a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class MlptrainError(Exception):
+    """Root of the tree; ``exit_code`` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UserError(MlptrainError):
+    """What the user named is wrong: a file, a key, a device."""
+
+    exit_code = 2
+
+
+class MachineError(MlptrainError):
+    """The machine failed us: disk, network or memory."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a configuration: ``source:line:column  path: message``.
+
+    ``line`` and ``column`` count from 1; both are None where the fault has no place in a file
+    (``source`` is then, for instance, ``--set optimizer.lr=fast``).
+    """
+
+    source: str
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
+        return f"{place}  {self.path}: {self.message}" if self.path else f"{place}  {self.message}"
+
+
+class SpecError(UserError):
+    """A configuration with faults; ``faults`` holds all of them, in the order of their places."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class DataError(UserError):
+    """A data set is absent, damaged or not the published one."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is damaged, of another format, or belongs to another network."""
+
+
+class RunFolderError(UserError):
+    """A run folder cannot be made, read or resumed."""
+
+
+class DeviceError(UserError):
+    """A device was asked for that this machine does not have."""
+
+
+class DivergedError(MlptrainError):
+    """A loss or a parameter is no longer finite."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(MlptrainError):
+    """A signal stopped the run after a step; the last epoch boundary is on disk."""
+
+    exit_code = 130
