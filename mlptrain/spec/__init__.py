@@ -1,0 +1,8 @@
+"""What a YAML file may say. Nothing here loads torch."""
+
+from mlptrain.spec.dump import to_yaml
+from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.load import Loaded, load_spec, load_text
+from mlptrain.spec.starter import json_schema, starter_yaml
+
+__all__ = ["ExperimentSpec", "Loaded", "json_schema", "load_spec", "load_text", "starter_yaml", "to_yaml"]

@@ -1,0 +1,93 @@
+"""What every section of a configuration shares: strict types, refused unknown keys, and short forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+
+class Section(BaseModel):
+    """A mapping of the YAML file: unknown keys are refused, types are strict, instances are immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ShortName:
+    """Lets ``relu`` stand for ``{name: relu}`` before a section, or a union of sections, told apart by ``name``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        full = handler(schema)
+        if "discriminator" in full:
+            names = list(full["discriminator"]["mapping"])
+        else:
+            names = handler.resolve_ref_schema(full)["properties"]["name"]["enum"]
+        return {"anyOf": [{"enum": names}, full]}
+
+    @staticmethod
+    def _expand(value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A scalar checked by ``accepts``; a refusal reads "must be ``wanted``, got …"."""
+
+    accepts: Callable[[object], bool]
+    wanted: str
+    json_schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return dict(self.json_schema)
+
+    def _check(self, value: object) -> object:
+        if isinstance(value, bool) or not self.accepts(value):
+            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": self.wanted})
+        return value
+
+
+def count_or(word: str, *, most: int) -> Checked:
+    """A whole number from 1 to ``most``, or one word such as ``full``."""
+    return Checked(
+        lambda value: value == word or (isinstance(value, int) and 1 <= value <= most),
+        f"a whole number from 1 to {most:,} or the word {word}",
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": most}, {"const": word}]},
+    )
+
+
+def positive_or(word: str) -> Checked:
+    """A positive finite number, or one word such as ``fan_in``."""
+    return Checked(
+        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value < math.inf),
+        f"a positive number or the word {word}",
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": word}]},
+    )
+
+
+def count_or_fraction(*, most: int) -> Checked:
+    """A whole number from 0 to ``most``, or a fraction below 1."""
+    return Checked(
+        lambda value: isinstance(value, (int, float)) and 0 <= value <= (most if isinstance(value, int) else 1 - 1e-12),
+        f"a whole number from 0 to {most:,} or a fraction below 1",
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": most},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+            ]
+        },
+    )

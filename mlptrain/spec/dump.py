@@ -1,0 +1,41 @@
+"""A checked experiment as YAML that our own reader gives back unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.reader import scalar
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.2 would read as something else, which PyYAML's YAML 1.1 rules do not know."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None if isinstance(scalar(value), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.SequenceNode:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _list)
+
+
+def to_yaml(spec: ExperimentSpec) -> str:
+    """Every value in force, defaults and overrides written out, keys in the order of the schema."""
+    values = {key: _name_first(value) for key, value in spec.model_dump(exclude_none=True).items()}
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _name_first(value: Any) -> Any:
+    """A section with its ``name`` ahead of the fields that it shares with its kind."""
+    if not isinstance(value, dict):
+        return value
+    name = {"name": value["name"]} if "name" in value else {}
+    return name | {key: _name_first(child) for key, child in value.items()}

@@ -1,0 +1,122 @@
+"""The ``model`` and ``loss`` sections: layer widths, activations, initial values, and the loss."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlptrain.spec.base import Section, ShortName, positive_or
+
+MOST_WIDTH = 65_536
+MOST_LAYERS = 200
+MOST_PARAMETERS = 2**30  # 4 GiB of float32 weights, and as much again for gradients and each optimizer buffer
+
+
+class PlainActivation(Section):
+    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z)."""
+
+    name: Literal["relu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
+
+
+class LeakyReLU(Section):
+    """max(z, 0) + slope·min(z, 0)."""
+
+    name: Literal["leaky_relu"]
+    slope: float = Field(0.01, ge=-10, le=10, description="Slope for z < 0.")
+
+
+class ELU(Section):
+    """z for z > 0, else alpha·(eᶻ − 1)."""
+
+    name: Literal["elu"]
+    alpha: float = Field(1.0, ge=-1000, le=1000, description="Minus the limit for z → −∞.")
+
+
+class PReLU(Section):
+    """Leaky ReLU whose slope is learnt, one per layer."""
+
+    name: Literal["prelu"]
+    slope: float = Field(0.25, ge=-10, le=10, description="The slope before training.")
+
+
+class Softplus(Section):
+    """log(1 + e^(beta·z)) / beta."""
+
+    name: Literal["softplus"]
+    beta: float = Field(1.0, gt=0, le=1000, description="Sharpness: the larger, the closer to relu.")
+
+
+ActivationSpec = Annotated[
+    PlainActivation | LeakyReLU | ELU | PReLU | Softplus, Field(discriminator="name"), ShortName()
+]
+
+
+class DefaultInit(Section):
+    """torch's own for linear layers: U(−1/√fan_in, 1/√fan_in) for weights and biases."""
+
+    name: Literal["default"]
+
+
+class NormalInit(Section):
+    """Weights from N(0, std)."""
+
+    name: Literal["normal"]
+    std: Annotated[
+        float | Literal["fan_in"],
+        positive_or("fan_in"),
+        Field(description="Standard deviation, or fan_in for 1/√fan_in."),
+    ] = 1.0
+    bias: Literal["zeros", "normal"] = Field("zeros", description="Biases zero, or from N(0, std) like the weights.")
+
+
+class ScaledInit(Section):
+    """Glorot & Bengio (2010) with gain 1, or He et al. (2015) with the gain of the hidden slope; zero biases."""
+
+    name: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
+
+
+InitSpec = Annotated[DefaultInit | NormalInit | ScaledInit, Field(discriminator="name"), ShortName()]
+
+
+class ModelSpec(Section):
+    """A multi-layer perceptron; the input and output widths follow from data and loss."""
+
+    hidden: list[Annotated[int, Field(ge=1, le=MOST_WIDTH)]] = Field(
+        max_length=MOST_LAYERS, description="Widths of the hidden layers; [] is a linear model."
+    )
+    activation: ActivationSpec = Field(PlainActivation(name="relu"), description="After every hidden layer.")
+    output_activation: ActivationSpec = Field(
+        PlainActivation(name="identity"), description="After the last layer; the losses read logits, so identity."
+    )
+    bias: bool = Field(True, description="Whether layers have biases.")
+    init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
+
+
+class LossSpec(Section):
+    """What is minimised; cross_entropy and bce read logits."""
+
+    name: Literal["cross_entropy", "bce", "mse", "mae"]
+    reduction: Literal["mean", "sum"] = Field(
+        "mean", description="How the batch's losses become one number; metrics are means either way."
+    )
+
+
+def parameter_shapes(
+    widths: tuple[int, ...], *, bias: bool, slopes: tuple[bool, bool] = (False, False)
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's parameter tensors, in their order.
+
+    ``widths`` run from the inputs to the outputs; ``slopes`` says whether the hidden and the output activation learn a
+    slope. Layer i has ``layers.i.weight`` (outputs, inputs), ``layers.i.bias`` (outputs,), ``layers.i.slope`` ().
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    last = len(widths) - 2
+    for index, (inputs, outputs) in enumerate(pairwise(widths)):
+        shapes[f"layers.{index}.weight"] = (outputs, inputs)
+        if bias:
+            shapes[f"layers.{index}.bias"] = (outputs,)
+        if slopes[index == last]:
+            shapes[f"layers.{index}.slope"] = ()
+    return shapes

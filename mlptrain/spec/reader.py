@@ -1,0 +1,301 @@
+"""YAML text to plain values that remember where they stood.
+
+Scalars follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), which PyYAML's own resolver
+does not: it reads ``1e-3`` as text and ``on`` as a truth value. The event stream is read with an explicit stack, so
+that depth, size and aliases are bounded before anything is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlptrain.errors import Fault, SpecError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+MAX_NODES = 20_000
+
+KeyPath = tuple[str | int, ...]
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
+_MAX_DIGITS = 400  # float() gives inf beyond and int() refuses 4,300; nothing in a configuration is that long
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a key or value stands; line and column count from 1, None where there is no file."""
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass
+class Document:
+    """Values of one YAML document with the place of every key and value, and the faults met so far."""
+
+    source: str
+    value: dict[str, Any] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    key_places: dict[KeyPath, Place] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def place(self, path: KeyPath, *, key: bool = False) -> Place:
+        """The place of the value (or key) at ``path``, or of the nearest parent that stands in the file."""
+        table = self.key_places if key else self.places
+        if path in table:
+            return table[path]
+        while path:
+            path = path[:-1]
+            if path in self.key_places:
+                return self.key_places[path]
+            if path in self.places:
+                return self.places[path]
+        return Place(self.source, 1, 1)
+
+    def fault(self, path: KeyPath, message: str, *, key: bool = False) -> Fault:
+        """A fault at the place of ``path``."""
+        place = self.place(path, key=key)
+        return Fault(place.source, place.line, place.column, dotted(path), message)
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """``("model", "hidden", 1)`` as ``model.hidden[1]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def scalar(text: str) -> Any:
+    """A plain scalar by the core schema of YAML 1.2: null, bool, int, float or else the text itself."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > _MAX_DIGITS:
+        return text
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def read_file(path: Path) -> tuple[bytes, Document]:
+    """The bytes of a configuration file and its document.
+
+    Raises SpecError for a file that is absent, unreadable, too large, not UTF-8 or not YAML.
+    """
+    source = str(path)
+
+    def refuse(message: str) -> SpecError:
+        return SpecError([Fault(source, None, None, "", message)])
+
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        near = ", ".join(sorted(str(found) for found in path.parent.glob("*.yaml"))[:8])
+        raise refuse(f"no such file{'; in that folder: ' + near if near else ''}") from None
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise refuse(f"is larger than {MAX_BYTES:,} bytes; that is no configuration")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from None
+    return content, parse(text, source=source)
+
+
+def parse(text: str, *, source: str) -> Document:
+    """The document in ``text``: one mapping. Raises SpecError where the text is no such thing.
+
+    Duplicate keys are collected as faults of the document; what breaks the syntax is raised at once.
+    """
+    return _Builder(source).build(text)
+
+
+def parse_value(text: str, *, source: str) -> tuple[Any, list[Fault]]:
+    """Any single YAML value, as ``--set key=value`` carries it, with its faults."""
+    builder = _Builder(source)
+    document = builder.build(f"value: {text}")
+    return document.value.get("value"), document.faults
+
+
+@dataclass
+class _Open:
+    """A mapping or sequence whose end has not been met."""
+
+    value: dict[str, Any] | list[Any]
+    path: KeyPath
+    key: str | None = None
+
+
+class _Builder:
+    def __init__(self, source: str) -> None:
+        self.document = Document(source)
+        self.source = source
+        self.stack: list[_Open] = []
+        self.nodes = 0
+
+    def build(self, text: str) -> Document:
+        try:
+            for event in yaml.parse(text, Loader=_LOADER):
+                self.take(event)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            problem = error.problem or error.context or "broken syntax"
+            raise self.error(mark, f"is not valid YAML: {problem}") from None
+        except yaml.YAMLError as error:
+            detail = str(error).splitlines()[0]
+            raise SpecError([Fault(self.source, None, None, "", f"is not valid YAML: {detail}")]) from None
+        if not self.document.places:
+            raise SpecError([Fault(self.source, None, None, "", "is empty; `mlptrain init NAME` writes a starter")])
+        return self.document
+
+    def error(self, mark: Any, message: str) -> SpecError:
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
+        path = dotted(self.stack[-1].path) if self.stack else ""
+        return SpecError([Fault(self.source, line, column, path, message)])
+
+    def take(self, event: yaml.Event) -> None:
+        mark = event.start_mark
+        if isinstance(event, yaml.DocumentStartEvent) and self.document.places:
+            raise self.error(mark, "holds a second document; one file is one experiment")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise self.error(mark, "anchors and aliases (& and *) are not read; write the value out")
+        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self.stack.pop()
+            return
+        if not isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
+            return
+        if event.tag is not None and event.tag != "!":
+            raise self.error(mark, f"tags such as {event.tag!r} are not read; write a plain value")
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise self.error(mark, f"holds more than {MAX_NODES:,} values; that is no configuration")
+        if len(self.stack) >= MAX_DEPTH:
+            raise self.error(mark, f"is nested deeper than {MAX_DEPTH} levels")
+        assert mark is not None  # every event of a parsed text has one
+        place = Place(self.source, mark.line + 1, mark.column + 1)
+        top = self.stack[-1] if self.stack else None
+        if top is None and not isinstance(event, yaml.MappingStartEvent):
+            if isinstance(event, yaml.ScalarEvent) and event.value == "":
+                return  # a file of comments only
+            raise self.error(mark, "the top level must be a mapping such as `data: {name: digits}`")
+        if top is not None and isinstance(top.value, dict) and top.key is None:
+            self.take_key(top, event, place)
+        else:
+            self.take_value(top, event, place)
+
+    def take_key(self, top: _Open, event: yaml.Event, place: Place) -> None:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self.error(event.start_mark, "a key must be a word, not a list or mapping")
+        key, path = event.value, (*top.path, event.value)
+        if key in top.value:
+            first = self.document.key_places[path].line
+            message = f"key given twice, first in line {first}; keep one of them"
+            self.document.faults.append(Fault(place.source, place.line, place.column, dotted(path), message))
+        top.key = key
+        self.document.key_places[path] = place
+
+    def take_value(self, top: _Open | None, event: yaml.Event, place: Place) -> None:
+        value: Any
+        if isinstance(event, yaml.ScalarEvent):
+            value = scalar(event.value) if event.implicit[0] else event.value  # false for quoted text
+        else:
+            value = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if top is None:
+            path: KeyPath = ()
+            self.document.value = value
+        elif isinstance(top.value, list):
+            path = (*top.path, len(top.value))
+            top.value.append(value)
+        else:
+            assert top.key is not None
+            path = (*top.path, top.key)
+            top.value[top.key] = value
+            top.key = None
+        self.document.places[path] = place
+        if isinstance(value, (dict, list)):
+            self.stack.append(_Open(value, path))
+
+
+_SET_PATH = re.compile(r"[A-Za-z_]\w*(\[\d+\])*(\.[A-Za-z_]\w*(\[\d+\])*)*")
+
+
+def apply_override(document: Document, assignment: str) -> None:
+    """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
+
+    ``loss.reduction=sum`` on ``loss: cross_entropy`` first writes the short form out as a mapping.
+    A fault is added to the document's faults.
+    """
+    source = f"--set {assignment}"
+    place = Place(source)
+
+    def refuse(message: str) -> None:
+        document.faults.append(Fault(source, None, None, "", message))
+
+    key, equals, text = assignment.partition("=")
+    key = key.strip()
+    if not equals or not _SET_PATH.fullmatch(key):
+        refuse("must read key=value with a key such as optimizer.lr or model.hidden[0]")
+        return
+    try:
+        value, faults = parse_value(text, source=source)
+    except SpecError as error:
+        refuse(error.faults[0].message)
+        return
+    document.faults += [Fault(source, None, None, key, fault.message) for fault in faults]
+    path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", key))
+    parent: Any = document.value
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(part, int):
+            if not isinstance(parent, list) or part >= len(parent):
+                refuse(f"there is no {dotted(path[: depth + 1])} to replace")
+                return
+        elif not isinstance(parent, dict):
+            refuse(f"{dotted(path[:depth])} is no mapping, so it has no {part!r}")
+            return
+        if last:
+            parent[part] = value
+            break
+        child = parent[part] if isinstance(part, int) else parent.get(part)
+        if child is None:
+            child = {}
+        elif isinstance(child, str):
+            child = {"name": child}
+        parent[part] = child
+        parent = child
+    for table in (document.places, document.key_places):
+        for old in [old for old in table if old[: len(path)] == path]:
+            del table[old]
+        table[path] = place
+    _mark(document, path, value, place)
+
+
+def _mark(document: Document, path: KeyPath, value: Any, place: Place) -> None:
+    """Give every key and item inside an override's value the override's place."""
+    items: Iterable[tuple[str | int, Any]] = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, child in items:
+        document.places[(*path, key)] = document.key_places[(*path, key)] = place
+        _mark(document, (*path, key), child, place)
