@@ -1,0 +1,87 @@
+"""The table of runs in a folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlptrain.errors import MlptrainError
+from mlptrain.runs.folder import RunFolder, is_locked
+from mlptrain.spec import ExperimentSpec, load_spec
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in the table.
+
+    ``status`` is completed, diverged, running, interrupted or damaged; ``metric`` names the value in ``value`` (the
+    accuracy where there is one, else the loss) of the weights the run stands for; ``age`` is in seconds.
+    """
+
+    path: Path
+    status: str
+    data: str = ""
+    model: str = ""
+    optimizer: str = ""
+    epoch: int | None = None
+    metric: str | None = None
+    value: float | None = None
+    age: float = 0.0
+
+
+def list_runs(parent: Path) -> list[RunSummary]:
+    """Every run directly below ``parent``, the newest first; other folders are passed over."""
+    if not parent.is_dir():
+        return []
+    found = [RunFolder(path) for path in parent.iterdir() if (path / "resolved.yaml").is_file()]
+    return sorted((summarise(folder) for folder in found), key=lambda run: run.age)
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """A run's line in the table, whatever state it is in."""
+    age = time.time() - folder.resolved.stat().st_mtime
+    try:
+        spec = load_spec(folder.resolved).spec
+        result = folder.read_result()
+        lines = folder.read_metrics()
+    except MlptrainError:
+        return RunSummary(folder.path, "damaged", age=age)
+    if result is not None:
+        status, shown = str(result.get("status")), result.get("kept", {})
+    else:
+        status, shown = ("running" if is_locked(folder) else "interrupted"), (lines[-1] if lines else {})
+    metric, value = best_metric(shown)
+    return RunSummary(
+        folder.path,
+        status,
+        data=spec.data.name,
+        model=describe_model(spec),
+        optimizer=describe_optimizer(spec),
+        epoch=lines[-1]["epoch"] if lines else None,
+        metric=metric,
+        value=value,
+        age=age,
+    )
+
+
+def best_metric(figures: dict[str, float]) -> tuple[str | None, float | None]:
+    """The figure that says most: test before validation before training, accuracy before loss."""
+    for kind in ("accuracy", "loss"):
+        for split in ("test", "validation", "train"):
+            if f"{split}_{kind}" in figures:
+                return f"{split}_{kind}", figures[f"{split}_{kind}"]
+    return None, None
+
+
+def describe_model(spec: ExperimentSpec) -> str:
+    """``784-500-256-10 relu``."""
+    return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
+
+
+def describe_optimizer(spec: ExperimentSpec) -> str:
+    """``sgd 0.1``, with momentum where it has some."""
+    optimizer = spec.optimizer
+    momentum = getattr(optimizer, "momentum", 0)
+    extra = f" momentum {momentum:g}" if momentum else ""
+    return f"{optimizer.name} {optimizer.lr:g}{extra}" + (" nesterov" if getattr(optimizer, "nesterov", False) else "")

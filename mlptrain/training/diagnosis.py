@@ -1,0 +1,143 @@
+"""Why a classifier did not learn: measured on the network where that is possible, read off its configuration else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mlptrain.nn.network import Parameters
+from mlptrain.spec import ExperimentSpec
+from mlptrain.training.evaluation import Figures
+from mlptrain.training.loop import Trainer
+
+_PROBE_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """``stuck`` (no longer improving) or ``slow`` (still falling), in one sentence, with the causes found."""
+
+    kind: Literal["stuck", "slow"]
+    message: str
+    causes: tuple[str, ...]
+
+
+def chance_lines(n_classes: int) -> tuple[float, float]:
+    """The loss above which and the accuracy below which a classifier has learnt next to nothing.
+
+    0.92·ln k of the ln k that a constant guess costs, and a quarter of the way from 1/k to 1.
+    """
+    return 0.92 * math.log(n_classes), 1 / n_classes + (1 - 1 / n_classes) / 4
+
+
+def is_falling(losses: Sequence[float]) -> bool:
+    """Whether the training loss was still on its way down: the last third of the epochs lowered it in every one.
+
+    Weight decay, a too large step or dead units let a loss settle or wander, and then some late epoch raises it or
+    leaves it as it was.
+    """
+    tail = losses[-max(3, math.ceil(len(losses) / 3)) :]
+    steps = [after - before for before, after in pairwise(tail)]
+    return len(steps) > 0 and all(step < 0 for step in steps) and sum(steps) < -1e-3 * tail[0]
+
+
+def diagnose(
+    trainer: Trainer, spec: ExperimentSpec, *, train: Figures, losses: Sequence[float], initial: Parameters
+) -> Diagnosis | None:
+    """None for a network that learnt; ``losses`` are the training losses of all epochs, ``initial`` the first weights.
+
+    Judged on classifiers with cross_entropy or bce, whose loss under a constant guess is ln k.
+    """
+    n_classes = len(spec.data.class_names)
+    if spec.loss.name not in ("cross_entropy", "bce") or train.accuracy is None:
+        return None
+    loss_line, accuracy_line = chance_lines(n_classes)
+    if train.loss <= loss_line or train.accuracy >= accuracy_line:
+        return None
+    figures = (
+        f"training loss {train.loss:.4f} (a constant guess over {n_classes} classes costs {math.log(n_classes):.4f}), "
+        f"accuracy {train.accuracy:.3f}"
+    )
+    if is_falling(losses):
+        message = f"slow: {figures}; the loss is still falling, so train longer or raise the learning rate"
+        return Diagnosis("slow", message, ())
+    causes = tuple(_causes(trainer, spec, initial))
+    return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes)
+
+
+def _causes(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> list[str]:
+    rows = min(_PROBE_ROWS, trainer.rows)
+    x, targets = trainer.train.x[:rows], trainer.train.y[:rows]
+    causes = _output_activation(spec) + _dead_units(trainer, x)
+    causes += _weight_decay(trainer, spec, x, targets)
+    causes += _learning_rate(trainer, spec, initial)
+    return causes or ["no known cause was found; look at the learning rate and at the scaling of the data first"]
+
+
+def _output_activation(spec: ExperimentSpec) -> list[str]:
+    name = spec.model.output_activation.name
+    if name == "identity":
+        return []
+    return [
+        f"model.output_activation: '{name}' bends the logits that '{spec.loss.name}' reads"
+        + ("; it cuts off every negative one and its gradient with it" if name == "relu" else "")
+        + "; set it to identity"
+    ]
+
+
+@torch.no_grad()
+def _dead_units(trainer: Trainer, x: Tensor) -> list[str]:
+    """Layers of rectifiers most of whose units give zero for every example."""
+    causes = []
+    network, parameters = trainer.network, trainer.parameters
+    for index, activation in enumerate(network.activations):
+        z = torch.nn.functional.linear(x, parameters[f"layers.{index}.weight"], parameters.get(f"layers.{index}.bias"))
+        x = activation(z, parameters.get(f"layers.{index}.slope"))
+        dead = float((x == 0).all(dim=0).double().mean())
+        if activation.kinks and dead >= 0.5:
+            where = "the output layer" if index == network.n_layers - 1 else f"hidden layer {index + 1}"
+            causes.append(
+                f"{dead:.0%} of the units of {where} give 0 for every one of {len(x):,} examples and can no longer "
+                "learn; lower the learning rate or use leaky_relu"
+            )
+    return causes
+
+
+def _weight_decay(trainer: Trainer, spec: ExperimentSpec, x: Tensor, targets: Tensor) -> list[str]:
+    """Weight decay that pulls as hard as the data do: at rest under both, the two balance."""
+    decay = spec.optimizer.weight_decay
+    if decay == 0:
+        return []
+    outputs = {name: tensor.detach().requires_grad_() for name, tensor in trainer.parameters.items()}
+    objective = trainer.loss(trainer.network.forward(outputs, x), targets)
+    if trainer.loss.reduction == "sum":
+        objective = objective * (trainer.batch_size / len(x))
+    gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
+    pull = decay * float(torch.linalg.vector_norm(trainer.parameters.flat))
+    push = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
+    shrunk = spec.training.epochs * trainer.steps_per_epoch * spec.optimizer.lr * decay
+    if pull < 0.3 * push and shrunk < 3:
+        return []
+    return [
+        f"optimizer.weight_decay: {decay:g} pulls the weights to zero with a force of {pull:.2g} against {push:.2g} "
+        f"from the data, at lr {spec.optimizer.lr:g}; try {decay / 1000:g} or 0"
+    ]
+
+
+def _learning_rate(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> list[str]:
+    """How far the weights went from where they began, in lengths of the initial weights."""
+    start = float(torch.linalg.vector_norm(initial.flat))
+    moved = float(torch.linalg.vector_norm(trainer.parameters.flat - initial.flat))
+    ratio = moved / start if start else math.inf
+    lr = spec.optimizer.lr
+    if ratio > 10:
+        return [f"optimizer.lr: {lr:g} threw the weights {ratio:.3g} times their initial length away; try {lr / 100:g}"]
+    if ratio < 0.02:
+        return [f"optimizer.lr: {lr:g} moved the weights by only {ratio:.2%} of their initial length; try {lr * 10:g}"]
+    return []

@@ -1,0 +1,74 @@
+"""Loss and accuracy of a network on a whole split, and the table that `mlptrain eval` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlptrain.nn.losses import Loss
+from mlptrain.nn.network import MLP, Parameters
+
+CHUNK_ROWS = 4096  # rows at once: bounds the memory of the activations, and is large enough to keep the kernels busy
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over the examples of a split; accuracy is a fraction, None for regression."""
+
+    loss: float
+    accuracy: float | None
+
+
+@torch.no_grad()
+def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
+    """Outputs (n, width) for inputs (n, n_features), in chunks."""
+    return torch.cat([network.forward(parameters, chunk) for chunk in torch.split(x, CHUNK_ROWS)])
+
+
+@torch.no_grad()
+def evaluate(
+    network: MLP, parameters: Parameters, *, loss: Loss, x: Tensor, targets: Tensor, classify: bool
+) -> Figures:
+    """Mean loss and accuracy; ``targets`` as the loss encodes them. Touches no generator, parameter or buffer."""
+    outputs = outputs_of(network, parameters, x)
+    total = loss.per_example(outputs, targets).double().mean()
+    correct = int(loss.correct(outputs, targets).sum()) if classify else 0
+    return Figures(float(total), correct / len(x) if classify else None)
+
+
+def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """What there is to say of predictions (n,) against labels (n,): keys wrong, interval, per_class, confusion.
+
+    ``interval`` is Wilson's 95 % interval of the accuracy, from scipy; precision and recall are scikit-learn's, 0
+    where undefined; ``confusion[i][j]`` counts examples of class i that were called j.
+    """
+    from scipy.stats import binomtest  # here: it takes longer to import than to train a small network
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    truth, called = labels.cpu().numpy(), predicted.cpu().numpy()
+    known = list(range(len(class_names)))
+    correct = int((truth == called).sum())
+    interval = binomtest(correct, len(truth)).proportion_ci(confidence_level=0.95, method="wilson")
+    precision, recall, _, support = precision_recall_fscore_support(truth, called, labels=known, zero_division=0)
+    return {
+        "wrong": len(truth) - correct,
+        "interval": [float(interval.low), float(interval.high)],
+        "per_class": [
+            {
+                "class": name,
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "examples": int(support[index]),
+            }
+            for index, name in enumerate(class_names)
+        ],
+        "confusion": confusion_matrix(truth, called, labels=known).tolist(),
+    }
+
+
+def predicted_classes(outputs: Tensor) -> Tensor:
+    """Class of each row (n,): the largest output, or for a single logit whether it is above 0."""
+    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)

@@ -1,0 +1,174 @@
+"""Puts what the loop yields on disk: log lines at once, checkpoints at epoch boundaries but not at every one."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlptrain.data import Scaling
+from mlptrain.nn.network import Parameters
+from mlptrain.runs import RunFolder, RunLog, write_atomically
+from mlptrain.spec import ExperimentSpec
+from mlptrain.training.checkpoints import Best, Checkpoint, save_checkpoint
+from mlptrain.training.evaluation import Figures
+from mlptrain.training.loop import Epoch, Trainer
+
+SECONDS_BETWEEN_CHECKPOINTS = (
+    5.0  # a synced write takes tens of milliseconds, which thousands of short epochs must not pay
+)
+
+
+class Recorder:
+    """Keeps the last epoch boundary in memory and, every few seconds and at the end, on disk.
+
+    The copy in memory is what a signal in mid-epoch saves. ``best`` is written before ``last``, and the log is synced
+    before both, so that whatever ``last`` says is on disk is on disk.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        log: RunLog,
+        *,
+        spec: ExperimentSpec,
+        trainer: Trainer,
+        scaling: Scaling,
+        data_fingerprint: str,
+    ) -> None:
+        self.folder = folder
+        self.log = log
+        self.spec = spec
+        self.trainer = trainer
+        self.scaling = scaling
+        self.data_fingerprint = data_fingerprint
+        self.last_train: Figures | None = None
+        self.best: Best | None = None
+        self.best_parameters: Parameters | None = None
+        self._best_is_new = False
+        self._epoch = self._step = -1
+        self._saved_epoch = -1
+        self._saved_at = time.monotonic()
+        self._parameters = trainer.parameters.clone()
+        self._state: dict[str, Tensor] = {}
+        self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Begin from a checkpoint's boundary. Raises ValueError where it is not of this network or optimizer."""
+        trainer = self.trainer
+        trainer.parameters.copy_(checkpoint.parameters)
+        state: dict[str, Tensor] = dict(checkpoint.optimizer_scalars)
+        for name, buffers in checkpoint.optimizer_state.items():
+            state[name] = Parameters.zeros(trainer.parameters.shapes).copy_(buffers).flat
+        trainer.optimizer.load_state(state)
+        self.best = checkpoint.best
+        self._remember(checkpoint.epoch, checkpoint.step)
+        self._saved_epoch = checkpoint.epoch
+        if self.folder.steps.exists():
+            with np.load(self.folder.steps) as saved:
+                for name in saved.files:
+                    self._step_figures[name] = [torch.from_numpy(saved[name][: checkpoint.step])]
+
+    def record(self, epoch: Epoch) -> None:
+        """Log one epoch, remember its boundary, save where it is time. Raises OSError."""
+        self.last_train = epoch.train
+        if self.spec.training.record_steps and epoch.step_losses is not None:
+            self._step_figures["loss"].append(epoch.step_losses)
+            if epoch.step_accuracies is not None:
+                self._step_figures["accuracy"].append(epoch.step_accuracies)
+        self._remember(epoch.epoch, epoch.step)
+        if self.spec.evaluation.keep == "best" and epoch.evaluated is not None:
+            self._keep_if_best(epoch.epoch, epoch.evaluated)
+        due = time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        timings = {"epoch": epoch.epoch, "training": epoch.training_seconds, "evaluation": epoch.evaluation_seconds}
+        self.log.append(
+            metrics_line(epoch, split=str(self.spec.evaluation.split)),
+            timings | {"checkpoint": self.save() if due else 0.0},
+        )
+
+    def save(self) -> float:
+        """Bring the last boundary to disk; returns the seconds it took. Raises OSError."""
+        if self._epoch == self._saved_epoch or self._epoch < 0:
+            return 0.0
+        started = time.perf_counter()
+        self.log.sync()
+        if any(self._step_figures.values()):
+            self._save_steps()
+        if self._best_is_new and self.best is not None and self.best_parameters is not None:
+            step = self.best.epoch * self.trainer.steps_per_epoch
+            save_checkpoint(self.folder.best, self._checkpoint(self.best.epoch, step, self.best_parameters))
+            self._best_is_new = False
+        shapes = self.trainer.parameters.shapes
+        buffers = {name: dict(Parameters(state, shapes)) for name, state in self._state.items() if state.dim()}
+        scalars = {name: state for name, state in self._state.items() if not state.dim()}
+        last = self._checkpoint(self._epoch, self._step, self._parameters, buffers=buffers, scalars=scalars)
+        save_checkpoint(self.folder.last, last)
+        self._saved_epoch, self._saved_at = self._epoch, time.monotonic()
+        return time.perf_counter() - started
+
+    def _checkpoint(
+        self,
+        epoch: int,
+        step: int,
+        parameters: Parameters,
+        *,
+        buffers: dict[str, dict[str, Tensor]] | None = None,
+        scalars: dict[str, Tensor] | None = None,
+    ) -> Checkpoint:
+        return Checkpoint(
+            spec=self.spec,
+            epoch=epoch,
+            step=step,
+            scaling=self.scaling,
+            data_fingerprint=self.data_fingerprint,
+            parameters=parameters,
+            optimizer_state=buffers or {},
+            optimizer_scalars=scalars or {},
+            best=self.best,
+        )
+
+    def _remember(self, epoch: int, step: int) -> None:
+        self._epoch, self._step = epoch, step
+        self._parameters.flat.copy_(self.trainer.parameters.flat)
+        for name, state in self.trainer.optimizer.state.items():
+            if name in self._state:
+                self._state[name].copy_(state)
+            else:
+                self._state[name] = state.clone()
+
+    def _keep_if_best(self, epoch: int, figures: Figures) -> None:
+        if self.best is not None and figures.loss >= self.best.loss:
+            return
+        self.best = Best(epoch, figures.loss)
+        self._best_is_new = True
+        if self.best_parameters is None:
+            self.best_parameters = self.trainer.parameters.clone()
+        else:
+            self.best_parameters.flat.copy_(self.trainer.parameters.flat)
+
+    def _save_steps(self) -> None:
+        stream = io.BytesIO()
+        for name, parts in self._step_figures.items():
+            self._step_figures[name] = [torch.cat(parts)] if parts else []
+        columns: dict[str, Any] = {name: parts[0].numpy() for name, parts in self._step_figures.items() if parts}
+        np.savez(stream, **columns)
+        write_atomically(self.folder.steps, stream.getvalue())
+
+
+def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
+    """One line of ``metrics.jsonl``; figures that there are not are left out."""
+    line: dict[str, Any] = {"epoch": epoch.epoch, "step": epoch.step, "lr": epoch.lr}
+    for name, figures in (("train", epoch.train), (split, epoch.evaluated)):
+        if figures is not None:
+            line |= figures_of(name, figures)
+    return line
+
+
+def figures_of(split: str, figures: Figures) -> dict[str, float]:
+    """``{split}_loss`` and, where there is one, ``{split}_accuracy``."""
+    named = {f"{split}_loss": figures.loss}
+    return named if figures.accuracy is None else named | {f"{split}_accuracy": figures.accuracy}
