@@ -1,0 +1,5 @@
+"""``python -m mlptrain``."""
+
+from mlptrain.cli import main
+
+main()

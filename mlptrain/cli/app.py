@@ -1,0 +1,259 @@
+"""The commands. Each is a few lines over a function that Python can call too; heavy imports stay inside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import mlptrain
+from mlptrain.cli import screen
+from mlptrain.errors import Fault, MachineError, MlptrainError, SpecError, UserError
+from mlptrain.runs import RunFolder, list_runs
+from mlptrain.spec import json_schema, load_spec, starter_yaml
+
+app = typer.Typer(
+    help="Train, check and compare multi-layer perceptrons from a YAML file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Config = Annotated[Path, typer.Argument(help="A configuration, e.g. configs/digits.yaml.", show_default=False)]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where data sets lie; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlptrain {mlptrain.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
+) -> None:
+    """Write a commented configuration to begin with."""
+    path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(starter_yaml(path.stem))
+    except FileExistsError:
+        raise UserError(f"{path} exists and is left as it is; choose another name") from None
+    except OSError as error:
+        raise MachineError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path}; train it with `mlptrain train {path}`")
+
+
+@app.command()
+def check(
+    configs: Annotated[list[Path], typer.Argument(help="Configurations.", show_default=False, metavar="CONFIG...")],
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    as_json: Json = False,
+) -> None:
+    """Check configurations and show layers, parameter tensors and parameters, without loading torch."""
+    reports: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    for config in configs:
+        try:
+            reports.append(screen.check_report(str(config), load_spec(config, overrides)))
+        except SpecError as error:
+            faults += error.faults
+    if as_json:
+        typer.echo(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            screen.show_check(report)
+    if faults:
+        raise SpecError(faults)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a configuration, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Argument(help="A configuration.", show_default=False)] = None,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder instead.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network; ends with its figures and the run folder's path."""
+    if (config is None) == (resume is None):
+        raise UserError("name one of the two: a configuration to train, or --resume with a run folder to go on with")
+    if resume is not None:
+        if run_dir is not None:
+            raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
+        epochs = _new_epochs(overrides)
+        spec = load_spec(RunFolder.open(resume).resolved).spec
+        from mlptrain import experiment
+
+        with screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
+            outcome = experiment.resume(
+                resume, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
+            )
+    else:
+        assert config is not None
+        loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
+        screen.show_warnings(loaded.warnings)
+        from mlptrain import experiment
+
+        with screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
+            outcome = experiment.train(
+                loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
+            )
+    if as_json:
+        typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2, ensure_ascii=False))
+    else:
+        screen.show_result(str(outcome.folder.path), outcome.result)
+
+
+def _new_epochs(overrides: list[str]) -> int | None:
+    """The number in ``--set training.epochs=N``, the only setting that a resumed run may change."""
+    epochs = None
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.strip() != "training.epochs" or not value.strip().isdecimal() or not 1 <= int(value) <= 10_000_000:
+            raise UserError(f"--set {override}: a resumed run can only change training.epochs, to a whole number")
+        epochs = int(value)
+    return epochs
+
+
+@app.command("eval")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint file or a run folder.", show_default=False)],
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; default test, else validation, else train.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Loss, accuracy with its 95 % interval, precision and recall per class, confusion matrix."""
+    if split not in (None, "train", "validation", "test"):
+        raise UserError(f"--split must be train, validation or test, got '{split}'")
+    from mlptrain import experiment
+
+    with screen.Fetching() as fetching:
+        report = experiment.evaluate_checkpoint(
+            checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch
+        )
+    if as_json:
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        screen.show_evaluation(report)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for run folders.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """The table of runs: status, data, model, optimizer, best metric, age."""
+    found = list_runs(folder)
+    if as_json:
+        typer.echo(json.dumps([screen.run_as_json(run) for run in found], indent=2))
+    else:
+        screen.show_runs(folder, found)
+
+
+DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: DataName,
+    mirror: Annotated[
+        list[str], typer.Option(help="Address of a folder with the archives, instead of the usual mirrors.")
+    ] = [],  # noqa: B006 - typer copies it
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Get a data set; what lies there already is checked, and kept if it is right."""
+    from mlptrain.data import data_folder
+    from mlptrain.data.fetch import fetch
+
+    folder = data_folder(data_dir)
+    with screen.Fetching() as fetching:
+        downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "folder": str(folder), "downloaded": downloaded}, indent=2))
+    else:
+        typer.echo(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
+
+
+@data_app.command("verify")
+def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Check every byte of a data set: sums, sizes, counts, label ranges. Exit code 2 where something is wrong."""
+    from mlptrain.data import data_folder
+    from mlptrain.data.verify import verify
+
+    checks = verify(name, data_folder(data_dir))
+    if as_json:
+        typer.echo(json.dumps([{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks], indent=2))
+    else:
+        screen.show_checks(checks)
+    if bad := sum(not c.ok for c in checks):
+        raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code; errors become one message on standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments  # accepted anywhere, before or after the command
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(arguments, prog_name="mlptrain")
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (KeyboardInterrupt, Exception) as error:
+        if debug:
+            raise
+        sys.exit(_report(error))
+
+
+def _report(error: BaseException) -> int:
+    """Print one message; returns the exit code."""
+    if isinstance(error, MlptrainError):
+        screen.show_error(str(error), located=isinstance(error, SpecError))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        screen.show_error("interrupted before training began; nothing was written")
+        return 130
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
+        screen.show_error(f"out of memory: {text}; take a smaller network, batch or train_size")
+    else:
+        screen.show_error(f"{type(error).__name__}: {text}; this should not happen, --debug shows where it comes from")
+    return 1
