@@ -3,7 +3,8 @@
     MlptrainError                 exit code
     ├── UserError                 2   what the user named is wrong
     │   ├── SpecError                 a configuration, with every fault and its place
-    │   ├── DataError                 a data set is absent or is not the published one
+    │   ├── DataError                 a data set is damaged, not the published one, or asked for what it has not
+    │   │   └── DataAbsentError           its files are not there; fetching them would help
     │   ├── CheckpointError           a checkpoint is damaged or belongs to something else
     │   ├── RunFolderError            a run folder cannot be made, read or resumed
     │   └── DeviceError               a device that this machine does not have
@@ -66,7 +67,11 @@ class SpecError(UserError):
 
 
 class DataError(UserError):
-    """A data set is absent, damaged or not the published one."""
+    """A data set is absent, damaged, not the published one, or cannot give what was asked of it."""
+
+
+class DataAbsentError(DataError):
+    """The files of a data set are not in the data folder, so that the caller may offer to fetch them."""
 
 
 class CheckpointError(UserError):
@@ -82,9 +87,13 @@ class DeviceError(UserError):
 
 
 class DivergedError(MlptrainError):
-    """A loss or a parameter is no longer finite."""
+    """A loss or a parameter is no longer finite: in which ``epoch``, at which ``step``, with which ``lr``."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, epoch: int, step: int, lr: float) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.lr = epoch, step, lr
 
 
 class InterruptedRunError(MlptrainError):

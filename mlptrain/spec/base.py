@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,27 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+LARGEST = 1e30  # its square is still finite in float64, and it is itself in float32
+
+
+def _describe_name(schema: dict[str, Any]) -> None:
+    """A section's ``name`` means what the section's docstring says."""
+    name = schema["properties"].get("name", {})
+    if "const" in name or "enum" in name:
+        name["description"] = schema["description"]
+
 
 class Section(BaseModel):
     """A mapping of the YAML file: unknown keys are refused, types are strict, instances are immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra=_describe_name,
+        defer_build=True,  # twenty validators that no command needs one by one; the whole experiment's has them all
+    )
 
 
 @dataclass(frozen=True)
@@ -71,11 +86,11 @@ def count_or(word: str, *, most: int) -> Checked:
 
 
 def positive_or(word: str) -> Checked:
-    """A positive finite number, or one word such as ``fan_in``."""
+    """A positive number up to 1e30, or one word such as ``fan_in``."""
     return Checked(
-        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value < math.inf),
-        f"a positive number or the word {word}",
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": word}]},
+        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value <= LARGEST),
+        f"a positive number up to {LARGEST:g} or the word {word}",
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}, {"const": word}]},
     )
 
 

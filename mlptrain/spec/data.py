@@ -11,6 +11,7 @@ from mlptrain.spec.base import Section, ShortName, count_or_fraction
 from mlptrain.spec.datasets import IMAGE_DATASETS, ImageFacts
 
 MOST_ROWS = 10_000_000
+MOST_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
 
 class FixedScaling(Section):
@@ -18,6 +19,9 @@ class FixedScaling(Section):
 
     mean: float = Field(description="Subtracted after dividing by the data's maximum.")
     std: float = Field(gt=0, description="Divided by, after the mean is subtracted.")
+
+
+SCALING_FORMS = ("word", "numbers")  # tags of the union that is told apart by its type
 
 
 def _scaling_form(value: object) -> str:
@@ -33,10 +37,7 @@ PlainScaling = Annotated[
     Annotated[Literal["none", "standard"], Tag("word")] | Annotated[FixedScaling, Tag("numbers")],
     NumbersOrWord,
 ]
-Classes = Annotated[
-    list[Annotated[int, Field(ge=0)]],
-    Field(min_length=2, description="A subset of the classes, relabelled 0..k-1 in the order given. Default: all."),
-]
+Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 Validation = Annotated[
     int | float,
     count_or_fraction(most=MOST_ROWS),
@@ -83,7 +84,9 @@ class _Data(Section):
 class _Classes(_Data):
     """Data of which ``classes`` may choose some."""
 
-    classes: Classes | None = None
+    classes: Classes | None = Field(
+        None, description="A subset of the classes, relabelled 0..k-1 in the order given. Default: all."
+    )
 
     @property
     def class_names(self) -> tuple[str, ...]:

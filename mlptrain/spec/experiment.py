@@ -22,7 +22,7 @@ class TrainingSpec(Section):
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda|cuda:\d{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
+        "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
     )
     precision: Literal["auto", "highest", "high", "medium"] = Field(
         "auto",
@@ -52,12 +52,12 @@ class ExperimentSpec(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Names the run folder. Default: the file's name."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
-    data: DataSpec
-    model: ModelSpec
-    loss: Annotated[LossSpec, ShortName()] = LossSpec(name="cross_entropy")
-    optimizer: OptimizerSpec
-    training: TrainingSpec = TrainingSpec()
-    evaluation: EvaluationSpec = EvaluationSpec()
+    data: DataSpec = Field(description="Which examples, how many, how scaled.")
+    model: ModelSpec = Field(description="The network between the data's inputs and the loss's outputs.")
+    loss: Annotated[LossSpec, ShortName()] = Field(LossSpec(name="cross_entropy"), description="What is minimised.")
+    optimizer: OptimizerSpec = Field(description="How the weights are changed.")
+    training: TrainingSpec = Field(TrainingSpec(), description="How long, in which batches, on what.")
+    evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
     @property
     def is_regression(self) -> bool:

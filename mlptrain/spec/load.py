@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec
-from mlptrain.spec.reader import Document, apply_override, parse, read_file
+from mlptrain.spec.overrides import apply_override
+from mlptrain.spec.reader import Document, parse, read_file
 from mlptrain.spec.rules import broken_rules, warnings_about
 from mlptrain.spec.wording import fault_path, message_for
 
@@ -55,11 +56,8 @@ def _validated(document: Document) -> ExperimentSpec:
     except ValidationError as error:
         faulty = set()
         for detail in error.errors(include_url=False):
-            location = detail["loc"]
-            faulty.add(location[0])
-            if detail["type"].startswith("at:"):  # raised for a whole section, about one of its keys
-                location = (*location, detail["type"].removeprefix("at:"))
-            path = fault_path(document, location)
+            faulty.add(detail["loc"][0])
+            path = fault_path(document, detail, ExperimentSpec)
             unknown = detail["type"] == "extra_forbidden"
             faults.append(document.fault(path, message_for(detail, path, ExperimentSpec), key=unknown))
         hints = get_type_hints(ExperimentSpec, include_extras=True)
@@ -72,7 +70,9 @@ def _validated(document: Document) -> ExperimentSpec:
         sections = {name: getattr(spec, name) for name in ExperimentSpec.model_fields}
     faults += [document.fault(path, message) for path, message in broken_rules(sections)]
     if faults:
-        raise SpecError(sorted(set(faults), key=lambda fault: (fault.line is None, fault.line or 0, fault.column or 0)))
+        raise SpecError(
+            sorted(dict.fromkeys(faults), key=lambda fault: (fault.line is None, fault.line or 0, fault.column or 0))
+        )
     evaluation = spec.evaluation
     split = evaluation.split or ("validation" if spec.data.validation else "none")
     keep = evaluation.keep or ("best" if split == "validation" else "last")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,7 +19,7 @@ _Betas = Annotated[
 
 
 class _Optimizer(Section):
-    lr: float = Field(gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
 
 
@@ -27,7 +27,7 @@ class SGD(_Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's variant of it (torch.optim.SGD)."""
 
     name: Literal["sgd"]
-    lr: float = Field(0.001, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
     momentum: float = Field(0.0, ge=0, le=1, description="Share of the last step that is kept.")
     dampening: float = Field(0.0, ge=0, le=1, description="Share of the gradient kept out of the momentum.")
     nesterov: bool = Field(False, description="Nesterov's momentum; needs momentum above 0 and dampening 0.")
@@ -35,10 +35,10 @@ class SGD(_Optimizer):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            detail = {"momentum": self.momentum, "dampening": self.dampening}
+            detail: dict[str, Any] = {"momentum": self.momentum, "dampening": self.dampening}
+            detail["remedy"] = "set momentum, e.g. 0.9" if self.momentum == 0 else "leave dampening out"
             message = (
-                "needs momentum above 0 and dampening 0, got momentum {momentum} and dampening {dampening}; "
-                "set momentum, e.g. 0.9"
+                "needs momentum above 0 and dampening 0, got momentum {momentum} and dampening {dampening}; {remedy}"
             )
             raise PydanticCustomError("at:nesterov", message, detail)
         return self
@@ -48,7 +48,7 @@ class Adam(_Optimizer):
     """Kingma & Ba (2015), as torch.optim.Adam."""
 
     name: Literal["adam"]
-    lr: float = Field(0.001, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
     amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
@@ -58,7 +58,7 @@ class AdamW(_Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), as torch.optim.AdamW."""
 
     name: Literal["adamw"]
-    lr: float = Field(0.001, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
     weight_decay: float = Field(0.01, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
@@ -69,7 +69,7 @@ class NAdam(_Optimizer):
     """Adam with Nesterov's momentum (Dozat, 2016), as torch.optim.NAdam."""
 
     name: Literal["nadam"]
-    lr: float = Field(0.002, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.002, gt=0, le=1e30, description="Learning rate.")
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
     momentum_decay: float = Field(0.004, ge=0, le=1, description="How quickly the momentum warms up.")
@@ -79,7 +79,7 @@ class RMSprop(_Optimizer):
     """Tieleman & Hinton (2012), as torch.optim.RMSprop."""
 
     name: Literal["rmsprop"]
-    lr: float = Field(0.01, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.01, gt=0, le=1e30, description="Learning rate.")
     alpha: float = Field(0.99, ge=0, lt=1, description="Decay rate of the running mean of squared gradients.")
     eps: _Eps = 1e-8
     momentum: float = Field(0.0, ge=0, le=1, description="Share of the last step that is kept.")
@@ -90,7 +90,7 @@ class Adagrad(_Optimizer):
     """Duchi et al. (2011), as torch.optim.Adagrad."""
 
     name: Literal["adagrad"]
-    lr: float = Field(0.01, gt=0, le=1e9, description="Learning rate.")
+    lr: float = Field(0.01, gt=0, le=1e30, description="Learning rate.")
     lr_decay: float = Field(0.0, ge=0, le=1e6, description="lr at step t is lr / (1 + (t − 1) × lr_decay).")
     initial_accumulator_value: float = Field(0.0, ge=0, le=1e6, description="Start of the sum of squared gradients.")
     eps: _Eps = 1e-10

@@ -8,7 +8,7 @@ that depth, size and aliases are bounded before anything is built.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,10 @@ def parse(text: str, *, source: str) -> Document:
 
 def parse_value(text: str, *, source: str) -> tuple[Any, list[Fault]]:
     """Any single YAML value, as ``--set key=value`` carries it, with its faults."""
-    builder = _Builder(source)
-    document = builder.build(f"value: {text}")
-    return document.value.get("value"), document.faults
+    document = _Builder(source).build(f"value: {text}")
+    if list(document.value) != ["value"]:
+        raise SpecError([Fault(source, None, None, "", "must be a single value")])
+    return document.value["value"], document.faults
 
 
 @dataclass
@@ -155,6 +156,11 @@ class _Builder:
         self.nodes = 0
 
     def build(self, text: str) -> Document:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half a surrogate pair, as undecodable bytes of a command line become
+            detail = f"character {error.start + 1} is U+{ord(text[error.start]):04X}"
+            raise SpecError([Fault(self.source, None, None, "", f"is not Unicode text: {detail}")]) from None
         try:
             for event in yaml.parse(text, Loader=_LOADER):
                 self.take(event)
@@ -235,67 +241,3 @@ class _Builder:
         self.document.places[path] = place
         if isinstance(value, (dict, list)):
             self.stack.append(_Open(value, path))
-
-
-_SET_PATH = re.compile(r"[A-Za-z_]\w*(\[\d+\])*(\.[A-Za-z_]\w*(\[\d+\])*)*")
-
-
-def apply_override(document: Document, assignment: str) -> None:
-    """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
-
-    ``loss.reduction=sum`` on ``loss: cross_entropy`` first writes the short form out as a mapping.
-    A fault is added to the document's faults.
-    """
-    source = f"--set {assignment}"
-    place = Place(source)
-
-    def refuse(message: str) -> None:
-        document.faults.append(Fault(source, None, None, "", message))
-
-    key, equals, text = assignment.partition("=")
-    key = key.strip()
-    if not equals or not _SET_PATH.fullmatch(key):
-        refuse("must read key=value with a key such as optimizer.lr or model.hidden[0]")
-        return
-    try:
-        value, faults = parse_value(text, source=source)
-    except SpecError as error:
-        refuse(error.faults[0].message)
-        return
-    document.faults += [Fault(source, None, None, key, fault.message) for fault in faults]
-    path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", key))
-    parent: Any = document.value
-    for depth, part in enumerate(path):
-        last = depth == len(path) - 1
-        if isinstance(part, int):
-            if not isinstance(parent, list) or part >= len(parent):
-                refuse(f"there is no {dotted(path[: depth + 1])} to replace")
-                return
-        elif not isinstance(parent, dict):
-            refuse(f"{dotted(path[:depth])} is no mapping, so it has no {part!r}")
-            return
-        if last:
-            parent[part] = value
-            break
-        child = parent[part] if isinstance(part, int) else parent.get(part)
-        if child is None:
-            child = {}
-        elif isinstance(child, str):
-            child = {"name": child}
-        parent[part] = child
-        parent = child
-    for table in (document.places, document.key_places):
-        for old in [old for old in table if old[: len(path)] == path]:
-            del table[old]
-        table[path] = place
-    _mark(document, path, value, place)
-
-
-def _mark(document: Document, path: KeyPath, value: Any, place: Place) -> None:
-    """Give every key and item inside an override's value the override's place."""
-    items: Iterable[tuple[str | int, Any]] = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, child in items:
-        document.places[(*path, key)] = document.key_places[(*path, key)] = place
-        _mark(document, (*path, key), child, place)

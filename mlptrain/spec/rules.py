@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mlptrain.spec.data import DataSpec, ImageData
+from mlptrain.spec.data import MOST_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
 from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec, TrainingSpec, output_width
 from mlptrain.spec.model import MOST_PARAMETERS, LossSpec, ModelSpec, NormalInit, ScaledInit, parameter_shapes
 from mlptrain.spec.optimizer import SGD, OptimizerSpec
@@ -41,7 +41,8 @@ def enough_rows(data: DataSpec) -> Iterator[Finding]:
             if size is not None and size > stored:
                 of_these = " of these classes" if data.classes is not None else ""
                 yield ("data", key), f"must be at most {stored:,}, the rows of '{data.name}'{of_these}, got {size:,}"
-                return
+        if data.train_rows > data.stored_rows(data.facts.train_counts):
+            return  # how many rows there are to validate with is not known
     if data.validation_rows >= data.train_rows:
         yield (
             ("data", "validation"),
@@ -53,6 +54,15 @@ def enough_rows(data: DataSpec) -> Iterator[Finding]:
             f"takes no row: {data.validation:g} of {data.train_rows:,} rows rounds to 0; use a count, or 0 for none"
         )
         yield ("data", "validation"), message
+
+
+def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
+    """Rows and features, each in its range, do not ask for terabytes together."""
+    if isinstance(data, (RandomClassificationData, RandomRegressionData)):
+        numbers = data.n_samples * (data.n_features + getattr(data, "n_targets", 0))
+        if numbers > MOST_DRAWN_NUMBERS:
+            message = f"makes {numbers:,} numbers with these features; the limit is {MOST_DRAWN_NUMBERS:,}"
+            yield ("data", "n_samples"), message
 
 
 def evaluation_has_its_split(data: DataSpec, evaluation: EvaluationSpec) -> Iterator[Finding]:
@@ -83,6 +93,7 @@ def network_fits_memory(data: DataSpec, loss: LossSpec, model: ModelSpec) -> Ite
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
     enough_rows,
+    data_fit_memory,
     evaluation_has_its_split,
     network_fits_memory,
 )

@@ -3,82 +3,33 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from mlptrain.spec.base import LARGEST
+from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted
-
-# What people write who come from scikit-learn, Keras, Lightning or a paper.
-_SYNONYMS = {
-    "learning_rate": "lr",
-    "learning_rate_init": "lr",
-    "eta": "lr",
-    "units": "hidden",
-    "layers": "hidden",
-    "hidden_layers": "hidden",
-    "hidden_layer_sizes": "hidden",
-    "hidden_sizes": "hidden",
-    "nonlinearity": "activation",
-    "biases": "bias",
-    "use_bias": "bias",
-    "initialization": "init",
-    "initialisation": "init",
-    "criterion": "loss",
-    "objective": "loss",
-    "dataset": "data",
-    "optim": "optimizer",
-    "optimiser": "optimizer",
-    "solver": "optimizer",
-    "l2": "weight_decay",
-    "alpha": "slope",
-    "negative_slope": "slope",
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "max_epochs": "epochs",
-    "num_epochs": "epochs",
-    "batch": "batch_size",
-    "random_state": "seed",
-    "validation_split": "validation",
-    "validation_fraction": "validation",
-    "val": "validation",
-    "normalize": "scaling",
-    "normalization": "scaling",
-    "crossentropy": "cross_entropy",
-    "ce": "cross_entropy",
-    "nll": "cross_entropy",
-    "binary_cross_entropy": "bce",
-    "bce_with_logits": "bce",
-    "l1": "mae",
-    "fashion-mnist": "fashion_mnist",
-    "fashionmnist": "fashion_mnist",
-    "atan": "arctan",
-    "swish": "silu",
-    "linear": "identity",
-    "none": "identity",
-    "momentum": "sgd",
-    "nesterov": "sgd",
-    "gpu": "cuda",
-    "he_normal": "kaiming_normal",
-    "he_uniform": "kaiming_uniform",
-    "glorot_normal": "xavier_normal",
-    "glorot_uniform": "xavier_uniform",
-}
+from mlptrain.spec.synonyms import SYNONYMS
 
 
-def nearest(word: object, allowed: Iterable[str]) -> str | None:
+def meant(word: object, allowed: Collection[str]) -> str | None:
+    """The allowed name that is the same word in another spelling or another library's word, or None."""
+    folded = str(word).lower().replace("-", "_")
+    for name in (folded, SYNONYMS.get(folded), SYNONYMS.get(str(word).lower())):
+        if name in allowed:
+            return name
+    return None
+
+
+def nearest(word: object, allowed: Collection[str]) -> str | None:
     """The allowed name that was most likely meant, or None."""
-    names = list(allowed)
-    text = str(word)
-    folded = text.lower().replace("-", "_")
-    if folded in names:
-        return folded
-    synonym = _SYNONYMS.get(folded) or _SYNONYMS.get(text.lower())
-    if synonym in names:
-        return synonym
-    matches = difflib.get_close_matches(folded, names, n=1, cutoff=0.6)
+    if name := meant(word, allowed):
+        return name
+    matches = difflib.get_close_matches(str(word).lower().replace("-", "_"), allowed, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
@@ -98,33 +49,50 @@ def came(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-def fault_path(document: Document, location: Sequence[str | int]) -> KeyPath:
-    """Pydantic's location without the names of union members, which the file does not have."""
+@dataclass(frozen=True)
+class _Spot:
+    """Where pydantic's location leads: the keys of the file, the sections there, and what each might have been."""
+
+    path: KeyPath
+    sections: list[type[BaseModel]]
+    siblings: list[type[BaseModel]]
+
+
+def _follow(model: type[BaseModel], location: Sequence[str | int]) -> _Spot:
+    """Walk a location, whose parts are keys, indices and the tags of union members, which the file does not have."""
     path: KeyPath = ()
-    value: Any = document.value
-    for position, part in enumerate(location):
-        if isinstance(value, dict) and part in value:
-            value = value[str(part)]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        elif position < len(location) - 1 or isinstance(part, int) or isinstance(value, (str, list)):
-            continue  # the tag of a union member
-        path = (*path, part)
-    return path
-
-
-def allowed_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """The keys of the section at ``location``, whose parts may name union members."""
-    current: list[type[BaseModel]] = [model]
+    sections, siblings = [model], [model]
+    previous: str | int = ""
+    tag_follows = False
     for part in location:
-        tagged = [member for member in current if part in _names(member)]
+        tagged = [section for section in sections if part in _names(section)] if tag_follows else []
         if tagged:
-            current = tagged
-            continue
-        annotations = [member.model_fields[part] for member in current if part in member.model_fields]
-        found = [section for field in annotations for section in _sections(field.annotation)]
-        current = found or current
-    return list(dict.fromkeys(key for member in current for key in member.model_fields))
+            sections, tag_follows = tagged, False
+        elif previous != "scaling" or part not in SCALING_FORMS:
+            path = (*path, part)
+            fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
+            found = [inner for field in fields for inner in _sections(field.annotation)]
+            sections = siblings = found or sections
+            tag_follows = len(found) > 1
+        previous = part
+    return _Spot(path, sections, siblings)
+
+
+def fault_path(document: Document, error: ErrorDetails, model: type[BaseModel]) -> KeyPath:
+    """The keys that lead to one of pydantic's findings, as far as they stand in the file."""
+    kind, location = error["type"], error["loc"]
+    path = _follow(model, location).path
+    if kind.startswith("at:"):  # raised for a whole section, about one of its keys
+        return (*path, kind.removeprefix("at:"))
+    value: Any = document.value
+    for depth, part in enumerate(path):
+        if isinstance(value, str):  # a short name, which was checked as a mapping
+            return path[:depth]
+        if not isinstance(value, dict) or part in value:
+            value = value[part]
+    if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, dict):
+        return (*path, "name")
+    return path
 
 
 def _names(section: type[BaseModel]) -> tuple[Any, ...]:
@@ -142,7 +110,7 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def home_of(model: type[BaseModel], key: str) -> list[str]:
     """The dotted paths at which ``key`` is known, for a key that stands in the wrong section."""
-    homes = []
+    homes = ["the top level"] if key in model.model_fields else []
     for name, field in model.model_fields.items():
         sections = list(_sections(field.annotation))
         owners = [section for section in sections if key in section.model_fields]
@@ -160,11 +128,6 @@ _KINDS = {
     "finite_number": "a finite number",
     "string_type": "text",
     "bool_type": "true or false",
-    "list_type": "a list such as [64, 32]",
-    "model_type": "a mapping of keys and values",
-    "model_attributes_type": "a mapping of keys and values",
-    "dict_type": "a mapping of keys and values",
-    "none_required": "left out",
 }
 _BOUNDS = {
     "greater_than": ("gt", "above"),
@@ -177,36 +140,40 @@ _BOUNDS = {
 def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     """One finding of pydantic as one sentence; ``path`` is its place without union members' names."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
-    location = error["loc"]
     if kind == "extra_forbidden":
-        return _unknown_key(str(path[-1]), location, model)
+        return _unknown_key(str(path[-1]), error["loc"], model)
+    if kind in ("missing", "union_tag_not_found") and path[-1] == "name":
+        names = [name for section in _follow(model, path[:-1]).sections for name in _names(section)]
+        return f"required key is missing; e.g. name: {names[0]}"
     if kind == "missing":
         return f"required key is missing; e.g. {_EXAMPLES.get(dotted(path), f'{path[-1]}: …')}"
     if kind.startswith("at:"):
         return error["msg"] + (f", got {came(value.get('classes'))}" if kind == "at:classes" else "")
     if kind in ("literal_error", "union_tag_invalid"):
         choices = _choices(context.get("expected", "") or context.get("expected_tags", ""))
-        word = context.get("tag", value)
-        guess = nearest(word, choices)
-        if path[-1] == "scaling":
-            choices.append("{mean: …, std: …}")
-        return f"must be {_or(choices)}, got {came(word)}" + (f"; did you mean '{guess}'?" if guess else "")
-    if kind == "union_tag_not_found":
-        if isinstance(value, dict):
-            return "required key 'name' is missing"
-        return f"must be a name or a mapping with a name, got {came(value)}"
+        word = value["name"] if kind == "union_tag_invalid" else value
+        return _not_among(choices, word, scaling=path[-1] == "scaling")
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        limit = f"{context[key]:,}" if context[key] >= 10_000 else f"{context[key]:g}"
+        limit = f"{context[key]:,}" if isinstance(context[key], int) else f"{context[key]:,.15g}"
         return f"must be {words} {limit}, got {came(value)}"
     if kind in ("too_short", "too_long"):
         words = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
         return f"must have {words} items, got {context['actual_length']}"
     if kind == "string_pattern_mismatch":
-        return f"must be {_PATTERNS.get(str(path[-1]), 'of another form')}, got {came(value)}"
+        guess = meant(value, ["cuda"]) if path[-1] == "device" else None
+        wanted = _PATTERNS.get(str(path[-1]), "of another form")
+        return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
     if kind == "wanted":
         word = nearest(value, [str(context["wanted"]).rsplit(" ", 1)[-1]]) if isinstance(value, str) else None
-        return f"{error['msg']}, got {came(value)}" + (f"; did you mean '{word}'?" if word else "")
+        hint = f"; did you mean '{word}'?" if word else _number_hint("float_type", value)
+        return f"{error['msg']}, got {came(value)}{hint}"
+    if kind == "list_type":
+        return f"must be a list such as {_LISTS.get(str(path[-1]), '[1, 2]')}, got {came(value)}"
+    if kind in ("model_type", "model_attributes_type"):
+        names = [name for section in _follow(model, path).sections for name in _names(section)]
+        named = f"a name such as {names[0]}, or " if names else ""
+        return f"must be {named}a mapping of keys and values, got {came(value)}"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, got {came(value)}{_number_hint(kind, value)}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came(value)}"
@@ -217,11 +184,20 @@ _EXAMPLES = {
     "model": "model: {hidden: [64]}",
     "model.hidden": "hidden: [64], or [] for a linear model",
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
+    "data.scaling.mean": "mean: 0.1307",
+    "data.scaling.std": "std: 0.3081",
 }
+_LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]"}
 _PATTERNS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
     "device": "auto, cpu, cuda or cuda:N",
 }
+
+
+def _not_among(choices: Sequence[str], value: object, *, scaling: bool) -> str:
+    guess = nearest(value, choices)
+    wanted = _or([*choices, "{mean: …, std: …}"] if scaling else choices)
+    return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
 
 
 def _number_hint(kind: str, value: object) -> str:
@@ -233,24 +209,27 @@ def _number_hint(kind: str, value: object) -> str:
         return "; write it without quotes, underscores or commas"
     if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}" if abs(value) < 1e15 else ""
+    if kind == "float_type" and isinstance(value, int) and value > LARGEST:
+        return "; it is too large"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        return "; put it in quotes"
     return ""
 
 
 def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel]) -> str:
-    allowed = allowed_keys(model, location[:-1])
-    if key in allowed:  # a duplicate that pydantic sees under a union member
-        return "unknown key"
-    guess = nearest(key, allowed)
-    if guess:
+    spot = _follow(model, location[:-1])
+    allowed = list(dict.fromkeys(known for section in spot.sections for known in section.model_fields))
+    if guess := meant(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
-    homes = home_of(model, key)
-    if homes:
+    owners = [name for section in spot.siblings if key in section.model_fields for name in _names(section)]
+    if owners:
+        return f"unknown key here; it belongs to {_or([f'{spot.path[-1]} {name}' for name in owners])}"
+    if guess := nearest(key, allowed):
+        return f"unknown key; did you mean '{guess}'?"
+    if homes := home_of(model, key):
         return f"unknown key here; it belongs to {_or(homes)}"
-    elsewhere = [home for home in (_SYNONYMS.get(key.lower()),) if home]
-    for name in elsewhere:
-        found = home_of(model, name)
-        if found:
-            return f"unknown key here; did you mean {_or(found)}?"
+    if homes := home_of(model, SYNONYMS.get(key.lower(), "")):
+        return f"unknown key here; did you mean {_or(homes)}?"
     return f"unknown key; known here: {', '.join(allowed)}"
 
 

@@ -21,7 +21,7 @@ _PROBE_ROWS = 2048
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """``stuck`` (no longer improving) or ``slow`` (still falling), in one sentence, with the causes found."""
+    """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
 
     kind: Literal["stuck", "slow"]
     message: str
@@ -58,26 +58,28 @@ def diagnose(
     if spec.loss.name not in ("cross_entropy", "bce") or train.accuracy is None:
         return None
     loss_line, accuracy_line = chance_lines(n_classes)
-    if train.loss <= loss_line or train.accuracy >= accuracy_line:
+    falling = is_falling(losses)
+    if train.loss <= loss_line or (train.accuracy >= accuracy_line and not falling):
         return None
     figures = (
         f"training loss {train.loss:.4f} (a constant guess over {n_classes} classes costs {math.log(n_classes):.4f}), "
         f"accuracy {train.accuracy:.3f}"
     )
-    if is_falling(losses):
+    causes = _causes(trainer, spec, initial)
+    if falling:
         message = f"slow: {figures}; the loss is still falling, so train longer or raise the learning rate"
-        return Diagnosis("slow", message, ())
-    causes = tuple(_causes(trainer, spec, initial))
-    return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes)
+        return Diagnosis("slow", message, causes)
+    unknown = ("no known cause was found; look at the learning rate and at the scaling of the data first",)
+    return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes or unknown)
 
 
-def _causes(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> list[str]:
+def _causes(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> tuple[str, ...]:
     rows = min(_PROBE_ROWS, trainer.rows)
     x, targets = trainer.train.x[:rows], trainer.train.y[:rows]
     causes = _output_activation(spec) + _dead_units(trainer, x)
     causes += _weight_decay(trainer, spec, x, targets)
     causes += _learning_rate(trainer, spec, initial)
-    return causes or ["no known cause was found; look at the learning rate and at the scaling of the data first"]
+    return tuple(causes)
 
 
 def _output_activation(spec: ExperimentSpec) -> list[str]:
@@ -101,10 +103,12 @@ def _dead_units(trainer: Trainer, x: Tensor) -> list[str]:
         x = activation(z, parameters.get(f"layers.{index}.slope"))
         dead = float((x == 0).all(dim=0).double().mean())
         if activation.kinks and dead >= 0.5:
-            where = "the output layer" if index == network.n_layers - 1 else f"hidden layer {index + 1}"
+            last = index == network.n_layers - 1
+            where = "the output layer" if last else f"hidden layer {index + 1}"
+            remedy = "set model.output_activation to identity" if last else "lower the learning rate or use leaky_relu"
             causes.append(
                 f"{dead:.0%} of the units of {where} give 0 for every one of {len(x):,} examples and can no longer "
-                "learn; lower the learning rate or use leaky_relu"
+                f"learn; {remedy}"
             )
     return causes
 

@@ -1,0 +1,250 @@
+"""Three gradients of one objective, held against each other: by hand, by autograd and by central differences.
+
+By hand is ``backward.Backward``, the pass that training runs; by autograd, torch follows ``MLP.forward`` and the loss.
+Both are exact but for rounding. Central differences know nothing of derivatives:
+
+    (f(w + ε) − f(w − ε)) / 2ε = f′(w) + ε²/6·f‴ + (rounding of f) / ε
+
+All three are computed in float64 on the CPU.
+
+*What errors are relative to.* An error is the largest absolute difference over the coordinates of a tensor, divided by
+the Euclidean norm of the tensor's gradient by autograd: single coordinates may be zero or nearly so, and are then
+nothing but rounding. A whole gradient can be that small too, where units are saturated. The objective is known to about
+u·S, with u = 2⁻⁵³ and S the sum of the numbers that it is made of, so that exact derivatives err by u·S and differences
+by a multiple of u·S/ε however small the gradient is. An error is therefore relative to the norm or, where that is
+smaller, to the least norm that can be resolved to the tolerance: the rounding divided by the tolerance. A loss summed
+over n rows has n times the rounding, and n times the gradient.
+
+*What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the loss ``mae``, the two derivatives
+that hold there are mixed, and a difference says nothing; such coordinates are counted.
+
+*What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two exact
+derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine. Where the
+gradients disagree, the last bits of the inputs are changed, and if autograd's gradient then changes too, that is the
+answer.
+
+Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the method and its pitfalls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mlptrain.errors import UserError
+from mlptrain.nn.backward import Backward
+from mlptrain.nn.losses import Loss
+from mlptrain.nn.network import MLP, Parameters
+
+EPSILON = 1e-6
+AUTOGRAD_TOLERANCE = 1e-12
+DIFFERENCE_TOLERANCE = 1e-6
+MOST_COORDINATES = 200
+
+_UNIT = 2.0**-53
+_DIFFERENCE_ROUNDING = 64 / EPSILON  # on 400 random networks differences erred by up to 17·u·S/ε
+
+
+@dataclass(frozen=True)
+class ParameterCheck:
+    """One parameter tensor. ``gradient_norm`` is that of autograd's gradient; the errors are those of this module.
+
+    ``checked`` coordinates were held against central differences, ``left_out`` others are at a kink;
+    ``difference_error`` is None where no coordinate could be checked.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    gradient_norm: float
+    autograd_error: float
+    difference_error: float | None
+    checked: int
+    left_out: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether both errors are within their tolerances."""
+        differences_agree = self.difference_error is None or self.difference_error <= DIFFERENCE_TOLERANCE
+        return self.autograd_error <= AUTOGRAD_TOLERANCE and differences_agree
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """All parameters of a network on ``rows`` examples, where the loss, reduced, is ``objective``."""
+
+    rows: int
+    objective: float
+    parameters: tuple[ParameterCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every parameter passed, and differences had something to check."""
+        return all(check.passed for check in self.parameters) and any(check.checked for check in self.parameters)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one sentence."""
+        wrong = [check.name for check in self.parameters if not check.passed]
+        if wrong:
+            return f"The gradients disagree for {', '.join(wrong)}: a derivative is wrong."
+        checked, left_out = (
+            sum(getattr(check, count) for check in self.parameters) for count in ("checked", "left_out")
+        )
+        if not checked:
+            return f"Nothing can be said of the differences: all {left_out:,} coordinates are at a kink."
+        return (
+            f"The gradients by hand, by autograd and by central differences agree for all {len(self.parameters)} "
+            f"parameter tensors ({checked:,} coordinates by differences, {left_out:,} at a kink left out)."
+        )
+
+
+def check_gradients(
+    network: MLP,
+    *,
+    loss: Loss,
+    parameters: Parameters,
+    x: Tensor,
+    targets: Tensor,
+    generator: torch.Generator,
+    most_coordinates: int = MOST_COORDINATES,
+) -> GradientCheck:
+    """Check every parameter's gradient at ``parameters`` for x (n, inputs) and ``targets`` as the loss encodes them.
+
+    Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
+    than ``most_coordinates`` elements as many are drawn with ``generator``.
+
+    Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
+    the last bits of the inputs.
+    """
+    parameters = parameters.clone(dtype=torch.float64, device="cpu")
+    x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
+    objective, sensitivity, automatic = _by_autograd(network, loss=loss, parameters=parameters, x=x, targets=targets)
+    by_hand = _by_hand(network, loss=loss, parameters=parameters, x=x, targets=targets)
+    rounding = _UNIT * ((len(x) if loss.reduction == "sum" else 1) + abs(objective) + sensitivity)
+    differences = _Differences(network, loss=loss, parameters=parameters, x=x, targets=targets)
+    checks = []
+    for name, gradient in automatic.items():
+        chosen = torch.randperm(gradient.numel(), generator=generator)[:most_coordinates].tolist()
+        found = {index: differences(name, index) for index in chosen}
+        checks.append(_compared(name, by_hand=by_hand[name], automatic=gradient, differences=found, rounding=rounding))
+    check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
+    if not check.passed:
+        altered = _by_autograd(network, loss=loss, parameters=parameters, x=x * (1 + 2 * _UNIT), targets=targets)[2]
+        _refuse_amplified_rounding(automatic, altered)
+    return check
+
+
+def _refuse_amplified_rounding(gradients: Mapping[str, Tensor], altered: Mapping[str, Tensor]) -> None:
+    """Raise UserError if the second gradients, at inputs that differ by their last bits, differ from the first."""
+    for name, gradient in gradients.items():
+        change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
+        if change > AUTOGRAD_TOLERANCE / 100:
+            raise UserError(
+                f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so that "
+                "no check of it can be exact: these initial weights amplify rounding; use smaller ones, or fewer layers"
+            )
+
+
+def _compared(
+    name: str, *, by_hand: Tensor, automatic: Tensor, differences: Mapping[int, float | None], rounding: float
+) -> ParameterCheck:
+    """``differences`` by index into the flattened tensor; ``rounding`` is u·S."""
+    norm = float(automatic.norm())
+    hand = by_hand.reshape(-1)
+    errors = [_or_infinite(float(hand[index]) - value) for index, value in differences.items() if value is not None]
+    exact_scale = max(norm, rounding / AUTOGRAD_TOLERANCE)
+    difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
+    return ParameterCheck(
+        name=name,
+        shape=tuple(automatic.shape),
+        gradient_norm=norm,
+        autograd_error=_or_infinite(float((by_hand - automatic).abs().max())) / exact_scale,
+        difference_error=max(errors) / difference_scale if errors else None,
+        checked=len(errors),
+        left_out=len(differences) - len(errors),
+    )
+
+
+def _or_infinite(error: float) -> float:
+    """|error|, or infinity for what is not a number, since every comparison with that is false."""
+    return math.inf if math.isnan(error) else abs(error)
+
+
+def _by_hand(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
+    gradients = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
+    Backward(network, loss=loss, parameters=parameters, gradients=gradients, batch_size=len(x))(x, targets)
+    return gradients
+
+
+def _by_autograd(
+    network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor
+) -> tuple[float, float, dict[str, Tensor]]:
+    """The objective, Σ |outputs · ∂objective/∂outputs|, and the gradient of every parameter."""
+    leaves = {name: view.detach().clone().requires_grad_() for name, view in parameters.items()}
+    outputs = network.forward(leaves, x)
+    objective = loss(outputs, targets)
+    upstream, *gradients = torch.autograd.grad(objective, [outputs, *leaves.values()])
+    if not all(bool(values.isfinite().all()) for values in (objective, *gradients)):
+        raise UserError(
+            f"the objective {float(objective):g} or its gradient is not finite at these parameters, so that there is "
+            "nothing to compare with; use smaller initial weights or scaled inputs"
+        )
+    sensitivity = float((outputs.detach() * upstream).abs().sum())
+    return float(objective.detach()), sensitivity, dict(zip(leaves, gradients, strict=True))
+
+
+class _Differences:
+    """Central differences of the objective, one coordinate of ``parameters`` at a time."""
+
+    @torch.no_grad()
+    def __init__(self, network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> None:
+        self.network = network
+        self.loss = loss
+        self.parameters = parameters
+        self.targets = targets
+        # What each layer reads does not depend on its own parameters: for a network whose first layer is its largest
+        # but for the last this halves the work, for deep ones it saves more.
+        self._inputs = [x]
+        for i in range(network.n_layers - 1):
+            self._inputs.append(self._layer(i, self._inputs[i])[1])
+
+    @torch.no_grad()
+    def __call__(self, name: str, index: int) -> float | None:
+        """The difference quotient for element ``index`` of the flattened tensor; None where a kink lies between.
+
+        ε is relative for parameters above 1, which would otherwise lose it to rounding.
+        """
+        layer = int(name.split(".")[1])
+        values = self.parameters[name].view(-1)
+        middle = float(values[index])
+        epsilon = EPSILON * max(1.0, abs(middle))
+        values[index] = middle + epsilon
+        high, (above, sides_above) = float(values[index]), self._objective(layer)
+        values[index] = middle - epsilon
+        low, (below, sides_below) = float(values[index]), self._objective(layer)
+        values[index] = middle
+        if not all(map(torch.equal, sides_above, sides_below)):
+            return None
+        return (above - below) / (high - low)
+
+    def _layer(self, i: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        """z and y of layer i, for what it reads."""
+        name = f"layers.{i}"
+        z = functional.linear(y, self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias"))
+        return z, self.network.activations[i](z, self.parameters.get(f"{name}.slope"))
+
+    def _objective(self, first: int) -> tuple[float, list[Tensor]]:
+        """The objective, recomputed from layer ``first`` on, and on which side of every kink each value lies."""
+        y = self._inputs[first]
+        sides = []
+        for i in range(first, self.network.n_layers):
+            z, y = self._layer(i, y)
+            sides += [z > kink for kink in self.network.activations[i].kinks]
+        if self.loss.name == "mae":
+            sides.append(y > self.targets)
+        return float(self.loss(y, self.targets)), sides

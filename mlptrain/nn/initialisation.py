@@ -1,0 +1,98 @@
+"""Initial weights, by the names of the field.
+
+Numbers are drawn in float32 on the CPU, layer by layer, the weight first and then the bias, and copied to wherever the
+parameters live: one generator gives one set of weights whatever the device and precision. A bias that is zero draws
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mlptrain.errors import UserError
+
+Draw = Callable[[Tensor], Tensor]
+
+INITIALISATIONS = ("default", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
+
+
+def initialise_(
+    parameters: Mapping[str, Tensor],
+    *,
+    generator: torch.Generator,
+    name: str = "default",
+    std: float | Literal["fan_in"] = 1.0,
+    bias: Literal["zeros", "normal"] = "zeros",
+    slope: float = 0.25,
+    activation_slope: float = 0.0,
+) -> None:
+    """Fill ``layers.<i>.weight`` (out, in), ``layers.<i>.bias`` (out,) and ``layers.<i>.slope`` () in place.
+
+    ========================= ==================================== ==============================
+    ``name``                  weight                               bias
+    ========================= ==================================== ==============================
+    default                   U(±1/√in), as torch.nn.Linear        U(±1/√in)
+    normal                    N(0, s²), s = ``std`` or 1/√in       zeros or N(0, s²), by ``bias``
+    xavier_uniform            U(±√(6/(in + out)))                  zeros
+    xavier_normal             N(0, 2/(in + out))                   zeros
+    kaiming_uniform           U(±g·√(3/in))                        zeros
+    kaiming_normal            N(0, g²/in)                          zeros
+    ========================= ==================================== ==============================
+
+    ``std="fan_in"`` takes s = 1/√in. Xavier: Glorot & Bengio (2010). Kaiming: He, Zhang, Ren & Sun (2015), with gain
+    g = √(2/(1 + a²)) for rectifiers of slope a = ``activation_slope`` below zero. ``slope`` is the value that learnt
+    slopes start from. ``std`` and ``bias`` are read by ``normal`` alone.
+
+    ``generator`` is a CPU generator. Raises UserError for a name that is not in ``INITIALISATIONS``.
+    """
+    if name not in INITIALISATIONS:
+        raise UserError(f"unknown initialisation {name!r}; choose one of {', '.join(INITIALISATIONS)}")
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            if key.endswith(".weight"):
+                layer = key.removesuffix(".weight")
+                draw = _weight_draw(name, parameter.shape, generator, std=std, activation_slope=activation_slope)
+                parameter.copy_(draw(torch.empty(parameter.shape)))
+                if (offset := parameters.get(f"{layer}.bias")) is not None:
+                    draws_bias = name == "default" or (name == "normal" and bias == "normal")
+                    offset.copy_(draw(torch.empty(offset.shape)) if draws_bias else torch.zeros(offset.shape))
+            elif key.endswith(".slope"):
+                parameter.fill_(slope)
+
+
+def _weight_draw(
+    name: str,
+    shape: torch.Size,
+    generator: torch.Generator,
+    *,
+    std: float | Literal["fan_in"],
+    activation_slope: float,
+) -> Draw:
+    fan_out, fan_in = shape
+    gain = math.sqrt(2 / (1 + activation_slope**2))
+    match name:
+        case "normal":
+            return _normal(1 / math.sqrt(fan_in) if std == "fan_in" else std, generator)
+        case "xavier_uniform":
+            return _uniform(math.sqrt(6 / (fan_in + fan_out)), generator)
+        case "xavier_normal":
+            return _normal(math.sqrt(2 / (fan_in + fan_out)), generator)
+        case "kaiming_uniform":
+            return _uniform(gain * math.sqrt(3 / fan_in), generator)
+        case "kaiming_normal":
+            return _normal(gain / math.sqrt(fan_in), generator)
+        case _:
+            return _uniform(1 / math.sqrt(fan_in), generator)
+
+
+def _uniform(bound: float, generator: torch.Generator) -> Draw:
+    return lambda values: values.uniform_(-bound, bound, generator=generator)
+
+
+def _normal(std: float, generator: torch.Generator) -> Draw:
+    return lambda values: values.normal_(0.0, std, generator=generator)

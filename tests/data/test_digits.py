@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import gzip
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from mlptrain.data.digits import read_digits
+from mlptrain.errors import DataError
+
+
+def assert_is_sklearns_split() -> None:
+    digits = load_digits()
+    train, test = (np.sort(rows) for rows in train_test_split(np.arange(1797), test_size=0.2, random_state=0))
+
+    raw = read_digits()
+
+    np.testing.assert_array_equal(raw.train_images, digits.images[train])
+    np.testing.assert_array_equal(raw.train_labels, digits.target[train])
+    np.testing.assert_array_equal(raw.test_images, digits.images[test])
+    np.testing.assert_array_equal(raw.test_labels, digits.target[test])
+
+
+def test_rows_and_split_are_sklearns() -> None:
+    assert_is_sklearns_split()
+
+
+def test_another_place_inside_sklearn_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert_is_sklearns_split()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(b"\n".join([b"1," * 64 + b"9"] * 1797)),
+        gzip.compress(b"one,two"),
+        gzip.compress(b"1,2" * 99)[:20],
+        b"no gzip",
+    ],
+    ids=["other numbers", "words", "truncated", "not an archive"],
+)
+def test_other_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    file = tmp_path / "datasets" / "data" / "digits.csv.gz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    spec = importlib.machinery.ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+
+    with pytest.raises(DataError, match="Reinstall scikit-learn"):
+        read_digits()

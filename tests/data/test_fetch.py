@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mlptrain.data.fetch import fetch
+from mlptrain.data.store import RAW_FILES, read_images
+from mlptrain.data.verify import verify
+from mlptrain.errors import DataError, MachineError
+from tests.data.damage import DAMAGES, damage, full_disk
+
+ARCHIVES = [f"{file}.gz" for file in RAW_FILES]
+FIRST = ARCHIVES[0]
+
+
+class Mirrors(ThreadingHTTPServer):
+    """Mirrors of MNIST on the loopback, told apart by the first part of the path."""
+
+    daemon_threads = True
+
+    def __init__(self, archives: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.archives = archives
+        self.requests: list[str] = []
+        self.agents: set[str] = set()
+        self.closing = threading.Event()
+        self.both_here = threading.Barrier(2, timeout=60)
+
+    def address(self, mirror: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{mirror}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up early is what some tests want."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Mirrors
+
+    def do_GET(self) -> None:
+        _, mirror, archive = self.path.split("/")
+        self.server.requests.append(f"{mirror}/{archive}")
+        self.server.agents.add(str(self.headers["User-Agent"]))
+        content = (self.server.archives / archive).read_bytes()
+        asked = self.server.requests.count(f"{mirror}/{archive}")
+        if mirror in ("403", "404", "503") or (mirror == "busy-once" and asked == 1):
+            self.send_error(503 if mirror == "busy-once" else int(mirror))
+        elif mirror == "silent":
+            self.server.closing.wait(30)
+        elif mirror == "hanging-up":
+            self.close_connection = True
+        elif mirror == "endless":
+            self.answer(b"", None)
+            for _ in range(2000):
+                self.wfile.write(bytes(1 << 16))
+        else:
+            if mirror == "meeting" and archive == FIRST:
+                self.server.both_here.wait()
+            self.answer(content, mirror)
+
+    def answer(self, content: bytes, mirror: str | None) -> None:
+        body = DAMAGES["one bit flipped"](content) if mirror == "damaged" else content
+        body = DAMAGES["a web page"](content) if mirror == "portal" else body
+        self.send_response(200)
+        if mirror not in ("unsized", None):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if mirror == "truncated":
+            self.wfile.write(body[: len(body) // 2])
+        elif mirror == "stalled":
+            self.wfile.write(body[:1000])
+            self.server.closing.wait(30)
+        elif mirror == "dripping":
+            for index in range(0, 1000, 10):  # for five seconds at most
+                self.wfile.write(body[index : index + 10])
+                if self.server.closing.wait(0.05):
+                    break
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Silence."""
+
+
+@pytest.fixture
+def mirrors(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
+    monkeypatch.setenv("no_proxy", "*")
+    with Mirrors(data_dir / "MNIST" / "raw") as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.rglob("*") if file.is_file())
+
+
+def test_a_fetched_set_is_the_published_one(mirrors: Mirrors, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+
+    downloaded = fetch(
+        "mnist", tmp_path, mirrors=[mirrors.address("good")], on_progress=lambda *report: seen.append(report)
+    )
+
+    assert downloaded == ARCHIVES
+    assert files_below(tmp_path) == sorted([*ARCHIVES, *RAW_FILES])
+    assert all(check.ok for check in verify("mnist", tmp_path))
+    assert mirrors.agents == {"mlptrain"}
+    for archive in ARCHIVES:
+        size = (tmp_path / "MNIST" / "raw" / archive).stat().st_size
+        steps = [(done, total) for name, done, total in seen if name == archive]
+        assert steps == sorted(steps)
+        assert steps[-1] == (size, size)
+
+
+def test_a_complete_set_costs_no_network(mirrors: Mirrors, archives: Path) -> None:
+    assert fetch("mnist", archives, mirrors=[mirrors.address("good")]) == []
+    assert files_below(archives) == sorted([*ARCHIVES, *RAW_FILES])
+    for archive in archives.rglob("*.gz"):
+        archive.unlink()
+    assert fetch("mnist", archives, mirrors=[mirrors.address("good")]) == []
+    assert mirrors.requests == []
+
+
+def test_torchvisions_mirrors_are_the_default(
+    mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirrors.address("404"), mirrors.address("good")])
+    assert fetch("mnist", tmp_path) == ARCHIVES
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_archive_is_replaced_and_nothing_else_fetched(mirrors: Mirrors, archives: Path, kind: str) -> None:
+    damage(archives / "MNIST" / "raw" / FIRST, kind)
+    assert fetch("mnist", archives, mirrors=[mirrors.address("good")]) == [FIRST]
+    assert mirrors.requests == [f"good/{FIRST}"]
+    assert all(check.ok for check in verify("mnist", archives))
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_file_is_unpacked_again_or_else_fetched(mirrors: Mirrors, archives: Path, kind: str) -> None:
+    read_images("mnist", archives)
+    raw = archives / "MNIST" / "raw"
+    damage(raw / RAW_FILES[0], kind)
+    assert fetch("mnist", archives, mirrors=[mirrors.address("good")]) == []
+    read_images("mnist", archives)
+
+    damage(raw / RAW_FILES[0], kind)
+    (raw / FIRST).unlink()
+    assert fetch("mnist", archives, mirrors=[mirrors.address("good")]) == [FIRST]
+    read_images("mnist", archives)
+
+
+BAD_MIRRORS = {
+    "403": "HTTP 403 Forbidden",
+    "404": "HTTP 404 Not Found",
+    "503": "HTTP 503 Service Unavailable",
+    "damaged": "not the published archive: MD5 ",
+    "portal": "not the published archive: MD5 ",
+    "truncated": "the connection ended after 4956211 of 9912422 bytes",
+    "silent": "no data for 0.5 s",
+    "stalled": "no data for 0.5 s after 1000 bytes",
+    "dripping": "too slow: ",
+    "endless": "not the published archive: more than 67108864 bytes",
+    "hanging-up": "Remote end closed connection without response",
+}
+
+
+@pytest.mark.parametrize("mirror", BAD_MIRRORS)
+def test_a_bad_mirror_is_told_from_a_good_one(mirrors: Mirrors, tmp_path: Path, mirror: str) -> None:
+    addresses = [mirrors.address(mirror), mirrors.address("good")]
+
+    begin = time.monotonic()
+    assert fetch("mnist", tmp_path, mirrors=addresses, timeout=0.5) == ARCHIVES
+
+    assert time.monotonic() - begin < 8
+    # The good one is asked first from the second archive on.
+    assert mirrors.requests == [f"{mirror}/{FIRST}", *(f"good/{archive}" for archive in ARCHIVES)]
+    assert files_below(tmp_path) == sorted([*ARCHIVES, *RAW_FILES])
+
+
+@pytest.mark.parametrize(("mirror", "reason"), BAD_MIRRORS.items())
+def test_where_no_mirror_helps_one_message_says_all(mirrors: Mirrors, tmp_path: Path, mirror: str, reason: str) -> None:
+    addresses = [mirrors.address(mirror), "http://127.0.0.1:9/"]
+
+    with pytest.raises(MachineError) as caught:
+        fetch("mnist", tmp_path, mirrors=addresses, timeout=0.5)
+
+    message = str(caught.value)
+    assert f"{mirrors.address(mirror)}{FIRST}: {reason}" in message
+    assert f"http://127.0.0.1:9/{FIRST}: " in message
+    assert "refused" in message
+    assert str(tmp_path / "MNIST" / "raw") in message
+    assert all(archive in message for archive in ARCHIVES)
+    assert "mlptrain train configs/digits.yaml" in message
+    assert caught.value.exit_code == 1
+    assert files_below(tmp_path) == []
+    in_vain = mirror in ("403", "404", "endless")
+    assert Counter(mirrors.requests) == {f"{mirror}/{FIRST}": 1 if in_vain else 2}
+
+
+def test_a_mirror_is_asked_again(mirrors: Mirrors, tmp_path: Path) -> None:
+    assert fetch("mnist", tmp_path, mirrors=[mirrors.address("busy-once")]) == ARCHIVES
+    with pytest.raises(MachineError, match="503"):
+        fetch("mnist", tmp_path / "other", mirrors=[mirrors.address("503")], attempts=1)
+
+
+def test_without_mirrors_nothing_is_pretended(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=f"no mirror gave a good {FIRST}"):
+        fetch("mnist", tmp_path, mirrors=[])
+
+
+def test_a_mirror_that_does_not_tell_the_size(mirrors: Mirrors, tmp_path: Path) -> None:
+    totals = set()
+    fetch("mnist", tmp_path, mirrors=[mirrors.address("unsized")], on_progress=lambda *report: totals.add(report[2]))
+    assert totals == {None}
+    read_images("mnist", tmp_path)
+
+
+def test_a_stopped_download_leaves_nothing(mirrors: Mirrors, tmp_path: Path) -> None:
+    def stop(name: str, done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch("mnist", tmp_path, mirrors=[mirrors.address("good")], on_progress=stop)
+    assert files_below(tmp_path) == []
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from mlptrain.data.fetch import fetch
+print(len(fetch("mnist", Path(sys.argv[1]), mirrors=[sys.argv[2]], timeout=90)))
+"""
+
+
+def test_two_processes_do_not_harm_each_other(mirrors: Mirrors, tmp_path: Path) -> None:
+    # The mirror answers the first request only once the second process has asked as well.
+    arguments = [sys.executable, "-c", FETCH, str(tmp_path), mirrors.address("meeting")]
+    both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=120) for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert mirrors.requests.count(f"meeting/{FIRST}") == 2
+    assert files_below(tmp_path) == sorted([*ARCHIVES, *RAW_FILES])
+    assert all(check.ok for check in verify("mnist", tmp_path))
+
+
+def test_a_folder_that_cannot_be_made_is_the_disks_fault(mirrors: Mirrors, tmp_path: Path) -> None:
+    (tmp_path / "MNIST").write_text("a file where the folder should be")
+    with pytest.raises(MachineError, match="cannot write to the data folder") as caught:
+        fetch("mnist", tmp_path, mirrors=[mirrors.address("good")])
+    assert str(tmp_path / "MNIST" / "raw") in str(caught.value)
+    assert "--data-dir" in str(caught.value)
+    assert mirrors.requests == []
+
+
+def test_a_full_disk_is_not_blamed_on_the_mirror(mirrors: Mirrors, tmp_path: Path) -> None:
+    with full_disk(1_000_000), pytest.raises(MachineError, match="cannot write to the data folder") as caught:
+        fetch("mnist", tmp_path, mirrors=[mirrors.address("good")])
+    assert "127.0.0.1" not in str(caught.value)
+    assert len(mirrors.requests) == 1
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["spirals", "imagenet", "digits"])
+def test_what_cannot_be_fetched_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=name):
+        fetch(name, tmp_path)

@@ -1,0 +1,135 @@
+"""Every loss against torch.nn.functional and autograd, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mlptrain.errors import DataError, UserError
+from mlptrain.nn.losses import LOSSES, Reduction, make_loss
+
+REFERENCES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "bce": functional.binary_cross_entropy_with_logits,
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+}
+every_loss = pytest.mark.parametrize("name", list(REFERENCES))
+every_reduction = pytest.mark.parametrize("reduction", ["mean", "sum"])
+
+
+def batch(name: str, n: int = 11) -> tuple[Tensor, Tensor]:
+    """Outputs in float64 and the encoded targets of n labelled examples; bce has one output, the others four."""
+    generator = torch.Generator().manual_seed(3)
+    n_outputs = 1 if name == "bce" else 4
+    labels = torch.randint(0, 2 if name == "bce" else 4, (n,), generator=generator)
+    outputs = torch.randn(n, n_outputs, generator=generator, dtype=torch.float64) * 3
+    targets = make_loss(name).encode_targets(labels, n_outputs)
+    return outputs, targets.double() if targets.is_floating_point() else targets
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_every_loss_of_the_table_is_tested() -> None:
+    assert set(REFERENCES) == set(LOSSES)
+
+
+@every_loss
+@every_reduction
+def test_value_and_gradient(name: str, reduction: Reduction) -> None:
+    loss, (outputs, targets) = make_loss(name, reduction), batch(name)
+    leaf = outputs.clone().requires_grad_()
+    expected = REFERENCES[name](leaf, targets, reduction=reduction)
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    close(loss(outputs, targets), expected.detach())
+    close(loss.gradient(outputs, targets), gradient)
+    (own,) = torch.autograd.grad(loss(leaf, targets), leaf)
+    close(own, gradient)
+
+
+@every_loss
+@every_reduction
+def test_loss_sum_and_gradient_together(name: str, reduction: Reduction) -> None:
+    loss, (outputs, targets) = make_loss(name, reduction), batch(name)
+    before, out = outputs.clone(), torch.full_like(outputs, torch.nan)
+    loss_sum, gradient = loss.loss_and_gradient(outputs, targets, out)
+    per_row = REFERENCES[name](outputs, targets, reduction="none").reshape(len(outputs), -1).mean(dim=1)
+    assert gradient is out
+    assert torch.equal(outputs, before)
+    close(loss.per_example(outputs, targets), per_row)
+    close(loss_sum, per_row.sum())
+    close(gradient, loss.gradient(outputs, targets))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extremes_are_finite(name: str, dtype: torch.dtype) -> None:
+    loss, (outputs, targets) = make_loss(name), batch(name)
+    extreme = (outputs.sign() * 1e11).to(dtype)
+    targets = targets.to(dtype) if targets.is_floating_point() else targets
+    assert loss.per_example(extreme, targets).isfinite().all()
+    loss_sum, gradient = loss.loss_and_gradient(extreme, targets, torch.empty_like(extreme))
+    assert loss_sum.isfinite()
+    assert gradient.isfinite().all()
+    assert gradient.dtype == dtype
+
+
+def test_bce_of_a_sure_right_answer_is_zero_and_keeps_its_tail() -> None:
+    loss = make_loss("bce")
+    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    assert loss.per_example(-1e11 * one, zero).tolist() == [0.0]
+    assert loss.per_example(1e11 * one, one).tolist() == [0.0]
+    tail = float(torch.exp(torch.tensor(-40.0, dtype=torch.float64)))
+    assert loss.per_example(40 * one, one).tolist() == pytest.approx([tail], rel=1e-12, abs=0)
+    assert loss.per_example(-40 * one, zero).tolist() == pytest.approx([tail], rel=1e-12, abs=0)
+
+
+def test_targets_are_encoded_for_each_loss() -> None:
+    labels = torch.tensor([1, 0, 1], dtype=torch.uint8)
+    assert make_loss("cross_entropy").encode_targets(labels, 2).dtype == torch.int64
+    assert make_loss("bce").encode_targets(labels, 1).tolist() == [[1.0], [0.0], [1.0]]
+    for name in ("mse", "mae"):
+        assert make_loss(name).encode_targets(labels, 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+        values = torch.tensor([[1.5], [2.0]])
+        assert make_loss(name).encode_targets(values, 1) is values
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "n_outputs", "message"),
+    [
+        ("cross_entropy", [0, 3], 3, "labels from 0 to 3.* 0 to 2"),
+        ("cross_entropy", [-1, 1], 3, "labels from -1 to 1"),
+        ("bce", [0, 2], 1, "labels from 0 to 2.* 0 to 1"),
+        ("bce", [0, 1], 2, "one logit, got 2"),
+        ("mse", [0, 3], 3, "labels from 0 to 3"),
+        ("mae", [0.0, 1.0], 1, r"shape \(2,\)"),
+    ],
+)
+def test_targets_that_do_not_fit_the_outputs(name: str, labels: list[float], n_outputs: int, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_loss(name).encode_targets(torch.tensor(labels), n_outputs)
+
+
+def test_correct() -> None:
+    outputs = torch.tensor([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0], [0.0, 0.5, 1.0]])
+    labels = torch.tensor([1, 2, 2])
+    for name in ("cross_entropy", "mse", "mae"):
+        loss = make_loss(name)
+        assert loss.correct(outputs, loss.encode_targets(labels, 3)).tolist() == [True, False, True]
+    loss = make_loss("bce")
+    logits = torch.tensor([[-0.1], [0.2], [-5.0], [7.0]])
+    targets = loss.encode_targets(torch.tensor([0, 0, 1, 1]), 1)
+    assert loss.correct(logits, targets).tolist() == [True, False, False, True]
+
+
+def test_unknown_loss_and_reduction_name_the_choices() -> None:
+    with pytest.raises(UserError, match=r"'hinge'.*cross_entropy.*mae"):
+        make_loss("hinge")
+    with pytest.raises(UserError, match="'none'; choose mean or sum"):
+        make_loss("mse", "none")  # type: ignore[arg-type]

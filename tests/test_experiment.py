@@ -1,0 +1,366 @@
+"""Whole runs: the run folder, exact repetition, resuming after every kind of end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mlptrain.errors import CheckpointError, DataError, DivergedError, MachineError, RunFolderError
+from mlptrain.experiment import Outcome, build_network, evaluate_checkpoint, initial_parameters, resume, train
+from mlptrain.nn.losses import make_loss
+from mlptrain.runs import RunFolder, RunLog, list_runs
+from mlptrain.spec import load_text
+from mlptrain.training.checkpoints import load_checkpoint
+from mlptrain.training.evaluation import evaluate
+
+BASE = """\
+name: small
+data: {name: digits, validation: 100}
+model: {hidden: [16]}
+optimizer: {name: adam, lr: 0.01}
+training: {epochs: 6, batch_size: 100, record_steps: true}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(folder: str = "run", *overrides: str) -> Outcome:
+    return train(load_text(BASE, overrides=overrides), run_dir=Path(folder))
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+COMPARED = ("metrics.jsonl", "steps.npz", "checkpoints/last.safetensors", "checkpoints/best.safetensors", "result.json")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in COMPARED:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_the_run_folder() -> None:
+    outcome = run()
+    folder = outcome.folder.path
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "resolved.yaml",
+        "result.json",
+        "steps.npz",
+        "timings.jsonl",
+    ]
+    assert (folder / "config.yaml").read_text() == BASE
+    found = lines(folder)
+    assert [line["epoch"] for line in found] == list(range(7))
+    assert list(found[0]) == ["epoch", "step", "lr", "validation_loss", "validation_accuracy"]
+    assert list(found[1]) == [
+        "epoch", "step", "lr", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
+    ]  # fmt: skip
+    assert [line["step"] for line in found] == [14 * epoch for epoch in range(7)]
+    result = json.loads((folder / "result.json").read_text())
+    assert result == outcome.result
+    assert (result["status"], result["epochs"], result["steps"], result["test_looks"]) == ("completed", 6, 84, 1)
+    lowest = min(found[1:], key=lambda line: line["validation_loss"])
+    assert result["kept"]["epoch"] == lowest["epoch"]
+    assert result["kept"]["validation_loss"] == lowest["validation_loss"]
+    timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text().splitlines()]
+    assert [sorted(line) for line in timings] == [["checkpoint", "epoch", "evaluation", "training"]] * 7
+
+
+def test_untrained_figures_are_line_zero() -> None:
+    outcome = run("run", "evaluation.split=test", "evaluation.keep=last")
+    spec = load_text(BASE).spec
+    network = build_network(spec)
+    from mlptrain.experiment import load_data
+
+    test = load_data(spec).test
+    assert test is not None
+    loss = make_loss("cross_entropy")
+    expected = evaluate(network, initial_parameters(spec, network), loss=loss, x=test.x, targets=test.y, classify=True)
+    first = lines(outcome.folder.path)[0]
+    assert first["test_loss"] == pytest.approx(expected.loss, rel=1e-6)
+    assert first["test_accuracy"] == expected.accuracy
+    assert outcome.result["test_looks"] == 7
+
+
+def test_recorded_steps_average_to_the_epochs() -> None:
+    folder = run().folder.path
+    with np.load(folder / "steps.npz") as steps:
+        assert steps["loss"].shape == steps["accuracy"].shape == (84,)
+        sizes = np.array([100] * 13 + [37])
+        by_epoch = (steps["loss"].reshape(6, 14) * sizes).sum(axis=1) / sizes.sum()
+    np.testing.assert_allclose(by_epoch, [line["train_loss"] for line in lines(folder)[1:]], rtol=1e-12)
+
+
+def test_same_specification_same_bytes() -> None:
+    assert_same_run(run("one").folder.path, run("two").folder.path)
+    other = run("three", "seed=1").folder.path
+    assert (other / "metrics.jsonl").read_bytes() != Path("one/metrics.jsonl").read_bytes()
+
+
+def test_the_resolved_file_repeats_the_run() -> None:
+    run("one", "training.epochs=3", "optimizer.lr=0.02")
+    train(Path("one/resolved.yaml"), run_dir=Path("two"))
+    assert_same_run(Path("one"), Path("two"))
+    assert Path("one/resolved.yaml").read_bytes() == Path("two/resolved.yaml").read_bytes()
+
+
+def test_environment_holds_decisions_and_hashes() -> None:
+    environments = [
+        run(name, *overrides).folder.read_environment()
+        for name, overrides in (("a", ()), ("b", ("optimizer.lr=1e-3",)), ("c", ("seed=5",)))
+    ]
+    assert environments[0]["threads"] >= 1
+    assert environments[0]["device"] == "cpu" or torch.cuda.is_available()
+    assert environments[0]["torch"] == torch.__version__
+    same, other = environments[1]["hashes"], environments[2]["hashes"]
+    assert environments[0]["hashes"] == same
+    assert all(other[key] != same[key] for key in same)
+
+
+@pytest.mark.parametrize("name", ["sgd", "nadam", "rmsprop", "adagrad", "adamw"])
+def test_resuming_an_earlier_boundary_gives_the_same_bytes(name: str) -> None:
+    optimizer = f"optimizer={{name: {name}, lr: 0.01}}"
+    whole = run("whole", optimizer).folder.path
+    run("part", optimizer, "training.epochs=2")
+    Path("part/result.json").unlink()
+    resume(Path("part"), epochs=6)
+    for file in COMPARED[:-1]:
+        assert (whole / file).read_bytes() == Path("part", file).read_bytes(), file
+
+
+def test_extending_a_completed_run() -> None:
+    whole = run("whole").folder.path
+    run("part", "training.epochs=4")
+    outcome = resume(Path("part"), epochs=6)
+    assert outcome.result["test_looks"] == 2
+    assert (whole / "metrics.jsonl").read_bytes() == Path("part/metrics.jsonl").read_bytes()
+    assert (whole / "resolved.yaml").read_bytes() == Path("part/resolved.yaml").read_bytes()
+    with pytest.raises(RunFolderError, match="complete with 6 epochs"):
+        resume(Path("part"))
+    with pytest.raises(RunFolderError, match="complete"):
+        resume(Path("part"), epochs=3)
+
+
+def test_a_diverged_run() -> None:
+    loaded = load_text(BASE, overrides=["optimizer={name: sgd, lr: 1e20}"])
+    with pytest.raises(DivergedError, match=r"step \d+ \(epoch 1\) with lr 1e\+20"):
+        train(loaded, run_dir=Path("run"))
+    result = json.loads(Path("run/result.json").read_text())
+    assert (result["status"], result["epoch"], result["lr"]) == ("diverged", 1, 1e20)
+    assert [line["epoch"] for line in lines(Path("run"))] == [0]
+    assert load_checkpoint(Path("run/checkpoints/last.safetensors")).epoch == 0
+    with pytest.raises(RunFolderError, match="diverged"):
+        resume(Path("run"))
+
+
+def start(folder: str, *overrides: str) -> subprocess.Popen[bytes]:
+    """A training process on its own, long enough to be hit."""
+    Path("config.yaml").write_text(BASE)
+    arguments = [part for override in overrides for part in ("--set", override)]
+    command = [sys.executable, "-m", "mlptrain", "train", "config.yaml", "--run-dir", folder, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_epochs(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        path = folder / "metrics.jsonl"
+        if path.exists() and path.read_bytes().count(b"\n") > count:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the run does not get on")
+
+
+LONG = ("training.epochs=200", "training.batch_size=20", "optimizer.lr=1e-3")
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(load_text(BASE, overrides=LONG), run_dir=folder)
+    return folder
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_killed_at_a_random_moment(whole_run: Path, attempt: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start("run", *LONG)
+    wait_for_epochs(Path("run"), 0)
+    time.sleep(random.Random(attempt).uniform(0, 4))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0)
+    if not Path("run/result.json").exists():
+        resume(Path("run"))
+    assert_same_run(whole_run, Path("run"))
+    assert not [path for path in Path("run").rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_130_and_can_be_resumed(whole_run: Path, number: signal.Signals) -> None:
+    process = start("run", *LONG)
+    wait_for_epochs(Path("run"), 3)
+    process.send_signal(number)
+    asked = time.monotonic()
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert time.monotonic() - asked < 10
+    assert b"--resume run" in errors
+    assert b"Traceback" not in errors
+    checkpoint = load_checkpoint(Path("run/checkpoints/last.safetensors"))
+    assert checkpoint.epoch == lines(Path("run"))[-1]["epoch"]
+    assert not Path("run/result.json").exists()
+    assert list_runs(Path())[0].status == "interrupted"
+    resume(Path("run"))
+    assert_same_run(whole_run, Path("run"))
+
+
+def test_resuming_without_any_checkpoint_begins_again() -> None:
+    whole = run("whole").folder.path
+    shutil.copytree(whole, "cut")
+    for name in ("result.json", "checkpoints/last.safetensors", "checkpoints/best.safetensors", "steps.npz"):
+        Path("cut", name).unlink()
+    Path("cut/metrics.jsonl").write_text(Path("cut/metrics.jsonl").read_text()[:-20])
+    resume(Path("cut"))
+    assert_same_run(whole, Path("cut"))
+
+
+def test_two_cannot_train_one_run() -> None:
+    folder = run("run", "training.epochs=1").folder
+    with RunLog(folder, epoch=1), pytest.raises(RunFolderError, match="another process"):
+        resume(Path("run"), epochs=3)
+    resume(Path("run"), epochs=3)
+
+
+def test_a_foreign_or_damaged_checkpoint_stops_resuming() -> None:
+    run("one", "training.epochs=2")
+    run("two", "training.epochs=2", "model.hidden=[8]")
+    shutil.copy("two/checkpoints/last.safetensors", "one/checkpoints/last.safetensors")
+    with pytest.raises(CheckpointError, match="another run"):
+        resume(Path("one"), epochs=4)
+    path = Path("two/checkpoints/last.safetensors")
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match="two/checkpoints"):
+        resume(Path("two"), epochs=4)
+    assert Path("two/result.json").exists()  # nothing was touched
+
+
+def test_other_data_than_it_was_trained_on() -> None:
+    run("run", "training.epochs=2")
+    path = Path("run/environment.json")
+    path.write_text(path.read_text().replace('"data": "', '"data": "0'))
+    with pytest.raises(DataError, match="other data"):
+        resume(Path("run"), epochs=4)
+
+
+def test_run_dir_must_be_new_or_empty() -> None:
+    Path("taken").mkdir()
+    Path("taken/thesis.txt").write_text("years of work")
+    with pytest.raises(RunFolderError, match="not empty"):
+        run("taken")
+    assert Path("taken/thesis.txt").read_text() == "years of work"
+    Path("empty").mkdir()
+    run("empty", "training.epochs=1")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
+def test_a_folder_that_cannot_be_made() -> None:
+    with pytest.raises(MachineError, match=r"no run folder can be made.*--run-dir"):
+        run("/proc/run")
+
+
+def test_runs_of_one_second_do_not_share_a_folder() -> None:
+    folders = {RunFolder.create("name").path for _ in range(20)}
+    assert len(folders) == 20
+    assert all(path.parent == Path("runs") for path in folders)
+
+
+def test_evaluation_repeats_the_runs_figures() -> None:
+    outcome = run()
+    kept = outcome.result["kept"]
+    report = evaluate_checkpoint(outcome.folder.path)
+    assert (report["split"], report["examples"]) == ("test", 360)
+    assert (report["loss"], report["accuracy"]) == (kept["test_loss"], kept["test_accuracy"])
+    on_validation = evaluate_checkpoint(outcome.folder.best, split="validation")
+    assert (on_validation["loss"], on_validation["accuracy"]) == (kept["validation_loss"], kept["validation_accuracy"])
+
+
+def test_evaluation_against_scikit_learn_and_scipy() -> None:
+    from scipy.stats import binomtest
+    from sklearn.datasets import load_digits
+    from sklearn.metrics import classification_report, confusion_matrix
+    from sklearn.model_selection import train_test_split
+
+    outcome = run()
+    report = evaluate_checkpoint(outcome.folder.path)
+    digits = load_digits()
+    _, rows = train_test_split(np.arange(1797), test_size=0.2, random_state=0)
+    rows = np.sort(rows)
+    checkpoint = load_checkpoint(outcome.folder.best)
+    x = torch.from_numpy(digits.data[rows] / 16).float()
+    outputs = build_network(checkpoint.spec).forward(checkpoint.parameters, x)
+    called, truth = outputs.argmax(1).numpy(), digits.target[rows]
+    assert report["confusion"] == confusion_matrix(truth, called).tolist()
+    assert report["wrong"] == int((called != truth).sum())
+    table = classification_report(truth, called, output_dict=True)
+    for row in report["per_class"]:
+        assert row["precision"] == pytest.approx(table[row["class"]]["precision"])
+        assert row["recall"] == pytest.approx(table[row["class"]]["recall"])
+        assert row["examples"] == table[row["class"]]["support"]
+    interval = binomtest(360 - report["wrong"], 360).proportion_ci(method="wilson")
+    assert report["interval"] == [interval.low, interval.high]
+
+
+def test_regression_has_no_accuracy() -> None:
+    text = """
+data: {name: random_regression, validation: 10}
+model: {hidden: [8]}
+loss: mse
+optimizer: {name: sgd, lr: 0.01}
+training: {epochs: 2}
+"""
+    outcome = train(load_text(text), run_dir=Path("run"))
+    assert "train_accuracy" not in lines(Path("run"))[-1]
+    report = evaluate_checkpoint(outcome.folder.path)
+    assert (report["split"], report["accuracy"], report["confusion"]) == ("validation", None, None)
+    assert evaluate_checkpoint(outcome.folder.path, split="train")["examples"] == 54
+    with pytest.raises(DataError, match="no test rows; choose validation, train"):
+        evaluate_checkpoint(outcome.folder.path, split="test")
+
+
+def test_a_run_without_checkpoint() -> None:
+    run("run", "training.epochs=1")
+    shutil.rmtree("run/checkpoints")
+    with pytest.raises(RunFolderError, match="no checkpoint"):
+        evaluate_checkpoint(Path("run"))
+
+
+def test_the_list_of_runs(tmp_path: Path) -> None:
+    train(load_text(BASE, overrides=["training.epochs=1"]))
+    (tmp_path / "runs" / "not-a-run").mkdir()
+    damaged = tmp_path / "runs" / "damaged"
+    shutil.copytree(list_runs(Path("runs"))[0].path, damaged)
+    (damaged / "result.json").write_text("{")
+    os.utime(damaged / "resolved.yaml", (0, 0))
+    found = list_runs(Path("runs"))
+    assert [run.status for run in found] == ["completed", "damaged"]
+    assert (found[0].data, found[0].model, found[0].metric) == ("digits", "64-16-10 relu", "test_accuracy")
+    assert list_runs(Path("nowhere")) == []
