@@ -120,7 +120,7 @@ def train(
     with in_force(decisions), stop_on_signals() as should_stop:
         spec = _with_training(loaded.spec, **asdict(decisions))
         splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-        trainer = _build_trainer(spec, splits)
+        trainer = build_trainer(spec, splits)
         environment = describe_environment(
             decisions,
             data_fingerprint=splits.fingerprint,
@@ -160,7 +160,7 @@ def resume(
         splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
         if splits.fingerprint != environment.get("hashes", {}).get("data"):
             raise DataError(f"{run} was trained on other data than what is in {data_folder(data_dir)} now")
-        trainer = _build_trainer(spec, splits)
+        trainer = build_trainer(spec, splits)
         return _run(folder, spec, splits, trainer, checkpoint, should_stop=should_stop, on_epoch=on_epoch)
 
 
@@ -183,8 +183,9 @@ def _with_training(spec: ExperimentSpec, **values: Any) -> ExperimentSpec:
     return spec.model_copy(update={"training": spec.training.model_copy(update=values)})
 
 
-def _build_trainer(spec: ExperimentSpec, splits: Splits) -> Trainer:
-    device = spec.training.device
+def build_trainer(spec: ExperimentSpec, splits: Splits) -> Trainer:
+    """Network, initial weights, optimizer and data of a specification, on its device and ready to train."""
+    device = "cpu" if spec.training.device == "auto" else spec.training.device
     network = build_network(spec)
     parameters = initial_parameters(spec, network).clone(device=device)
     loss = make_loss(spec.loss.name, spec.loss.reduction)

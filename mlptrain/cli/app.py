@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ import typer
 
 import mlptrain
 from mlptrain.cli import screen
+from mlptrain.cli.plot import plot_app
 from mlptrain.errors import Fault, MachineError, MlptrainError, SpecError, UserError
 from mlptrain.runs import RunFolder, list_runs
 from mlptrain.spec import json_schema, load_spec, starter_yaml
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(plot_app, name="plot")
 
 Config = Annotated[Path, typer.Argument(help="A configuration, e.g. configs/digits.yaml.", show_default=False)]
 Set = Annotated[
@@ -96,7 +99,7 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a configuration, for editors."""
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 @app.command()
@@ -133,7 +136,7 @@ def train(
                 loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
             )
     if as_json:
-        typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2))
     else:
         screen.show_result(str(outcome.folder.path), outcome.result)
 
@@ -169,7 +172,7 @@ def evaluate(
             checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch
         )
     if as_json:
-        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(report, indent=2))
     else:
         screen.show_evaluation(report)
 
@@ -229,6 +232,9 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code; errors become one message on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × shows ? and goes on
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]

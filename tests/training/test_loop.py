@@ -67,7 +67,7 @@ def test_equals_a_plain_pytorch_loop() -> None:
                 loss = nn.functional.cross_entropy(outputs, y[rows])
                 losses.append(loss.item() * len(rows))
                 correct += int((outputs.argmax(1) == y[rows]).sum())
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
             assert epoch.train is not None
             assert epoch.train.loss == pytest.approx(sum(losses) / ROWS, rel=1e-5)

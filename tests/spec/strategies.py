@@ -1,0 +1,131 @@
+"""Configurations drawn at random, valid by construction; written without the package's own schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Mapping = dict[str, Any]
+
+# Names that a YAML reader of version 1.1, of version 1.2, or a hasty one takes for something other than text.
+TRICKY_NAMES = (
+    *("1e-3", "1E5", "007", "0x10", "0o17", "0b1", "1.5", "1_000", "12", "2024-01-01", "1.", "1e999"),
+    *("on", "off", "yes", "no", "y", "n", "true", "False", "null", "Null", "NULL", "nan", "inf", "e3", "0"),
+)
+NAMES = st.sampled_from(TRICKY_NAMES) | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+NUMBERS = st.floats(-1e6, 1e6)
+POSITIVE = st.floats(1e-12, 1e6)
+SLOPES = st.floats(-10, 10)
+ROWS = {"mnist": 54_000, "fashion_mnist": 50_000, "digits": 1_000}  # fewer than there are
+
+
+def section(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Mapping]:
+    """A section of that name with any of the fields."""
+    return st.fixed_dictionaries({"name": st.just(name)}, optional=fields)
+
+
+def scalings(*words: str) -> st.SearchStrategy[Any]:
+    return st.sampled_from(words) | st.fixed_dictionaries({"mean": NUMBERS, "std": POSITIVE})
+
+
+VALIDATION = st.integers(0, 90) | st.floats(0.01, 0.9)
+SUBSETS = st.lists(st.integers(0, 9), min_size=2, unique=True)
+IMAGES = st.sampled_from(sorted(ROWS)).flatmap(
+    lambda name: section(
+        name,
+        train_size=st.integers(100, 200),
+        test_size=st.integers(1, 50),
+        classes=SUBSETS,
+        validation=VALIDATION,
+        scaling=scalings("none", "unit", "standard"),
+    )
+)
+SPIRALS = section(
+    "spirals",
+    n_classes=st.integers(2, 5),
+    points_per_class=st.integers(50, 200),
+    noise=st.floats(0, 100),
+    validation=VALIDATION,
+    scaling=scalings("none", "standard"),
+)
+DRAWN: dict[str, st.SearchStrategy[Any]] = {
+    "n_samples": st.integers(100, 10_000),
+    "n_features": st.integers(1, 1_000),
+    "scaling": scalings("none", "standard"),
+}
+CLASSIFICATION = section("random_classification", n_classes=st.integers(2, 20), **DRAWN)
+REGRESSION = section("random_regression", n_targets=st.integers(1, 20), **DRAWN)
+
+ACTIVATIONS = st.one_of(
+    st.sampled_from(["relu", "prelu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity", "softplus", "elu"]),
+    section("leaky_relu", slope=SLOPES),
+    section("prelu", slope=SLOPES),
+    section("elu", alpha=st.floats(-1000, 1000)),
+    section("softplus", beta=st.floats(1e-6, 1000)),
+)
+INITIALISATIONS = st.one_of(
+    st.sampled_from(["default", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]),
+    section("normal", std=POSITIVE | st.just("fan_in") | st.integers(1, 9), bias=st.sampled_from(["zeros", "normal"])),
+)
+MODELS = st.fixed_dictionaries(
+    {"hidden": st.lists(st.integers(1, 300), max_size=5)},
+    optional={
+        "activation": ACTIVATIONS,
+        "output_activation": ACTIVATIONS,
+        "bias": st.booleans(),
+        "init": INITIALISATIONS,
+    },
+)
+
+COMMON: dict[str, st.SearchStrategy[Any]] = {
+    "lr": st.floats(1e-12, 1e9) | st.integers(1, 3),
+    "weight_decay": st.floats(0, 1e6),
+}
+ADAM: dict[str, st.SearchStrategy[Any]] = {
+    **COMMON,
+    "betas": st.lists(FRACTIONS, min_size=2, max_size=2),
+    "eps": st.floats(0, 1),
+}
+OPTIMIZERS = st.one_of(
+    st.sampled_from(["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad"]),
+    section("sgd", momentum=st.floats(0, 1), dampening=st.floats(0, 1), **COMMON),
+    section("adam", amsgrad=st.booleans(), **ADAM),
+    section("adamw", amsgrad=st.booleans(), **ADAM),
+    section("nadam", momentum_decay=st.floats(0, 1), **ADAM),
+    section("rmsprop", alpha=FRACTIONS, momentum=st.floats(0, 1), centered=st.booleans(), **COMMON),
+    section("adagrad", lr_decay=st.floats(0, 1e6), initial_accumulator_value=st.floats(0, 1e6), **COMMON),
+)
+TRAINING = st.fixed_dictionaries(
+    {},
+    optional={
+        "epochs": st.integers(1, 10_000_000),
+        "batch_size": st.integers(1, 100_000) | st.just("full"),
+        "shuffle": st.booleans(),
+        "record_steps": st.booleans(),
+        "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:0", "cuda:12"]),
+        "precision": st.sampled_from(["auto", "highest", "high", "medium"]),
+        "threads": st.integers(1, 1024) | st.just("auto"),
+    },
+)
+
+
+@st.composite
+def experiments(draw: st.DrawFn) -> Mapping:
+    """A whole experiment as plain values."""
+    data = draw(st.one_of(IMAGES, SPIRALS, CLASSIFICATION, REGRESSION))
+    losses = ["mse", "mae"] if data["name"] == "random_regression" else ["cross_entropy", "mse", "mae"]
+    loss = draw(st.sampled_from(losses) | st.sampled_from(losses).flatmap(_with_reduction))
+    splits = ["none"]
+    splits += ["validation"] if data.get("validation", 0.1) != 0 else []
+    splits += ["test"] if data["name"] in ROWS else []
+    keep = st.just("last")  # best goes with a measured validation only
+    evaluation = draw(st.fixed_dictionaries({}, optional={"split": st.sampled_from(splits), "keep": keep}))
+    chosen = {"data": data, "model": draw(MODELS), "loss": loss, "optimizer": draw(OPTIMIZERS)}
+    optional = {"name": NAMES, "seed": st.integers(0, 2**63 - 1), "training": TRAINING}
+    return chosen | {"evaluation": evaluation} | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+def _with_reduction(name: str) -> st.SearchStrategy[Mapping]:
+    return section(name, reduction=st.sampled_from(["mean", "sum"]))

@@ -1,0 +1,151 @@
+"""The JSON Schema, and the names that schema, mathematics and torch must share."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+
+from mlptrain.nn.activations import ACTIVATIONS
+from mlptrain.nn.initialisation import INITIALISATIONS
+from mlptrain.nn.losses import LOSSES
+from mlptrain.spec import json_schema, load_text, starter_yaml
+from mlptrain.spec.datasets import IMAGE_DATASETS
+from mlptrain.spec.reader import parse
+from mlptrain.training.optimizers import OPTIMIZERS
+from tests.spec.strategies import experiments
+from tests.spec.texts import CONFIGS, complete
+
+SCHEMA = json_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def test_schema_is_one() -> None:
+    assert SCHEMA["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(SCHEMA)
+    json.dumps(SCHEMA, allow_nan=False)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_accepts_shipped_configurations(path: Path) -> None:
+    VALIDATOR.validate(parse(path.read_text(encoding="utf-8"), source=path.name).value)
+
+
+def test_accepts_the_starter_which_is_free_of_faults() -> None:
+    text = starter_yaml("first")
+    VALIDATOR.validate(parse(text, source="").value)
+    loaded = load_text(text)
+    assert (loaded.spec.name, loaded.warnings) == ("first", ())
+
+
+@given(experiments())
+@settings(max_examples=60, deadline=None)
+def test_accepts_what_the_reader_accepts(document: dict[str, Any]) -> None:
+    load_text(json.dumps(document))
+    VALIDATOR.validate(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimiser: sgd",
+        "data: cifar10",
+        "data: {name: mnist, noise: 0.1}",
+        "data: {name: spirals, scaling: unit}",
+        "data: {name: mnist, validation: -1}",
+        "data: {name: mnist, validation: 1.5}",
+        "data: {name: mnist, classes: [3]}",
+        "model: {}",
+        "model: {hidden: 64}",
+        "model: {hidden: [0]}",
+        "model: {hidden: [4], activation: {name: elu, slope: 1}}",
+        "model: {hidden: [4], init: {name: normal, std: 0}}",
+        "optimizer: {name: adam, momentum: 0.9}",
+        "optimizer: {name: sgd, lr: 0}",
+        "optimizer: {name: sgd, lr: '0.1'}",
+        "optimizer: {lr: 0.1}",
+        "loss: {name: mse, reduction: none}",
+        "training: {epochs: 1.5}",
+        "training: {batch_size: all}",
+        "training: {device: gpu}",
+        "evaluation: {split: train}",
+        "seed: -1",
+        "name: a/b",
+    ],
+)
+def test_refuses(text: str) -> None:
+    assert not VALIDATOR.is_valid(parse(complete(text), source="").value)
+
+
+def test_refuses_what_lacks_a_section() -> None:
+    assert [error.message for error in VALIDATOR.iter_errors({})] == [
+        f"'{section}' is a required property" for section in ("data", "model", "optimizer")
+    ]
+
+
+def _properties(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(schema, dict):
+        for name, value in schema.get("properties", {}).items():
+            yield f"{path}/{name}", value
+    children = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
+    for key, child in children:
+        yield from _properties(child, f"{path}/{key}")
+
+
+def test_every_property_is_described() -> None:
+    properties = dict(_properties(SCHEMA))
+    assert len(properties) > 60
+    assert [path for path, value in properties.items() if len(value.get("description", "")) < 5] == []
+
+
+def _short_names(schema: dict[str, Any]) -> set[str]:
+    """The names offered for a section's short form."""
+    [names] = [choice["enum"] for choice in schema["anyOf"] if "enum" in choice]
+    return set(names)
+
+
+def test_names_are_those_of_the_tables() -> None:
+    top, model = SCHEMA["properties"], SCHEMA["$defs"]["ModelSpec"]["properties"]
+    assert _short_names(model["activation"]) == _short_names(model["output_activation"]) == set(ACTIVATIONS)
+    assert _short_names(model["init"]) == set(INITIALISATIONS)
+    assert _short_names(top["loss"]) == set(LOSSES)
+    assert _short_names(top["optimizer"]) == set(OPTIMIZERS)
+    assert _short_names(top["data"]) >= set(IMAGE_DATASETS)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_have_the_fields_that_the_section_has(name: str) -> None:
+    fields = load_text(complete(f"model: {{hidden: [4], activation: {name}}}")).spec.model.activation.model_dump()
+    parameters = inspect.signature(ACTIVATIONS[name]).parameters
+    assert {key: parameter.default for key, parameter in parameters.items()} == {
+        key: value for key, value in fields.items() if key != "name"
+    }
+
+
+LEFT_OUT = {"params", "maximize", "foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"}
+IN_TORCH = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_optimizers_have_the_fields_and_defaults_of_torch(name: str) -> None:
+    fields = load_text(complete(f"optimizer: {name}")).spec.optimizer.model_dump()
+    assert fields.pop("name") == name
+    parameters = inspect.signature(IN_TORCH[name]).parameters
+    wanted = {key: parameter.default for key, parameter in parameters.items() if key not in LEFT_OUT}
+    if "betas" in wanted:
+        wanted["betas"] = list(wanted["betas"])
+    assert fields == wanted

@@ -1,0 +1,81 @@
+"""Settings that are allowed but surely not meant. A mark « stands before the place that the warning must name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlptrain.spec import load_spec, load_text
+from tests.spec.texts import CONFIGS, complete, marked
+
+# The text with the warning, the path, what it says, and a text that differs little and has no warning.
+CASES: dict[str, tuple[str, str, str, str]] = {
+    "relu on the logits": (
+        "model: {hidden: [4], output_activation: «relu}",
+        "model.output_activation",
+        "'relu' changes the logits that 'cross_entropy' reads",
+        "model: {hidden: [4], output_activation: identity}",
+    ),
+    "sigmoid before bce": (
+        "data: {name: mnist, classes: [0, 1]}\nloss: bce\nmodel: {hidden: [4], output_activation: «sigmoid}",
+        "model.output_activation",
+        "'sigmoid' changes the logits that 'bce' reads",
+        "loss: mse\nmodel: {hidden: [4], output_activation: sigmoid}",
+    ),
+    "activation of no layer": (
+        "model: {hidden: [], activation: «tanh}",
+        "model.activation",
+        "has no effect: there is no hidden layer",
+        "model: {hidden: []}",
+    ),
+    "initial biases of none": (
+        "model: {hidden: [4], bias: false, init: {name: normal, bias: «normal}}",
+        "model.init.bias",
+        "has no effect: model.bias is false",
+        "model: {hidden: [4], bias: false, init: normal}",
+    ),
+    "dampening of no momentum": (
+        "optimizer: {name: sgd, dampening: «0.5}",
+        "optimizer.dampening",
+        "has no effect: momentum is 0",
+        "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
+    ),
+    "batch larger than the data": (
+        "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
+        "training.batch_size",
+        "1,438 exceeds the 1,437 training rows",
+        "data: {name: digits, validation: 0}\ntraining: {batch_size: 1437}",
+    ),
+    "order of one batch": (
+        "training: {batch_size: full, shuffle: «true}",
+        "training.shuffle",
+        "has no effect: every step sees all rows",
+        "training: {batch_size: full}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "path", "says", "fine"), CASES.values(), ids=CASES)
+def test_warning(text: str, path: str, says: str, fine: str) -> None:
+    text, [(line, column)] = marked(complete(text))
+    [warning] = load_text(text, source="c.yaml").warnings
+    assert (warning.source, warning.line, warning.column, warning.path) == ("c.yaml", line, column, path)
+    assert says in warning.message
+    assert load_text(complete(fine)).warnings == ()
+
+
+def test_warning_names_the_override() -> None:
+    [warning] = load_text(complete(""), overrides=["model.output_activation=relu"]).warnings
+    assert str(warning).startswith("--set model.output_activation=relu  model.output_activation: 'relu' changes")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations(path: Path) -> None:
+    """Two show what the warning is about; the rest has none."""
+    warned = ["model.output_activation"] if path.stem in ("spirals", "stuck_network") else []
+    assert [warning.path for warning in load_spec(path).warnings] == warned
+
+
+def test_configurations_are_found() -> None:
+    assert len(CONFIGS) >= 14

@@ -1,0 +1,264 @@
+"""The command line as a user meets it: output, exit codes, JSON keys, one message per mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlptrain.cli import main
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+DIGITS = str(CONFIGS / "digits.yaml")
+SHORT = ("--set", "training.epochs=2")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(tmp_path / "data"))
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: str) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        code = ended.value.code
+        assert isinstance(code, int) or code is None
+        return Result(code or 0, out, err)
+
+    return run
+
+
+def test_version_and_help(call: Any) -> None:
+    import mlptrain
+
+    assert call("--version").out == f"mlptrain {mlptrain.__version__}\n"
+    listed = call("--help").out
+    for command in ("train", "eval", "check", "schema", "init", "runs", "data"):
+        assert f"\n  {command} " in listed
+
+
+def test_init_check_train_eval_runs(call: Any) -> None:
+    assert call("init", "first").code == 0
+    assert call("check", "first.yaml").code == 0
+    trained = call("train", "first.yaml", *SHORT)
+    assert trained.code == 0
+    assert "epoch 2/2" in trained.err
+    run = trained.out.split("run folder: ")[1].strip()
+    evaluated = call("eval", run)
+    assert "wrong of 360" in evaluated.out
+    assert "95 % interval" in evaluated.out
+    assert Path(run).name in call("runs").out
+
+
+def test_init_overwrites_nothing(call: Any) -> None:
+    Path("mine.yaml").write_text("precious")
+    result = call("init", "mine")
+    assert (result.code, Path("mine.yaml").read_text()) == (2, "precious")
+    assert "mine.yaml exists" in result.err
+
+
+def test_json_keys(call: Any) -> None:
+    trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
+    assert list(trained) == ["run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_looks"]
+    evaluated = call("eval", "run", "--json").json
+    assert list(evaluated) == [
+        "split", "examples", "loss", "accuracy", "wrong", "interval", "per_class", "confusion",
+    ]  # fmt: skip
+    assert list(evaluated["per_class"][0]) == ["class", "precision", "recall", "examples"]
+    assert evaluated["accuracy"] == trained["kept"]["test_accuracy"]
+    (listed,) = call("runs", ".", "--json").json
+    assert list(listed) == ["path", "status", "data", "model", "optimizer", "epoch", "metric", "value", "age"]
+    (checked,) = call("check", DIGITS, "--json").json
+    assert list(checked) == [
+        "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
+        "warnings",
+    ]  # fmt: skip
+    verified = call("data", "verify", "digits", "--json").json
+    assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
+
+
+def test_the_report_on_a_deeper_module(call: Any) -> None:
+    config = str(CONFIGS / "stuck_network.yaml")
+    result = call("check", config, "--set", "model.hidden=[32, 64, 128, 64]", "--json")
+    (report,) = result.json
+    assert (report["parameter_tensors"], report["parameters"]) == (10, 44_458)
+    assert [layer["outputs"] for layer in report["layers"]] == [32, 64, 128, 64, 10]
+
+
+def test_check_goes_on_after_a_faulty_file(call: Any) -> None:
+    Path("bad.yaml").write_text("data: digits\nmodel: {hidden: [0]}\noptimizer: sgdd\n")
+    result = call("check", "bad.yaml", DIGITS, "absent.yaml")
+    assert result.code == 2
+    assert "6 parameter tensors" in result.out
+    assert result.err.splitlines() == [
+        "bad.yaml:2:18  model.hidden[0]: must be at least 1, got 0",
+        "bad.yaml:3:12  optimizer: must be sgd, adam, adamw, nadam, rmsprop or adagrad, got the text 'sgdd'; "
+        "did you mean 'sgd'?",
+        "absent.yaml  no such file; in that folder: bad.yaml",
+    ]
+
+
+def test_a_diverged_run_exits_with_3(call: Any) -> None:
+    result = call("train", DIGITS, "--set", "optimizer={name: sgd, lr: 1e25}", "--run-dir", "run")
+    assert result.code == 3
+    assert "diverged" in result.err
+    assert "lr 1e+25" in result.err
+    assert call("runs", ".", "--json").json[0]["status"] == "diverged"
+    assert call("train", "--resume", "run").code == 2
+
+
+def test_a_run_that_does_not_learn_says_why(call: Any) -> None:
+    result = call("train", DIGITS, *SHORT, "--set", "optimizer={name: sgd, lr: 1e-9}")
+    assert result.code == 0
+    assert "warning: stuck" in result.err
+    assert "optimizer.lr: 1e-09 moved the weights by only" in result.err
+
+
+def test_warnings_before_training(call: Any) -> None:
+    result = call("train", DIGITS, *SHORT, "--set", "training.batch_size=100000")
+    assert "warning: --set training.batch_size=100000  training.batch_size: 100,000 exceeds the 1,293" in result.err
+
+
+def test_resume_and_extend(call: Any) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "run")
+    assert call("train", "--resume", "run").code == 2
+    assert call("train", "--resume", "run", "--set", "training.epochs=4", "--json").json["epochs"] == 4
+    refused = call("train", "--resume", "run", "--set", "optimizer.lr=1")
+    assert (refused.code, "only change training.epochs" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train",), "name one of the two"),
+        (("train", DIGITS, "--resume", "run"), "name one of the two"),
+        (("train", "absent.yaml"), "no such file"),
+        (("train", "."), "cannot be read"),
+        (("train", DIGITS, "--set", "optimizer.lr"), "key=value"),
+        (("train", "--resume", "absent"), "no such run folder"),
+        (("train", "--resume", "."), "is no run folder"),
+        (("train", "--resume", "x", "--run-dir", "y"), "--run-dir does not go with --resume"),
+        (("eval", "absent"), "no such checkpoint or run folder"),
+        (("eval", DIGITS), "no checkpoint of mlptrain"),
+        (("eval", ".", "--split", "dev"), "must be train, validation or test"),
+        (("data", "fetch", "cifar"), "cifar"),
+        (("data", "fetch", "digits"), "scikit-learn"),
+        (("data", "verify", "spirals"), "spirals"),
+    ],
+)
+def test_mistakes_have_one_message_and_exit_with_2(call: Any, arguments: tuple[str, ...], message: str) -> None:
+    result = call(*arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert result.out == ""
+    assert [path.name for path in Path().iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_cuda_where_there_is_none(call: Any, name: str) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    result = call("train", DIGITS, "--set", f"training.device={name}", "--run-dir", "run")
+    assert (result.code, "no CUDA device" in result.err, Path("run").exists()) == (2, True, False)
+
+
+def test_a_run_folder_in_use_is_left_alone(call: Any) -> None:
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    result = call("train", DIGITS, "--run-dir", "run")
+    assert (result.code, "not empty" in result.err) == (2, True)
+    assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
+def test_an_unwritable_run_folder(call: Any) -> None:
+    result = call("train", DIGITS, "--run-dir", "/proc/run")
+    assert result.code == 1
+    assert "no run folder can be made there" in result.err
+
+
+def test_a_damaged_checkpoint(call: Any) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "run")
+    path = Path("run/checkpoints/best.safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    result = call("eval", "run")
+    assert (result.code, "best.safetensors" in result.err) == (2, True)
+
+
+def test_offline_and_absent(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address can be reached: the message names folder, files and the way out."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    result = call("train", str(CONFIGS / "mnist.yaml"), "--run-dir", "run")
+    assert result.code == 1
+    for part in ("data/MNIST/raw", "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "configs/digits.yaml"):
+        assert part in result.err
+    assert not Path("run").exists()
+
+
+def test_a_corrupt_archive(call: Any, data_dir: Path) -> None:
+    raw = Path("data/MNIST/raw")
+    raw.mkdir(parents=True)
+    for archive in (data_dir / "MNIST/raw").glob("*.gz"):
+        shutil.copy(archive, raw)
+    path = raw / "train-labels-idx1-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    result = call("train", str(CONFIGS / "mnist.yaml"), "--run-dir", "run")
+    assert (result.code, "train-labels-idx1-ubyte.gz" in result.err) == (2, True)
+    assert not Path("run").exists()
+    assert call("data", "verify", "mnist").code == 2
+
+
+def test_fetch_finds_what_lies_there(call: Any, data_dir: Path) -> None:
+    raw = Path("data/MNIST/raw")
+    raw.mkdir(parents=True)
+    for archive in (data_dir / "MNIST/raw").glob("*.gz"):
+        shutil.copy(archive, raw)
+    assert call("data", "fetch", "mnist", "--json").json["downloaded"] == []
+    assert call("data", "verify", "mnist").code == 0
+
+
+def test_debug_shows_the_traceback() -> None:
+    command = [sys.executable, "-m", "mlptrain", "train", "absent.yaml", "--debug"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in result.stderr
+    assert result.returncode != 0
+
+
+def test_no_colour_no_terminal_narrow_and_ascii() -> None:
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "40", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "mlptrain", "check", DIGITS]
+    result = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    assert b"\x1b" not in result.stdout
+
+
+def test_output_into_a_closed_pipe() -> None:
+    command = f"{sys.executable} -m mlptrain schema | head -c 10"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
