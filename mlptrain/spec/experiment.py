@@ -56,7 +56,7 @@ class ExperimentSpec(Section):
     model: ModelSpec = Field(description="The network between the data's inputs and the loss's outputs.")
     loss: Annotated[LossSpec, ShortName()] = Field(LossSpec(name="cross_entropy"), description="What is minimised.")
     optimizer: OptimizerSpec = Field(description="How the weights are changed.")
-    training: TrainingSpec = Field(TrainingSpec(), description="How long, in which batches, on what.")
+    training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from mlptrain.errors import Fault, SpecError
@@ -35,8 +34,7 @@ def apply_override(document: Document, assignment: str) -> None:
     for table in (document.places, document.key_places):
         for old in [old for old in table if old[: len(path)] == path]:
             del table[old]
-        table[path] = place
-    _mark(document, path, value, place)
+        table[path] = place  # and of all below it
 
 
 def _refusal(place: Place, message: str) -> SpecError:
@@ -66,13 +64,3 @@ def _parent(document: Document, path: KeyPath, place: Place) -> Any:
             parent[part] = child
         parent = child
     return parent
-
-
-def _mark(document: Document, path: KeyPath, value: Any, place: Place) -> None:
-    """Give every key and item inside an override's value the override's place."""
-    items: Iterable[tuple[str | int, Any]] = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, child in items:
-        document.places[(*path, key)] = document.key_places[(*path, key)] = place
-        _mark(document, (*path, key), child, place)

@@ -167,6 +167,8 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = error.problem or error.context or "broken syntax"
+            if mark is not None and text[mark.index : mark.index + 1] == "\t":
+                problem = "a tab cannot indent; use spaces"
             raise self.error(mark, f"is not valid YAML: {problem}") from None
         except yaml.YAMLError as error:
             detail = str(error).splitlines()[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlptrain.spec.data import MOST_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
 from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec, TrainingSpec, output_width
-from mlptrain.spec.model import MOST_PARAMETERS, LossSpec, ModelSpec, NormalInit, ScaledInit, parameter_shapes
+from mlptrain.spec.model import MOST_PARAMETERS, LossSpec, ModelSpec, NormalInit, parameter_shapes
 from mlptrain.spec.optimizer import SGD, OptimizerSpec
 from mlptrain.spec.reader import KeyPath
 
@@ -122,9 +122,10 @@ def warnings_about(spec: ExperimentSpec) -> Iterator[Finding]:
 def _without_effect(
     model: ModelSpec, optimizer: OptimizerSpec, training: TrainingSpec, spec: ExperimentSpec
 ) -> Iterator[Finding]:
-    if not model.hidden and "activation" in model.model_fields_set:
+    # A default that is written out, as in resolved.yaml, is no reason to warn.
+    if not model.hidden and model.activation.name != "relu":
         yield ("model", "activation"), "has no effect: there is no hidden layer"
-    if isinstance(model.init, (NormalInit, ScaledInit)) and "bias" in model.init.model_fields_set and not model.bias:
+    if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
@@ -133,8 +134,6 @@ def _without_effect(
             ("training", "batch_size"),
             f"{training.batch_size:,} exceeds the {spec.training_rows:,} training rows; every epoch is one step of all",
         )
-    if spec.steps_per_epoch == 1 and training.shuffle and "shuffle" in training.model_fields_set:
-        yield ("training", "shuffle"), "has no effect: every step sees all rows"
 
 
 def _count(number: int) -> str:

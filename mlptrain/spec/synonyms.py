@@ -58,7 +58,6 @@ SYNONYMS = {
     "he": "kaiming_normal",
     "xavier": "xavier_uniform",
     "glorot": "xavier_uniform",
-    "fashion-mnist": "fashion_mnist",
     "fashionmnist": "fashion_mnist",
     "atan": "arctan",
     "swish": "silu",

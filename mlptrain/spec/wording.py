@@ -19,7 +19,7 @@ from mlptrain.spec.synonyms import SYNONYMS
 def meant(word: object, allowed: Collection[str]) -> str | None:
     """The allowed name that is the same word in another spelling or another library's word, or None."""
     folded = str(word).lower().replace("-", "_")
-    for name in (folded, SYNONYMS.get(folded), SYNONYMS.get(str(word).lower())):
+    for name in (folded, SYNONYMS.get(folded)):
         if name in allowed:
             return name
     return None

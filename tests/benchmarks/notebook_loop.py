@@ -2,7 +2,7 @@
 
     python tests/benchmarks/notebook_loop.py [--data-dir DIR] [--rounds 3]
 
-Both train the same network with plain SGD on the 60,000 images; rounds alternate, so that a drifting machine slows both.
+Both train the same network with plain SGD on the 60,000 images; rounds alternate, so a drifting machine slows both.
 Ours is the whole epoch of `mlptrain train`, metrics included. Each must have learnt: the losses of the first epoch are
 shown beside the times and must agree to 10 %, as far as two orders of batches allow.
 """
@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def notebook_epochs(hidden: list[int], batch_size: int, data_dir: Path) -> Itera
     loader = DataLoader(images, batch_size=batch_size, shuffle=True)
     widths = [784, *hidden, 10]
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)

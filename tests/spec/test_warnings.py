@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.spec import load_spec, load_text
+from mlptrain.spec import load_spec, load_text, to_yaml
 from tests.spec.texts import CONFIGS, complete, marked
 
 # The text with the warning, the path, what it says, and a text that differs little and has no warning.
@@ -47,12 +47,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "1,438 exceeds the 1,437 training rows",
         "data: {name: digits, validation: 0}\ntraining: {batch_size: 1437}",
     ),
-    "order of one batch": (
-        "training: {batch_size: full, shuffle: «true}",
-        "training.shuffle",
-        "has no effect: every step sees all rows",
-        "training: {batch_size: full}",
-    ),
 }
 
 
@@ -63,6 +57,12 @@ def test_warning(text: str, path: str, says: str, fine: str) -> None:
     assert (warning.source, warning.line, warning.column, warning.path) == ("c.yaml", line, column, path)
     assert says in warning.message
     assert load_text(complete(fine)).warnings == ()
+
+
+@pytest.mark.parametrize("text", ["training: {batch_size: full}", "model: {hidden: [], bias: false, init: normal}"])
+def test_defaults_written_out_are_no_reason_to_warn(text: str) -> None:
+    spec = load_text(complete(text)).spec
+    assert load_text(to_yaml(spec)).warnings == ()
 
 
 def test_warning_names_the_override() -> None:
