@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mlptrain.errors import Fault
-from mlptrain.runs import RunSummary, describe_model, describe_optimizer
-from mlptrain.spec import ExperimentSpec, Loaded
+from mlptrain.runs import RunSummary
+from mlptrain.spec import ExperimentSpec
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -180,37 +180,6 @@ def show_diagnosis(diagnosis: Mapping[str, Any]) -> None:
         _err().print(f"  - {cause}", markup=False, soft_wrap=True)
 
 
-def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
-    """What `mlptrain check` says of one configuration."""
-    spec = loaded.spec
-    shapes = spec.parameter_shapes
-    last = len(spec.widths) - 2
-    layers = []
-    for index in range(last + 1):
-        own = {name: shape for name, shape in shapes.items() if name.startswith(f"layers.{index}.")}
-        layers.append(
-            {
-                "inputs": spec.widths[index],
-                "outputs": spec.widths[index + 1],
-                "activation": (spec.model.output_activation if index == last else spec.model.activation).name,
-                "tensors": {name.rsplit(".", 1)[1]: list(shape) for name, shape in own.items()},
-                "parameters": sum(_product(shape) for shape in own.values()),
-            }
-        )
-    return {
-        "config": config,
-        "name": spec.name,
-        "model": describe_model(spec),
-        "optimizer": describe_optimizer(spec),
-        "rows": {"train": spec.training_rows, "validation": spec.data.validation_rows, "test": spec.data.test_rows},
-        "steps_per_epoch": spec.steps_per_epoch,
-        "layers": layers,
-        "parameter_tensors": len(shapes),
-        "parameters": sum(_product(shape) for shape in shapes.values()),
-        "warnings": [str(warning) for warning in loaded.warnings],
-    }
-
-
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     rows = report["rows"]
@@ -299,10 +268,3 @@ def _duration(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / unit:.0f} {name}"
     return f"{seconds / 86_400:.0f} d"
-
-
-def _product(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

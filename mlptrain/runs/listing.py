@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlptrain.errors import MlptrainError
 from mlptrain.runs.folder import RunFolder, is_locked
-from mlptrain.spec import ExperimentSpec, load_spec
+from mlptrain.spec import describe_model, describe_optimizer, load_spec
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,3 @@ def best_metric(figures: dict[str, float]) -> tuple[str | None, float | None]:
             if f"{split}_{kind}" in figures:
                 return f"{split}_{kind}", figures[f"{split}_{kind}"]
     return None, None
-
-
-def describe_model(spec: ExperimentSpec) -> str:
-    """``784-500-256-10 relu``."""
-    return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
-
-
-def describe_optimizer(spec: ExperimentSpec) -> str:
-    """``sgd 0.1``, with momentum where it has some."""
-    optimizer = spec.optimizer
-    momentum = getattr(optimizer, "momentum", 0)
-    extra = f" momentum {momentum:g}" if momentum else ""
-    return f"{optimizer.name} {optimizer.lr:g}{extra}" + (" nesterov" if getattr(optimizer, "nesterov", False) else "")

@@ -4,5 +4,17 @@ from mlptrain.spec.dump import to_yaml
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.load import Loaded, load_spec, load_text
 from mlptrain.spec.starter import json_schema, starter_yaml
+from mlptrain.spec.summary import check_report, describe_model, describe_optimizer
 
-__all__ = ["ExperimentSpec", "Loaded", "json_schema", "load_spec", "load_text", "starter_yaml", "to_yaml"]
+__all__ = [
+    "ExperimentSpec",
+    "Loaded",
+    "check_report",
+    "describe_model",
+    "describe_optimizer",
+    "json_schema",
+    "load_spec",
+    "load_text",
+    "starter_yaml",
+    "to_yaml",
+]

@@ -149,3 +149,9 @@ def test_optimizers_have_the_fields_and_defaults_of_torch(name: str) -> None:
     if "betas" in wanted:
         wanted["betas"] = list(wanted["betas"])
     assert fields == wanted
+
+
+def test_the_shipped_schema_is_the_printed_one() -> None:
+    """`mlptrain schema > configs/experiment.schema.json` brings it up to date."""
+    shipped = json.loads((Path(__file__).parents[2] / "configs" / "experiment.schema.json").read_text())
+    assert shipped == json_schema()

@@ -1,0 +1,63 @@
+"""Every `mlptrain` command of the README runs, in the order of the README, in a folder like a fresh checkout's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlptrain.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_COMMAND = re.compile(r"^(?:.*&& )?(?:\.venv/bin/)?mlptrain (?P<arguments>.*?)(?:\s+#.*)?$")
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [found["arguments"] for line in lines if (found := _COMMAND.match(line))]
+
+
+def test_commands_are_found() -> None:
+    named = {command.split()[0] for command in commands()}
+    assert {"init", "check", "train", "eval", "runs", "data"} <= named
+
+
+@pytest.mark.filterwarnings("default")  # the commands' own warnings are theirs to show
+def test_every_command_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
+    shutil.copytree(ROOT / "configs", "configs")
+    for command in commands():
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+        assert not ended.value.code, command
+
+
+def test_python_examples_run(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
+    shutil.copytree(ROOT / "configs", "configs")
+    for block in re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the README's own examples
+
+
+def test_the_file_shown_is_valid() -> None:
+    from mlptrain.spec import load_text
+
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert load_text(shown).spec.name == "mnist"
+
+
+def test_every_configuration_is_mentioned() -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert f"{path.stem}" in README, path.name
+
+
+def test_every_file_mentioned_exists() -> None:
+    for name in re.findall(r"`((?:configs|tests|mlptrain)/[\w./]+)`", README):
+        assert (ROOT / name).exists(), name
