@@ -1,3 +1,37 @@
-"""Train, check and compare multi-layer perceptrons from a YAML file."""
+"""Train, check and compare multi-layer perceptrons from a YAML file.
+
+``train``, ``resume``, ``evaluate`` and ``load`` do what the commands do; torch is imported when one of them is asked
+for, not by ``import mlptrain``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlptrain.experiment import evaluate_checkpoint as evaluate
+    from mlptrain.experiment import resume, train
+    from mlptrain.trained import load
+
+__all__ = ["__version__", "evaluate", "load", "resume", "train"]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "evaluate": ("mlptrain.experiment", "evaluate_checkpoint"),
+    "load": ("mlptrain.trained", "load"),
+    "resume": ("mlptrain.experiment", "resume"),
+    "train": ("mlptrain.experiment", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mlptrain' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

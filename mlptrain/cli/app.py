@@ -1,4 +1,7 @@
-"""The commands. Each is a few lines over a function that Python can call too; heavy imports stay inside them."""
+"""The commands. Each is a few lines over a function that Python can call too.
+
+What a command works with is imported inside it, pydantic and rich too: `--help` then costs little more than typer.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ from typing import Annotated, Any
 import typer
 
 import mlptrain
-from mlptrain.cli import screen
+from mlptrain.cli import inspect, screen
 from mlptrain.cli.plot import plot_app
+from mlptrain.cli.report import report
 from mlptrain.errors import Fault, MachineError, MlptrainError, SpecError, UserError
-from mlptrain.runs import RunFolder, list_runs
-from mlptrain.spec import json_schema, load_spec, starter_yaml
 
 app = typer.Typer(
     help="Train, check and compare multi-layer perceptrons from a YAML file.",
@@ -28,6 +30,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(plot_app, name="plot")
+app.command()(report)
 
 Config = Annotated[Path, typer.Argument(help="A configuration, e.g. configs/digits.yaml.", show_default=False)]
 Set = Annotated[
@@ -62,6 +65,8 @@ def init(
     name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
 ) -> None:
     """Write a commented configuration to begin with."""
+    from mlptrain.spec import starter_yaml
+
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     try:
         with path.open("x", encoding="utf-8") as stream:
@@ -80,11 +85,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check configurations and show layers, parameter tensors and parameters, without loading torch."""
+    from mlptrain.spec import check_report, load_spec
+
     reports: list[dict[str, Any]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
-            reports.append(screen.check_report(str(config), load_spec(config, overrides)))
+            reports.append(check_report(str(config), load_spec(config, overrides)))
         except SpecError as error:
             faults += error.faults
     if as_json:
@@ -99,6 +106,8 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a configuration, for editors."""
+    from mlptrain.spec import json_schema
+
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
@@ -112,6 +121,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network; ends with its figures and the run folder's path."""
+    from mlptrain.runs import RunFolder
+    from mlptrain.spec import load_spec
+
     if (config is None) == (resume is None):
         raise UserError("name one of the two: a configuration to train, or --resume with a run folder to go on with")
     if resume is not None:
@@ -183,12 +195,17 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """The table of runs: status, data, model, optimizer, best metric, age."""
+    from mlptrain.runs import list_runs
+
     found = list_runs(folder)
     if as_json:
         typer.echo(json.dumps([screen.run_as_json(run) for run in found], indent=2))
     else:
         screen.show_runs(folder, found)
 
+
+app.command()(inspect.gradcheck)
+app.command()(inspect.predict)
 
 DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
 

@@ -1,59 +1,69 @@
-"""What the terminal shows: progress on standard error, results on standard output."""
+"""What the terminal shows: progress on standard error, results on standard output.
+
+rich is imported when something is drawn: `--help` and an error message do without.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from mlptrain.errors import Fault
-from mlptrain.runs import RunSummary
-from mlptrain.spec import ExperimentSpec
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
+    from rich.table import Table
 
     from mlptrain.data.verify import Check
+    from mlptrain.runs import RunSummary
+    from mlptrain.spec import ExperimentSpec
     from mlptrain.training.loop import Epoch
 
 _PIPE_WIDTH = 200
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
-def _out() -> Console:
+def standard_output() -> Console:
+    """Standard output."""
     return _console(stderr=False)
 
 
-def _err() -> Console:
+def standard_error() -> Console:
+    """Standard error."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     return console
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, title: str | None = None) -> Table:
+    """An empty table in the house's style."""
+    from rich import box
+    from rich.table import Table
+
     return Table(*columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
 def show_error(message: str, *, located: bool = False) -> None:
     """One message on standard error; located faults have their places and need no prefix."""
-    _err().print(message if located else f"error: {message}", markup=False, soft_wrap=True)
+    print(message if located else f"error: {message}", file=sys.stderr)  # noqa: T201
 
 
 def show_warnings(warnings: Sequence[Fault]) -> None:
     """What is odd about a configuration, on standard error."""
     for warning in warnings:
-        _err().print(f"warning: {warning}", markup=False, soft_wrap=True)
+        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
 
 
 class Fetching:
@@ -73,7 +83,7 @@ class Fetching:
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
         """So many bytes of a file have come."""
-        console = _err()
+        console = standard_error()
         if not console.is_terminal:
             if file not in self._tasks:
                 console.print(f"downloading {file}", markup=False)
@@ -98,7 +108,7 @@ class Progress(Fetching):
         super().__init__()
         self.spec = spec
         self.epochs = epochs
-        self._console = _err()
+        self._console = standard_error()
         self._training: RichProgress | None = None
         self._task: Any = None
         self._first: tuple[int, float] | None = None
@@ -157,7 +167,7 @@ class Progress(Fetching):
 def show_result(run: str, result: Mapping[str, Any]) -> None:
     """The figures a run ends with, its diagnosis, and where it lies."""
     kept = result["kept"]
-    table = _table(title=f"epoch {kept['epoch']} of {result['epochs']}, kept as {kept['checkpoint']}")
+    table = new_table(title=f"epoch {kept['epoch']} of {result['epochs']}, kept as {kept['checkpoint']}")
     table.add_column("split")
     table.add_column("loss", justify="right")
     with_accuracy = any(key.endswith("_accuracy") for key in kept)
@@ -167,23 +177,23 @@ def show_result(run: str, result: Mapping[str, Any]) -> None:
         if f"{split}_loss" in kept:
             accuracy = [f"{kept[f'{split}_accuracy']:.4f}"] if with_accuracy else []
             table.add_row(split, f"{kept[f'{split}_loss']:.4f}", *accuracy)
-    _out().print(table)
+    standard_output().print(table)
     if result["diagnosis"]:
         show_diagnosis(result["diagnosis"])
-    _out().print(f"run folder: {run}", markup=False, soft_wrap=True)
+    standard_output().print(f"run folder: {run}", markup=False, soft_wrap=True)
 
 
 def show_diagnosis(diagnosis: Mapping[str, Any]) -> None:
     """Why a network did not learn, on standard error."""
-    _err().print(f"warning: {diagnosis['message']}", markup=False, soft_wrap=True)
+    standard_error().print(f"warning: {diagnosis['message']}", markup=False, soft_wrap=True)
     for cause in diagnosis["causes"]:
-        _err().print(f"  - {cause}", markup=False, soft_wrap=True)
+        standard_error().print(f"  - {cause}", markup=False, soft_wrap=True)
 
 
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     rows = report["rows"]
-    table = _table(title=f"{report['config']}: no faults")
+    table = new_table(title=f"{report['config']}: no faults")
     for column in ("layer", "inputs", "outputs", "activation", "tensors", "parameters"):
         table.add_column(column, justify="left" if column in ("activation", "tensors") else "right")
     for index, layer in enumerate(report["layers"]):
@@ -196,7 +206,7 @@ def show_check(report: Mapping[str, Any]) -> None:
             tensors,
             f"{layer['parameters']:,}",
         )
-    out = _out()
+    out = standard_output()
     out.print(table)
     out.print(
         f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters; "
@@ -205,12 +215,12 @@ def show_check(report: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     for warning in report["warnings"]:
-        _err().print(f"warning: {warning}", markup=False, soft_wrap=True)
+        standard_error().print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    out = _out()
+    out = standard_output()
     out.print(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
     if report["accuracy"] is None:
         return
@@ -219,7 +229,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         f"accuracy {report['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
-    table = _table("class", title="per class")
+    table = new_table("class", title="per class")
     for column in ("precision", "recall", "examples"):
         table.add_column(column, justify="right")
     for row in report["per_class"]:
@@ -227,7 +237,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     out.print(table)
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
-        confusion = _table("true \\ called", title="confusion")
+        confusion = new_table("true \\ called", title="confusion")
         for name in names:
             confusion.add_column(name, justify="right")
         for name, counts in zip(names, report["confusion"], strict=True):
@@ -243,22 +253,22 @@ def run_as_json(run: RunSummary) -> dict[str, Any]:
 def show_runs(folder: Path, found: Sequence[RunSummary]) -> None:
     """The table of runs."""
     if not found:
-        _out().print(f"no runs in {folder}; `mlptrain train CONFIG` makes one", markup=False)
+        standard_output().print(f"no runs in {folder}; `mlptrain train CONFIG` makes one", markup=False)
         return
-    table = _table("run", "status", "data", "model", "optimizer", "epoch", "metric", "age")
+    table = new_table("run", "status", "data", "model", "optimizer", "epoch", "metric", "age")
     for run in found:
         metric = f"{run.metric} {run.value:.4f}" if run.metric and run.value is not None else ""
         epoch = "" if run.epoch is None else str(run.epoch)
         table.add_row(run.path.name, run.status, run.data, run.model, run.optimizer, epoch, metric, _duration(run.age))
-    _out().print(table)
+    standard_output().print(table)
 
 
 def show_checks(checks: Sequence[Check]) -> None:
     """The findings of `mlptrain data verify`."""
-    table = _table("", "what", "found")
+    table = new_table("", "what", "found")
     for check in checks:
         table.add_row("ok" if check.ok else "WRONG", check.what, check.detail)
-    _out().print(table)
+    standard_output().print(table)
 
 
 def _duration(seconds: float | None) -> str:

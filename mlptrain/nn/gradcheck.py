@@ -18,10 +18,10 @@ over n rows has n times the rounding, and n times the gradient.
 *What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the loss ``mae``, the two derivatives
 that hold there are mixed, and a difference says nothing; such coordinates are counted.
 
-*What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two exact
-derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine. Where the
-gradients disagree, the last bits of the inputs are changed, and if autograd's gradient then changes too, that is the
-answer.
+*What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
+exact derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine.
+Where the gradients disagree, the last bits of the inputs are changed, and if autograd's gradient then changes too, that
+is the answer.
 
 Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the method and its pitfalls.
 """
@@ -189,17 +189,22 @@ def _by_autograd(
     outputs = network.forward(leaves, x)
     objective = loss(outputs, targets)
     upstream, *gradients = torch.autograd.grad(objective, [outputs, *leaves.values()])
-    if not all(bool(values.isfinite().all()) for values in (objective, *gradients)):
+    value = float(objective.detach())
+    if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
         raise UserError(
-            f"the objective {float(objective):g} or its gradient is not finite at these parameters, so that there is "
+            f"the objective {value:g} or its gradient is not finite at these parameters, so that there is "
             "nothing to compare with; use smaller initial weights or scaled inputs"
         )
     sensitivity = float((outputs.detach() * upstream).abs().sum())
-    return float(objective.detach()), sensitivity, dict(zip(leaves, gradients, strict=True))
+    return value, sensitivity, dict(zip(leaves, gradients, strict=True))
 
 
 class _Differences:
-    """Central differences of the objective, one coordinate of ``parameters`` at a time."""
+    """Central differences of the objective, one coordinate of ``parameters`` at a time.
+
+    Only what reads the coordinate is computed again: of its layer the one unit that a weight or bias belongs to, and
+    the layers above. For 784-500-256-10 that is a quarter of the work of whole forward passes.
+    """
 
     @torch.no_grad()
     def __init__(self, network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> None:
@@ -207,11 +212,10 @@ class _Differences:
         self.loss = loss
         self.parameters = parameters
         self.targets = targets
-        # What each layer reads does not depend on its own parameters: for a network whose first layer is its largest
-        # but for the last this halves the work, for deep ones it saves more.
-        self._inputs = [x]
-        for i in range(network.n_layers - 1):
-            self._inputs.append(self._layer(i, self._inputs[i])[1])
+        self._inputs, self._z = [x], [self._pre_activation(0, x)]
+        for i in range(1, network.n_layers):
+            self._inputs.append(self._activate(i - 1, self._z[-1]))
+            self._z.append(self._pre_activation(i, self._inputs[-1]))
 
     @torch.no_grad()
     def __call__(self, name: str, index: int) -> float | None:
@@ -219,32 +223,41 @@ class _Differences:
 
         ε is relative for parameters above 1, which would otherwise lose it to rounding.
         """
-        layer = int(name.split(".")[1])
-        values = self.parameters[name].view(-1)
+        _, layer, kind = name.split(".")
+        tensor = self.parameters[name]
+        unit = None if kind == "slope" else index * len(tensor) // tensor.numel()
+        values = tensor.view(-1)
         middle = float(values[index])
         epsilon = EPSILON * max(1.0, abs(middle))
         values[index] = middle + epsilon
-        high, (above, sides_above) = float(values[index]), self._objective(layer)
+        high, (above, sides_above) = float(values[index]), self._objective(int(layer), unit)
         values[index] = middle - epsilon
-        low, (below, sides_below) = float(values[index]), self._objective(layer)
+        low, (below, sides_below) = float(values[index]), self._objective(int(layer), unit)
         values[index] = middle
         if not all(map(torch.equal, sides_above, sides_below)):
             return None
         return (above - below) / (high - low)
 
-    def _layer(self, i: int, y: Tensor) -> tuple[Tensor, Tensor]:
-        """z and y of layer i, for what it reads."""
-        name = f"layers.{i}"
-        z = functional.linear(y, self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias"))
-        return z, self.network.activations[i](z, self.parameters.get(f"{name}.slope"))
-
-    def _objective(self, first: int) -> tuple[float, list[Tensor]]:
-        """The objective, recomputed from layer ``first`` on, and on which side of every kink each value lies."""
-        y = self._inputs[first]
+    def _objective(self, layer: int, unit: int | None) -> tuple[float, list[Tensor]]:
+        """The objective with this unit computed again, and on which side of every kink each value lies."""
+        z = self._z[layer]
+        if unit is not None:
+            z = z.clone()
+            z[:, unit] = self._pre_activation(layer, self._inputs[layer], slice(unit, unit + 1)).squeeze(1)
         sides = []
-        for i in range(first, self.network.n_layers):
-            z, y = self._layer(i, y)
+        for i in range(layer, self.network.n_layers):
             sides += [z > kink for kink in self.network.activations[i].kinks]
+            y = self._activate(i, z)
+            if i + 1 < self.network.n_layers:
+                z = self._pre_activation(i + 1, y)
         if self.loss.name == "mae":
             sides.append(y > self.targets)
         return float(self.loss(y, self.targets)), sides
+
+    def _pre_activation(self, i: int, y: Tensor, units: slice = slice(None)) -> Tensor:
+        """z of some units of layer i, for what the layer reads."""
+        bias = self.parameters.get(f"layers.{i}.bias")
+        return functional.linear(y, self.parameters[f"layers.{i}.weight"][units], None if bias is None else bias[units])
+
+    def _activate(self, i: int, z: Tensor) -> Tensor:
+        return self.network.activations[i](z, self.parameters.get(f"layers.{i}.slope"))

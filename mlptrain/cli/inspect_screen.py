@@ -1,0 +1,103 @@
+"""What ``mlptrain gradcheck`` and ``mlptrain predict`` show on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from mlptrain.cli import screen
+
+if TYPE_CHECKING:
+    from mlptrain.nn.gradcheck import GradientCheck
+    from mlptrain.prediction import Prediction
+    from mlptrain.trained import TrainedNetwork
+
+
+def show_gradcheck(name: str, check: GradientCheck) -> None:
+    """A line per parameter tensor and the verdict."""
+    from mlptrain.nn.gradcheck import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, EPSILON
+
+    title = f"{name}: {check.rows} rows, loss {check.objective:.6g}, float64, ε = {EPSILON:g}"
+    columns = ("gradient norm", "hand - autograd", "hand - differences", "checked", "at a kink")
+    rows = [
+        [
+            one.name,
+            "×".join(map(str, one.shape)) or "1",
+            f"{one.gradient_norm:.3g}",
+            f"{one.autograd_error:.1e}",
+            "" if one.difference_error is None else f"{one.difference_error:.1e}",
+            f"{one.checked:,}",
+            f"{one.left_out:,}",
+            "ok" if one.passed else "WRONG",
+        ]
+        for one in check.parameters
+    ]
+    _show_table(title, ("parameter", "shape", *columns, ""), rows, right=range(2, 7))
+    typer.echo(
+        f"largest errors relative to the gradient's norm; tolerances {AUTOGRAD_TOLERANCE:g} and "
+        f"{DIFFERENCE_TOLERANCE:g}"
+    )
+    typer.echo(check.verdict)
+
+
+def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, top: int) -> None:
+    """A line per image or row: class, confidence and runners-up, or the values of a regression."""
+    if not network.class_names:
+        rows = [[_what(one), _numbers(one.outputs), _numbers(one.true)] for one in found]
+        _show_table(None, ("row", "predicted", "true"), rows)
+        return
+    with_truth = found[0].true is not None
+    rows = [
+        [
+            _what(one),
+            str(one.name),
+            *([_truth(network, one)] if with_truth else []),
+            "" if one.confidence is None else f"{one.confidence:.2%}".replace("%", " %"),
+            ", ".join(_runners_up(network, one, top - 1)),
+            *([] if with_truth else ["; ".join(one.notes)]),
+        ]
+        for one in found
+    ]
+    columns = ("row", "class", "true") if with_truth else ("image", "class")
+    notes = () if with_truth else ("notes",)
+    _show_table(None, (*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
+    if not network.gives_probabilities:
+        typer.echo(
+            f"a network trained with the loss '{network.spec.loss.name}' gives no probabilities: the class is the "
+            "largest output, and the runners-up stand with their outputs"
+        )
+
+
+def _what(one: Prediction) -> str:
+    return one.image if one.image is not None else f"{one.split} {one.index}"
+
+
+def _truth(network: TrainedNetwork, one: Prediction) -> str:
+    assert isinstance(one.true, int)
+    return network.class_names[one.true] + ("" if one.true == one.label else " (wrong)")
+
+
+def _runners_up(network: TrainedNetwork, one: Prediction, count: int) -> list[str]:
+    values = one.outputs if one.probabilities is None else one.probabilities
+    order = sorted((label for label in range(len(values)) if label != one.label), key=lambda label: -values[label])
+    as_text = "{:.4g}".format if one.probabilities is None else "{:.2%}".format
+    return [f"{network.class_names[label]} {as_text(values[label]).replace('%', ' %')}" for label in order[:count]]
+
+
+def _numbers(values: int | tuple[float, ...] | None) -> str:
+    return ", ".join(f"{value:.6g}" for value in values) if isinstance(values, tuple) else ""
+
+
+def _show_table(
+    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
+) -> None:
+    from rich.text import Text
+
+    table = screen.new_table(title=title)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place in right else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))  # as text, since a file's name may hold brackets
+    screen.standard_output().print(table)

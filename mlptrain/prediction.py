@@ -1,0 +1,139 @@
+"""What a trained network says of image files, or of examples of its data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlptrain.data import Split, data_folder
+from mlptrain.data.fetch import Progress
+from mlptrain.errors import DataError, UserError
+from mlptrain.experiment import load_data
+from mlptrain.image_files import fit, is_dark_on_light, read_image
+from mlptrain.runs import RunFolder
+from mlptrain.trained import TrainedNetwork
+from mlptrain.training.evaluation import predicted_classes
+from mlptrain.views import probabilities
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image file (``image``) or example (``split`` and ``index``).
+
+    ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
+    None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
+    example's label, or its target values; None for a file. ``inverted`` and ``notes`` say what was done to a file.
+    """
+
+    outputs: tuple[float, ...]
+    image: str | None = None
+    split: str | None = None
+    index: int | None = None
+    label: int | None = None
+    name: str | None = None
+    confidence: float | None = None
+    probabilities: tuple[float, ...] | None = None
+    true: int | tuple[float, ...] | None = None
+    inverted: bool = False
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys of `mlptrain predict --json`: ``class`` is the label, all others are fields."""
+        keys = ("image", "split", "index", "label", "name", "confidence", "probabilities", "outputs", "true")
+        values = {key: getattr(self, key) for key in (*keys, "inverted", "notes")}
+        return {("class" if key == "label" else key): value for key, value in values.items()}
+
+
+def predict_images(
+    network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None
+) -> tuple[Prediction, ...]:
+    """Predict image files. ``invert`` says whether they are dark on light; None looks at each one's border.
+
+    Raises UserError with every file that cannot be read, before anything is predicted.
+    """
+    shape, maximum = network.image_shape, network.maximum
+    if shape is None or maximum is None:
+        data = network.spec.data.name
+        raise UserError(f"the network was trained on data '{data}', which are no images; predict its rows with --index")
+    pixels, facts, faults = [], [], []
+    for file in files:
+        try:
+            picture = read_image(file)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        inverted = is_dark_on_light(picture.grey) if invert is None else invert
+        fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.spec.data.name)
+        # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, comes back exactly.
+        pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
+        notes = ("dark on light, inverted",) if inverted else ()
+        facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
+    if faults:
+        raise UserError("\n".join(faults))
+    return _predictions(network, network.preprocess(np.stack(pixels)), facts)
+
+
+def predict_rows(
+    network: TrainedNetwork,
+    indices: Sequence[int],
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    on_fetch: Progress | None = None,
+) -> tuple[Prediction, ...]:
+    """Predict examples by their place, from 0, in a split of the data set as the run uses it.
+
+    ``split`` defaults to test where there is one, else validation, else train. Raises DataError for a split or an
+    index that there is not, and where the data are not those of the run.
+    """
+    spec = network.spec
+    counts = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
+    known = [name for name, rows in counts.items() if rows]
+    split = split or known[0]
+    if split not in known:
+        raise DataError(f"data '{spec.data.name}' has no {split} rows; choose {', '.join(known)}")
+    if wrong := [index for index in indices if not 0 <= index < counts[split]]:
+        raise DataError(
+            f"index {', '.join(map(str, wrong))}: the {split} rows of '{spec.data.name}' have indices from 0 to "
+            f"{counts[split] - 1:,}"
+        )
+    splits = load_data(spec, data_dir=data_dir, fixed_scaling=network.scaling, only=(split,), on_fetch=on_fetch)
+    if splits.fingerprint != network.data_fingerprint:
+        raise DataError(f"the network was trained on other data than what is in {data_folder(data_dir)} now")
+    rows: Split = getattr(splits, split)
+    facts = [{"split": split, "index": index, "true": _true(rows.y[index])} for index in indices]
+    weight: Any = network.layers[0].weight
+    return _predictions(network, rows.x[list(indices)].to(weight.device), facts)
+
+
+def unfinished(run_or_checkpoint: Path) -> str | None:
+    """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    if not run_or_checkpoint.is_dir():
+        return None
+    result = RunFolder.open(run_or_checkpoint).read_result()
+    if result is None:
+        return f"{run_or_checkpoint} is not finished"
+    return f"{run_or_checkpoint} diverged" if result.get("status") == "diverged" else None
+
+
+def _true(y: Tensor) -> int | tuple[float, ...]:
+    return tuple(y.tolist()) if y.is_floating_point() else int(y)
+
+
+@torch.no_grad()
+def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
+    outputs = network(x).cpu()
+    found: list[dict[str, Any]] = [{"outputs": tuple(row)} for row in outputs.tolist()]
+    if network.class_names:
+        for values, label in zip(found, predicted_classes(outputs).tolist(), strict=True):
+            values |= {"label": label, "name": network.class_names[label]}
+    if network.gives_probabilities:
+        for values, row in zip(found, probabilities(outputs).tolist(), strict=True):
+            values |= {"probabilities": tuple(row), "confidence": row[values["label"]]}
+    return tuple(Prediction(**values, **fact) for values, fact in zip(found, facts, strict=True))

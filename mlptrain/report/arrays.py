@@ -1,0 +1,116 @@
+"""What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch on this side.
+
+In all of them ``label`` names the run or configuration as a title should, and class numbers index ``class_names``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ActivationCurve:
+    """An activation and its derivatives: ``values[k]`` (n,) is the k-th derivative at ``z`` (n,).
+
+    NaN stands where a derivative jumps, so that no line is drawn across.
+    """
+
+    name: str
+    z: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class LabelledPoints:
+    """Training points (n, 2) of the plane, as scaled, with their classes (n,)."""
+
+    label: str
+    points: FloatArray
+    labels: IntArray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DecisionMap:
+    """The probability of every class on a grid over the plane, with the points that were trained on.
+
+    ``probabilities`` (rows, columns, classes); row 0 is the lowest, column 0 the leftmost, and ``extent`` (left, right,
+    bottom, top) holds the coordinates of the outermost grid points. ``accuracy`` is the fraction of ``training`` that
+    is called right.
+    """
+
+    training: LabelledPoints
+    model: str
+    accuracy: float
+    extent: tuple[float, float, float, float]
+    probabilities: FloatArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Training images (n, height, width) as scaled, in stored order, with their classes (n,)."""
+
+    label: str
+    scaling: str
+    images: FloatArray
+    labels: IntArray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InputHistogram:
+    """How often every input value occurs in the scaled training rows: ``counts`` (bins,), ``edges`` (bins + 1,)."""
+
+    label: str
+    scaling: str
+    what: str
+    rows: int
+    counts: IntArray
+    edges: FloatArray
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """``counts[i, j]`` examples of class i were called j."""
+
+    label: str
+    split: str
+    counts: IntArray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The wrong calls of a split with the highest confidence, the most confident first.
+
+    ``images`` (n, height, width) as scaled; ``true``, ``called`` and ``confidence`` (n,). ``wrong`` of ``examples``
+    were called wrong in all.
+    """
+
+    label: str
+    split: str
+    wrong: int
+    examples: int
+    images: FloatArray
+    true: IntArray
+    called: IntArray
+    confidence: FloatArray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WeightImages:
+    """The first layer's weights as images (n, height, width) of the hidden units ``units`` (n,), of ``total``."""
+
+    label: str
+    images: FloatArray
+    units: IntArray
+    total: int

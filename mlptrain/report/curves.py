@@ -1,0 +1,177 @@
+"""Loss and accuracy of one or several runs, by epoch or by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from mlptrain.errors import UserError
+from mlptrain.report.arrays import FloatArray
+from mlptrain.report.history import SPLITS, History
+from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_labels, set_log_scale, styled
+
+Metric = Literal["loss", "accuracy"]
+
+LOSS_NAMES = {
+    "cross_entropy": "cross-entropy (nats per example)",
+    "bce": "binary cross-entropy (nats per example)",
+    "mse": "mean squared error (target units²)",
+    "mae": "mean absolute error (target units)",
+}
+_POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
+_MOST_POINTS = 1500  # of a line: more than a picture has pixels for, and an SVG would grow with every epoch
+_PANEL = (5.2, 4.3)  # inches
+_FEW_POINTS = 15  # up to so many, every point has its marker
+_MARKED = 8
+
+
+@styled
+def draw_curves(
+    histories: Sequence[History],
+    *,
+    metrics: Sequence[Metric] = ("loss", "accuracy"),
+    panel: tuple[float, float] = _PANEL,
+    titled: bool = True,
+) -> Figure:
+    """Loss and accuracy by epoch, a panel each: runs differ in colour and marker, splits in line style.
+
+    Loss has a logarithmic axis where it spans a decade or more. Regression has no accuracy and so one panel. ``panel``
+    is a panel's size in inches; ``titled`` names a single run above. Raises UserError where no run has the metrics.
+    """
+    shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
+    if not shown:
+        raise UserError(f"no run has {' or '.join(metrics)} to draw")
+    several = any(f"{split}_loss" in history.values for split in SPLITS[1:] for history in histories)
+    figure = new_figure(panel[0] * len(shown), panel[1])
+    for index, metric in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), index + 1)
+        for number, history in enumerate(histories):
+            _draw_history(axes, history, metric, number=number, alone=len(histories) == 1, dashed=several)
+        _finish(axes, histories, metric)
+    _legend(figure)
+    if titled and len(histories) == 1:
+        figure.suptitle(f"{histories[0].label}{_state(histories[0])}", x=0.01, ha="left")
+    return figure
+
+
+@styled
+def draw_steps(histories: Sequence[History]) -> Figure:
+    """Training loss and accuracy of every step: faint as measured, and strong their running mean."""
+    shown: list[Metric] = [metric for metric in ("loss", "accuracy") if any(_keys(h, metric) for h in histories)]
+    figure = new_figure(_PANEL[0] * len(shown), _PANEL[1])
+    for index, metric in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), index + 1)
+        for number, history in enumerate(histories):
+            for key in _keys(history, metric):
+                _draw_steps(axes, history, key, number=number)
+        _finish(axes, histories, metric)
+    _legend(figure)
+    return figure
+
+
+def _draw_history(axes: Axes, history: History, metric: Metric, *, number: int, alone: bool, dashed: bool) -> None:
+    for key in _keys(history, metric):
+        split = key.removesuffix(f"_{metric}")
+        series = SPLITS.index(split)
+        index = (0 if split == "train" else 1) if alone else number
+        x, y = thinned(*history.values[key])
+        every = 1 if len(x) <= _FEW_POINTS else (number * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
+        axes.plot(
+            x,
+            y,
+            color=colour(index),
+            marker=marker(index),
+            markevery=every,
+            markerfacecolor="white" if split == "train" else colour(index),
+            linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
+            label=_named(history, "training" if split == "train" else split, alone=alone),
+            zorder=3 + series,
+        )
+
+
+def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
+    x, y = history.values[key]
+    window = max(1, len(y) // 60)
+    label = f"{history.label}{_state(history)}"
+    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{label}, single steps")
+    means = np.convolve(y, np.ones(window) / window, mode="valid")
+    at, mean = thinned(x[window - 1 :], means)
+    axes.plot(
+        at,
+        mean,
+        color=colour(number),
+        linestyle=LINE_STYLES[number % len(LINE_STYLES)],
+        linewidth=1.9,
+        marker=marker(number),
+        markevery=max(1, len(at) // _MARKED),
+        label=f"{label}, mean of the last {window} steps",
+        zorder=3,
+    )
+
+
+def thinned(x: FloatArray, y: FloatArray, *, most: int = _MOST_POINTS) -> tuple[FloatArray, FloatArray]:
+    """At most ``most`` of the points (n,), with the lowest and highest of every stretch, so that no spike is lost."""
+    if len(x) <= most:
+        return x, y
+    chosen = {0, len(x) - 1}
+    for stretch in np.array_split(np.arange(len(x)), most // 2 - 1):
+        chosen |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
+    kept = np.array(sorted(chosen))
+    return x[kept], y[kept]
+
+
+def spans_decade(histories: Sequence[History], keys: Sequence[str]) -> bool:
+    """Whether the positive values reach over a factor of ten or more, and all are positive."""
+    found = [history.values[key][1] for history in histories for key in keys if key in history.values]
+    values = np.concatenate(found)
+    return bool(values.min() > 0 and values.max() >= 10 * values.min())
+
+
+def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
+    by = histories[0].unit
+    if metric == "loss":
+        losses = {history.loss for history in histories}
+        scale = ""
+        name = LOSS_NAMES[losses.pop()] if len(losses) == 1 else "loss (each run's own, per example)"
+        if spans_decade(histories, [f"{split}_loss" for split in SPLITS]):
+            set_log_scale(axes)
+            scale = " (logarithmic scale)"
+        set_labels(axes, title=f"Loss by {by}{scale}", x=_POSITIONS[by], y=name)
+    else:
+        set_labels(axes, title=f"Accuracy by {by}", x=_POSITIONS[by], y="accuracy (% of examples)")
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
+    axes.margins(x=0.02)
+    low, high = axes.get_xlim()
+    if high - low < 1:  # a single epoch
+        axes.set_xlim(low - 0.5, high + 0.5)
+
+
+def _legend(figure: Figure) -> None:
+    """One legend below all panels: what has a line in several of them is named once."""
+    lines: dict[str, Line2D] = {}
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            label = str(line.get_label())
+            lines.setdefault(label, line)
+    width = max(map(len, lines))
+    columns = max(1, min(len(lines), int(figure.get_figwidth() * 12.5) // (width + 8)))
+    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, handlelength=3.2)
+
+
+def _keys(history: History, metric: Metric) -> list[str]:
+    return [f"{split}_{metric}" for split in SPLITS if f"{split}_{metric}" in history.values]
+
+
+def _named(history: History, split: str, *, alone: bool) -> str:
+    return split if alone else f"{history.label}, {split}{_state(history)}"
+
+
+def _state(history: History) -> str:
+    return "" if history.status == "completed" else f" ({history.status})"

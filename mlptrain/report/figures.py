@@ -1,0 +1,195 @@
+"""Pictures of activations, of the plane, of counts: arrays in, a figure out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mlptrain.report.arrays import ActivationCurve, Confusion, DecisionMap, FloatArray, InputHistogram, LabelledPoints
+from mlptrain.report.style import (
+    INK,
+    LINE_STYLES,
+    class_colours,
+    colour,
+    marker,
+    new_figure,
+    set_labels,
+    set_log_scale,
+    styled,
+)
+
+_ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
+_WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
+_PANEL_COLUMNS = 4
+_MOST_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
+_PALE = 0.5  # how much white lies over the probabilities, so that points stand out
+
+
+@styled
+def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
+    """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each."""
+    columns = min(_PANEL_COLUMNS, len(curves))
+    rows = math.ceil(len(curves) / columns)
+    wide = 6.8 if len(curves) == 1 else 3.5
+    figure = new_figure(wide * columns, (4.2 if len(curves) == 1 else 3.0) * rows + 0.4)
+    orders = len(curves[0].values)
+    for number, curve in enumerate(curves):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.axhline(0, color=INK, linewidth=0.7)
+        axes.axvline(0, color=INK, linewidth=0.7)
+        for order, values in enumerate(curve.values):
+            axes.plot(
+                curve.z,
+                values,
+                color=colour(order),
+                linestyle=LINE_STYLES[order % len(LINE_STYLES)],
+                marker=marker(order) if orders > 2 else None,
+                markevery=(40 + 18 * order, 130),
+                label=_ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative",
+            )
+        title = _WRITTEN_OUT.get(curve.name, curve.name)
+        set_labels(axes, title=title, x="input z (no unit)", y="value (no unit)" if number % columns == 0 else "")
+        axes.margins(x=0)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(orders, 4), handlelength=3.4)
+    return figure
+
+
+@styled
+def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
+    """A panel per run: class colours blended by probability, black lines where the called class changes, the points.
+
+    A title states the layer widths and the training accuracy.
+    """
+    columns = min(_PANEL_COLUMNS, len(maps))
+    rows = math.ceil(len(maps) / columns)
+    size = 5.4 if len(maps) == 1 else 3.6
+    figure = new_figure(size * columns, (size + 0.3) * rows + 0.4)
+    names = {decision.training.label for decision in maps}
+    for number, decision in enumerate(maps):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        _draw_regions(axes, decision)
+        _draw_points(axes, decision.training)
+        called = f"{decision.training.label}: " if len(names) == len(maps) else ""
+        title = f"{called}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
+        set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)" if number % columns == 0 else "")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
+    return figure
+
+
+@styled
+def draw_points(data: LabelledPoints) -> Figure:
+    """Training points of the plane with their classes."""
+    figure = new_figure(5.4, 5.6)
+    axes = figure.add_subplot()
+    _draw_points(axes, data)
+    axes.set_aspect("equal")
+    title = f"{data.label}: {len(data.points):,} training points"
+    set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)")
+    _class_legend(figure, data.class_names)
+    return figure
+
+
+@styled
+def draw_histogram(histogram: InputHistogram) -> Figure:
+    """Counts of input values on a logarithmic axis, since most pixels of an image are background."""
+    figure = new_figure(7.2, 4.2)
+    axes = figure.add_subplot()
+    edges, counts = histogram.edges, histogram.counts
+    axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colour(0), edgecolor="white", linewidth=0.4)
+    set_log_scale(axes)
+    axes.axvline(histogram.mean, color=colour(1), linestyle=LINE_STYLES[1], linewidth=1.8)
+    axes.set_title(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows")
+    axes.set_xlabel(f"{histogram.what} value after scaling ({histogram.scaling}; no unit)")
+    axes.set_ylabel("values per bin (count, logarithmic)")
+    facts = f"mean {round(histogram.mean, 4) + 0.0:.4f}, standard deviation {histogram.std:.4f}"
+    span = f"{int(counts.sum()):,} values from {edges[0]:.3f} to {edges[-1]:.3f} in {len(counts)} bins"
+    handles = [Rectangle((0, 0), 1, 1, color=colour(0)), Line2D([], [], color=colour(1), linestyle=LINE_STYLES[1])]
+    figure.legend(handles, [span, facts], loc="outside lower center", handlelength=2.4)
+    return figure
+
+
+@styled
+def draw_confusion(confusion: Confusion) -> Figure:
+    """Counts of true against called classes; shades follow the share of the true class, mistakes enlarged by a root."""
+    counts, names = confusion.counts, confusion.class_names
+    k = len(names)
+    side = min(10.0, max(4.6, 0.62 * k + 1.6))
+    figure = new_figure(side + 0.9, side + 0.3)
+    axes = figure.add_subplot()
+    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shades = np.sqrt(counts / totals)
+    image = axes.imshow(shades, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    ticks = np.arange(0, k, max(1, k // 25))
+    long = max(map(len, names)) > 3
+    axes.set_xticks(ticks, [names[i] for i in ticks], rotation=40 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(ticks, [names[i] for i in ticks])
+    if k <= _MOST_COUNTED:
+        for i, j in np.ndindex(k, k):
+            shown = f"{counts[i, j]:,}" if counts[i, j] else "·"
+            axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
+    wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
+    title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
+    set_labels(axes, title=title, x="called class (count in every cell)", y="true class")
+    shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
+    bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _draw_regions(axes: Axes, decision: DecisionMap) -> None:
+    colours = class_colours(decision.probabilities.shape[2])
+    blended = np.clip(decision.probabilities @ colours, 0, 1)
+    shown = _PALE + (1 - _PALE) * blended
+    axes.imshow(shown, origin="lower", extent=decision.extent, interpolation="bilinear", aspect="equal")
+    axes.grid(visible=False)
+    for index in range(decision.probabilities.shape[2]):
+        margin = _margin(decision.probabilities, index)
+        if margin.min() < 0 < margin.max():
+            axes.contour(margin, levels=[0.0], extent=decision.extent, colors=INK, linewidths=0.7)
+
+
+def _margin(probabilities: FloatArray, index: int) -> FloatArray:
+    """By how much a class is ahead of the best other one, at every grid point."""
+    others: FloatArray = np.delete(probabilities, index, axis=2).max(axis=2)
+    return np.asarray(probabilities[:, :, index] - others)
+
+
+def _draw_points(axes: Axes, data: LabelledPoints) -> None:
+    colours = class_colours(len(data.class_names))
+    for index in range(len(data.class_names)):
+        own = data.points[data.labels == index]
+        axes.scatter(
+            own[:, 0], own[:, 1], s=20, color=colours[index], marker=marker(index), edgecolors=INK, linewidths=0.5
+        )
+
+
+def _class_legend(figure: Figure, names: Sequence[str]) -> None:
+    colours = class_colours(len(names))
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            color=colours[index],
+            marker=marker(index),
+            markersize=6.5,
+            markeredgecolor=INK,
+            markeredgewidth=0.5,
+        )
+        for index in range(len(names))
+    ]
+    labels = [f"class {name}" for name in names]
+    columns = max(1, min(len(names), int(figure.get_figwidth() * 10) // (max(map(len, labels)) + 6)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handletextpad=0.2)

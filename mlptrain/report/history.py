@@ -1,0 +1,75 @@
+"""What a run's folder remembers of its training, read for curves. Works on unfinished runs too."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlptrain.errors import RunFolderError, UserError
+from mlptrain.report.arrays import FloatArray
+from mlptrain.runs import RunFolder
+from mlptrain.runs.listing import summarise
+from mlptrain.spec import load_spec
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class History:
+    """A run's figures by epoch, or by step.
+
+    ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,); figures that there are not have
+    no key. ``status`` is that of ``mlptrain runs``.
+    """
+
+    label: str
+    status: str
+    loss: str
+    unit: str
+    values: Mapping[str, tuple[FloatArray, FloatArray]]
+
+
+def read_history(run: Path, *, label: str | None = None) -> History:
+    """Loss and accuracy by epoch. Raises RunFolderError for a folder that is no run or has no epoch yet."""
+    folder = RunFolder.open(run)
+    spec = load_spec(folder.resolved).spec
+    lines = folder.read_metrics()
+    values = {}
+    for key in [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]:
+        found = [(line["epoch"], line[key]) for line in lines if key in line]
+        if found:
+            columns = np.array(found, dtype=np.float64).T
+            values[key] = (columns[0], columns[1])
+    if not values:
+        raise RunFolderError(f"{run} has no epoch yet to draw; go on with `mlptrain train --resume {run}`")
+    return History(label or spec.name, summarise(folder).status, spec.loss.name, "epoch", values)
+
+
+def read_steps(run: Path, *, label: str | None = None) -> History:
+    """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
+    folder = RunFolder.open(run)
+    spec = load_spec(folder.resolved).spec
+    if not folder.steps.exists():
+        wanted = "" if spec.training.record_steps else "; train with --set training.record_steps=true"
+        raise UserError(f"{run} has no steps on record{wanted}")
+    try:
+        with np.load(folder.steps, allow_pickle=False) as saved:
+            arrays = {f"train_{name}": saved[name].astype(np.float64) for name in ("loss", "accuracy") if name in saved}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RunFolderError(f"{folder.steps} cannot be read ({error}); the run folder is damaged") from None
+    values = {key: (np.arange(1, len(array) + 1, dtype=np.float64), array) for key, array in arrays.items()}
+    return History(label or spec.name, summarise(folder).status, spec.loss.name, "step", values)
+
+
+def run_labels(runs: Sequence[Path]) -> list[str]:
+    """A short name of every run that no other has: its experiment's, else its folder's, else its path."""
+    names = [load_spec(RunFolder.open(run).resolved).spec.name if run.is_dir() else str(run) for run in runs]
+    for shorter in (names, [run.resolve().name for run in runs]):
+        if max(Counter(shorter).values()) == 1:
+            return list(shorter)
+    return [str(run) for run in runs]

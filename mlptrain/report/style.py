@@ -1,0 +1,170 @@
+"""How all pictures look, and how they become bytes: the same picture gives the same bytes.
+
+Colours are those of Okabe & Ito (Color Universal Design, 2008), which the colour-blind tell apart; whatever a colour
+says is also said by a marker, a line style or a number, for print in black and white.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from html import escape
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from mlptrain.report.arrays import FloatArray
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Neighbours of this order differ in lightness too, for areas, which have no marker.
+CLASS_COLOURS = ("#0072B2", "#F0E442", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#7A7A7A")
+LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2)))
+INK = "#1f2328"
+QUIET = "#59636e"
+
+_SETTINGS: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": QUIET,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 8,
+    "figure.titlesize": 12,
+    "figure.titleweight": "bold",
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that pictures do not depend on the machine's fonts
+    "font.size": 9.5,
+    "grid.color": "#dde1e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "svg.hashsalt": "mlptrain",
+    "text.color": INK,
+    "text.parse_math": False,  # a run's name may hold a dollar sign
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+
+P = ParamSpec("P")
+
+
+class _PlainLogFormatter(LogFormatter):
+    """Powers of ten as 0.01 instead of 10 with a raised -2, which would need the math parser."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return (f"{x:,.0f}" if x >= 10 else f"{x:g}") if super().__call__(x, pos) else ""
+
+
+@contextlib.contextmanager
+def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
+    """Matplotlib's own settings with ours on top for this block, whatever the user's are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        with mpl.rc_context(_SETTINGS | (more or {})):
+            yield
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A drawing function whose figure has the look of all others."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _look():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, sizes in inches, that no window system knows of."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> bytes:
+    """The file content as ``png`` (150 dots per inch) or ``svg``.
+
+    An SVG draws letters as shapes, so that it looks the same everywhere; without, they stay text that can be searched
+    and is set in the reader's fonts.
+    """
+    stream = io.BytesIO()
+    with _look({"svg.fonttype": "path" if text_as_shapes else "none"}):
+        if kind == "png":
+            figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+        else:
+            nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            figure.savefig(stream, format="svg", dpi=150, metadata=nothing)
+    return stream.getvalue()
+
+
+def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> str:
+    """The figure as an <svg> element for a page: scaled by its view box, ids beginning with ``prefix``, described.
+
+    ``title`` and ``description`` are escaped here.
+    """
+    text = picture_bytes(figure, "svg", text_as_shapes=False).decode()
+    body = text[text.index("<svg") :]
+    box = re.search(r'viewBox="([^"]+)"', body)
+    assert box is not None
+    inner = body[body.index(">") + 1 : body.rindex("</svg>")]
+    inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
+    # Its rule for all elements would reach beyond the picture: the page says the same of `svg *`.
+    inner = re.sub(r"<style[^>]*>.*?</style>", "", inner, flags=re.DOTALL)
+    inner = re.sub(r'\bid="', f'id="{prefix}-', inner)
+    inner = re.sub(r'href="#', f'href="#{prefix}-', inner)
+    inner = inner.replace("url(#", f"url(#{prefix}-")
+    return (
+        f'<svg role="img" aria-labelledby="{prefix}-title {prefix}-description" viewBox="{box[1]}" '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f'<title id="{prefix}-title">{escape(title)}</title>'
+        f'<desc id="{prefix}-description">{escape(description)}</desc>{inner.strip()}</svg>'
+    )
+
+
+def colour(index: int) -> str:
+    """The colour of the index-th series."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def marker(index: int) -> str:
+    """The marker of the index-th series: with the colour, 56 pairs before one comes again."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+
+
+def class_colours(n_classes: int) -> FloatArray:
+    """Red, green and blue (n_classes, 3) in [0, 1] of every class."""
+    if n_classes <= len(CLASS_COLOURS):
+        return np.array([to_rgb(CLASS_COLOURS[index]) for index in range(n_classes)])
+    return np.asarray(mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n_classes))[:, :3], dtype=np.float64)
+
+
+def set_log_scale(axes: Axes) -> None:
+    """A logarithmic y-axis with plain numbers, also between the powers of ten where it spans few of them."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
+    axes.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
+
+
+def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
+    """Title and axis names in one call, so that none is forgotten."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)

@@ -1,0 +1,20 @@
+"""What a picture or a report needs from a network or its data, as arrays. Drawing them is the duty of ``report``."""
+
+from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
+from mlptrain.views.inputs import input_histogram, samples
+from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
+from mlptrain.views.trained import probabilities
+
+__all__ = [
+    "ACTIVATION_NAMES",
+    "activation_curves",
+    "confusion",
+    "decision_map",
+    "first_layer_weights",
+    "half_tanh",
+    "input_histogram",
+    "mistakes",
+    "page_parts",
+    "probabilities",
+    "samples",
+]

@@ -1,0 +1,68 @@
+"""Activations and their derivatives as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mlptrain.errors import UserError
+from mlptrain.nn.activations import ACTIVATIONS, make_activation
+from mlptrain.report.arrays import ActivationCurve
+
+HALF_TANH = "half_tanh"
+ACTIVATION_NAMES = (*ACTIVATIONS, HALF_TANH)
+MOST_DERIVATIVES = 6
+_POINTS = 1001  # of a curve
+
+
+def activation_curves(
+    names: Sequence[str], *, derivatives: int = 1, low: float = -4.0, high: float = 4.0
+) -> tuple[ActivationCurve, ...]:
+    """Activations with their settings' defaults on [low, high], with derivatives up to the order ``derivatives``.
+
+    Every order is autograd's derivative, in float64, of the one before. ``half_tanh`` is (1 − e⁻ˣ)/(1 + e⁻ˣ), which
+    equals tanh(x/2). Raises UserError for an unknown name or order, or an empty interval.
+    """
+    if unknown := [name for name in names if name not in ACTIVATION_NAMES]:
+        raise UserError(f"unknown activation {', '.join(unknown)}; choose from {', '.join(ACTIVATION_NAMES)}")
+    if not 1 <= derivatives <= MOST_DERIVATIVES:
+        raise UserError(f"derivatives must be from 1 to {MOST_DERIVATIVES}, got {derivatives}")
+    if not -1000 <= low < high <= 1000:
+        raise UserError(f"an interval within [-1000, 1000] with its lower end first is needed, got {low:g} to {high:g}")
+    return tuple(_activation_curve(name, derivatives, low, high) for name in names)
+
+
+def half_tanh(x: Tensor) -> Tensor:
+    """(1 − e⁻ˣ)/(1 + e⁻ˣ), of any shape, for x above −700 in float64, where e⁻ˣ would overflow."""
+    decayed = torch.exp(-x)
+    return (1 - decayed) / (1 + decayed)
+
+
+def _activation_curve(name: str, derivatives: int, low: float, high: float) -> ActivationCurve:
+    z = torch.linspace(low, high, _POINTS, dtype=torch.float64)
+    if name == HALF_TANH:
+        values = torch.stack(_derivatives(half_tanh, z, derivatives))
+        return ActivationCurve(name, z.numpy(), values.numpy())
+    activation = make_activation(name)
+    slope = torch.tensor(getattr(activation, "slope", 0.0), dtype=torch.float64) if activation.learnt else None
+    values = torch.stack(_derivatives(lambda at: activation(at, slope), z, derivatives))
+    # ELU with alpha 1 has no kink, but its second derivative jumps like the first of the others.
+    for order, places in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
+        for place in places:
+            if low < place < high:
+                values[order:, (z - place).abs().argmin()] = torch.nan
+    return ActivationCurve(name, z.numpy(), values.numpy())
+
+
+def _derivatives(function: Callable[[Tensor], Tensor], z: Tensor, order: int) -> list[Tensor]:
+    """The function at z (n,) and its derivatives up to ``order``, each (n,)."""
+    z = z.clone().requires_grad_()
+    found = [function(z)]
+    for _ in range(order):
+        below = found[-1]
+        # What no longer depends on z has no graph; its derivative is 0.
+        gradient = torch.autograd.grad(below.sum(), z, create_graph=True)[0] if below.requires_grad else None
+        found.append(torch.zeros_like(z) if gradient is None else gradient)
+    return [values.detach() for values in found]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlptrain.experiment import train
+from mlptrain.spec import load_spec
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+
+Runs = Callable[[str], Path]
+
+_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "spirals": ("spirals", ("training.epochs=300",)),
+    "wide spirals": ("spirals", ("training.epochs=30", "model.hidden=[4, 5]", "data.scaling=standard")),
+    "two spirals": ("spirals", ("training.epochs=50", "data.n_classes=2", "loss=bce")),
+    "one-hot spirals": ("spirals", ("training.epochs=50", "loss=mse")),
+    "digits": ("digits", ("training.epochs=4", "training.record_steps=true")),
+    "zero or one": ("digits", ("training.epochs=2", "data.classes=[3, 8]", "loss=bce", "optimizer.lr=0.01")),
+    "regression": ("regression_by_heart", ("training.epochs=40",)),
+}
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Small finished runs by their kind, each trained once: read them, change nothing in them."""
+    made: dict[str, Path] = {}
+    parent = tmp_path_factory.mktemp("runs")
+
+    def run(kind: str) -> Path:
+        if kind not in made:
+            config, overrides = _KINDS[kind]
+            loaded = load_spec(CONFIGS / f"{config}.yaml", overrides)
+            made[kind] = train(loaded, run_dir=parent / kind.replace(" ", "-")).folder.path
+        return made[kind]
+
+    return run

@@ -1,0 +1,280 @@
+"""Pictures: what their axes say and hold, how they look in black and white, and the bytes they become."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mlptrain import views
+from mlptrain.errors import RunFolderError, UserError
+from mlptrain.report.arrays import Confusion, InputHistogram, LabelledPoints, Mistakes, Samples, WeightImages
+from mlptrain.report.curves import draw_curves, draw_steps, thinned
+from mlptrain.report.figures import (
+    draw_activations,
+    draw_confusion,
+    draw_decisions,
+    draw_histogram,
+    draw_points,
+)
+from mlptrain.report.history import History, read_history, read_steps, run_labels
+from mlptrain.report.images import draw_mistakes, draw_samples, draw_weights, percentage
+from mlptrain.report.style import class_colours, inline_svg, picture_bytes
+from tests.report.conftest import Runs
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def history(label: str = "one", **values: list[float]) -> History:
+    pairs = {key: (np.arange(1, len(v) + 1, dtype=float), np.array(v)) for key, v in values.items()}
+    return History(label, "completed", "cross_entropy", "epoch", pairs)
+
+
+def texts(figure: Figure) -> list[str]:
+    """Every piece of text that a reader of the picture's SVG finds."""
+    root = ET.fromstring(picture_bytes(figure, "svg", text_as_shapes=False))
+    return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+
+
+def test_curves_hold_the_runs_figures(runs: Runs) -> None:
+    run = runs("digits")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    figure = draw_curves([read_history(run)])
+    loss, accuracy = figure.axes
+    for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
+        train, validation = axes.get_lines()
+        np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3, 4])
+        np.testing.assert_array_equal(train.get_ydata(), [line[f"train_{metric}"] for line in lines[1:]])
+        np.testing.assert_array_equal(validation.get_xdata(), [0, 1, 2, 3, 4])
+        np.testing.assert_array_equal(validation.get_ydata(), [line[f"validation_{metric}"] for line in lines])
+    shown = texts(figure)
+    for wanted in ("digits", "training", "validation", "accuracy (% of examples)", "cross-entropy (nats per example)"):
+        assert wanted in shown
+    assert shown.count("epoch (passes over the training rows)") == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([2.0, 0.2], "log"), ([2.0, 0.21], "linear"), ([2.0, 0.0], "linear"), ([5.0], "linear")],
+)
+def test_loss_is_logarithmic_from_a_decade_on(losses: list[float], scale: str) -> None:
+    figure = draw_curves([history(train_loss=losses)])
+    assert figure.axes[0].get_yscale() == scale
+    assert any("logarithmic" in text for text in texts(figure)) == (scale == "log")
+
+
+def test_regression_has_one_panel(runs: Runs) -> None:
+    figure = draw_curves([read_history(runs("regression"))])
+    assert len(figure.axes) == 1
+    assert figure.axes[0].get_ylabel() == "mean squared error (target units²)"
+    with pytest.raises(UserError, match="accuracy"):
+        draw_curves([read_history(runs("regression"))], metrics=("accuracy",))
+
+
+def test_runs_with_other_losses_share_no_name() -> None:
+    other = History("two", "completed", "mse", "epoch", history(train_loss=[1.0, 2.0]).values)
+    assert "each run's own" in draw_curves([history(train_loss=[1.0, 2.0]), other]).axes[0].get_ylabel()
+
+
+def test_lines_differ_without_colour() -> None:
+    drawn = [history(f"run {n}", train_loss=[1.0, 0.9], validation_loss=[1.1, 1.0]) for n in range(20)]
+    lines = draw_curves(drawn).axes[0].get_lines()
+    assert len(lines) == 40
+    looks = [(line.get_marker(), line.get_markerfacecolor() == "white", line.get_linestyle()) for line in lines[:16]]
+    assert all(one != other for one, other in combinations(looks, 2))
+    with_colour = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines]
+    assert len(set(with_colour)) == 40
+
+
+def test_neighbouring_classes_differ_in_lightness() -> None:
+    weights = np.array([0.299, 0.587, 0.114])  # of luma
+    lightness = class_colours(3) @ weights
+    assert min(abs(one - other) for one, other in combinations(lightness, 2)) > 0.1
+    assert len({tuple(colour) for colour in class_colours(40)}) == 40
+
+
+def test_thinning_keeps_every_extreme() -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.arange(100_000.0), rng.normal(size=100_000)
+    y[[777, 54_321]] = 50, -50
+    kept_x, kept_y = thinned(x, y)
+    assert len(kept_x) <= 1500
+    assert (kept_x[0], kept_x[-1]) == (0, 99_999)
+    assert (np.diff(kept_x) > 0).all()
+    np.testing.assert_array_equal(kept_y, y[kept_x.astype(int)])
+    assert {50.0, -50.0} <= set(kept_y)
+    assert thinned(x[:1500], y[:1500])[0] is not None
+    np.testing.assert_array_equal(thinned(x[:1500], y[:1500])[1], y[:1500])
+
+
+def test_step_curves_hold_every_step_and_its_running_mean(runs: Runs) -> None:
+    run = runs("digits")
+    saved = np.load(run / "steps.npz")
+    figure = draw_steps([read_steps(run)])
+    raw, mean = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(raw.get_ydata(), saved["loss"])
+    window = int(re.search(r"last (\d+) steps", str(mean.get_label()))[1])  # type: ignore[index]
+    at, value = int(np.asarray(mean.get_xdata())[-1]), float(np.asarray(mean.get_ydata())[-1])
+    assert at == len(saved["loss"])
+    assert value == pytest.approx(saved["loss"][-window:].mean())
+    assert len(figure.axes) == 2
+
+
+def test_steps_need_a_record(runs: Runs, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no steps on record; train with --set training\.record_steps=true"):
+        read_steps(runs("spirals"))
+    run = shutil.copytree(runs("digits"), tmp_path / "run")
+    (run / "steps.npz").write_bytes(b"PK nothing")
+    with pytest.raises(RunFolderError, match="damaged"):
+        read_steps(run)
+
+
+def test_unfinished_runs_say_so(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("digits"), tmp_path / "run")
+    (run / "result.json").unlink()
+    assert "digits (interrupted)" in texts(draw_curves([read_history(run)]))
+    (run / "metrics.jsonl").write_text("")
+    with pytest.raises(RunFolderError, match="no epoch yet"):
+        read_history(run)
+
+
+def test_labels_are_the_shortest_that_differ(runs: Runs, tmp_path: Path) -> None:
+    digits, spirals = runs("digits"), runs("spirals")
+    assert run_labels([digits, spirals]) == ["digits", "spirals"]
+    assert run_labels([spirals, runs("two spirals")]) == ["spirals", "two-spirals"]
+    copy = shutil.copytree(spirals, tmp_path / "spirals")
+    assert run_labels([spirals, copy]) == [str(spirals), str(copy)]
+
+
+def test_a_dollar_sign_is_a_dollar_sign() -> None:
+    shown = texts(draw_curves([history(r"$\frac{a", train_loss=[1.0, 10.0]), history("_b", train_loss=[1.0])]))
+    assert r"$\frac{a, training" in shown
+    assert "_b, training" in shown
+
+
+def test_activations_have_a_panel_each() -> None:
+    figure = draw_activations(views.activation_curves(["relu", "sigmoid", "tanh", "arctan", "half_tanh"]))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:4] == ["relu", "sigmoid", "tanh", "arctan"]
+    assert titles[4].startswith("half_tanh: ")
+    assert {"function", "gradient", "input z (no unit)", "value (no unit)"} <= set(texts(figure))
+    higher = texts(draw_activations(views.activation_curves(["half_tanh"], derivatives=6)))
+    assert "6th derivative" in higher
+
+
+def test_decision_panels_name_widths_and_accuracy(runs: Runs) -> None:
+    maps = [views.decision_map(runs(kind), label=kind) for kind in ("spirals", "wide spirals")]
+    figure = draw_decisions(maps)
+    for axes, found, widths in zip(figure.axes, maps, ("2-15-3", "2-4-5-3"), strict=True):
+        title = axes.get_title(loc="left")
+        assert widths in title
+        assert f"training accuracy {100 * found.accuracy:.1f} %" in title
+    assert {"class 0", "class 1", "class 2"} <= set(texts(figure))
+
+
+def test_decision_colours_follow_the_probabilities(runs: Runs) -> None:
+    found = views.decision_map(runs("spirals"))
+    (image,) = draw_decisions([found]).axes[0].get_images()
+    drawn = np.asarray(image.get_array())
+    sure = found.probabilities.max(axis=2) > 0.75
+    nearest = ((drawn[:, :, None] - (0.5 + 0.5 * class_colours(3))) ** 2).sum(axis=-1).argmin(axis=-1)
+    np.testing.assert_array_equal(nearest[sure], found.probabilities.argmax(axis=2)[sure])
+
+
+def test_confusion_writes_every_count() -> None:
+    counts = np.array([[40, 2], [1, 1357]])
+    shown = texts(draw_confusion(Confusion("mine", "test", counts, ("cat", "dog"))))
+    assert {"40", "2", "1", "1,357", "cat", "dog", "true class"} <= set(shown)
+    assert "mine: 3 wrong of 1,400 test examples" in shown
+
+
+def test_confusion_of_very_many_classes_is_drawn() -> None:
+    counts = np.eye(100, dtype=np.int64)
+    draw_confusion(Confusion("many", "test", counts, tuple(map(str, range(100)))))
+
+
+def test_histogram_states_its_numbers() -> None:
+    histogram = InputHistogram("x", "unit", "pixel", 2, np.array([3, 0, 5]), np.linspace(0, 1, 4), 0.25, 0.5)
+    figure = draw_histogram(histogram)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert heights == [3, 0, 5]
+    shown = " ".join(texts(figure))
+    for wanted in (
+        "8 values from 0.000 to 1.000 in 3 bins",
+        "mean 0.2500",
+        "pixel value after scaling (unit; no unit)",
+    ):
+        assert wanted in shown
+
+
+def test_sheets_of_images() -> None:
+    images = np.random.default_rng(0).normal(size=(5, 4, 4))
+    labels, names = np.array([0, 1, 0, 1, 0]), ("T-shirt/top", "Bag")
+    samples = draw_samples(Samples("clothes", "standard", images, labels, names))
+    assert texts(samples).count("T-shirt/top") == 3
+    np.testing.assert_array_equal(np.asarray(samples.axes[0].get_images()[1].get_array()), images[1])
+    mistakes = Mistakes("clothes", "test", 9, 100, images, labels, 1 - labels, np.linspace(1, 0.5, 5), names)
+    shown = texts(draw_mistakes(mistakes))
+    assert "T-shirt/top → Bag" in shown
+    assert "50.0 %" in shown
+    assert any("9 wrong in 100 test images" in text for text in shown)
+    weights = draw_weights(WeightImages("clothes", images, np.array([3, 5, 8, 9, 11]), 12))
+    assert {"3", "11"} <= set(texts(weights))
+    low, high = weights.axes[0].get_images()[0].get_clim()
+    assert low == -high
+    single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names))
+    assert "one: the first training image" in texts(single)
+
+
+def test_points() -> None:
+    points = LabelledPoints("two", np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1]), ("a", "b"))
+    assert {"two: 2 training points", "class a", "class b"} <= set(texts(draw_points(points)))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(1, "100.0 %"), (0.99999, "> 99.9 %"), (0.9994, "99.9 %"), (0.5, "50.0 %"), (0, "0.0 %")]
+)
+def test_percentages_do_not_claim_certainty(fraction: float, text: str) -> None:
+    assert percentage(fraction) == text
+
+
+def test_the_same_picture_gives_the_same_bytes_whatever_the_users_settings() -> None:
+    def drawn() -> tuple[bytes, bytes]:
+        figure = draw_activations(views.activation_curves(["tanh"]))
+        return picture_bytes(figure, "png"), picture_bytes(figure, "svg")
+
+    first = drawn()
+    assert first[0].startswith(b"\x89PNG\r\n\x1a\n")
+    assert ET.fromstring(first[1]).tag == f"{SVG}svg"
+    settings: dict[Any, Any] = {"axes.facecolor": "black", "font.size": 30, "svg.hashsalt": None, "savefig.dpi": 20}
+    with mpl.rc_context(settings):
+        assert drawn() == first
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_inline_pictures_do_not_share_ids() -> None:
+    figure = draw_curves([history(train_loss=[1.0, 0.5], validation_loss=[1.0, 0.6])])
+    pictures = [inline_svg(figure, prefix=p, title="<b>", description='"&') for p in ("loss", "accuracy")]
+    ids = []
+    for picture in pictures:
+        root = ET.fromstring(picture)
+        own = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+        used = re.findall(r'(?:url\(#|href="#)([^")]+)', picture)
+        assert used
+        assert set(used) <= set(own)
+        assert root.find(f"{SVG}title").text == "<b>"  # type: ignore[union-attr]
+        assert root.find(f"{SVG}desc").text == '"&'  # type: ignore[union-attr]
+        assert root.attrib["role"] == "img"
+        assert set(root.attrib["aria-labelledby"].split()) <= set(own)
+        assert root.find(f".//{SVG}style") is None
+        ids += own
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,327 @@
+"""The page of a run: valid, self-contained, escaped, and right about the run; opened in a real browser."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mlptrain.cli import main
+from mlptrain.experiment import train
+from mlptrain.report.tables import class_table, confusion_table
+from mlptrain.spec import load_spec
+from tests.report.conftest import CONFIGS, Runs
+
+VOID = {"meta", "link", "img", "br"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every tag closed in order, no attribute twice, no id twice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        ids = [attributes["id"] for _, attributes in self.tags if "id" in attributes]
+        assert len(ids) == len(set(ids))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self.open, f"<{tag}/> is no HTML"
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *map(str, arguments)])
+    code = ended.value.code
+    assert code is None or isinstance(code, int)
+    return code or 0
+
+
+def page_of(run: Path, tmp_path: Path) -> Page:
+    assert report(run, "--out", tmp_path / "page.html") == 0
+    return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
+    run = runs("digits")
+    page = page_of(run, tmp_path)
+    result = json.loads((run / "result.json").read_text())
+    accuracy = result["kept"]["test_accuracy"]
+    wrong = round((1 - accuracy) * 360)
+    for wanted in (
+        f"Test accuracy {100 * accuracy:.2f} %",
+        f"Wrong {wrong} of 360 test examples",
+        f"Test loss {result['kept']['test_loss']:.4f}",
+        "Completed: 4 epochs, 164 steps.",
+        f"weights after epoch {result['kept']['epoch']} (lowest validation loss). The test set was looked at once",
+        "64-64-32-10 relu, 6,570 parameters · sgd 0.1 momentum 0.9 nesterov · data digits",
+        f"mlptrain train {run / 'resolved.yaml'}",
+        json.loads((run / "environment.json").read_text())["hashes"]["data"],
+    ):
+        assert wanted in page.text
+    assert " ".join((run / "resolved.yaml").read_text().split()) in page.text
+    assert page.text.index("Outcome") < page.text.index("Training curves") < page.text.index("Confusion")
+    assert len(page.all("svg")) == 2
+    assert len(page.all("img")) == min(24, wrong)
+
+
+def test_the_interval_is_wilsons(runs: Runs, tmp_path: Path) -> None:
+    run = runs("digits")
+    found = re.search(r"interval \(Wilson\) ([\d.]+) to ([\d.]+) %", page_of(run, tmp_path).text)
+    p, n, z = json.loads((run / "result.json").read_text())["kept"]["test_accuracy"], 360, 1.959964
+    centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    bounds = [100 * (centre + sign * half) / (1 + z * z / n) for sign in (-1, 1)]
+    assert found is not None
+    assert [float(found[1]), float(found[2])] == pytest.approx(bounds, abs=0.006)
+
+
+def test_the_page_needs_nothing_else(runs: Runs, tmp_path: Path) -> None:
+    page = page_of(runs("spirals"), tmp_path)
+    assert not page.all("script")
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{name} in {tag}"
+            if name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+                assert (value or "").startswith(("#", "data:"))
+            if "//" in (value or "") and not (value or "").startswith("data:"):
+                assert name in ("xmlns", "xmlns:xlink")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_pictures_have_names_and_tables_headings(runs: Runs, tmp_path: Path) -> None:
+    for kind in ("digits", "spirals"):
+        page = page_of(runs(kind), tmp_path)
+        ids = {attributes.get("id") for _, attributes in page.tags}
+        assert page.all("svg")
+        for svg in page.all("svg"):
+            assert svg["role"] == "img"
+            assert set((svg["aria-labelledby"] or "").split()) <= ids
+        for image in page.all("img"):
+            assert re.fullmatch(r"An image of class \d that was called \d\.", image["alt"] or "")
+        for section in page.all("section"):
+            assert section["aria-labelledby"] in ids
+        assert all(cell["scope"] in ("row", "col") for cell in page.all("th"))
+        assert page.all("html")[0]["lang"] == "en"
+        assert [meta for meta in page.all("meta") if meta.get("name") == "viewport"]
+
+
+def test_what_a_user_wrote_is_escaped(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("digits"), tmp_path / "<i>&run")
+    evil = '# </code></pre><script>alert(1)</script> & "quotes"\n'
+    (run / "config.yaml").write_text(evil + (run / "config.yaml").read_text())
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"platform": "<script>alert(2)</script>"}))
+    page = page_of(run, tmp_path)
+    assert not page.all("script")
+    assert not page.all("i")
+    assert "<script>alert(1)</script>" in page.text
+    assert "<script>alert(2)</script>" in page.text
+    names = ["<b>", "a & b"]
+    table = confusion_table([[1, 2], [0, 3]], names)
+    classes = [{"class": name, "precision": 0.5, "recall": 1.0, "examples": 2} for name in names]
+    for text in (table, class_table(classes)):
+        assert not Page(text).all("b")
+        assert all(escape(name) in text for name in names)
+
+
+def test_confusion_of_very_many_classes_lists_the_mix_ups() -> None:
+    counts = [[5 if i == j else 0 for j in range(40)] for i in range(40)]
+    counts[7][9] = 4
+    page = Page(confusion_table(counts, [f"c{number}" for number in range(40)]))
+    assert len(page.all("tr")) == 2
+    assert "c7 c9 4" in page.text
+
+
+def test_the_same_run_gives_the_same_page(runs: Runs, tmp_path: Path) -> None:
+    for name in ("one.html", "two.html"):
+        assert report(runs("spirals"), "--out", tmp_path / name) == 0
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_the_default_place_and_the_printed_path(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = shutil.copytree(runs("regression"), tmp_path / "run")
+    assert report(run) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert "Training loss" in page.text
+    assert "Completed: 40 epochs" in page.text
+    for absent in ("accuracy", "Confusion", "mistakes", "Per class", "The test set"):
+        assert absent not in page.text
+
+
+def test_an_interrupted_run_says_how_to_go_on(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("digits"), tmp_path / "a run")
+    (run / "result.json").unlink()
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:3]))
+    page = page_of(run, tmp_path)
+    assert "Interrupted after epoch 2 of 4." in page.text
+    assert f"mlptrain train --resume '{run}'" in page.text
+    assert f"Validation loss {json.loads(lines[2])['validation_loss']:.4f} after epoch 2" in page.text
+    assert "Test accuracy" not in page.text
+    (run / "metrics.jsonl").write_text("")
+    assert "Interrupted after no epoch yet." in page_of(run, tmp_path).text
+
+
+def test_a_diverged_run_says_what_to_do(tmp_path: Path) -> None:
+    from mlptrain.errors import DivergedError
+
+    overrides = ["optimizer.lr=1e+6", "optimizer.momentum=0.99"]
+    with pytest.raises(DivergedError) as error:
+        train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
+    page = page_of(tmp_path / "run", tmp_path)
+    assert str(error.value)[1:] in page.text
+    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr=100000" in page.text
+    assert "Confusion" not in page.text
+
+
+def test_a_stuck_run_says_why(tmp_path: Path) -> None:
+    overrides = ["model.output_activation=relu", "optimizer.weight_decay=1", "training.epochs=3"]
+    outcome = train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
+    diagnosis = outcome.result["diagnosis"]
+    assert diagnosis, "the run was to be stuck"
+    page = page_of(tmp_path / "run", tmp_path)
+    assert diagnosis["message"][1:] in page.text
+    assert all(cause in page.text for cause in diagnosis["causes"])
+
+
+def test_what_is_no_run_or_no_page(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(tmp_path) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    assert report(runs("digits"), "--out", tmp_path / "page.txt") == 2
+    assert "ends in .html" in capsys.readouterr().err
+    assert report(runs("digits"), "--out", tmp_path / "no" / "page.html") == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def mnist_page(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mnist")
+    overrides = ["data.train_size=6000", "data.validation=1000", "training.epochs=2"]
+    train(load_spec(CONFIGS / "mnist.yaml", overrides), run_dir=folder / "run", data_dir=data_dir)
+    assert report(folder / "run", "--data-dir", data_dir) == 0
+    return folder / "run" / "report.html"
+
+
+def test_the_page_of_a_real_mnist_run(mnist_page: Path) -> None:
+    assert mnist_page.stat().st_size < 2_000_000
+    page = Page(mnist_page.read_text(encoding="utf-8"))
+    assert len(page.all("img")) == 24
+    assert "of 10,000 test examples" in page.text
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """A proxy that answers nothing and remembers what was asked of it."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+    do_POST = do_HEAD = do_CONNECT = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[int, list[str]]]:
+    asked: list[str] = []
+    handler = type("OwnRecorder", (Recorder,), {"asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port, asked
+        server.shutdown()
+        thread.join()
+
+
+def browse(page: Path, port: int, profile: Path) -> tuple[str, list[str]]:
+    """The document as the browser has it, and the lines of its console."""
+    flags = (
+        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --disable-extensions --enable-logging=stderr --dump-dom"
+    )
+    proxied = (f"--proxy-server=http://127.0.0.1:{port}", "--proxy-bypass-list=<-loopback>")
+    command = [str(CHROMIUM), *flags.split(), *proxied, f"--user-data-dir={profile}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def of_the_page(asked: list[str]) -> list[str]:
+    """Without what the browser asks its makers on its own account; no page of ours names them."""
+    own = re.compile(r"^(https?://)?([\w-]+\.)*(google|googleapis|gvt1)\.com[:/]")
+    return [address for address in asked if not own.match(address)]
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: chromium is not on the PATH")
+
+
+@needs_chromium
+def test_a_browser_opens_it_without_request_or_error(runs: Runs, tmp_path: Path, proxy: tuple[int, list[str]]) -> None:
+    port, asked = proxy
+    page_of(runs("digits"), tmp_path)
+    assert "google" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    document, console = browse(tmp_path / "page.html", port, tmp_path / "profile")
+    assert console == []
+    assert of_the_page(asked) == []
+    seen, written = (re.sub(r"\s+", "", text) for text in (document, (tmp_path / "page.html").read_text("utf-8")))
+    for element in ("<section", "<svg", "<img", "<table", "<path"):
+        assert seen.count(element) == written.count(element)
+
+
+@needs_chromium
+def test_a_browser_opens_the_mnist_page(mnist_page: Path, tmp_path: Path, proxy: tuple[int, list[str]]) -> None:
+    port, asked = proxy
+    document, console = browse(mnist_page, port, tmp_path / "profile")
+    assert "Worst mistakes" in document
+    assert console == []
+    assert of_the_page(asked) == []
+
+
+@needs_chromium
+def test_the_browser_test_can_fail(tmp_path: Path, proxy: tuple[int, list[str]]) -> None:
+    port, asked = proxy
+    bad = tmp_path / "bad.html"
+    bad.write_text('<!DOCTYPE html><title>x</title><img src="http://pictures.invalid/a.png"><script>nothing()</script>')
+    _, console = browse(bad, port, tmp_path / "profile")
+    assert of_the_page(asked) == ["http://pictures.invalid/a.png"]
+    assert "nothing is not defined" in " ".join(console)

@@ -1,0 +1,300 @@
+"""What the pictures show, against networks and derivatives computed by other means."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import mpmath  # type: ignore[import-untyped]  # comes with torch, by way of sympy
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
+from sklearn.metrics import confusion_matrix
+
+from mlptrain import views
+from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
+from mlptrain.report.arrays import LabelledPoints, Samples
+from mlptrain.spec import load_spec
+from tests.report.conftest import CONFIGS, Runs
+
+Array = NDArray[np.float64]
+
+
+def outputs_by_hand(run: Path, x: Array, *, hidden: Any, output: Any = lambda z: z) -> Array:
+    """The network written out in numpy, in float64, from the tensors in the checkpoint file."""
+    best, last = (run / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    tensors = {name: value.astype(np.float64) for name, value in load_file(best if best.exists() else last).items()}
+    layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("layers.")})
+    for layer in layers:
+        x = x @ tensors[f"layers.{layer}.weight"].T + tensors[f"layers.{layer}.bias"]
+        x = output(x) if layer == layers[-1] else hidden(x)
+    return x
+
+
+def softmax(z: Array) -> Array:
+    powers = np.exp(z - z.max(axis=-1, keepdims=True))
+    shares: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def relu(z: Array) -> Array:
+    return np.maximum(z, 0)
+
+
+def digits_split(run: Path) -> tuple[Array, NDArray[np.int64]]:
+    """Pixels / 16 and labels of scikit-learn's digits that the run was tested on."""
+    pixels, labels = load_digits(return_X_y=True)
+    tested = np.random.RandomState(0).permutation(len(pixels))[:360]
+    mask = np.isin(np.arange(len(pixels)), tested)
+    return pixels[mask] / 16, labels[mask]
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 99), (99, 0), (37, 81)])
+def test_decision_map_is_the_network_on_a_grid(runs: Runs, row: int, column: int) -> None:
+    run = runs("spirals")
+    found = views.decision_map(run)
+    assert found.probabilities.shape == (100, 100, 3)
+    assert list(found.extent) == [-1, 1, -1, 1]
+    at = np.array([-1 + 2 * column / 99, -1 + 2 * row / 99])
+    expected = softmax(outputs_by_hand(run, at, hidden=np.arctan, output=np.arctan))
+    np.testing.assert_allclose(found.probabilities[row, column], expected, atol=1e-5)
+
+
+def test_decision_map_states_points_and_accuracy(runs: Runs) -> None:
+    run = runs("spirals")
+    found = views.decision_map(run, label="three arms")
+    data = found.training
+    called = outputs_by_hand(run, data.points, hidden=np.arctan, output=np.arctan).argmax(axis=1)
+    assert found.accuracy == pytest.approx((called == data.labels).mean())
+    assert found.model.startswith("2-15-3 ")
+    assert (data.label, len(data.points), data.class_names) == ("three arms", 300, ("0", "1", "2"))
+    radius = np.linalg.norm(data.points[data.labels == 1], axis=1)
+    np.testing.assert_allclose(radius, np.linspace(0, 1, 100), atol=1e-6)
+
+
+def test_decision_map_of_other_points_covers_them_with_a_margin(runs: Runs) -> None:
+    found = views.decision_map(runs("wide spirals"))
+    left, right, bottom, top = found.extent
+    assert right - left == pytest.approx(top - bottom)
+    assert np.abs(found.training.points).max() > 1
+    for low, high, values in ((left, right, found.training.points[:, 0]), (bottom, top, found.training.points[:, 1])):
+        assert low < values.min() - 0.05
+        assert high > values.max() + 0.05
+
+
+def test_decision_map_of_one_logit_has_both_classes(runs: Runs) -> None:
+    run = runs("two spirals")
+    found = views.decision_map(run, resolution=11).probabilities
+    logit = outputs_by_hand(run, np.array([1.0, -1.0]), hidden=np.arctan, output=np.arctan)
+    np.testing.assert_allclose(found[0, 10], [1 / (1 + np.exp(logit[0])), 1 / (1 + np.exp(-logit[0]))], atol=1e-6)
+
+
+def test_one_hot_outputs_are_read_as_shares(runs: Runs) -> None:
+    run = runs("one-hot spirals")
+    found = views.decision_map(run, resolution=5).probabilities
+    raw = outputs_by_hand(run, np.array([-1.0, 1.0]), hidden=np.arctan, output=np.arctan).clip(1e-12)
+    np.testing.assert_allclose(found[4, 0], raw / raw.sum(), atol=1e-5)
+
+
+def test_what_has_no_decision_map(runs: Runs) -> None:
+    with pytest.raises(UserError, match="over two inputs, but data 'digits' has 64"):
+        views.decision_map(runs("digits"))
+    with pytest.raises(UserError, match="needs classes, but the targets of data 'random_regression' are numbers"):
+        views.decision_map(runs("regression"))
+
+
+def test_confusion_against_scikit_learn(runs: Runs) -> None:
+    run = runs("digits")
+    x, labels = digits_split(run)
+    found = views.confusion(run)
+    assert found.split == "test"
+    expected = confusion_matrix(labels, outputs_by_hand(run, x, hidden=relu).argmax(axis=1))
+    np.testing.assert_array_equal(found.counts, expected)
+
+
+def test_confusion_of_one_logit(runs: Runs) -> None:
+    run = runs("zero or one")
+    x, labels = digits_split(run)
+    chosen = (labels == 3) | (labels == 8)
+    called = outputs_by_hand(run, x[chosen], hidden=relu)[:, 0] > 0
+    found = views.confusion(run)
+    np.testing.assert_array_equal(found.counts, confusion_matrix(labels[chosen] == 8, called))
+    assert found.class_names == ("3", "8")
+
+
+def test_confusion_of_other_splits(runs: Runs) -> None:
+    assert views.confusion(runs("digits"), split="validation").counts.sum() == 144
+    assert views.confusion(runs("digits"), split="train").counts.sum() == 1437 - 144
+    assert views.confusion(runs("spirals")).split == "train"
+    with pytest.raises(DataError, match="has no test rows; choose train"):
+        views.confusion(runs("spirals"), split="test")
+
+
+def test_mistakes_are_the_most_confident_wrong_images(runs: Runs) -> None:
+    run = runs("digits")
+    x, labels = digits_split(run)
+    shares = softmax(outputs_by_hand(run, x, hidden=relu))
+    called = shares.argmax(axis=1)
+    wrong = np.flatnonzero(called != labels)
+    worst = wrong[np.argsort(-shares[wrong, called[wrong]])][:5]
+    assert len(worst) == 5, "the run is too good to test with"
+
+    found = views.mistakes(run, count=5)
+    assert (found.wrong, found.examples) == (len(wrong), 360)
+    np.testing.assert_allclose(found.images.reshape(5, 64), x[worst], atol=1e-6)
+    np.testing.assert_array_equal(found.true, labels[worst])
+    np.testing.assert_array_equal(found.called, called[worst])
+    np.testing.assert_allclose(found.confidence, shares[worst, called[worst]], atol=1e-5)
+
+
+def test_what_has_no_mistakes_to_show(runs: Runs) -> None:
+    with pytest.raises(UserError, match="2 numbers per row, which are no image"):
+        views.mistakes(runs("spirals"))
+    with pytest.raises(UserError, match="needs classes"):
+        views.mistakes(runs("regression"))
+
+
+def test_weights_are_the_longest_rows(runs: Runs) -> None:
+    run = runs("digits")
+    weights = load_file(run / "checkpoints" / "best.safetensors")["layers.0.weight"]
+    found = views.first_layer_weights(run, count=10)
+    assert found.total == 64
+    lengths = np.linalg.norm(weights, axis=1)
+    assert set(found.units.tolist()) == set(np.argsort(lengths)[-10:].tolist())
+    assert list(found.units) == sorted(found.units)
+    np.testing.assert_allclose(found.images, weights[found.units].reshape(10, 8, 8), atol=1e-7)
+    with pytest.raises(UserError, match="no image"):
+        views.first_layer_weights(runs("regression"))
+
+
+REFERENCES: dict[str, Any] = {
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "tanh": mpmath.tanh,
+    "half_tanh": lambda z: mpmath.tanh(z / 2),
+    "softplus": lambda z: mpmath.log(1 + mpmath.exp(z)),
+    "arctan": mpmath.atan,
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "identity": lambda z: z,
+    "relu": lambda z: max(z, mpmath.mpf(0)),
+    "leaky_relu": lambda z: z if z > 0 else z / 100,
+    "prelu": lambda z: z if z > 0 else z / 4,
+    "elu": lambda z: z if z > 0 else mpmath.exp(z) - 1,
+}
+
+
+@pytest.mark.parametrize("name", views.ACTIVATION_NAMES)
+def test_derivatives_against_fifty_digits(name: str) -> None:
+    (curve,) = views.activation_curves([name], derivatives=6, low=-7, high=7)
+    assert curve.values.shape == (7, len(curve.z))
+    with mpmath.workdps(50):
+        for index in np.linspace(20, len(curve.z) - 20, 8).astype(int):
+            at = mpmath.mpf(float(curve.z[index]))
+            expected = [float(mpmath.diff(REFERENCES[name], at, order)) for order in range(7)]
+            np.testing.assert_allclose(curve.values[:, index], expected, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "order"), [("relu", 1), ("leaky_relu", 1), ("prelu", 1), ("elu", 2)])
+def test_a_line_breaks_only_where_its_derivative_jumps(name: str, order: int) -> None:
+    (curve,) = views.activation_curves([name], derivatives=3)
+    missing = np.isnan(curve.values)
+    assert not missing[:order].any()
+    for row in missing[order:]:
+        assert np.abs(curve.z[row]).max() < 0.01
+
+
+def test_smooth_activations_have_no_gap() -> None:
+    for curve in views.activation_curves(["sigmoid", "gelu", "half_tanh", "identity"], derivatives=6):
+        assert np.isfinite(curve.values).all()
+
+
+def test_what_is_no_activation_curve() -> None:
+    with pytest.raises(UserError, match=r"unknown activation swish; choose from relu, .*half_tanh"):
+        views.activation_curves(["relu", "swish"])
+    with pytest.raises(UserError, match="from 1 to 6, got 7"):
+        views.activation_curves(["relu"], derivatives=7)
+    for low, high in ((1, 1), (4, -4), (0, float("nan")), (0, float("inf"))):
+        with pytest.raises(UserError, match="lower end first"):
+            views.activation_curves(["relu"], low=low, high=high)
+
+
+def test_samples_are_the_first_rows_as_scaled() -> None:
+    overrides = ["data.validation=0", "evaluation.split=none", "evaluation.keep=last", "data.scaling=standard"]
+    spec = load_spec(CONFIGS / "digits.yaml", overrides).spec
+    found = views.samples(spec, count=3)
+    assert isinstance(found, Samples)
+    pixels, labels = load_digits(return_X_y=True)
+    tested = np.random.RandomState(0).permutation(len(pixels))[:360]
+    train = np.delete(pixels, tested, axis=0)
+    np.testing.assert_allclose(found.images.reshape(3, 64), (train[:3] - train.mean()) / train.std(), atol=1e-5)
+    np.testing.assert_array_equal(found.labels, np.delete(labels, tested)[:3])
+    assert found.scaling == "standard"
+
+
+def test_samples_in_the_plane_are_points() -> None:
+    found = views.samples(load_spec(CONFIGS / "spirals.yaml").spec)
+    assert isinstance(found, LabelledPoints)
+    assert found.points.shape == (300, 2)
+    with pytest.raises(UserError, match="10 numbers per row, which are no image"):
+        views.samples(load_spec(CONFIGS / "regression_by_heart.yaml").spec)
+
+
+def test_histogram_of_standardised_clothes(data_dir: Path) -> None:
+    spec = load_spec(CONFIGS / "fashion_leaky_relu.yaml").spec
+    found = views.input_histogram(spec, data_dir=data_dir)
+    assert (found.rows, found.counts.sum(), len(found.counts)) == (60_000, 60_000 * 784, 100)
+    assert found.edges[0] == pytest.approx(-0.81, abs=0.005)
+    assert found.edges[-1] == pytest.approx(2.02, abs=0.005)
+    assert found.mean == pytest.approx(0, abs=1e-4)
+    assert found.std == pytest.approx(1, abs=1e-4)
+    raw = np.frombuffer((data_dir / "FashionMNIST/raw/train-images-idx3-ubyte").read_bytes(), np.uint8, offset=16)
+    # The last bin is the values from edge 99 on: from 252.45 of 255.
+    assert found.counts[-1] == (raw >= 253).sum()
+
+
+def test_an_unfinished_run_shows_its_checkpoint_but_not_the_test_set(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("digits"), tmp_path / "run")
+    (run / "result.json").unlink()
+    assert views.confusion(run).counts.sum() == 360
+    assert views.page_parts(run) == {}
+
+
+def test_a_run_without_or_with_a_foreign_checkpoint(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("spirals"), tmp_path / "run")
+    last = run / "checkpoints" / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    with pytest.raises(CheckpointError, match="damaged"):
+        views.decision_map(run)
+    last.unlink()
+    with pytest.raises(RunFolderError, match="holds no checkpoint yet; go on with"):
+        views.decision_map(run)
+
+
+def test_parts_of_the_page_agree_with_the_result(runs: Runs) -> None:
+    run = runs("digits")
+    parts = views.page_parts(run)
+    assert set(parts) == {"evaluation", "mistakes"}
+    result = json.loads((run / "result.json").read_text())
+    assert parts["evaluation"]["accuracy"] == result["kept"]["test_accuracy"]
+    assert parts["evaluation"]["wrong"] == parts["mistakes"].wrong
+    assert set(views.page_parts(runs("spirals"))) == {"evaluation", "decision"}
+    assert set(views.page_parts(runs("regression"))) == {"evaluation"}
+
+
+def test_probabilities_sum_to_one_for_any_logits() -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0]])
+    found = views.probabilities(logits)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0, 0], [1 / 3] * 3], dtype=torch.float64))
+    single = views.probabilities(torch.tensor([[-1e4], [0.0], [1e4]]))
+    torch.testing.assert_close(single, torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1]], dtype=torch.float64))
+
+
+def test_confidence_falls_along_the_list(runs: Runs) -> None:
+    confidence = views.mistakes(runs("digits")).confidence
+    assert all(before >= after for before, after in pairwise(confidence))
