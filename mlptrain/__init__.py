@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlptrain.experiment import evaluate_checkpoint as evaluate
+    from mlptrain.evaluation import evaluate_checkpoint as evaluate
     from mlptrain.experiment import resume, train
     from mlptrain.trained import load
 
@@ -19,7 +19,7 @@ __all__ = ["__version__", "evaluate", "load", "resume", "train"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "evaluate": ("mlptrain.experiment", "evaluate_checkpoint"),
+    "evaluate": ("mlptrain.evaluation", "evaluate_checkpoint"),
     "load": ("mlptrain.trained", "load"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),

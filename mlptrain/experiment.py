@@ -31,7 +31,7 @@ from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.training.device import decide, in_force
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.environment import describe_environment
-from mlptrain.training.evaluation import classification_table, evaluate, outputs_of, predicted_classes
+from mlptrain.training.evaluation import evaluate
 from mlptrain.training.loop import Epoch, Trainer
 from mlptrain.training.optimizers import make_optimizer
 from mlptrain.training.recorder import Recorder, figures_of
@@ -281,59 +281,3 @@ def _result(
         "diagnosis": asdict(diagnosis) if diagnosis else None,
         "test_looks": looks,
     }
-
-
-def checkpoint_path(path: Path) -> Path:
-    """The checkpoint file meant by a file or by a run folder, whose kept one it is.
-
-    Raises CheckpointError or RunFolderError, one message each.
-    """
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
-    folder = RunFolder.open(path)
-    spec = load_spec(folder.resolved).spec
-    for candidate in ([folder.best] if spec.evaluation.keep == "best" else []) + [folder.last]:
-        if candidate.exists():
-            return candidate
-    raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
-
-
-def evaluate_checkpoint(
-    path: Path,
-    *,
-    split: str | None = None,
-    data_dir: Path | None = None,
-    device: str = "auto",
-    on_fetch: Progress | None = None,
-) -> dict[str, Any]:
-    """Figures of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
-
-    Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
-    regression. ``split`` defaults to test where there is one, else validation, else train.
-    """
-    checkpoint = load_checkpoint(checkpoint_path(path))
-    spec = checkpoint.spec
-    decisions = decide(device=device, precision="auto", threads=spec.training.threads)
-    available = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
-    split = split or next(name for name, rows in available.items() if rows)
-    if not available.get(split):
-        known = ", ".join(name for name, rows in available.items() if rows)
-        raise DataError(f"data '{spec.data.name}' of {path} has no {split} rows; choose {known}")
-    with in_force(decisions):
-        splits = load_data(spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, only=(split,), on_fetch=on_fetch)
-        if splits.fingerprint != checkpoint.data_fingerprint:
-            raise DataError(f"{path} was trained on other data than what is in {data_folder(data_dir)} now")
-        chosen: Split = getattr(splits, split)
-        loss = make_loss(spec.loss.name, spec.loss.reduction)
-        ready = on_device(chosen, loss=loss, spec=spec, device=decisions.device)
-        network = build_network(spec)
-        parameters = Parameters.zeros(network.parameter_shapes, device=decisions.device).copy_(checkpoint.parameters)
-        figures = evaluate(network, parameters, loss=loss, x=ready.x, targets=ready.y, classify=not spec.is_regression)
-        table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
-        if not spec.is_regression:
-            predicted = predicted_classes(outputs_of(network, parameters, ready.x))
-            table = classification_table(predicted, chosen.y, class_names=spec.data.class_names)
-    examples = len(chosen.x)
-    return {"split": split, "examples": examples, "loss": figures.loss, "accuracy": figures.accuracy, **table}

@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlptrain.data import Split, data_folder
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import DataError, UserError
-from mlptrain.experiment import load_data
+from mlptrain.evaluation import choose_split, load_split, split_rows
 from mlptrain.image_files import fit, is_dark_on_light, read_image
 from mlptrain.runs import RunFolder
 from mlptrain.trained import TrainedNetwork
-from mlptrain.training.evaluation import predicted_classes
-from mlptrain.views import probabilities
+from mlptrain.training.evaluation import predicted_classes, probabilities
 
 
 @dataclass(frozen=True)
@@ -93,23 +91,17 @@ def predict_rows(
     index that there is not, and where the data are not those of the run.
     """
     spec = network.spec
-    counts = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
-    known = [name for name, rows in counts.items() if rows]
-    split = split or known[0]
-    if split not in known:
-        raise DataError(f"data '{spec.data.name}' has no {split} rows; choose {', '.join(known)}")
-    if wrong := [index for index in indices if not 0 <= index < counts[split]]:
+    split = choose_split(spec, split)
+    rows = split_rows(spec)[split]
+    if wrong := [index for index in indices if not 0 <= index < rows]:
         raise DataError(
             f"index {', '.join(map(str, wrong))}: the {split} rows of '{spec.data.name}' have indices from 0 to "
-            f"{counts[split] - 1:,}"
+            f"{rows - 1:,}"
         )
-    splits = load_data(spec, data_dir=data_dir, fixed_scaling=network.scaling, only=(split,), on_fetch=on_fetch)
-    if splits.fingerprint != network.data_fingerprint:
-        raise DataError(f"the network was trained on other data than what is in {data_folder(data_dir)} now")
-    rows: Split = getattr(splits, split)
-    facts = [{"split": split, "index": index, "true": _true(rows.y[index])} for index in indices]
+    chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    facts = [{"split": split, "index": index, "true": _true(chosen.y[index])} for index in indices]
     weight: Any = network.layers[0].weight
-    return _predictions(network, rows.x[list(indices)].to(weight.device), facts)
+    return _predictions(network, chosen.x[list(indices)].to(weight.device), facts)
 
 
 def unfinished(run_or_checkpoint: Path) -> str | None:

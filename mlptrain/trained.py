@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlptrain.errors import DataError, DeviceError, UserError
-from mlptrain.experiment import build_network, checkpoint_path
+from mlptrain.evaluation import checkpoint_path
+from mlptrain.experiment import build_network
 from mlptrain.nn.activations import Activation
 from mlptrain.spec.data import ImageData
 from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.training.device import decide
-from mlptrain.views import probabilities
+from mlptrain.training.evaluation import probabilities
 
 
 class Layer(nn.Module):
@@ -55,17 +56,17 @@ class TrainedNetwork(nn.Module):
     and so on, and can be trained on with any optimizer of torch.
 
     Attributes besides: ``spec``, the configuration; ``class_names``, in the order of the logits, empty for regression;
-    ``scaling``, the numbers of the preprocessing; ``epoch`` after which the parameters were kept; ``data_fingerprint``
-    of what they were trained on.
+    ``scaling``, the numbers of the preprocessing; ``epoch`` after which the parameters were kept; ``checkpoint``, all
+    that the file held.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
+        self.checkpoint = checkpoint
         self.spec = checkpoint.spec
         self.class_names = checkpoint.spec.data.class_names
         self.scaling = checkpoint.scaling
         self.epoch = checkpoint.epoch
-        self.data_fingerprint = checkpoint.data_fingerprint
         values = checkpoint.parameters
         self.layers = nn.ModuleList(
             Layer(

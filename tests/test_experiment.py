@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from mlptrain.errors import CheckpointError, DataError, DivergedError, MachineError, RunFolderError
-from mlptrain.experiment import Outcome, build_network, evaluate_checkpoint, initial_parameters, resume, train
+from mlptrain.evaluation import evaluate_checkpoint
+from mlptrain.experiment import Outcome, build_network, initial_parameters, resume, train
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs import RunFolder, RunLog, list_runs
 from mlptrain.spec import load_text

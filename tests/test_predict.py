@@ -375,4 +375,4 @@ def test_other_data_than_those_of_the_run_are_refused(call: Call, run: Path, tmp
     save_checkpoint(file, replace(checkpoint, data_fingerprint="0" * 64))
     code, out, err = call(file, "--index", 0)
     assert (code, out) == (2, "")
-    assert "the network was trained on other data" in err
+    assert "this run was trained on other data" in err

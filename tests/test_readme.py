@@ -43,7 +43,7 @@ def test_python_examples_run(data_dir: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
     shutil.copytree(ROOT / "configs", "configs")
     for block in re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the README's own examples
+        exec(compile(block, "README.md", "exec"), {})
 
 
 def test_the_file_shown_is_valid() -> None:

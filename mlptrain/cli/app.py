@@ -177,12 +177,10 @@ def evaluate(
     """Loss, accuracy with its 95 % interval, precision and recall per class, confusion matrix."""
     if split not in (None, "train", "validation", "test"):
         raise UserError(f"--split must be train, validation or test, got '{split}'")
-    from mlptrain import experiment
+    from mlptrain.evaluation import evaluate_checkpoint
 
     with screen.Fetching() as fetching:
-        report = experiment.evaluate_checkpoint(
-            checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch
-        )
+        report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlptrain.nn.functions import softmax
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP, Parameters
 
@@ -72,3 +73,11 @@ def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tupl
 def predicted_classes(outputs: Tensor) -> Tensor:
     """Class of each row (n,): the largest output, or for a single logit whether it is above 0."""
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
+
+
+def probabilities(outputs: Tensor) -> Tensor:
+    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit."""
+    outputs = outputs.double()
+    if outputs.shape[1] == 1:
+        return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)
+    return softmax(outputs)

@@ -3,7 +3,6 @@
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
 from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
-from mlptrain.views.trained import probabilities
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -15,6 +14,5 @@ __all__ = [
     "input_histogram",
     "mistakes",
     "page_parts",
-    "probabilities",
     "samples",
 ]

@@ -10,18 +10,16 @@ from torch import Tensor
 
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import UserError
-from mlptrain.experiment import evaluate_checkpoint
+from mlptrain.evaluation import choose_split, evaluate_checkpoint, load_split
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model, load_spec
 from mlptrain.training.evaluation import predicted_classes
 from mlptrain.views.trained import (
     as_images,
-    choose_split,
     image_shape,
     labelled_points,
     load_classifier,
-    load_split,
     load_trained,
 )
 
@@ -48,7 +46,7 @@ def decision_map(
             f"{run}: a decision map is drawn over two inputs, but data '{spec.data.name}' has "
             f"{spec.data.input_width:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
-    train = load_split(trained, only="train", data_dir=data_dir, on_fetch=on_fetch).train
+    train = load_split(trained.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
     left, right, bottom, top = extent = _extent(train.x)
     columns = torch.linspace(left, right, resolution)
     rows = torch.linspace(bottom, top, resolution)
@@ -72,8 +70,8 @@ def confusion(
     Raises UserError for regression.
     """
     trained = load_classifier(run, "a confusion matrix")
-    split, splits = choose_split(trained, split, data_dir=data_dir, on_fetch=on_fetch)
-    rows = getattr(splits, split)
+    split = choose_split(trained.spec, split)
+    rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     k = len(trained.spec.data.class_names)
     pairs = rows.y * k + predicted_classes(trained.outputs(rows.x))
     counts = torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
@@ -94,8 +92,8 @@ def mistakes(
     """
     trained = load_classifier(run, "a picture of mistakes")
     image_shape(trained.spec, str(run))
-    split, splits = choose_split(trained, split, data_dir=data_dir, on_fetch=on_fetch)
-    rows = getattr(splits, split)
+    split = choose_split(trained.spec, split)
+    rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     called = predicted_classes(trained.outputs(rows.x))
     confidence = trained.confidences(rows.x).gather(1, called.unsqueeze(1)).squeeze(1)
     wrong = (called != rows.y).nonzero().squeeze(1)

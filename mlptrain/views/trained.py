@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from mlptrain.data import Splits, data_folder
-from mlptrain.data.fetch import Progress
-from mlptrain.errors import DataError, UserError
-from mlptrain.experiment import build_network, checkpoint_path, load_data
-from mlptrain.nn.functions import softmax
+from mlptrain.errors import UserError
+from mlptrain.evaluation import checkpoint_path
+from mlptrain.experiment import build_network
 from mlptrain.nn.network import MLP, Parameters
 from mlptrain.report.arrays import FloatArray, LabelledPoints
 from mlptrain.spec import ExperimentSpec
 from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
-from mlptrain.training.evaluation import outputs_of
+from mlptrain.training.evaluation import outputs_of, probabilities
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,6 @@ class Trained:
         return positive / positive.sum(dim=1, keepdim=True)
 
 
-def probabilities(outputs: Tensor) -> Tensor:
-    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit."""
-    outputs = outputs.double()
-    if outputs.shape[1] == 1:
-        return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)
-    return softmax(outputs)
-
-
 def load_trained(run: Path) -> Trained:
     """The kept checkpoint of a run, or a checkpoint file. Raises CheckpointError or RunFolderError."""
     path = checkpoint_path(run)
@@ -73,30 +62,6 @@ def load_classifier(run: Path, what: str) -> Trained:
             "`mlptrain plot curves` works for every run"
         )
     return trained
-
-
-def load_split(trained: Trained, *, only: str, data_dir: Path | None, on_fetch: Progress | None) -> Splits:
-    """The run's data with one split's tensors. Raises DataError where they are not what it was trained on."""
-    checkpoint = trained.checkpoint
-    splits = load_data(
-        trained.spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, only=(only,), on_fetch=on_fetch
-    )
-    if splits.fingerprint != checkpoint.data_fingerprint:
-        raise DataError(f"{trained.path} was trained on other data than what is in {data_folder(data_dir)} now")
-    return splits
-
-
-def choose_split(
-    trained: Trained, wanted: str | None, *, data_dir: Path | None, on_fetch: Progress | None
-) -> tuple[str, Splits]:
-    """The wanted split, else test, else validation, else train. Raises DataError for one that the run has not."""
-    spec = trained.spec
-    rows = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
-    known = [name for name, count in rows.items() if count]
-    split = wanted or known[0]
-    if split not in known:
-        raise DataError(f"data '{spec.data.name}' of {trained.path} has no {split} rows; choose {', '.join(known)}")
-    return split, load_split(trained, only=split, data_dir=data_dir, on_fetch=on_fetch)
 
 
 def labelled_points(x: Tensor, y: Tensor, spec: ExperimentSpec, label: str) -> LabelledPoints:

@@ -160,6 +160,23 @@ def test_what_a_user_wrote_is_escaped(runs: Runs, tmp_path: Path) -> None:
         assert all(escape(name) in text for name in names)
 
 
+def test_tables_have_true_classes_in_rows() -> None:
+    page = Page(confusion_table([[40, 2], [0, 1357]], ["cat", "dog"]))
+    assert page.text.endswith("true \\ called cat dog cat 40 2 dog · 1,357")
+    rows = [
+        {"class": "cat", "precision": 1.0, "recall": 0.952, "examples": 42},
+        {"class": "dog", "precision": 0.9985, "recall": 1.0, "examples": 1357},
+    ]
+    assert Page(class_table(rows)).text == (
+        "class precision recall examples cat 100.0 % 95.2 % 42 dog 99.9 % 100.0 % 1,357"
+    )
+    many = [{"class": str(n), "precision": 1.0, "recall": n / 150, "examples": 1} for n in range(150)]
+    shown = Page(class_table(many))
+    assert len(shown.all("tr")) == 101
+    assert "66.0 %" in shown.text
+    assert "66.7 %" not in shown.text
+
+
 def test_confusion_of_very_many_classes_lists_the_mix_ups() -> None:
     counts = [[5 if i == j else 0 for j in range(40)] for i in range(40)]
     counts[7][9] = 4

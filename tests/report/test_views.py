@@ -21,6 +21,7 @@ from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
 from mlptrain.report.arrays import LabelledPoints, Samples
 from mlptrain.spec import load_spec
+from mlptrain.training.evaluation import probabilities
 from tests.report.conftest import CONFIGS, Runs
 
 Array = NDArray[np.float64]
@@ -289,9 +290,9 @@ def test_parts_of_the_page_agree_with_the_result(runs: Runs) -> None:
 
 def test_probabilities_sum_to_one_for_any_logits() -> None:
     logits = torch.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0]])
-    found = views.probabilities(logits)
+    found = probabilities(logits)
     torch.testing.assert_close(found, torch.tensor([[1.0, 0, 0], [1 / 3] * 3], dtype=torch.float64))
-    single = views.probabilities(torch.tensor([[-1e4], [0.0], [1e4]]))
+    single = probabilities(torch.tensor([[-1e4], [0.0], [1e4]]))
     torch.testing.assert_close(single, torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1]], dtype=torch.float64))
 
 
