@@ -167,7 +167,8 @@ class Progress(Fetching):
 def show_result(run: str, result: Mapping[str, Any]) -> None:
     """The figures a run ends with, its diagnosis, and where it lies."""
     kept = result["kept"]
-    table = new_table(title=f"epoch {kept['epoch']} of {result['epochs']}, kept as {kept['checkpoint']}")
+    standard_output().print(f"kept: epoch {kept['epoch']} of {result['epochs']}, {kept['checkpoint']}")
+    table = new_table()
     table.add_column("split")
     table.add_column("loss", justify="right")
     with_accuracy = any(key.endswith("_accuracy") for key in kept)
