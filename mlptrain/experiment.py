@@ -31,7 +31,7 @@ from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.training.device import decide, in_force
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.environment import describe_environment
-from mlptrain.training.evaluation import evaluate
+from mlptrain.training.evaluation import Figures, evaluate
 from mlptrain.training.loop import Epoch, Trainer
 from mlptrain.training.optimizers import make_optimizer
 from mlptrain.training.recorder import Recorder, figures_of
@@ -248,11 +248,13 @@ def _result(
 ) -> dict[str, Any]:
     lines = folder.read_metrics()
     last = lines[-1]
-    diagnosis = None
-    if recorder.last_train is not None:
-        initial = initial_parameters(spec, trainer.network).clone(device=spec.training.device)
-        losses = [line["train_loss"] for line in lines if "train_loss" in line]
-        diagnosis = diagnose(trainer, spec, train=recorder.last_train, losses=losses, initial=initial)
+    diagnosis = diagnose(
+        trainer,
+        spec,
+        train=Figures(last["train_loss"], last.get("train_accuracy")),
+        losses=[line["train_loss"] for line in lines[1:]],
+        initial=initial_parameters(spec, trainer.network).clone(device=spec.training.device),
+    )
     if spec.evaluation.keep == "best" and recorder.best is not None:
         kept = next(line for line in lines if line["epoch"] == recorder.best.epoch)
         parameters = recorder.best_parameters or trainer.parameters.clone().copy_(

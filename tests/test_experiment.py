@@ -244,6 +244,15 @@ def test_resuming_without_any_checkpoint_begins_again() -> None:
     assert_same_run(whole, Path("cut"))
 
 
+def test_killed_between_the_last_checkpoint_and_the_result() -> None:
+    stuck = ("optimizer={name: sgd, lr: 1e-9}", "training.epochs=2")
+    whole = run("whole", *stuck).folder.path
+    shutil.copytree(whole, "cut")
+    Path("cut/result.json").unlink()
+    assert resume(Path("cut")).result["diagnosis"]["kind"] == "stuck"
+    assert_same_run(whole, Path("cut"))
+
+
 def test_two_cannot_train_one_run() -> None:
     folder = run("run", "training.epochs=1").folder
     with RunLog(folder, epoch=1), pytest.raises(RunFolderError, match="another process"):

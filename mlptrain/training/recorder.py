@@ -46,7 +46,6 @@ class Recorder:
         self.trainer = trainer
         self.scaling = scaling
         self.data_fingerprint = data_fingerprint
-        self.last_train: Figures | None = None
         self.best: Best | None = None
         self.best_parameters: Parameters | None = None
         self._best_is_new = False
@@ -75,7 +74,6 @@ class Recorder:
 
     def record(self, epoch: Epoch) -> None:
         """Log one epoch, remember its boundary, save where it is time. Raises OSError."""
-        self.last_train = epoch.train
         if self.spec.training.record_steps and epoch.step_losses is not None:
             self._step_figures["loss"].append(epoch.step_losses)
             if epoch.step_accuracies is not None:
