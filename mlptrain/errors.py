@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class MlptrainError(Exception):
@@ -94,6 +95,7 @@ class DivergedError(MlptrainError):
     def __init__(self, message: str, *, epoch: int, step: int, lr: float) -> None:
         super().__init__(message)
         self.epoch, self.step, self.lr = epoch, step, lr
+        self.run: Path | None = None  # the run folder, once there is one
 
 
 class InterruptedRunError(MlptrainError):

@@ -8,7 +8,7 @@ from typing import Any
 from mlptrain.data import Split, data_folder
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
-from mlptrain.experiment import build_network, load_data, on_device
+from mlptrain.experiment import build_network, load_data, load_own_checkpoint, on_device
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.network import Parameters
 from mlptrain.runs import RunFolder
@@ -33,6 +33,25 @@ def checkpoint_path(path: Path) -> Path:
         if candidate.exists():
             return candidate
     raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
+
+
+def load_kept(path: Path) -> Checkpoint:
+    """The checkpoint in a file, or the kept one of a run folder, whose own it must be.
+
+    Raises CheckpointError or RunFolderError, one message each.
+    """
+    file = checkpoint_path(path)
+    return load_checkpoint(file) if file == path else load_own_checkpoint(RunFolder.open(path), file)
+
+
+def unfinished(path: Path) -> str | None:
+    """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    if not path.is_dir():
+        return None
+    result = RunFolder.open(path).read_result()
+    if result is None:
+        return f"{path} is not finished"
+    return f"{path} diverged" if result["status"] == "diverged" else None
 
 
 def split_rows(spec: ExperimentSpec) -> dict[str, int]:
@@ -63,7 +82,7 @@ def load_split(
 
 
 def evaluate_checkpoint(
-    path: Path,
+    path: Path | str,
     *,
     split: str | None = None,
     data_dir: Path | None = None,
@@ -75,7 +94,7 @@ def evaluate_checkpoint(
     Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
     regression. ``split`` defaults to test where there is one, else validation, else train.
     """
-    checkpoint = load_checkpoint(checkpoint_path(path))
+    checkpoint = load_kept(Path(path))
     spec = checkpoint.spec
     decisions = decide(device=device, precision="auto", threads=spec.training.threads)
     split = choose_split(spec, split)

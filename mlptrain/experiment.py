@@ -137,7 +137,7 @@ def train(
 
 
 def resume(
-    run: Path,
+    run: Path | str,
     *,
     epochs: int | None = None,
     data_dir: Path | None = None,
@@ -148,11 +148,11 @@ def resume(
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, or damaged.
     """
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(Path(run))
     spec = load_spec(folder.resolved).spec
-    checkpoint = load_checkpoint(folder.last) if folder.last.exists() else None
-    if checkpoint is not None and _with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
-        raise CheckpointError(f"{folder.last} belongs to another run than {folder.resolved}")
+    checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
+    if checkpoint is not None and len(folder.read_metrics()) <= checkpoint.epoch:
+        raise RunFolderError(f"{folder.metrics} ends before epoch {checkpoint.epoch}; the run folder is damaged")
     spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
     environment = folder.read_environment()
     decisions = decide(device=spec.training.device, precision=spec.training.precision, threads=spec.training.threads)
@@ -164,18 +164,26 @@ def resume(
         return _run(folder, spec, splits, trainer, checkpoint, should_stop=should_stop, on_epoch=on_epoch)
 
 
+def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
+    """A checkpoint of this very run. Raises CheckpointError for another run's, or of an edited ``resolved.yaml``."""
+    checkpoint, spec = load_checkpoint(path), load_spec(folder.resolved).spec
+    if _with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
+        raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
+    return checkpoint
+
+
 def _extended(folder: RunFolder, spec: ExperimentSpec, epochs: int | None, *, done: int) -> ExperimentSpec:
     """The specification to go on with. Raises RunFolderError where there is nothing to go on with."""
     result = folder.read_result()
     if result is not None and result.get("status") == "diverged":
         raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
     wanted = epochs or spec.training.epochs
-    if result is not None and wanted <= done:
+    if wanted < done:
+        raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wanted} is fewer")
+    if result is not None and wanted == done:
         raise RunFolderError(
             f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2}"
         )
-    if wanted < done:
-        raise RunFolderError(f"{folder.path} has {done} epochs behind it, training.epochs={wanted} is less")
     return _with_training(spec, epochs=wanted)
 
 
@@ -233,10 +241,15 @@ def _run(
             folder.write_result(
                 {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
             )
+            error.run = folder.path
             raise
         except InterruptedRunError as error:
             recorder.save()
-            raise InterruptedRunError(f"{error}; go on with `mlptrain train --resume {folder.path}`") from None
+            kept = max(recorder.saved_epoch, 0)
+            raise InterruptedRunError(
+                f"{error}; {kept} of {spec.training.epochs} epochs are kept, "
+                f"go on with `mlptrain train --resume {folder.path}`"
+            ) from None
         recorder.save()
         result = _result(folder, spec, splits, trainer, recorder)
         folder.write_result(result)

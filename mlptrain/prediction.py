@@ -15,7 +15,6 @@ from mlptrain.data.fetch import Progress
 from mlptrain.errors import DataError, UserError
 from mlptrain.evaluation import choose_split, load_split, split_rows
 from mlptrain.image_files import fit, is_dark_on_light, read_image
-from mlptrain.runs import RunFolder
 from mlptrain.trained import TrainedNetwork
 from mlptrain.training.evaluation import predicted_classes, probabilities
 
@@ -102,16 +101,6 @@ def predict_rows(
     facts = [{"split": split, "index": index, "true": _true(chosen.y[index])} for index in indices]
     weight: Any = network.layers[0].weight
     return _predictions(network, chosen.x[list(indices)].to(weight.device), facts)
-
-
-def unfinished(run_or_checkpoint: Path) -> str | None:
-    """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
-    if not run_or_checkpoint.is_dir():
-        return None
-    result = RunFolder.open(run_or_checkpoint).read_result()
-    if result is None:
-        return f"{run_or_checkpoint} is not finished"
-    return f"{run_or_checkpoint} diverged" if result.get("status") == "diverged" else None
 
 
 def _true(y: Tensor) -> int | tuple[float, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlptrain.errors import DataError, DeviceError, UserError
-from mlptrain.evaluation import checkpoint_path
+from mlptrain.errors import DataError, UserError
+from mlptrain.evaluation import load_kept
 from mlptrain.experiment import build_network
 from mlptrain.nn.activations import Activation
 from mlptrain.spec.data import ImageData
-from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.training.checkpoints import Checkpoint
 from mlptrain.training.device import decide
 from mlptrain.training.evaluation import probabilities
 
@@ -143,7 +142,5 @@ def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
 
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
-        raise DeviceError(f"device '{device}': wanted auto, cpu, cuda or cuda:N")
     chosen = decide(device=device, precision="highest", threads="auto").device
-    return TrainedNetwork(load_checkpoint(checkpoint_path(Path(run_or_checkpoint)))).to(chosen)
+    return TrainedNetwork(load_kept(Path(run_or_checkpoint))).to(chosen)

@@ -151,7 +151,7 @@ def test_resume_and_extend(call: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train",), "name one of the two"),
+        (("train",), "nothing to train"),
         (("train", DIGITS, "--resume", "run"), "name one of the two"),
         (("train", "absent.yaml"), "no such file"),
         (("train", "."), "cannot be read"),
@@ -162,6 +162,8 @@ def test_resume_and_extend(call: Any) -> None:
         (("eval", "absent"), "no such checkpoint or run folder"),
         (("eval", DIGITS), "no checkpoint of mlptrain"),
         (("eval", ".", "--split", "dev"), "must be train, validation or test"),
+        (("init", "my file"), "since it names a folder"),
+        (("runs", "absent"), "no such folder"),
         (("data", "fetch", "cifar"), "cifar"),
         (("data", "fetch", "digits"), "scikit-learn"),
         (("data", "verify", "spirals"), "spirals"),
@@ -241,6 +243,58 @@ def test_fetch_finds_what_lies_there(call: Any, data_dir: Path) -> None:
         shutil.copy(archive, raw)
     assert call("data", "fetch", "mnist", "--json").json["downloaded"] == []
     assert call("data", "verify", "mnist").code == 0
+
+
+def test_a_diverged_run_says_where_it_is(call: Any) -> None:
+    diverging = ("--set", "optimizer={name: sgd, lr: 1e25}")
+    assert "run folder: run" in call("train", DIGITS, *diverging, "--run-dir", "run").out
+    result = call("train", DIGITS, *diverging, "--run-dir", "other", "--json")
+    assert (result.code, result.json["run"], result.json["status"]) == (3, "other", "diverged")
+    assert "note: other diverged" in call("eval", "other").err
+
+
+def test_another_runs_checkpoint_is_not_believed(call: Any) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "run")
+    call("train", DIGITS, *SHORT, "--set", "seed=1", "--run-dir", "other")
+    shutil.copy("other/checkpoints/best.safetensors", "run/checkpoints/best.safetensors")
+    for command in (("eval", "run"), ("predict", "run", "--index", "0"), ("report", "run"), ("plot", "weights", "run")):
+        result = call(*command)
+        assert (result.code, "belongs to another run" in result.err) == (2, True), command
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("metrics.jsonl", lambda text: text.split("\n", 1)[1]),
+        ("metrics.jsonl", lambda text: text.replace('"step": 41', '"step": "many"')),
+        ("metrics.jsonl", lambda text: "[]\n" + text),
+        ("metrics.jsonl", lambda text: ""),
+        ("result.json", lambda text: '{"status": "completed"}'),
+        ("result.json", lambda text: '{"status": "fine"}'),
+        ("result.json", lambda text: "["),
+    ],
+)
+def test_a_damaged_run_folder_is_not_gone_on_with(call: Any, file: str, damage: Any) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "run")
+    Path("run", file).write_text(damage(Path("run", file).read_text()))
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    result = call("train", "--resume", "run", "--set", "training.epochs=4")
+    assert (result.code, "damaged" in result.err) == (2, True), result.err
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+def test_paths_may_be_strings() -> None:
+    import mlptrain
+
+    mlptrain.train(DIGITS, run_dir=Path("run"))
+    assert mlptrain.evaluate("run")["examples"] == 360
+    assert mlptrain.resume("run", epochs=31).result["epochs"] == 31
+
+
+def test_a_run_folder_is_no_configuration(call: Any) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "run")
+    result = call("train", "run")
+    assert (result.code, "--resume run" in result.err) == (2, True)
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -157,7 +157,7 @@ def test_extending_a_completed_run() -> None:
     assert (whole / "resolved.yaml").read_bytes() == Path("part/resolved.yaml").read_bytes()
     with pytest.raises(RunFolderError, match="complete with 6 epochs"):
         resume(Path("part"))
-    with pytest.raises(RunFolderError, match="complete"):
+    with pytest.raises(RunFolderError, match="3 is fewer"):
         resume(Path("part"), epochs=3)
 
 

@@ -16,34 +16,34 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 _COMMAND = re.compile(r"^(?:.*&& )?(?:\.venv/bin/)?mlptrain (?P<arguments>.*?)(?:\s+#.*)?$")
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+def blocks() -> list[tuple[str, str]]:
+    """Language and text of every fenced block, in order."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands_in(block: str) -> list[str]:
+    """Arguments of the `mlptrain` commands in a block."""
+    lines = block.replace("\\\n", " ").splitlines()
     return [found["arguments"] for line in lines if (found := _COMMAND.match(line))]
 
 
 def test_commands_are_found() -> None:
-    named = {command.split()[0] for command in commands()}
-    assert {"init", "check", "train", "eval", "runs", "data"} <= named
+    named = {command.split()[0] for kind, block in blocks() if kind == "sh" for command in commands_in(block)}
+    assert named >= {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck"}
 
 
 @pytest.mark.filterwarnings("default")  # the commands' own warnings are theirs to show
-def test_every_command_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_and_example_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
     shutil.copytree(ROOT / "configs", "configs")
-    for command in commands():
-        with pytest.raises(SystemExit) as ended:
-            main(shlex.split(command))
-        assert not ended.value.code, command
-
-
-def test_python_examples_run(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
-    shutil.copytree(ROOT / "configs", "configs")
-    for block in re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})
+    for kind, block in blocks():
+        for command in commands_in(block) if kind == "sh" else ():
+            with pytest.raises(SystemExit) as ended:
+                main(shlex.split(command))
+            assert not ended.value.code, command
+        if kind == "python":
+            exec(compile(block, "README.md", "exec"), {})
 
 
 def test_the_file_shown_is_valid() -> None:

@@ -8,17 +8,29 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import mlptrain
 from mlptrain.cli import inspect, screen
 from mlptrain.cli.plot import plot_app
-from mlptrain.cli.report import report
-from mlptrain.errors import Fault, MachineError, MlptrainError, SpecError, UserError
+from mlptrain.cli.report import report as report_command
+from mlptrain.errors import (
+    DivergedError,
+    Fault,
+    InterruptedRunError,
+    MachineError,
+    MlptrainError,
+    SpecError,
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from mlptrain.experiment import Outcome
 
 app = typer.Typer(
     help="Train, check and compare multi-layer perceptrons from a YAML file.",
@@ -28,9 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-app.add_typer(plot_app, name="plot")
-app.command()(report)
 
 Config = Annotated[Path, typer.Argument(help="A configuration, e.g. configs/digits.yaml.", show_default=False)]
 Set = Annotated[
@@ -65,8 +74,12 @@ def init(
     name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
 ) -> None:
     """Write a commented configuration to begin with."""
-    from mlptrain.spec import starter_yaml
+    from mlptrain.spec import NAME_PATTERN, starter_yaml
 
+    if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
+        raise UserError(
+            f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
+        )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     try:
         with path.open("x", encoding="utf-8") as stream:
@@ -121,36 +134,55 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network; ends with its figures and the run folder's path."""
-    from mlptrain.runs import RunFolder
-    from mlptrain.spec import load_spec
-
-    if (config is None) == (resume is None):
-        raise UserError("name one of the two: a configuration to train, or --resume with a run folder to go on with")
-    if resume is not None:
-        if run_dir is not None:
-            raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
-        epochs = _new_epochs(overrides)
-        spec = load_spec(RunFolder.open(resume).resolved).spec
-        from mlptrain import experiment
-
-        with screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
-            outcome = experiment.resume(
-                resume, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-            )
-    else:
-        assert config is not None
-        loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
-        screen.show_warnings(loaded.warnings)
-        from mlptrain import experiment
-
-        with screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
-            outcome = experiment.train(
-                loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-            )
+    if config is None and resume is None:
+        raise UserError("nothing to train: name a configuration, or --resume with a run folder to go on with")
+    if config is not None and resume is not None:
+        raise UserError(f"name one of the two: {config} to train it anew, or --resume {resume} to go on with that run")
+    if resume is not None and run_dir is not None:
+        raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
+    try:
+        if config is not None:
+            outcome = _train(config, overrides, run_dir=run_dir, data_dir=data_dir)
+        else:
+            assert resume is not None
+            outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
+    except DivergedError as error:
+        if error.run is not None and as_json:
+            result = json.loads((error.run / "result.json").read_bytes())
+            typer.echo(json.dumps({"run": str(error.run), **result}, indent=2))
+        elif error.run is not None:
+            typer.echo(f"run folder: {error.run}")
+        raise
     if as_json:
         typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2))
     else:
         screen.show_result(str(outcome.folder.path), outcome.result)
+
+
+def _train(config: Path, overrides: list[str], *, run_dir: Path | None, data_dir: Path | None) -> Outcome:
+    from mlptrain.spec import load_spec
+
+    loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
+    screen.show_warnings(loaded.warnings)
+    from mlptrain import experiment
+
+    with screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
+        return experiment.train(
+            loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
+        )
+
+
+def _resume(run: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome:
+    from mlptrain.runs import RunFolder
+    from mlptrain.spec import load_spec
+
+    spec = load_spec(RunFolder.open(run).resolved).spec
+    from mlptrain import experiment
+
+    with screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
+        return experiment.resume(
+            run, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
+        )
 
 
 def _new_epochs(overrides: list[str]) -> int | None:
@@ -177,10 +209,12 @@ def evaluate(
     """Loss, accuracy with its 95 % interval, precision and recall per class, confusion matrix."""
     if split not in (None, "train", "validation", "test"):
         raise UserError(f"--split must be train, validation or test, got '{split}'")
-    from mlptrain.evaluation import evaluate_checkpoint
+    from mlptrain.evaluation import evaluate_checkpoint, unfinished
 
     with screen.Fetching() as fetching:
         report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+    if (state := unfinished(checkpoint)) is not None:
+        typer.echo(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
@@ -195,6 +229,8 @@ def runs(
     """The table of runs: status, data, model, optimizer, best metric, age."""
     from mlptrain.runs import list_runs
 
+    if not folder.is_dir() and folder != Path("runs"):
+        raise UserError(f"{folder}: no such folder; name one that holds run folders")
     found = list_runs(folder)
     if as_json:
         typer.echo(json.dumps([screen.run_as_json(run) for run in found], indent=2))
@@ -202,8 +238,11 @@ def runs(
         screen.show_runs(folder, found)
 
 
-app.command()(inspect.gradcheck)
 app.command()(inspect.predict)
+app.command()(inspect.gradcheck)
+app.add_typer(plot_app, name="plot")
+app.command()(report_command)
+app.add_typer(data_app, name="data")
 
 DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
 
@@ -267,7 +306,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _report(error: BaseException) -> int:
     """Print one message; returns the exit code."""
     if isinstance(error, MlptrainError):
-        screen.show_error(str(error), located=isinstance(error, SpecError))
+        screen.show_error(str(error), bare=isinstance(error, (SpecError, InterruptedRunError)))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         screen.show_error("interrupted before training began; nothing was written")

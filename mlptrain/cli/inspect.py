@@ -76,10 +76,11 @@ def predict(
     if invert is not None and not images:
         raise UserError("--invert and --no-invert belong to image files; rows of the data set are used as stored")
     from mlptrain import prediction
+    from mlptrain.evaluation import unfinished
     from mlptrain.trained import load
 
     network = load(checkpoint)
-    if (state := prediction.unfinished(checkpoint)) is not None:
+    if (state := unfinished(checkpoint)) is not None:
         typer.echo(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
     if images:
         found = prediction.predict_images(network, images, invert=invert)

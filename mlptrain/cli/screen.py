@@ -55,9 +55,9 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     return Table(*columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
-def show_error(message: str, *, located: bool = False) -> None:
-    """One message on standard error; located faults have their places and need no prefix."""
-    print(message if located else f"error: {message}", file=sys.stderr)  # noqa: T201
+def show_error(message: str, *, bare: bool = False) -> None:
+    """One message on standard error; bare where it has places of its own or is no error."""
+    print(message if bare else f"error: {message}", file=sys.stderr)  # noqa: T201
 
 
 def show_warnings(warnings: Sequence[Fault]) -> None:

@@ -31,6 +31,10 @@ try:
 except ImportError:  # Windows: runs are not locked there
     fcntl = None  # type: ignore[assignment]
 
+_RESULT_KEYS = {
+    "completed": {"epochs", "steps", "kept", "last", "diagnosis", "test_looks"},
+    "diverged": {"epoch", "step", "lr", "message"},
+}
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
@@ -137,11 +141,19 @@ class RunFolder:
         return _read_json(self.environment)
 
     def read_result(self) -> dict[str, Any] | None:
-        """The result, or None of a run that is not finished."""
-        return _read_json(self.result) if self.result.exists() else None
+        """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
+        if not self.result.exists():
+            return None
+        result = _read_json(self.result)
+        if not _RESULT_KEYS.get(str(result.get("status")), {""}) <= result.keys():
+            raise RunFolderError(f"{self.result} lacks keys of a result; the run folder is damaged")
+        return result
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs' lines; a last line that a crash cut off is left out."""
+        """The epochs' lines from 0 on; a last line that a crash cut off is left out.
+
+        Raises RunFolderError where a line is missing or holds anything but numbers.
+        """
         return list(_lines(self.metrics))
 
 
@@ -246,9 +258,11 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             return  # cut off by a crash
         try:
             value = json.loads(line)
-            value["epoch"] + 0
-        except (ValueError, TypeError, KeyError):
-            raise RunFolderError(f"{path}:{number} is no line of this log; the run folder is damaged") from None
+            sound = value["epoch"] == number - 1 and all(type(figure) in (int, float) for figure in value.values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            sound = False
+        if not sound:
+            raise RunFolderError(f"{path}:{number} is not the line of epoch {number - 1}; the run folder is damaged")
         yield value
 
 

@@ -1,12 +1,13 @@
 """What a YAML file may say. Nothing here loads torch."""
 
 from mlptrain.spec.dump import to_yaml
-from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.load import Loaded, load_spec, load_text
 from mlptrain.spec.starter import json_schema, starter_yaml
 from mlptrain.spec.summary import check_report, describe_model, describe_optimizer
 
 __all__ = [
+    "NAME_PATTERN",
     "ExperimentSpec",
     "Loaded",
     "check_report",

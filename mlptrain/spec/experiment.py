@@ -11,6 +11,8 @@ from mlptrain.spec.data import MOST_ROWS, DataSpec
 from mlptrain.spec.model import LossSpec, ModelSpec, PReLU, parameter_shapes
 from mlptrain.spec.optimizer import OptimizerSpec
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
 
 class TrainingSpec(Section):
     """How long, in which batches, on what."""
@@ -48,9 +50,7 @@ class EvaluationSpec(Section):
 class ExperimentSpec(Section):
     """A YAML file in full. Derived numbers are properties; nothing here needs torch."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Names the run folder. Default: the file's name."
-    )
+    name: str = Field(pattern=NAME_PATTERN, description="Names the run folder. Default: the file's name.")
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
     data: DataSpec = Field(description="Which examples, how many, how scaled.")
     model: ModelSpec = Field(description="The network between the data's inputs and the loss's outputs.")

@@ -106,6 +106,8 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     def refuse(message: str) -> SpecError:
         return SpecError([Fault(source, None, None, "", message)])
 
+    if (path / "resolved.yaml").is_file():
+        raise refuse(f"is a run folder; go on with `mlptrain train --resume {path}`, or name {path / 'resolved.yaml'}")
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -40,17 +41,18 @@ def decide(*, device: str, precision: str, threads: int | str) -> Decisions:
 
 
 def _device(wanted: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", wanted):
+        raise DeviceError(f"device '{wanted}': wanted auto, cpu, cuda or cuda:N")
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return "cpu"
     if not torch.cuda.is_available():
         raise DeviceError(
-            f"training.device: {wanted} was asked for, but this machine has no CUDA device that torch can use; "
-            "set training.device to auto or cpu"
+            f"device {wanted} was asked for, but this machine has no CUDA device that torch can use; take auto or cpu"
         )
     index = int(wanted.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():
         known = ", ".join(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-        raise DeviceError(f"training.device: {wanted} was asked for, but this machine has only {known}")
+        raise DeviceError(f"device {wanted} was asked for, but this machine has only {known}")
     return f"cuda:{index}"
 
 

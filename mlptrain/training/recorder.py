@@ -50,7 +50,7 @@ class Recorder:
         self.best_parameters: Parameters | None = None
         self._best_is_new = False
         self._epoch = self._step = -1
-        self._saved_epoch = -1
+        self.saved_epoch = -1
         self._saved_at = time.monotonic()
         self._parameters = trainer.parameters.clone()
         self._state: dict[str, Tensor] = {}
@@ -66,7 +66,7 @@ class Recorder:
         trainer.optimizer.load_state(state)
         self.best = checkpoint.best
         self._remember(checkpoint.epoch, checkpoint.step)
-        self._saved_epoch = checkpoint.epoch
+        self.saved_epoch = checkpoint.epoch
         if self.folder.steps.exists():
             with np.load(self.folder.steps) as saved:
                 for name in saved.files:
@@ -81,7 +81,8 @@ class Recorder:
         self._remember(epoch.epoch, epoch.step)
         if self.spec.evaluation.keep == "best" and epoch.evaluated is not None:
             self._keep_if_best(epoch.epoch, epoch.evaluated)
-        due = time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        first = self.saved_epoch < 1 <= epoch.epoch
+        due = first or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
         timings = {"epoch": epoch.epoch, "training": epoch.training_seconds, "evaluation": epoch.evaluation_seconds}
         self.log.append(
             metrics_line(epoch, split=str(self.spec.evaluation.split)),
@@ -90,7 +91,7 @@ class Recorder:
 
     def save(self) -> float:
         """Bring the last boundary to disk; returns the seconds it took. Raises OSError."""
-        if self._epoch == self._saved_epoch or self._epoch < 0:
+        if self._epoch == self.saved_epoch or self._epoch < 0:
             return 0.0
         started = time.perf_counter()
         self.log.sync()
@@ -105,7 +106,7 @@ class Recorder:
         scalars = {name: state for name, state in self._state.items() if not state.dim()}
         last = self._checkpoint(self._epoch, self._step, self._parameters, buffers=buffers, scalars=scalars)
         save_checkpoint(self.folder.last, last)
-        self._saved_epoch, self._saved_at = self._epoch, time.monotonic()
+        self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
         return time.perf_counter() - started
 
     def _checkpoint(

@@ -8,12 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.evaluation import checkpoint_path
+from mlptrain.evaluation import load_kept
 from mlptrain.experiment import build_network
 from mlptrain.nn.network import MLP, Parameters
 from mlptrain.report.arrays import FloatArray, LabelledPoints
 from mlptrain.spec import ExperimentSpec
-from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.training.checkpoints import Checkpoint
 from mlptrain.training.evaluation import outputs_of, probabilities
 
 
@@ -21,7 +21,6 @@ from mlptrain.training.evaluation import outputs_of, probabilities
 class Trained:
     """A checkpoint ready to be asked, on the CPU: pictures are small, and the device of the run may not be here."""
 
-    path: Path
     checkpoint: Checkpoint
     network: MLP
     parameters: Parameters
@@ -46,11 +45,10 @@ class Trained:
 
 def load_trained(run: Path) -> Trained:
     """The kept checkpoint of a run, or a checkpoint file. Raises CheckpointError or RunFolderError."""
-    path = checkpoint_path(run)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_kept(run)
     network = build_network(checkpoint.spec)
     parameters = Parameters.zeros(network.parameter_shapes).copy_(checkpoint.parameters)
-    return Trained(path, checkpoint, network, parameters)
+    return Trained(checkpoint, network, parameters)
 
 
 def load_classifier(run: Path, what: str) -> Trained:

@@ -44,6 +44,12 @@ def test_cuda_without_cuda(wanted: str) -> None:
         decide(device=wanted, precision="auto", threads="auto")
 
 
+@pytest.mark.parametrize("wanted", ["gpu", "cuda:", "cuda:-1", "mps", ""])
+def test_what_is_no_device(wanted: str) -> None:
+    with pytest.raises(DeviceError, match="wanted auto, cpu, cuda or cuda:N"):
+        decide(device=wanted, precision="auto", threads="auto")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_device_number_that_is_not_there() -> None:
     with pytest.raises(DeviceError, match="has only"):
