@@ -55,7 +55,7 @@ def read_image(path: Path) -> Picture:
         except MemoryError:
             raise
         except Image.DecompressionBombError:
-            raise UserError(f"{path}: {_too_large('far more')}") from None
+            raise UserError(f"{path}: {_too_large('far too many')}") from None
         except UnidentifiedImageError:
             content = "is empty" if not path.stat().st_size else f"is no image in {', '.join(FORMATS)}"
             raise UserError(f"{path} {content}") from None

@@ -212,7 +212,7 @@ def show_check(report: Mapping[str, Any]) -> None:
     out.print(
         f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters; "
         f"rows: {rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test; "
-        f"{report['steps_per_epoch']:,} steps per epoch with {report['optimizer']}",
+        f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}",
         soft_wrap=True,
     )
     for warning in report["warnings"]:
@@ -242,7 +242,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         for name in names:
             confusion.add_column(name, justify="right")
         for name, counts in zip(names, report["confusion"], strict=True):
-            confusion.add_row(name, *(str(count) if count else "·" for count in counts))
+            confusion.add_row(name, *(f"{count:,}" if count else "·" for count in counts))
         out.print(confusion)
 
 
