@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import mpmath  # type: ignore[import-untyped]  # comes with torch, by way of sympy
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import torch
