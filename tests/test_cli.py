@@ -312,6 +312,13 @@ def test_no_colour_no_terminal_narrow_and_ascii() -> None:
     assert b"\x1b" not in result.stdout
 
 
+def test_training_goes_on_when_nobody_listens() -> None:
+    train = f"{sys.executable} -m mlptrain train {DIGITS} --run-dir run --set training.epochs=25"
+    result = subprocess.run(["bash", "-c", f"{train} 2>&1 | head -n 1"], capture_output=True, text=True, check=False)
+    assert len(result.stdout.splitlines()) == 1
+    assert json.loads(Path("run/result.json").read_text())["epochs"] == 25
+
+
 def test_output_into_a_closed_pipe() -> None:
     command = f"{sys.executable} -m mlptrain schema | head -c 10"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ rich is imported when something is drawn: `--help` and an error message do witho
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,13 @@ def standard_error() -> Console:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
+    class PatientConsole(Console):
+        """Falls silent when its reader is gone, as `head` is after a few lines; rich would end the training there."""
+
+        def on_broken_pipe(self) -> None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    console = PatientConsole(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     return console
