@@ -18,9 +18,9 @@ from mlptrain.training.checkpoints import Best, Checkpoint, save_checkpoint
 from mlptrain.training.evaluation import Figures
 from mlptrain.training.loop import Epoch, Trainer
 
-SECONDS_BETWEEN_CHECKPOINTS = (
-    5.0  # a synced write takes tens of milliseconds, which thousands of short epochs must not pay
-)
+# A synced write took 0.7 ms for 60 kB and 3.4 ms for 2 MB (2-core AMD EPYC, local disk), several times the shortest
+# epochs, and thousands of those must not pay for it each.
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
 class Recorder:
