@@ -8,9 +8,10 @@ from typing import Any
 from mlptrain.data import Split, data_folder
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
-from mlptrain.experiment import build_network, load_data, load_own_checkpoint, on_device
+from mlptrain.experiment import load_own_checkpoint
 from mlptrain.nn.losses import make_loss
-from mlptrain.nn.network import Parameters
+from mlptrain.nn.parameters import Parameters
+from mlptrain.parts import build_network, load_data, on_device
 from mlptrain.runs import RunFolder
 from mlptrain.spec import ExperimentSpec, load_spec
 from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
@@ -72,9 +73,7 @@ def load_split(
     checkpoint: Checkpoint, split: str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
 ) -> Split:
     """One split, scaled by the checkpoint's numbers. Raises DataError where the data are not those of the training."""
-    splits = load_data(
-        checkpoint.spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, only=(split,), on_fetch=on_fetch
-    )
+    splits = load_data(checkpoint.spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
     chosen: Split = getattr(splits, split)

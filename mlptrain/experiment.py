@@ -1,43 +1,37 @@
-"""From a specification to a finished run: the one place where data, network, loop and run folder meet."""
+"""Runs from beginning to end: parts, loop and run folder meet here, for one model or for several seeds at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mlptrain.data import Scaling, Split, Splits, data_folder, load_splits
-from mlptrain.data.fetch import Progress, fetch
+from mlptrain.data import Splits, data_folder
+from mlptrain.data.fetch import Progress
 from mlptrain.errors import (
     CheckpointError,
-    DataAbsentError,
     DataError,
     DivergedError,
     InterruptedRunError,
     MachineError,
     RunFolderError,
 )
-from mlptrain.nn.activations import make_activation
-from mlptrain.nn.initialisation import initialise_
-from mlptrain.nn.losses import Loss, make_loss
-from mlptrain.nn.network import MLP, Parameters
-from mlptrain.runs import RunFolder, RunLog, machine_errors
-from mlptrain.seeds import derived_seed
+from mlptrain.parts import build_trainer, initial_parameters, load_data, on_device
+from mlptrain.runs import RunFolder, RunLog, SeedGroup, machine_errors
 from mlptrain.spec import ExperimentSpec, Loaded, load_spec, to_yaml
 from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
-from mlptrain.training.device import decide, in_force
+from mlptrain.training.device import Decisions, decide, in_force
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.environment import describe_environment
 from mlptrain.training.evaluation import Figures, evaluate
 from mlptrain.training.loop import Epoch, Trainer
-from mlptrain.training.optimizers import make_optimizer
 from mlptrain.training.recorder import Recorder, figures_of
 from mlptrain.training.signals import stop_on_signals
 
 OnEpoch = Callable[[Epoch], None]
+OnEpochs = Callable[[Sequence[Epoch | None]], None]
 
 
 @dataclass(frozen=True)
@@ -48,56 +42,26 @@ class Outcome:
     result: Mapping[str, Any]
 
 
-def build_network(spec: ExperimentSpec) -> MLP:
-    """The network of a specification, without parameters."""
-    model = spec.model
-    return MLP(
-        spec.widths,
-        activation=make_activation(**model.activation.model_dump()),
-        output_activation=make_activation(**model.output_activation.model_dump()),
-        bias=model.bias,
-    )
+@dataclass(frozen=True)
+class SeedsOutcome:
+    """The finished runs of several seeds, and the content of their group's ``summary.json``."""
+
+    group: SeedGroup
+    outcomes: tuple[Outcome, ...]
+    summary: Mapping[str, Any]
 
 
-def initial_parameters(spec: ExperimentSpec, network: MLP) -> Parameters:
-    """The parameters before training, on the CPU; they follow from the seed alone."""
-    parameters = Parameters.zeros(network.parameter_shapes)
-    hidden = spec.model.activation
-    initialise_(
-        parameters,
-        generator=torch.Generator().manual_seed(derived_seed(spec.seed, "initial weights")),
-        slope=getattr(hidden, "slope", 0.25) if hidden.name == "prelu" else 0.25,
-        activation_slope=getattr(hidden, "slope", 0.0),
-        **spec.model.init.model_dump(),
-    )
-    return parameters
+@dataclass
+class _Run:
+    """One run among those that train together; ``recorder`` is None for one that was finished before."""
 
-
-def load_data(
-    spec: ExperimentSpec,
-    *,
-    data_dir: Path | None = None,
-    fixed_scaling: Scaling | None = None,
-    only: tuple[str, ...] | None = None,
-    on_fetch: Progress | None = None,
-) -> Splits:
-    """The splits of a specification; a data set that is not there yet is fetched."""
-    folder = data_folder(data_dir)
-    values = spec.data.model_dump()
-
-    def load() -> Splits:
-        return load_splits(**values, seed=spec.seed, folder=folder, fixed_scaling=fixed_scaling, only=only)
-
-    try:
-        return load()
-    except DataAbsentError:
-        fetch(spec.data.name, folder, on_progress=on_fetch)
-        return load()
-
-
-def on_device(split: Split, *, loss: Loss, spec: ExperimentSpec, device: str) -> Split:
-    """A split ready for the loop: on the device, targets as the loss encodes them."""
-    return Split(split.x.to(device), loss.encode_targets(split.y, spec.output_width).to(device))
+    folder: RunFolder
+    spec: ExperimentSpec
+    splits: Splits
+    checkpoint: Checkpoint | None = None
+    finished: bool = False
+    recorder: Recorder | None = field(default=None, repr=False)
+    diverged: DivergedError | None = None
 
 
 def train(
@@ -115,25 +79,58 @@ def train(
     """
     if not isinstance(loaded, Loaded):
         loaded = load_spec(loaded)
-    wanted = loaded.spec.training
-    decisions = decide(device=wanted.device, precision=wanted.precision, threads=wanted.threads)
+    decisions = _decide(loaded.spec)
     with in_force(decisions), stop_on_signals() as should_stop:
         spec = _with_training(loaded.spec, **asdict(decisions))
         splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-        trainer = build_trainer(spec, splits)
-        environment = describe_environment(
-            decisions,
-            data_fingerprint=splits.fingerprint,
-            initial_weights=trainer.parameters.flat,
-            batch_order=trainer.order(1),
-        )
+        trainer = build_trainer([spec], [splits])
         folder = RunFolder.create(spec.name, run_dir=run_dir)
+        run = _Run(folder, spec, splits)
         try:
-            folder.write_start(config=loaded.source, resolved=to_yaml(spec), environment=environment)
+            _write_start(run, trainer, 0, decisions, source=loaded.source)
         except OSError as error:
             folder.discard()
             raise MachineError(f"{folder.path}: {error.strerror or error}; no run was started") from error
-        return _run(folder, spec, splits, trainer, None, should_stop=should_stop, on_epoch=on_epoch)
+        [outcome] = _train_all([run], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch))
+    if run.diverged is not None:
+        raise run.diverged
+    return outcome
+
+
+def train_seeds(
+    loaded: Loaded | Path | str,
+    seeds: Sequence[int],
+    *,
+    run_dir: Path | None = None,
+    data_dir: Path | None = None,
+    on_epochs: OnEpochs | None = None,
+    on_fetch: Progress | None = None,
+) -> SeedsOutcome:
+    """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
+
+    Every run is what ``train`` gives with its seed alone, to float32 rounding. A diverged seed leaves the others alone:
+    its outcome says so. Raises as ``train`` but for DivergedError.
+    """
+    if not isinstance(loaded, Loaded):
+        loaded = load_spec(loaded)
+    decisions = _decide(loaded.spec)
+    with in_force(decisions), stop_on_signals() as should_stop:
+        base = _with_training(loaded.spec, **asdict(decisions))
+        specs = [base.model_copy(update={"seed": seed}) for seed in seeds]
+        splits = _splits_of(specs, data_dir=data_dir, on_fetch=on_fetch)
+        trainer = build_trainer(specs, splits)
+        group = SeedGroup.create(base.name, run_dir=run_dir)
+        runs = [_Run(RunFolder(group.member(spec.seed)), spec, its) for spec, its in zip(specs, splits, strict=True)]
+        try:
+            for index, run in enumerate(runs):
+                RunFolder.create(base.name, run_dir=run.folder.path)
+                _write_start(run, trainer, index, decisions, source=loaded.source)
+            group.write_start(seeds)
+        except OSError as error:
+            group.discard()
+            raise MachineError(f"{group.path}: {error.strerror or error}; no run was started") from error
+        outcomes = _train_all(runs, trainer, place=group.path, should_stop=should_stop, on_epochs=on_epochs)
+        return _finish(group, outcomes)
 
 
 def resume(
@@ -146,22 +143,59 @@ def resume(
 ) -> Outcome:
     """Go on with an interrupted run, or with ``epochs`` extend a completed one, under the recorded decisions.
 
-    Raises RunFolderError for a run that cannot be resumed: completed, diverged, or damaged.
+    Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
     folder = RunFolder.open(Path(run))
-    spec = load_spec(folder.resolved).spec
-    checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
-    if checkpoint is not None and len(folder.read_metrics()) <= checkpoint.epoch:
-        raise RunFolderError(f"{folder.metrics} ends before epoch {checkpoint.epoch}; the run folder is damaged")
-    spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
-    environment = folder.read_environment()
-    decisions = decide(device=spec.training.device, precision=spec.training.precision, threads=spec.training.threads)
+    if (group := SeedGroup.around(folder.path)) is not None:
+        raise RunFolderError(
+            f"{folder.path} was trained together with other seeds; go on with all of them: "
+            f"`mlptrain train --resume {group.path}`"
+        )
+    opened = _reopen(folder, epochs)
+    decisions = _decide(opened.spec)
     with in_force(decisions), stop_on_signals() as should_stop:
-        splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-        if splits.fingerprint != environment.get("hashes", {}).get("data"):
-            raise DataError(f"{run} was trained on other data than what is in {data_folder(data_dir)} now")
-        trainer = build_trainer(spec, splits)
-        return _run(folder, spec, splits, trainer, checkpoint, should_stop=should_stop, on_epoch=on_epoch)
+        opened.splits = load_data(opened.spec, data_dir=data_dir, on_fetch=on_fetch)
+        _check_data(opened, data_dir)
+        trainer = build_trainer([opened.spec], [opened.splits])
+        [outcome] = _train_all(
+            [opened], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch)
+        )
+    if opened.diverged is not None:
+        raise opened.diverged
+    return outcome
+
+
+def resume_seeds(
+    path: Path | str,
+    *,
+    epochs: int | None = None,
+    data_dir: Path | None = None,
+    on_epochs: OnEpochs | None = None,
+    on_fetch: Progress | None = None,
+) -> SeedsOutcome:
+    """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
+    group = SeedGroup.open(Path(path))
+    folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
+    waiting = [folder for folder in folders if epochs is None and folder.read_result() is not None]
+    if len(waiting) == len(folders):
+        raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
+    diverged = [folder for folder in folders if (folder.read_result() or {}).get("status") == "diverged"]
+    done = [*waiting, *(folder for folder in diverged if folder not in waiting)]
+    runs = [
+        _Run(folder, load_spec(folder.resolved).spec, splits=None, finished=True)  # type: ignore[arg-type]
+        if folder in done
+        else _reopen(folder, epochs)
+        for folder in folders
+    ]
+    decisions = _decide(runs[0].spec)
+    with in_force(decisions), stop_on_signals() as should_stop:
+        splits = _splits_of([run.spec for run in runs], data_dir=data_dir, on_fetch=on_fetch)
+        for run, its in zip(runs, splits, strict=True):
+            run.splits = its
+            _check_data(run, data_dir)
+        trainer = build_trainer([run.spec for run in runs], splits)
+        outcomes = _train_all(runs, trainer, place=group.path, should_stop=should_stop, on_epochs=on_epochs)
+        return _finish(group, outcomes)
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
@@ -170,6 +204,53 @@ def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
     if _with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
         raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
     return checkpoint
+
+
+def _decide(spec: ExperimentSpec) -> Decisions:
+    wanted = spec.training
+    return decide(device=wanted.device, precision=wanted.precision, threads=wanted.threads)
+
+
+def _first(on_epoch: OnEpoch | None) -> OnEpochs | None:
+    """A listener to one run's epochs as a listener to those of all."""
+
+    def listen(epochs: Sequence[Epoch | None]) -> None:
+        if on_epoch is not None and epochs[0] is not None and epochs[0].diverged is None:
+            on_epoch(epochs[0])
+
+    return listen if on_epoch is not None else None
+
+
+def _splits_of(specs: Sequence[ExperimentSpec], *, data_dir: Path | None, on_fetch: Progress | None) -> list[Splits]:
+    """The splits of every seed; stored rows are in memory once."""
+    first = load_data(specs[0], data_dir=data_dir, on_fetch=on_fetch)
+    return [first, *(load_data(spec, data_dir=data_dir, like=first) for spec in specs[1:])]
+
+
+def _write_start(run: _Run, trainer: Trainer, index: int, decisions: Decisions, *, source: bytes) -> None:
+    member = trainer.member(index)
+    environment = describe_environment(
+        decisions,
+        data_fingerprint=run.splits.fingerprint,
+        initial_weights=member.parameters.clone().flat,
+        batch_order=member.order(1),
+    )
+    run.folder.write_start(config=source, resolved=to_yaml(run.spec), environment=environment)
+
+
+def _reopen(folder: RunFolder, epochs: int | None) -> _Run:
+    """A run to go on with; its splits are still to be loaded."""
+    spec = load_spec(folder.resolved).spec
+    checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
+    if checkpoint is not None and len(folder.read_metrics()) <= checkpoint.epoch:
+        raise RunFolderError(f"{folder.metrics} ends before epoch {checkpoint.epoch}; the run folder is damaged")
+    spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
+    return _Run(folder, spec, splits=None, checkpoint=checkpoint)  # type: ignore[arg-type]
+
+
+def _check_data(run: _Run, data_dir: Path | None) -> None:
+    if run.splits.fingerprint != run.folder.read_environment().get("hashes", {}).get("data"):
+        raise DataError(f"{run.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
 
 
 def _extended(folder: RunFolder, spec: ExperimentSpec, epochs: int | None, *, done: int) -> ExperimentSpec:
@@ -191,78 +272,108 @@ def _with_training(spec: ExperimentSpec, **values: Any) -> ExperimentSpec:
     return spec.model_copy(update={"training": spec.training.model_copy(update=values)})
 
 
-def build_trainer(spec: ExperimentSpec, splits: Splits) -> Trainer:
-    """Network, initial weights, optimizer and data of a specification, on its device and ready to train."""
-    device = "cpu" if spec.training.device == "auto" else spec.training.device
-    network = build_network(spec)
-    parameters = initial_parameters(spec, network).clone(device=device)
-    loss = make_loss(spec.loss.name, spec.loss.reduction)
-    evaluated = {"validation": splits.validation, "test": splits.test}.get(str(spec.evaluation.split))
-    settings = spec.optimizer.model_dump(exclude={"name"})
-    return Trainer(
-        network=network,
-        parameters=parameters,
-        optimizer=make_optimizer(spec.optimizer.name, parameters.flat, **settings),
-        loss=loss,
-        train=on_device(splits.train, loss=loss, spec=spec, device=device),
-        evaluated=evaluated and on_device(evaluated, loss=loss, spec=spec, device=device),
-        classify=not spec.is_regression,
-        batch_size=spec.batch_size,
-        shuffle=spec.training.shuffle,
-        seed=spec.seed,
+def _train_all(
+    runs: Sequence[_Run],
+    trainer: Trainer,
+    *,
+    place: Path,
+    should_stop: Callable[[], bool],
+    on_epochs: OnEpochs | None,
+) -> list[Outcome]:
+    """Train all runs to their end and finish their folders; InterruptedRunError leaves all resumable.
+
+    A run that is further than others, or finished, takes part all the same, since the shapes of the products and with
+    them the last bits of the others' results depend on it; its figures are dropped until the others have caught up, and
+    then it goes on from its own checkpoint.
+    """
+    epochs = max(run.spec.training.epochs for run in runs if not run.finished)
+    with machine_errors(place), ExitStack() as stack:
+        for index, run in enumerate(runs):
+            if not run.finished:
+                _start_recording(run, trainer, index, stack)
+        first = min(run.checkpoint.epoch + 1 if run.checkpoint else 0 for run in runs if not run.finished)
+        for run in runs:
+            if run.recorder is not None and run.checkpoint is not None and run.checkpoint.epoch + 1 == first:
+                run.recorder.restore(run.checkpoint)
+        try:
+            for found in trainer.epochs(first=first, last=epochs, should_stop=should_stop):
+                for run, epoch in zip(runs, found, strict=True):
+                    if epoch is not None:
+                        _take(run, epoch)
+                if on_epochs is not None:
+                    on_epochs(found)
+        except InterruptedRunError as error:
+            raise _interrupted(runs, place, error) from None
+        return [_finished(run, trainer, index) for index, run in enumerate(runs)]
+
+
+def _start_recording(run: _Run, trainer: Trainer, index: int, stack: ExitStack) -> None:
+    log = stack.enter_context(RunLog(run.folder, epoch=run.checkpoint.epoch if run.checkpoint else -1))
+    run.recorder = Recorder(
+        run.folder,
+        log,
+        spec=run.spec,
+        member=trainer.member(index),
+        scaling=run.splits.scaling,
+        data_fingerprint=run.splits.fingerprint,
+    )
+    if run.checkpoint is not None:
+        run.folder.extend(resolved=to_yaml(run.spec))
+
+
+def _take(run: _Run, epoch: Epoch) -> None:
+    """What one epoch of one run leads to in its folder."""
+    if run.recorder is None:
+        return
+    if run.checkpoint is not None and epoch.epoch <= run.checkpoint.epoch:
+        if epoch.epoch == run.checkpoint.epoch:
+            run.recorder.restore(run.checkpoint)
+    elif epoch.diverged is not None:
+        error = epoch.diverged
+        run.recorder.save()
+        run.folder.write_result(
+            {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
+        )
+        error.run = run.folder.path
+        run.diverged = error
+    else:
+        run.recorder.record(epoch)
+
+
+def _interrupted(runs: Sequence[_Run], place: Path, error: InterruptedRunError) -> InterruptedRunError:
+    """Save what there is; the error that says how to go on."""
+    kept = []
+    for run in runs:
+        if run.recorder is not None and run.diverged is None:
+            run.recorder.save()
+            kept.append(max(run.recorder.saved_epoch, 0))
+    of = max(run.spec.training.epochs for run in runs)
+    return InterruptedRunError(
+        f"{error}; {min(kept, default=0)} of {of} epochs are kept, go on with `mlptrain train --resume {place}`"
     )
 
 
-def _run(
-    folder: RunFolder,
-    spec: ExperimentSpec,
-    splits: Splits,
-    trainer: Trainer,
-    checkpoint: Checkpoint | None,
-    *,
-    should_stop: Callable[[], bool],
-    on_epoch: OnEpoch | None,
-) -> Outcome:
-    first = checkpoint.epoch + 1 if checkpoint else 0
-    with machine_errors(folder.path), RunLog(folder, epoch=first - 1) as log:
-        recorder = Recorder(
-            folder, log, spec=spec, trainer=trainer, scaling=splits.scaling, data_fingerprint=splits.fingerprint
-        )
-        if checkpoint is not None:
-            recorder.restore(checkpoint)
-            folder.extend(resolved=to_yaml(spec))
-        try:
-            for epoch in trainer.epochs(first=first, last=spec.training.epochs, should_stop=should_stop):
-                recorder.record(epoch)
-                if on_epoch is not None:
-                    on_epoch(epoch)
-        except DivergedError as error:
-            recorder.save()
-            folder.write_result(
-                {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
-            )
-            error.run = folder.path
-            raise
-        except InterruptedRunError as error:
-            recorder.save()
-            kept = max(recorder.saved_epoch, 0)
-            raise InterruptedRunError(
-                f"{error}; {kept} of {spec.training.epochs} epochs are kept, "
-                f"go on with `mlptrain train --resume {folder.path}`"
-            ) from None
-        recorder.save()
-        result = _result(folder, spec, splits, trainer, recorder)
-        folder.write_result(result)
-    return Outcome(folder, result)
+def _finished(run: _Run, trainer: Trainer, index: int) -> Outcome:
+    if run.recorder is not None and run.diverged is None:
+        run.recorder.save()
+        result = _result(run, run.recorder, trainer, index)
+        run.folder.write_result(result)
+        return Outcome(run.folder, result)
+    return Outcome(run.folder, run.folder.read_result() or {})
 
 
-def _result(
-    folder: RunFolder, spec: ExperimentSpec, splits: Splits, trainer: Trainer, recorder: Recorder
-) -> dict[str, Any]:
+def _finish(group: SeedGroup, outcomes: Sequence[Outcome]) -> SeedsOutcome:
+    with machine_errors(group.path):
+        summary = group.write_summary([outcome.result for outcome in outcomes])
+    return SeedsOutcome(group, tuple(outcomes), summary)
+
+
+def _result(run: _Run, recorder: Recorder, trainer: Trainer, index: int) -> dict[str, Any]:
+    folder, spec, member = run.folder, run.spec, trainer.member(index)
     lines = folder.read_metrics()
     last = lines[-1]
     diagnosis = diagnose(
-        trainer,
+        member,
         spec,
         train=Figures(last["train_loss"], last.get("train_accuracy")),
         losses=[line["train_loss"] for line in lines[1:]],
@@ -270,19 +381,19 @@ def _result(
     )
     if spec.evaluation.keep == "best" and recorder.best is not None:
         kept = next(line for line in lines if line["epoch"] == recorder.best.epoch)
-        parameters = recorder.best_parameters or trainer.parameters.clone().copy_(
+        parameters = recorder.best_parameters or member.parameters.clone().copy_(
             load_checkpoint(folder.best).parameters
         )
         file = folder.best.name
     else:
-        kept, parameters, file = last, trainer.parameters, folder.last.name
+        kept, parameters, file = last, member.parameters, folder.last.name
     looks = int(folder.read_environment().get("earlier_test_looks", 0))
     figures = {key: value for key, value in kept.items() if key not in ("epoch", "step", "lr")}
     if spec.evaluation.split == "test":
         looks += len(lines)
-    elif splits.test is not None:
+    elif run.splits.test is not None:
         looks += 1
-        test = on_device(splits.test, loss=trainer.loss, spec=spec, device=spec.training.device)
+        test = on_device(run.splits.test, loss=trainer.loss, spec=spec, device=spec.training.device)
         found = evaluate(
             trainer.network, parameters, loss=trainer.loss, x=test.x, targets=test.y, classify=trainer.classify
         )

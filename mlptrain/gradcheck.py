@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from mlptrain.data.fetch import Progress
-from mlptrain.experiment import build_trainer, load_data
 from mlptrain.nn.gradcheck import GradientCheck, check_gradients
+from mlptrain.parts import build_trainer, load_data
 from mlptrain.seeds import derived_seed
 from mlptrain.spec import Loaded, load_spec
 from mlptrain.training.device import decide, in_force
@@ -31,13 +31,14 @@ def gradcheck(
     training = loaded.spec.training.model_copy(update={"device": "cpu"})
     spec = loaded.spec.model_copy(update={"training": training})
     with in_force(decide(device="cpu", precision="highest", threads=training.threads)):
-        trainer = build_trainer(spec, load_data(spec, data_dir=data_dir, on_fetch=on_fetch))
-        rows = trainer.order(1)[: min(spec.batch_size, MOST_ROWS)]
+        splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
+        trainer = build_trainer([spec], [splits])
+        rows = trainer.member().order(1)[: min(spec.batch_size, MOST_ROWS)]
         return check_gradients(
             trainer.network,
             loss=trainer.loss,
-            parameters=trainer.parameters,
-            x=trainer.train.x[rows],
-            targets=trainer.train.y[rows],
+            parameters=trainer.member().parameters,
+            x=splits.train.x[rows],
+            targets=trainer.loss.encode_targets(splits.train.y, spec.output_width)[rows],
             generator=torch.Generator().manual_seed(derived_seed(spec.seed, "gradcheck")),
         )

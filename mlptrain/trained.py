@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.evaluation import load_kept
-from mlptrain.experiment import build_network
 from mlptrain.nn.activations import Activation
+from mlptrain.parts import build_network
 from mlptrain.spec.data import ImageData
 from mlptrain.training.checkpoints import Checkpoint
 from mlptrain.training.device import decide

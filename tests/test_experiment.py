@@ -18,7 +18,8 @@ import torch
 
 from mlptrain.errors import CheckpointError, DataError, DivergedError, MachineError, RunFolderError
 from mlptrain.evaluation import evaluate_checkpoint
-from mlptrain.experiment import Outcome, build_network, initial_parameters, resume, train
+from mlptrain.experiment import Outcome, resume, train
+from mlptrain.parts import build_network, initial_parameters
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs import RunFolder, RunLog, list_runs
 from mlptrain.spec import load_text
@@ -90,7 +91,7 @@ def test_untrained_figures_are_line_zero() -> None:
     outcome = run("run", "evaluation.split=test", "evaluation.keep=last")
     spec = load_text(BASE).spec
     network = build_network(spec)
-    from mlptrain.experiment import load_data
+    from mlptrain.parts import load_data
 
     test = load_data(spec).test
     assert test is not None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mlptrain.cli import main
 from mlptrain.errors import UserError
-from mlptrain.experiment import build_trainer, load_data
+from mlptrain.parts import build_trainer, load_data
 from mlptrain.gradcheck import gradcheck
 from mlptrain.nn.losses import CrossEntropy
 from mlptrain.nn.rectifiers import ReLU

@@ -16,7 +16,7 @@ from torch.nn import functional
 import mlptrain
 from mlptrain.data.digits import read_digits
 from mlptrain.errors import CheckpointError, DataError, DeviceError, RunFolderError, UserError
-from mlptrain.experiment import load_data
+from mlptrain.parts import load_data
 from mlptrain.spec import load_spec, load_text
 
 CONFIGS = Path(__file__).parent.parent / "configs"

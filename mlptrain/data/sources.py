@@ -71,6 +71,11 @@ def load_source(name: str, *, seed: int, folder: Path, fields: dict[str, int | f
     )
 
 
+def is_stored(name: str) -> bool:
+    """Whether the rows lie in files, so that they do not depend on the seed."""
+    return name not in _GENERATORS
+
+
 def _image_rows(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Rows:
     return Rows(torch.from_numpy(images).flatten(1), torch.from_numpy(labels).long())
 

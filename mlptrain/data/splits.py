@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mlptrain.data.scaling import Scaling, scaling_for
-from mlptrain.data.sources import Rows, Source, load_source
+from mlptrain.data.sources import Rows, Source, is_stored, load_source
 from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
-
-SPLIT_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -26,22 +25,62 @@ class Split:
     y: Tensor
 
 
+class _Scaled:
+    """Rows as stored, scaled when they are first asked for: up to 188 MB that not every command needs."""
+
+    def __init__(self, rows: Rows, scaling: Scaling) -> None:
+        self.rows = rows
+        self.scaling = scaling
+
+    @cached_property
+    def split(self) -> Split:
+        return Split(self.scaling.apply(self.rows.x), self.rows.y)
+
+    def some(self, mask: Tensor) -> Split:
+        return Split(self.scaling.apply(self.rows.x[mask]), self.rows.y[mask])
+
+
 @dataclass(frozen=True)
 class Splits:
     """The rows that a run trains on, chooses by and is tested on.
 
-    ``validation`` and ``test`` are None where the data section has none. ``class_names`` are in the order of the labels
-    and None for regression; ``image_shape`` is (height, width), None where a row is no image. ``fingerprint`` is a
-    SHA-256 over the rows used, as stored, their labels, the choice of validation rows and the scaling.
+    ``scaling`` holds the numbers in force. ``class_names`` are in the order of the labels and None for regression;
+    ``image_shape`` is (height, width), None where a row is no image. ``fingerprint`` is a SHA-256 over the rows used,
+    as stored, their labels, the choice of validation rows and the scaling.
     """
 
-    train: Split
-    validation: Split | None
-    test: Split | None
     scaling: Scaling
     class_names: tuple[str, ...] | None
     image_shape: tuple[int, int] | None
     fingerprint: str
+    _training: _Scaled
+    _test: _Scaled | None
+    _is_validation: Tensor | None
+
+    @property
+    def all_training_rows(self) -> Split:
+        """The training rows before validation rows are taken out; splits made ``like`` one another share it."""
+        return self._training.split
+
+    @property
+    def chosen(self) -> Tensor | None:
+        """Indices (n,) of the rows of ``train`` among all training rows; None if that is all of them."""
+        return None if self._is_validation is None else (~self._is_validation).nonzero().squeeze(1)
+
+    @cached_property
+    def train(self) -> Split:
+        """What is trained on, in stored order: a copy where there is a validation split."""
+        return self._training.split if self._is_validation is None else self._training.some(~self._is_validation)
+
+    @cached_property
+    def validation(self) -> Split | None:
+        """What is chosen by; None where the data section takes no rows for it."""
+        return None if self._is_validation is None else self._training.some(self._is_validation)
+
+    @property
+    def test(self) -> Split | None:
+        """What is tested on; None where the data have none."""
+        return self._test and self._test.split
 
 
 def load_splits(
@@ -55,7 +94,7 @@ def load_splits(
     validation: float = 0,
     scaling: str | Mapping[str, float] | None = None,
     fixed_scaling: Scaling | None = None,
-    only: Collection[str] | None = None,
+    like: Splits | None = None,
     **generator_fields: int | float,
 ) -> Splits:
     """Load or generate a data set, choose its rows, scale them.
@@ -65,35 +104,30 @@ def load_splits(
     a fraction below 1, are drawn from them by ``seed``. All splits keep the stored order of rows.
 
     ``scaling`` is that of ``scaling_for``; ``fixed_scaling`` replaces it by recorded numbers, as for the evaluation of
-    a checkpoint. ``only`` names the splits whose tensors are wanted (any of train, validation, test): the others are
-    left empty, which saves their memory and changes nothing else, the fingerprint included. ``generator_fields`` go to
-    the generator of the data, such as ``noise=0.1`` for spirals.
+    a checkpoint. ``like`` are splits of the same data section with another seed: stored rows are then shared with them,
+    which saves their memory, while generated ones are made anew. ``generator_fields`` go to the generator of the data,
+    such as ``noise=0.1`` for spirals.
 
     Raises DataError for what the data cannot give, DataAbsentError (a DataError) where files must be fetched first,
     MachineError where a file cannot be read.
     """
-    wanted = SPLIT_NAMES if only is None else only
-    if unknown := sorted(set(wanted) - set(SPLIT_NAMES)):
-        raise DataError(f"unknown split {', '.join(unknown)}; known are {', '.join(SPLIT_NAMES)}")
+    if like is not None and is_stored(name):
+        chosen = _validation_rows(len(like._training.rows.x), validation, seed=seed)
+        test = like._test and like._test.rows
+        fingerprint = _fingerprint(like._training.rows, test, chosen, like.scaling)
+        return replace(like, fingerprint=fingerprint, _is_validation=chosen)
     source = load_source(name, seed=seed, folder=folder, fields=generator_fields)
     source = _choose(name, source, classes=classes, train_size=train_size, test_size=test_size)
-    train, test = source.train, source.test
-    numbers = fixed_scaling or scaling_for(scaling, train.x, maximum=source.maximum)
-    chosen = _validation_rows(len(train.x), validation, seed=seed)
-
-    def scaled(rows: Rows, mask: Tensor | None, split: str) -> Split:
-        if split not in wanted:
-            return Split(torch.empty(0, rows.x.shape[1]), rows.y[:0])
-        return Split(numbers.apply(rows.x if mask is None else rows.x[mask]), rows.y if mask is None else rows.y[mask])
-
+    numbers = fixed_scaling or scaling_for(scaling, source.train.x, maximum=source.maximum)
+    chosen = _validation_rows(len(source.train.x), validation, seed=seed)
     return Splits(
-        train=scaled(train, None if chosen is None else ~chosen, "train"),
-        validation=None if chosen is None else scaled(train, chosen, "validation"),
-        test=None if test is None else scaled(test, None, "test"),
         scaling=numbers,
         class_names=source.class_names,
         image_shape=source.image_shape,
-        fingerprint=_fingerprint(train, test, chosen, numbers),
+        fingerprint=_fingerprint(source.train, source.test, chosen, numbers),
+        _training=_Scaled(source.train, numbers),
+        _test=source.test and _Scaled(source.test, numbers),
+        _is_validation=chosen,
     )
 
 

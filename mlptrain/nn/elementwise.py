@@ -22,8 +22,8 @@ from torch import Tensor
 class Activation(ABC):
     """An elementwise function y = f(z); shapes are kept.
 
-    ``slope`` is the learnt parameter of an activation whose ``learnt`` is true, a tensor of shape (); all others
-    ignore it.
+    ``slope`` is the learnt parameter of an activation whose ``learnt`` is true, a tensor of shape (), or (models, 1, 1)
+    for several models side by side; all others ignore it.
     """
 
     name: ClassVar[str]
@@ -59,5 +59,5 @@ class Activation(ABC):
         """
 
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
-        """dL/dslope, of shape (), from ``upstream`` = dL/dy before ``backward_`` has changed it."""
+        """dL/dslope from ``upstream`` = dL/dy before ``backward_`` has changed it: the sum over the last two axes."""
         raise NotImplementedError(f"activation {self.name!r} has no learnt slope")

@@ -38,8 +38,9 @@ from torch.nn import functional
 
 from mlptrain.errors import UserError
 from mlptrain.nn.backward import Backward
-from mlptrain.nn.losses import Loss
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.losses import Loss, columns
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters, Stack
 
 EPSILON = 1e-6
 AUTOGRAD_TOLERANCE = 1e-12
@@ -177,7 +178,10 @@ def _or_infinite(error: float) -> float:
 
 def _by_hand(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
     gradients = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
-    Backward(network, loss=loss, parameters=parameters, gradients=gradients, batch_size=len(x))(x, targets)
+    backward = Backward(
+        network, loss=loss, parameters=Stack.of(parameters), gradients=Stack.of(gradients), batch_size=len(x)
+    )
+    backward([x], columns(targets))
     return gradients
 
 

@@ -1,7 +1,11 @@
 """The losses of a configuration on a network's outputs, each with its gradient by hand.
 
-Shapes throughout: ``outputs`` (n, k), one row per example; ``targets`` in the form that ``encode_targets`` gives. The
-reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies) or of elements
+Shapes: ``outputs`` (n, k), one row per example; ``targets`` in the form that ``encode_targets`` gives. The training
+step has the examples in columns, for any number of models: outputs (models, k, n) and targets (models, t, n), t = 1 for
+labels and else k, as ``columns`` makes them. Sums over the classes then run over whole vectors: softmax for 125 examples
+of ten classes takes 4 µs in columns and 15 µs in rows (2-core AMD EPYC).
+
+The reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies) or of elements
 (mse, mae), ``sum`` divides by nothing. ``per_example`` does not depend on it, so metrics of two runs compare.
 """
 
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -36,37 +41,50 @@ class Loss(ABC):
         Raises DataError where labels are outside the range that ``n_outputs`` allows.
         """
 
-    @abstractmethod
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of every row, (n,); for mse and mae the mean over the row."""
+        """The loss of every row, (n,); for mse and mae the mean over the row. Autograd can follow."""
+        return self.losses(columns(outputs), columns(targets)).squeeze(0)
 
     @abstractmethod
-    def loss_and_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of ``per_example``, of shape (), and d objective / d outputs, written into ``out``.
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        """Write d objective / d outputs into ``out``, examples in columns, every model with an objective of its own.
 
         Does not wait for the device and keeps ``outputs`` as they are.
         """
 
     @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """``per_example`` of examples in columns: (models, k, n) to (models, n)."""
+
+    @abstractmethod
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """``correct`` of examples in columns: (models, k, n) to bool (models, n)."""
+
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Whether every row is classified right, bool (n,); has no meaning for regression targets."""
+        return self.hits(columns(outputs), columns(targets)).squeeze(0)
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The objective, of shape (), which autograd can differentiate."""
         losses = self.per_example(outputs, targets)
         return losses.mean() if self.reduction == "mean" else losses.sum() * self._terms(outputs)
 
-    def gradient(self, outputs: Tensor, targets: Tensor, out: Tensor | None = None) -> Tensor:
-        """d objective / d outputs by hand, (n, k), in ``out`` if given."""
-        return self.loss_and_gradient(outputs, targets, torch.empty_like(outputs) if out is None else out)[1]
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """d objective / d outputs by hand, (n, k)."""
+        out = torch.empty_like(outputs)
+        self.write_gradient(columns(outputs), columns(targets), columns(out))
+        return out
 
     def _terms(self, outputs: Tensor) -> int:
-        """How many terms of the objective one row stands for."""
+        """How many terms of the objective one example stands for; outputs in columns or rows of equal k."""
         return 1
 
-    def _scale(self, outputs: Tensor) -> float:
-        """What the reduction multiplies every term of the objective with."""
-        return 1 / (len(outputs) * self._terms(outputs)) if self.reduction == "mean" else 1.0
+    def _scale_(self, out: Tensor, factor: float = 1.0) -> None:
+        """Multiply gradients (models, k, n) by ``factor`` and by what the reduction multiplies every term with."""
+        if self.reduction == "mean":
+            factor /= out.shape[-1] * self._terms(out)
+        if factor != 1:
+            out.mul_(_constant(factor, (), out.dtype, out.device))  # 1 µs faster than by a number
 
 
 @dataclass(frozen=True)
@@ -84,21 +102,18 @@ class CrossEntropy(Loss):
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, targets, reduction="none")
 
-    def loss_and_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        # Softmax in its parts, which torch vectorises over the rows, where its own softmax and log-softmax go row by
-        # row: for 2,500 rows of ten the whole then takes 112 µs instead of 274 µs (2-core AMD EPYC), for 64 the same.
-        labels = targets.unsqueeze(1)
-        scale = self._scale(outputs)
-        torch.sub(outputs, outputs.amax(dim=1, keepdim=True), out=out)
-        chosen = out.gather(1, labels)
-        totals = out.exp_().sum(dim=1, keepdim=True)
-        out.div_(totals if scale == 1 else totals / scale)
-        loss_sum = totals.log_().sub_(chosen).sum()
-        out.scatter_add_(1, labels, chosen.fill_(-scale))
-        return loss_sum, out
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        torch.softmax(outputs, dim=-2, out=out)
+        out.scatter_add_(-2, targets, _constant(-1.0, targets.shape, out.dtype, out.device))
+        self._scale_(out)
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return outputs.argmax(dim=1) == targets
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        largest = outputs.amax(dim=-2, keepdim=True)
+        totals = (outputs - largest).exp_().sum(dim=-2, keepdim=True)
+        return totals.log_().add_(largest).sub_(outputs.gather(-2, targets)).squeeze(-2)
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return largest_of_columns(outputs) == targets.squeeze(-2)
 
 
 @dataclass(frozen=True)
@@ -116,19 +131,17 @@ class BinaryCrossEntropy(Loss):
             raise DataError(f"the loss 'bce' reads one logit, got {n_outputs} outputs; use 'cross_entropy' for those")
         return _checked_labels(y, 2).to(torch.get_default_dtype()).unsqueeze(1)
 
-    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         zero = outputs.new_zeros(())
         losses = targets * torch.logaddexp(-outputs, zero) + (1 - targets) * torch.logaddexp(outputs, zero)
-        return losses.squeeze(1)
+        return losses.squeeze(-2)
 
-    def loss_and_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         torch.sigmoid(outputs, out=out).sub_(targets)
-        if self.reduction == "mean":
-            out.mul_(self._scale(outputs))
-        return self.per_example(outputs, targets).sum(), out
+        self._scale_(out)
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return ((outputs > 0) == (targets > 0.5)).squeeze(1)
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs > 0) == (targets > 0.5)).squeeze(-2)
 
 
 @dataclass(frozen=True)
@@ -145,11 +158,11 @@ class _Error(Loss):
             )
         return y
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return outputs.argmax(dim=1) == targets.argmax(dim=1)
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return largest_of_columns(outputs) == largest_of_columns(targets)
 
     def _terms(self, outputs: Tensor) -> int:
-        return outputs.shape[1]
+        return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -158,13 +171,12 @@ class MeanSquaredError(_Error):
 
     name: ClassVar[str] = "mse"
 
-    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs - targets).square().mean(dim=1)
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).square().mean(dim=-2)
 
-    def loss_and_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         torch.sub(outputs, targets, out=out)
-        loss_sum = out.square().sum() / self._terms(outputs)
-        return loss_sum, out.mul_(2 * self._scale(outputs))
+        self._scale_(out, 2.0)
 
 
 @dataclass(frozen=True)
@@ -173,13 +185,38 @@ class MeanAbsoluteError(_Error):
 
     name: ClassVar[str] = "mae"
 
-    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs - targets).abs().mean(dim=1)
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs().mean(dim=-2)
 
-    def loss_and_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        torch.sub(outputs, targets, out=out)
-        loss_sum = out.abs().sum() / self._terms(outputs)
-        return loss_sum, out.sign_().mul_(self._scale(outputs))
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        torch.sub(outputs, targets, out=out).sign_()
+        self._scale_(out)
+
+
+@lru_cache(maxsize=64)
+def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number in every place of a tensor that takes up one; making it anew would cost as much as a small product."""
+    return torch.full((), value, dtype=dtype, device=device).expand(shape)
+
+
+def columns(rows: Tensor) -> Tensor:
+    """Outputs or targets (n, …) of one model with the examples in columns, (1, k, n), as a view; labels give k = 1."""
+    return (rows.unsqueeze(1) if rows.dim() == 1 else rows).t().unsqueeze(0)
+
+
+def rows(one_model: Tensor) -> Tensor:
+    """Targets of one model in columns, (t, n), as ``encode_targets`` gives them; the inverse of ``columns``."""
+    return one_model.t() if one_model.is_floating_point() else one_model.squeeze(0)
+
+
+def largest_of_columns(values: Tensor) -> Tensor:
+    """Index of the largest value of every column, the first of equals: (models, k, n) to (models, n).
+
+    What argmax gives, whose kernel takes 0.15 µs per example and this 0.01 (2-core AMD EPYC). k where a value is nan.
+    """
+    k = values.shape[-2]
+    countdown = torch.arange(k, 0, -1, dtype=torch.int32, device=values.device).unsqueeze(1)
+    return k - ((values == values.amax(dim=-2, keepdim=True)) * countdown).amax(dim=-2)
 
 
 def _checked_labels(y: Tensor, n_classes: int) -> Tensor:

@@ -142,7 +142,7 @@ class PReLU(Activation):
         return upstream.mul_(self.derivative(z, slope))
 
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
-        return torch.sum(upstream * z.clamp(max=0))
+        return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
 
 
 def _learnt(slope: Tensor | None) -> Tensor:

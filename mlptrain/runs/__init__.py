@@ -2,12 +2,14 @@
 
 from mlptrain.runs.atomic import write_atomically
 from mlptrain.runs.folder import RunFolder, RunLog, machine_errors
+from mlptrain.runs.group import SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs
 
 __all__ = [
     "RunFolder",
     "RunLog",
     "RunSummary",
+    "SeedGroup",
     "list_runs",
     "machine_errors",
     "write_atomically",

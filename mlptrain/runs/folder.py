@@ -138,13 +138,13 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """What was decided and hashed when the run began."""
-        return _read_json(self.environment)
+        return read_json(self.environment)
 
     def read_result(self) -> dict[str, Any] | None:
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
         if not self.result.exists():
             return None
-        result = _read_json(self.result)
+        result = read_json(self.result)
         if not _RESULT_KEYS.get(str(result.get("status")), {""}) <= result.keys():
             raise RunFolderError(f"{self.result} lacks keys of a result; the run folder is damaged")
         return result
@@ -238,7 +238,8 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file. Raises RunFolderError where it cannot be read."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

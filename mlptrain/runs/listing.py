@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlptrain.errors import MlptrainError
 from mlptrain.runs.folder import RunFolder, is_locked
+from mlptrain.runs.group import SeedGroup
 from mlptrain.spec import describe_model, describe_optimizer, load_spec
 
 
@@ -31,10 +32,12 @@ class RunSummary:
 
 
 def list_runs(parent: Path) -> list[RunSummary]:
-    """Every run directly below ``parent``, the newest first; other folders are passed over."""
+    """Every run directly below ``parent`` or in a group of seeds there, the newest first; other folders are passed over."""
     if not parent.is_dir():
         return []
-    found = [RunFolder(path) for path in parent.iterdir() if (path / "resolved.yaml").is_file()]
+    folders = [path for path in parent.iterdir() if path.is_dir()]
+    folders += [path for group in folders if SeedGroup.is_group(group) for path in group.glob("seed-*")]
+    found = [RunFolder(path) for path in folders if (path / "resolved.yaml").is_file()]
     return sorted((summarise(folder) for folder in found), key=lambda run: run.age)
 
 

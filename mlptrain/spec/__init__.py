@@ -1,8 +1,13 @@
-"""What a YAML file may say. Nothing here loads torch."""
+"""What a YAML file may say. Nothing here loads torch.
+
+A comparison's side is imported from ``comparison``, ``comparison_load``, ``comparison_schema`` and ``grids``: the
+commands on one experiment then need not wait for it.
+"""
 
 from mlptrain.spec.dump import to_yaml
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.load import Loaded, load_spec, load_text
+from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.starter import json_schema, starter_yaml
 from mlptrain.spec.summary import check_report, describe_model, describe_optimizer
 
@@ -10,6 +15,7 @@ __all__ = [
     "NAME_PATTERN",
     "ExperimentSpec",
     "Loaded",
+    "OptimizerSpec",
     "check_report",
     "describe_model",
     "describe_optimizer",

@@ -29,7 +29,16 @@ _Dumper.add_representer(list, _list)
 
 def to_yaml(spec: ExperimentSpec) -> str:
     """Every value in force, defaults and overrides written out, keys in the order of the schema."""
-    values = {key: _name_first(value) for key, value in spec.model_dump(exclude_none=True).items()}
+    return yaml_text(plain(spec))
+
+
+def plain(spec: ExperimentSpec) -> dict[str, Any]:
+    """Every value in force as mappings, lists, numbers and text, keys in the order of the schema."""
+    return {key: _name_first(value) for key, value in spec.model_dump(exclude_none=True).items()}
+
+
+def yaml_text(values: dict[str, Any]) -> str:
+    """Plain values as YAML that our own reader gives back unchanged."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 

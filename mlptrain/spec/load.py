@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Literal, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from mlptrain.errors import Fault, SpecError
+from mlptrain.spec.base import Section
+from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, parse, read_file
-from mlptrain.spec.rules import broken_rules, warnings_about
+from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
 from mlptrain.spec.wording import fault_path, message_for
 
 
@@ -31,6 +33,9 @@ def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
     """Read, override (``"optimizer.lr=0.1"``) and check an experiment. Raises SpecError with every fault."""
     path = Path(path)
     content, document = read_file(path)
+    if {"base", "optimizers"} <= document.value.keys():
+        message = f"is a comparison, wanted an experiment; run it with `mlptrain compare-optimizers {path}`"
+        raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, content, default_name=path.stem, overrides=overrides)
 
 
@@ -42,38 +47,72 @@ def load_text(text: str, *, source: str = "<text>", overrides: Sequence[str] = (
 def _load(document: Document, content: bytes, *, default_name: str, overrides: Sequence[str]) -> Loaded:
     for override in overrides:
         apply_override(document, override)
-    if "name" not in document.value:
-        document.value["name"] = re.sub(r"[^A-Za-z0-9._-]+", "-", default_name).lstrip("._-")[:64] or "experiment"
-    spec = _validated(document)
+    document.value.setdefault("name", folder_name(default_name))
+    spec, _, faults = check(document, ExperimentSpec, RULES)
+    if spec is None or faults:
+        raise SpecError(in_order(faults, document.source))
+    spec = in_force(spec)
     return Loaded(spec, content, tuple(document.fault(path, message) for path, message in warnings_about(spec)))
 
 
-def _validated(document: Document) -> ExperimentSpec:
+def folder_name(text: str) -> str:
+    """The text as far as it can name a folder, for a configuration without a name of its own."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:64] or "experiment"
+
+
+Checked = TypeVar("Checked", bound=Section)
+
+
+def check(
+    document: Document,
+    model: type[Checked],
+    rules: Iterable[Callable[..., Iterator[Finding]]],
+    *,
+    known: Mapping[str, object] | None = None,
+) -> tuple[Checked | None, dict[str, object], list[Fault]]:
+    """The document as ``model``, or None; its sections that have no fault of their own; and every fault.
+
+    The rules may read those sections and the ``known`` ones.
+    """
     faults = list(document.faults)
     sections: dict[str, object] = {}
+    spec: Checked | None = None
     try:
-        spec = ExperimentSpec.model_validate(document.value)
+        spec = model.model_validate(document.value)
     except ValidationError as error:
         faulty = set()
         for detail in error.errors(include_url=False):
             faulty.add(detail["loc"][0])
-            path = fault_path(document, detail, ExperimentSpec)
-            unknown = detail["type"] == "extra_forbidden"
-            faults.append(document.fault(path, message_for(detail, path, ExperimentSpec), key=unknown))
-        hints = get_type_hints(ExperimentSpec, include_extras=True)
-        for name, field in ExperimentSpec.model_fields.items():
+            path = fault_path(document, detail, model)
+            message = message_for(detail, path, model, within=document.prefix)
+            faults.append(document.fault(path, message, key=detail["type"] == "extra_forbidden"))
+        hints = get_type_hints(model, include_extras=True)
+        for name, field in model.model_fields.items():
             if name in document.value and name not in faulty:
                 sections[name] = TypeAdapter(hints[name]).validate_python(document.value[name])
             elif name not in faulty:
                 sections[name] = field.get_default()
     else:
-        sections = {name: getattr(spec, name) for name in ExperimentSpec.model_fields}
-    faults += [document.fault(path, message) for path, message in broken_rules(sections)]
-    if faults:
-        raise SpecError(
-            sorted(dict.fromkeys(faults), key=lambda fault: (fault.line is None, fault.line or 0, fault.column or 0))
-        )
-    evaluation = spec.evaluation
-    split = evaluation.split or ("validation" if spec.data.validation else "none")
-    keep = evaluation.keep or ("best" if split == "validation" else "last")
+        sections = {name: getattr(spec, name) for name in model.model_fields}
+    findings = broken_rules({**(known or {}), **sections}, rules)
+    return spec, sections, faults + [document.fault(path, message) for path, message in findings]
+
+
+def in_order(faults: Iterable[Fault], source: str) -> list[Fault]:
+    """Each fault once, in the order of their places: first the file ``source``, other files, then overrides."""
+    return sorted(
+        dict.fromkeys(faults),
+        key=lambda fault: (fault.line is None, fault.source != source, fault.line or 0, fault.column or 0),
+    )
+
+
+def split_in_force(data: DataSpec, evaluation: EvaluationSpec) -> Literal["validation", "test", "none"]:
+    """The split that is measured after every epoch."""
+    return evaluation.split or ("validation" if data.validation else "none")
+
+
+def in_force(spec: ExperimentSpec) -> ExperimentSpec:
+    """The experiment with the defaults that follow from other values written out."""
+    split = split_in_force(spec.data, spec.evaluation)
+    keep = spec.evaluation.keep or ("best" if split == "validation" else "last")
     return spec.model_copy(update={"evaluation": EvaluationSpec(split=split, keep=keep)})

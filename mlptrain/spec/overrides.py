@@ -12,15 +12,17 @@ _INDEX = r"(\[[0-9]{1,6}\])*"
 _PATH = re.compile(rf"[A-Za-z_]\w*{_INDEX}(\.[A-Za-z_]\w*{_INDEX})*", re.ASCII)
 
 
-def apply_override(document: Document, assignment: str) -> None:
+def apply_override(document: Document, assignment: str, *, within: str = "") -> None:
     """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
+
+    ``within`` is what the key has in front for a document that stands for a section of another, such as ``base.``.
 
     ``loss.reduction=sum`` on ``loss: cross_entropy`` first writes the short form out as a mapping.
     A fault is added to the document's faults.
     """
     place = Place(f"--set {assignment}")
     key, equals, text = assignment.partition("=")
-    key = key.strip()
+    key = key.strip().removeprefix(within)
     try:
         if not equals or not _PATH.fullmatch(key):
             raise _refusal(place, "must read key=value with a key such as optimizer.lr or model.hidden[0]")

@@ -55,6 +55,16 @@ class Document:
     places: dict[KeyPath, Place] = field(default_factory=dict)
     key_places: dict[KeyPath, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    prefix: KeyPath = ()
+
+    def section(self, key: str) -> Document:
+        """The mapping at ``key`` as a document of its own, whose faults name their places and paths in this one."""
+
+        def below(table: dict[KeyPath, Place]) -> dict[KeyPath, Place]:
+            return {path[1:]: place for path, place in table.items() if path[:1] == (key,)}
+
+        places, key_places = below(self.places), below(self.key_places)
+        return Document(self.source, self.value[key], places, key_places, prefix=(*self.prefix, key))
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
         """The place of the value (or key) at ``path``, or of the nearest parent that stands in the file."""
@@ -72,7 +82,7 @@ class Document:
     def fault(self, path: KeyPath, message: str, *, key: bool = False) -> Fault:
         """A fault at the place of ``path``."""
         place = self.place(path, key=key)
-        return Fault(place.source, place.line, place.column, dotted(path), message)
+        return Fault(place.source, place.line, place.column, dotted((*self.prefix, *path)), message)
 
 
 def dotted(path: Iterable[str | int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mlptrain.spec.data import MOST_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
@@ -99,9 +99,11 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def broken_rules(sections: Mapping[str, Any]) -> Iterator[Finding]:
+def broken_rules(
+    sections: Mapping[str, Any], rules: Iterable[Callable[..., Iterator[Finding]]] = RULES
+) -> Iterator[Finding]:
     """Findings of every rule whose sections are all in ``sections``."""
-    for rule in RULES:
+    for rule in rules:
         needed = inspect.signature(rule).parameters
         if all(name in sections for name in needed):
             yield from rule(**{name: sections[name] for name in needed})

@@ -108,16 +108,24 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _sections(inner)
 
 
-def home_of(model: type[BaseModel], key: str) -> list[str]:
-    """The dotted paths at which ``key`` is known, for a key that stands in the wrong section."""
-    homes = ["the top level"] if key in model.model_fields else []
-    for name, field in model.model_fields.items():
-        sections = list(_sections(field.annotation))
+def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: Collection[str] = ()) -> list[str]:
+    """The dotted paths at which ``key`` is known, for a key that stands in the wrong section.
+
+    ``within`` leads to the mapping that ``model`` describes. An experiment inside a comparison is searched too, but
+    for its optimizer, which the comparison names.
+    """
+    homes = [dotted(within) or "the top level"] if key in model.model_fields else []
+    fields = {name: list(_sections(field.annotation)) for name, field in model.model_fields.items()}
+    for name, sections in fields.items():
         owners = [section for section in sections if key in section.model_fields]
-        if owners and len(owners) < len(sections):
-            homes += [f"{name} {tag}" for owner in owners for tag in _names(owner)]
-        elif owners:
-            homes.append(f"{name}.{key}")
+        if not owners or name in without:
+            continue
+        if len(owners) < len(sections):
+            homes += [f"{dotted((*within, name))} {tag}" for owner in owners for tag in _names(owner)]
+        else:
+            homes.append(dotted((*within, name, key)))
+    if not homes and "base" in fields:
+        return home_of(fields["base"][0], key, within=(*within, "base"), without=("optimizer",))
     return homes
 
 
@@ -137,11 +145,14 @@ _BOUNDS = {
 }
 
 
-def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
-    """One finding of pydantic as one sentence; ``path`` is its place without union members' names."""
+def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel], *, within: KeyPath = ()) -> str:
+    """One finding of pydantic as one sentence; ``path`` is its place without union members' names.
+
+    ``within`` leads to the mapping that ``model`` describes, where that is not the whole file.
+    """
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        return _unknown_key(str(path[-1]), error["loc"], model)
+        return _unknown_key(str(path[-1]), error["loc"], model, within=within)
     if kind in ("missing", "union_tag_not_found") and path[-1] == "name":
         names = [name for section in _follow(model, path[:-1]).sections for name in _names(section)]
         return f"required key is missing; e.g. name: {names[0]}"
@@ -152,21 +163,22 @@ def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> s
     if kind in ("literal_error", "union_tag_invalid"):
         choices = _choices(context.get("expected", "") or context.get("expected_tags", ""))
         word = value["name"] if kind == "union_tag_invalid" else value
-        return _not_among(choices, word, scaling=path[-1] == "scaling")
+        return not_among(choices, word, scaling=path[-1] == "scaling")
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         limit = f"{context[key]:,}" if isinstance(context[key], int) else f"{context[key]:,.15g}"
         return f"must be {words} {limit}, got {came(value)}"
     if kind in ("too_short", "too_long"):
         words = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return f"must have {words} items, got {context['actual_length']}"
+        items = "item" if words.endswith(" 1") else "items"
+        return f"must have {words} {items}, got {context['actual_length']}"
     if kind == "string_pattern_mismatch":
         guess = meant(value, ["cuda"]) if path[-1] == "device" else None
         wanted = _PATTERNS.get(str(path[-1]), "of another form")
         return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
     if kind == "wanted":
         word = nearest(value, [str(context["wanted"]).rsplit(" ", 1)[-1]]) if isinstance(value, str) else None
-        hint = f"; did you mean '{word}'?" if word else _number_hint("float_type", value)
+        hint = f"; did you mean '{word}'?" if word else number_hint("float_type", value)
         return f"{error['msg']}, got {came(value)}{hint}"
     if kind == "list_type":
         return f"must be a list such as {_LISTS.get(str(path[-1]), '[1, 2]')}, got {came(value)}"
@@ -175,7 +187,7 @@ def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> s
         named = f"a name such as {names[0]}, or " if names else ""
         return f"must be {named}a mapping of keys and values, got {came(value)}"
     if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, got {came(value)}{_number_hint(kind, value)}"
+        return f"must be {_KINDS[kind]}, got {came(value)}{number_hint(kind, value)}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came(value)}"
 
 
@@ -186,21 +198,28 @@ _EXAMPLES = {
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
     "data.scaling.mean": "mean: 0.1307",
     "data.scaling.std": "std: 0.3081",
+    "base": "base: mnist.yaml, or the mapping of an experiment",
+    "optimizers": "optimizers: {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}",
+    "target.metric": "metric: validation_accuracy",
+    "target.value": "value: 0.97",
 }
-_LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]"}
+_LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]", "seeds": "[0, 1, 2]"}
 _PATTERNS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
     "device": "auto, cpu, cuda or cuda:N",
+    "address": "local (start Ray on this machine), auto (the cluster that runs here), HOST:PORT or ray://HOST:PORT",
 }
 
 
-def _not_among(choices: Sequence[str], value: object, *, scaling: bool) -> str:
+def not_among(choices: Sequence[str], value: object, *, scaling: bool = False) -> str:
+    """Says which words there are, and which was probably meant."""
     guess = nearest(value, choices)
     wanted = _or([*choices, "{mean: …, std: …}"] if scaling else choices)
     return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
 
 
-def _number_hint(kind: str, value: object) -> str:
+def number_hint(kind: str, value: object) -> str:
+    """What to write instead of a value that is nearly what pydantic's ``kind`` wants, or nothing."""
     if kind in ("int_type", "float_type") and isinstance(value, str):
         try:
             float(value.replace("_", "").replace(",", "."))
@@ -216,7 +235,7 @@ def _number_hint(kind: str, value: object) -> str:
     return ""
 
 
-def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel]) -> str:
+def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel], *, within: KeyPath) -> str:
     spot = _follow(model, location[:-1])
     allowed = list(dict.fromkeys(known for section in spot.sections for known in section.model_fields))
     if guess := meant(key, allowed):
@@ -226,9 +245,9 @@ def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel]
         return f"unknown key here; it belongs to {_or([f'{spot.path[-1]} {name}' for name in owners])}"
     if guess := nearest(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
-    if homes := home_of(model, key):
+    if homes := home_of(model, key, within=within):
         return f"unknown key here; it belongs to {_or(homes)}"
-    if homes := home_of(model, SYNONYMS.get(key.lower(), "")):
+    if homes := home_of(model, SYNONYMS.get(key.lower(), ""), within=within):
         return f"unknown key here; did you mean {_or(homes)}?"
     return f"unknown key; known here: {', '.join(allowed)}"
 

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlptrain.nn.network import Parameters
+from mlptrain.nn.parameters import Parameters
 from mlptrain.spec import ExperimentSpec
 from mlptrain.training.evaluation import Figures
-from mlptrain.training.loop import Trainer
+from mlptrain.training.loop import Member
 
 _PROBE_ROWS = 2048
 
@@ -48,7 +48,7 @@ def is_falling(losses: Sequence[float]) -> bool:
 
 
 def diagnose(
-    trainer: Trainer, spec: ExperimentSpec, *, train: Figures, losses: Sequence[float], initial: Parameters
+    member: Member, spec: ExperimentSpec, *, train: Figures, losses: Sequence[float], initial: Parameters
 ) -> Diagnosis | None:
     """None for a network that learnt; ``losses`` are the training losses of all epochs, ``initial`` the first weights.
 
@@ -65,7 +65,7 @@ def diagnose(
         f"training loss {train.loss:.4f} (a constant guess over {n_classes} classes costs {math.log(n_classes):.4f}), "
         f"accuracy {train.accuracy:.3f}"
     )
-    causes = _causes(trainer, spec, initial)
+    causes = _causes(member, spec, initial)
     if falling:
         message = f"slow: {figures}; the loss is still falling, so train longer or raise the learning rate"
         return Diagnosis("slow", message, causes)
@@ -73,12 +73,11 @@ def diagnose(
     return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes or unknown)
 
 
-def _causes(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> tuple[str, ...]:
-    rows = min(_PROBE_ROWS, trainer.rows)
-    x, targets = trainer.train.x[:rows], trainer.train.y[:rows]
-    causes = _output_activation(spec) + _dead_units(trainer, x)
-    causes += _weight_decay(trainer, spec, x, targets)
-    causes += _learning_rate(trainer, spec, initial)
+def _causes(member: Member, spec: ExperimentSpec, initial: Parameters) -> tuple[str, ...]:
+    x, targets = member.rows.first(_PROBE_ROWS)
+    causes = _output_activation(spec) + _dead_units(member, x)
+    causes += _weight_decay(member, spec, x, targets)
+    causes += _learning_rate(member, spec, initial)
     return tuple(causes)
 
 
@@ -94,10 +93,10 @@ def _output_activation(spec: ExperimentSpec) -> list[str]:
 
 
 @torch.no_grad()
-def _dead_units(trainer: Trainer, x: Tensor) -> list[str]:
+def _dead_units(member: Member, x: Tensor) -> list[str]:
     """Layers of rectifiers most of whose units give zero for every example."""
     causes = []
-    network, parameters = trainer.network, trainer.parameters
+    network, parameters = member.trainer.network, member.parameters
     for index, activation in enumerate(network.activations):
         z = torch.nn.functional.linear(x, parameters[f"layers.{index}.weight"], parameters.get(f"layers.{index}.bias"))
         x = activation(z, parameters.get(f"layers.{index}.slope"))
@@ -113,17 +112,18 @@ def _dead_units(trainer: Trainer, x: Tensor) -> list[str]:
     return causes
 
 
-def _weight_decay(trainer: Trainer, spec: ExperimentSpec, x: Tensor, targets: Tensor) -> list[str]:
+def _weight_decay(member: Member, spec: ExperimentSpec, x: Tensor, targets: Tensor) -> list[str]:
     """Weight decay that pulls as hard as the data do: at rest under both, the two balance."""
     decay = spec.optimizer.weight_decay
     if decay == 0:
         return []
-    outputs = {name: tensor.detach().requires_grad_() for name, tensor in trainer.parameters.items()}
+    trainer = member.trainer
+    outputs = {name: tensor.detach().requires_grad_() for name, tensor in member.parameters.items()}
     objective = trainer.loss(trainer.network.forward(outputs, x), targets)
     if trainer.loss.reduction == "sum":
         objective = objective * (trainer.batch_size / len(x))
     gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
-    pull = decay * float(torch.linalg.vector_norm(trainer.parameters.flat))
+    pull = decay * float(torch.linalg.vector_norm(member.parameters.clone().flat))
     push = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     shrunk = spec.training.epochs * trainer.steps_per_epoch * spec.optimizer.lr * decay
     if pull < 0.3 * push and shrunk < 3:
@@ -134,10 +134,10 @@ def _weight_decay(trainer: Trainer, spec: ExperimentSpec, x: Tensor, targets: Te
     ]
 
 
-def _learning_rate(trainer: Trainer, spec: ExperimentSpec, initial: Parameters) -> list[str]:
+def _learning_rate(member: Member, spec: ExperimentSpec, initial: Parameters) -> list[str]:
     """How far the weights went from where they began, in lengths of the initial weights."""
     start = float(torch.linalg.vector_norm(initial.flat))
-    moved = float(torch.linalg.vector_norm(trainer.parameters.flat - initial.flat))
+    moved = float(torch.linalg.vector_norm(member.parameters.clone().flat - initial.flat))
     ratio = moved / start if start else math.inf
     lr = spec.optimizer.lr
     if ratio > 10:

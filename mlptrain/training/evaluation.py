@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mlptrain.nn.functions import softmax
 from mlptrain.nn.losses import Loss
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
 
 CHUNK_ROWS = 4096  # rows at once: bounds the memory of the activations, and is large enough to keep the kernels busy
 

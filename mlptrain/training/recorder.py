@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Scaling
-from mlptrain.nn.network import Parameters
+from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder, RunLog, write_atomically
 from mlptrain.spec import ExperimentSpec
 from mlptrain.training.checkpoints import Best, Checkpoint, save_checkpoint
 from mlptrain.training.evaluation import Figures
-from mlptrain.training.loop import Epoch, Trainer
+from mlptrain.training.loop import Epoch, Member
 
 # A synced write took 0.7 ms for 60 kB and 3.4 ms for 2 MB (2-core AMD EPYC, local disk), several times the shortest
 # epochs, and thousands of those must not pay for it each.
@@ -36,14 +36,14 @@ class Recorder:
         log: RunLog,
         *,
         spec: ExperimentSpec,
-        trainer: Trainer,
+        member: Member,
         scaling: Scaling,
         data_fingerprint: str,
     ) -> None:
         self.folder = folder
         self.log = log
         self.spec = spec
-        self.trainer = trainer
+        self.member = member
         self.scaling = scaling
         self.data_fingerprint = data_fingerprint
         self.best: Best | None = None
@@ -52,18 +52,16 @@ class Recorder:
         self._epoch = self._step = -1
         self.saved_epoch = -1
         self._saved_at = time.monotonic()
-        self._parameters = trainer.parameters.clone()
-        self._state: dict[str, Tensor] = {}
+        self._parameters = member.parameters.clone()
+        self._buffers: dict[str, Parameters] = {}
+        self._scalars: dict[str, Tensor] = {}
         self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Begin from a checkpoint's boundary. Raises ValueError where it is not of this network or optimizer."""
-        trainer = self.trainer
-        trainer.parameters.copy_(checkpoint.parameters)
-        state: dict[str, Tensor] = dict(checkpoint.optimizer_scalars)
-        for name, buffers in checkpoint.optimizer_state.items():
-            state[name] = Parameters.zeros(trainer.parameters.shapes).copy_(buffers).flat
-        trainer.optimizer.load_state(state)
+        self.member.load(
+            checkpoint.parameters, buffers=checkpoint.optimizer_state, scalars=checkpoint.optimizer_scalars
+        )
         self.best = checkpoint.best
         self._remember(checkpoint.epoch, checkpoint.step)
         self.saved_epoch = checkpoint.epoch
@@ -98,13 +96,10 @@ class Recorder:
         if any(self._step_figures.values()):
             self._save_steps()
         if self._best_is_new and self.best is not None and self.best_parameters is not None:
-            step = self.best.epoch * self.trainer.steps_per_epoch
+            step = self.best.epoch * self.member.trainer.steps_per_epoch
             save_checkpoint(self.folder.best, self._checkpoint(self.best.epoch, step, self.best_parameters))
             self._best_is_new = False
-        shapes = self.trainer.parameters.shapes
-        buffers = {name: dict(Parameters(state, shapes)) for name, state in self._state.items() if state.dim()}
-        scalars = {name: state for name, state in self._state.items() if not state.dim()}
-        last = self._checkpoint(self._epoch, self._step, self._parameters, buffers=buffers, scalars=scalars)
+        last = self._checkpoint(self._epoch, self._step, self._parameters, buffers=self._buffers, scalars=self._scalars)
         save_checkpoint(self.folder.last, last)
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
         return time.perf_counter() - started
@@ -115,7 +110,7 @@ class Recorder:
         step: int,
         parameters: Parameters,
         *,
-        buffers: dict[str, dict[str, Tensor]] | None = None,
+        buffers: dict[str, Parameters] | None = None,
         scalars: dict[str, Tensor] | None = None,
     ) -> Checkpoint:
         return Checkpoint(
@@ -132,12 +127,13 @@ class Recorder:
 
     def _remember(self, epoch: int, step: int) -> None:
         self._epoch, self._step = epoch, step
-        self._parameters.flat.copy_(self.trainer.parameters.flat)
-        for name, state in self.trainer.optimizer.state.items():
-            if name in self._state:
-                self._state[name].copy_(state)
+        self._parameters.copy_(self.member.parameters)
+        for name, buffers in self.member.optimizer_buffers().items():
+            if name in self._buffers:
+                self._buffers[name].copy_(buffers)
             else:
-                self._state[name] = state.clone()
+                self._buffers[name] = buffers.clone()
+        self._scalars = {name: scalar.clone() for name, scalar in self.member.optimizer_scalars().items()}
 
     def _keep_if_best(self, epoch: int, figures: Figures) -> None:
         if self.best is not None and figures.loss >= self.best.loss:
@@ -145,9 +141,9 @@ class Recorder:
         self.best = Best(epoch, figures.loss)
         self._best_is_new = True
         if self.best_parameters is None:
-            self.best_parameters = self.trainer.parameters.clone()
+            self.best_parameters = self.member.parameters.clone()
         else:
-            self.best_parameters.flat.copy_(self.trainer.parameters.flat)
+            self.best_parameters.copy_(self.member.parameters)
 
     def _save_steps(self) -> None:
         stream = io.BytesIO()

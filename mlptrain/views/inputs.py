@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mlptrain.data.fetch import Progress
-from mlptrain.experiment import load_data
+from mlptrain.parts import load_data
 from mlptrain.report.arrays import InputHistogram, LabelledPoints, Samples
 from mlptrain.spec import ExperimentSpec
 from mlptrain.views.trained import as_images, image_shape, labelled_points
@@ -22,10 +22,10 @@ def samples(
     Raises UserError for other data.
     """
     if spec.data.input_width == 2 and spec.data.class_names:
-        train = load_data(spec, data_dir=data_dir, only=("train",), on_fetch=on_fetch).train
+        train = load_data(spec, data_dir=data_dir, on_fetch=on_fetch).train
         return labelled_points(train.x, train.y, spec, spec.name)
     image_shape(spec, spec.name)
-    train = load_data(spec, data_dir=data_dir, only=("train",), on_fetch=on_fetch).train
+    train = load_data(spec, data_dir=data_dir, on_fetch=on_fetch).train
     images = as_images(train.x[:count], spec, spec.name)
     return Samples(spec.name, _scaling(spec), images, train.y[:count].numpy(), spec.data.class_names)
 
@@ -34,7 +34,7 @@ def input_histogram(
     spec: ExperimentSpec, *, bins: int = 100, data_dir: Path | None = None, on_fetch: Progress | None = None
 ) -> InputHistogram:
     """Counts of the training rows' values, as scaled, in equal bins from the smallest to the largest."""
-    values = load_data(spec, data_dir=data_dir, only=("train",), on_fetch=on_fetch).train.x
+    values = load_data(spec, data_dir=data_dir, on_fetch=on_fetch).train.x
     counts, edges = np.histogram(values.numpy(), bins=bins)
     return InputHistogram(
         label=spec.name,

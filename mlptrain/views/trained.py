@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mlptrain.errors import UserError
 from mlptrain.evaluation import load_kept
-from mlptrain.experiment import build_network
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
+from mlptrain.parts import build_network
 from mlptrain.report.arrays import FloatArray, LabelledPoints
 from mlptrain.spec import ExperimentSpec
 from mlptrain.training.checkpoints import Checkpoint

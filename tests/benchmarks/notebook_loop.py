@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mlptrain.data import data_folder
-from mlptrain.experiment import build_trainer, load_data
+from mlptrain.parts import build_trainer, load_data
 from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.training.device import decide, in_force
 

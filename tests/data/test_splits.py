@@ -185,18 +185,25 @@ def test_recorded_scaling_replaces_the_choice() -> None:
     torch.testing.assert_close(splits.train.x, (plain.train.x / 16 - 0.3) / 0.4)
 
 
-@pytest.mark.parametrize("only", [{"test"}, {"validation"}, {"train"}, set(), {"train", "test"}])
-def test_only_leaves_the_other_splits_empty_and_changes_nothing_else(only: set[str]) -> None:
-    whole = load(validation=100, scaling="standard")
-    part = load(validation=100, scaling="standard", only=only)
+def test_splits_like_others_share_the_rows_and_are_those_of_their_own_seed() -> None:
+    first = load(seed=0, validation=100, scaling="standard")
+    alone, like = (load(seed=1, validation=100, scaling="standard", like=given) for given in (None, first))
 
-    assert part.fingerprint == whole.fingerprint
-    assert part.scaling == whole.scaling
+    assert like.all_training_rows.x is first.all_training_rows.x
+    assert like.fingerprint == alone.fingerprint != first.fingerprint
+    assert like.scaling == alone.scaling
     for name in ("train", "validation", "test"):
-        expected, got = getattr(whole, name), getattr(part, name)
-        rows = len(expected.x) if name in only else 0
-        assert torch.equal(got.x, expected.x[:rows])
-        assert torch.equal(got.y, expected.y[:rows])
+        assert torch.equal(getattr(like, name).x, getattr(alone, name).x)
+        assert torch.equal(getattr(like, name).y, getattr(alone, name).y)
+    assert like.chosen is not None
+    assert torch.equal(like.all_training_rows.x[like.chosen], like.train.x)
+
+
+def test_generated_splits_like_others_have_rows_of_their_own() -> None:
+    first = load("spirals", seed=0, points_per_class=20)
+    alone, like = (load("spirals", seed=1, points_per_class=20, like=given) for given in (None, first))
+    assert torch.equal(like.train.x, alone.train.x)
+    assert not torch.equal(like.train.x, first.train.x)
 
 
 def test_generated_data_come_unscaled_and_without_test_rows() -> None:

@@ -173,7 +173,7 @@ READ_AND_LIST_MODULES = """
 import sys
 from pathlib import Path
 from mlptrain.data import load_splits
-load_splits("mnist", seed=0, folder=Path(sys.argv[1]), test_size=10, only={"test"})
+load_splits("mnist", seed=0, folder=Path(sys.argv[1]), test_size=10)
 load_splits("digits", seed=0, folder=Path(sys.argv[1]))
 print(sorted({"torchvision", "sklearn", "scipy", "torch._dynamo"} & set(sys.modules)))
 """

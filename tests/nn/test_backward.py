@@ -15,7 +15,8 @@ from mlptrain.nn.activations import ACTIVATIONS, make_activation
 from mlptrain.nn.backward import Backward
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import LOSSES, Loss, Reduction, make_loss
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
 
 
 @dataclass

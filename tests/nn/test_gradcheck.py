@@ -14,7 +14,8 @@ from mlptrain.nn.activations import Tanh, make_activation
 from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import CrossEntropy, MeanSquaredError, make_loss
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
 from mlptrain.nn.rectifiers import LeakyReLU, ReLU
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mlptrain.errors import UserError
 from mlptrain.nn.initialisation import INITIALISATIONS, initialise_
-from mlptrain.nn.network import Parameters
+from mlptrain.nn.parameters import Parameters
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "layers.0.weight": (50, 30),

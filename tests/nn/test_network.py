@@ -8,7 +8,8 @@ from torch import nn
 
 from mlptrain.nn.activations import make_activation
 from mlptrain.nn.initialisation import initialise_
-from mlptrain.nn.network import MLP, Parameters
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
 
 MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from mlptrain.data import Scaling
 from mlptrain.errors import CheckpointError
-from mlptrain.experiment import build_network, initial_parameters
+from mlptrain.parts import build_network, initial_parameters
 from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.training.checkpoints import FORMAT_VERSION, Best, Checkpoint, load_checkpoint, save_checkpoint
 

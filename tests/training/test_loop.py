@@ -8,7 +8,7 @@ from torch import nn
 
 from mlptrain.data import Split
 from mlptrain.errors import DivergedError, InterruptedRunError
-from mlptrain.experiment import build_network, initial_parameters
+from mlptrain.parts import build_network, initial_parameters
 from mlptrain.nn.losses import make_loss
 from mlptrain.spec import load_text
 from mlptrain.training.evaluation import evaluate

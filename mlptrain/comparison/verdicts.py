@@ -1,0 +1,180 @@
+"""The rules of a comparison: who beat whom, which setting tuning takes, when a target was reached."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from mlptrain.comparison.statistics import bootstrap_interval, holm, sign_flip_p, verdict_possible
+
+Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
+Setting = TypeVar("Setting", bound=Hashable)
+
+MIRRORED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Optimizer ``a`` against ``b`` over ``n`` seeds; ``verdict`` speaks of ``a``.
+
+    ``mean``, ``low`` and ``high`` are of a's score minus b's, in the unit of the scores: the mean and its 95 %
+    bootstrap interval, whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all
+    pairs of the comparison.
+    """
+
+    a: str
+    b: str
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+    def mirrored(self) -> Pair:
+        """The same result told of ``b`` against ``a``."""
+        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
+        verdict = MIRRORED.get(self.verdict, self.verdict)
+        return replace(self, a=self.b, b=self.a, mean=-self.mean, low=low, high=high, verdict=verdict)
+
+
+def compare_all(
+    scores: Mapping[str, Sequence[float]],
+    *,
+    tie: float = 0.001,
+    level: float = 0.05,
+    under_tuned: Collection[str] = (),
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Pair]:
+    """Every unordered pair of optimizers, in the order of ``scores``.
+
+    Higher scores are better; position i of every optimizer comes from the same scoring seed, and a diverged trial
+    stands there with the accuracy of the majority class. The first rule that applies gives the verdict:
+
+    - *no verdict* where the seeds are too few for any p-value to survive Holm's correction;
+    - *tie* where the 95 % interval lies inside ±``tie``;
+    - *better* or *worse* where the corrected p is at most ``level``, unless that would be said against an optimizer
+      in ``under_tuned``;
+    - *not decided*.
+
+    A tie that involves an ``under_tuned`` optimizer is *not decided* either: better tuned it might have won.
+    Raises ValueError for optimizers with different numbers of scores, for none, and for a score that is not finite.
+    """
+    lengths = {name: len(values) for name, values in scores.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"scores are paired by seed, so all optimizers need the same number of them; got {lengths}")
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
+    infinite = [name for name, values in arrays.items() if not np.all(np.isfinite(values))]
+    if infinite:
+        raise ValueError(f"scores must be finite, a diverged trial the majority class's accuracy; not so: {infinite}")
+    names = list(combinations(arrays, 2))
+    differences = [arrays[a] - arrays[b] for a, b in names]
+    p_values = [sign_flip_p(values) for values in differences]
+    pairs = []
+    for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
+        low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
+        pair = Pair(a, b, len(values), float(values.mean()), low, high, p, p_holm, "no verdict")
+        if verdict_possible(pair.n, pairs=len(names), level=level):
+            pair = replace(pair, verdict=_verdict(pair, tie=tie, level=level, under_tuned=under_tuned))
+        pairs.append(pair)
+    return pairs
+
+
+def _verdict(pair: Pair, *, tie: float, level: float, under_tuned: Collection[str]) -> Verdict:
+    width = tie + 1e-12  # a difference of exactly the tie's width is one, whichever way its last bit fell
+    if pair.low is not None and pair.high is not None and -width <= pair.low and pair.high <= width:
+        return "not decided" if pair.a in under_tuned or pair.b in under_tuned else "tie"
+    if pair.p_holm > level:
+        return "not decided"
+    loser = pair.b if pair.mean > 0 else pair.a
+    if loser in under_tuned:
+        return "not decided"
+    return "better" if pair.mean > 0 else "worse"
+
+
+def inclusion_violations(pairs: Sequence[Pair], *, families: Mapping[str, str]) -> list[Pair]:
+    """The pairs in which a wider family came out *worse* than its own special case, told of the wider one.
+
+    ``families`` names, for each wider optimizer of the comparison, the narrower one that it contains. Exact
+    inclusions among torch's optimizers: SGD with momentum and with Nesterov momentum contain plain SGD (momentum 0),
+    AdamW contains Adam (weight decay 0), RMSprop with momentum contains RMSprop. A wider family searched well enough
+    cannot be worse, so such a pair says that the search space was too small to rank the two.
+    """
+    told = [side for pair in pairs for side in (pair, pair.mirrored())]
+    return [side for side in told if families.get(side.a) == side.b and side.verdict == "worse"]
+
+
+# --- time to target ---
+
+
+class MedianTime(NamedTuple):
+    """The median time to target (None: not reached by the median trial), and how many of ``n`` trials reached it."""
+
+    median: float | None
+    reached: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """The share of the trials that reached the target."""
+        return self.reached / self.n
+
+
+def time_to_target(curve: Sequence[float], *, target: float, higher_is_better: bool) -> int | None:
+    """The first epoch, counted from 1, after which the metric is at the target or beyond; None where it never is.
+
+    ``curve`` holds one value per epoch. A value that is not finite never reaches a target.
+    """
+    for epoch, value in enumerate(curve, start=1):
+        if math.isfinite(value) and (value >= target if higher_is_better else value <= target):
+            return epoch
+    return None
+
+
+def median_time(times: Sequence[float | None]) -> MedianTime:
+    """The median over trials, a miss (None) counted as longer than any time. Raises ValueError without trials.
+
+    With an even number of trials the median lies between two of them, and one miss among those two is a miss.
+    """
+    median = statistics.median(math.inf if time is None else time for time in times)
+    reached = sum(time is not None for time in times)
+    return MedianTime(median if math.isfinite(median) else None, reached, len(times))
+
+
+# --- tuning ---
+
+
+def choose(values_by_setting: Mapping[Setting, Sequence[float]]) -> Setting:
+    """The setting with the best median over the tuning seeds; higher values are better.
+
+    Among equal medians: the fewer diverged trials, then the better mean of the others, then the first in order, so a
+    grid in ascending order gives the smaller learning rate. A value that is not finite is a diverged trial and counts
+    as worse than any other. Raises ValueError without settings, or where they have different numbers of trials.
+    """
+    if len({len(values) for values in values_by_setting.values()}) != 1:
+        counts = {setting: len(values) for setting, values in values_by_setting.items()}
+        raise ValueError(f"every setting is tried on the same tuning seeds; trials by setting: {counts}")
+
+    def merit(setting: Setting) -> tuple[float, int, float]:
+        values = values_by_setting[setting]
+        finite = [value for value in values if math.isfinite(value)]
+        median = statistics.median(value if math.isfinite(value) else -math.inf for value in values)
+        return median, len(finite), math.fsum(finite) / max(len(finite), 1)  # fsum: blind to the order of the seeds
+
+    return max(values_by_setting, key=merit)  # of equals, max keeps the first
+
+
+def at_edge(value: float, *, grid: Sequence[float]) -> Literal["low", "high"] | None:
+    """At which end of the ``grid`` the chosen ``value`` lies; None inside it, and for a grid of one value."""
+    low, high = min(grid), max(grid)
+    if low == high:
+        return None
+    return "low" if value <= low else "high" if value >= high else None

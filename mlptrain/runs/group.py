@@ -1,0 +1,103 @@
+"""Runs of one experiment with several seeds, trained together: a folder of run folders.
+
+seed-<n>/        a run folder for each seed
+seeds.json       the seeds, written once all their folders are there: a group that has it can be resumed
+summary.json     mean and spread over the seeds; written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlptrain.errors import RunFolderError
+from mlptrain.runs.atomic import write_atomically
+from mlptrain.runs.folder import RunFolder, read_json
+
+
+class SeedGroup:
+    """Paths of a group and what may be done to them. Create with ``create``, read with ``open``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.start = path / "seeds.json"
+        self.summary = path / "summary.json"
+
+    @classmethod
+    def create(cls, name: str, *, run_dir: Path | None = None) -> SeedGroup:
+        """Make the folder; raises as RunFolder.create."""
+        folder = RunFolder.create(f"{name}-seeds", run_dir=run_dir)
+        folder.last.parent.rmdir()  # the checkpoints are those of the runs
+        return cls(folder.path)
+
+    @classmethod
+    def is_group(cls, path: Path) -> bool:
+        """Whether the folder holds runs of several seeds."""
+        return cls(path).start.is_file()
+
+    @classmethod
+    def open(cls, path: Path) -> SeedGroup:
+        """An existing group. Raises RunFolderError for anything else."""
+        group = cls(path)
+        if not cls.is_group(path):
+            raise RunFolderError(f"{path} holds no runs of several seeds: there is no {group.start.name}")
+        return group
+
+    @classmethod
+    def around(cls, run: Path) -> SeedGroup | None:
+        """The group that a run folder lies in."""
+        parent = run.resolve().parent
+        if not cls.is_group(parent):
+            return None
+        group = cls(parent)
+        return group if run.resolve() in [group.member(seed) for seed in group.seeds] else None
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in the order in which they were named. Raises RunFolderError where the file is damaged."""
+        seeds = read_json(self.start).get("seeds")
+        if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+            raise RunFolderError(f"{self.start} holds no list of seeds; the folder is damaged")
+        return seeds
+
+    def member(self, seed: int) -> Path:
+        """Where the run of a seed lies."""
+        return self.path / f"seed-{seed}"
+
+    def discard(self) -> None:
+        """Remove a folder that was made a moment ago and holds nothing worth keeping."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def write_start(self, seeds: Sequence[int]) -> None:
+        """Write what is known before training. Raises OSError."""
+        write_atomically(self.start, (json.dumps({"seeds": list(seeds)}) + "\n").encode())
+
+    def write_summary(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Write and return mean, sample standard deviation, smallest and largest of every figure of the kept weights.
+
+        ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no figures.
+        Raises OSError.
+        """
+        kept = [result["kept"] for result in results if result["status"] == "completed"]
+        names = [name for name in (kept[0] if kept else {}) if name not in ("checkpoint", "epoch")]
+        seeds = self.seeds
+        summary = {
+            "seeds": seeds,
+            "diverged": [seed for seed, result in zip(seeds, results, strict=True) if result["status"] == "diverged"],
+            "kept": {name: _spread([float(figures[name]) for figures in kept]) for name in names},
+        }
+        write_atomically(self.summary, (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
+        return summary
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    return {
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+    }

@@ -1,0 +1,76 @@
+"""One training step, gradients and updates; on CUDA a graph that is replayed, so that nothing waits for launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mlptrain.nn.backward import Backward
+from mlptrain.training.optimizers import Optimizer
+
+Updates = Sequence[tuple[Optimizer, list[Tensor]]]
+
+
+def step_runner(backward: Backward, updates: Updates) -> Callable[[Sequence[Tensor], Tensor], Tensor]:
+    """A function of inputs and targets: makes the gradients, lets every optimizer update its models, gives the outputs.
+
+    The outputs (models, outputs, n) are those before the update and overwritten by the next step.
+    """
+
+    def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        outputs = backward(inputs, targets)
+        for optimizer, gradients in updates:
+            optimizer.step(gradients)
+        return outputs
+
+    return CapturedStep(backward, updates, step) if backward.parameters.flat.is_cuda else step
+
+
+class CapturedStep:
+    """A step on CUDA as one graph.
+
+    The second full batch is captured, and each one from it on is a replay: its inputs and targets are copied into the
+    graph's own buffers, which costs two launches instead of some ten per layer. The first batch runs as it is and
+    warms the libraries up; so does the last, smaller one of every epoch. Optimizers that count on the CPU stay outside.
+    """
+
+    def __init__(
+        self, backward: Backward, updates: Updates, step: Callable[[Sequence[Tensor], Tensor], Tensor]
+    ) -> None:
+        self._backward = backward
+        self._inside = [update for update in updates if update[0].capturable]
+        self._outside = [update for update in updates if not update[0].capturable]
+        self._plain_step = step
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = False
+        self._inputs: list[Tensor] = []
+        self._targets = self._outputs = backward.parameters.flat
+
+    def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """As the plain step."""
+        if inputs[0].shape[0] < self._backward.batch_size or not self._warm:
+            self._warm = inputs[0].shape[0] == self._backward.batch_size
+            return self._plain_step(inputs, targets)
+        if self._graph is None:
+            self._graph = self._capture(inputs, targets)
+        for buffer, x in zip(self._inputs, inputs, strict=True):
+            buffer.copy_(x)
+        self._targets.copy_(targets)
+        self._graph.replay()
+        for optimizer, gradients in self._outside:
+            optimizer.step(gradients)
+        return self._outputs
+
+    def _capture(self, inputs: Sequence[Tensor], targets: Tensor) -> torch.cuda.CUDAGraph:
+        """Record a step on buffers of its own, without running it."""
+        self._inputs = [torch.empty_like(x) for x in inputs]
+        self._targets = targets.clone(memory_format=torch.contiguous_format)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._outputs = self._backward(self._inputs, self._targets)
+            for optimizer, gradients in self._inside:
+                optimizer.step(gradients)
+        return graph

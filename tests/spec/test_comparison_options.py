@@ -1,0 +1,126 @@
+"""The comparison that options of the command line stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlptrain.errors import SpecError
+from mlptrain.spec.comparison_load import comparison_from_options
+from tests.spec.test_comparison import load
+from tests.spec.texts import ROOT
+
+MNIST = ROOT / "configs" / "mnist.yaml"
+
+
+def test_options_stand_for_a_file(tmp_path: Path) -> None:
+    loaded = comparison_from_options(
+        MNIST, optimizers="sgd,momentum, nesterov,adam", lr="1e-3,1e-2,1e-1", seeds="10", overrides=["tie=0.002"]
+    )
+    rates = "lr: [1e-3, 1e-2, 1e-1]"
+    text = f"""\
+name: mnist-optimizers
+base: {MNIST}
+optimizers:
+  sgd: {{name: sgd, {rates}}}
+  momentum: {{name: sgd, momentum: 0.9, {rates}}}
+  nesterov: {{name: sgd, momentum: 0.9, nesterov: true, {rates}}}
+  adam: {{name: adam, {rates}}}
+tuning: {{seeds: 3}}
+tie: 0.002
+"""
+    assert loaded.spec == load(text, tmp_path).spec
+    assert loaded.warnings == ()
+    assert load(loaded.source.decode(), tmp_path).spec == loaded.spec
+
+
+def test_options_as_values() -> None:
+    loaded = comparison_from_options(
+        str(MNIST),
+        optimizers=["sgd", "adam"],
+        lr=[0.1, 0.01],
+        seeds=range(5, 15),
+        tuning_seeds=2,
+        extensions=1,
+        target="validation_loss=0.1",
+        executor={"name": "ray", "address": "auto"},
+        name="mine",
+    )
+    assert loaded.spec.name == "mine"
+    assert loaded.spec.scoring_seeds == tuple(range(5, 15))
+    assert (loaded.spec.tuning_seeds, loaded.spec.tuning.extensions) == ((100, 101), 1)  # type: ignore[union-attr]
+    assert loaded.spec.target is not None
+    assert (loaded.spec.target.metric, loaded.spec.target.value) == ("validation_loss", 0.1)
+    assert loaded.spec.executor.model_dump() == {"name": "ray", "address": "auto"}
+
+
+@pytest.mark.parametrize(("lr", "wanted"), [(None, [0.001, 0.01]), ("0.5", [0.5, 0.5]), ([0.5], [0.5, 0.5])])
+def test_one_learning_rate_tunes_nothing(lr: Any, wanted: list[float]) -> None:
+    spec = comparison_from_options(MNIST, optimizers="sgd,adagrad", lr=lr).spec
+    assert spec.tuning is None
+    assert [spec.settings(name)[0].lr for name in spec.optimizers] == wanted
+
+
+OPTIMIZERS = "sgd, momentum, nesterov, adam, adamw, nadam, rmsprop or adagrad"
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "optimizer": (
+        {"optimizers": "sgd,adamm"},
+        f"--optimizers  must be {OPTIMIZERS}, got the text 'adamm'; did you mean 'adam'?",
+    ),
+    "no optimizer": ({"optimizers": ""}, "--optimizers  must name at least two optimizers to compare, got none"),
+    "optimizer twice": ({"optimizers": "sgd,adam,sgd"}, "--optimizers  names sgd twice; keep one of them"),
+    "lr negative": ({"lr": "0.1,-1"}, "--lr  must be above 0, got -1"),
+    "lr text": ({"lr": "0.1,fast"}, "--lr  must be a number, got the text 'fast'"),
+    "lr empty": ({"lr": ","}, "--lr  must have at least two values to choose from, got none"),
+    "lr twice": ({"lr": [0.1, 0.1]}, "--lr  repeats lr[0], 0.1; keep one of them"),
+    "seeds": (
+        {"seeds": "many"},
+        "--seeds  must be a count from 1 to 1,000, or a list of seeds such as [0, 1, 2], got the text 'many'",
+    ),
+    "seeds twice": ({"seeds": "1,2,1"}, "--seeds  seed 1 is given twice; take another"),
+    "tuning seeds that score": (
+        {"lr": "0.1,1", "seeds": "1,2", "tuning_seeds": [2]},
+        "--tuning-seeds  2 is a scoring seed too, and would score values that it chose; take another, or a count",
+    ),
+    "extensions": ({"lr": "0.1,1", "extensions": -1}, "--extensions  must be at least 0, got -1"),
+    "target": (
+        {"target": "validation_accuracy=97"},
+        "--target  an accuracy is a fraction, so no trial reaches 97; must be at most 1; write 0.97 for 97 %",
+    ),
+    "target without value": ({"target": "validation_loss"}, "--target  must be a number, got nothing (null)"),
+    "tie": ({"tie": -1.0}, "--tie  must be at least 0, got -1.0"),
+    "executor": ({"executor": "rya"}, "--executor  must be local or ray, got the text 'rya'; did you mean 'ray'?"),
+    "name": (
+        {"name": "a/b"},
+        "--name  must be at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names "
+        "a folder, got the text 'a/b'",
+    ),
+    "an override": (
+        {"overrides": ["base.training.epochs=0"]},
+        "--set base.training.epochs=0  training.epochs: must be at least 1, got 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS.values(), ids=OPTIONS)
+def test_fault_names_the_option(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        comparison_from_options(MNIST, **{"optimizers": "sgd,adam", **options})
+    assert str(caught.value) == message
+
+
+def test_base_of_options(tmp_path: Path) -> None:
+    test_only = ROOT / "configs" / "optimizer_sgd.yaml"
+    with pytest.raises(SpecError) as caught:
+        comparison_from_options(test_only, optimizers="sgd,adam", lr="0.1,1")
+    assert str(caught.value) == (
+        f"{test_only}  tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give "
+        "every optimizer fixed values"
+    )
+    with pytest.raises(SpecError) as caught:
+        comparison_from_options(tmp_path / "absent.yaml", optimizers="sgd,adam")
+    assert str(caught.value) == f"{tmp_path / 'absent.yaml'}  no such file"
+    with pytest.raises(SpecError, match=r"regression_by_heart\.yaml  is a regression: "):
+        comparison_from_options(ROOT / "configs" / "regression_by_heart.yaml", optimizers="sgd,adam")
