@@ -1,7 +1,7 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``resume``, ``evaluate`` and ``load`` do what the commands do; torch is imported when one of them is asked
-for, not by ``import mlptrain``.
+``train``, ``train_seeds``, ``resume``, ``evaluate`` and ``load`` do what the commands do; torch is imported when one of
+them is asked for, not by ``import mlptrain``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlptrain.evaluation import evaluate_checkpoint as evaluate
-    from mlptrain.experiment import resume, train
+    from mlptrain.experiment import resume, train, train_seeds
     from mlptrain.trained import load
 
-__all__ = ["__version__", "evaluate", "load", "resume", "train"]
+__all__ = ["__version__", "evaluate", "load", "resume", "train", "train_seeds"]
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ _HOMES = {
     "load": ("mlptrain.trained", "load"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),
+    "train_seeds": ("mlptrain.experiment", "train_seeds"),
 }
 
 

@@ -77,11 +77,11 @@ def on_device(split: Split, *, loss: Loss, spec: ExperimentSpec, device: str) ->
     return Split(split.x.to(device), loss.encode_targets(split.y, spec.output_width).to(device))
 
 
-def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits]) -> Trainer:
+def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
     """One model for every specification, with its splits, on its device and ready to train.
 
     The specifications may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side.
+    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure.
     """
     spec = specs[0]
     device = "cpu" if spec.training.device == "auto" else spec.training.device
@@ -96,8 +96,8 @@ def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits]) -> 
             x = on_its_device.setdefault(id(stored.x), stored.x.to(device))
             y = loss.encode_targets(stored.y, one.output_width).to(device)
             chosen = None if its.chosen is None else its.chosen.to(device)
-            measured = {"validation": lambda: its.validation, "test": lambda: its.test}  # noqa: B023 - called at once
-            evaluated = measured.get(str(spec.evaluation.split), lambda: None)()
+            measured = str(spec.evaluation.split)
+            evaluated = getattr(its, measured) if evaluate and measured != "none" else None
             prepared[id(its)] = (
                 TrainingRows(one.seed, x, y, chosen),
                 evaluated and on_device(evaluated, loss=loss, spec=one, device=device),

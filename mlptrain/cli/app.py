@@ -11,26 +11,18 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 import mlptrain
-from mlptrain.cli import inspect, screen
+from mlptrain.cli import compare, inspect, screen
+from mlptrain.cli.environment import prepare_environment
+from mlptrain.cli.options import DataDir, Json, Set
 from mlptrain.cli.plot import plot_app
 from mlptrain.cli.report import report as report_command
-from mlptrain.errors import (
-    DivergedError,
-    Fault,
-    InterruptedRunError,
-    MachineError,
-    MlptrainError,
-    SpecError,
-    UserError,
-)
-
-if TYPE_CHECKING:
-    from mlptrain.experiment import Outcome
+from mlptrain.cli.train import train
+from mlptrain.errors import Fault, InterruptedRunError, MachineError, MlptrainError, SpecError, UserError
 
 app = typer.Typer(
     help="Train, check and compare multi-layer perceptrons from a YAML file.",
@@ -40,17 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
-
-Config = Annotated[Path, typer.Argument(help="A configuration, e.g. configs/digits.yaml.", show_default=False)]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where data sets lie; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
 def _version(wanted: bool) -> None:
@@ -124,76 +105,7 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
-@app.command()
-def train(
-    config: Annotated[Path | None, typer.Argument(help="A configuration.", show_default=False)] = None,
-    overrides: Set = [],  # noqa: B006 - typer copies it
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run folder instead.")] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Train a network; ends with its figures and the run folder's path."""
-    if config is None and resume is None:
-        raise UserError("nothing to train: name a configuration, or --resume with a run folder to go on with")
-    if config is not None and resume is not None:
-        raise UserError(f"name one of the two: {config} to train it anew, or --resume {resume} to go on with that run")
-    if resume is not None and run_dir is not None:
-        raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
-    try:
-        if config is not None:
-            outcome = _train(config, overrides, run_dir=run_dir, data_dir=data_dir)
-        else:
-            assert resume is not None
-            outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
-    except DivergedError as error:
-        if error.run is not None and as_json:
-            result = json.loads((error.run / "result.json").read_bytes())
-            typer.echo(json.dumps({"run": str(error.run), **result}, indent=2))
-        elif error.run is not None:
-            typer.echo(f"run folder: {error.run}")
-        raise
-    if as_json:
-        typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2))
-    else:
-        screen.show_result(str(outcome.folder.path), outcome.result)
-
-
-def _train(config: Path, overrides: list[str], *, run_dir: Path | None, data_dir: Path | None) -> Outcome:
-    from mlptrain.spec import load_spec
-
-    loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
-    screen.show_warnings(loaded.warnings)
-    from mlptrain import experiment
-
-    with screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
-        return experiment.train(
-            loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-        )
-
-
-def _resume(run: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome:
-    from mlptrain.runs import RunFolder
-    from mlptrain.spec import load_spec
-
-    spec = load_spec(RunFolder.open(run).resolved).spec
-    from mlptrain import experiment
-
-    with screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
-        return experiment.resume(
-            run, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-        )
-
-
-def _new_epochs(overrides: list[str]) -> int | None:
-    """The number in ``--set training.epochs=N``, the only setting that a resumed run may change."""
-    epochs = None
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key.strip() != "training.epochs" or not value.strip().isdecimal() or not 1 <= int(value) <= 10_000_000:
-            raise UserError(f"--set {override}: a resumed run can only change training.epochs, to a whole number")
-        epochs = int(value)
-    return epochs
+app.command()(train)
 
 
 @app.command("eval")
@@ -242,6 +154,7 @@ app.command()(inspect.predict)
 app.command()(inspect.gradcheck)
 app.add_typer(plot_app, name="plot")
 app.command()(report_command)
+app.command("compare-optimizers")(compare.compare_optimizers)
 app.add_typer(data_app, name="data")
 
 DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
@@ -286,6 +199,7 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code; errors become one message on standard error."""
+    prepare_environment()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × shows ? and goes on

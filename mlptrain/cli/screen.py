@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
 
     from mlptrain.data.verify import Check
     from mlptrain.runs import RunSummary
-    from mlptrain.spec import ExperimentSpec
-    from mlptrain.training.loop import Epoch
 
 _PIPE_WIDTH = 200
-_PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
 def standard_output() -> Console:
@@ -108,96 +104,6 @@ class Fetching:
         self._bars.update(self._tasks[file], completed=done, total=total)
 
 
-class Progress(Fetching):
-    """Live progress of training: a bar in a terminal, plain lines elsewhere."""
-
-    def __init__(self, spec: ExperimentSpec, *, epochs: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.epochs = epochs
-        self._console = standard_error()
-        self._training: RichProgress | None = None
-        self._task: Any = None
-        self._first: tuple[int, float] | None = None
-        self._printed_at = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._training is not None:
-            self._training.stop()
-
-    def epoch(self, epoch: Epoch) -> None:
-        """One epoch has ended."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (epoch.epoch, now)
-        done, seconds = epoch.epoch - self._first[0], now - self._first[1]
-        left = seconds / done * (self.epochs - epoch.epoch) if done else None
-        figures = self._figures(epoch)
-        if self._console.is_terminal:
-            self._draw(epoch.epoch, figures, left)
-        elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or epoch.epoch == self.epochs:
-            self._printed_at = now
-            remaining = f"  {_duration(left)} left" if left is not None and epoch.epoch < self.epochs else ""
-            self._console.print(
-                f"epoch {epoch.epoch}/{self.epochs}  {figures}{remaining}", markup=False, soft_wrap=True
-            )
-
-    def _figures(self, epoch: Epoch) -> str:
-        parts = []
-        for name, found in (("train", epoch.train), (self.spec.evaluation.split, epoch.evaluated)):
-            if found is not None:
-                accuracy = "" if found.accuracy is None else f" accuracy {found.accuracy:.4f}"
-                parts.append(f"{name} loss {found.loss:.4f}{accuracy}")
-        if epoch.training_seconds:
-            parts.append(f"{self.spec.training_rows / epoch.training_seconds:,.0f} examples/s")
-        return "  ".join(parts)
-
-    def _draw(self, epoch: int, figures: str, left: float | None) -> None:
-        if self._training is None:
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
-
-            columns = (
-                TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.description}"),
-                TextColumn("{task.fields[left]}"),
-            )
-            self._training = RichProgress(*columns, console=self._console)
-            self._training.start()
-            self._task = self._training.add_task("", total=self.epochs, left="")
-        shown = f"{_duration(left)} left" if left is not None and epoch < self.epochs else ""
-        self._training.update(self._task, completed=epoch, description=figures, left=shown)
-
-
-def show_result(run: str, result: Mapping[str, Any]) -> None:
-    """The figures a run ends with, its diagnosis, and where it lies."""
-    kept = result["kept"]
-    standard_output().print(f"kept: epoch {kept['epoch']} of {result['epochs']}, {kept['checkpoint']}")
-    table = new_table()
-    table.add_column("split")
-    table.add_column("loss", justify="right")
-    with_accuracy = any(key.endswith("_accuracy") for key in kept)
-    if with_accuracy:
-        table.add_column("accuracy", justify="right")
-    for split in ("train", "validation", "test"):
-        if f"{split}_loss" in kept:
-            accuracy = [f"{kept[f'{split}_accuracy']:.4f}"] if with_accuracy else []
-            table.add_row(split, f"{kept[f'{split}_loss']:.4f}", *accuracy)
-    standard_output().print(table)
-    if result["diagnosis"]:
-        show_diagnosis(result["diagnosis"])
-    standard_output().print(f"run folder: {run}", markup=False, soft_wrap=True)
-
-
-def show_diagnosis(diagnosis: Mapping[str, Any]) -> None:
-    """Why a network did not learn, on standard error."""
-    standard_error().print(f"warning: {diagnosis['message']}", markup=False, soft_wrap=True)
-    for cause in diagnosis["causes"]:
-        standard_error().print(f"  - {cause}", markup=False, soft_wrap=True)
-
-
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     rows = report["rows"]
@@ -267,7 +173,8 @@ def show_runs(folder: Path, found: Sequence[RunSummary]) -> None:
     for run in found:
         metric = f"{run.metric} {run.value:.4f}" if run.metric and run.value is not None else ""
         epoch = "" if run.epoch is None else str(run.epoch)
-        table.add_row(run.path.name, run.status, run.data, run.model, run.optimizer, epoch, metric, _duration(run.age))
+        name = str(run.path.relative_to(folder))  # a seed's run lies in the folder of its group
+        table.add_row(name, run.status, run.data, run.model, run.optimizer, epoch, metric, duration(run.age))
     standard_output().print(table)
 
 
@@ -279,7 +186,8 @@ def show_checks(checks: Sequence[Check]) -> None:
     standard_output().print(table)
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that suits them, as text."""
     if seconds is None:
         return ""
     for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):

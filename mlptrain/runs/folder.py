@@ -35,6 +35,7 @@ _RESULT_KEYS = {
     "completed": {"epochs", "steps", "kept", "last", "diagnosis", "test_looks"},
     "diverged": {"epoch", "step", "lr", "message"},
 }
+_NAMED_RUNS = 10
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
@@ -107,6 +108,9 @@ class RunFolder:
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
+            if runs := runs_of_seeds(path):
+                some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
+                raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
             raise RunFolderError(f"{path} is no run folder: it holds no {folder.resolved.name}")
         return folder
 
@@ -155,6 +159,12 @@ class RunFolder:
         Raises RunFolderError where a line is missing or holds anything but numbers.
         """
         return list(_lines(self.metrics))
+
+
+def runs_of_seeds(path: Path) -> list[Path]:
+    """The run folders in a group of seeds, by seed; none in any other folder."""
+    found = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
+    return sorted(found, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
 
 
 class RunLog:

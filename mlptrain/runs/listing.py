@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlptrain.errors import MlptrainError
-from mlptrain.runs.folder import RunFolder, is_locked
+from mlptrain.runs.folder import RunFolder, is_locked, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
 from mlptrain.spec import describe_model, describe_optimizer, load_spec
 
@@ -32,13 +32,20 @@ class RunSummary:
 
 
 def list_runs(parent: Path) -> list[RunSummary]:
-    """Every run directly below ``parent`` or in a group of seeds there, the newest first; other folders are passed over."""
+    """Every run directly below ``parent`` or in a group of seeds there, the newest first.
+
+    The runs of a group stand together, by seed; ``parent`` may be a group itself. Other folders are passed over.
+    """
     if not parent.is_dir():
         return []
-    folders = [path for path in parent.iterdir() if path.is_dir()]
-    folders += [path for group in folders if SeedGroup.is_group(group) for path in group.glob("seed-*")]
-    found = [RunFolder(path) for path in folders if (path / "resolved.yaml").is_file()]
-    return sorted((summarise(folder) for folder in found), key=lambda run: run.age)
+    blocks = []
+    for path in [parent] if SeedGroup.is_group(parent) else parent.iterdir():
+        folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
+        found = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
+        if found:
+            blocks.append(found)
+    blocks.sort(key=lambda block: min(run.age for run in block))
+    return [run for block in blocks for run in block]
 
 
 def summarise(folder: RunFolder) -> RunSummary:

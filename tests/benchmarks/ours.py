@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def write_inputs(name: str, *, folder: Path, data_dir: Path) -> None:
     workload = WORKLOADS[name]
     specs = _specs(workload, next(iter(workload.rates)))
     drawn = [initial_parameters(spec, build_network(spec)) for spec in specs]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for layer in range(len(workload.widths) - 1):
         for kind in ("weight", "bias"):
             stacked = [parameters[f"layers.{layer}.{kind}"].numpy() for parameters in drawn]

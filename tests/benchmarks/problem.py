@@ -19,7 +19,7 @@ Epochs = Iterator[Losses]  # the mean training loss of every model, after ``work
 
 @dataclass(frozen=True)
 class Problem:
-    """A row with its arrays: x (n, in) float32, y (n,) int64, and per layer weights (models, out, in), biases (models, out)."""
+    """A row with its arrays: x (n, in) and y (n,), and per layer weights (models, out, in) and biases (models, out)."""
 
     workload: Workload
     optimizer: OptimizerName

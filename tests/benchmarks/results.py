@@ -78,9 +78,7 @@ def _against(rows: list[Record]) -> Record:
     timed = [row for row in rows if row["counts"] and row["ratio"] is not None]
     floor = next((row for row in timed if row["title"] == FLOOR), None)
     for own in (row for row in timed if row["title"] == OURS):
-        peers = [
-            row for row in timed if row["optimizer"] == own["optimizer"] and row["title"] not in (OURS, FLOOR)
-        ]
+        peers = [row for row in timed if row["optimizer"] == own["optimizer"] and row["title"] not in (OURS, FLOOR)]
         entry: Record = {"over_floor": own["seconds"] / floor["seconds"] if floor else None}
         if peers:
             fastest = min(peers, key=lambda row: float(row["seconds"]))

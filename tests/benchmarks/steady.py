@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -47,12 +48,15 @@ class Workers:
     ) -> None:
         for process in self._running.values():
             assert process.stdin is not None
-            process.stdin.close()  # the end of its requests is the end of the worker
+            assert process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):  # of one that has died
+                process.stdin.close()  # the end of its requests is the end of the worker
             try:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            process.stdout.close()
 
     def ask(self, framework: str, **request: Any) -> dict[str, Any]:
         """One request, answered with ``missing``, ``failed`` or what was asked for."""

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from tests.benchmarks.steady import PAUSE_SECONDS, ROOT, SLOW_ROUNDS, Tell, worker_command
 from tests.benchmarks.worker import MISSING
-from tests.benchmarks.workloads import FLOOR, WORKLOADS, Row, Workload, rows_of
+from tests.benchmarks.workloads import OURS, WORKLOADS, Row, Workload, rows_of
 
 EPOCHS = 5
 NAMES = ("W2", "W4")
@@ -47,7 +47,7 @@ class Runner:
         config = self.folder / f"{workload.name}.yaml"
         config.write_text(workload.yaml("sgd"), encoding="utf-8")
         command = [sys.executable, "-m", "mlptrain", "train", str(config), "--set", f"training.epochs={epochs}"]
-        return Process("mlptrain", workload.name, [*command, "--data-dir", str(self.data_dir)])
+        return Process(OURS, workload.name, [*command, "--data-dir", str(self.data_dir)])
 
     def peer(self, row: Row) -> Process:
         """A script of a peer: the worker with one row."""
@@ -60,7 +60,7 @@ class Runner:
         time.sleep(PAUSE_SECONDS)
         run_dir = self.folder / f"run{self._runs}"
         self._runs += 1
-        ours = process.title == "mlptrain"
+        ours = process.title == OURS
         command = [*process.command, "--run-dir", str(run_dir)] if ours else process.command
         started = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT)
@@ -101,9 +101,9 @@ def whole_processes(runner: Runner, *, rounds: int, tell: Tell) -> list[Process]
     for name in NAMES:
         workload = WORKLOADS[name]
         processes.append(runner.ours(workload, epochs=EPOCHS))
-        rows = {row.title: row for row in reversed(rows_of(workload)) if row.optimizer == "sgd"}  # precision "highest"
-        peers = [row for row in reversed(rows.values()) if row.framework != "ours" and row.title != FLOOR]
-        processes += [runner.peer(row) for row in peers]
+        peers = [row for row in rows_of(workload) if row.framework not in ("ours", "floor")]
+        plain = [row for row in peers if row.optimizer == "sgd" and row.precision in (None, "highest")]
+        processes += [runner.peer(row) for row in plain]
     rounds_of(processes, runner, rounds=rounds, tell=tell)
     return processes
 

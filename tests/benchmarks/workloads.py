@@ -129,7 +129,7 @@ WORKLOADS: dict[str, Workload] = {
     workload.name: workload
     for workload in (
         *(_W1, _W2, _W3, _W4, _SPIRALS),
-        *(_many(one, vary) for one in (_W2, _W4) for vary in ("seed", "lr")),  # type: ignore[arg-type]
+        *(_many(one, vary) for one in (_W2, _W4) for vary in ("seed", "lr")),
     )
 }
 
@@ -138,46 +138,43 @@ AUTOGRAD, NOTEBOOK = "torch autograd, data in memory", "notebook loop, DataLoade
 SKLEARN, SKORCH, LIGHTNING, KERAS, JAX = "scikit-learn", "skorch", "Lightning", "Keras 3 (JAX)", "JAX + optax"
 
 
-@dataclass
-class _Rows:
-    workload: Workload
-    found: list[Row] = field(default_factory=list)
-
-    def add(
-        self,
-        title: str,
-        framework: str,
-        method: str,
-        *,
-        optimizers: Sequence[OptimizerName],
-        precisions: Sequence[Precision | None] = (None,),
-        models: int = 1,
-    ) -> None:
-        for optimizer in optimizers:
-            for precision in precisions:
-                self.found.append(Row(self.workload.name, framework, method, title, optimizer, precision, models))
-
-
 def rows_of(workload: Workload) -> list[Row]:
     """The rows of a workload in the order in which a round runs them, ours first."""
-    rows = _Rows(workload)
     own, models = tuple(workload.rates), workload.models
-    rows.add(OURS, "ours", "epochs", optimizers=own, models=models)
-    rows.add(FLOOR, "floor", "epochs", optimizers=own[:1], models=models)
+    plain, both = own[:1], PRECISIONS
+    found = [
+        *_rows(workload, OURS, "ours", "epochs", own, models=models),
+        *_rows(workload, FLOOR, "floor", "epochs", plain, models=models),
+    ]
     if models > 1:
-        rows.add(f"{JAX}, vmap", "peers_jax", "many", optimizers=own, models=models)
-        rows.add(f"{JAX}, one by one", "peers_jax", "epochs", optimizers=own)
+        found += _rows(workload, f"{JAX}, vmap", "peers_jax", "many", own, models=models)
+        found += _rows(workload, f"{JAX}, one by one", "peers_jax", "epochs", own)
         if workload.vary == "seed":  # torch.optim has one learning rate for a whole tensor
-            title = "torch autograd, batched"
-            rows.add(title, "peers_torch", "batched", optimizers=own, precisions=PRECISIONS, models=models)
-        title = "torch autograd, one by one"
-        rows.add(title, "peers_torch", "autograd", optimizers=own, precisions=PRECISIONS)
-        return rows.found
-    rows.add(JAX, "peers_jax", "epochs", optimizers=own)
-    rows.add(AUTOGRAD, "peers_torch", "autograd", optimizers=own, precisions=PRECISIONS)
-    rows.add(SKLEARN, "peers_sklearn", "epochs", optimizers=own)
-    rows.add(KERAS, "peers_keras", "epochs", optimizers=own[:1])
-    rows.add(SKORCH, "peers_skorch", "epochs", optimizers=own[:1])
-    rows.add(LIGHTNING, "peers_lightning", "epochs", optimizers=own[:1])
-    rows.add(NOTEBOOK, "peers_torch", "notebook", optimizers=own[:1])
-    return rows.found
+            found += _rows(workload, "torch autograd, batched", "peers_torch", "batched", own, both, models=models)
+        found += _rows(workload, "torch autograd, one by one", "peers_torch", "autograd", own, both)
+        return found
+    found += _rows(workload, JAX, "peers_jax", "epochs", own)
+    found += _rows(workload, AUTOGRAD, "peers_torch", "autograd", own, both)
+    found += _rows(workload, SKLEARN, "peers_sklearn", "epochs", own)
+    found += _rows(workload, KERAS, "peers_keras", "epochs", plain)
+    found += _rows(workload, SKORCH, "peers_skorch", "epochs", plain)
+    found += _rows(workload, LIGHTNING, "peers_lightning", "epochs", plain)
+    found += _rows(workload, NOTEBOOK, "peers_torch", "notebook", plain)
+    return found
+
+
+def _rows(
+    workload: Workload,
+    title: str,
+    framework: str,
+    method: str,
+    optimizers: Sequence[OptimizerName],
+    precisions: Sequence[Precision | None] = (None,),
+    *,
+    models: int = 1,
+) -> list[Row]:
+    return [
+        Row(workload.name, framework, method, title, optimizer, precision, models)
+        for optimizer in optimizers
+        for precision in precisions
+    ]

@@ -1,106 +1,43 @@
-"""The gradient by hand against autograd and against central differences, for networks drawn at random."""
+"""Both engines, by hand and by autograd, against torch's own modules, and the one by hand against differences."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.nn import functional
 
-from mlptrain.nn.activations import ACTIVATIONS, make_activation
-from mlptrain.nn.backward import Backward
-from mlptrain.nn.initialisation import initialise_
-from mlptrain.nn.losses import LOSSES, Loss, Reduction, make_loss
-from mlptrain.nn.network import MLP
-from mlptrain.nn.parameters import Parameters
+from mlptrain.nn.activations import ACTIVATIONS
+from mlptrain.nn.backward import SMALL_PRODUCT, Backward
+from mlptrain.nn.losses import LOSSES, Reduction
+from mlptrain.nn.parameters import Parameters, Stack
+from tests.nn.problems import ENGINES, MODULES, OBJECTIVES, Problem, every_engine, problem
 
 
-@dataclass
-class Problem:
-    """A network, its parameters, the hand-derived pass bound to them, and one batch."""
-
-    network: MLP
-    loss: Loss
-    parameters: Parameters
-    gradients: Parameters
-    backward: Backward
-    x: Tensor
-    targets: Tensor
-
-
-def problem(
-    hidden: list[int],
-    *,
-    activation: str = "relu",
-    output_activation: str = "identity",
-    bias: bool = True,
-    loss: str = "cross_entropy",
-    reduction: Reduction = "mean",
-    n: int = 7,
-    batch_size: int | None = None,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-    device: str = "cpu",
-    fields: dict[str, float] | None = None,
-) -> Problem:
-    generator = torch.Generator().manual_seed(seed)
-    n_outputs = 1 if loss == "bce" else 3
-    network = MLP(
-        [4, *hidden, n_outputs],
-        activation=make_activation(activation, **(fields or {})),
-        output_activation=make_activation(output_activation),
-        bias=bias,
-    )
-    parameters = Parameters.zeros(network.parameter_shapes, dtype=dtype, device=device)
-    initialise_(parameters, generator=generator, name="normal", std=0.7, bias="normal")
-    objective = make_loss(loss, reduction)
-    x = torch.randn(n, 4, generator=generator, dtype=torch.float64).to(device, dtype)
-    labels = torch.randint(0, max(2, n_outputs), (n,), generator=generator)
-    targets = objective.encode_targets(labels, n_outputs).to(device)
-    gradients = Parameters.zeros(network.parameter_shapes, dtype=dtype, device=device)
-    gradients.flat.fill_(torch.nan)
-    backward = Backward(network, loss=objective, parameters=parameters, gradients=gradients, batch_size=batch_size or n)
-    return Problem(network, objective, parameters, gradients, backward, x, targets)
+def assert_equals_modules(given: Problem, rows: slice = slice(None), *, tolerance: float = 1e-12) -> None:
+    """Outputs and every gradient of every model, relative to the norm of each tensor."""
+    found = given.step(rows)
+    for model, module in enumerate(given.modules()):
+        expected_outputs = module(given.x[given.owners[model]][rows])
+        expected = torch.autograd.grad(given.objective(model, expected_outputs, rows), list(module.parameters()))
+        torch.testing.assert_close(found[model].t(), expected_outputs.detach(), rtol=tolerance, atol=tolerance)
+        # A tensor whose gradient nearly cancels is compared on the scale of the whole gradient.
+        floor = 1e-3 * max(float(tensor.norm()) for tensor in expected) + 1e-30
+        for (name, ours), theirs in zip(given.gradients.members[model].items(), expected, strict=True):
+            error = float((ours.reshape(theirs.shape) - theirs).norm()) / max(float(theirs.norm()), floor)
+            assert error < tolerance, f"model {model}, {name}: relative error {error:.1e}"
 
 
-def objective(given: Problem, parameters: dict[str, Tensor], x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The objective by torch.nn.functional alone, and the outputs."""
-    outputs = given.network.forward(parameters, x)
-    reduction = given.loss.reduction
-    match given.loss.name:
-        case "cross_entropy":
-            return functional.cross_entropy(outputs, targets, reduction=reduction), outputs
-        case "bce":
-            value = functional.binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype), reduction=reduction)
-            return value, outputs
-        case "mse":
-            return functional.mse_loss(outputs, targets.to(outputs.dtype), reduction=reduction), outputs
-    return functional.l1_loss(outputs, targets.to(outputs.dtype), reduction=reduction), outputs
-
-
-def assert_equals_autograd(given: Problem, *, tolerance: float = 1e-12) -> None:
-    """Outputs, loss and every gradient, relative to the norm of each tensor."""
-    leaves = {name: view.clone().requires_grad_() for name, view in given.parameters.items()}
-    value, expected_outputs = objective(given, leaves, given.x, given.targets)
-    expected = torch.autograd.grad(value, list(leaves.values()))
-    outputs = given.backward(given.x, given.targets)
-    torch.testing.assert_close(outputs, expected_outputs.detach(), rtol=tolerance, atol=tolerance)
-    per_example = given.loss.per_example(expected_outputs.detach(), given.targets)
-    torch.testing.assert_close(given.backward.loss_sum, per_example.sum(), rtol=tolerance, atol=tolerance)
-    # A tensor whose gradient nearly cancels is compared on the scale of the whole gradient.
-    floor = 1e-3 * max(float(tensor.norm()) for tensor in expected) + 1e-30
-    for (name, by_hand), automatic in zip(given.gradients.items(), expected, strict=True):
-        error = float((by_hand - automatic).norm()) / max(float(automatic.norm()), floor)
-        assert error < tolerance, f"{name}: relative error {error:.1e}"
+def test_every_choice_is_tested() -> None:
+    assert set(MODULES) == set(ACTIVATIONS)
+    assert set(OBJECTIVES) == set(LOSSES)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
+    engine=st.sampled_from(ENGINES),
     hidden=st.lists(st.integers(1, 6), max_size=4),
+    groups=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     activation=st.sampled_from(sorted(ACTIVATIONS)),
     output_activation=st.sampled_from(sorted(ACTIVATIONS)),
     bias=st.booleans(),
@@ -110,8 +47,10 @@ def assert_equals_autograd(given: Problem, *, tolerance: float = 1e-12) -> None:
     spare=st.integers(0, 3),
     seed=st.integers(0, 2**32),
 )
-def test_random_networks_equal_autograd(
+def test_random_networks_equal_modules(
+    engine: type[Backward],
     hidden: list[int],
+    groups: list[int],
     activation: str,
     output_activation: str,
     bias: bool,
@@ -123,6 +62,8 @@ def test_random_networks_equal_autograd(
 ) -> None:
     given_problem = problem(
         hidden,
+        engine=engine,
+        groups=groups,
         activation=activation,
         output_activation=output_activation,
         bias=bias,
@@ -132,30 +73,25 @@ def test_random_networks_equal_autograd(
         batch_size=n + spare,
         seed=seed,
     )
-    assert_equals_autograd(given_problem)
+    assert_equals_modules(given_problem)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_choice_equals_autograd(activation: str, loss: str, reduction: Reduction, bias: bool) -> None:
-    assert_equals_autograd(problem([5, 4], activation=activation, loss=loss, reduction=reduction, bias=bias))
-
-
+@every_engine
 @pytest.mark.parametrize(
     ("activation", "fields"),
     [("leaky_relu", {"slope": -0.5}), ("elu", {"alpha": 2.0}), ("elu", {"alpha": -0.7}), ("softplus", {"beta": 3.0})],
 )
-def test_fields_of_activations_equal_autograd(activation: str, fields: dict[str, float]) -> None:
-    assert_equals_autograd(problem([5, 4], activation=activation, fields=fields))
+def test_fields_of_activations(engine: type[Backward], activation: str, fields: dict[str, float]) -> None:
+    assert_equals_modules(problem([5, 4], engine=engine, groups=(2, 1), activation=activation, fields=fields))
 
 
-def test_a_learnt_slope_that_turned_negative_equals_autograd() -> None:
-    given_problem = problem([5, 4], activation="prelu", output_activation="prelu")
-    for i in range(3):
-        given_problem.parameters[f"layers.{i}.slope"].fill_(-0.5)
-    assert_equals_autograd(given_problem)
+@every_engine
+def test_learnt_slopes_that_differ_and_turned_negative(engine: type[Backward]) -> None:
+    given_problem = problem([5, 4], engine=engine, groups=(1, 2), activation="prelu", output_activation="prelu")
+    for number, member in enumerate(given_problem.parameters.members):
+        for i in range(3):
+            member[f"layers.{i}.slope"].fill_((-0.5, 0.1, 0.7)[(number + i) % 3])
+    assert_equals_modules(given_problem)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -163,105 +99,139 @@ def test_a_learnt_slope_that_turned_negative_equals_autograd() -> None:
 def test_central_differences(activation: str, loss: str) -> None:
     """(f(w + ε) − f(w − ε))/2ε with ε = 1e-6 for every coordinate, relative to the norm of its tensor."""
     given_problem = problem([5, 4], activation=activation, loss=loss, n=6, seed=11)
-    given_problem.backward(given_problem.x, given_problem.targets)
-    values = dict(given_problem.parameters)
-    for name, view in given_problem.parameters.items():
+    given_problem.step()
+    parameters, gradients = given_problem.parameters.members[0], given_problem.gradients.members[0]
+
+    def objective() -> float:
+        outputs = given_problem.network.forward(parameters, given_problem.x[0])
+        return float(given_problem.objective(0, outputs))
+
+    for name, view in parameters.items():
         coordinates, numerical = view.view(-1), torch.zeros_like(view).view(-1)
         for j in range(len(coordinates)):
             middle = float(coordinates[j])
             coordinates[j] = middle + 1e-6
-            above = objective(given_problem, values, given_problem.x, given_problem.targets)[0]
+            above = objective()
             coordinates[j] = middle - 1e-6
-            below = objective(given_problem, values, given_problem.x, given_problem.targets)[0]
+            below = objective()
             coordinates[j] = middle
             numerical[j] = (above - below) / 2e-6
-        by_hand = given_problem.gradients[name].view(-1)
+        by_hand = gradients[name].view(-1)
         assert float((by_hand - numerical).norm()) <= 1e-6 * max(float(numerical.norm()), 1e-3)
 
 
+@every_engine
 @pytest.mark.parametrize("activation", ["relu", "arctan", "prelu"])
-def test_a_smaller_last_batch_after_a_full_one(activation: str) -> None:
-    full = problem([5, 4], activation=activation, n=9)
-    full.backward(full.x, full.targets)
-    for n in (4, 9, 1):
-        assert_equals_autograd(
-            Problem(
-                full.network, full.loss, full.parameters, full.gradients, full.backward, full.x[:n], full.targets[:n]
-            )
-        )
+def test_a_smaller_last_batch_after_a_full_one(engine: type[Backward], activation: str) -> None:
+    full = problem([5, 4], engine=engine, groups=(2, 1), activation=activation, n=9)
+    for rows in (9, 4, 9, 1):
+        assert_equals_modules(full, slice(rows))
 
 
 def test_a_larger_batch_is_refused() -> None:
     small = problem([5], n=3)
+    inputs, targets = small.batch()
     with pytest.raises(ValueError, match="batch of 6 rows, but the buffers hold 1 to 3"):
-        small.backward(torch.cat([small.x, small.x]), torch.cat([small.targets, small.targets]))
+        small.engine([torch.cat([inputs[0], inputs[0]])], torch.cat([targets, targets], dim=2))
 
 
-def test_parameters_of_another_network_are_refused() -> None:
+@every_engine
+def test_parameters_of_another_network_are_refused(engine: type[Backward]) -> None:
     one, other = problem([5]), problem([6])
     with pytest.raises(ValueError, match="gradients of other shapes"):
-        Backward(one.network, loss=one.loss, parameters=one.parameters, gradients=other.gradients, batch_size=4)
+        engine(one.network, loss=one.loss, parameters=one.parameters, gradients=other.gradients, batch_size=4)
 
 
-def test_updates_in_place_are_seen_by_the_next_step_and_padding_stays_zero() -> None:
-    """Five steps of descent by hand follow five steps of descent by autograd."""
-    given_problem = problem([5, 4], activation="tanh", reduction="sum")
-    given_problem.gradients.flat.zero_()
-    leaves = {name: view.clone().requires_grad_() for name, view in given_problem.parameters.items()}
-    for _ in range(5):
-        given_problem.backward(given_problem.x, given_problem.targets)
-        given_problem.parameters.flat.sub_(given_problem.gradients.flat, alpha=0.05)
-        value, _ = objective(given_problem, leaves, given_problem.x, given_problem.targets)
-        gradients = torch.autograd.grad(value, list(leaves.values()))
-        with torch.no_grad():
-            for leaf, gradient in zip(leaves.values(), gradients, strict=True):
-                leaf.sub_(gradient, alpha=0.05)
-    for name, leaf in leaves.items():
-        torch.testing.assert_close(given_problem.parameters[name], leaf.detach(), rtol=1e-12, atol=1e-14)
-    used = sum(view.numel() for view in given_problem.parameters.values())
-    assert given_problem.parameters.flat.count_nonzero() == used
+@every_engine
+@pytest.mark.parametrize("groups", [(1,), (2, 2)])
+def test_groups_that_do_not_add_up_are_refused(engine: type[Backward], groups: tuple[int, ...]) -> None:
+    given_problem = problem([5], groups=(2, 1))
+    with pytest.raises(ValueError, match="for 3 models"):
+        engine(
+            given_problem.network,
+            loss=given_problem.loss,
+            parameters=given_problem.parameters,
+            gradients=given_problem.gradients,
+            batch_size=4,
+            groups=groups,
+        )
 
 
-def test_parameters_that_autograd_watches_are_left_alone() -> None:
+@every_engine
+def test_parameters_that_autograd_watches_are_left_alone(engine: type[Backward]) -> None:
     given_problem = problem([5], activation="prelu")
     flat = given_problem.parameters.flat.clone().requires_grad_()
-    watched = Parameters(flat, given_problem.parameters.shapes)
-    backward = Backward(
+    watched = Stack.of(Parameters([flat], given_problem.parameters.shapes))
+    made = engine(
         given_problem.network,
         loss=given_problem.loss,
         parameters=watched,
         gradients=given_problem.gradients,
         batch_size=7,
     )
-    outputs = backward(given_problem.x, given_problem.targets)
+    outputs = made(*given_problem.batch())
     assert not outputs.requires_grad
     assert flat.grad is None
-    assert given_problem.gradients["layers.0.weight"].isfinite().all()
+    assert given_problem.gradients.members[0]["layers.0.weight"].isfinite().all()
 
 
+@every_engine
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_float32(activation: str) -> None:
-    given_problem = problem([6, 5], activation=activation, dtype=torch.float32)
-    assert given_problem.backward(given_problem.x, given_problem.targets).dtype == torch.float32
-    assert_equals_autograd(given_problem, tolerance=1e-5)
+def test_float32(engine: type[Backward], activation: str) -> None:
+    given_problem = problem([6, 5], engine=engine, groups=(2, 1), activation=activation, dtype=torch.float32)
+    assert given_problem.step().dtype == torch.float32
+    assert_equals_modules(given_problem, tolerance=1e-5)
 
 
 def test_the_set_precision_is_left_as_it_was() -> None:
     """After a step, and after one that failed for rows of another width."""
     given_problem = problem([6, 5], dtype=torch.float32)
+    inputs, targets = given_problem.batch()
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        given_problem.backward(given_problem.x, given_problem.targets)
+        given_problem.step()
         assert torch.get_float32_matmul_precision() == "medium"
         with pytest.raises(RuntimeError):
-            given_problem.backward(given_problem.x[:, :3], given_problem.targets)
+            given_problem.engine([inputs[0][:, :3]], targets)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.parametrize("groups", [(1,), (2, 1)])
+def test_products_of_every_size_under_every_precision(groups: tuple[int, ...]) -> None:
+    """Small and large products in one network; what "medium" rounds to is the machine's own affair."""
+    wide = SMALL_PRODUCT // (64 * 32) + 1
+    given_problem = problem([32, wide, 32], groups=groups, activation="tanh", n=64, dtype=torch.float32)
+    before = torch.get_float32_matmul_precision()
+    try:
+        for precision, tolerance in (("highest", 1e-5), ("medium", 5e-2), ("highest", 1e-5)):
+            torch.set_float32_matmul_precision(precision)
+            assert_equals_modules(given_problem, tolerance=tolerance)
+            once = given_problem.gradients.flat.clone()
+            given_problem.step()
+            assert torch.equal(once, given_problem.gradients.flat)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_small_products_are_the_same_to_the_last_bit_under_every_precision() -> None:
+    given_problem = problem([64, 48], groups=(2, 1), n=50, dtype=torch.float32)
+    found = []
+    before = torch.get_float32_matmul_precision()
+    try:
+        for precision in ("highest", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            given_problem.step()
+            found.append(given_problem.gradients.flat.clone())
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(*found)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@every_engine
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_cuda(activation: str) -> None:
-    assert_equals_autograd(problem([6, 5], activation=activation, device="cuda"))
+def test_cuda(engine: type[Backward], activation: str) -> None:
+    assert_equals_modules(problem([6, 5], engine=engine, groups=(2, 1), activation=activation, device="cuda"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import DataError, UserError
-from mlptrain.nn.losses import LOSSES, Reduction, make_loss
+from mlptrain.nn.losses import LOSSES, Reduction, columns, largest_of_columns, make_loss, rows
 
 REFERENCES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": functional.cross_entropy,
@@ -53,18 +53,39 @@ def test_value_and_gradient(name: str, reduction: Reduction) -> None:
     close(own, gradient)
 
 
+def models(name: str) -> tuple[Tensor, Tensor]:
+    """The batch for three models, examples in columns: outputs (3, k, n) and, not the same for each, targets (3, t, n)."""
+    outputs, targets = batch(name)
+    in_columns = columns(torch.cat([outputs, outputs * 2 - 1, -outputs])).squeeze(0)
+    stacked = in_columns.unflatten(1, (3, -1)).transpose(0, 1)
+    return stacked, torch.cat([columns(targets.roll(shift, 0)) for shift in range(3)])
+
+
 @every_loss
 @every_reduction
-def test_loss_sum_and_gradient_together(name: str, reduction: Reduction) -> None:
-    loss, (outputs, targets) = make_loss(name, reduction), batch(name)
+def test_columns_of_several_models(name: str, reduction: Reduction) -> None:
+    """Losses (models, n) and the gradient of one objective for each model, over all that was in ``out``."""
+    loss, (outputs, targets) = make_loss(name, reduction), models(name)
     before, out = outputs.clone(), torch.full_like(outputs, torch.nan)
-    loss_sum, gradient = loss.loss_and_gradient(outputs, targets, out)
-    per_row = REFERENCES[name](outputs, targets, reduction="none").reshape(len(outputs), -1).mean(dim=1)
-    assert gradient is out
+    loss.write_gradient(outputs, targets, out)
+    losses = loss.losses(outputs, targets)
     assert torch.equal(outputs, before)
-    close(loss.per_example(outputs, targets), per_row)
-    close(loss_sum, per_row.sum())
-    close(gradient, loss.gradient(outputs, targets))
+    for model in range(3):
+        leaf = outputs[model].t().clone().requires_grad_()
+        theirs = targets[model].squeeze(0) if name == "cross_entropy" else targets[model].t()
+        per_row = REFERENCES[name](leaf, theirs, reduction="none").reshape(len(leaf), -1).mean(dim=1)
+        (gradient,) = torch.autograd.grad(REFERENCES[name](leaf, theirs, reduction=reduction), leaf)
+        close(losses[model], per_row.detach())
+        close(out[model].t(), gradient)
+
+
+@every_loss
+def test_targets_in_columns_and_back(name: str) -> None:
+    _, targets = batch(name)
+    in_columns = columns(targets)
+    assert in_columns.shape == (1, 1 if targets.dim() == 1 else targets.shape[1], 11)
+    assert torch.equal(rows(in_columns.squeeze(0)), targets)
+    assert in_columns.data_ptr() == targets.data_ptr()
 
 
 @every_loss
@@ -73,11 +94,27 @@ def test_extremes_are_finite(name: str, dtype: torch.dtype) -> None:
     loss, (outputs, targets) = make_loss(name), batch(name)
     extreme = (outputs.sign() * 1e11).to(dtype)
     targets = targets.to(dtype) if targets.is_floating_point() else targets
-    assert loss.per_example(extreme, targets).isfinite().all()
-    loss_sum, gradient = loss.loss_and_gradient(extreme, targets, torch.empty_like(extreme))
-    assert loss_sum.isfinite()
+    gradient = loss.gradient(extreme, targets)
     assert gradient.isfinite().all()
     assert gradient.dtype == dtype
+    for losses in (loss.per_example(extreme, targets), loss.losses(columns(extreme), columns(targets))):
+        assert losses.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_an_output_that_is_not_finite_shows_in_the_loss_of_its_example_alone(name: str, value: float) -> None:
+    """A sure right answer of bce alone costs 0 and not infinity, which is what torch has."""
+    loss, (outputs, targets) = make_loss(name), batch(name)
+    outputs[4, 0] = value
+    expected = REFERENCES[name](outputs, targets, reduction="none").reshape(11, -1).mean(dim=1).isfinite()
+    for losses in (loss.per_example(outputs, targets), loss.losses(columns(outputs), columns(targets)).squeeze(0)):
+        found = losses.isfinite()
+        assert found[[i for i in range(11) if i != 4]].all()
+        if name in ("mse", "mae") or value != value:
+            assert not found[4]
+        if not expected[4] and name != "bce":
+            assert not found[4]
 
 
 def test_bce_of_a_sure_right_answer_is_zero_and_keeps_its_tail() -> None:

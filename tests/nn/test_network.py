@@ -1,4 +1,4 @@
-"""The forward pass against torch.nn.Sequential, and the flat tensor that holds the parameters."""
+"""The forward pass against torch.nn.Sequential, and the shapes of the parameters."""
 
 from __future__ import annotations
 
@@ -63,43 +63,3 @@ def test_one_width_is_no_network() -> None:
     relu = make_activation("relu")
     with pytest.raises(ValueError, match=r"at least two.*\[3\]"):
         MLP([3], activation=relu, output_activation=relu, bias=True)
-
-
-SHAPES: dict[str, tuple[int, ...]] = {"layers.0.weight": (3, 5), "layers.0.bias": (3,), "layers.0.slope": ()}
-
-
-def test_views_share_the_flat_tensor_and_start_on_cache_lines() -> None:
-    parameters = Parameters.zeros(SHAPES)
-    assert list(parameters) == list(SHAPES)
-    assert parameters.shapes == SHAPES
-    for number, view in enumerate(parameters.values(), 1):
-        view.fill_(number)
-        assert view.data_ptr() % 64 == 0
-    assert parameters.flat.tolist() == [1.0] * 15 + [0.0] + [2.0] * 3 + [0.0] * 13 + [3.0] + [0.0] * 15
-
-
-def test_one_update_of_the_flat_tensor_is_an_update_of_every_view() -> None:
-    parameters, gradients = Parameters.zeros(SHAPES), Parameters.zeros(SHAPES)
-    gradients["layers.0.bias"].fill_(2.0)
-    parameters.flat.sub_(gradients.flat, alpha=0.5)
-    assert parameters["layers.0.bias"].tolist() == [-1.0] * 3
-    assert not parameters["layers.0.weight"].any()
-
-
-def test_clone_and_copy() -> None:
-    source = Parameters.zeros(SHAPES)
-    initialise_(source, generator=torch.Generator().manual_seed(0))
-    clone = source.clone()
-    doubles = source.clone(dtype=torch.float64)
-    target = Parameters.zeros(SHAPES, dtype=torch.float64).copy_(dict(source))
-    source.flat.zero_()
-    assert clone["layers.0.weight"].any()
-    assert torch.equal(clone.flat.double(), doubles.flat)
-    assert torch.equal(target.flat, doubles.flat)
-
-
-def test_copy_refuses_another_network() -> None:
-    parameters = Parameters.zeros(SHAPES)
-    with pytest.raises(ValueError, match="other names or shapes"):
-        parameters.copy_({**parameters, "layers.0.weight": torch.ones(5, 3)})
-    assert not parameters.flat.any()

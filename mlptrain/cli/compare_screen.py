@@ -1,0 +1,163 @@
+"""What the terminal shows of a comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from mlptrain.cli.screen import duration, new_table, standard_error, standard_output
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrialProgress:
+    """Live progress over trials: a bar in a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = standard_error()
+        self._bars: RichProgress | None = None
+        self._task: Any = None
+        self._name = ""
+        self._total = self._done = self._before = 0.0
+        self._started = self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def phase(self, name: str, *, trials: int, done: int) -> None:
+        """A phase of the comparison begins."""
+        self._name, self._total, self._done = name, float(trials), float(done)
+        self._before, self._started = self._done, time.monotonic()
+        if not self._console.is_terminal:
+            kept = f", {done} of them on record" if done else ""
+            self._console.print(f"{name}: {trials} trials{kept}", markup=False)
+            return
+        if self._bars is None:
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bars = Progress(
+                TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"),
+                console=self._console,
+            )  # fmt: skip
+            self._bars.start()
+        self._task = self._bars.add_task(name, total=trials, completed=done, shown=self._shown())
+
+    def advance(self, trials: float) -> None:
+        """Some more trials, or parts of them, are done."""
+        self._done += trials
+        if self._bars is not None:
+            self._bars.update(self._task, completed=self._done, shown=self._shown())
+        elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            self._console.print(f"{self._name}: {self._shown()}", markup=False)
+
+    def _shown(self) -> str:
+        gained, seconds = self._done - self._before, time.monotonic() - self._started
+        left = f"  {duration(seconds / gained * (self._total - self._done))} left" if gained > 0 else ""
+        return f"{self._done:.0f} of {self._total:.0f} trials{left}"
+
+
+def show_preview(name: str, found: Mapping[str, Any]) -> None:
+    """The answer to --plan."""
+    out = standard_output()
+    out.print(
+        f"{name}: {found['tuning_trials']} tuning trials (extensions of the grids: up to "
+        f"{found['most_extension_trials']} more), {found['scoring_trials']} scoring trials, in {found['batches']} "
+        f"batches of up to {found['models_at_once']} models",
+        markup=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"time: about {duration(found['seconds'])} by a probe of this machine, without extensions; "
+        f"disk: {found['bytes'] / 1e6:.1f} MB",
+        soft_wrap=True,
+    )
+    if found["smallest_detectable"] is None:
+        out.print(
+            f"verdicts: none possible with {found['seeds']} seeds, it takes {found['seeds_for_verdict']}",
+            soft_wrap=True,
+        )
+    else:
+        out.print(
+            f"verdicts: {found['seeds']} seeds tell a difference of {100 * found['smallest_detectable']:.2f} percentage "
+            f"points apart (four times of five), if differences by seed have a standard deviation of "
+            f"{100 * found['assumed_spread']:.1f} points",
+            soft_wrap=True,
+        )
+
+
+def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
+    """The table, the verdicts, what failed, and the sentence."""
+    out = standard_output()
+    target = summary["target"]
+    table = new_table("optimizer", title=f"{summary['split']} accuracy over {len(summary['seeds'])} seeds")
+    table.add_column("chosen setting")
+    for column in ("mean", "95 % interval", "median", "learnt", "s/epoch alone"):
+        table.add_column(column, justify="right")
+    if target is not None:
+        table.add_column(f"epochs to {target['metric']} {target['value']:g}", justify="right")
+    for name in summary["ranking"]:
+        entry = summary["optimizers"][name]
+        accuracy = entry["accuracy"]
+        interval = "" if accuracy["low"] is None else f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}"
+        seconds = timings["seconds_per_epoch"].get(name)
+        row = [
+            name,
+            describe_setting(entry["setting"]) + (" (under-tuned)" if entry["under_tuned"] else ""),
+            f"{100 * accuracy['mean']:.2f} %",
+            interval,
+            f"{100 * accuracy['median']:.2f} %",
+            f"{entry['completed']} of {len(entry['trials'])}",
+            "" if seconds is None else f"{seconds:.3g}",
+        ]
+        if target is not None:
+            row.append(describe_time(entry["epochs_to_target"]))
+        table.add_row(*row)
+    out.print(table)
+    verdicts = new_table("pair", title="paired differences, in percentage points")
+    for column in ("difference", "95 % interval", "p (Holm)", "verdict"):
+        verdicts.add_column(column, justify="left" if column == "verdict" else "right")
+    for pair in summary["pairs"]:
+        interval = "" if pair["low"] is None else f"{100 * pair['low']:+.2f} to {100 * pair['high']:+.2f}"
+        verdicts.add_row(
+            f"{pair['a']} against {pair['b']}",
+            f"{100 * pair['mean']:+.2f}",
+            interval,
+            f"{pair['p_holm']:.3g}",
+            pair["verdict"],
+        )
+    out.print(verdicts)
+    for pair in summary["inclusion"]:
+        out.print(
+            f"note: {pair['a']} contains {pair['b']} as a special case and yet came out worse: its search space is too "
+            "small to rank the two",
+            markup=False,
+            soft_wrap=True,
+        )
+    out.print(summary["sentence"], markup=False, soft_wrap=True)
+    out.print(f"comparison: {folder} (page: mlptrain report {folder})", markup=False, soft_wrap=True)
+
+
+def describe_setting(setting: Mapping[str, Any]) -> str:
+    """Learning rate, and whatever else is not at rest."""
+    parts = [f"lr {setting['lr']:g}"]
+    for key in ("momentum", "weight_decay"):
+        if setting.get(key):
+            parts.append(f"{key} {setting[key]:g}")
+    if setting.get("nesterov"):
+        parts.append("nesterov")
+    return f"{setting['name']}, {', '.join(parts)}"
+
+
+def describe_time(times: Mapping[str, Any]) -> str:
+    """Median epochs to the target and how many trials reached it."""
+    median = "not reached" if times["median"] is None else f"{times['median']:g}"
+    return f"{median} ({times['reached']} of {times['n']})"

@@ -1,0 +1,231 @@
+"""Trials, and the batch of them that trains together: what an executor is handed and what it gives back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlptrain.errors import InterruptedRunError
+from mlptrain.spec import ExperimentSpec, OptimizerSpec, load_text, to_yaml
+
+Record = dict[str, Any]
+OnEpoch = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: a named optimizer with one setting, and a seed. ``role`` is tuning or scoring."""
+
+    role: str
+    optimizer: str
+    setting: OptimizerSpec
+    seed: int
+
+    def identity(self, task: str) -> str:
+        """A name from the content: 16 hexadecimal digits of SHA-256 over task, role, setting and seed.
+
+        The optimizer's name in the comparison is no part of it: what is trained does not depend on it.
+        """
+        content = json.dumps([task, self.role, self.setting.model_dump(), self.seed], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """Trials that train together, on the task and under the decisions of the plan; picklable.
+
+    ``base`` is the task as YAML; ``split`` the one that scoring reads, once per trial and after its training. Tuning
+    reads none.
+    """
+
+    base: str
+    trials: tuple[Trial, ...]
+    device: str
+    precision: str
+    threads: int
+    split: str
+    data_dir: Path | None = None
+
+    @property
+    def identities(self) -> list[str]:
+        """The names of the trials, in order."""
+        return [trial.identity(self.base) for trial in self.trials]
+
+    @property
+    def identity(self) -> str:
+        """A name from those of its trials and the number of threads, on which the last bits depend."""
+        content = "/".join([*self.identities, str(self.threads), self.precision, self.device])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def run_batch(
+    batch: TrialBatch,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: OnEpoch | None = None,
+) -> list[Record]:
+    """Train all trials of a batch together; one record each, in order, without any clock value.
+
+    A trial that diverges is a record like any other; a batch that the machine cannot train (out of memory) gives
+    records with the status ``failed``. Raises InterruptedRunError.
+    """
+    try:
+        return _run(batch, should_stop=should_stop, on_epoch=on_epoch)
+    except InterruptedRunError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return [
+            _head(trial, identity, batch) | {"status": "failed", "message": reason}
+            for trial, identity in zip(batch.trials, batch.identities, strict=True)
+        ]
+
+
+def _run(batch: TrialBatch, *, should_stop: Callable[[], bool], on_epoch: OnEpoch | None) -> list[Record]:
+    from mlptrain.parts import build_trainer
+    from mlptrain.training.device import Decisions, in_force
+
+    task = load_text(batch.base).spec
+    specs = [task.model_copy(update={"optimizer": trial.setting, "seed": trial.seed}) for trial in batch.trials]
+    with in_force(Decisions(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
+        data = _data(batch.base, batch.data_dir)
+        splits = {spec.seed: data(spec.seed) for spec in specs}
+        trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
+        followed = [_Followed(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
+        for found in trainer.epochs(first=0, last=task.training.epochs, should_stop=should_stop):
+            for one, epoch in zip(followed, found, strict=True):
+                if epoch is not None:
+                    one.take(epoch)
+            if on_epoch is not None:
+                on_epoch(next(epoch.epoch for epoch in found if epoch is not None))
+        return [
+            _head(trial, identity, batch) | one.record(batch.split if trial.role == "scoring" else None)
+            for trial, identity, one in zip(batch.trials, batch.identities, followed, strict=True)
+        ]
+
+
+def _head(trial: Trial, identity: str, batch: TrialBatch) -> Record:
+    return {
+        "trial": identity,
+        "batch": batch.identity,
+        "role": trial.role,
+        "optimizer": trial.optimizer,
+        "setting": trial.setting.model_dump(),
+        "seed": trial.seed,
+    }
+
+
+class _Followed:
+    """One trial while it trains: its curves, and the weights that it stands for."""
+
+    def __init__(self, member: Any, spec: ExperimentSpec, splits: Any) -> None:
+        from mlptrain.training.environment import sha256
+
+        self.member, self.spec, self.splits = member, spec, splits
+        self.hashes = {
+            "data": splits.fingerprint,
+            "initial_weights": sha256(member.parameters.clone().flat),
+            "batch_order": sha256(member.order(1)),
+        }
+        self.curves: dict[str, list[float]] = {}
+        self.kept_epoch = 0
+        self.diverged: dict[str, Any] | None = None
+        self._best = float("inf")
+        self._kept: Any = None
+
+    def take(self, epoch: Any) -> None:
+        """Remember an epoch's figures, and its weights where they are the best so far."""
+        if epoch.diverged is not None:
+            error = epoch.diverged
+            self.diverged = {"epoch": error.epoch, "step": error.step, "message": str(error)}
+            return
+        for name, figures in (("train", epoch.train), (str(self.spec.evaluation.split), epoch.evaluated)):
+            if figures is not None:
+                for key, value in asdict(figures).items():
+                    self.curves.setdefault(f"{name}_{key}", []).append(value)
+        keep_best = self.spec.evaluation.keep == "best" and epoch.evaluated is not None
+        if not keep_best:
+            self.kept_epoch = epoch.epoch
+        elif epoch.evaluated.loss < self._best:
+            self._best, self.kept_epoch = epoch.evaluated.loss, epoch.epoch
+            if self._kept is None:
+                self._kept = self.member.parameters.clone()
+            else:
+                self._kept.copy_(self.member.parameters)
+
+    def record(self, split: str | None) -> Record:
+        """Status, curves (the measured split's from epoch 0, training's from 1) and, where a split is read, scores."""
+        common = {"hashes": self.hashes, "curves": self.curves, "steps_per_epoch": self.spec.steps_per_epoch}
+        if self.diverged is not None:
+            return common | {"status": "diverged", "diverged": self.diverged} | self._facts(split)
+        kept = {"epoch": self.kept_epoch} | {
+            name: values[self.kept_epoch - (1 if name.startswith("train_") else 0)]
+            for name, values in self.curves.items()
+            if not (name.startswith("train_") and self.kept_epoch == 0)
+        }
+        if split is not None:
+            kept |= self._scores(split)
+        return common | {"status": "completed", "kept": kept} | self._facts(split)
+
+    def _facts(self, split: str | None) -> Record:
+        """Of the scored split: examples, and how many belong to its largest class."""
+        if split is None:
+            return {}
+        labels = getattr(self.splits, split).y
+        return {"scored": {"split": split, "examples": len(labels), "majority": int(labels.bincount().max())}}
+
+    def _scores(self, split: str) -> dict[str, float]:
+        from mlptrain.parts import on_device
+        from mlptrain.training.evaluation import evaluate
+
+        trainer = self.member.trainer
+        rows = on_device(
+            getattr(self.splits, split), loss=trainer.loss, spec=self.spec, device=str(self.member.rows.x.device)
+        )
+        parameters = self.member.parameters if self._kept is None else self._kept
+        figures = evaluate(
+            trainer.network, parameters, loss=trainer.loss, x=rows.x, targets=rows.y, classify=trainer.classify
+        )
+        return {f"{split}_{key}": value for key, value in asdict(figures).items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _data(base: str, data_dir: Path | None) -> Callable[[int], Any]:
+    """The splits of a seed; those of one task share their rows, in one process from batch to batch."""
+    from mlptrain.parts import load_data
+
+    spec = load_text(base).spec
+    first = load_data(spec, data_dir=data_dir)
+
+    def of_seed(seed: int) -> Any:
+        return load_data(spec.model_copy(update={"seed": seed}), data_dir=data_dir, like=first)
+
+    return of_seed
+
+
+def task_text(spec: ExperimentSpec) -> str:
+    """The task of a comparison as YAML, for the batches and for the names of trials."""
+    return to_yaml(spec)
+
+
+def check_paired(records: Sequence[Mapping[str, Any]]) -> None:
+    """Trials of one seed had the same data, initial weights and batch order. Raises RunFolderError otherwise."""
+    from mlptrain.errors import RunFolderError
+
+    first: dict[int, Mapping[str, Any]] = {}
+    for record in records:
+        if "hashes" not in record:
+            continue
+        other = first.setdefault(record["seed"], record)
+        for what, digest in record["hashes"].items():
+            if digest != other["hashes"][what]:
+                raise RunFolderError(
+                    f"trials {other['trial']} and {record['trial']} of seed {record['seed']} had different "
+                    f"{what.replace('_', ' ')}, so that they cannot be compared: the data changed between them, or "
+                    "another version of mlptrain trained one of them; start the comparison anew under another name"
+                )
