@@ -17,6 +17,7 @@ from mlptrain.errors import (
     InterruptedRunError,
     MachineError,
     RunFolderError,
+    UserError,
 )
 from mlptrain.parts import build_trainer, initial_parameters, load_data, on_device
 from mlptrain.runs import RunFolder, RunLog, SeedGroup, machine_errors
@@ -109,8 +110,10 @@ def train_seeds(
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
     Every run is what ``train`` gives with its seed alone, to float32 rounding. A diverged seed leaves the others alone:
-    its outcome says so. Raises as ``train`` but for DivergedError.
+    its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
     """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {list(seeds)}: wanted at least one whole number from 0 on, each once")
     if not isinstance(loaded, Loaded):
         loaded = load_spec(loaded)
     decisions = _decide(loaded.spec)
@@ -176,11 +179,13 @@ def resume_seeds(
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = SeedGroup.open(Path(path))
     folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
-    waiting = [folder for folder in folders if epochs is None and folder.read_result() is not None]
-    if len(waiting) == len(folders):
+    done = [folder for folder in folders if _is_done(folder, epochs)]
+    if len(done) == len(folders):
+        if epochs is None and not group.summary.exists():  # killed after the last result
+            return _finish(group, [Outcome(folder, folder.read_result() or {}) for folder in folders])
+        if all((folder.read_result() or {}).get("status") == "diverged" for folder in folders):
+            raise RunFolderError(f"all seeds of {group.path} diverged; start anew with a smaller learning rate")
         raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
-    diverged = [folder for folder in folders if (folder.read_result() or {}).get("status") == "diverged"]
-    done = [*waiting, *(folder for folder in diverged if folder not in waiting)]
     runs = [
         _Run(folder, load_spec(folder.resolved).spec, splits=None, finished=True)  # type: ignore[arg-type]
         if folder in done
@@ -194,6 +199,8 @@ def resume_seeds(
             run.splits = its
             _check_data(run, data_dir)
         trainer = build_trainer([run.spec for run in runs], splits)
+        with machine_errors(group.path):
+            group.summary.unlink(missing_ok=True)
         outcomes = _train_all(runs, trainer, place=group.path, should_stop=should_stop, on_epochs=on_epochs)
         return _finish(group, outcomes)
 
@@ -236,6 +243,14 @@ def _write_start(run: _Run, trainer: Trainer, index: int, decisions: Decisions, 
         batch_order=member.order(1),
     )
     run.folder.write_start(config=source, resolved=to_yaml(run.spec), environment=environment)
+
+
+def _is_done(folder: RunFolder, epochs: int | None) -> bool:
+    """Whether there is nothing to go on with in this run of a group, to ``epochs`` in all if given."""
+    result = folder.read_result()
+    if result is None:
+        return False
+    return epochs is None or result["status"] == "diverged" or result["epochs"] == epochs
 
 
 def _reopen(folder: RunFolder, epochs: int | None) -> _Run:
@@ -296,12 +311,10 @@ def _train_all(
             if run.recorder is not None and run.checkpoint is not None and run.checkpoint.epoch + 1 == first:
                 run.recorder.restore(run.checkpoint)
         try:
-            for found in trainer.epochs(first=first, last=epochs, should_stop=should_stop):
-                for run, epoch in zip(runs, found, strict=True):
-                    if epoch is not None:
-                        _take(run, epoch)
+            for number, found in enumerate(trainer.epochs(first=first, last=epochs, should_stop=should_stop), first):
+                taken = [_take(run, number, epoch) for run, epoch in zip(runs, found, strict=True)]
                 if on_epochs is not None:
-                    on_epochs(found)
+                    on_epochs(taken)
         except InterruptedRunError as error:
             raise _interrupted(runs, place, error) from None
         return [_finished(run, trainer, index) for index, run in enumerate(runs)]
@@ -321,14 +334,15 @@ def _start_recording(run: _Run, trainer: Trainer, index: int, stack: ExitStack) 
         run.folder.extend(resolved=to_yaml(run.spec))
 
 
-def _take(run: _Run, epoch: Epoch) -> None:
-    """What one epoch of one run leads to in its folder."""
+def _take(run: _Run, number: int, epoch: Epoch | None) -> Epoch | None:
+    """What epoch ``number`` leads to in a run's folder; returns it unless the run has no part in it."""
     if run.recorder is None:
-        return
-    if run.checkpoint is not None and epoch.epoch <= run.checkpoint.epoch:
-        if epoch.epoch == run.checkpoint.epoch:
+        return None
+    if run.checkpoint is not None and number <= run.checkpoint.epoch:
+        if number == run.checkpoint.epoch:
             run.recorder.restore(run.checkpoint)
-    elif epoch.diverged is not None:
+        return None
+    if epoch is not None and epoch.diverged is not None:
         error = epoch.diverged
         run.recorder.save()
         run.folder.write_result(
@@ -336,8 +350,9 @@ def _take(run: _Run, epoch: Epoch) -> None:
         )
         error.run = run.folder.path
         run.diverged = error
-    else:
+    elif epoch is not None:
         run.recorder.record(epoch)
+    return epoch
 
 
 def _interrupted(runs: Sequence[_Run], place: Path, error: InterruptedRunError) -> InterruptedRunError:
@@ -346,7 +361,7 @@ def _interrupted(runs: Sequence[_Run], place: Path, error: InterruptedRunError) 
     for run in runs:
         if run.recorder is not None and run.diverged is None:
             run.recorder.save()
-            kept.append(max(run.recorder.saved_epoch, 0))
+            kept.append(max(run.recorder.saved_epoch, run.checkpoint.epoch if run.checkpoint else 0))
     of = max(run.spec.training.epochs for run in runs)
     return InterruptedRunError(
         f"{error}; {min(kept, default=0)} of {of} epochs are kept, go on with `mlptrain train --resume {place}`"

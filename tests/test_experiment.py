@@ -19,8 +19,8 @@ import torch
 from mlptrain.errors import CheckpointError, DataError, DivergedError, MachineError, RunFolderError
 from mlptrain.evaluation import evaluate_checkpoint
 from mlptrain.experiment import Outcome, resume, train
-from mlptrain.parts import build_network, initial_parameters
 from mlptrain.nn.losses import make_loss
+from mlptrain.parts import build_network, initial_parameters
 from mlptrain.runs import RunFolder, RunLog, list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.checkpoints import load_checkpoint

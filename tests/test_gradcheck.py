@@ -15,10 +15,10 @@ from torch import Tensor
 
 from mlptrain.cli import main
 from mlptrain.errors import UserError
-from mlptrain.parts import build_trainer, load_data
 from mlptrain.gradcheck import gradcheck
 from mlptrain.nn.losses import CrossEntropy
 from mlptrain.nn.rectifiers import ReLU
+from mlptrain.parts import build_trainer, load_data
 from mlptrain.spec import load_spec, load_text
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
@@ -46,12 +46,13 @@ def test_every_shipped_configuration_passes(config: Path, request: pytest.Fixtur
 def test_the_batch_is_the_first_that_training_takes() -> None:
     """The objective is the loss of the first step, which record_steps would show."""
     loaded = load_spec(DIGITS, ["training.device=cpu", "training.threads=1"])
-    trainer = build_trainer(loaded.spec, load_data(loaded.spec))
-    first_step = next(trainer.epochs(first=1, last=1, should_stop=lambda: False)).step_losses
-    assert first_step is not None
+    trainer = build_trainer([loaded.spec], [load_data(loaded.spec)])
+    [epoch] = next(trainer.epochs(first=1, last=1, should_stop=lambda: False))
+    assert epoch is not None
+    assert epoch.step_losses is not None
     check = gradcheck(loaded)
     assert check.rows == 32
-    assert check.objective == pytest.approx(float(first_step[0]), rel=1e-6)
+    assert check.objective == pytest.approx(float(epoch.step_losses[0]), rel=1e-6)
 
 
 def test_a_check_repeats_itself() -> None:
@@ -142,12 +143,12 @@ def test_a_derivative_that_is_not_a_number_is_caught(
 
 
 def test_a_wrong_loss_gradient_is_caught(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    right = CrossEntropy.loss_and_gradient
+    right = CrossEntropy.write_gradient
 
-    def without_the_mean(self: CrossEntropy, outputs: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        return right(replace(self, reduction="sum"), outputs, targets, out)
+    def without_the_mean(self: CrossEntropy, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        right(replace(self, reduction="sum"), outputs, targets, out)
 
-    monkeypatch.setattr(CrossEntropy, "loss_and_gradient", without_the_mean)
+    monkeypatch.setattr(CrossEntropy, "write_gradient", without_the_mean)
     code, out, _ = run(["gradcheck", DIGITS], capfd)
     assert code == 1
     assert out.count("WRONG") == 6

@@ -29,7 +29,7 @@ def commands_in(block: str) -> list[str]:
 
 def test_commands_are_found() -> None:
     named = {command.split()[0] for kind, block in blocks() if kind == "sh" for command in commands_in(block)}
-    assert named >= {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck"}
+    assert named >= {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck", "compare-optimizers"}
 
 
 @pytest.mark.filterwarnings("default")  # the commands' own warnings are theirs to show
@@ -46,15 +46,20 @@ def test_every_command_and_example_runs(data_dir: Path, tmp_path: Path, monkeypa
             exec(compile(block, "README.md", "exec"), {})
 
 
-def test_the_file_shown_is_valid() -> None:
+def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     from mlptrain.spec import load_text
+    from mlptrain.spec.comparison_load import load_comparison
 
-    (shown,) = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    assert load_text(shown).spec.name == "mnist"
+    experiment, comparison = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert load_text(experiment).spec.name == "mnist"
+    (tmp_path / "configs").mkdir()
+    shutil.copy(ROOT / "configs/mnist.yaml", tmp_path)
+    (tmp_path / "configs/shown.yaml").write_text(comparison, encoding="utf-8")
+    assert len(load_comparison(tmp_path / "configs/shown.yaml").spec.settings("Nesterov")) == 4
 
 
 def test_every_configuration_is_mentioned() -> None:
-    for path in (ROOT / "configs").glob("*.yaml"):
+    for path in (ROOT / "configs").rglob("*.yaml"):
         assert f"{path.stem}" in README, path.name
 
 

@@ -98,11 +98,17 @@ def check(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    of: Annotated[str, typer.Argument(metavar="[KIND]", help="experiment or comparison.")] = "experiment",
+) -> None:
     """Print the JSON Schema of a configuration, for editors."""
-    from mlptrain.spec import json_schema
-
-    typer.echo(json.dumps(json_schema(), indent=2))
+    if of not in ("experiment", "comparison"):
+        raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
+    if of == "comparison":
+        from mlptrain.spec.comparison_schema import comparison_json_schema as make
+    else:
+        from mlptrain.spec import json_schema as make
+    typer.echo(json.dumps(make(), indent=2))
 
 
 app.command()(train)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlptrain.cli import compare_screen, screen
-from mlptrain.errors import InterruptedRunError, UserError
+from mlptrain.errors import Fault, InterruptedRunError, UserError
 
 if TYPE_CHECKING:
+    from mlptrain.spec.comparison import ComparisonSpec
     from mlptrain.spec.comparison_load import LoadedComparison
 
 
@@ -30,12 +31,20 @@ def compare_optimizers(
     lr: Annotated[
         str | None, typer.Option(help="Learning rates to choose from, e.g. 1e-3,1e-2,1e-1.", show_default=False)
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Scoring seeds: a count, or seeds such as 0,1,2.")] = "10",
-    tuning_seeds: Annotated[str, typer.Option(help="Seeds that learning rates are chosen by.")] = "3",
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2.", show_default=False),
+    ] = None,
+    tuning_seeds: Annotated[
+        str | None, typer.Option(help="Seeds that learning rates are chosen by; by default 3.", show_default=False)
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="E.g. validation_accuracy=0.97, for time to target.", show_default=False)
     ] = None,
-    executor: Annotated[str | None, typer.Option(help="local or ray.", show_default=False)] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="local, or ray, with --set executor.address=HOST:PORT for a cluster.", show_default=False),
+    ] = None,
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. base.training.epochs=3."),
@@ -54,32 +63,54 @@ def compare_optimizers(
 
     The same command goes on where an earlier one was stopped.
     """
-    given = {"--optimizers": optimizers, "--lr": lr, "--target": target}
-    loaded = _load(config, given, seeds=seeds, tuning_seeds=tuning_seeds, executor=executor, overrides=overrides)
+    given = {
+        "--optimizers": optimizers,
+        "--lr": lr,
+        "--seeds": seeds,
+        "--tuning-seeds": tuning_seeds,
+        "--target": target,
+    }
+    loaded = _load(config, given, executor=executor, overrides=overrides)
     screen.show_warnings(loaded.warnings)
-    from mlptrain.comparison import compare_optimizers as run
-    from mlptrain.comparison import make_plan
-
     if plan_only:
-        from mlptrain.comparison.preview import preview
+        _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
+    else:
+        _compare(loaded.spec, run_dir=run_dir, data_dir=data_dir, as_json=as_json)
 
-        found = preview(make_plan(loaded.spec), data_dir=data_dir)
-        if as_json:
-            typer.echo(json.dumps(found, indent=2))
-        else:
-            compare_screen.show_preview(loaded.spec.name, found)
-        return
+
+def _show_plan(spec: ComparisonSpec, *, data_dir: Path | None, as_json: bool) -> None:
+    """What the comparison will take; ``--json`` prints the keys of ``mlptrain.comparison.preview.preview``."""
+    from mlptrain.comparison import make_plan
+    from mlptrain.comparison.preview import preview
+
+    with screen.Fetching() as fetching:
+        found = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        compare_screen.show_preview(spec.name, found)
+
+
+def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """Run the comparison and show what came out.
+
+    ``--json`` prints ``folder``, the keys of ``mlptrain.comparison.summary.summarise``, and ``timings`` with those of
+    ``mlptrain.comparison.timing.time_alone``.
+    """
     try:
-        with compare_screen.TrialProgress() as progress:
-            folder, summary = run(loaded.spec, folder=run_dir, data_dir=data_dir, progress=progress)
-    except InterruptedRunError as error:
-        raise InterruptedRunError(
-            f"{error}; every finished batch of trials is kept, the same command goes on"
-        ) from None
-    from mlptrain.report.comparison import write_outputs
+        from mlptrain.comparison import compare_optimizers as run
+        from mlptrain.comparison.folder import folder_errors
 
-    timings: dict[str, Any] = json.loads(folder.timings.read_bytes())
-    write_outputs(folder.path, summary, timings)
+        with compare_screen.TrialProgress() as progress:
+            folder, summary = run(spec, folder=run_dir, data_dir=data_dir, progress=progress)
+        from mlptrain.report.comparison import write_outputs
+
+        timings: dict[str, Any] = folder.read_timings() or {}
+        with folder_errors(folder.path):
+            write_outputs(folder.path, summary, timings)
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        what = str(error) or "stopped by a signal"
+        raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None
     if as_json:
         typer.echo(json.dumps({"folder": str(folder.path), **summary, "timings": timings}, indent=2))
     else:
@@ -90,8 +121,6 @@ def _load(
     config: Path,
     given: dict[str, str | None],
     *,
-    seeds: str,
-    tuning_seeds: str,
     executor: str | None,
     overrides: list[str],
 ) -> LoadedComparison:
@@ -104,18 +133,18 @@ def _load(
                 "or change values with --set"
             )
         extra = [] if executor is None else [f"executor={executor}"]
-        return load_comparison(config, [*overrides, *extra])
+        return load_comparison(config, [*extra, *overrides])
     if given["--optimizers"] is None:
         raise UserError(
             f"{config} is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam --lr 1e-3,1e-2,1e-1"
         )
+    if given["--lr"] is None:
+        effect = ", and --tuning-seeds has no effect" if given["--tuning-seeds"] is not None else ""
+        message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
+        screen.show_warnings([Fault("--lr", None, None, "", message)])
     return comparison_from_options(
         config,
-        optimizers=given["--optimizers"],
-        lr=given["--lr"],
-        seeds=seeds,
-        tuning_seeds=tuning_seeds,
-        target=given["--target"],
         executor=executor or "local",
         overrides=overrides,
+        **{key[2:].replace("-", "_"): value for key, value in given.items() if value is not None},  # type: ignore[arg-type]
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import duration, new_table, standard_error, standard_output
+from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -14,55 +14,57 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class TrialProgress:
-    """Live progress over trials: a bar in a terminal, lines elsewhere."""
+class TrialProgress(Fetching):
+    """Live progress over trials: a bar for each phase in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._console = standard_error()
-        self._bars: RichProgress | None = None
-        self._task: Any = None
+        self._phases: RichProgress | None = None
+        self._phase: Any = None
         self._name = ""
         self._total = self._done = self._before = 0.0
         self._started = self._printed = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        super().__exit__()
+        if self._phases is not None:
+            self._phases.stop()
 
     def phase(self, name: str, *, trials: int, done: int) -> None:
         """A phase of the comparison begins."""
+        super().__exit__()  # a download is over
         self._name, self._total, self._done = name, float(trials), float(done)
-        self._before, self._started = self._done, time.monotonic()
+        self._before = self._done
+        self._started = self._printed = time.monotonic()
         if not self._console.is_terminal:
             kept = f", {done} of them on record" if done else ""
             self._console.print(f"{name}: {trials} trials{kept}", markup=False)
             return
-        if self._bars is None:
+        if self._phases is None:
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self._bars = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"),
-                console=self._console,
-            )  # fmt: skip
-            self._bars.start()
-        self._task = self._bars.add_task(name, total=trials, completed=done, shown=self._shown())
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"))
+            self._phases = Progress(*columns, console=self._console)
+            self._phases.start()
+        self._phase = self._phases.add_task(name, total=trials, completed=done, shown=self._shown())
 
     def advance(self, trials: float) -> None:
-        """Some more trials, or parts of them, are done."""
+        """Some more trials, or parts of them, are done; 0 before the first says that training begins only now."""
+        if trials == 0 and self._done == self._before:
+            self._started = time.monotonic()  # loading data is no part of what a trial takes
         self._done += trials
-        if self._bars is not None:
-            self._bars.update(self._task, completed=self._done, shown=self._shown())
+        if self._phases is not None:
+            self._phases.update(self._phase, completed=self._done, shown=self._shown())
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {self._shown()}", markup=False)
 
     def _shown(self) -> str:
         gained, seconds = self._done - self._before, time.monotonic() - self._started
-        left = f"  {duration(seconds / gained * (self._total - self._done))} left" if gained > 0 else ""
-        return f"{self._done:.0f} of {self._total:.0f} trials{left}"
+        done, total = int(self._done + 1e-6), int(self._total)  # parts of trials add up to just below a whole
+        left = f"  {duration(seconds / gained * (total - self._done))} left" if gained > 0 and done < total else ""
+        return f"{done} of {total} trials{left}"
 
 
 def show_preview(name: str, found: Mapping[str, Any]) -> None:
@@ -87,8 +89,8 @@ def show_preview(name: str, found: Mapping[str, Any]) -> None:
         )
     else:
         out.print(
-            f"verdicts: {found['seeds']} seeds tell a difference of {100 * found['smallest_detectable']:.2f} percentage "
-            f"points apart (four times of five), if differences by seed have a standard deviation of "
+            f"verdicts: {found['seeds']} seeds show a true difference of {100 * found['smallest_detectable']:.2f} "
+            f"percentage points in four comparisons of five, if differences by seed have a standard deviation of "
             f"{100 * found['assumed_spread']:.1f} points",
             soft_wrap=True,
         )
@@ -103,12 +105,12 @@ def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, 
     for column in ("mean", "95 % interval", "median", "learnt", "s/epoch alone"):
         table.add_column(column, justify="right")
     if target is not None:
-        table.add_column(f"epochs to {target['metric']} {target['value']:g}", justify="right")
+        table.add_column(f"to {target['metric']} {target['value']:g}", justify="right")
     for name in summary["ranking"]:
         entry = summary["optimizers"][name]
         accuracy = entry["accuracy"]
         interval = "" if accuracy["low"] is None else f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}"
-        seconds = timings["seconds_per_epoch"].get(name)
+        seconds = timings.get("seconds_per_epoch", {}).get(name)
         row = [
             name,
             describe_setting(entry["setting"]) + (" (under-tuned)" if entry["under_tuned"] else ""),
@@ -119,7 +121,7 @@ def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, 
             "" if seconds is None else f"{seconds:.3g}",
         ]
         if target is not None:
-            row.append(describe_time(entry["epochs_to_target"]))
+            row.append(describe_time(entry["epochs_to_target"], summary["steps_per_epoch"], seconds))
         table.add_row(*row)
     out.print(table)
     verdicts = new_table("pair", title="paired differences, in percentage points")
@@ -142,22 +144,41 @@ def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, 
             markup=False,
             soft_wrap=True,
         )
+    for name, entry in summary["optimizers"].items():
+        for note in _failures(entry):
+            out.print(f"note: {name} {note}", markup=False, soft_wrap=True)
     out.print(summary["sentence"], markup=False, soft_wrap=True)
     out.print(f"comparison: {folder} (page: mlptrain report {folder})", markup=False, soft_wrap=True)
+
+
+def _failures(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Where trials diverged, and why the machine could not train others."""
+    diverged = [trial for trial in entry["trials"] if trial["status"] == "diverged"]
+    if diverged:
+        steps = ", ".join(f"{trial['step']} (seed {trial['seed']})" for trial in diverged)
+        yield f"diverged at step {steps}"
+    failed = [trial for trial in entry["trials"] if trial["status"] == "failed"]
+    if failed:
+        yield f"failed, and the same command tries it again: {failed[0]['message']}"
+    if entry["failed_tuning_trials"]:
+        yield f"failed in {entry['failed_tuning_trials']} tuning trials, which the same command tries again"
 
 
 def describe_setting(setting: Mapping[str, Any]) -> str:
     """Learning rate, and whatever else is not at rest."""
     parts = [f"lr {setting['lr']:g}"]
-    for key in ("momentum", "weight_decay"):
-        if setting.get(key):
-            parts.append(f"{key} {setting[key]:g}")
+    parts += [f"{key} {setting[key]:g}" for key in ("momentum", "weight_decay") if setting.get(key)]
     if setting.get("nesterov"):
         parts.append("nesterov")
     return f"{setting['name']}, {', '.join(parts)}"
 
 
-def describe_time(times: Mapping[str, Any]) -> str:
-    """Median epochs to the target and how many trials reached it."""
-    median = "not reached" if times["median"] is None else f"{times['median']:g}"
-    return f"{median} ({times['reached']} of {times['n']})"
+def describe_time(times: Mapping[str, Any], steps_per_epoch: int, seconds_per_epoch: float | None) -> str:
+    """The median trial's epochs to the target, its steps, its seconds alone, and how many trials reached the target."""
+    share = f"({times['reached']} of {times['n']})"
+    if times["median"] is None:
+        return f"not reached {share}"
+    parts = [f"{times['median']:g} epochs", f"{times['median'] * steps_per_epoch:,.0f} steps"]
+    if seconds_per_epoch is not None:
+        parts.append(f"{times['median'] * seconds_per_epoch:.3g} s")
+    return f"{', '.join(parts)} {share}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,18 @@ def compare_optimizers(
     from mlptrain.comparison.executors import make_executor
     from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.comparison.protocol import Silent, compare
+    from mlptrain.data import data_folder
     from mlptrain.training.signals import stop_on_signals
 
     plan = make_plan(spec)
     place = ComparisonFolder.of(plan, folder=folder)
-    with stop_on_signals() as should_stop:
-        executor = make_executor(spec.executor, should_stop)
-        summary = compare(plan, place, executor=executor, progress=progress or Silent(), data_dir=data_dir)
+    with stop_on_signals() as should_stop, closing(make_executor(spec.executor, should_stop)) as executor:
+        summary = compare(
+            plan,
+            place,
+            executor=executor,
+            progress=progress or Silent(),
+            should_stop=should_stop,
+            data_dir=data_folder(data_dir).resolve(),  # workers elsewhere have another working folder
+        )
     return place, summary

@@ -1,26 +1,47 @@
 """A comparison's folder: the plan before the first trial, every trial's record, the summary last.
 
 plan.yaml          everything that decides the results, with the extension rule; its hash is in the folder's name
-trials.jsonl       a line per trial, failed ones too, without any clock value
+trials.jsonl       a line per trial, failed ones too, without any clock value; a batch of models stands there whole
 summary.json       the table, the verdicts, what failed; summary.csv and summary.md and summary.tex hold the table
 timings.json       seconds per epoch of the chosen settings, timed alone and interleaved
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
-from mlptrain.errors import RunFolderError
-from mlptrain.runs import RunFolder, machine_errors, write_atomically
+from mlptrain.errors import MachineError, RunFolderError
+from mlptrain.runs import RunFolder, write_atomically
 from mlptrain.runs.folder import lock, read_json
 from mlptrain.spec.dump import yaml_text
+
+_KEYS = {  # of a record, by its status
+    "completed": {"hashes", "curves", "kept", "threads", "steps_per_epoch"},
+    "diverged": {"hashes", "curves", "diverged", "threads", "steps_per_epoch"},
+    "failed": {"message"},
+}
+_KEYS_OF_ALL = {"trial", "batch", "batch_size", "role", "optimizer", "setting", "seed"}
+
+
+@contextlib.contextmanager
+def folder_errors(folder: Path) -> Iterator[None]:
+    """What the disk refuses, as a MachineError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or folder}: {error.strerror or error}; the comparison's folder {folder} cannot be used. "
+            "Free or mount the disk, or choose another folder with --run-dir; every finished batch of trials is kept, "
+            "the same command goes on"
+        ) from error
 
 
 class ComparisonFolder:
@@ -33,7 +54,7 @@ class ComparisonFolder:
         self.summary = path / "summary.json"
         self.timings = path / "timings.json"
         self._lock: int | None = None
-        self._records: dict[str, Record] = {}
+        self._batches: dict[str, list[Record]] = {}
 
     @classmethod
     def of(cls, plan: Plan, *, parent: Path = Path("runs"), folder: Path | None = None) -> ComparisonFolder:
@@ -42,20 +63,23 @@ class ComparisonFolder:
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
         """
         found = cls(folder or parent / f"{plan.spec.name}-{plan.digest}")
-        text = yaml_text(plan.to_plain())
-        if found.plan.is_file():
-            if found.plan.read_text(encoding="utf-8") != text:
-                raise RunFolderError(
-                    f"{found.path} holds another plan (comparison, device, precision or threads differ, or "
-                    f"{found.plan.name} was edited); name a new folder"
-                )
-            return found
-        if found.path.exists() and (not found.path.is_dir() or any(found.path.iterdir())):
-            raise RunFolderError(f"{found.path} exists and holds no comparison; name a new or empty folder")
-        with machine_errors(found.path):
+        content = yaml_text(plan.to_plain()).encode()
+        with folder_errors(found.path):
+            if found.plan.is_file():
+                found._check_plan(content)
+                return found
+            if found.path.exists() and not (found.path.is_dir() and all(map(_is_leftover, found.path.iterdir()))):
+                raise RunFolderError(f"{found.path} exists and holds no comparison; name a new or empty folder")
             found.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(found.plan, text.encode())
+            write_atomically(found.plan, content)
         return found
+
+    def _check_plan(self, content: bytes) -> None:
+        if self.plan.read_bytes() != content:
+            raise RunFolderError(
+                f"{self.path} holds another plan: the comparison, device, precision, threads, or the version of mlptrain"
+                f" or torch differs, or {self.plan.name} was edited; name a new folder"
+            )
 
     @classmethod
     def open(cls, path: Path) -> ComparisonFolder:
@@ -71,14 +95,24 @@ class ComparisonFolder:
 
     def __enter__(self) -> Self:
         self._lock = lock(RunFolder(self.path))
-        for leftover in self.path.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
-        self._records = {record["trial"]: record for record in self.read_records() if record["status"] != "failed"}
+        try:
+            for leftover in filter(_is_leftover, self.path.iterdir()):
+                leftover.unlink(missing_ok=True)
+            self._batches = _by_batch(self.read_records())
+            check_paired([record for records in self._batches.values() for record in records])
+            if self.trials.is_file() and self.trials.read_bytes() != self._content():
+                self._write()  # without what a crash cut off, so that the next batch can be appended
+        except BaseException:
+            self._unlock()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -96,47 +130,73 @@ class ComparisonFolder:
                 break
             try:
                 record = json.loads(line)
-                sound = {"trial", "batch", "batch_size", "role", "seed", "status"} <= record.keys()
-            except (ValueError, AttributeError):
+                sound = _KEYS_OF_ALL | _KEYS[record["status"]] <= record.keys()
+            except (ValueError, TypeError, KeyError, AttributeError):
                 sound = False
             if not sound:
                 raise RunFolderError(f"{self.trials}:{number} is no record of a trial; the folder is damaged")
             records.append(record)
-        sizes: dict[str, int] = {}
-        for record in records:
-            sizes[record["batch"]] = sizes.get(record["batch"], 0) + 1
-        return [record for record in records if sizes[record["batch"]] % record["batch_size"] == 0]
+        whole = {name for name, batch in _by_batch(records).items() if len(batch) == batch[0]["batch_size"]}
+        return [record for record in records if record["batch"] in whole]
 
     def missing(self, batches: Sequence[TrialBatch]) -> list[TrialBatch]:
-        """The batches whose trials are not all recorded."""
-        return [batch for batch in batches if not all(name in self._records for name in batch.identities)]
+        """The batches that are not recorded, and those that the machine failed to train.
+
+        A trial counts as part of its batch only: on record in another one, it has been trained beside other models.
+        """
+        failed = {name for name, batch in self._batches.items() if any(one["status"] == "failed" for one in batch)}
+        return [batch for batch in batches if batch.identity not in self._batches.keys() - failed]
 
     def add(self, records: Sequence[Record]) -> None:
-        """Record a batch, whole, on the disk. Raises RunFolderError where its pairing is broken, and OSError."""
-        self._records |= {record["trial"]: record | {"batch_size": len(records)} for record in records}
-        check_paired(list(self._records.values()))
-        self._write()
+        """Record a batch, whole, on the disk. Raises RunFolderError where its pairing is broken, and OSError.
+
+        Lines are appended: with 2,000 trials on record, writing the whole file anew takes forty times as long.
+        """
+        name = records[0]["batch"]
+        again = name in self._batches
+        self._batches[name] = [record | {"batch_size": len(records)} for record in records]
+        check_paired([record for batch in self._batches.values() for record in batch])
+        if again:
+            self._write()
+            return
+        with self.trials.open("ab") as stream:
+            stream.write(_lines(self._batches[name]))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _content(self) -> bytes:
+        return b"".join(map(_lines, self._batches.values()))
 
     def _write(self) -> None:
-        write_atomically(
-            self.trials,
-            b"".join((json.dumps(record, allow_nan=False) + "\n").encode() for record in self._records.values()),
-        )
+        write_atomically(self.trials, self._content())
 
-    def record(self, identity: str) -> Record:
-        """A trial's record."""
-        return self._records[identity]
+    def records(self, batches: Sequence[TrialBatch]) -> dict[str, Record]:
+        """The records of recorded batches, by the names of their trials.
 
-    @property
-    def known(self) -> frozenset[str]:
-        """The names of all recorded trials."""
-        return frozenset(self._records)
+        Raises RunFolderError where a record is not of the trial that its place and name say.
+        """
+        found = {}
+        for batch in batches:
+            for trial, name, record in zip(batch.trials, batch.identities, self._batches[batch.identity], strict=True):
+                content = {"trial": name, "role": trial.role, "seed": trial.seed, "setting": trial.setting.model_dump()}
+                if any(record[key] != value for key, value in content.items()):
+                    raise RunFolderError(f"{self.trials}: the record of trial {name} is changed; the folder is damaged")
+                found[name] = record
+        return found
 
     def sort(self, order: Sequence[str]) -> None:
-        """Bring the records into the plan's order, whatever order they came in. Raises OSError."""
-        places = {identity: place for place, identity in enumerate(order)}
-        self._records = dict(sorted(self._records.items(), key=lambda item: places.get(item[0], len(places))))
-        self._write()
+        """Bring the batches into the plan's order, by their names, whatever order they came in. Raises OSError."""
+        places = {name: place for place, name in enumerate(order)}
+        self._batches = dict(sorted(self._batches.items(), key=lambda item: places.get(item[0], len(places))))
+        if self.trials.read_bytes() != self._content():
+            self._write()
+
+    def read_timings(self) -> dict[str, Any] | None:
+        """The seconds on record; None where there are none, or a damaged file that is going to be written anew."""
+        try:
+            return read_json(self.timings)
+        except RunFolderError:
+            return None
 
     def write_timings(self, timings: Mapping[str, Any]) -> None:
         """Write the seconds, which are no two times the same, into a file of their own. Raises OSError."""
@@ -153,3 +213,20 @@ class ComparisonFolder:
                 f"{self.path} is not finished: run the same `mlptrain compare-optimizers` again to go on with it"
             )
         return read_json(self.summary)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a killed process left it behind while it wrote a file."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _by_batch(records: Sequence[Record]) -> dict[str, list[Record]]:
+    batches: dict[str, list[Record]] = {}
+    for record in records:
+        batches.setdefault(record["batch"], []).append(record)
+    return batches
+
+
+def _lines(records: Sequence[Record]) -> bytes:
+    """Floats are written with repr, which gives back the same float."""
+    return b"".join((json.dumps(record, allow_nan=False) + "\n").encode() for record in records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +12,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.trials import Trial, TrialBatch, task_text
+from pydantic import ValidationError
+
+from mlptrain.comparison.trials import Trial, TrialBatch, software, task_text
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison import ComparisonSpec
+from mlptrain.spec.grids import Side
 
 # What the models of one batch may be and take. A batch that is lost to a crash is trained again whole.
 MOST_MODELS = 64
 MOST_BYTES = 2_000_000_000
 EXTENSION_RULE = (
     "a chosen value on the edge of its grid extends the grid by the ratio of the two values next to that edge, "
-    "as often as tuning.extensions allows; an optimizer whose choice is still on an edge then is under-tuned"
+    "as often as tuning.extensions allows; an optimizer whose choice is still on an edge then is under-tuned, "
+    "unless no value lies beyond that edge"
 )
 
 Grids = dict[str, list[Any]]
@@ -54,18 +59,19 @@ class Plan:
         values = self.spec.to_plain()
         values.pop("executor", None)
         return values | {
+            "software": software(),
             "decisions": {"device": self.device, "precision": self.precision, "threads": self.threads},
             "extension_rule": EXTENSION_RULE,
             "models_at_once": self.models_at_once,
             "tuning_batches": [batch.identity for batch in self.tuning_batches(self.first_grids())],
         }
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Eight hexadecimal digits of SHA-256 over the plan."""
-        return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(self.to_plain()).encode()).hexdigest()[:8]
 
-    @property
+    @cached_property
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
         base = self.spec.base
@@ -115,8 +121,8 @@ class Plan:
         batches = []
         for trials in by_seed:
             unique = list({trial.identity(self.task): trial for trial in trials}.values())
-            chunks = [unique[start : start + self.models_at_once] for start in range(0, len(unique), self.models_at_once)]
-            batches += [self.batch(chunk, data_dir=data_dir) for chunk in chunks]
+            starts = range(0, len(unique), self.models_at_once)
+            batches += [self.batch(unique[start : start + self.models_at_once], data_dir=data_dir) for start in starts]
         return batches
 
     def batch(self, trials: Sequence[Trial], *, data_dir: Path | None = None) -> TrialBatch:
@@ -138,11 +144,33 @@ def grown(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) 
     None where no chosen value lies on an edge that can be extended.
     """
     larger = {}
-    for field, values in grids.items():
-        value = getattr(chosen, field)
-        if isinstance(value, (list, bool)) or any(isinstance(entry, (list, bool)) for entry in values):
-            continue
-        side = at_edge(value, grid=values)
-        if side is not None and (more := spec.next_value(name, field, values, side)) is not None:
+    for field, side in _edges(grids, chosen).items():
+        values = grids[field]
+        if (more := spec.next_value(name, field, values, side)) is not None:
             larger[field] = [more, *values] if side == "low" else [*values, more]
     return grids | larger if larger else None
+
+
+def ends_on_edge(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) -> bool:
+    """Whether a chosen value lies on the edge of its grid though the field takes values beyond it.
+
+    A momentum of 0 lies on no such edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule, is none.
+    """
+    edges = _edges(grids, chosen).items()
+    return any(_goes_on(spec, name, field, getattr(chosen, field), side) for field, side in edges)
+
+
+def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
+    """The tuned fields whose chosen value lies at an end of their grid, and at which; pairs have no order."""
+    ordered = {field: values for field, values in grids.items() if not isinstance(values[0], list)}
+    sides = {field: at_edge(getattr(chosen, field), grid=values) for field, values in ordered.items()}
+    return {field: side for field, side in sides.items() if side is not None}
+
+
+def _goes_on(spec: ComparisonSpec, name: str, field: str, value: float, side: Side) -> bool:
+    """Whether the field takes the next float beyond ``value``."""
+    try:
+        spec.settings(name, {field: [math.nextafter(value, -math.inf if side == "low" else math.inf)]})
+    except ValidationError:
+        return False
+    return True

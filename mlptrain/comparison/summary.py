@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.statistics import learnt, mean_interval, seeds_needed
+from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval, seeds_needed
 from mlptrain.comparison.trials import Record
 from mlptrain.comparison.verdicts import Pair, compare_all, inclusion_violations, median_time, time_to_target
-from mlptrain.spec import OptimizerSpec
+from mlptrain.spec.comparison import Candidate
 
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Tuned
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
 def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
     """The content of ``summary.json``; ``scored`` holds one record per scoring seed for every optimizer.
 
-    Keys: name, plan, split, seeds, epochs, target, tie, majority, optimizers, pairs, inclusion, seeds_for_verdict,
-    sentence. Each optimizer has setting, grids, tuning_trials, extensions, under_tuned, tuning, trials (seed, status,
-    accuracy, loss, epoch), accuracy (mean, low, high, median), completed, did_not_learn, diverged, failed,
-    epochs_to_target, curves (per measured figure the mean, lowest and highest over the seeds, epoch by epoch).
+    Keys: name, plan, split, seeds, tuning_seeds, epochs, steps_per_epoch, target, tie, majority, majority_bar, ranking,
+    optimizers, pairs, inclusion, seeds_for_verdict, sentence.
+
+    majority is the share of the largest class in the scored split, majority_bar the lowest accuracy that is
+    significantly above it; where the split is drawn by the seed, the first seed's. Each optimizer has the keys setting,
+    grids, tuning_trials, failed_tuning_trials, extensions, under_tuned, tuning (setting, accuracies), trials (seed,
+    trial, status, score, accuracy, loss, epoch; step where it diverged, message where it failed), accuracy (mean, low,
+    high, median), completed, did_not_learn, diverged, failed, epochs_to_target (median, reached, n, trials; None
+    without a target), curves (per measured figure mean, low and high over the seeds, epoch by epoch).
     """
-    majority = _majority([record for records in scored.values() for record in records])
-    optimizers = {name: _optimizer(plan, tuned[name], records, majority) for name, records in scored.items()}
+    chances = _chances([record for records in scored.values() for record in records])
+    optimizers = {name: _optimizer(plan, tuned[name], records, chances) for name, records in scored.items()}
     under_tuned = [name for name, entry in optimizers.items() if entry["under_tuned"]]
     scores = {name: [trial["score"] for trial in entry["trials"]] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
-    families = _families({name: tuned[name].setting for name in optimizers})
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
+    first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0))
     return {
         "name": plan.spec.name,
         "plan": plan.digest,
@@ -42,24 +48,51 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         "steps_per_epoch": plan.spec.base.steps_per_epoch,
         "target": None if plan.spec.target is None else plan.spec.target.model_dump(),
         "tie": plan.spec.tie,
-        "majority": majority,
+        "majority": first.share,
+        "majority_bar": first.bar,
         "ranking": ranking,
         "optimizers": optimizers,
         "pairs": [asdict(pair) for pair in pairs],
-        "inclusion": [asdict(pair) for pair in inclusion_violations(pairs, families=families)],
+        "inclusion": [
+            asdict(pair)
+            for wide, narrow in _families(plan.spec.optimizers)
+            for pair in inclusion_violations(pairs, families={wide: narrow})
+        ],
         "seeds_for_verdict": seeds_needed(plan.spec.pairs),
         "sentence": sentence(ranking, optimizers, pairs),
     }
 
 
-def _majority(records: Sequence[Record]) -> float:
-    """The share of the largest class in the scored split; 0 where no trial came as far as to count it."""
-    counted = next((record["scored"] for record in records if "scored" in record), None)
-    return 0.0 if counted is None else counted["majority"] / counted["examples"]
+class _Chance(NamedTuple):
+    """A scored split: how many of its examples belong to its largest class."""
+
+    majority: int
+    examples: int
+
+    @property
+    def share(self) -> float:
+        """What always naming that class is worth; 0 where nothing was counted."""
+        return self.majority / self.examples if self.examples else 0.0
+
+    @property
+    def bar(self) -> float | None:
+        """The lowest accuracy that is significantly above that; None where there is none."""
+        bar = majority_bar(self.majority, n=self.examples) if self.examples else math.inf
+        return bar if math.isfinite(bar) else None
 
 
-def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], majority: float) -> dict[str, Any]:
-    trials = [_trial(plan, record, majority) for record in records]
+def _chances(records: Sequence[Record]) -> dict[int, _Chance]:
+    """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
+    return {
+        record["seed"]: _Chance(record["scored"]["majority"], record["scored"]["examples"])
+        for record in records
+        if "scored" in record
+    }
+
+
+def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], chances: Mapping[int, _Chance]) -> dict[str, Any]:
+    other = next(iter(chances.values()), _Chance(0, 0))
+    trials = [_trial(plan, record, chances.get(record["seed"], other)) for record in records]
     scores = [trial["score"] for trial in trials]
     states = [trial["status"] for trial in trials]
     interval = mean_interval(scores)
@@ -67,6 +100,7 @@ def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], majority: fl
         "setting": tuned.setting.model_dump(),
         "grids": tuned.grids,
         "tuning_trials": len(tuned.medians) * len(plan.spec.tuning_seeds),
+        "failed_tuning_trials": tuned.failed,
         "extensions": tuned.extensions,
         "under_tuned": tuned.under_tuned,
         "tuning": tuned.medians,
@@ -86,17 +120,16 @@ def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], majority: fl
     }
 
 
-def _trial(plan: Plan, record: Record, majority: float) -> dict[str, Any]:
+def _trial(plan: Plan, record: Record, chance: _Chance) -> dict[str, Any]:
     """A scored trial: what it came to, and the score that enters paired differences.
 
     A trial that diverged, or that the machine failed, enters with the accuracy of the majority class.
     """
     head = {"seed": record["seed"], "trial": record["trial"], "status": record["status"]}
     if record["status"] != "completed":
-        return head | {"score": majority, "accuracy": None, "loss": None, **_place(record)}
+        return head | {"score": chance.share, "accuracy": None, "loss": None, **_place(record)}
     accuracy = float(record["kept"][f"{plan.split}_accuracy"])
-    examples = record["scored"]["examples"]
-    if not learnt(round(accuracy * examples), n=examples, majority_share=majority):
+    if not learnt(round(accuracy * chance.examples), n=chance.examples, majority_share=chance.share):
         head["status"] = "did not learn"
     return head | {
         "score": accuracy,
@@ -146,21 +179,36 @@ def _curves(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
     return curves
 
 
-def _families(settings: Mapping[str, OptimizerSpec]) -> dict[str, str]:
-    """For each wider optimizer of the comparison the narrower one that it contains."""
-    families = {}
-    for wide, one in settings.items():
-        for narrow, other in settings.items():
-            if wide != narrow and _contains(one, other):
-                families[wide] = narrow
-    return families
+def _families(candidates: Mapping[str, Candidate]) -> list[tuple[str, str]]:
+    """Each optimizer of the comparison that contains another, with that one."""
+    return [
+        (wide, narrow)
+        for wide, one in candidates.items()
+        for narrow, other in candidates.items()
+        if wide != narrow and _contains(one, other)
+    ]
 
 
-def _contains(wide: OptimizerSpec, narrow: OptimizerSpec) -> bool:
-    """Whether some setting of the wider family is the narrower one: momentum 0, or weight decay 0."""
-    if wide.name == narrow.name and wide.name in ("sgd", "rmsprop"):
-        return getattr(wide, "momentum", 0) > 0 and getattr(narrow, "momentum", 0) == 0
-    return wide.name == "adamw" and narrow.name == "adam" and narrow.weight_decay == 0
+def _contains(wide: Candidate, narrow: Candidate) -> bool:
+    """Whether the narrower family is the wider one with momentum, or weight decay, held at 0, and alike in all else.
+
+    Learning rates may differ: they are what is searched. Nesterov's momentum is momentum, and 0 makes both the same.
+    """
+    names = (wide.fixed["name"], narrow.fixed["name"])
+    if names in (("sgd", "sgd"), ("rmsprop", "rmsprop")):
+        field = "momentum"
+    elif names == ("adamw", "adam"):
+        field = "weight_decay"
+    else:
+        return False
+    if _values(narrow, field) != [0] or max(_values(wide, field)) == 0:
+        return False
+    others = wide.fixed.keys() | wide.grids.keys()
+    return all(_values(wide, key) == _values(narrow, key) for key in others - {"name", "lr", "nesterov", field})
+
+
+def _values(candidate: Candidate, field: str) -> list[Any]:
+    return candidate.grids.get(field, [candidate.fixed.get(field)])
 
 
 def sentence(ranking: Sequence[str], optimizers: Mapping[str, Any], pairs: Sequence[Pair]) -> str:

@@ -3,52 +3,84 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.plan import Plan
+from mlptrain.comparison.trials import task_data
 from mlptrain.spec import OptimizerSpec, load_text
 
 ROUNDS = 3
 MOST_SECONDS = 60.0  # of all rounds together; slower tasks get fewer of them
 
 
-def time_alone(plan: Plan, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path | None = None) -> dict[str, Any]:
+def settings_of(chosen: Mapping[str, OptimizerSpec]) -> dict[str, Any]:
+    """What was timed, to tell whether seconds on record are of the settings that were chosen in the end."""
+    return {name: setting.model_dump() for name, setting in chosen.items()}
+
+
+def time_alone(
+    plan: Plan,
+    chosen: Mapping[str, OptimizerSpec],
+    *,
+    data_dir: Path,
+    should_stop: Callable[[], bool],
+    on_share: Callable[[float], None],
+) -> dict[str, Any]:
     """Seconds per training epoch of every optimizer, without evaluation, checkpoints or warm-up.
 
     Each optimizer trains alone; after an epoch that is not counted, rounds of one epoch each go around, so that a
-    machine that gets slower or faster does so for all. Keys: rounds, seconds_per_epoch (name to the median),
-    samples (name to list).
+    machine that gets slower or faster does so for all. Keys: rounds, seconds_per_epoch (name to the median, None where
+    it diverged at once or could not be trained), samples (name to list), settings. ``on_share`` is told of parts of
+    optimizers as they are done. Raises InterruptedRunError.
     """
-    from mlptrain.parts import build_trainer, load_data
     from mlptrain.training.device import Decisions, in_force
 
-    task = load_text(plan.task).spec
-    seed = plan.spec.scoring_seeds[0]
+    names = list(chosen)
+    samples: dict[str, list[float]] = {}
     with in_force(Decisions(plan.device, plan.precision, plan.threads)):  # type: ignore[arg-type]
-        splits = load_data(task.model_copy(update={"seed": seed}), data_dir=data_dir)
-        runs = {}
-        for name, setting in chosen.items():
-            spec = task.model_copy(update={"optimizer": setting, "seed": seed})
-            trainer = build_trainer([spec], [splits], evaluate=False)
-            runs[name] = trainer.epochs(first=1, last=ROUNDS + 1, should_stop=lambda: False)
-        warm = {name: _seconds(next(epochs)) for name, epochs in runs.items()}
-        rounds = max(1, min(ROUNDS, int(MOST_SECONDS / max(sum(warm.values()), 1e-9))))
-        samples: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(rounds):
-            for name, epochs in runs.items():
-                if (found := next(epochs, None)) is not None:
-                    samples[name].append(_seconds(found))
+        for start in range(0, len(names), plan.models_at_once):  # as many as fit into memory; nearly always all
+            runs = {
+                name: _epochs(plan, chosen[name], data_dir, should_stop)
+                for name in names[start : start + plan.models_at_once]
+            }
+            samples |= _interleaved(runs, on_share)
     return {
-        "rounds": rounds,
+        "rounds": max(map(len, samples.values())),
         "seconds_per_epoch": {
             name: statistics.median(seconds) if seconds else None for name, seconds in samples.items()
         },
         "samples": samples,
+        "settings": settings_of(chosen),
     }
 
 
-def _seconds(found: Any) -> float:
-    """Training seconds of the only model's epoch; a diverged one takes its time too."""
-    return float(found[0].training_seconds)
+def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float], None]) -> dict[str, list[float]]:
+    """Seconds of each run's epochs after its first, one epoch of every run before the next of any."""
+    on_share(0.0)
+    warm = [next(epochs, 0.0) for epochs in runs.values()]
+    rounds = max(1, min(ROUNDS, int(MOST_SECONDS / max(sum(warm), 1e-9))))
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    on_share(len(runs) / (rounds + 1))
+    for _ in range(rounds):
+        for name, epochs in runs.items():
+            samples[name] += [seconds for seconds in [next(epochs, None)] if seconds is not None]
+            on_share(1 / (rounds + 1))
+    return samples
+
+
+def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path, should_stop: Callable[[], bool]) -> Iterator[float]:
+    """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
+    from mlptrain.parts import build_trainer
+
+    seed = plan.spec.scoring_seeds[0]
+    spec = load_text(plan.task).spec.model_copy(update={"optimizer": setting, "seed": seed})
+    splits = task_data(plan.task, data_dir)(seed)
+    try:
+        trainer = build_trainer([spec], [splits], evaluate=False)
+        for [found] in trainer.epochs(first=1, last=ROUNDS + 1, should_stop=should_stop):
+            if found is not None:
+                yield found.training_seconds
+    except (MemoryError, RuntimeError):
+        return

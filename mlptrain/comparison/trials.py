@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from mlptrain.spec import ExperimentSpec, OptimizerSpec, load_text, to_yaml
 
 Record = dict[str, Any]
 OnEpoch = Callable[[int], None]
+OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,34 @@ def run_batch(
     """Train all trials of a batch together; one record each, in order, without any clock value.
 
     A trial that diverges is a record like any other; a batch that the machine cannot train (out of memory) gives
-    records with the status ``failed``. Raises InterruptedRunError.
+    records with the status ``failed``. ``on_epoch`` is told the number of each epoch that has ended, 0 first. Raises
+    InterruptedRunError, and DataError or MachineError where the data cannot be had.
     """
     try:
         return _run(batch, should_stop=should_stop, on_epoch=on_epoch)
-    except InterruptedRunError:
-        raise
     except (MemoryError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return [
-            _head(trial, identity, batch) | {"status": "failed", "message": reason}
-            for trial, identity in zip(batch.trials, batch.identities, strict=True)
-        ]
+        return failed(batch, f"{type(error).__name__}: {error}")
+
+
+def failed(batch: TrialBatch, reason: str) -> list[Record]:
+    """The records of a batch that the machine could not train."""
+    message = reason.strip().splitlines()[0].rstrip(": ")
+    return [
+        _head(trial, identity, batch) | {"status": "failed", "message": message}
+        for trial, identity in zip(batch.trials, batch.identities, strict=True)
+    ]
 
 
 def _run(batch: TrialBatch, *, should_stop: Callable[[], bool], on_epoch: OnEpoch | None) -> list[Record]:
+    import torch
+
     from mlptrain.parts import build_trainer
     from mlptrain.training.device import Decisions, in_force
 
     task = load_text(batch.base).spec
     specs = [task.model_copy(update={"optimizer": trial.setting, "seed": trial.seed}) for trial in batch.trials]
     with in_force(Decisions(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
-        data = _data(batch.base, batch.data_dir)
+        data = task_data(batch.base, batch.data_dir)
         splits = {spec.seed: data(spec.seed) for spec in specs}
         trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
         followed = [_Followed(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
@@ -103,10 +109,13 @@ def _run(batch: TrialBatch, *, should_stop: Callable[[], bool], on_epoch: OnEpoc
                     one.take(epoch)
             if on_epoch is not None:
                 on_epoch(next(epoch.epoch for epoch in found if epoch is not None))
-        return [
-            _head(trial, identity, batch) | one.record(batch.split if trial.role == "scoring" else None)
-            for trial, identity, one in zip(batch.trials, batch.identities, followed, strict=True)
-        ]
+        records = []
+        for trial, identity, one in zip(batch.trials, batch.identities, followed, strict=True):
+            if should_stop():
+                raise InterruptedRunError("stopped by a signal while scoring")
+            scored = batch.split if trial.role == "scoring" else None
+            records.append(_head(trial, identity, batch) | {"threads": torch.get_num_threads()} | one.record(scored))
+        return records
 
 
 def _head(trial: Trial, identity: str, batch: TrialBatch) -> Record:
@@ -194,18 +203,35 @@ class _Followed:
         return {f"{split}_{key}": value for key, value in asdict(figures).items()}
 
 
-@functools.lru_cache(maxsize=1)
-def _data(base: str, data_dir: Path | None) -> Callable[[int], Any]:
-    """The splits of a seed; those of one task share their rows, in one process from batch to batch."""
+_loaded: dict[tuple[str, Path | None], Callable[[int], Any]] = {}  # of one task at most: it may be 200 MB
+
+
+def task_data(base: str, data_dir: Path | None, *, on_fetch: OnFetch | None = None) -> Callable[[int], Any]:
+    """The splits of any seed; those of one task share their rows, in one process from batch to batch.
+
+    Data that are not there are fetched. Raises DataError, and MachineError where they cannot be had.
+    """
     from mlptrain.parts import load_data
 
-    spec = load_text(base).spec
-    first = load_data(spec, data_dir=data_dir)
+    if (base, data_dir) not in _loaded:
+        spec = load_text(base).spec
+        first = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
 
-    def of_seed(seed: int) -> Any:
-        return load_data(spec.model_copy(update={"seed": seed}), data_dir=data_dir, like=first)
+        def of_seed(seed: int) -> Any:
+            return load_data(spec.model_copy(update={"seed": seed}), data_dir=data_dir, like=first)
 
-    return of_seed
+        _loaded.clear()
+        _loaded[base, data_dir] = of_seed
+    return _loaded[base, data_dir]
+
+
+def software() -> dict[str, str]:
+    """The versions of what decides the bits of a result."""
+    import torch
+
+    import mlptrain
+
+    return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}
 
 
 def task_text(spec: ExperimentSpec) -> str:
@@ -222,10 +248,9 @@ def check_paired(records: Sequence[Mapping[str, Any]]) -> None:
         if "hashes" not in record:
             continue
         other = first.setdefault(record["seed"], record)
-        for what, digest in record["hashes"].items():
-            if digest != other["hashes"][what]:
-                raise RunFolderError(
-                    f"trials {other['trial']} and {record['trial']} of seed {record['seed']} had different "
-                    f"{what.replace('_', ' ')}, so that they cannot be compared: the data changed between them, or "
-                    "another version of mlptrain trained one of them; start the comparison anew under another name"
-                )
+        if different := [what for what, digest in record["hashes"].items() if digest != other["hashes"].get(what)]:
+            raise RunFolderError(
+                f"trials {other['trial']} and {record['trial']} of seed {record['seed']} had different "
+                f"{' and '.join(different).replace('_', ' ')}, so that they cannot be compared: the data changed "
+                "between them, or trials.jsonl was edited; start the comparison anew in another folder, with --run-dir"
+            )

@@ -80,7 +80,7 @@ class Splits:
     @property
     def test(self) -> Split | None:
         """What is tested on; None where the data have none."""
-        return self._test and self._test.split
+        return None if self._test is None else self._test.split
 
 
 def load_splits(
@@ -113,7 +113,7 @@ def load_splits(
     """
     if like is not None and is_stored(name):
         chosen = _validation_rows(len(like._training.rows.x), validation, seed=seed)
-        test = like._test and like._test.rows
+        test = None if like._test is None else like._test.rows
         fingerprint = _fingerprint(like._training.rows, test, chosen, like.scaling)
         return replace(like, fingerprint=fingerprint, _is_validation=chosen)
     source = load_source(name, seed=seed, folder=folder, fields=generator_fields)
@@ -126,7 +126,7 @@ def load_splits(
         image_shape=source.image_shape,
         fingerprint=_fingerprint(source.train, source.test, chosen, numbers),
         _training=_Scaled(source.train, numbers),
-        _test=source.test and _Scaled(source.test, numbers),
+        _test=None if source.test is None else _Scaled(source.test, numbers),
         _is_validation=chosen,
     )
 

@@ -2,11 +2,11 @@
 
 Shapes: ``outputs`` (n, k), one row per example; ``targets`` in the form that ``encode_targets`` gives. The training
 step has the examples in columns, for any number of models: outputs (models, k, n) and targets (models, t, n), t = 1 for
-labels and else k, as ``columns`` makes them. Sums over the classes then run over whole vectors: softmax for 125 examples
-of ten classes takes 4 µs in columns and 15 µs in rows (2-core AMD EPYC).
+labels and else k, as ``columns`` makes them. Sums over the classes then run over whole vectors: softmax for 125
+examples of ten classes takes 4 µs in columns and 15 µs in rows (2-core AMD EPYC).
 
-The reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies) or of elements
-(mse, mae), ``sum`` divides by nothing. ``per_example`` does not depend on it, so metrics of two runs compare.
+The reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies) or of
+elements (mse, mae), ``sum`` divides by nothing. ``per_example`` does not depend on it, so metrics of two runs compare.
 """
 
 # ruff: noqa: D102, ARG002 – the base class describes the methods, and few of them read every argument

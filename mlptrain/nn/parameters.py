@@ -16,7 +16,8 @@ class Parameters(Mapping[str, Tensor]):
 
     A model on its own is one piece, ``flat``; one of several in a ``Stack`` is two. The views fill the pieces in the
     order of ``shapes``, and every view starts at a multiple of 16 elements. The elements between are zero and stay zero
-    under any update that maps a zero parameter with a zero gradient to zero, as those of all optimizers of torch do.
+    under any update that maps a zero parameter with a zero gradient to zero, as those of all optimizers of torch do
+    unless their ``eps`` is 0.
     """
 
     def __init__(self, pieces: Sequence[Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -79,8 +80,8 @@ class Parameters(Mapping[str, Tensor]):
 
     def clone(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Parameters:
         """A copy in one piece with memory of its own, in another dtype or on another device if asked."""
-        flat = torch.cat([piece.detach() for piece in self.pieces])
-        return Parameters([flat.to(dtype=dtype or flat.dtype, device=device or flat.device)], self.shapes)
+        like = self.pieces[0]
+        return Parameters.zeros(self.shapes, dtype=dtype or like.dtype, device=device or like.device).copy_(self)
 
 
 class Stack:

@@ -1,2 +1,125 @@
+"""What a finished comparison leaves behind to look at: tables, pictures and a page in its folder.
+
+summary.csv, summary.md, summary.tex, pictures/*.png and *.svg   after every comparison
+report.html                                                      by `mlptrain report FOLDER`
+
+Matplotlib is imported where something is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
-def write_outputs(path: Path, summary: dict, timings: dict) -> None: ...
+from typing import TYPE_CHECKING, Any
+
+from mlptrain.errors import MachineError, RunFolderError, SpecError
+from mlptrain.report.comparison_record import Summary, Timings, read_summary, read_timings
+from mlptrain.runs import write_atomically
+from mlptrain.runs.folder import read_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_AGAIN = "run the same `mlptrain compare-optimizers` again"
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a folder belongs to a comparison: it holds a plan."""
+    return (path / "plan.yaml").is_file()
+
+
+def write_outputs(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
+    """Write the tables and the pictures of a comparison into its folder.
+
+    ``summary`` and ``timings`` are what ``summary.json`` and ``timings.json`` hold. Raises RunFolderError where they
+    hold something else, MachineError where the disk refuses.
+    """
+    from mlptrain.report.comparison_files import summary_csv, summary_latex, summary_markdown
+
+    found, seconds = _checked(path, summary, timings)
+    try:
+        for name, text in (
+            ("summary.csv", summary_csv(found)),
+            ("summary.md", summary_markdown(found, seconds)),
+            ("summary.tex", summary_latex(found, seconds)),
+        ):
+            write_atomically(path / name, text.encode())
+        _write_pictures(path / "pictures", found)
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or path}: {error.strerror or error}; the comparison's tables and pictures cannot be "
+            f"written. Free or mount the disk, then {_AGAIN}: it trains nothing anew"
+        ) from error
+
+
+def comparison_page(path: Path) -> str:
+    """The page of the finished comparison in the folder ``path``, one self-contained HTML file.
+
+    Raises RunFolderError for a folder that is no comparison's, for one that is not finished and for a damaged one.
+    """
+    if not is_comparison(path):
+        raise RunFolderError(f"{path} is no comparison's folder: it holds no plan.yaml")
+    if not (path / "summary.json").is_file():
+        raise RunFolderError(f"{path} is not finished: {_AGAIN} to go on with it, then make the report")
+    timings = path / "timings.json"
+    found, seconds = _checked(path, read_json(path / "summary.json"), read_json(timings) if timings.is_file() else {})
+    from mlptrain.report.comparison_page import render_comparison
+    from mlptrain.spec import load_text
+    from mlptrain.spec.dump import yaml_text
+    from mlptrain.spec.reader import parse
+
+    try:
+        text = (path / "plan.yaml").read_text(encoding="utf-8")
+        plan = parse(text, source=str(path / "plan.yaml")).value
+        base = load_text(yaml_text({**plan["base"], "optimizer": "sgd"})).spec  # a comparison's base has none
+        decisions = dict(plan["decisions"])
+    except (OSError, SpecError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{path / 'plan.yaml'} is no plan ({error}); the folder is damaged") from None
+    return render_comparison(found, seconds, base=base, decisions=decisions, plan=text)
+
+
+def _checked(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> tuple[Summary, Timings]:
+    try:
+        found = read_summary(summary)
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path / 'summary.json'} is damaged ({error}); {_AGAIN}, which writes it from the trials on record"
+        ) from None
+    try:
+        return found, read_timings(timings)
+    except ValueError as error:
+        raise RunFolderError(f"{path / 'timings.json'} is damaged ({error}); delete it and {_AGAIN}") from None
+
+
+def _write_pictures(folder: Path, summary: Summary) -> None:
+    """Every picture as PNG and SVG; of what the comparison has not, none, and none is left from before."""
+    from mlptrain.report.style import picture_bytes
+
+    folder.mkdir(exist_ok=True)
+    for name, draw in _pictures(summary).items():
+        figure = draw()
+        # Placed once for both kinds: saving would do it anew each time.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        for kind in ("png", "svg"):
+            write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
+
+
+def _pictures(summary: Summary) -> dict[str, Callable[[], Figure]]:
+    """The pictures that the comparison can give, by the names of their files."""
+    from mlptrain.report.comparison_curves import draw_learning_curves, draw_learning_rates
+    from mlptrain.report.comparison_figures import draw_differences, draw_scores, draw_times
+
+    pictures: dict[str, Callable[[], Figure]] = {
+        "scores": lambda: draw_scores(summary),
+        "differences": lambda: draw_differences(summary),
+    }
+    if any(entry.curves for entry in summary.optimizers.values()):
+        pictures["loss_curves"] = lambda: draw_learning_curves(summary, "loss")
+        pictures["accuracy_curves"] = lambda: draw_learning_curves(summary, "accuracy")
+    if any(entry.medians_by_rate for entry in summary.optimizers.values()):
+        pictures["learning_rates"] = lambda: draw_learning_rates(summary)
+    if summary.target is not None:
+        pictures["time_to_target"] = lambda: draw_times(summary)
+    return pictures

@@ -75,6 +75,7 @@ class Batches:
         x = self.rows[0].x
         self._buffers = [x.new_empty(min(batch_size, self._n), x.shape[1]) for _ in rows] if shuffle else []
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
+        self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
         self._owners = None if len(owners) == len(rows) else torch.tensor(owners, device=x.device)
 
     def blocks(self, epoch: int, *, steps: int) -> Iterator[Block]:
@@ -84,13 +85,13 @@ class Batches:
         for start in range(0, self._n, at_once):
             stop = min(start + at_once, self._n)
             if orders is None:
-                targets = [rows.in_order[1][start:stop] for rows in self.rows]
-                inputs = self._slices(start, stop)
+                if start not in self._in_order:
+                    self._in_order[start] = self._of_models([rows.in_order[1][start:stop] for rows in self.rows])
+                yield Block(self._in_order[start], self.batch_size, self._slices(start, stop))
             else:
                 places = [order[start:stop] for order in orders]
                 targets = [rows.y.index_select(0, at) for rows, at in zip(self.rows, places, strict=True)]
-                inputs = self._gathered(places)
-            yield Block(self._of_models(targets), self.batch_size, inputs)
+                yield Block(self._of_models(targets), self.batch_size, self._gathered(places))
 
     @staticmethod
     def _places(rows: TrainingRows, epoch: int) -> Tensor:

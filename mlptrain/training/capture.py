@@ -50,8 +50,9 @@ class CapturedStep:
 
     def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As the plain step."""
-        if inputs[0].shape[0] < self._backward.batch_size or not self._warm:
-            self._warm = inputs[0].shape[0] == self._backward.batch_size
+        is_full = inputs[0].shape[0] == self._backward.batch_size
+        if not (is_full and self._warm):
+            self._warm = self._warm or is_full
             return self._plain_step(inputs, targets)
         if self._graph is None:
             self._graph = self._capture(inputs, targets)

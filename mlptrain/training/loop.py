@@ -6,9 +6,10 @@ that they can share; what comes out of each is what it gives alone, to float32 r
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -118,7 +119,7 @@ class Trainer:
         self._diverged: dict[int, DivergedError] = {}
 
     def _make_optimizers(self) -> tuple[list[Optimizer], list[tuple[int, int, int]]]:
-        """One optimizer for each run of models with equal settings; for each model which one, its place, and of how many."""
+        """One optimizer for each run of models with equal settings; and each model's: which one, place, of how many."""
         optimizers, places, start = [], [], 0
         self._gradient_pieces = []
         for (name, settings), run in groupby(self.models, key=lambda model: (model.optimizer, dict(model.settings))):
@@ -145,31 +146,34 @@ class Trainer:
             started = time.perf_counter()
             trained = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
             middle = time.perf_counter()
-            found = [
-                replace(
-                    self._epoch(index, epoch, **figures),
-                    training_seconds=middle - started if epoch else 0.0,
-                )
-                if index not in before
-                else None
+            evaluated = [
+                None if index in self._diverged else self._evaluate(index, epoch) for index in range(len(self.models))
+            ]
+            seconds = (middle - started if epoch else 0.0), time.perf_counter() - middle
+            yield [
+                None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **figures)
                 for index, figures in enumerate(trained)
             ]
-            seconds = time.perf_counter() - middle
-            yield [entry and replace(entry, evaluation_seconds=seconds) for entry in found]
             if len(self._diverged) == len(self.models):
                 return
 
-    def _epoch(self, index: int, epoch: int, **figures: Any) -> Epoch:
-        """The epoch of one model, evaluated unless it has diverged."""
-        evaluated = None if index in self._diverged else self._evaluate(index, epoch)
+    def _epoch(
+        self,
+        index: int,
+        epoch: int,
+        training_seconds: float,
+        evaluation_seconds: float,
+        *,
+        train: Figures | None = None,
+        **figures: Any,
+    ) -> Epoch:
         return Epoch(
             epoch=epoch,
             step=epoch * self.steps_per_epoch,
             lr=float(self.models[index].settings["lr"]),
-            train=figures.pop("train", None),
-            evaluated=evaluated,
-            training_seconds=0.0,
-            evaluation_seconds=0.0,
+            train=train,
+            training_seconds=training_seconds,
+            evaluation_seconds=evaluation_seconds,
             diverged=self._diverged.get(index),
             **figures,
         )
@@ -181,7 +185,7 @@ class Trainer:
         losses, hits = [], []
         for block in self.batches.blocks(epoch, steps=steps_at_once):
             outputs = self.parameters.flat.new_empty(len(self.models), k, block.targets.shape[-1])
-            kept = outputs.split(n, dim=2)
+            kept = outputs.split(n, dim=2)  # type: ignore[no-untyped-call]
             for (inputs, targets), keep in zip(block.steps(), kept, strict=True):
                 keep.copy_(self._step(inputs, targets))
                 if should_stop():
@@ -189,13 +193,14 @@ class Trainer:
             losses.append(_sums(self.loss.losses(outputs, block.targets), n))
             if self.classify:
                 hits.append(_sums(self.loss.hits(outputs, block.targets), n))
-        finite = torch.stack([all_finite(member) for member in self.parameters.members])
+        finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
         figures = []
-        for index, whole in enumerate(finite.tolist()):
-            self._note_divergence(index, epoch, step_losses[index], whole)
-            loss = float(step_losses[index].sum() / self.rows)
+        for index, whole in enumerate(finite):
+            loss = float(step_losses[index].sum()) / self.rows
+            if not (whole and math.isfinite(loss)):
+                self._note_divergence(index, epoch, step_losses[index])
             found: dict[str, Any] = {"step_losses": step_losses[index] / self._sizes}
             accuracy = None
             if step_hits is not None:
@@ -204,10 +209,17 @@ class Trainer:
             figures.append(found | {"train": Figures(loss, accuracy)})
         return figures
 
-    def _note_divergence(self, index: int, epoch: int, losses: Tensor, parameters_finite: bool) -> None:
-        bad = (~losses.isfinite()).nonzero()
-        if index in self._diverged or (parameters_finite and not len(bad)):
+    def _finite(self) -> list[bool]:
+        """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once."""
+        if bool(self.parameters.flat.sum().isfinite()):
+            return [True] * len(self.models)
+        found: list[bool] = all_finite(self.parameters).tolist()
+        return found
+
+    def _note_divergence(self, index: int, epoch: int, losses: Tensor) -> None:
+        if index in self._diverged:
             return
+        bad = (~losses.isfinite()).nonzero()
         step = int(bad[0]) if len(bad) else len(losses) - 1
         self._diverged[index] = diverged(
             "the training loss" if len(bad) else "a parameter",
@@ -270,7 +282,7 @@ class Member:
         buffers: Mapping[str, Mapping[str, Tensor]],
         scalars: Mapping[str, Tensor],
     ) -> None:
-        """Take over parameters and optimizer state. Raises ValueError where they are of another network or optimizer."""
+        """Take over parameters and optimizer state. Raises ValueError for those of another network or optimizer."""
         optimizer, place, count = self.trainer._places[self.index]
         self.parameters.copy_(parameters)
         sizes = [len(piece) for piece in self.parameters.pieces]
@@ -282,15 +294,19 @@ class Member:
         self.trainer._diverged.pop(self.index, None)
 
 
-def all_finite(parameters: Parameters) -> Tensor:
-    """Whether every parameter is finite, of shape (), without waiting for the device."""
-    return torch.stack([piece.isfinite().all() for piece in parameters.pieces]).all()
+def all_finite(stack: Stack) -> Tensor:
+    """Whether every parameter of each model is finite, (models,), without waiting for the device.
+
+    Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
+    """
+    stacked = [tensor for name in stack.shapes if (tensor := stack.stacked(name)) is not None]
+    return torch.stack([tensor.isfinite().reshape(stack.models, -1).all(dim=1) for tensor in stacked]).all(dim=0)
 
 
 def _sums(values: Tensor, size: int) -> Tensor:
     """Sums (models, steps) over batches of ``size`` columns of values (models, n); the last may be shorter."""
     whole = values.shape[1] // size * size
-    sums = values[:, :whole].unflatten(1, (-1, size)).sum(dim=2)
+    sums = values[:, :whole].reshape(len(values), -1, size).sum(dim=2)
     if whole == values.shape[1]:
         return sums
     return torch.cat([sums, values[:, whole:].sum(dim=1, keepdim=True)], dim=1)

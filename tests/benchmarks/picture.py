@@ -12,20 +12,21 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mlptrain.report.style import INK, QUIET, colour, new_figure, picture_bytes, styled
 from tests.benchmarks.results import Record
-from tests.benchmarks.table import ratio_text
+from tests.benchmarks.table import ratio_text, seconds_text
 from tests.benchmarks.workloads import FLOOR, OPTIMIZER_TITLES, OPTIMIZERS, OURS
 
 COLUMNS = 2
 BAR = 0.26  # height of a bar; a row of the picture is 1 high
 INCHES_PER_ROW = 0.42
+TEXT_LEFT = -0.36  # where titles begin, in widths of the axes: above the names of the rows
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One set of axes: title, the seconds of ours below it, and by row title the ratio for every optimizer it has."""
+    """One set of axes: title, what stands below it, and by row title the ratio for every optimizer it has."""
 
     title: str
-    ours: str
+    details: str
     ratios: dict[str, dict[str, float]]
 
 
@@ -35,32 +36,38 @@ def draw(results: Record) -> bytes:
 
 
 def panels_of(results: Record) -> list[Panel]:
-    """What there is to draw, in the order of the results."""
-    panels = [_panel(name, section, results) for name, section in results["steady"].items()]
+    """What there is to draw: pairs that belong together side by side, the full batch last."""
+    steady = {
+        name: (section["epochs_per_timing"], _panel(name, section)) for name, section in results["steady"].items()
+    }
+    panels = [panel for epochs, panel in steady.values() if epochs == 1]
     whole = results.get("whole_process", {"workloads": {}})
     for name, section in whole["workloads"].items():
-        title = f"{name}, whole process of {whole['epochs']} epochs: {section['title']}"
-        panels.append(_panel(title, section, results, whole=True))
+        panels.append(_panel(name, section, whole=f"whole process of {whole['epochs']} epochs"))
+    panels += [panel for epochs, panel in steady.values() if epochs > 1]
     return [panel for panel in panels if panel.ratios]
 
 
-def _panel(name: str, section: Record, results: Record, *, whole: bool = False) -> Panel:
+def _panel(name: str, section: Record, *, whole: str = "") -> Panel:
     ratios: dict[str, dict[str, float]] = {}
     ours = []
     for row in section["rows"]:
         if not row.get("counts", True) or row["ratio"] is None:
             continue
         if row["title"] == OURS:
-            ours.append(f"{row['seconds']:#.3g} s")
+            ours.append(seconds_text(row["seconds"]))
         else:
             ratios.setdefault(row["title"], {})[row.get("optimizer", "sgd")] = row["ratio"]
-    ordered = dict(sorted(ratios.items(), key=lambda item: min(item[1].values())))
+    network, _, details = section["title"].removesuffix(" at once").partition(", ")
+    floor_first = sorted(ratios.items(), key=lambda item: (item[0] != FLOOR, min(item[1].values())))
     if whole:
-        return Panel(name, f"ours {ours[0] if ours else '–'} from start to exit", ordered)
-    epochs = section["epochs_per_timing"]
-    what = "epoch" if epochs == 1 else f"{epochs:,} epochs"
-    each = " and model" if section["models"] > 1 else ""
-    return Panel(f"{name}: {section['title']}", f"ours {' / '.join(ours)} per {what}{each}", ordered)
+        seconds, title = f"ours {ours[0] if ours else '–'} s from start to exit", f"{name}, {whole}: {network}"
+    else:
+        epochs = section["epochs_per_timing"]
+        each = " and model" if section["models"] > 1 else ""
+        seconds = f"ours {' / '.join(ours)} s per {'epoch' if epochs == 1 else f'{epochs:,} epochs'}{each}"
+        title = f"{name}: {network}"
+    return Panel(title, f"{details}; {seconds}", dict(floor_first))
 
 
 @styled
@@ -95,7 +102,7 @@ def _look(name: str, *, floor: bool = False) -> dict[str, Any]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, *, longest: int) -> None:
-    """Bars from 1 to the ratio, the fastest row on top, with the ratio at the end of each."""
+    """Bars from 1 to the ratio, the floor on top and the fastest row next, with the ratio at the end of each."""
     for place, (title, of_optimizer) in enumerate(panel.ratios.items()):
         names = [name for name in OPTIMIZERS if name in of_optimizer]
         for index, name in enumerate(names):
@@ -115,14 +122,17 @@ def _draw_panel(axes: Axes, panel: Panel, *, longest: int) -> None:
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.set_yticks(range(len(panel.ratios)), list(panel.ratios))
     axes.set_ylim(max(longest, len(panel.ratios)) - 0.4, -0.6)
-    axes.set_title(panel.title, pad=18)
-    axes.text(0, 1.02, panel.ours, transform=axes.transAxes, fontsize=8.5, color=QUIET, va="bottom")
+    axes.set_title(panel.title, pad=18, x=TEXT_LEFT)
+    details = axes.text(TEXT_LEFT, 1.02, panel.details, transform=axes.transAxes, fontsize=8.5, color=QUIET)
+    details.set_in_layout(False)  # or a long line would make the axes narrow
     _log_axis(axes, [ratio for ratios in panel.ratios.values() for ratio in ratios.values()])
 
 
 def _log_axis(axes: Axes, ratios: list[float]) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(min(0.5, *ratios) / 1.35, max(2.0, *ratios) * 1.5)
+    low, high = min(0.5, *ratios), max(2.0, *ratios)
+    margin = (high / low) ** 0.15  # room for the numbers at the ends of the bars
+    axes.set_xlim(low / margin, high * margin)
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

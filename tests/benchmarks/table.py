@@ -29,7 +29,7 @@ def tables(results: Record) -> Iterator[RenderableType]:
 def _steady_table(name: str, section: Record) -> Table:
     unit = "s per epoch" if section["epochs_per_timing"] == 1 else f"s per {section['epochs_per_timing']:,} epochs"
     each = " and model" if section["models"] > 1 else ""
-    table = _table(f"{name}: {section['title']}, {unit}{each}, and × ours")
+    table = _table(f"{name}: {section['title']}\n{unit}{each}, and × ours")
     table.add_column("")
     optimizers = list(dict.fromkeys(row["optimizer"] for row in section["rows"]))
     for optimizer in optimizers:
@@ -50,8 +50,13 @@ def _table(title: str) -> Table:
 def _cell(row: Record) -> str:
     if row["seconds"] is None:
         return str(row["problem"]).splitlines()[0][:40]
-    seconds = f"{row['seconds']:#.3g} s"
+    seconds = f"{seconds_text(row['seconds'])} s"
     return f"{seconds}       " if row["title"] == OURS else f"{seconds} × {ratio_text(row['ratio']):<4}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Three significant digits, with their zeros."""
+    return f"{seconds:#.3g}".removesuffix(".")
 
 
 def ratio_text(ratio: float | None) -> str:

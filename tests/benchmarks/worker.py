@@ -45,6 +45,9 @@ class Worker:
         self.folder, self.data_dir = folder, data_dir
         self.rows: dict[int, Epochs] = {}
         if framework == "ours":
+            from mlptrain.cli.environment import prepare_environment
+
+            prepare_environment()  # as the command does, before torch is imported
             from tests.benchmarks import ours
 
             ours.start()
@@ -74,6 +77,8 @@ class Worker:
                 found = self.answer(json.loads(line))
             except ModuleNotFoundError as error:
                 found = {"missing": error.name}
+            except NotImplementedError as error:
+                found = {"failed": str(error)}
             except Exception as error:  # the row failed; the others go on
                 traceback.print_exc()
                 found = {"failed": f"{type(error).__name__}: {error}"}

@@ -276,7 +276,6 @@ def test_fingerprint_of_generated_data_sees_every_number() -> None:
         ({"name": "imagenet"}, "unknown data 'imagenet'; known are mnist, fashion_mnist, digits, spirals"),
         ({"noise": 1}, "'digits' has no noise; it takes nothing"),
         ({"name": "spirals", "points": 3}, "'spirals' has no points; it takes n_classes, noise, points_per_class"),
-        ({"only": {"tset"}}, "unknown split tset"),
         ({"classes": [0, 10]}, r"classes \[0, 10\]: wanted at least one of 0 to 9, each once"),
         ({"classes": [-1, 1]}, r"classes \[-1, 1\]"),
         ({"classes": [1, 1]}, "each once"),

@@ -143,7 +143,7 @@ def sequential(network: MLP, parameters: Parameters) -> nn.Sequential:
     modules: list[nn.Module] = []
     for i, activation in enumerate(network.activations):
         weight, bias = parameters[f"layers.{i}.weight"], parameters.get(f"layers.{i}.bias")
-        linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
         modules += [linear, MODULES[activation.name](activation)]
     made = nn.Sequential(*modules).to(weight)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Training step by step in float64: the engine by hand, the engine by autograd, and torch's modules with torch.optim."""
+"""Training step by step in float64: the engine by hand, that by autograd, and torch's modules with torch.optim."""
 
 from __future__ import annotations
 
@@ -82,9 +82,8 @@ def assert_all_train_alike(make: Callable[..., Problem], optimizer: str = "adam"
     for number, (by_hand, automatic, reference) in enumerate(zip(*paths, strict=True)):
         for what in ("outputs", "gradients", "parameters"):
             for one, other in ((by_hand, reference), (automatic, reference), (by_hand, automatic)):
-                torch.testing.assert_close(
-                    getattr(one, what), getattr(other, what), rtol=1e-10, atol=1e-13, msg=lambda found, at=number, of=what: f"step {at}, {of}: {found}"
-                )
+                for mine, theirs in zip(getattr(one, what), getattr(other, what), strict=True):
+                    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-13, msg=f"step {number}, {what}")
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -54,10 +54,9 @@ def test_value_and_gradient(name: str, reduction: Reduction) -> None:
 
 
 def models(name: str) -> tuple[Tensor, Tensor]:
-    """The batch for three models, examples in columns: outputs (3, k, n) and, not the same for each, targets (3, t, n)."""
+    """Three models with batches of their own, examples in columns: outputs (3, k, n) and targets (3, t, n)."""
     outputs, targets = batch(name)
-    in_columns = columns(torch.cat([outputs, outputs * 2 - 1, -outputs])).squeeze(0)
-    stacked = in_columns.unflatten(1, (3, -1)).transpose(0, 1)
+    stacked = torch.cat([columns(one) for one in (outputs, outputs * 2 - 1, -outputs)])
     return stacked, torch.cat([columns(targets.roll(shift, 0)) for shift in range(3)])
 
 
@@ -103,18 +102,13 @@ def test_extremes_are_finite(name: str, dtype: torch.dtype) -> None:
 
 @every_loss
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_an_output_that_is_not_finite_shows_in_the_loss_of_its_example_alone(name: str, value: float) -> None:
-    """A sure right answer of bce alone costs 0 and not infinity, which is what torch has."""
+def test_an_output_that_is_not_finite_shows_in_the_losses_where_torch_shows_it(name: str, value: float) -> None:
     loss, (outputs, targets) = make_loss(name), batch(name)
-    outputs[4, 0] = value
-    expected = REFERENCES[name](outputs, targets, reduction="none").reshape(11, -1).mean(dim=1).isfinite()
-    for losses in (loss.per_example(outputs, targets), loss.losses(columns(outputs), columns(targets)).squeeze(0)):
-        found = losses.isfinite()
-        assert found[[i for i in range(11) if i != 4]].all()
-        if name in ("mse", "mae") or value != value:
-            assert not found[4]
-        if not expected[4] and name != "bce":
-            assert not found[4]
+    outputs[4:7, 0] = value
+    expected = REFERENCES[name](outputs, targets, reduction="none").reshape(11, -1).isfinite().all(dim=1)
+    assert not expected.all()
+    assert torch.equal(loss.per_example(outputs, targets).isfinite(), expected)
+    assert torch.equal(loss.losses(columns(outputs), columns(targets)).squeeze(0).isfinite(), expected)
 
 
 def test_bce_of_a_sure_right_answer_is_zero_and_keeps_its_tail() -> None:
@@ -163,6 +157,34 @@ def test_correct() -> None:
     logits = torch.tensor([[-0.1], [0.2], [-5.0], [7.0]])
     targets = loss.encode_targets(torch.tensor([0, 0, 1, 1]), 1)
     assert loss.correct(logits, targets).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse", "mae"])
+def test_hits_are_those_of_argmax_also_where_values_are_equal(name: str) -> None:
+    """Small whole numbers, so that most columns have their largest value more than once; numpy takes the first."""
+    generator = torch.Generator().manual_seed(4)
+    outputs = torch.randint(0, 3, (3, 5, 200), generator=generator).float()
+    labels = torch.randint(0, 5, (3, 200), generator=generator)
+    loss = make_loss(name)
+    targets = torch.cat([columns(loss.encode_targets(one, 5)) for one in labels])
+    called = outputs.numpy().argmax(axis=1)
+    assert (called == largest_of_columns(outputs).numpy()).all()
+    found = loss.hits(outputs, targets)
+    assert found.dtype == torch.bool
+    assert (found.numpy() == (called == labels.numpy())).all()
+    assert 100 < int(found.sum()) < 500
+
+
+@every_loss
+def test_an_example_with_a_nan_is_no_hit_whatever_its_label(name: str) -> None:
+    n_outputs = 1 if name == "bce" else 3
+    loss = make_loss(name)
+    for place in range(n_outputs):
+        outputs = torch.zeros(3, n_outputs)
+        outputs[:, place] = torch.nan
+        found = loss.correct(outputs, loss.encode_targets(torch.arange(3).clamp(max=max(1, n_outputs - 1)), n_outputs))
+        # A single logit that is no number is not above 0, which calls the first class, as `predict` does.
+        assert found.tolist() == ([True, False, False] if name == "bce" else [False] * 3)
 
 
 def test_unknown_loss_and_reduction_name_the_choices() -> None:

@@ -77,3 +77,16 @@ def test_refuses_what_the_reader_refuses(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OF_BASES)
 def test_refuses_a_broken_base(name: str) -> None:
     assert not VALIDATOR.is_valid(parse(OF_BASES[name].replace(MARK, ""), source="").value)
+
+
+def test_the_shipped_schema_is_the_printed_one() -> None:
+    """`mlptrain schema comparison > configs/comparison.schema.json` brings it up to date."""
+    shipped = json.loads((Path(__file__).parents[2] / "configs" / "comparison.schema.json").read_text())
+    assert shipped == comparison_json_schema()
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs" / "comparisons").glob("*.yaml")), ids=str)
+def test_shipped_comparisons_load_and_fit_the_schema(path: Path) -> None:
+    loaded = load_comparison(path)
+    assert not loaded.warnings
+    assert len(set(loaded.spec.budgets.values())) == 1

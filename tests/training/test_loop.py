@@ -7,88 +7,121 @@ import torch
 from torch import nn
 
 from mlptrain.data import Split
-from mlptrain.errors import DivergedError, InterruptedRunError
-from mlptrain.parts import build_network, initial_parameters
+from mlptrain.errors import InterruptedRunError
+from mlptrain.nn.activations import make_activation
+from mlptrain.nn.autograd import Autograd
+from mlptrain.nn.backward import Backward
+from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import make_loss
+from mlptrain.nn.network import MLP
+from mlptrain.nn.parameters import Parameters
+from mlptrain.parts import build_network, initial_parameters
 from mlptrain.spec import load_text
+from mlptrain.training.batches import TrainingRows
 from mlptrain.training.evaluation import evaluate
-from mlptrain.training.loop import Epoch, Trainer
-from mlptrain.training.optimizers import make_optimizer
+from mlptrain.training.loop import Epoch, Model, Trainer
 
 ROWS, WIDTH = 70, 12
 
 
 def make_trainer(
-    *, batch_size: int = 16, lr: float = 0.05, seed: int = 0, evaluated: bool = True, activation: str = "tanh"
+    *,
+    batch_size: int = 16,
+    lr: float = 0.05,
+    seed: int = 0,
+    evaluated: bool = True,
+    activation: str = "tanh",
+    gradient: type[Backward] = Backward,
+    weight_decay: float = 0.0,
 ) -> Trainer:
     text = f"""
 seed: {seed}
 data: {{name: random_classification, n_samples: {ROWS}, n_features: {WIDTH}, n_classes: 3}}
 model: {{hidden: [9, 5], activation: {activation}}}
-optimizer: {{name: sgd, lr: {lr}, momentum: 0.9}}
+optimizer: {{name: sgd, lr: {lr}, momentum: 0.9, weight_decay: {weight_decay}}}
 """
     spec = load_text(text).spec
     network = build_network(spec)
-    parameters = initial_parameters(spec, network)
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(ROWS, WIDTH, generator=generator)
     y = torch.randint(0, 3, (ROWS,), generator=generator)
-    return Trainer(
-        network=network,
-        parameters=parameters,
-        optimizer=make_optimizer("sgd", parameters.flat, **spec.optimizer.model_dump(exclude={"name"})),
-        loss=make_loss("cross_entropy"),
-        train=Split(x, y),
+    model = Model(
+        initial=initial_parameters(spec, network),
+        optimizer="sgd",
+        settings=spec.optimizer.model_dump(exclude={"name"}),
+        rows=TrainingRows(seed, x, y),
         evaluated=Split(x[:20], y[:20]) if evaluated else None,
+    )
+    return Trainer(
+        network,
+        models=[model],
+        loss=make_loss("cross_entropy"),
         classify=True,
         batch_size=batch_size,
         shuffle=True,
-        seed=seed,
+        gradient=gradient,
     )
 
 
 def run(trainer: Trainer, *, first: int = 0, last: int = 3) -> list[Epoch]:
-    return list(trainer.epochs(first=first, last=last, should_stop=lambda: False))
+    """The epochs of the only model."""
+    found = [epochs[0] for epochs in trainer.epochs(first=first, last=last, should_stop=lambda: False)]
+    return [epoch for epoch in found if epoch is not None]
 
 
-def test_equals_a_plain_pytorch_loop() -> None:
-    trainer = make_trainer()
+@pytest.mark.parametrize("gradient", [Backward, Autograd])
+def test_equals_a_plain_pytorch_loop(gradient: type[Backward]) -> None:
+    trainer = make_trainer(gradient=gradient)
+    member = trainer.member()
     model = nn.Sequential(nn.Linear(WIDTH, 9), nn.Tanh(), nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3))
     names = [f"{index}.{kind}" for index in (0, 2, 4) for kind in ("weight", "bias")]
-    model.load_state_dict({name: t.clone() for name, t in zip(names, trainer.parameters.values(), strict=True)})
+    model.load_state_dict({name: t.clone() for name, t in zip(names, member.parameters.values(), strict=True)})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    x, y = trainer.train.x, trainer.train.y
+    x, y = member.rows.x, member.rows.y
     for epoch in run(trainer):
         if epoch.epoch:
-            losses, correct = [], 0
-            for rows in trainer.order(epoch.epoch).split(16):  # type: ignore[no-untyped-call]
+            losses, accuracies, correct = [], [], 0
+            for rows in member.order(epoch.epoch).split(16):  # type: ignore[no-untyped-call]
                 optimizer.zero_grad()
                 outputs = model(x[rows])
                 loss = nn.functional.cross_entropy(outputs, y[rows])
                 losses.append(loss.item() * len(rows))
-                correct += int((outputs.argmax(1) == y[rows]).sum())
+                hits = int((outputs.argmax(1) == y[rows]).sum())
+                accuracies.append(hits / len(rows))
+                correct += hits
                 torch.autograd.backward(loss)
                 optimizer.step()
             assert epoch.train is not None
             assert epoch.train.loss == pytest.approx(sum(losses) / ROWS, rel=1e-5)
             assert epoch.train.accuracy == correct / ROWS
+            assert epoch.step_losses is not None
+            assert epoch.step_accuracies is not None
+            sizes = [16, 16, 16, 16, 6]
+            assert epoch.step_losses.tolist() == pytest.approx(
+                [one / n for one, n in zip(losses, sizes, strict=True)], rel=1e-5
+            )
+            assert epoch.step_accuracies.tolist() == accuracies
+        else:
+            assert (epoch.train, epoch.step_losses, epoch.step_accuracies) == (None, None, None)
+        assert (epoch.step, epoch.lr, epoch.diverged) == (5 * epoch.epoch, 0.05, None)
         assert epoch.evaluated is not None
         with torch.no_grad():
             reference = nn.functional.cross_entropy(model(x[:20]), y[:20])
         assert epoch.evaluated.loss == pytest.approx(reference.item(), rel=1e-5)
-    for ours, theirs in zip(trainer.parameters.values(), model.parameters(), strict=True):
+    for ours, theirs in zip(member.parameters.values(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_the_last_shorter_batch_counts_by_its_size() -> None:
     epochs = run(make_trainer(batch_size=64, lr=1e-9, evaluated=False), first=1, last=1)
     trainer = make_trainer(batch_size=64, evaluated=False)
+    member = trainer.member()
     whole = evaluate(
         trainer.network,
-        trainer.parameters,
+        member.parameters,
         loss=trainer.loss,
-        x=trainer.train.x,
-        targets=trainer.train.y,
+        x=member.rows.x,
+        targets=member.rows.y,
         classify=True,
     )
     assert epochs[0].train is not None
@@ -98,14 +131,37 @@ def test_the_last_shorter_batch_counts_by_its_size() -> None:
     assert len(epochs[0].step_losses) == 2
 
 
+def test_losses_of_many_steps_that_are_found_in_several_goes() -> None:
+    """Outputs of 12,000 rows and 200 columns are more than are kept at once; lr is so small that nothing moves."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(12_000, 2, generator=generator)
+    y = torch.randn(12_000, 200, generator=generator)
+    identity = make_activation("identity")
+    network = MLP([2, 200], activation=identity, output_activation=identity, bias=True)
+    initial = Parameters.zeros(network.parameter_shapes)
+    initialise_(initial, generator=generator)
+    settings = make_trainer(lr=1e-12).models[0].settings
+    model = Model(initial, "sgd", settings, TrainingRows(3, x, y), None)
+    trainer = Trainer(network, models=[model], loss=make_loss("mse"), classify=False, batch_size=1_700, shuffle=True)
+    [epoch] = run(trainer, first=1, last=1)
+    outputs = nn.functional.linear(x, initial["layers.0.weight"], initial["layers.0.bias"])
+    batches = trainer.member().order(1).split(1_700)  # type: ignore[no-untyped-call]
+    expected = [float(nn.functional.mse_loss(outputs[rows], y[rows])) for rows in batches]
+    assert epoch.step_losses is not None
+    assert epoch.step_losses.tolist() == pytest.approx(expected, rel=1e-5)
+    assert epoch.train is not None
+    assert epoch.train.loss == pytest.approx(float(nn.functional.mse_loss(outputs, y)), rel=1e-5)
+    assert (epoch.train.accuracy, epoch.step_accuracies) == (None, None)
+
+
 def test_each_epoch_is_a_permutation_of_its_own() -> None:
-    trainer = make_trainer()
-    orders = [trainer.order(epoch) for epoch in range(1, 4)]
+    member = make_trainer().member()
+    orders = [member.order(epoch) for epoch in range(1, 4)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(ROWS))
     assert not torch.equal(orders[0], orders[1])
-    assert torch.equal(orders[1], make_trainer().order(2))
-    assert not torch.equal(orders[1], make_trainer(seed=1).order(2))
+    assert torch.equal(orders[1], make_trainer().member().order(2))
+    assert not torch.equal(orders[1], make_trainer(seed=1).member().order(2))
 
 
 def test_batches_do_not_depend_on_what_else_draws_random_numbers() -> None:
@@ -131,23 +187,70 @@ def test_evaluation_does_not_disturb_training() -> None:
     assert torch.equal(with_evaluation.parameters.flat, without.parameters.flat)
 
 
-def test_divergence_is_found_in_its_epoch_with_its_step() -> None:
+def test_training_leaves_the_initial_parameters_alone() -> None:
+    trainer = make_trainer()
+    initial = trainer.models[0].initial
+    before = initial.flat.clone()
+    assert torch.equal(trainer.parameters.flat, before)
+    run(trainer, last=1)
+    assert torch.equal(initial.flat, before)
+    assert not torch.equal(trainer.parameters.flat, before)
+
+
+def test_the_step_of_divergence_is_the_first_with_a_loss_that_is_not_finite() -> None:
     trainer = make_trainer(lr=1e20, activation="relu")
-    with pytest.raises(DivergedError) as caught:
-        run(trainer, last=50)
-    assert caught.value.epoch == 1
-    assert 1 <= caught.value.step <= trainer.steps_per_epoch
-    assert caught.value.lr == 1e20
+    member = trainer.member()
+    model = nn.Sequential(nn.Linear(WIDTH, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 3))
+    with torch.no_grad():
+        for theirs, ours in zip(model.parameters(), member.parameters.values(), strict=True):
+            theirs.copy_(ours)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e20, momentum=0.9)
+    losses = []
+    for rows in member.order(1).split(16):  # type: ignore[no-untyped-call]
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(member.rows.x[rows]), member.rows.y[rows])
+        losses.append(loss.item())
+        torch.autograd.backward(loss)
+        optimizer.step()
+    untrained, last = run(trainer, last=50)
+    assert untrained.diverged is None
+    assert last.diverged is not None
+    assert last.evaluated is None
+    expected = next(step for step, loss in enumerate(losses, 1) if not torch.tensor(loss).isfinite())
+    assert (last.diverged.epoch, last.diverged.step, last.diverged.lr) == (1, expected, 1e20)
+    assert "the training loss is not finite at step" in str(last.diverged)
+
+
+def test_divergence_in_a_later_epoch_counts_steps_from_the_beginning() -> None:
+    trainer = make_trainer(activation="identity", lr=0.1, weight_decay=50.0)
+    *_, last = run(trainer, last=50)
+    assert last.diverged is not None
+    assert last.epoch > 1
+    assert last.step_losses is not None
+    within = next(step for step, loss in enumerate(last.step_losses.tolist(), 1) if not torch.tensor(loss).isfinite())
+    assert (last.diverged.epoch, last.diverged.step) == (last.epoch, (last.epoch - 1) * 5 + within)
 
 
 def test_a_parameter_that_overflows_in_the_last_step_is_found() -> None:
-    trainer = make_trainer(batch_size=ROWS)
-    trainer.parameters.flat[0] = torch.finfo(torch.float32).max
-    trainer.train.x.zero_()  # the loss stays finite, whatever the first layer's weights
-    trainer.optimizer.settings["lr"] = 1e38
-    trainer.optimizer.settings["weight_decay"] = 10.0
-    with pytest.raises(DivergedError, match="a parameter"):
-        run(trainer, first=1, last=1)
+    trainer = make_trainer(batch_size=ROWS, lr=1e30, weight_decay=1e6)
+    trainer.member().rows.x.zero_()  # the loss stays finite, whatever the first layer's weights
+    trainer.member().parameters["layers.0.weight"].fill_(1e3)
+    [epoch] = run(trainer, first=1, last=9)
+    assert epoch.train is not None
+    assert epoch.train.loss < 10
+    assert epoch.diverged is not None
+    assert "a parameter is not finite at step 1 " in str(epoch.diverged)
+
+
+def test_an_evaluated_loss_that_is_not_finite_is_found_also_before_training() -> None:
+    trainer = make_trainer(activation="identity")
+    evaluated = trainer.models[0].evaluated
+    assert evaluated is not None
+    evaluated.x[3, 4] = torch.inf
+    [epoch] = run(trainer, last=9)
+    assert epoch.diverged is not None
+    assert (epoch.diverged.epoch, epoch.diverged.step) == (0, 0)
+    assert "the evaluated loss" in str(epoch.diverged)
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 8])
@@ -167,6 +270,6 @@ def test_a_signal_stops_after_the_step(stop_after: int) -> None:
 
 def test_full_batch_needs_no_shuffle() -> None:
     trainer = make_trainer(batch_size=ROWS)
-    assert torch.equal(trainer.order(3), torch.arange(ROWS))
+    assert torch.equal(trainer.member().order(3), torch.arange(ROWS))
     assert trainer.steps_per_epoch == 1
     run(trainer)

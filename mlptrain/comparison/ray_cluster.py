@@ -1,0 +1,190 @@
+"""Batches of trials on the nodes of a Ray cluster: one that runs already, or one that is started on this machine."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mlptrain.comparison.trials import Record, TrialBatch, failed, run_batch, software
+from mlptrain.errors import InterruptedRunError, MachineError, MlptrainError, UserError
+
+if TYPE_CHECKING:
+    from mlptrain.comparison.protocol import Progress
+
+RETRIES = 3  # of a batch whose worker or node died; a batch that kills its worker each time has failed
+CONNECT_SECONDS = 30.0
+_PROBE = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
+except Exception as error:
+    sys.exit(str(error).strip().splitlines()[0])
+"""
+_SECONDS_BETWEEN_LOOKS = 5.0
+_REMEDY = "start one with `ray start --head`, or take address local, or executor local"
+
+
+class Ray:
+    """Batches as Ray tasks. Ray starts a task whose worker dies again, on a node that is alive."""
+
+    def __init__(self, address: str, should_stop: Callable[[], bool]) -> None:
+        self._address, self._should_stop = address, should_stop
+        self._ray: Any = None
+        self._is_ours = False
+        self._cpus = 0
+
+    def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
+        """Run all batches.
+
+        Raises InterruptedRunError; UserError for a cluster that is not there or cannot train; what a batch raises.
+        """
+        self._connect()
+        tasks = self._submit(batches)
+        looked = time.monotonic()
+        while tasks:
+            if self._should_stop():
+                raise InterruptedRunError("stopped by a signal")
+            done, _ = self._ray.wait(list(tasks), timeout=0.2)
+            for task in done:
+                batch = tasks.pop(task)
+                on_done(self._records(task, batch))
+                progress.advance(len(batch.trials))
+            if time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS:
+                looked = time.monotonic()
+                if self._largest_node(batches[0]) < self._cpus:  # no node is left that could ever run what waits
+                    for task in tasks:
+                        self._ray.cancel(task)
+                    tasks = self._submit(list(tasks.values()))
+
+    def close(self) -> None:
+        """Leave the cluster, and stop it where it was started here."""
+        if self._is_ours:
+            self._ray.shutdown()
+            self._is_ours = False
+
+    def _submit(self, batches: list[TrialBatch]) -> dict[Any, TrialBatch]:
+        """A task for each batch. It gets as many CPUs as it has threads, as far as there is a node that has them.
+
+        Ray sets OMP_NUM_THREADS in its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
+        """
+        self._cpus = min(batches[0].threads, self._largest_node(batches[0]))
+        gpus = 0 if batches[0].device == "cpu" else 1
+        task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(_run_on_node)
+        return {task.remote(batch, software()): batch for batch in batches}
+
+    def _records(self, task: Any, batch: TrialBatch) -> list[Record]:
+        try:
+            records: list[Record] = self._ray.get(task)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, MlptrainError):
+                raise error.cause from None
+            reason = str(error.cause).strip().splitlines()[0]
+            raise MachineError(
+                f"executor ray: a node cannot run a batch of trials ({type(error.cause).__name__}: {reason}); every "
+                f"node needs mlptrain {software()['mlptrain']} installed"
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            return failed(batch, f"{type(error).__name__}: {error}")
+        return records
+
+    def _largest_node(self, batch: TrialBatch) -> int:
+        """CPUs of the largest node that is alive and, for training on a GPU, has one. Raises UserError without any."""
+        needs_gpu = batch.device != "cpu"
+        if needs_gpu and batch.device != "cuda:0":
+            raise UserError(
+                f"executor ray gives every batch a GPU of its own, which torch then calls cuda:0; got device "
+                f"{batch.device}, take cuda"
+            )
+        usable = [
+            int(node["Resources"].get("CPU", 0))
+            for node in self._ray.nodes()
+            if node["Alive"] and (not needs_gpu or node["Resources"].get("GPU", 0) >= 1)
+        ]
+        if not any(usable):
+            wanted = "a CPU and a GPU" if needs_gpu else "a CPU"
+            raise UserError(f"executor ray: the cluster at '{self._address}' has no node with {wanted}; add one")
+        return max(usable)
+
+    def _connect(self) -> None:
+        """Connect once. Raises UserError where Ray is not installed or no cluster answers."""
+        if self._ray is not None:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        try:
+            ray = importlib.import_module("ray")
+        except ImportError:
+            raise UserError(
+                "executor ray: Ray is not installed; install it with `pip install 'mlptrain[ray]'`, or take executor "
+                "local"
+            ) from None
+        self._ray = ray
+        if ray.is_initialized():
+            return  # the caller's connection, which stays
+        if self._address != "local":
+            self._probe()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(
+                address=self._address,
+                log_to_driver=False,
+                logging_level="error",
+                **({"include_dashboard": False} if self._address == "local" else {}),
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._absent(str(error)) from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own in its place
+        self._is_ours = True
+
+    def _probe(self) -> None:
+        """See whether a cluster answers, in another process: asked for one that does not, Ray waits for minutes.
+
+        Raises UserError where none answers, InterruptedRunError.
+        """
+        host, _, port = self._address.removeprefix("ray://").rpartition(":")
+        if host:
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except (OSError, OverflowError) as error:
+                raise self._absent(str(error)) from None
+        arguments = [sys.executable, "-c", _PROBE, self._address]
+        deadline = time.monotonic() + CONNECT_SECONDS
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                while process.poll() is None:
+                    if self._should_stop():
+                        raise InterruptedRunError("stopped by a signal")
+                    if time.monotonic() > deadline:
+                        raise self._absent(f"none within {CONNECT_SECONDS:.0f} seconds")
+                    time.sleep(0.1)
+            finally:
+                process.kill()
+            _, told = process.communicate()
+        if process.returncode != 0:
+            raise self._absent((told.strip().splitlines() or ["no reason given"])[-1])
+
+    def _absent(self, reason: str) -> UserError:
+        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
+
+
+def _run_on_node(batch: TrialBatch, wanted: dict[str, str]) -> list[Record]:
+    """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
+    if (here := software()) != wanted:
+        raise UserError(
+            f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(wanted)}; "
+            "results would differ, so install the same versions on every node"
+        )
+    return run_batch(batch)
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return " and ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,128 @@
+"""Finished comparisons that took no training: invented records, summarised by the package itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlptrain.comparison.folder import ComparisonFolder
+from mlptrain.comparison.plan import Plan
+from mlptrain.comparison.protocol import Tuned
+from mlptrain.comparison.summary import summarise
+from mlptrain.comparison.verdicts import choose
+from mlptrain.spec.comparison_load import load_comparison
+
+SIX = ("SGD", "momentum", "Nesterov", "RMSprop", "Adam", "AdamW")
+FIFTEEN = (*SIX, "NAdam", "Adagrad", "SGD decay", "Adam amsgrad", "RMSprop centred", "SGD 0.5", "SGD 0.99", "Adam_low",
+           "A name of sixty-four letters that has to go on in further lines")  # fmt: skip
+RATES = (0.001, 0.01, 0.1, 1.0)
+EXAMPLES, MAJORITY = 360, 44
+
+
+def make(
+    parent: Path,
+    *,
+    optimizers: Sequence[str] = SIX,
+    seeds: int = 10,
+    epochs: int = 20,
+    tuned: bool = True,
+    target: bool = True,
+    validation: bool = True,
+    fates: Mapping[str, str] | None = None,
+    under_tuned: Sequence[str] = (),
+    timed: bool = True,
+) -> Path:
+    """A folder with plan, summary and timings. ``fates`` gives all trials of an optimizer a status.
+
+    A fate of ``some diverged`` is that of every third seed.
+    """
+    fates = fates or {}
+    split = "validation" if validation else "test"
+    lines = [
+        "name: sample",
+        f"base: {{data: {{name: digits, validation: {0.2 if validation else 0}}}, model: {{hidden: [8]}}, "
+        f"training: {{epochs: {epochs}}}, evaluation: {{split: {split}, keep: {'best' if validation else 'last'}}}}}",
+        "optimizers:",
+        *(f"  {name}: {{name: sgd, lr: {list(RATES) if tuned else 0.01 + index / 100}, weight_decay: {index / 1000}}}"
+          for index, name in enumerate(optimizers)),
+        f"scoring: {{seeds: {seeds}}}",
+        *([f"target: {{metric: {split}_accuracy, value: 0.9}}"] if target else []),
+    ]  # fmt: skip
+    file = parent / "sample.yaml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    plan = Plan(load_comparison(file).spec, "cpu", "highest", 1)
+    rng = np.random.default_rng(0)
+    choices = {
+        name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.settings(name)[0]) for name in plan.spec.optimizers
+    }
+    for name in under_tuned:
+        choices[name].under_tuned = True
+    records = {
+        name: [
+            _record(plan, name, choices[name], seed, fates.get(name, "completed"), rng)
+            for seed in plan.spec.scoring_seeds
+        ]
+        for name in choices
+    }
+    folder = ComparisonFolder.of(plan, folder=parent / "comparison")
+    folder.write_summary(summarise(plan, choices, records))
+    if timed:
+        samples = {name: rng.uniform(0.01, 0.03, size=3).tolist() for name in choices}
+        medians = {name: sorted(values)[1] for name, values in samples.items()}
+        folder.write_timings({"rounds": 3, "seconds_per_epoch": medians, "samples": samples})
+    return folder.path
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The folder's summary as it stands on the disk."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_bytes())
+    return summary
+
+
+def _tuned(plan: Plan, name: str, rng: np.random.Generator) -> Tuned:
+    """Best near 0.1; the highest rate diverges on one seed of three."""
+    settings = plan.spec.settings(name)
+    seeds = len(plan.spec.tuning_seeds)
+    values = {}
+    for index, setting in enumerate(settings):
+        peak = 0.97 - 0.08 * abs(np.log10(setting.lr) + 1.3) ** 2
+        values[index] = (peak + rng.normal(0, 0.004, size=seeds)).round(6).tolist()
+        if setting.lr == RATES[-1]:
+            values[index][0] = float("-inf")
+    medians = [
+        {"setting": {"lr": setting.lr}, "accuracies": [None if v == float("-inf") else v for v in values[index]]}
+        for index, setting in enumerate(settings)
+    ]
+    return Tuned(settings[choose(values)], {"lr": list(RATES)}, 0, medians=medians)
+
+
+def _record(plan: Plan, name: str, choice: Tuned, seed: int, fate: str, rng: np.random.Generator) -> dict[str, Any]:
+    status = ("diverged" if seed % 3 == 0 else "completed") if fate == "some diverged" else fate
+    place = list(plan.spec.optimizers).index(name)
+    epochs, split = plan.spec.base.training.epochs, str(plan.spec.base.evaluation.split)
+    head = {"trial": f"{name}-{seed}", "seed": seed, "status": status, "optimizer": name}
+    counted = {"scored": {"split": plan.split, "examples": EXAMPLES, "majority": MAJORITY}}
+    if status == "diverged":
+        message = "diverged: the loss is not finite"
+        return head | counted | {"curves": {}, "diverged": {"epoch": 1 + seed, "step": 7 + seed, "message": message}}
+    if status == "failed":
+        return head | {"message": "RuntimeError: out of <memory> & luck"}
+    last = 0.122 if status == "did not learn" else 0.975 - 0.004 * place + rng.normal(0, 0.003)
+    head["status"] = "completed"
+    at = np.arange(epochs + 1)
+    accuracy = np.clip(0.1 + (last - 0.1) * (1 - np.exp(-at * (2 - place / 20) / 4)) + rng.normal(0, 0.003, epochs + 1),
+                       0.05, 1)  # fmt: skip
+    loss = -np.log(np.clip(accuracy, 0.1, 0.995))
+    curves = {
+        f"{split}_loss": loss.tolist(),
+        f"{split}_accuracy": accuracy.tolist(),
+        "train_loss": (0.9 * loss[1:]).tolist(),
+        "train_accuracy": np.clip(accuracy[1:] + 0.01, 0, 1).tolist(),
+    }
+    score = round(last * EXAMPLES) / EXAMPLES
+    kept = {"epoch": epochs, f"{plan.split}_accuracy": score, f"{plan.split}_loss": float(loss[-1])}
+    return head | counted | {"curves": curves, "kept": kept}

@@ -1,0 +1,159 @@
+"""The folder of several seeds' runs, whole and damaged, and how runs in it are found and listed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlptrain.errors import RunFolderError
+from mlptrain.runs import RunFolder, RunLog, SeedGroup, list_runs
+from mlptrain.spec import load_text, to_yaml
+
+SPEC = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").spec
+COMPLETED = {"status": "completed", "epochs": 2, "steps": 8, "last": {}, "diagnosis": None, "test_looks": 1}
+DIVERGED = {"status": "diverged", "epoch": 1, "step": 2, "lr": 0.1, "message": "diverged"}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float | None = None) -> RunFolder:
+    """A run folder as training leaves it, ``written`` seconds after the epoch."""
+    folder = RunFolder.create("small", run_dir=path)
+    folder.write_start(config=b"", resolved=to_yaml(SPEC), environment={})
+    folder.metrics.write_text('{"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5}\n')
+    if result is not None:
+        folder.write_result(result)
+    if written is not None:
+        os.utime(folder.resolved, (written, written))
+    return folder
+
+
+def make_group(path: Path, seeds: list[int], *, written: float | None = None) -> SeedGroup:
+    group = SeedGroup.create("small", run_dir=path)
+    for place, seed in enumerate(seeds):
+        make_run(group.member(seed), written=None if written is None else written - place)
+    group.write_start(seeds)
+    return group
+
+
+def test_a_new_group_is_named_like_a_run_and_holds_its_runs() -> None:
+    group = SeedGroup.create("small")
+    assert group.path.parent == Path("runs")
+    assert group.path.name.startswith("small-seeds-")
+    assert list(group.path.iterdir()) == []
+    assert not SeedGroup.is_group(group.path)  # until its runs are there
+    group.write_start([5, 3])
+    assert SeedGroup.open(group.path).seeds == [5, 3]
+
+
+def test_a_group_takes_no_folder_in_use() -> None:
+    make_group(Path("group"), [0])
+    with pytest.raises(RunFolderError, match="not empty; name a new folder, or go on with `mlptrain train --resume"):
+        SeedGroup.create("small", run_dir=Path("group"))
+
+
+def test_opening_what_is_no_group() -> None:
+    make_run(Path("run"))
+    for path in ("run", "absent"):
+        with pytest.raises(RunFolderError, match=rf"^{path} holds no runs of several seeds: there is no seeds.json"):
+            SeedGroup.open(Path(path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[", "[0, 1]", "{}", '{"seeds": []}', '{"seeds": 3}', '{"seeds": [0, "1"]}', '{"seeds": [0, -1]}',
+     '{"seeds": [true]}', '{"seeds": [0.0]}', '{"seeds": null}', "\udcff"],
+)  # fmt: skip
+def test_a_damaged_list_of_seeds(content: str) -> None:
+    group = make_group(Path("group"), [0, 1])
+    group.start.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(RunFolderError, match=r"group/seeds\.json.*damaged"):
+        _ = group.seeds
+    assert [run.path.name for run in list_runs(Path())] == ["seed-0", "seed-1"]  # their own folders are whole
+
+
+def test_the_group_around_a_run() -> None:
+    group = make_group(Path("group"), [0, 10])
+    make_run(group.path / "seed-7")  # put there by hand
+    make_run(Path("alone"))
+    found = SeedGroup.around(Path("group/seed-10"))
+    assert found is not None
+    assert found.path.resolve() == group.path.resolve()
+    assert SeedGroup.around(Path("group/../group/seed-0")) is not None
+    assert SeedGroup.around(Path("group/seed-7")) is None
+    assert SeedGroup.around(Path("alone")) is None
+
+
+def test_summary_against_numpy() -> None:
+    group = make_group(Path("group"), [4, 0, 9])
+    losses, accuracies = [0.5, 0.25, 0.125], [0.7, 0.8, 0.95]
+    results = [
+        COMPLETED
+        | {"kept": {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": loss, "test_accuracy": accuracy}}
+        for loss, accuracy in zip(losses, accuracies, strict=True)
+    ]
+    summary = group.write_summary(results)
+    assert json.loads(group.summary.read_text()) == summary
+    assert (summary["seeds"], summary["diverged"], list(summary["kept"])) == (
+        [4, 0, 9],
+        [],
+        ["test_loss", "test_accuracy"],
+    )
+    for name, values in (("test_loss", losses), ("test_accuracy", accuracies)):
+        expected = {"mean": np.mean(values), "std": np.std(values, ddof=1), "min": min(values), "max": max(values)}
+        assert summary["kept"][name] == pytest.approx(expected)
+    without_one = group.write_summary([results[0], DIVERGED, results[2]])
+    assert without_one["diverged"] == [0]
+    assert without_one["kept"]["test_loss"]["mean"] == np.mean([0.5, 0.125])
+    alone = group.write_summary([DIVERGED, DIVERGED, results[2]])
+    assert alone["kept"]["test_loss"] == {"mean": 0.125, "std": None, "min": 0.125, "max": 0.125}
+    assert group.write_summary([DIVERGED] * 3)["kept"] == {}
+
+
+def test_a_group_is_no_run_and_names_those_it_holds() -> None:
+    make_group(Path("few"), [10, 9, 2])
+    with pytest.raises(RunFolderError, match=r"holds the runs of 3 seeds; .*: few/seed-2, few/seed-9, few/seed-10$"):
+        RunFolder.open(Path("few"))
+    make_group(Path("many"), list(range(12)))
+    with pytest.raises(RunFolderError, match=r"holds the runs of 12 seeds; .*many/seed-8, many/seed-9, …$"):
+        RunFolder.open(Path("many"))
+    Path("empty").mkdir()
+    with pytest.raises(RunFolderError, match=r"^empty is no run folder: it holds no resolved.yaml$"):
+        RunFolder.open(Path("empty"))
+
+
+def test_the_list_keeps_a_group_together_by_seed() -> None:
+    make_group(Path("runs/old"), [10, 2], written=1_000)
+    make_group(Path("runs/new"), [1, 0], written=3_000)
+    make_run(Path("runs/between"), written=2_000)
+    make_run(Path("runs/newest"), written=4_000)
+    (Path("runs/new") / "seed-5").mkdir()  # of a run there is nothing yet
+    paths = [str(run.path) for run in list_runs(Path("runs"))]
+    assert paths == [
+        "runs/newest", "runs/new/seed-0", "runs/new/seed-1", "runs/between", "runs/old/seed-2", "runs/old/seed-10",
+    ]  # fmt: skip
+    assert [str(run.path) for run in list_runs(Path("runs/old"))] == ["runs/old/seed-2", "runs/old/seed-10"]
+
+
+def test_every_run_of_a_group_has_its_own_status() -> None:
+    group = make_group(Path("group"), [0, 1, 2, 3])
+    RunFolder(group.member(0)).write_result(COMPLETED | {"kept": {"test_loss": 0.5}})
+    RunFolder(group.member(1)).write_result(DIVERGED)
+    RunFolder(group.member(2)).metrics.write_text("[]\n")
+    with RunLog(RunFolder(group.member(3)), epoch=0):
+        found = {run.path.name: run for run in list_runs(Path())}
+    assert {name: run.status for name, run in found.items()} == {
+        "seed-0": "completed",
+        "seed-1": "diverged",
+        "seed-2": "damaged",
+        "seed-3": "running",
+    }
+    assert (found["seed-0"].metric, found["seed-0"].value) == ("test_loss", 0.5)
