@@ -21,7 +21,7 @@ from mlptrain.nn.rectifiers import ReLU
 from mlptrain.parts import build_trainer, load_data
 from mlptrain.spec import load_spec, load_text
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 DIGITS = str(Path(__file__).parent.parent / "configs" / "digits.yaml")
 
 

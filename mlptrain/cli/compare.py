@@ -99,15 +99,13 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
     """
     try:
         from mlptrain.comparison import compare_optimizers as run
-        from mlptrain.comparison.folder import folder_errors
 
         with compare_screen.TrialProgress() as progress:
             folder, summary = run(spec, folder=run_dir, data_dir=data_dir, progress=progress)
         from mlptrain.report.comparison import write_outputs
 
         timings: dict[str, Any] = folder.read_timings() or {}
-        with folder_errors(folder.path):
-            write_outputs(folder.path, summary, timings)
+        write_outputs(folder.path, summary, timings)
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"
         raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None

@@ -10,6 +10,7 @@ from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, s
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.table import Table
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -54,6 +55,8 @@ class TrialProgress(Fetching):
         if trials == 0 and self._done == self._before:
             self._started = time.monotonic()  # loading data is no part of what a trial takes
         self._done += trials
+        if self._total - self._done < 1e-6:
+            self._done = self._total  # parts of trials add up to a little less
         if self._phases is not None:
             self._phases.update(self._phase, completed=self._done, shown=self._shown())
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
@@ -62,9 +65,9 @@ class TrialProgress(Fetching):
 
     def _shown(self) -> str:
         gained, seconds = self._done - self._before, time.monotonic() - self._started
-        done, total = int(self._done + 1e-6), int(self._total)  # parts of trials add up to just below a whole
-        left = f"  {duration(seconds / gained * (total - self._done))} left" if gained > 0 and done < total else ""
-        return f"{done} of {total} trials{left}"
+        remaining = self._total - self._done
+        left = f"  {duration(seconds / gained * remaining)} left" if gained > 0 and remaining > 0 else ""
+        return f"{int(self._done)} of {int(self._total)} trials{left}"
 
 
 def show_preview(name: str, found: Mapping[str, Any]) -> None:
@@ -97,46 +100,13 @@ def show_preview(name: str, found: Mapping[str, Any]) -> None:
 
 
 def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
-    """The table, the verdicts, what failed, and the sentence."""
+    """The tables, what failed, and the sentence."""
     out = standard_output()
-    target = summary["target"]
-    table = new_table("optimizer", title=f"{summary['split']} accuracy over {len(summary['seeds'])} seeds")
-    table.add_column("chosen setting")
-    for column in ("mean", "95 % interval", "median", "learnt", "s/epoch alone"):
-        table.add_column(column, justify="right")
-    if target is not None:
-        table.add_column(f"to {target['metric']} {target['value']:g}", justify="right")
-    for name in summary["ranking"]:
-        entry = summary["optimizers"][name]
-        accuracy = entry["accuracy"]
-        interval = "" if accuracy["low"] is None else f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}"
-        seconds = timings.get("seconds_per_epoch", {}).get(name)
-        row = [
-            name,
-            describe_setting(entry["setting"]) + (" (under-tuned)" if entry["under_tuned"] else ""),
-            f"{100 * accuracy['mean']:.2f} %",
-            interval,
-            f"{100 * accuracy['median']:.2f} %",
-            f"{entry['completed']} of {len(entry['trials'])}",
-            "" if seconds is None else f"{seconds:.3g}",
-        ]
-        if target is not None:
-            row.append(describe_time(entry["epochs_to_target"], summary["steps_per_epoch"], seconds))
-        table.add_row(*row)
-    out.print(table)
-    verdicts = new_table("pair", title="paired differences, in percentage points")
-    for column in ("difference", "95 % interval", "p (Holm)", "verdict"):
-        verdicts.add_column(column, justify="left" if column == "verdict" else "right")
-    for pair in summary["pairs"]:
-        interval = "" if pair["low"] is None else f"{100 * pair['low']:+.2f} to {100 * pair['high']:+.2f}"
-        verdicts.add_row(
-            f"{pair['a']} against {pair['b']}",
-            f"{100 * pair['mean']:+.2f}",
-            interval,
-            f"{pair['p_holm']:.3g}",
-            pair["verdict"],
-        )
-    out.print(verdicts)
+    seconds = timings.get("seconds_per_epoch", {})
+    out.print(_accuracies(summary, seconds))
+    if summary["target"] is not None:
+        out.print(_times(summary, seconds))
+    out.print(_differences(summary))
     for pair in summary["inclusion"]:
         out.print(
             f"note: {pair['a']} contains {pair['b']} as a special case and yet came out worse: its search space is too "
@@ -149,6 +119,65 @@ def show_summary(folder: str, summary: Mapping[str, Any], timings: Mapping[str, 
             out.print(f"note: {name} {note}", markup=False, soft_wrap=True)
     out.print(summary["sentence"], markup=False, soft_wrap=True)
     out.print(f"comparison: {folder} (page: mlptrain report {folder})", markup=False, soft_wrap=True)
+
+
+def _accuracies(summary: Mapping[str, Any], seconds: Mapping[str, float | None]) -> Table:
+    table = new_table(
+        "optimizer",
+        "chosen setting",
+        title=f"{summary['split']} accuracy over {len(summary['seeds'])} seeds, in percent",
+    )
+    for column in ("mean", "95 % interval", "median", "learnt", "s/epoch alone"):
+        table.add_column(column, justify="right")
+    for name in summary["ranking"]:
+        entry = summary["optimizers"][name]
+        accuracy = entry["accuracy"]
+        table.add_row(
+            name,
+            describe_setting(entry["setting"]) + (" (under-tuned)" if entry["under_tuned"] else ""),
+            f"{100 * accuracy['mean']:.2f}",
+            "" if accuracy["low"] is None else f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}",
+            f"{100 * accuracy['median']:.2f}",
+            f"{entry['completed']} of {len(entry['trials'])}",
+            _number(seconds.get(name)),
+        )
+    return table
+
+
+def _times(summary: Mapping[str, Any], seconds: Mapping[str, float | None]) -> Table:
+    """Of the median trial; seconds are those of training alone."""
+    target = summary["target"]
+    table = new_table("optimizer", title=f"median time to {target['metric']} {target['value']:g}")
+    for column in ("epochs", "steps", "seconds", "reached"):
+        table.add_column(column, justify="right")
+    for name in summary["ranking"]:
+        times = summary["optimizers"][name]["epochs_to_target"]
+        epochs, per_epoch = times["median"], seconds.get(name)
+        cells = ["not reached", "", ""]
+        if epochs is not None:
+            in_seconds = None if per_epoch is None else epochs * per_epoch
+            cells = [f"{epochs:g}", f"{epochs * summary['steps_per_epoch']:,.0f}", _number(in_seconds)]
+        table.add_row(name, *cells, f"{times['reached']} of {times['n']}")
+    return table
+
+
+def _differences(summary: Mapping[str, Any]) -> Table:
+    table = new_table("pair", title="paired differences, in percentage points")
+    for column in ("difference", "95 % interval", "p (Holm)", "verdict"):
+        table.add_column(column, justify="left" if column == "verdict" else "right")
+    for pair in summary["pairs"]:
+        table.add_row(
+            f"{pair['a']} against {pair['b']}",
+            f"{100 * pair['mean']:+.2f}",
+            "" if pair["low"] is None else f"{100 * pair['low']:+.2f} to {100 * pair['high']:+.2f}",
+            f"{pair['p_holm']:.3g}",
+            pair["verdict"],
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _failures(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -166,19 +195,8 @@ def _failures(entry: Mapping[str, Any]) -> Iterator[str]:
 
 def describe_setting(setting: Mapping[str, Any]) -> str:
     """Learning rate, and whatever else is not at rest."""
-    parts = [f"lr {setting['lr']:g}"]
-    parts += [f"{key} {setting[key]:g}" for key in ("momentum", "weight_decay") if setting.get(key)]
+    parts = [f"lr {setting['lr']:.4g}"]
+    parts += [f"{key} {setting[key]:.4g}" for key in ("momentum", "weight_decay") if setting.get(key)]
     if setting.get("nesterov"):
         parts.append("nesterov")
     return f"{setting['name']}, {', '.join(parts)}"
-
-
-def describe_time(times: Mapping[str, Any], steps_per_epoch: int, seconds_per_epoch: float | None) -> str:
-    """The median trial's epochs to the target, its steps, its seconds alone, and how many trials reached the target."""
-    share = f"({times['reached']} of {times['n']})"
-    if times["median"] is None:
-        return f"not reached {share}"
-    parts = [f"{times['median']:g} epochs", f"{times['median'] * steps_per_epoch:,.0f} steps"]
-    if seconds_per_epoch is not None:
-        parts.append(f"{times['median'] * seconds_per_epoch:.3g} s")
-    return f"{', '.join(parts)} {share}"

@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Any
+
+from mlptrain.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -42,17 +48,35 @@ def compare_optimizers(
     from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.comparison.protocol import Silent, compare
     from mlptrain.data import data_folder
-    from mlptrain.training.signals import stop_on_signals
 
     plan = make_plan(spec)
     place = ComparisonFolder.of(plan, folder=folder)
-    with stop_on_signals() as should_stop, closing(make_executor(spec.executor, should_stop)) as executor:
+    with _ended_by_signals(), closing(make_executor(spec.executor)) as executor:
         summary = compare(
             plan,
             place,
             executor=executor,
             progress=progress or Silent(),
-            should_stop=should_stop,
             data_dir=data_folder(data_dir).resolve(),  # workers elsewhere have another working folder
         )
     return place, summary
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end the block at once, with InterruptedRunError.
+
+    A single run goes on to the end of its step, and saves. Of a batch of models nothing would be saved, and one step of
+    64 of them may take seconds.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # elsewhere Python sets no handlers
+    before = {}
+    try:
+        if is_main:
+            before = {number: signal.signal(number, signal.default_int_handler) for number in (SIGINT, SIGTERM)}
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError("stopped by a signal") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 class Local:
     """One batch after the other in this process."""
 
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-
     def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
-        """Run all batches. Raises InterruptedRunError."""
+        """Run all batches. Raises DataError or MachineError where the data cannot be had."""
         epochs = load_text(batches[0].base).spec.training.epochs
         for batch in batches:
             share = _Share(len(batch.trials), epochs, progress)
-            on_done(run_batch(batch, should_stop=self._should_stop, on_epoch=share.reach))
+            on_done(run_batch(batch, on_epoch=share.reach))
             share.reach(epochs)  # where all models have diverged, no epoch tells of the last
 
     def close(self) -> None:
@@ -43,10 +40,10 @@ class _Share:
         self._epoch = epoch
 
 
-def make_executor(spec: ExecutorSpec, should_stop: Callable[[], bool]) -> Executor:
+def make_executor(spec: ExecutorSpec) -> Executor:
     """The executor that a comparison names."""
     if isinstance(spec, RayExecutor):
         from mlptrain.comparison.ray_cluster import Ray
 
-        return Ray(spec.address, should_stop)
-    return Local(should_stop)
+        return Ray(spec.address)
+    return Local()

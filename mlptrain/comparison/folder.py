@@ -77,8 +77,8 @@ class ComparisonFolder:
     def _check_plan(self, content: bytes) -> None:
         if self.plan.read_bytes() != content:
             raise RunFolderError(
-                f"{self.path} holds another plan: the comparison, device, precision, threads, or the version of mlptrain"
-                f" or torch differs, or {self.plan.name} was edited; name a new folder"
+                f"{self.path} holds another plan: the comparison, device, precision, threads or software differs, or "
+                f"{self.plan.name} was edited; name a new folder"
             )
 
     @classmethod

@@ -16,7 +16,7 @@ from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.errors import InterruptedRunError
 from mlptrain.spec import load_text
 
-PROBE_SECONDS = 2.0  # for each size of batch, of which there are two
+PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
 # Paired standard deviation of accuracies over seeds that is assumed before there is any: Nesterov against Adam on MNIST
 # with the network 784-392-196-98-10 had 0.0018.
 ASSUMED_SPREAD = 0.002

@@ -23,7 +23,7 @@ class Executor(Protocol):
     """Runs batches of trials."""
 
     def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
-        """Run all batches and hand over each one's records as it is done, in any order. Raises InterruptedRunError."""
+        """Run all batches and hand over each one's records as it is done, in any order."""
 
     def close(self) -> None:
         """No batch follows."""
@@ -77,12 +77,11 @@ def compare(
     *,
     executor: Executor,
     progress: Progress,
-    should_stop: Callable[[], bool],
     data_dir: Path,
 ) -> dict[str, Any]:
     """Run what is missing of a comparison and return its summary, which is written last.
 
-    Raises InterruptedRunError, RunFolderError where trials of one seed did not have the same noise, and MachineError.
+    Raises RunFolderError where trials of one seed did not have the same noise, and MachineError.
     """
     with folder_errors(folder.path), folder:
         comparison = _Comparison(plan, folder, executor, progress, data_dir)
@@ -93,7 +92,7 @@ def compare(
         timings = folder.read_timings()
         if timings is None or timings.get("settings") != settings_of(chosen):
             progress.phase("timing", trials=len(chosen), done=0)
-            found = time_alone(plan, chosen, data_dir=data_dir, should_stop=should_stop, on_share=progress.advance)
+            found = time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance)
             folder.write_timings(found)
         summary = summarise(plan, tuned, scored)
         folder.write_summary(summary)

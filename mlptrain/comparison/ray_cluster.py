@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.comparison.trials import Record, TrialBatch, failed, run_batch, software
-from mlptrain.errors import InterruptedRunError, MachineError, MlptrainError, UserError
+from mlptrain.errors import MachineError, MlptrainError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Progress
@@ -35,8 +35,8 @@ _REMEDY = "start one with `ray start --head`, or take address local, or executor
 class Ray:
     """Batches as Ray tasks. Ray starts a task whose worker dies again, on a node that is alive."""
 
-    def __init__(self, address: str, should_stop: Callable[[], bool]) -> None:
-        self._address, self._should_stop = address, should_stop
+    def __init__(self, address: str) -> None:
+        self._address = address
         self._ray: Any = None
         self._is_ours = False
         self._cpus = 0
@@ -44,15 +44,13 @@ class Ray:
     def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
         """Run all batches.
 
-        Raises InterruptedRunError; UserError for a cluster that is not there or cannot train; what a batch raises.
+        Raises UserError for a cluster that is not there or cannot train, and what a batch raises.
         """
         self._connect()
         tasks = self._submit(batches)
         looked = time.monotonic()
         while tasks:
-            if self._should_stop():
-                raise InterruptedRunError("stopped by a signal")
-            done, _ = self._ray.wait(list(tasks), timeout=0.2)
+            done, _ = self._ray.wait(list(tasks), timeout=_SECONDS_BETWEEN_LOOKS)
             for task in done:
                 batch = tasks.pop(task)
                 on_done(self._records(task, batch))
@@ -148,7 +146,7 @@ class Ray:
     def _probe(self) -> None:
         """See whether a cluster answers, in another process: asked for one that does not, Ray waits for minutes.
 
-        Raises UserError where none answers, InterruptedRunError.
+        Raises UserError where none answers.
         """
         host, _, port = self._address.removeprefix("ray://").rpartition(":")
         if host:
@@ -157,20 +155,12 @@ class Ray:
             except (OSError, OverflowError) as error:
                 raise self._absent(str(error)) from None
         arguments = [sys.executable, "-c", _PROBE, self._address]
-        deadline = time.monotonic() + CONNECT_SECONDS
-        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                while process.poll() is None:
-                    if self._should_stop():
-                        raise InterruptedRunError("stopped by a signal")
-                    if time.monotonic() > deadline:
-                        raise self._absent(f"none within {CONNECT_SECONDS:.0f} seconds")
-                    time.sleep(0.1)
-            finally:
-                process.kill()
-            _, told = process.communicate()
-        if process.returncode != 0:
-            raise self._absent((told.strip().splitlines() or ["no reason given"])[-1])
+        try:
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=CONNECT_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise self._absent(f"none within {CONNECT_SECONDS:.0f} seconds") from None
+        if done.returncode != 0:
+            raise self._absent((done.stderr.strip().splitlines() or ["no reason given"])[-1])
 
     def _absent(self, reason: str) -> UserError:
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")

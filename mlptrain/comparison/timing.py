@@ -11,8 +11,9 @@ from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import task_data
 from mlptrain.spec import OptimizerSpec, load_text
 
-ROUNDS = 3
-MOST_SECONDS = 60.0  # of all rounds together; slower tasks get fewer of them
+ROUNDS, MOST_ROUNDS = 3, 30
+MOST_SECONDS = 60.0  # of three rounds together; slower tasks get fewer
+ENOUGH_SECONDS = 1.0  # rounds that take less together are as many as fit, since short epochs are disturbed the most
 
 
 def settings_of(chosen: Mapping[str, OptimizerSpec]) -> dict[str, Any]:
@@ -25,7 +26,6 @@ def time_alone(
     chosen: Mapping[str, OptimizerSpec],
     *,
     data_dir: Path,
-    should_stop: Callable[[], bool],
     on_share: Callable[[float], None],
 ) -> dict[str, Any]:
     """Seconds per training epoch of every optimizer, without evaluation, checkpoints or warm-up.
@@ -33,7 +33,7 @@ def time_alone(
     Each optimizer trains alone; after an epoch that is not counted, rounds of one epoch each go around, so that a
     machine that gets slower or faster does so for all. Keys: rounds, seconds_per_epoch (name to the median, None where
     it diverged at once or could not be trained), samples (name to list), settings. ``on_share`` is told of parts of
-    optimizers as they are done. Raises InterruptedRunError.
+    optimizers as they are done.
     """
     from mlptrain.training.device import Decisions, in_force
 
@@ -41,10 +41,7 @@ def time_alone(
     samples: dict[str, list[float]] = {}
     with in_force(Decisions(plan.device, plan.precision, plan.threads)):  # type: ignore[arg-type]
         for start in range(0, len(names), plan.models_at_once):  # as many as fit into memory; nearly always all
-            runs = {
-                name: _epochs(plan, chosen[name], data_dir, should_stop)
-                for name in names[start : start + plan.models_at_once]
-            }
+            runs = {name: _epochs(plan, chosen[name], data_dir) for name in names[start : start + plan.models_at_once]}
             samples |= _interleaved(runs, on_share)
     return {
         "rounds": max(map(len, samples.values())),
@@ -60,7 +57,8 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
     """Seconds of each run's epochs after its first, one epoch of every run before the next of any."""
     on_share(0.0)
     warm = [next(epochs, 0.0) for epochs in runs.values()]
-    rounds = max(1, min(ROUNDS, int(MOST_SECONDS / max(sum(warm), 1e-9))))
+    one = max(sum(warm), 1e-9)
+    rounds = max(1, min(ROUNDS, int(MOST_SECONDS / one)), min(MOST_ROUNDS, int(ENOUGH_SECONDS / one)))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     on_share(len(runs) / (rounds + 1))
     for _ in range(rounds):
@@ -70,7 +68,7 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
     return samples
 
 
-def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path, should_stop: Callable[[], bool]) -> Iterator[float]:
+def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[float]:
     """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
     from mlptrain.parts import build_trainer
 
@@ -79,7 +77,7 @@ def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path, should_stop: Cal
     splits = task_data(plan.task, data_dir)(seed)
     try:
         trainer = build_trainer([spec], [splits], evaluate=False)
-        for [found] in trainer.epochs(first=1, last=ROUNDS + 1, should_stop=should_stop):
+        for [found] in trainer.epochs(first=1, last=MOST_ROUNDS + 1, should_stop=lambda: False):
             if found is not None:
                 yield found.training_seconds
     except (MemoryError, RuntimeError):

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlptrain.errors import InterruptedRunError
 from mlptrain.spec import ExperimentSpec, OptimizerSpec, load_text, to_yaml
 
 Record = dict[str, Any]
@@ -63,20 +62,15 @@ class TrialBatch:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def run_batch(
-    batch: TrialBatch,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_epoch: OnEpoch | None = None,
-) -> list[Record]:
+def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[Record]:
     """Train all trials of a batch together; one record each, in order, without any clock value.
 
     A trial that diverges is a record like any other; a batch that the machine cannot train (out of memory) gives
     records with the status ``failed``. ``on_epoch`` is told the number of each epoch that has ended, 0 first. Raises
-    InterruptedRunError, and DataError or MachineError where the data cannot be had.
+    DataError or MachineError where the data cannot be had.
     """
     try:
-        return _run(batch, should_stop=should_stop, on_epoch=on_epoch)
+        return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
         return failed(batch, f"{type(error).__name__}: {error}")
 
@@ -90,7 +84,7 @@ def failed(batch: TrialBatch, reason: str) -> list[Record]:
     ]
 
 
-def _run(batch: TrialBatch, *, should_stop: Callable[[], bool], on_epoch: OnEpoch | None) -> list[Record]:
+def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[Record]:
     import torch
 
     from mlptrain.parts import build_trainer
@@ -103,16 +97,13 @@ def _run(batch: TrialBatch, *, should_stop: Callable[[], bool], on_epoch: OnEpoc
         splits = {spec.seed: data(spec.seed) for spec in specs}
         trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
         followed = [_Followed(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
-        for found in trainer.epochs(first=0, last=task.training.epochs, should_stop=should_stop):
+        for found in trainer.epochs(first=0, last=task.training.epochs, should_stop=lambda: False):
             for one, epoch in zip(followed, found, strict=True):
                 if epoch is not None:
                     one.take(epoch)
-            if on_epoch is not None:
-                on_epoch(next(epoch.epoch for epoch in found if epoch is not None))
+            on_epoch(next(epoch.epoch for epoch in found if epoch is not None))
         records = []
         for trial, identity, one in zip(batch.trials, batch.identities, followed, strict=True):
-            if should_stop():
-                raise InterruptedRunError("stopped by a signal while scoring")
             scored = batch.split if trial.role == "scoring" else None
             records.append(_head(trial, identity, batch) | {"threads": torch.get_num_threads()} | one.record(scored))
         return records

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -193,9 +193,12 @@ class MeanAbsoluteError(_Error):
         self._scale_(out)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number in every place of a tensor that takes up one; making it anew would cost as much as a small product."""
+    """A number in every place of a tensor that takes up one; making it anew would cost as much as a small product.
+
+    Kept for good: a captured CUDA graph reads it at its address.
+    """
     return torch.full((), value, dtype=dtype, device=device).expand(shape)
 
 

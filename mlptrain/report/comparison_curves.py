@@ -54,11 +54,11 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     key, split = curve_key(summary, metric)
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
     logarithmic = metric == "loss" and _spans_decade(list(curves.values()))
-    best = max(max(curve.high) for curve in curves.values())
-    unit = "mean over examples" if metric == "loss" else _unit(best)
-    scale = " (logarithmic scale)" if logarithmic else ""
+    scale = " (log scale)" if logarithmic else ""
     title = titled(summary, f"{split_name(split)} {metric} by epoch{scale}", width=54)
-    x, y = "epoch (passes over the training rows)", f"{split_name(split)} {metric} ({unit})"
+    x, y = "epoch (passes over the training rows)", "loss (mean over examples)"
+    if metric == "accuracy":
+        y = _accuracy_label(max(max(curve.high) for curve in curves.values()))
     band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
     first = 1 if split == "train" else 0
     if len(curves) <= _TOGETHER:
@@ -115,8 +115,8 @@ def draw_learning_rates(summary: Summary) -> Figure:
     figure, panels = _grid(
         [f"{wrapped(name)}\n{describe_good_range(entry)}" for name, entry in shown],
         x="learning rate (logarithmic scale)",
-        y=f"validation accuracy ({_unit(high)})",
-        title=titled(summary, "accuracy by learning rate", width=54),
+        y=_accuracy_label(high),
+        title=titled(summary, "validation accuracy by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
     )
     for axes, (name, entry) in zip(panels, shown, strict=True):
@@ -232,8 +232,8 @@ def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
 
 
-def _unit(best: float) -> str:
-    return "%; even steps halve the error" if best >= _HALVED_FROM else "% of examples"
+def _accuracy_label(best: float) -> str:
+    return f"accuracy (%{'; logarithmic in the error' if best >= _HALVED_FROM else ' of examples'})"
 
 
 def _halvings(accuracy: ArrayLike) -> FloatArray:
@@ -251,11 +251,11 @@ def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
         axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
     tried = [(one.setting["lr"], value) for one in entry.tuning if "lr" in one.setting for value in one.accuracies]
     dots = [(rate, value) for rate, value in tried if value is not None]
-    diverged = [rate for rate, value in tried if value is None]
+    lost = [rate for rate, value in tried if value is None]
     x, y = [rate for rate, _ in dots], [value for _, value in dots]
     axes.plot(x, y, marker=".", color=colour(index), alpha=0.75, linestyle="", zorder=3)
     at_foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "linestyle": ""}
-    axes.plot(diverged, [0.06] * len(diverged), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
+    axes.plot(lost, [0.06] * len(lost), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
     finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
     axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
     if (chosen := entry.setting["lr"]) in finite:
@@ -272,5 +272,5 @@ def _legend_of_rates(shown: Sequence[tuple[str, Optimizer]]) -> list[Artist]:
         Patch(color=QUIET, alpha=0.3, label="good range"),
     ]
     if any(value is None for _, entry in shown for tried in entry.tuning for value in tried.accuracies):
-        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="diverged"))
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="did not last"))
     return handles

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mlptrain.report.comparison_record import Optimizer, Pair, Status, Summary
+from mlptrain.report.comparison_record import Accuracy, Optimizer, Pair, Status, Summary
 from mlptrain.report.comparison_words import (
     MINUS,
     describe_target,
@@ -46,15 +46,14 @@ def draw_scores(summary: Summary) -> Figure:
     """
     figure, axes = _rows(summary.ranking)
     values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
-    low, high = _limits(values, [(entry.accuracy.low, entry.accuracy.high) for _, entry in summary.ranked])
+    low, high = _limits(values, [entry.accuracy for _, entry in summary.ranked])
     axes.set_xlim(low, high)
     heights = [_stacked(row, y=y, span=high - low) for y, row in enumerate(values)]
     _join_seeds(axes, summary, values, heights)
     for y, (name, entry) in enumerate(summary.ranked):
         if len(summary.seeds) > 1 and low < entry.accuracy.mean < high:
             _interval(axes, y, entry, colour(summary.number(name)))
-        for trial, height in zip(entry.trials, heights[y], strict=True):
-            _dot(axes, trial.score, height, summary.number(name), state=trial.status)
+        _draw_trials(axes, values[y], heights[y], [trial.status for trial in entry.trials], index=summary.number(name))
         _name_beyond(axes, entry, y, low)
     if low < summary.majority < high:
         axes.axvline(summary.majority, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
@@ -80,7 +79,7 @@ def draw_differences(summary: Summary) -> Figure:
     best, *others = summary.ranking
     told = against_best(summary)
     figure, axes = _rows(others)
-    low, high = _limits([[pair.mean] for pair in told] + [[0.0]], [(pair.low, pair.high) for pair in told])
+    low, high = _limits([[pair.mean] for pair in told] + [[0.0]], told)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     axes.set_xlim(low, high)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
@@ -121,10 +120,9 @@ def draw_times(summary: Summary) -> Figure:
         times = summary.optimizers[name].epochs_to_target
         if times is None:
             continue
-        index = summary.number(name)
         at = [miss if epoch is None else float(epoch) for epoch in times.trials]
-        for x, height, epoch in zip(at, _stacked(at, y=y, span=end), times.trials, strict=True):
-            _dot(axes, x, height, index, state="completed" if epoch is not None else "diverged")
+        states: list[Status] = ["diverged" if epoch is None else "completed" for epoch in times.trials]
+        _draw_trials(axes, at, _stacked(at, y=y, span=end), states, index=summary.number(name))
         if times.median is not None:
             axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
     every = [summary.optimizers[name].epochs_to_target for name in names]
@@ -186,10 +184,8 @@ def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: flo
         )  # fmt: skip
 
 
-def _limits(
-    rows: Sequence[Sequence[float]], intervals: Sequence[tuple[float | None, float | None]]
-) -> tuple[float, float]:
-    """The axis: all values, or those above a gap that would squeeze them; of the intervals, what fits beside them."""
+def _limits(rows: Sequence[Sequence[float]], means: Sequence[Accuracy | Pair]) -> tuple[float, float]:
+    """The axis: all values, or those above a gap that would squeeze them; of the means' intervals, what fits beside."""
     values = sorted(value for row in rows for value in row)
     low, high = values[0], values[-1]
     for below, above in pairwise(values):
@@ -198,7 +194,8 @@ def _limits(
             low = above
             break
     room = 1.5 * (high - low) or 0.01
-    bounds = [bound for pair in intervals for bound in pair if bound is not None and low - room <= bound <= high + room]
+    ends = [end for mean in means if mean.mean >= low for end in (mean.low, mean.high)]
+    bounds = [end for end in ends if end is not None and low - room <= end <= high + room]
     low, high = min([low, *bounds]), max([high, *bounds])
     margin = 0.04 * (high - low) or 0.01
     return low - margin, high + margin
@@ -240,20 +237,21 @@ def _interval(axes: Axes, y: int, entry: Optimizer, shade: str) -> None:
     axes.plot([accuracy.mean] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
 
 
-def _dot(axes: Axes, x: float, y: float, index: int, *, state: Status) -> None:
-    """A trial: filled, hollow where it did not learn, a cross where it did not last."""
+def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Sequence[Status], *, index: int) -> None:
+    """A sign for every trial: filled, hollow where it did not learn, a cross where it did not last."""
     shade = colour(index)
-    if state in ("diverged", "failed"):
-        look: dict[str, Any] = {"marker": "x", "markeredgecolor": INK, "markeredgewidth": 1.2}
-    else:
-        hollow = state == "did not learn"
-        look = {
-            "marker": marker(index),
-            "markerfacecolor": "white" if hollow else shade,
-            "markeredgecolor": shade if hollow else "white",
-            "markeredgewidth": 1.2 if hollow else 0.5,
-        }
-    axes.plot([x], [y], linestyle="", markersize=5.6, zorder=3, **look)
+    filled = {"marker": marker(index), "mfc": shade, "mec": "white", "mew": 0.35}
+    cross = {"marker": "x", "mec": INK, "mew": 1.2}
+    looks: dict[Status, dict[str, Any]] = {
+        "completed": filled,
+        "did not learn": filled | {"mfc": "white", "mec": shade, "mew": 1.2},
+        "diverged": cross,
+        "failed": cross,
+    }
+    for state in dict.fromkeys(states):
+        own = [place for place, one in enumerate(states) if one == state]
+        places = [x[place] for place in own], [y[place] for place in own]
+        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **looks[state])
 
 
 def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:

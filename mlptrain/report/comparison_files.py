@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"^([#+=-]|[0-9]+(?=[.)]))")  # begins a heading, a list, a 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\char34{}", MINUS: "$-$", "±": r"$\pm$", "–": "--",
+    "|": r"\textbar{}", '"': r"\char34{}", MINUS: "$-$", "±": r"$\pm$", "–": r"\textendash{}",
 }  # fmt: skip
 
 
@@ -143,7 +143,8 @@ def _paragraph(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """Text that LaTeX sets as it is."""
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return re.sub("-(?=-)", "-{}", escaped)  # two hyphens would become a dash
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

@@ -18,6 +18,7 @@ from mlptrain.report.comparison_words import (
     counted,
     describe_target,
     listed,
+    majority,
     percent,
     split_name,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # The browser itself keeps the promise that nothing is loaded and nothing runs.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_IN_THE_ERROR = "Where the scale is logarithmic in the error, 98 and 99 % lie as far apart as 96 and 98 %."
 _OPEN_UP_TO = 15  # pairs; a longer list is folded
 
 
@@ -65,7 +67,7 @@ def _document(name: str, lead: str, sections: Sequence[str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<title>{escape(name)}: comparison of optimizers</title>\n<link rel="icon" href="data:,">\n'
-        f'<style>\n{style}</style>\n</head>\n<body>\n<div class="page">\n'
+        f'<style>\n{style}</style>\n</head>\n<body>\n<div class="page broad">\n'
         f'<header>\n<p class="kind">Comparison of optimizers</p>\n<h1>{escape(name)}</h1>\n'
         f'<p class="lead">{escape(lead)}</p>\n</header>\n<main>\n'
         + "\n".join(sections)
@@ -79,18 +81,23 @@ def _section(name: str, heading: str, content: str) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
+    return f'<p class="note">{_held(text)}</p>'
+
+
+def _held(text: str) -> str:
+    """Escaped, and a figure keeps its per-cent sign beside it."""
+    return escape(text).replace(" %", "&nbsp;%")
 
 
 def _picture(figure: Figure, name: str, title: str, caption: str, *, wide: bool = False) -> str:
     svg = inline_svg(figure, prefix=name, title=title, description=caption)
     kind = "picture large" if wide else "picture"
     box = f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(title)}">{svg}</div>'
-    return f"<figure>{box}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure>{box}<figcaption>{_held(caption)}</figcaption></figure>"
 
 
 def _outcome(summary: Summary) -> str:
-    parts = [f'<p class="verdict">{escape(summary.sentence)}</p>']
+    parts = [f'<p class="verdict">{_held(summary.sentence)}</p>']
     if told := caveats(summary):
         items = "".join(f"<li>{escape(one)}</li>" for one in told)
         parts.append(f'<div class="warning" role="note"><ul>{items}</ul></div>')
@@ -108,11 +115,11 @@ def _results(summary: Summary, timings: Timings) -> str:
     if timings.seconds_per_epoch:
         seconds = (
             " Seconds per epoch: each optimizer trained alone, in turn with the others, without evaluation; the median "
-            "of the rounds and, in brackets, their range."
+            "of the rounds."
         )
     note = (
         f"Sorted by the mean {split_name(summary.split)} accuracy over {counted(len(summary.seeds), 'seed')}. A trial "
-        f"that diverged or failed counts with the share of the largest class, {percent(summary.majority)}."
+        f"that diverged or failed counts as if it named the largest class always, {majority(summary)}."
         f"{epochs}{seconds}"
     )
     return _section("results", "Results", f"{tables.results_table(summary, timings)}\n{_note(note)}")
@@ -155,8 +162,12 @@ def _curves(summary: Summary) -> str:
         split = split_name(curve_key(summary, "loss" if name == "loss" else "accuracy")[1])
         figure = draw_learning_curves(summary, "loss" if name == "loss" else "accuracy")
         caption = f"Mean {split} {name} over the seeds; the band reaches from the lowest to the highest seed."
-        pictures.append(_picture(figure, f"curves-{name}", f"{split.capitalize()} {name} by epoch", caption))
-    content = f'<div class="pictures">{"".join(pictures)}</div>' + (f"\n{_note(missing)}" if missing else "")
+        caption += f" {_IN_THE_ERROR}" if name == "accuracy" else ""
+        several = len(figure.axes) > 1
+        title = f"{split.capitalize()} {name} by epoch"
+        pictures.append(_picture(figure, f"curves-{name}", title, caption, wide=several))
+    together = "".join(pictures) if several else f'<div class="pictures">{"".join(pictures)}</div>'
+    content = together + (f"\n{_note(missing)}" if missing else "")
     return _section("curves", "Learning curves", content)
 
 
@@ -165,14 +176,14 @@ def _rates(summary: Summary) -> str:
         return ""
     caption = (
         f"Every tried value on {counted(len(summary.tuning_seeds), 'tuning seed')}; the line joins the medians, the "
-        "ring is the chosen value, the band the good range."
+        f"ring is the chosen value, the band the good range. {_IN_THE_ERROR}"
     )
     rule = (
         "The good range reaches from the chosen value as far as the median validation accuracy stays within "
         f"{100 * GOOD_WITHIN:g} percentage point of the chosen value's, interpolated between tried values over the "
-        "logarithm of the rate; towards a value whose median trial diverged it ends at the last tried one. Its width "
-        "is in decades (powers of ten): the wider, the less the choice matters. At least: it reaches the end of what "
-        "was tried. With other tuned values, each rate counts with the best of them."
+        "logarithm of the rate; towards a value whose median trial did not last it ends at the last tried one. Its "
+        "width is in decades (powers of ten): the wider, the less the choice matters. At least: it reaches the end of "
+        "what was tried. With other tuned values, each rate counts with the best of them."
     )
     picture = _picture(draw_learning_rates(summary), "rates", "Accuracy by learning rate", caption, wide=True)
     return _section(
@@ -192,7 +203,10 @@ def _times(summary: Summary, timings: Timings) -> str:
         f"not reach the target within {counted(summary.epochs, 'epoch')}."
     )
     if timings.seconds_per_epoch:
-        note += " Seconds: the seconds per epoch of the optimizer trained alone times the median epochs."
+        note += (
+            " Seconds: the seconds per epoch of the optimizer trained alone (the median of the rounds "
+            "and, in brackets, their range) times the median epochs."
+        )
     picture = _picture(draw_times(summary), "times", "Time to target", caption, wide=True)
     table = tables.times_table(summary, timings, fastest_first(summary))
     return _section("times", "Time to target", f"{picture}\n{table}\n{_note(note)}")
@@ -206,11 +220,16 @@ def _failures(summary: Summary) -> str:
     bar = "" if summary.majority_bar is None else f", that is below {percent(summary.majority_bar)}"
     rule = (
         "Did not learn: the accuracy is not significantly above the share of the largest class, "
-        f"{percent(summary.majority)} (one-sided exact binomial test, 5 %){bar}. Diverged: a loss or a parameter was "
-        "no longer finite. Failed: the machine gave up on it. All of them stay in every count and mean."
+        f"{majority(summary)} (one-sided exact binomial test, 5 %){bar}. Diverged: a loss or a parameter was "
+        "no longer finite. Failed: the machine gave up on it; the same command tries it again. All of them stay in "
+        "every count and mean."
     )
     if outcomes:
-        rule += f" While tuning, {outcomes.count(None):,} of {counted(len(outcomes), 'trial')} diverged."
+        failed = sum(entry.failed_tuning_trials for entry in summary.optimizers.values())
+        rule += (
+            f" While tuning, {outcomes.count(None):,} of {counted(len(outcomes), 'trial')} did not last: "
+            f"{outcomes.count(None) - failed:,} diverged, {failed:,} failed."
+        )
     return _section("failures", "What failed", f"{found}\n{_note(rule)}")
 
 
@@ -224,7 +243,7 @@ def _disclosure(summary: Summary, decisions: Mapping[str, Any]) -> str:
         ("seeds a verdict takes", f"{summary.seeds_for_verdict} for {counted(len(summary.pairs), 'pair')}"),
         ("tie", f"within ±{100 * summary.tie:g} percentage points"),
         ("target", "none" if summary.target is None else describe_target(summary.target)),
-        ("share of the largest class", percent(summary.majority)),
+        ("share of the largest class", majority(summary)),
         *([] if summary.majority_bar is None else [("learnt from", percent(summary.majority_bar))]),
         ("plan's hash", summary.plan),
         *((key, str(value)) for key, value in decisions.items()),

@@ -70,14 +70,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting of the grid: its tuned values, and the validation accuracy by tuning seed (None: it diverged)."""
+    """A setting of the grid: its tuned values, and the validation accuracy by tuning seed (None: it did not last)."""
 
     setting: dict[str, Any]
     accuracies: list[FiniteFloat | None]
 
     @property
     def median(self) -> float:
-        """Over the tuning seeds, a trial that diverged being worse than any other; ``-inf`` if the median one did."""
+        """Over the tuning seeds; a trial that did not last is worse than any other, and ``-inf`` if the median one."""
         return statistics.median(-math.inf if value is None else value for value in self.accuracies)
 
 
@@ -86,8 +86,8 @@ class GoodRange:
     """The learning rates around the chosen one whose median accuracy lies within ``GOOD_WITHIN`` of its own.
 
     Between two tried values the median is taken on the straight line between theirs, over the logarithm of the rate;
-    towards a value that diverged there is no line, and the range ends. ``ends`` says whether it reaches the lowest and
-    the highest tried value, so that it may be wider.
+    towards a value that did not last there is no line, and the range ends. ``ends`` says whether it reaches the lowest
+    and the highest tried value, so that it may be wider.
     """
 
     low: float
@@ -115,6 +115,7 @@ class Optimizer:
     completed: int
     epochs_to_target: TimeToTarget | None
     curves: dict[str, Curve]
+    failed_tuning_trials: int = 0
 
     @property
     def medians_by_rate(self) -> dict[float, float]:
@@ -130,7 +131,7 @@ class Optimizer:
 
     @property
     def good_range(self) -> GoodRange | None:
-        """The good range of the learning rate; None where it was not tuned, or where everything tried diverged."""
+        """The good range of the learning rate; None where it was not tuned, or where nothing tried lasted."""
         medians = self.medians_by_rate
         rates, chosen = list(medians), self.setting["lr"]
         if chosen not in medians or math.isinf(medians[chosen]):

@@ -53,7 +53,7 @@ def results_table(summary: Summary, timings: Timings) -> str:
         accuracy = entry.accuracy
         setting = describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else "")
         cells = [
-            f'<td class="text">{escape(setting)}</td>',
+            f'<td class="text long">{escape(setting)}</td>',
             f'<td class="main">{percent(accuracy.mean)}</td>',
             _cell(percent_interval(accuracy.low, accuracy.high)),
             _cell(percent(accuracy.median)),
@@ -62,7 +62,8 @@ def results_table(summary: Summary, timings: Timings) -> str:
         if (times := entry.epochs_to_target) is not None:
             cells.append(_cell(f"{median_epochs(times)} ({times.reached} of {times.n})"))
         if timed:
-            cells.append(_cell(_seconds(timings, name)))
+            seconds = timings.seconds_per_epoch.get(name)
+            cells.append(_cell("–" if seconds is None else f"{seconds:.3g}"))
         rows.append([row_head(summary, name), *cells])
     return _table(head, rows, name="Results", text=2)
 
@@ -99,8 +100,8 @@ def verdict_list(summary: Summary) -> str:
 
 
 def rates_table(summary: Summary) -> str:
-    """Of every optimizer that tuned its learning rate: the chosen one, the good range, what diverged."""
-    head = ["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "diverged"]
+    """Of every optimizer that tuned its learning rate: the chosen one, the good range, what did not last."""
+    head = ["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "did not last"]
     rows = []
     for name, entry in summary.ranked:
         medians, good = entry.medians_by_rate, entry.good_range
@@ -143,13 +144,13 @@ def failures_table(summary: Summary) -> str:
         [
             row_head(summary, name),
             f'<td class="text">{escape(status)}</td>',
-            _cell(f"{len(trials)} of {len(entry.trials)}"),
             f'<td class="text long">{escape(describe_failure(trials, summary.split))}</td>',
+            _cell(f"{len(trials)} of {len(entry.trials)}"),
         ]
         for name, entry in summary.ranked
         for status, trials in what_failed(entry)
     ]
-    return _table(["optimizer", "what", "trials", "where"], rows, name="What failed", text=2) if rows else ""
+    return _table(["optimizer", "what", "where", "trials"], rows, name="What failed", text=3) if rows else ""
 
 
 def budget_table(summary: Summary) -> str:

@@ -31,6 +31,11 @@ def percent_interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f} %"
 
 
+def majority(summary: Summary) -> str:
+    """The share of the largest class in the scored split; a validation split is drawn by each seed."""
+    return percent(summary.majority) + (" for the first seed" if summary.split == "validation" else "")
+
+
 def points(difference: float) -> str:
     """A difference of accuracies in percentage points: ``+0.86``, with a proper minus sign; ``0.00`` has none."""
     text = f"{100 * difference:+.2f}"
@@ -121,18 +126,25 @@ def what_failed(entry: Optimizer) -> list[tuple[str, list[Trial]]]:
 
 
 def describe_failure(trials: Sequence[Trial], split: str) -> str:
-    """Where each of the trials diverged, what each of them came to, or why it failed."""
-    told = [_failure(trial, split) for trial in trials[:_MOST_LISTED]]
+    """Where trials of one status diverged, what they came to without learning, or why they failed."""
+    accuracies = [trial.accuracy for trial in trials if trial.accuracy is not None]
+    if accuracies:
+        low, high = percent(min(accuracies)), percent(max(accuracies))
+        span = low if low == high else f"{low} to {high}"
+        return f"{split_name(split)} accuracy of {span} ({_seeds(trials)})"
+    told = [_failure(trial) for trial in trials[:_MOST_LISTED]]
     more = f"; and {len(trials) - _MOST_LISTED:,} more in summary.csv" if len(trials) > _MOST_LISTED else ""
     return "; ".join(told) + more
 
 
-def _failure(trial: Trial, split: str) -> str:
+def _failure(trial: Trial) -> str:
     if trial.status == "diverged":
         return f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
-    if trial.accuracy is not None:
-        return f"seed {trial.seed} with a {split} accuracy of {percent(trial.accuracy)}"
     return f"seed {trial.seed}: {trial.message or 'for an unknown reason'}"
+
+
+def _seeds(trials: Sequence[Trial]) -> str:
+    return f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
 
 
 def describe_verdict(pair: Pair) -> str:

@@ -109,7 +109,7 @@ large = BASE.replace("hidden: [8]", "hidden: [1000, 1000]").replace("epochs: 2",
 compare(FAILING, folder, name="warm")  # everything is loaded
 used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000, before[1]))  # the weights of the three models have 13 MB, and so have the gradients
+resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000, before[1]))  # weights and gradients have 13 MB each
 first = compare(FAILING, folder, base=large)
 resource.setrlimit(resource.RLIMIT_AS, before)
 second = compare(FAILING, folder, base=large)

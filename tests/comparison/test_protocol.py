@@ -36,7 +36,9 @@ def test_a_trial_is_what_training_alone_gives(tmp_path: Path) -> None:
     path = tmp_path / "alone.yaml"
     path.write_text((tmp_path / "small.yaml").read_text().split("optimizers:")[0].replace("base:\n", ""))
     lines = path.read_text().splitlines()
-    path.write_text("\n".join(line.removeprefix("  ") for line in lines) + "\noptimizer: {name: adam, lr: 0.03}\nseed: 1\n")
+    path.write_text(
+        "\n".join(line.removeprefix("  ") for line in lines) + "\noptimizer: {name: adam, lr: 0.03}\nseed: 1\n"
+    )
     assert load_spec(path).spec.model == spec.base.model
     run = mlptrain.train(path, run_dir=tmp_path / "run").folder.path
     assert json.loads((run / "environment.json").read_bytes())["hashes"] == record["hashes"]
@@ -136,7 +138,7 @@ def test_each_trial_is_scored_once_on_seeds_that_chose_nothing(tmp_path: Path) -
 
 
 def by_hand(found: Result, name: str) -> tuple[float, dict[float, float]]:
-    """The learning rate with the best median of the kept validation accuracies, of equals the one with the best mean."""
+    """The learning rate with the best median of the kept accuracies, of equals the one with the best mean."""
     accuracies: dict[float, list[float]] = {}
     for record in found.of_role("tuning"):
         if record["optimizer"] == name:
@@ -172,7 +174,9 @@ ONE_SEED = "scoring: {seeds: 1}\n"
 
 
 def tuned_alone(tmp_path: Path, tuned: str, most: int) -> dict[str, Any]:
-    return compare(PAIR.format(tuned=tuned, most=most) + ONE_SEED, tmp_path, "base.training.epochs=6").optimizer("tuned")
+    return compare(PAIR.format(tuned=tuned, most=most) + ONE_SEED, tmp_path, "base.training.epochs=6").optimizer(
+        "tuned"
+    )
 
 
 def test_an_edge_goes_on_by_the_ratio_until_the_best_lies_inside(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlptrain.nn.activations import ACTIVATIONS
 from mlptrain.nn.backward import SMALL_PRODUCT, Backward
@@ -158,6 +162,45 @@ def test_groups_that_do_not_add_up_are_refused(engine: type[Backward], groups: t
 
 
 @every_engine
+def test_gradients_of_fewer_models_are_refused(engine: type[Backward]) -> None:
+    one, other = problem([5], groups=(3,)), problem([5], groups=(2,))
+    with pytest.raises(ValueError, match="2 gradients for 3 models"):
+        engine(one.network, loss=one.loss, parameters=one.parameters, gradients=other.gradients, batch_size=4)
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products that torch makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.bmm):
+            self.made[str(func.overloadpacket).removeprefix("aten.")] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("groups", "width", "first"),
+    [((1,), 8, 2), ((3,), 8, 2), ((2, 1), 8, 4), ((1, 1, 1), 8, 6), ((2, 1), 5, 6)],
+)
+def test_models_that_share_a_batch_share_the_first_layers_products(
+    groups: tuple[int, ...], width: int, first: int
+) -> None:
+    """Two products for every group, forward and backward, unless the weights' alignment leaves gaps between models.
+
+    Above the first layer one forward and two backward for each layer, whatever the number of models.
+    """
+    given_problem = problem([width, 6], groups=groups)
+    given_problem.step()
+    with Products() as products:
+        given_problem.engine(*given_problem.batch())
+    above = "mm" if groups == (1,) else "bmm"
+    assert products.made == Counter(mm=first) + Counter({above: 6})
+
+
+@every_engine
 def test_parameters_that_autograd_watches_are_left_alone(engine: type[Backward]) -> None:
     given_problem = problem([5], activation="prelu")
     flat = given_problem.parameters.flat.clone().requires_grad_()
@@ -212,6 +255,10 @@ def test_products_of_every_size_under_every_precision(groups: tuple[int, ...]) -
             once = given_problem.gradients.flat.clone()
             given_problem.step()
             assert torch.equal(once, given_problem.gradients.flat)
+            # What precision was in force before plays no part.
+            anew = problem([32, wide, 32], groups=groups, activation="tanh", n=64, dtype=torch.float32)
+            anew.step()
+            assert torch.equal(once.nan_to_num(), anew.gradients.flat.nan_to_num())
     finally:
         torch.set_float32_matmul_precision(before)
 

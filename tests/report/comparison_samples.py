@@ -14,6 +14,7 @@ from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.protocol import Tuned
 from mlptrain.comparison.summary import summarise
 from mlptrain.comparison.verdicts import choose
+from mlptrain.report.comparison import comparison_page
 from mlptrain.spec.comparison_load import load_comparison
 
 SIX = ("SGD", "momentum", "Nesterov", "RMSprop", "Adam", "AdamW")
@@ -21,6 +22,47 @@ FIFTEEN = (*SIX, "NAdam", "Adagrad", "SGD decay", "Adam amsgrad", "RMSprop centr
            "A name of sixty-four letters that has to go on in further lines")  # fmt: skip
 RATES = (0.001, 0.01, 0.1, 1.0)
 EXAMPLES, MAJORITY = 360, 44
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "six": {},
+    "fifteen": {
+        "optimizers": FIFTEEN,
+        "fates": {"Adam": "diverged", "SGD": "some diverged", "NAdam": "did not learn"},
+        "under_tuned": ["Adagrad"],
+    },
+    "failures": {
+        "fates": {"Adam": "diverged", "momentum": "some diverged", "AdamW": "did not learn", "RMSprop": "failed"},
+        "under_tuned": ["Nesterov"],
+    },
+    "plain": {"optimizers": SIX[:2], "tuned": False, "target": False, "validation": False},
+    "one seed": {"optimizers": SIX[:4], "seeds": 1, "tuned": False, "timed": False},
+    "seven seeds": {"optimizers": SIX[:3], "seeds": 7, "fates": {"SGD": "diverged"}},
+    "all failed": {"optimizers": SIX[:3], "fates": {"SGD": "diverged", "momentum": "failed", "Nesterov": "diverged"}},
+    "one epoch": {"epochs": 1, "seeds": 3},
+}
+
+
+class Samples:
+    """A finished comparison of every kind, made on first use: read them, change nothing in them."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._made: dict[str, Path] = {}
+        self._pages: dict[str, str] = {}
+
+    def __call__(self, kind: str) -> Path:
+        if kind not in self._made:
+            parent = self._parent / kind.replace(" ", "-")
+            parent.mkdir()
+            self._made[kind] = make(parent, **KINDS[kind])
+        return self._made[kind]
+
+    def page(self, kind: str) -> str:
+        """The page of the comparison, drawn once."""
+        if kind not in self._pages:
+            self._pages[kind] = comparison_page(self(kind))
+        return self._pages[kind]
 
 
 def make(

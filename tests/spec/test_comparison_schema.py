@@ -23,6 +23,7 @@ from tests.spec.test_schema import _properties
 from tests.spec.texts import MARK
 
 SCHEMA = comparison_json_schema()
+CONFIGS = Path(__file__).parents[2] / "configs"
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
@@ -81,11 +82,11 @@ def test_refuses_a_broken_base(name: str) -> None:
 
 def test_the_shipped_schema_is_the_printed_one() -> None:
     """`mlptrain schema comparison > configs/comparison.schema.json` brings it up to date."""
-    shipped = json.loads((Path(__file__).parents[2] / "configs" / "comparison.schema.json").read_text())
+    shipped = json.loads((CONFIGS / "comparison.schema.json").read_text())
     assert shipped == comparison_json_schema()
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs" / "comparisons").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "comparisons").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_comparisons_load_and_fit_the_schema(path: Path) -> None:
     loaded = load_comparison(path)
     assert not loaded.warnings

@@ -1,0 +1,195 @@
+"""The comparison's folder: what is damaged, taken, edited or cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlptrain.comparison import compare_optimizers
+from mlptrain.comparison.folder import ComparisonFolder
+from mlptrain.comparison.trials import run_batch
+from mlptrain.data import data_folder
+from mlptrain.errors import MachineError, MlptrainError, RunFolderError
+from mlptrain.runs import RunFolder
+from mlptrain.runs.folder import lock
+from tests.comparison.small import FIXED, TUNED, compare, load, plan_of
+
+
+def test_the_folder_is_named_by_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place, _ = compare_optimizers(load(FIXED, tmp_path))
+    assert place.path == Path("runs") / f"small-{plan_of(FIXED, tmp_path).digest}"
+    assert sorted(file.name for file in place.path.iterdir()) == [
+        "plan.yaml",
+        "summary.json",
+        "timings.json",
+        "trials.jsonl",
+    ]
+    again, _ = compare_optimizers(load(FIXED, tmp_path))
+    assert again.path == place.path
+    other, _ = compare_optimizers(load(FIXED, tmp_path, "tie=0.5"))
+    assert other.path != place.path
+
+
+def test_the_plan_tells_what_decides_the_results(tmp_path: Path) -> None:
+    found = compare(TUNED, tmp_path)
+    plan = (found.path / "plan.yaml").read_text()
+    for line in ("extension_rule:", "threads: 1", "precision: highest", "extensions: 1", "seeds: [100, 101, 102]"):
+        assert line in plan
+    first = {record["batch"] for record in found.of_role("tuning")[: 3 * 9]}
+    assert all(name in plan for name in first)
+    assert len(first) == 3
+
+
+def test_a_finished_comparison_is_left_as_it_is(tmp_path: Path) -> None:
+    found = compare(TUNED, tmp_path)
+    stamps = {file.name: file.stat().st_mtime_ns for file in found.path.iterdir()}
+    assert compare(TUNED, tmp_path).bytes == found.bytes
+    again = {file.name: file.stat().st_mtime_ns for file in found.path.iterdir()}
+    assert [name for name in stamps if stamps[name] != again[name]] == ["summary.json"]
+
+
+@pytest.mark.parametrize("keep", [0.001, 0.2, 0.5, 0.8, 0.999])
+def test_lines_that_a_crash_cut_off_are_trained_again(tmp_path: Path, keep: float) -> None:
+    found = compare(TUNED, tmp_path)
+    content = b"".join(found.lines)
+    (found.path / "trials.jsonl").write_bytes(content[: int(len(content) * keep)])
+    (found.path / "summary.json").unlink()
+    assert compare(TUNED, tmp_path).bytes == found.bytes
+
+
+def test_a_batch_that_is_not_whole_is_trained_again_whole(tmp_path: Path) -> None:
+    """The other lines of its batch would stand beside trials of another grouping."""
+    found = compare(TUNED, tmp_path)
+    changed = [json.loads(line) for line in found.lines[:-1]]
+    changed[-1]["kept"]["test_accuracy"] = 0.5  # trained again, it is right again
+    (found.path / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in changed))
+    assert compare(TUNED, tmp_path).bytes == found.bytes
+
+
+def test_a_trial_on_record_in_another_batch_is_not_taken_from_it(tmp_path: Path) -> None:
+    """Which models train together decides the last bits, so a restart may not regroup them."""
+    plan = plan_of(TUNED, tmp_path)
+    whole = plan.tuning_batches(plan.first_grids(), data_dir=data_folder())[0]
+    alone = plan.batch(whole.trials[:1], data_dir=data_folder())
+    with ComparisonFolder.of(plan, folder=tmp_path / "comparison") as folder:
+        folder.add(run_batch(alone))
+        assert folder.missing([whole, alone]) == [whole]
+    undisturbed = compare(TUNED, tmp_path, name="undisturbed")
+    found = compare(TUNED, tmp_path)
+    assert found.summary == undisturbed.summary
+    assert found.lines[:-1] == undisturbed.lines  # the odd one stays on record, behind all others
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda record: record.pop("hashes"), "trials.jsonl:2 is no record of a trial"),
+        (lambda record: record.update(status="splendid"), "trials.jsonl:2 is no record of a trial"),
+        (lambda record: record.update(seed=2), "the record of trial .* is changed|different"),
+        (lambda record: record["setting"].update(lr=0.7), "the record of trial .* is changed"),
+    ],
+)
+def test_a_damaged_record_is_an_error(tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], told: str) -> None:
+    found = compare(FIXED, tmp_path)
+    spoil(found.records[1])
+    (found.path / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found.records))
+    with pytest.raises(RunFolderError, match=told):
+        compare(FIXED, tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\n", b"{}\n", b"[1]\n", b'"x"\n', b"null\n", b"\n"])
+def test_a_line_that_is_no_record_is_an_error(tmp_path: Path, line: bytes) -> None:
+    found = compare(FIXED, tmp_path)
+    (found.path / "trials.jsonl").write_bytes(found.lines[0] + line + found.lines[1])
+    with pytest.raises(RunFolderError, match=r"trials.jsonl:2 is no record of a trial"):
+        compare(FIXED, tmp_path)
+
+
+def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path: Path) -> None:
+    found = compare(FIXED, tmp_path)
+    held = lock(RunFolder(found.path))
+    with pytest.raises(RunFolderError, match="by another process"):
+        compare(FIXED, tmp_path)
+    os.close(held)
+    (found.path / "trials.jsonl").write_text("{}\n")
+    for _ in range(2):  # a refusal leaves no lock behind
+        with pytest.raises(RunFolderError, match="is no record"):
+            compare(FIXED, tmp_path)
+
+
+def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
+    found = compare(FIXED, tmp_path)
+    plan = found.path / "plan.yaml"
+    plan.write_text(plan.read_text().replace("lr: 0.5", "lr: 0.6"))
+    with pytest.raises(RunFolderError, match="holds another plan"):
+        compare(FIXED, tmp_path)
+
+
+@pytest.mark.parametrize("override", ["tie=0.5", "base.training.threads=2"])
+def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> None:
+    compare(FIXED, tmp_path)
+    with pytest.raises(RunFolderError, match="holds another plan"):
+        compare(FIXED, tmp_path, override)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "thesis.tex").write_text("precious")
+    with pytest.raises(RunFolderError, match="holds no comparison"):
+        compare(FIXED, tmp_path)
+    assert [file.name for file in (tmp_path / "comparison").iterdir()] == ["thesis.tex"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="holds no comparison"):
+        compare(FIXED, tmp_path, name="file")
+
+
+def test_a_folder_killed_while_its_plan_was_written_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / ".plan.yaml.0a1b2c3d.tmp").write_text("half")
+    found = compare(FIXED, tmp_path)
+    assert not list(found.path.glob(".*"))
+
+
+@pytest.mark.parametrize("place", ["file/comparison", "/proc/comparison"])
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match=r"cannot be used\. .* --run-dir") as error:
+        compare_optimizers(load(FIXED, tmp_path), folder=tmp_path / place)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unfinished_comparison_has_no_summary(tmp_path: Path) -> None:
+    plan = plan_of(FIXED, tmp_path)
+    folder = ComparisonFolder.of(plan, folder=tmp_path / "comparison")
+    with pytest.raises(RunFolderError, match="is not finished"):
+        folder.read_summary()
+    assert ComparisonFolder.open(folder.path).path == folder.path
+    with pytest.raises(RunFolderError, match="is no comparison's folder"):
+        ComparisonFolder.open(tmp_path)
+
+
+def test_seconds_of_other_settings_are_measured_anew(tmp_path: Path) -> None:
+    found = compare(FIXED, tmp_path)
+    timings = json.loads((found.path / "timings.json").read_bytes())
+    assert timings["seconds_per_epoch"].keys() == {"SGD", "Adam"}
+    for content in ("{", json.dumps(timings | {"settings": {}})):
+        (found.path / "timings.json").write_text(content)
+        compare(FIXED, tmp_path)
+        anew = json.loads((found.path / "timings.json").read_bytes())
+        assert anew["settings"] == timings["settings"]
+        assert anew["samples"] != timings["samples"]
+
+
+def test_a_disk_that_refuses_is_one_message(tmp_path: Path) -> None:
+    """Here a folder stands where the records should."""
+    plan = plan_of(FIXED, tmp_path)
+    folder = ComparisonFolder.of(plan, folder=tmp_path / "comparison")
+    folder.trials.mkdir()
+    with pytest.raises(MlptrainError, match=r"trials\.jsonl"):
+        compare(FIXED, tmp_path)

@@ -1,0 +1,159 @@
+"""Executor ray: the same bytes as the local one, also when a node is killed, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlptrain.cli import main
+from mlptrain.errors import UserError
+from tests.comparison.small import FIXED, TUNED, Result, compare, write
+from tests.comparison.test_interrupted import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
+
+ray = pytest.importorskip("ray")
+
+
+# --- clusters that are not there ---
+
+
+def told_by(capfd: pytest.CaptureFixture[str], tmp_path: Path, address: str) -> str:
+    """The one message of the command, which ends with exit code 2."""
+    config = write(FIXED, tmp_path)
+    options = ["--executor", "ray", "--set", f"executor.address={address}", "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ending:
+        main(["compare-optimizers", str(config), *options])
+    assert ending.value.code == 2
+    [told] = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(("warning: ", "scoring: "))]
+    return told
+
+
+def test_an_address_where_nothing_listens(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    for prefix in ("", "ray://"):
+        told = told_by(capfd, tmp_path, f"{prefix}127.0.0.1:{port}")
+        assert told.startswith(f"error: executor ray: no cluster answers at '{prefix}127.0.0.1:{port}' (")
+        assert "refused" in told
+        assert told.endswith("start one with `ray start --head`, or take address local, or executor local")
+
+
+@pytest.mark.parametrize("address", ["of the server", "auto"])
+def test_an_address_where_something_else_listens(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Asked itself, Ray waits for minutes; auto is the address that RAY_ADDRESS names."""
+    monkeypatch.setattr("mlptrain.comparison.ray_cluster.CONNECT_SECONDS", 4.0)
+    began = time.monotonic()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", there)
+        named = address if address == "auto" else there
+        assert f"no cluster answers at '{named}' (none within 4 seconds)" in told_by(capfd, tmp_path, named)
+    assert time.monotonic() - began < 12
+
+
+def test_a_host_that_no_one_knows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "no cluster answers at 'no-such-host.invalid:6379' (" in told_by(
+        capfd, tmp_path, "no-such-host.invalid:6379"
+    )
+
+
+def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'mlptrain\[ray\]'"):
+        compare(FIXED, tmp_path, "executor=ray")
+
+
+# --- clusters that are ---
+
+
+class TwoNodes:
+    """A cluster of two nodes with a CPU each, on this machine, in processes of its own."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.second: Any = self.cluster.add_node(num_cpus=1)
+
+    @property
+    def override(self) -> str:
+        return f"executor={{name: ray, address: '{self.cluster.address}'}}"
+
+    def kill_second(self) -> None:
+        self.cluster.remove_node(self.second, allow_graceful=False)
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[TwoNodes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("OMP_NUM_THREADS", raising=False)  # so that Ray sets it in its workers, to a task's CPUs
+        nodes = TwoNodes()
+        yield nodes
+        nodes.cluster.shutdown()
+
+
+def test_a_cluster_gives_the_same_bytes(tmp_path: Path, two_nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = compare(TUNED, tmp_path)
+    there = compare(TUNED, tmp_path, two_nodes.override, name="there")
+    assert there.bytes == here.bytes
+
+
+def test_the_plan_decides_the_number_of_threads(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    """Ray gives a task on a node of one CPU OMP_NUM_THREADS=1."""
+    here = compare(FIXED, tmp_path, "base.training.threads=2")
+    there = compare(FIXED, tmp_path, "base.training.threads=2", two_nodes.override, name="there")
+    assert {record["threads"] for record in there.records} == {2}
+    assert there.bytes == here.bytes
+
+
+def test_a_node_killed_half_way_loses_nothing(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    base = LONGER.replace("epochs: 15", "epochs: 60")
+    here = compare(TUNED, tmp_path, base=base)
+    place = tmp_path / "there"
+    killed_while_both_trained = threading.Event()
+
+    def kill() -> None:
+        """Once a batch is on record and both nodes are busy with others."""
+        while not (place / "summary.json").exists():
+            time.sleep(0.05)
+            if (place / "trials.jsonl").exists() and ray.available_resources().get("CPU", 0) == 0:
+                two_nodes.kill_second()
+                killed_while_both_trained.set()
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    there = compare(TUNED, tmp_path, two_nodes.override, base=base, name="there")
+    killer.join()
+    assert killed_while_both_trained.is_set()
+    assert there.bytes == here.bytes
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C reaches every process that Ray has started in the terminal's group; SIGTERM the first alone."""
+    place = tmp_path / "there"
+    process = started(place, "--executor", "ray")
+    until_some_are_on_record(place, process, 9)
+    sent = time.monotonic()
+    assert process.pid is not None
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    assert ended(process) == 130
+    assert time.monotonic() - sent < 10
+    [told] = [line for line in errors_of(place).read_text().splitlines() if "stopped" in line]
+    assert told == "stopped by a signal; every finished batch of trials is kept, the same command goes on"
+    assert ended(started(place)) == 0  # on another executor
+    assert Result(place).bytes == compare(TEXT, tmp_path, base=LONGER, name="here").bytes

@@ -1,0 +1,281 @@
+"""Pictures of a comparison: they hold the summary's figures, one look per optimizer, and no text is cut."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import same_color, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from mlptrain.report.comparison_curves import draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison_figures import draw_differences, draw_scores, draw_times
+from mlptrain.report.comparison_record import Summary, read_summary
+from mlptrain.report.style import INK, picture_bytes
+from tests.report.comparison_samples import KINDS, Samples, read
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return Samples(tmp_path_factory.mktemp("comparisons"))
+
+
+@pytest.fixture(scope="module")
+def six(samples: Samples) -> Summary:
+    return read_summary(read(samples("six")))
+
+
+@pytest.fixture(scope="module")
+def failures(samples: Samples) -> Summary:
+    return read_summary(read(samples("failures")))
+
+
+def drawn(summary: Summary) -> dict[str, Figure]:
+    figures = {"scores": draw_scores(summary), "differences": draw_differences(summary)}
+    if summary.target is not None:
+        figures["times"] = draw_times(summary)
+    if any(entry.curves for entry in summary.optimizers.values()):
+        figures |= {metric: draw_learning_curves(summary, metric) for metric in ("loss", "accuracy")}
+    if any(entry.medians_by_rate for entry in summary.optimizers.values()):
+        figures["rates"] = draw_learning_rates(summary)
+    return figures
+
+
+def texts(figure: Figure) -> list[str]:
+    """Every line of text in the picture's SVG."""
+    root = ET.fromstring(picture_bytes(figure, "svg", text_as_shapes=False))
+    return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+
+
+def dots(axes: Axes, row: float) -> list[tuple[float, float, Line2D]]:
+    """The signs of the trials in a row: their places, and the line that each belongs to."""
+    lines = [line for line in axes.get_lines() if line.get_linestyle() == "None" and abs(y_of(line) - row) < 0.45]
+    return [
+        (float(x), float(y), line)
+        for line in lines
+        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
+    ]
+
+
+def x_of(line: Line2D) -> float:
+    return float(np.asarray(line.get_xdata())[0])
+
+
+def y_of(line: Line2D) -> float:
+    return float(np.asarray(line.get_ydata())[0])
+
+
+def test_every_score_is_a_dot_in_its_row_the_best_on_top(six: Summary) -> None:
+    figure = draw_scores(six)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == six.ranking
+    low, high = axes.get_xlim()
+    for row, (_, entry) in enumerate(six.ranked):
+        scores = [trial.score for trial in entry.trials]
+        found = dots(axes, row)
+        assert sorted(x for x, _, _ in found) == sorted(scores)
+        assert low < min(scores) <= max(scores) < high
+        places = {(round(x, 6), round(y, 3)) for x, y, _ in found}
+        assert len(places) == len(scores), "equal scores hide each other"
+        (mean,) = [line for line in axes.get_lines() if line.get_color() == INK and abs(y_of(line) + 0.42 - row) < 0.01]
+        assert x_of(mean) == pytest.approx(np.mean(scores))
+    shown = texts(figure)
+    for entry in six.optimizers.values():
+        assert f"{100 * entry.accuracy.mean:.2f} %" in shown
+    assert "test accuracy over 10 seeds" in " ".join(shown)
+    assert shown.count("worse") + shown.count("not decided") + shown.count("tie") == 5
+
+
+def test_scores_far_below_stand_as_text_and_leave_room_for_the_rest(failures: Summary) -> None:
+    figure = draw_scores(failures)
+    (axes,) = figure.axes
+    lasting = [t.score for entry in failures.optimizers.values() for t in entry.trials if t.status == "completed"]
+    low, high = axes.get_xlim()
+    assert low < min(lasting)
+    assert max(lasting) < high
+    assert high - low < 2 * (max(lasting) - min(lasting))
+    shown = " ".join(texts(figure))
+    assert "◀ 12.22 % (4 of 10 seeds diverged)" in shown
+    assert "◀ 12.22 % (10 of 10 seeds did not learn)" in shown
+    assert "◀ 12.22 % (10 of 10 seeds failed)" in shown
+    assert "diverged or failed" in shown
+
+
+def test_scores_all_over_the_place_are_all_shown(six: Summary) -> None:
+    values = read_scores(
+        six, {"SGD": 0.5, "momentum": 0.6, "Nesterov": 0.91, "RMSprop": 0.97, "Adam": 0.2, "AdamW": 0.4}
+    )
+    (axes,) = draw_scores(values).axes
+    assert axes.get_xlim()[0] < 0.2
+    # One optimizer that stands out to the top is no reason to hide all others.
+    values = read_scores(six, dict.fromkeys(six.optimizers, 0.2) | {"Adam": 0.9})
+    (axes,) = draw_scores(values).axes
+    assert axes.get_xlim()[0] < 0.2
+
+
+def read_scores(summary: Summary, scores: dict[str, float]) -> Summary:
+    """The comparison with scores close to those given."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(summary)))
+    for name, score in scores.items():
+        for place, trial in enumerate(values["optimizers"][name]["trials"]):
+            trial["score"] = trial["accuracy"] = score + place / 10_000
+        values["optimizers"][name]["accuracy"]["mean"] = score
+    return read_summary(values)
+
+
+def test_differences_have_the_pairs_means_and_intervals(six: Summary) -> None:
+    (axes,) = draw_differences(six).axes
+    best = six.ranking[0]
+    for row, name in enumerate(six.ranking[1:]):
+        (pair,) = [pair for pair in six.pairs if {pair.a, pair.b} == {best, name}]
+        sign = 1 if pair.a == name else -1
+        assert pair.low is not None
+        assert pair.high is not None
+        (dot,) = dots_of_rows(axes, row)
+        assert x_of(dot) == pytest.approx(sign * pair.mean)
+        (line,) = [one for one in axes.get_lines() if one.get_linewidth() == 2.4 and y_of(one) == row]
+        np.testing.assert_allclose(np.sort(line.get_xdata()), np.sort([sign * pair.low, sign * pair.high]))
+    bands = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert (bands[0].get_x(), bands[0].get_width()) == pytest.approx((-0.001, 0.002))
+
+
+def dots_of_rows(axes: Axes, row: int) -> list[Line2D]:
+    return [line for line in axes.get_lines() if line.get_markersize() == 8 and y_of(line) == row]
+
+
+def test_times_are_dots_at_their_epochs_and_misses_stand_apart(failures: Summary) -> None:
+    (axes,) = draw_times(failures).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert sorted(names) == sorted(failures.ranking)
+    for row, name in enumerate(names):
+        times = failures.optimizers[name].epochs_to_target
+        assert times is not None
+        found = dots(axes, row)
+        reached = [x for x, _, dot in found if dot.get_marker() != "x"]
+        assert sorted(reached) == sorted(epoch for epoch in times.trials if epoch is not None)
+        misses = [x for x, _, dot in found if dot.get_marker() == "x"]
+        assert len(misses) == times.trials.count(None)
+        assert all(x > failures.epochs for x in misses)
+    assert "not reached (0 of 10)" in texts(draw_times(failures))
+
+
+def test_curves_hold_mean_and_spread(six: Summary) -> None:
+    for metric, key, first in (("loss", "train_loss", 1), ("accuracy", "validation_accuracy", 0)):
+        (axes,) = draw_learning_curves(six, metric).axes  # type: ignore[arg-type]
+        lines = {str(line.get_label()): line for line in axes.get_lines()}
+        bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
+        assert len(bands) == 6
+        for (name, entry), band in zip(six.ranked, bands, strict=True):
+            curve = entry.curves[key]
+            np.testing.assert_array_equal(lines[name].get_xdata(), np.arange(first, 21))
+            np.testing.assert_array_equal(lines[name].get_ydata(), curve.mean)
+            corners = {tuple(corner) for corner in np.asarray(band.get_paths()[0].vertices).tolist()}
+            for epoch, (low, high) in enumerate(zip(curve.low, curve.high, strict=True), first):
+                assert {(float(epoch), low), (float(epoch), high)} <= corners
+        assert ("target" in lines) == (metric == "accuracy")
+
+
+def test_many_optimizers_get_a_panel_each(samples: Samples) -> None:
+    summary = read_summary(read(samples("fifteen")))
+    figure = draw_learning_curves(summary, "loss")
+    lasting = [name for name, entry in summary.ranked if entry.curves]
+    assert len(lasting) == 14
+    titles = [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
+    assert titles == lasting
+    for axes, name in zip(figure.axes, lasting, strict=True):
+        np.testing.assert_array_equal(
+            axes.get_lines()[0].get_ydata(), summary.optimizers[name].curves["train_loss"].mean
+        )
+        assert len(axes.collections[0].get_paths()) == 13  # the others in grey
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+
+
+def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summary) -> None:
+    figure = draw_learning_rates(six)
+    assert len(figure.axes) == 6
+    for axes, (_, entry) in zip(figure.axes, six.ranked, strict=True):
+        assert axes.get_xscale() == "log"
+        shown, crosses, medians, chosen = axes.get_lines()
+        tried = [(one.setting["lr"], value) for one in entry.tuning for value in one.accuracies]
+        points = list(zip(np.asarray(shown.get_xdata()), np.asarray(shown.get_ydata()), strict=True))
+        assert points == [(rate, value) for rate, value in tried if value is not None]
+        assert list(np.asarray(crosses.get_xdata())) == [rate for rate, value in tried if value is None]
+        wanted = {
+            one.setting["lr"]: np.median([-1 if v is None else v for v in one.accuracies]) for one in entry.tuning
+        }
+        assert dict(zip(np.asarray(medians.get_xdata()), np.asarray(medians.get_ydata()), strict=True)) == wanted
+        assert (x_of(chosen), y_of(chosen)) == (entry.setting["lr"], wanted[entry.setting["lr"]])
+        (band,) = axes.patches
+        assert isinstance(band, Rectangle)
+        assert entry.good_range is not None
+        ends = (entry.good_range.low, entry.good_range.high)
+        assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(ends, rel=0.03)
+        assert f"{entry.good_range.decades:.2f} decades" in axes.get_title(loc="left")
+
+
+def test_even_steps_up_the_accuracy_axis_halve_the_error(six: Summary) -> None:
+    (axes,) = draw_learning_curves(six, "accuracy").axes
+    heights = [float(axes.transData.transform((0, accuracy))[1]) for accuracy in (0.84, 0.92, 0.96, 0.98)]
+    assert np.ptp(np.diff(heights)) == pytest.approx(0, abs=0.01)
+    assert heights[1] - heights[0] > 5
+    assert "logarithmic in the error" in axes.get_ylabel()
+
+
+def test_an_optimizer_has_one_colour_in_every_picture(samples: Samples) -> None:
+    summary = read_summary(read(samples("six")))
+    colours: dict[str, set[str]] = {name: set() for name in summary.optimizers}
+    scores, differences = draw_scores(summary).axes[0], draw_differences(summary).axes[0]
+    for row, name in enumerate(summary.ranking):
+        colours[name] |= {to_hex(dot.get_markerfacecolor()) for _, _, dot in dots(scores, row)}
+        if row:
+            colours[name].add(to_hex(dots_of_rows(differences, row - 1)[0].get_color()))
+    for line in draw_learning_curves(summary, "loss").axes[0].get_lines():
+        colours[str(line.get_label())].add(to_hex(line.get_color()))
+    for axes, name in zip(draw_learning_rates(summary).axes, summary.ranking, strict=True):
+        colours[name].add(to_hex(axes.get_lines()[0].get_color()))
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(set.union(*colours.values())) == 6
+    assert not any(same_color(colour, INK) for found in colours.values() for colour in found)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_no_text_is_cut(samples: Samples, kind: str) -> None:
+    for name, figure in drawn(read_summary(read(samples(kind)))).items():
+        figure.canvas.draw()
+        unseen = {id(label) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in beyond(axis)}
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            if id(text) in unseen or not text.get_visible() or not text.get_text().strip():
+                continue
+            box, whole = text.get_window_extent(), figure.bbox
+            inside = box.x0 > -1 and box.y0 > -1 and box.x1 < whole.x1 + 1 and box.y1 < whole.y1 + 1
+            assert inside, f"{kind}, {name}: {text.get_text()!r}"
+
+
+def beyond(axis: Axis) -> list[Text]:
+    """Labels of ticks outside the axis's limits, which are not drawn."""
+    low, high = sorted(axis.get_view_interval())
+    return [label for tick in axis.get_major_ticks() + axis.get_minor_ticks() if not low <= tick.get_loc() <= high
+            for label in (tick.label1, tick.label2)]  # fmt: skip
+
+
+def test_what_a_comparison_has_not_cannot_be_drawn(samples: Samples) -> None:
+    plain, failed = (read_summary(read(samples(kind))) for kind in ("plain", "all failed"))
+    with pytest.raises(ValueError, match="without a target"):
+        draw_times(plain)
+    with pytest.raises(ValueError, match="no optimizer has a tuned learning rate"):
+        draw_learning_rates(plain)
+    with pytest.raises(ValueError, match="no trial has a curve of its loss"):
+        draw_learning_curves(failed, "loss")
