@@ -143,7 +143,7 @@ def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         assert value == pytest.approx(other[name], rel=0 if accuracy else 1e-5, abs=5e-3 if accuracy else 0), name
 
 
-@pytest.mark.parametrize("overrides", [(), ("data.validation=0", "evaluation.split=test"), ("model.hidden=[16,7]",)])
+@pytest.mark.parametrize("overrides", [(), ("data.validation=0", "evaluation.split=test", "model.hidden=[16,7]")])
 def test_each_seed_is_its_single_run(overrides: tuple[str, ...]) -> None:
     run("group", *overrides)
     for seed in SEEDS:
@@ -173,9 +173,7 @@ def test_the_same_call_twice_gives_the_same_bytes(whole: str) -> None:
     assert_same_group(whole, "again")
 
 
-@pytest.mark.parametrize(
-    ("name", "at"), [("sgd", 0), ("sgd", 4), ("adam", 1), ("adamw", 4), ("nadam", 3), ("rmsprop", 1), ("adagrad", 2)]
-)
+@pytest.mark.parametrize(("name", "at"), [("sgd", 0), ("adam", 1), ("nadam", 3), ("rmsprop", 4), ("adagrad", 2)])
 def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     momentum = ", momentum: 0.9" if name in ("sgd", "rmsprop") else ""
     optimizer = f"optimizer={{name: {name}, lr: 0.01{momentum}}}"
@@ -220,8 +218,7 @@ class Aside:
         (self.run.parent / "summary.json").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "nadam"])
-@pytest.mark.parametrize("behind", SEEDS)
+@pytest.mark.parametrize(("name", "behind"), [("adam", 3), ("adam", 0), ("adam", 11), ("nadam", 0), ("adagrad", 3)])
 def test_a_run_behind_the_finished_others(name: str, behind: int) -> None:
     """The others take part from their initial weights, and what they were stays as it was."""
     aside = Aside(f"part/seed-{behind}", epoch=1)

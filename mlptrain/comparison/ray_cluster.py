@@ -19,7 +19,7 @@ from mlptrain.errors import MachineError, MlptrainError, UserError
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Progress
 
-RETRIES = 3  # of a batch whose worker or node died; a batch that kills its worker each time has failed
+RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0
 _PROBE = """
 import sys, ray
@@ -75,7 +75,7 @@ class Ray:
         """
         self._cpus = min(batches[0].threads, self._largest_node(batches[0]))
         gpus = 0 if batches[0].device == "cpu" else 1
-        task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(_run_on_node)
+        task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
         return {task.remote(batch, software()): batch for batch in batches}
 
     def _records(self, task: Any, batch: TrialBatch) -> list[Record]:
@@ -116,6 +116,7 @@ class Ray:
         if self._ray is not None:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # or else without end
         try:
             ray = importlib.import_module("ray")
         except ImportError:
@@ -166,7 +167,7 @@ class Ray:
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
 
 
-def _run_on_node(batch: TrialBatch, wanted: dict[str, str]) -> list[Record]:
+def run_on_node(batch: TrialBatch, wanted: dict[str, str]) -> list[Record]:
     """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
     if (here := software()) != wanted:
         raise UserError(

@@ -20,6 +20,7 @@ from mlptrain.runs.folder import read_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_DOTS_PER_INCH = 150
 _AGAIN = "run the same `mlptrain compare-optimizers` again"
 
 
@@ -98,7 +99,8 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
     folder.mkdir(exist_ok=True)
     for name, draw in _pictures(summary).items():
         figure = draw()
-        # Placed once for both kinds: saving would do it anew each time.
+        # Placed once for both kinds, at the resolution of the PNG: saving would do it anew each time.
+        figure.set_dpi(_DOTS_PER_INCH)
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine("none")

@@ -63,6 +63,7 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     first = 1 if split == "train" else 0
     if len(curves) <= _TOGETHER:
         figure = new_figure(5.6, 4.1)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
         axes = figure.add_subplot()
         set_labels(axes, title=title, x=x, y=y)
         panels: dict[str | None, Axes] = {None: axes}

@@ -159,6 +159,7 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     labels = [wrapped(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     figure = new_figure(_WIDTH, max(_ROW, 0.17 * lines + 0.1) * len(names) + 1.25)
+    figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
     axes = figure.add_subplot()
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), labels)

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from mlptrain.cli import main
+from mlptrain.comparison.ray_cluster import run_on_node
+from mlptrain.comparison.trials import software
 from mlptrain.errors import UserError
-from tests.comparison.small import FIXED, TUNED, Result, compare, write
+from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of, write
 from tests.comparison.test_interrupted import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
 
 ray = pytest.importorskip("ray")
@@ -68,6 +70,13 @@ def test_a_host_that_no_one_knows(tmp_path: Path, capfd: pytest.CaptureFixture[s
     )
 
 
+def test_a_node_with_other_versions(tmp_path: Path) -> None:
+    plan = plan_of(FIXED, tmp_path)
+    [batch, *_] = plan.scoring_batches({name: plan.spec.settings(name)[0] for name in plan.spec.optimizers})
+    with pytest.raises(UserError, match=r"the plan is for mlptrain 999\.0 .* install the same versions on every node"):
+        run_on_node(batch, software() | {"mlptrain": "999.0"})
+
+
 def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'mlptrain\[ray\]'"):
@@ -78,13 +87,13 @@ def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 class TwoNodes:
-    """A cluster of two nodes with a CPU each, on this machine, in processes of its own."""
+    """A cluster of two nodes with one CPU and two, on this machine, in processes of its own."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
         self.cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self.second: Any = self.cluster.add_node(num_cpus=1)
+        self.second: Any = self.cluster.add_node(num_cpus=2)
 
     @property
     def override(self) -> str:
@@ -111,42 +120,37 @@ def test_a_cluster_gives_the_same_bytes(tmp_path: Path, two_nodes: TwoNodes, mon
     assert there.bytes == here.bytes
 
 
-def test_the_plan_decides_the_number_of_threads(tmp_path: Path, two_nodes: TwoNodes) -> None:
-    """Ray gives a task on a node of one CPU OMP_NUM_THREADS=1."""
-    here = compare(FIXED, tmp_path, "base.training.threads=2")
-    there = compare(FIXED, tmp_path, "base.training.threads=2", two_nodes.override, name="there")
-    assert {record["threads"] for record in there.records} == {2}
-    assert there.bytes == here.bytes
-
-
 def test_a_node_killed_half_way_loses_nothing(tmp_path: Path, two_nodes: TwoNodes) -> None:
-    base = LONGER.replace("epochs: 15", "epochs: 60")
+    """Two threads ask for two CPUs, which only one of the nodes has. When it is gone, the other takes over.
+
+    There Ray sets OMP_NUM_THREADS to 1, but the plan says two.
+    """
+    base = LONGER.replace("epochs: 15", "epochs: 60").replace("threads: 1", "threads: 2")
     here = compare(TUNED, tmp_path, base=base)
     place = tmp_path / "there"
-    killed_while_both_trained = threading.Event()
+    killed_while_it_trained = threading.Event()
 
     def kill() -> None:
-        """Once a batch is on record and both nodes are busy with others."""
+        """Once a batch is on record and both CPUs of the node are busy with another."""
         while not (place / "summary.json").exists():
             time.sleep(0.05)
-            if (place / "trials.jsonl").exists() and ray.available_resources().get("CPU", 0) == 0:
+            if (place / "trials.jsonl").exists() and ray.available_resources().get("CPU", 0) == 1:
                 two_nodes.kill_second()
-                killed_while_both_trained.set()
+                killed_while_it_trained.set()
                 return
 
     killer = threading.Thread(target=kill)
     killer.start()
     there = compare(TUNED, tmp_path, two_nodes.override, base=base, name="there")
     killer.join()
-    assert killed_while_both_trained.is_set()
+    assert killed_while_it_trained.is_set()
+    assert {record["threads"] for record in there.records} == {2}
     assert there.bytes == here.bytes
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C reaches every process that Ray has started in the terminal's group; SIGTERM the first alone."""
-    place = tmp_path / "there"
-    process = started(place, "--executor", "ray")
+def stopped(place: Path, number: signal.Signals, *options: str) -> None:
+    """Run until a batch is on record, then send a signal; the command says so and ends."""
+    process = started(place, *options)
     until_some_are_on_record(place, process, 9)
     sent = time.monotonic()
     assert process.pid is not None
@@ -155,5 +159,15 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path, number: s
     assert time.monotonic() - sent < 10
     [told] = [line for line in errors_of(place).read_text().splitlines() if "stopped" in line]
     assert told == "stopped by a signal; every finished batch of trials is kept, the same command goes on"
-    assert ended(started(place)) == 0  # on another executor
+
+
+def test_sigterm_ends_it_whatever_ray_makes_of_it(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    stopped(tmp_path / "there", signal.SIGTERM, "--set", two_nodes.override)
+
+
+def test_ctrl_c_in_the_terminal_of_a_cluster_of_its_own(tmp_path: Path) -> None:
+    """It reaches every process that Ray has started in the terminal's group. Another executor goes on."""
+    place = tmp_path / "there"
+    stopped(place, signal.SIGINT, "--executor", "ray")
+    assert ended(started(place)) == 0
     assert Result(place).bytes == compare(TEXT, tmp_path, base=LONGER, name="here").bytes

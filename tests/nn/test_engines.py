@@ -20,7 +20,7 @@ OPTIM = {
     "sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "nadam": "NAdam", "rmsprop": "RMSprop", "adagrad": "Adagrad"
 }  # fmt: skip
 # Full batches, then the shorter last one of an epoch, and full ones again.
-BATCHES = [slice(0, 6), slice(3, 9), slice(7, 9), slice(0, 6), slice(2, 8)]
+BATCHES = [slice(0, 6), slice(3, 9), slice(7, 9), slice(2, 8)]
 
 
 @dataclass

@@ -84,18 +84,8 @@ def make(
     """
     fates = fates or {}
     split = "validation" if validation else "test"
-    lines = [
-        "name: sample",
-        f"base: {{data: {{name: digits, validation: {0.2 if validation else 0}}}, model: {{hidden: [8]}}, "
-        f"training: {{epochs: {epochs}}}, evaluation: {{split: {split}, keep: {'best' if validation else 'last'}}}}}",
-        "optimizers:",
-        *(f"  {name}: {{name: sgd, lr: {list(RATES) if tuned else 0.01 + index / 100}, weight_decay: {index / 1000}}}"
-          for index, name in enumerate(optimizers)),
-        f"scoring: {{seeds: {seeds}}}",
-        *([f"target: {{metric: {split}_accuracy, value: 0.9}}"] if target else []),
-    ]  # fmt: skip
     file = parent / "sample.yaml"
-    file.write_text("\n".join(lines), encoding="utf-8")
+    file.write_text(_written(optimizers, seeds, epochs, split=split, tuned=tuned, target=target), encoding="utf-8")
     plan = Plan(load_comparison(file).spec, "cpu", "highest", 1)
     rng = np.random.default_rng(0)
     choices = {
@@ -117,6 +107,24 @@ def make(
         medians = {name: sorted(values)[1] for name, values in samples.items()}
         folder.write_timings({"rounds": 3, "seconds_per_epoch": medians, "samples": samples})
     return folder.path
+
+
+def _written(optimizers: Sequence[str], seeds: int, epochs: int, *, split: str, tuned: bool, target: bool) -> str:
+    share, keep = (0.2, "best") if split == "validation" else (0, "last")
+    entries = [
+        f"  {name}: {{name: sgd, lr: {list(RATES) if tuned else 0.01 + index / 100}, weight_decay: {index / 1000}}}"
+        for index, name in enumerate(optimizers)
+    ]
+    lines = [
+        "name: sample",
+        f"base: {{data: {{name: digits, validation: {share}}}, model: {{hidden: [8]}}, "
+        f"training: {{epochs: {epochs}}}, evaluation: {{split: {split}, keep: {keep}}}}}",
+        "optimizers:",
+        *entries,
+        f"scoring: {{seeds: {seeds}}}",
+        *([f"target: {{metric: {split}_accuracy, value: 0.9}}"] if target else []),
+    ]
+    return "\n".join(lines)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -242,6 +242,20 @@ def test_a_parameter_that_overflows_in_the_last_step_is_found() -> None:
     assert "a parameter is not finite at step 1 " in str(epoch.diverged)
 
 
+def test_a_loss_that_overflows_is_found_where_the_parameters_stay_finite() -> None:
+    """Errors of 1e25, whose squares are more than float32 holds."""
+    identity = make_activation("identity")
+    network = MLP([2, 1], activation=identity, output_activation=identity, bias=True)
+    settings = make_trainer(lr=1e-30).models[0].settings
+    rows = TrainingRows(0, torch.ones(6, 2), torch.full((6, 1), 1e25))
+    model = Model(Parameters.zeros(network.parameter_shapes), "sgd", settings, rows, None)
+    trainer = Trainer(network, models=[model], loss=make_loss("mse"), classify=False, batch_size=4, shuffle=True)
+    [epoch] = run(trainer, first=1, last=9)
+    assert epoch.diverged is not None
+    assert "the training loss is not finite at step 1 " in str(epoch.diverged)
+    assert trainer.parameters.flat.isfinite().all()
+
+
 def test_an_evaluated_loss_that_is_not_finite_is_found_also_before_training() -> None:
     trainer = make_trainer(activation="identity")
     evaluated = trainer.models[0].evaluated
