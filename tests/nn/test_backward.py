@@ -171,11 +171,11 @@ def test_gradients_of_fewer_models_are_refused(engine: type[Backward]) -> None:
         engine(one.network, loss=one.loss, parameters=one.parameters, gradients=other.gradients, batch_size=4)
 
 
-class Products(TorchDispatchMode):
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the matrix products that torch makes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.made: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
