@@ -12,7 +12,7 @@ import pytest
 from mlptrain.experiment import Outcome, train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-EXPERIMENTS = [path for path in sorted(CONFIGS.rglob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]
+EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]
 OFFLINE = {"digits", "regression_by_heart", "spirals"}
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 REQUIRED = {"data": "data: mnist", "model": "model: {hidden: [4]}", "optimizer": "optimizer: sgd"}
 MARK = "«"
 
