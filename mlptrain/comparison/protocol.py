@@ -26,7 +26,7 @@ class Executor(Protocol):
         """Run all batches and hand over each one's records as it is done, in any order."""
 
     def close(self) -> None:
-        """No batch follows."""
+        """No batch follows. May be called twice."""
 
 
 class Progress(Protocol):
@@ -89,6 +89,7 @@ def compare(
         chosen = {name: tuned[name].setting for name in plan.spec.optimizers}
         scored = comparison.score(chosen)
         folder.sort(comparison.order)
+        executor.close()  # what it has started would disturb the timing
         timings = folder.read_timings()
         if timings is None or timings.get("settings") != settings_of(chosen):
             progress.phase("timing", trials=len(chosen), done=0)

@@ -164,6 +164,8 @@ class Ray:
             raise self._absent((done.stderr.strip().splitlines() or ["no reason given"])[-1])
 
     def _absent(self, reason: str) -> UserError:
+        if self._address == "local":
+            return UserError(f"executor ray: Ray cannot be started on this machine ({reason}); take executor local")
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
 
 
