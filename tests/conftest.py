@@ -7,6 +7,15 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--faults",
+        choices=["short", "full"],
+        default="short",
+        help="how many attacks tests/faults makes: short in every run of the tests, full for `pytest tests/faults --faults full`",
+    )
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the real MNIST and Fashion-MNIST, shared by all tests: read it, damage nothing in it."""
