@@ -12,7 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--faults",
         choices=["short", "full"],
         default="short",
-        help="how many attacks tests/faults makes: short in every run of the tests, full for `pytest tests/faults --faults full`",
+        help="how many attacks tests/faults makes: short in every run of the tests, full on request",
     )
 
 
