@@ -99,7 +99,7 @@ def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits], *, 
             measured = str(spec.evaluation.split)
             evaluated = getattr(its, measured) if evaluate and measured != "none" else None
             prepared[id(its)] = (
-                TrainingRows(one.seed, x, y, chosen),
+                TrainingRows(one.seed, x, y, chosen, its.scaling),
                 evaluated and on_device(evaluated, loss=loss, spec=one, device=device),
             )
         rows, evaluated = prepared[id(its)]

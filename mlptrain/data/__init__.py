@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlptrain.data.scaling import Scaling
+from mlptrain.data.scaling import NO_SCALING, Scaling
 from mlptrain.data.splits import Split, Splits, load_splits
 from mlptrain.data.store import data_folder
 
-__all__ = ["Scaling", "Split", "Splits", "data_folder", "load_splits"]
+__all__ = ["NO_SCALING", "Scaling", "Split", "Splits", "data_folder", "load_splits"]

@@ -25,15 +25,22 @@ class Scaling:
 
         ``divisor`` alone gives the bits of torchvision's ToTensor, all three those of its Normalize after that.
         """
-        scaled = x.to(torch.float32, copy=True)
-        # In place, and steps that change nothing left out: each is a pass over up to 188 MB.
+        return self.write(x, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
+
+    def write(self, x: Tensor, *, out: Tensor) -> Tensor:
+        """``apply`` into ``out``, which is returned."""
+        out.copy_(x)
+        # In place, and steps that change nothing left out: each is a pass over the memory.
         if self.divisor != 1:
-            scaled.div_(self.divisor)
+            out.div_(self.divisor)
         if self.mean != 0:
-            scaled.sub_(self.mean)
+            out.sub_(self.mean)
         if self.std != 1:
-            scaled.div_(self.std)
-        return scaled
+            out.div_(self.std)
+        return out
+
+
+NO_SCALING = Scaling(divisor=1.0, mean=0.0, std=1.0)
 
 
 def scaling_for(choice: str | Mapping[str, float] | None, x: Tensor, *, maximum: int | None) -> Scaling:
@@ -49,7 +56,7 @@ def scaling_for(choice: str | Mapping[str, float] | None, x: Tensor, *, maximum:
     if choice is None:
         return Scaling(divisor, 0.0, 1.0)
     if choice == "none":
-        return Scaling(1.0, 0.0, 1.0)
+        return NO_SCALING
     if choice == "unit":
         if maximum is None:
             raise DataError("scaling 'unit' divides by the data's maximum, which generated data have not; use 'none'")

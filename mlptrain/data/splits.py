@@ -58,9 +58,9 @@ class Splits:
     _is_validation: Tensor | None
 
     @property
-    def all_training_rows(self) -> Split:
-        """The training rows before validation rows are taken out; splits made ``like`` one another share it."""
-        return self._training.split
+    def all_training_rows(self) -> Rows:
+        """The training rows as stored, before validation rows are taken out; splits made ``like`` others share it."""
+        return self._training.rows
 
     @property
     def chosen(self) -> Tensor | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mlptrain.data import NO_SCALING, Scaling
 from mlptrain.nn.losses import columns
 from mlptrain.seeds import derived_seed
 
@@ -17,14 +18,17 @@ from mlptrain.seeds import derived_seed
 class TrainingRows:
     """What the models of one seed train on: ``chosen`` rows (all if None) of x (N, n_features) and their targets.
 
-    ``y`` (N, …) holds the targets as the loss encodes them. Where a validation split takes rows out, x stays as it is,
-    so that several seeds with splits of their own share one x.
+    ``y`` (N, …) holds the targets as the loss encodes them. x is as stored, and ``scaling`` is applied to what is read:
+    a batch gathered as uint8 and then scaled takes a third to a half of the time of one gathered as float32, whose
+    188 MB for MNIST are in no cache. Where a validation split takes rows out, x stays as it is, so that several seeds
+    with splits of their own share one x.
     """
 
     seed: int
     x: Tensor
     y: Tensor
     chosen: Tensor | None = None
+    scaling: Scaling = NO_SCALING
 
     def __len__(self) -> int:
         return len(self.x) if self.chosen is None else len(self.chosen)
@@ -38,15 +42,13 @@ class TrainingRows:
 
     @cached_property
     def in_order(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the rows in stored order; a copy only where rows are taken out."""
-        if self.chosen is None:
-            return self.x, self.y
-        return self.x[self.chosen], self.y[self.chosen]
+        """Scaled inputs and targets of the rows in stored order."""
+        return self.first(len(self))
 
     def first(self, n: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the first ``n`` rows."""
+        """Scaled inputs and targets of the first ``n`` rows."""
         rows = slice(n) if self.chosen is None else self.chosen[:n]
-        return self.x[rows], self.y[rows]
+        return self.scaling.apply(self.x[rows]), self.y[rows]
 
 
 Step = tuple[list[Tensor], Tensor]  # inputs (batch, n_features) of every group, targets (models, t, batch)
@@ -73,7 +75,9 @@ class Batches:
         self.batch_size, self.shuffle = batch_size, shuffle
         self._n = len(self.rows[0])
         x = self.rows[0].x
-        self._buffers = [x.new_empty(min(batch_size, self._n), x.shape[1]) for _ in rows] if shuffle else []
+        shape = (min(batch_size, self._n), x.shape[1])
+        self._stored = x.new_empty(shape)
+        self._buffers = [x.new_empty(shape, dtype=torch.float32) for _ in rows] if shuffle else []
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
         self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
         self._owners = None if len(owners) == len(rows) else torch.tensor(owners, device=x.device)
@@ -110,11 +114,12 @@ class Batches:
         for first in range(start, stop, self.batch_size):
             yield [rows.in_order[0][first : min(first + self.batch_size, stop)] for rows in self.rows]
 
-    def _gathered(self, places: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-        sources = [rows.x for rows in self.rows]
-        for at in zip(*(order.split(self.batch_size) for order in places), strict=True):  # type: ignore[no-untyped-call]
+    def _gathered(self, orders: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+        for at in zip(*(order.split(self.batch_size) for order in orders), strict=True):  # type: ignore[no-untyped-call]
             n = at[0].shape[0]
             buffers = self._buffers if n == self.batch_size else [buffer[:n] for buffer in self._buffers]
-            for source, rows, buffer in zip(sources, at, buffers, strict=True):
-                torch.index_select(source, 0, rows, out=buffer)
+            for rows, places, buffer in zip(self.rows, at, buffers, strict=True):
+                stored = buffer if rows.x.dtype == buffer.dtype else self._stored[:n]
+                torch.index_select(rows.x, 0, places, out=stored)
+                rows.scaling.write(stored, out=buffer)
             yield buffers

@@ -27,8 +27,9 @@ from mlptrain.training.capture import step_runner
 from mlptrain.training.evaluation import Figures, evaluate
 from mlptrain.training.optimizers import Optimizer, make_optimizer
 
-# Outputs of the network that are kept until their losses are found, many steps at once: 4 MB, which stay in the cache.
-_BLOCK_ELEMENTS = 2**20
+# Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
+# own cache.
+_BLOCK_ELEMENTS = 2**17
 
 
 @dataclass(frozen=True)

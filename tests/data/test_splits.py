@@ -196,7 +196,7 @@ def test_splits_like_others_share_the_rows_and_are_those_of_their_own_seed() -> 
         assert torch.equal(getattr(like, name).x, getattr(alone, name).x)
         assert torch.equal(getattr(like, name).y, getattr(alone, name).y)
     assert like.chosen is not None
-    assert torch.equal(like.all_training_rows.x[like.chosen], like.train.x)
+    assert torch.equal(like.scaling.apply(like.all_training_rows.x[like.chosen]), like.train.x)
 
 
 def test_generated_splits_like_others_have_rows_of_their_own() -> None:
