@@ -65,7 +65,9 @@ class Runner:
         ours = process.title == OURS
         command = [*process.command, "--run-dir", str(run_dir)] if ours else process.command
         started = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT, env=_ENVIRONMENT)
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT, env=_ENVIRONMENT
+        )
         assert child.stdout is not None
         output = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
