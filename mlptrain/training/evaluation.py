@@ -13,7 +13,9 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 
-CHUNK_ROWS = 4096  # rows at once: bounds the memory of the activations, and is large enough to keep the kernels busy
+# Rows at once: bounds the memory of the activations. 10,000 rows through 784-392-196-98-10 take 55 ms in chunks of
+# 2,048 and 107 ms in chunks of 4,096, whose buffers the allocator asks of the system anew (2-core AMD EPYC).
+CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True)
