@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
+
 
 class MlptrainError(Exception):
     """Root of the tree; ``exit_code`` is what the process ends with."""
@@ -60,11 +62,14 @@ class Fault:
 
 
 class SpecError(UserError):
-    """A configuration with faults; ``faults`` holds all of them, in the order of their places."""
+    """A configuration with faults; ``faults`` holds them in the order of their places, the message some hundred."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+        lines = [str(fault) for fault in self.faults[:MOST_SHOWN]]
+        if more := len(self.faults) - len(lines):
+            lines.append(f"and {more:,} more")
+        super().__init__("\n".join(lines))
 
 
 class DataError(UserError):

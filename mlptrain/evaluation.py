@@ -24,16 +24,23 @@ def checkpoint_path(path: Path) -> Path:
 
     Raises CheckpointError or RunFolderError, one message each.
     """
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
+    try:
+        if path.is_file():
+            return path
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
     folder = RunFolder.open(path)
     spec = load_spec(folder.resolved).spec
-    for candidate in ([folder.best] if spec.evaluation.keep == "best" else []) + [folder.last]:
-        if candidate.exists():
-            return candidate
-    raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
+    kept = folder.best if spec.evaluation.keep == "best" else folder.last
+    if not kept.exists() and kept != folder.last and folder.last.exists():
+        raise RunFolderError(f"{kept}, which the run stands for, is gone; for the last weights name {folder.last}")
+    if not kept.exists():
+        raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
+    return kept
 
 
 def load_kept(path: Path) -> Checkpoint:
@@ -42,7 +49,16 @@ def load_kept(path: Path) -> Checkpoint:
     Raises CheckpointError or RunFolderError, one message each.
     """
     file = checkpoint_path(path)
-    return load_checkpoint(file) if file == path else load_own_checkpoint(RunFolder.open(path), file)
+    if file == path:
+        return load_checkpoint(file)
+    folder = RunFolder.open(path)
+    checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
+    if result is not None and result["status"] == "completed" and result["kept"]["epoch"] != checkpoint.epoch:
+        raise CheckpointError(
+            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that those after epoch "
+            f"{result['kept']['epoch']} were kept; one of them was replaced"
+        )
+    return checkpoint
 
 
 def unfinished(path: Path) -> str | None:

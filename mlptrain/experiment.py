@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,19 @@ from mlptrain.errors import (
 )
 from mlptrain.parts import build_trainer, initial_parameters, load_data, on_device
 from mlptrain.runs import RunFolder, RunLog, SeedGroup, machine_errors
+from mlptrain.runs.disk import refusal
+from mlptrain.runs.steps import step_figures
 from mlptrain.spec import ExperimentSpec, Loaded, load_spec, to_yaml
-from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.training.checkpoints import Checkpoint, check_resumable, load_checkpoint
 from mlptrain.training.device import Decisions, decide, in_force
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.environment import describe_environment
 from mlptrain.training.evaluation import Figures, evaluate
-from mlptrain.training.loop import Epoch, Trainer
+from mlptrain.training.loop import Epoch, Trainer, diverged
 from mlptrain.training.recorder import Recorder, figures_of
 from mlptrain.training.signals import stop_on_signals
+
+_PROBE_ROWS = 2048  # enough to see whether weights give numbers at all
 
 OnEpoch = Callable[[Epoch], None]
 OnEpochs = Callable[[Sequence[Epoch | None]], None]
@@ -81,17 +86,15 @@ def train(
     if not isinstance(loaded, Loaded):
         loaded = load_spec(loaded)
     decisions = _decide(loaded.spec)
-    with in_force(decisions), stop_on_signals() as should_stop:
+    with in_force(decisions), ExitStack() as stack:
         spec = _with_training(loaded.spec, **asdict(decisions))
         splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
         trainer = build_trainer([spec], [splits])
-        folder = RunFolder.create(spec.name, run_dir=run_dir)
+        should_stop = stack.enter_context(stop_on_signals())
+        folder = stack.enter_context(RunFolder.create(spec.name, run_dir=run_dir))
         run = _Run(folder, spec, splits)
-        try:
+        with _discarded_on_failure(folder):
             _write_start(run, trainer, 0, decisions, source=loaded.source)
-        except OSError as error:
-            folder.discard()
-            raise MachineError(f"{folder.path}: {error.strerror or error}; no run was started") from error
         [outcome] = _train_all([run], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch))
     if run.diverged is not None:
         raise run.diverged
@@ -117,21 +120,19 @@ def train_seeds(
     if not isinstance(loaded, Loaded):
         loaded = load_spec(loaded)
     decisions = _decide(loaded.spec)
-    with in_force(decisions), stop_on_signals() as should_stop:
+    with in_force(decisions), ExitStack() as stack:
         base = _with_training(loaded.spec, **asdict(decisions))
         specs = [base.model_copy(update={"seed": seed}) for seed in seeds]
         splits = _splits_of(specs, data_dir=data_dir, on_fetch=on_fetch)
         trainer = build_trainer(specs, splits)
-        group = SeedGroup.create(base.name, run_dir=run_dir)
+        should_stop = stack.enter_context(stop_on_signals())
+        group = stack.enter_context(SeedGroup.create(base.name, run_dir=run_dir))
         runs = [_Run(RunFolder(group.member(spec.seed)), spec, its) for spec, its in zip(specs, splits, strict=True)]
-        try:
+        with _discarded_on_failure(group):
             for index, run in enumerate(runs):
-                RunFolder.create(base.name, run_dir=run.folder.path)
-                _write_start(run, trainer, index, decisions, source=loaded.source)
+                with RunFolder.create(base.name, run_dir=run.folder.path):
+                    _write_start(run, trainer, index, decisions, source=loaded.source)
             group.write_start(seeds)
-        except OSError as error:
-            group.discard()
-            raise MachineError(f"{group.path}: {error.strerror or error}; no run was started") from error
         outcomes = _train_all(runs, trainer, place=group.path, should_stop=should_stop, on_epochs=on_epochs)
         return _finish(group, outcomes)
 
@@ -154,12 +155,14 @@ def resume(
             f"{folder.path} was trained together with other seeds; go on with all of them: "
             f"`mlptrain train --resume {group.path}`"
         )
-    opened = _reopen(folder, epochs)
-    decisions = _decide(opened.spec)
-    with in_force(decisions), stop_on_signals() as should_stop:
+    with ExitStack() as stack:
+        _lock(folder, stack)
+        opened = _reopen(folder, epochs)
+        stack.enter_context(in_force(_decide(opened.spec)))
         opened.splits = load_data(opened.spec, data_dir=data_dir, on_fetch=on_fetch)
         _check_data(opened, data_dir)
         trainer = build_trainer([opened.spec], [opened.splits])
+        should_stop = stack.enter_context(stop_on_signals())
         [outcome] = _train_all(
             [opened], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch)
         )
@@ -178,31 +181,39 @@ def resume_seeds(
 ) -> SeedsOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = SeedGroup.open(Path(path))
-    folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
-    done = [folder for folder in folders if _is_done(folder, epochs)]
-    if len(done) == len(folders):
-        if epochs is None and not group.summary.exists():  # killed after the last result
-            return _finish(group, [Outcome(folder, folder.read_result() or {}) for folder in folders])
-        if all((folder.read_result() or {}).get("status") == "diverged" for folder in folders):
-            raise RunFolderError(f"all seeds of {group.path} diverged; start anew with a smaller learning rate")
-        raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
-    runs = [
-        _Run(folder, load_spec(folder.resolved).spec, splits=None, finished=True)  # type: ignore[arg-type]
-        if folder in done
-        else _reopen(folder, epochs)
-        for folder in folders
-    ]
-    decisions = _decide(runs[0].spec)
-    with in_force(decisions), stop_on_signals() as should_stop:
+    with ExitStack() as stack:
+        _lock(group, stack)
+        folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
+        done = [folder for folder in folders if _is_done(folder, epochs)]
+        if len(done) == len(folders):
+            return _finish_again(group, folders, epochs)
+        runs = [
+            _Run(folder, load_spec(folder.resolved).spec, splits=None, finished=True)  # type: ignore[arg-type]
+            if folder in done
+            else _reopen(folder, epochs)
+            for folder in folders
+        ]
+        stack.enter_context(in_force(_decide(runs[0].spec)))
         splits = _splits_of([run.spec for run in runs], data_dir=data_dir, on_fetch=on_fetch)
         for run, its in zip(runs, splits, strict=True):
             run.splits = its
             _check_data(run, data_dir)
         trainer = build_trainer([run.spec for run in runs], splits)
+        should_stop = stack.enter_context(stop_on_signals())
         with machine_errors(group.path):
             group.summary.unlink(missing_ok=True)
         outcomes = _train_all(runs, trainer, place=group.path, should_stop=should_stop, on_epochs=on_epochs)
         return _finish(group, outcomes)
+
+
+def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | None) -> SeedsOutcome:
+    """The summary of a group that was killed after its last result. Raises RunFolderError where there is one."""
+    results = [folder.read_result() or {} for folder in folders]
+    if epochs is None and not group.summary.exists():
+        return _finish(group, [Outcome(folder, result) for folder, result in zip(folders, results, strict=True)])
+    if all(result.get("status") == "diverged" for result in results):
+        raise RunFolderError(f"all seeds of {group.path} diverged; start anew with a smaller learning rate")
+    raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
@@ -211,6 +222,26 @@ def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
     if _with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
         raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
     return checkpoint
+
+
+def _lock(folder: RunFolder | SeedGroup, stack: ExitStack) -> None:
+    """Before anything is read that another process, which trains in it, may be changing."""
+    with machine_errors(folder.path):
+        stack.enter_context(folder)
+
+
+@contextmanager
+def _discarded_on_failure(folder: RunFolder | SeedGroup) -> Iterator[None]:
+    """What cannot be begun leaves no folder. Raises MachineError where the disk refuses."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, OSError):
+            folder.discard()
+            raise
+        reason = refusal(error, folder.path, what="run folder", then="train again; no run was started")
+        folder.discard()
+        raise MachineError(reason) from error
 
 
 def _decide(spec: ExperimentSpec) -> Decisions:
@@ -257,10 +288,29 @@ def _reopen(folder: RunFolder, epochs: int | None) -> _Run:
     """A run to go on with; its splits are still to be loaded."""
     spec = load_spec(folder.resolved).spec
     checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
-    if checkpoint is not None and len(folder.read_metrics()) <= checkpoint.epoch:
-        raise RunFolderError(f"{folder.metrics} ends before epoch {checkpoint.epoch}; the run folder is damaged")
+    if checkpoint is not None:
+        check_resumable(folder.last, checkpoint)
+        folder.check_metrics(spec, epochs=checkpoint.epoch)
+        if checkpoint.step and (spec.training.record_steps or folder.steps.exists()):
+            step_figures(folder.steps, least=checkpoint.step)
+    elif folder.result.exists():
+        raise RunFolderError(f"{folder.last} is gone; without it the run cannot be extended, only trained anew")
     spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
+    if checkpoint is not None and checkpoint.best is not None:
+        _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=spec.training.epochs)
     return _Run(folder, spec, splits=None, checkpoint=checkpoint)  # type: ignore[arg-type]
+
+
+def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:
+    """``best`` is the file of the epoch that ``last`` names, or, where a process was killed between the two, later.
+
+    The later one is right again when its epoch has been trained again. Raises RunFolderError, and CheckpointError.
+    """
+    found = load_own_checkpoint(folder, folder.best).epoch
+    if found != best and found <= last:
+        raise RunFolderError(f"{folder.best} is of epoch {found}, wanted {best}; the run folder is damaged")
+    if found > epochs:
+        raise RunFolderError(f"{folder.best} is of epoch {found} already; training.epochs={epochs} is fewer")
 
 
 def _check_data(run: _Run, data_dir: Path | None) -> None:
@@ -302,29 +352,43 @@ def _train_all(
     then it goes on from its own checkpoint.
     """
     epochs = max(run.spec.training.epochs for run in runs if not run.finished)
-    with machine_errors(place), ExitStack() as stack:
-        for index, run in enumerate(runs):
-            if not run.finished:
-                _start_recording(run, trainer, index, stack)
-        first = min(run.checkpoint.epoch + 1 if run.checkpoint else 0 for run in runs if not run.finished)
-        for run in runs:
-            if run.recorder is not None and run.checkpoint is not None and run.checkpoint.epoch + 1 == first:
-                run.recorder.restore(run.checkpoint)
+    with _resumable(place):
+        with machine_errors(place):
+            for index, run in enumerate(runs):
+                if not run.finished:
+                    _start_recording(run, trainer, index)
+            first = min(run.checkpoint.epoch + 1 if run.checkpoint else 0 for run in runs if not run.finished)
+            for run in runs:
+                if run.recorder is not None and run.checkpoint is not None and run.checkpoint.epoch + 1 == first:
+                    run.recorder.restore(run.checkpoint)
         try:
             for number, found in enumerate(trainer.epochs(first=first, last=epochs, should_stop=should_stop), first):
-                taken = [_take(run, number, epoch) for run, epoch in zip(runs, found, strict=True)]
+                with machine_errors(place):
+                    taken = [_take(run, number, epoch) for run, epoch in zip(runs, found, strict=True)]
                 if on_epochs is not None:
                     on_epochs(taken)
         except InterruptedRunError as error:
-            raise _interrupted(runs, place, error) from None
-        return [_finished(run, trainer, index) for index, run in enumerate(runs)]
+            with machine_errors(place):
+                raise _interrupted(runs, place, error) from None
+        with machine_errors(place):
+            return [_finished(run, trainer, index) for index, run in enumerate(runs)]
 
 
-def _start_recording(run: _Run, trainer: Trainer, index: int, stack: ExitStack) -> None:
-    log = stack.enter_context(RunLog(run.folder, epoch=run.checkpoint.epoch if run.checkpoint else -1))
+@contextmanager
+def _resumable(place: Path) -> Iterator[None]:
+    """A second signal ends at once, without saving. Raises InterruptedRunError."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"stopped at once; the epochs saved until then are kept, go on with `mlptrain train --resume {place}`"
+        ) from None
+
+
+def _start_recording(run: _Run, trainer: Trainer, index: int) -> None:
     run.recorder = Recorder(
         run.folder,
-        log,
+        RunLog(run.folder, epoch=run.checkpoint.epoch if run.checkpoint else -1),
         spec=run.spec,
         member=trainer.member(index),
         scaling=run.splits.scaling,
@@ -343,16 +407,19 @@ def _take(run: _Run, number: int, epoch: Epoch | None) -> Epoch | None:
             run.recorder.restore(run.checkpoint)
         return None
     if epoch is not None and epoch.diverged is not None:
-        error = epoch.diverged
         run.recorder.save()
-        run.folder.write_result(
-            {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
-        )
-        error.run = run.folder.path
-        run.diverged = error
+        _note_divergence(run, epoch.diverged)
     elif epoch is not None:
         run.recorder.record(epoch)
     return epoch
+
+
+def _note_divergence(run: _Run, error: DivergedError) -> None:
+    run.folder.write_result(
+        {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
+    )
+    error.run = run.folder.path
+    run.diverged = error
 
 
 def _interrupted(runs: Sequence[_Run], place: Path, error: InterruptedRunError) -> InterruptedRunError:
@@ -371,9 +438,13 @@ def _interrupted(runs: Sequence[_Run], place: Path, error: InterruptedRunError) 
 def _finished(run: _Run, trainer: Trainer, index: int) -> Outcome:
     if run.recorder is not None and run.diverged is None:
         run.recorder.save()
-        result = _result(run, run.recorder, trainer, index)
-        run.folder.write_result(result)
-        return Outcome(run.folder, result)
+        try:
+            result = _result(run, run.recorder, trainer, index)
+        except DivergedError as error:
+            _note_divergence(run, error)
+        else:
+            run.folder.write_result(result)
+            return Outcome(run.folder, result)
     return Outcome(run.folder, run.folder.read_result() or {})
 
 
@@ -384,6 +455,7 @@ def _finish(group: SeedGroup, outcomes: Sequence[Outcome]) -> SeedsOutcome:
 
 
 def _result(run: _Run, recorder: Recorder, trainer: Trainer, index: int) -> dict[str, Any]:
+    """What a run ends with. Raises DivergedError where the last step's weights, not at work before, give no number."""
     folder, spec, member = run.folder, run.spec, trainer.member(index)
     lines = folder.read_metrics()
     last = lines[-1]
@@ -412,7 +484,12 @@ def _result(run: _Run, recorder: Recorder, trainer: Trainer, index: int) -> dict
         found = evaluate(
             trainer.network, parameters, loss=trainer.loss, x=test.x, targets=test.y, classify=trainer.classify
         )
+        _check_finite("the test loss", found, last)
         figures |= figures_of("test", found)
+    elif spec.evaluation.split == "none":
+        x, targets = member.rows.first(_PROBE_ROWS)
+        found = evaluate(trainer.network, parameters, loss=trainer.loss, x=x, targets=targets, classify=False)
+        _check_finite("the loss after training", found, last)
     return {
         "status": "completed",
         "epochs": last["epoch"],
@@ -422,3 +499,8 @@ def _result(run: _Run, recorder: Recorder, trainer: Trainer, index: int) -> dict
         "diagnosis": asdict(diagnosis) if diagnosis else None,
         "test_looks": looks,
     }
+
+
+def _check_finite(what: str, found: Figures, last: Mapping[str, Any]) -> None:
+    if not math.isfinite(found.loss):
+        raise diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])

@@ -9,6 +9,7 @@ in mean, half a pixel beyond). Fashion-MNIST and the digits fill the whole image
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlptrain.errors import UserError
+from mlptrain.files import open_regular
 
 Grey = NDArray[np.float32]
 
@@ -41,14 +43,16 @@ def read_image(path: Path) -> Picture:
 
     Raises UserError for what is not a readable image of at most ``MOST_PIXELS`` pixels.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such image file")
-    if not path.is_file():
-        raise UserError(f"{path} is no file; name image files one by one")
-    with warnings.catch_warnings():
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such image file") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; name image files one by one") from None
+    with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are judged here
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 return _decoded(path, image)
         except UserError:
             raise
@@ -57,10 +61,8 @@ def read_image(path: Path) -> Picture:
         except Image.DecompressionBombError:
             raise UserError(f"{path}: {_too_large('far too many')}") from None
         except UnidentifiedImageError:
-            content = "is empty" if not path.stat().st_size else f"is no image in {', '.join(FORMATS)}"
+            content = "is empty" if not os.fstat(file.fileno()).st_size else f"is no image in {', '.join(FORMATS)}"
             raise UserError(f"{path} {content}") from None
-        except PermissionError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except Exception as error:  # decoders raise nearly anything for damaged files
             raise UserError(f"{path} is a damaged image and cannot be decoded: {error}") from None
 

@@ -199,7 +199,7 @@ def test_a_run_folder_in_use_is_left_alone(call: Any) -> None:
 def test_an_unwritable_run_folder(call: Any) -> None:
     result = call("train", DIGITS, "--run-dir", "/proc/run")
     assert result.code == 1
-    assert "no run folder can be made there" in result.err
+    assert "no run folder can be made at /proc/run" in result.err
 
 
 def test_a_damaged_checkpoint(call: Any) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from mlptrain.cli import main
-from mlptrain.cli.compare_screen import TrialProgress
+from mlptrain.cli.compare_screen import TrialProgress, show_summary
 from mlptrain.comparison import preview, summary, timing
 from tests.comparison.small import BASE, FIXED, TUNED, write
+from tests.report.comparison_samples import KINDS, make, read
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DIGITS = str(CONFIGS / "digits.yaml")
+README = CONFIGS.parent / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -95,13 +97,13 @@ def test_tables_and_sentence_again_and_again(compared: Callable[..., Result]) ->
         "median time to validation_accuracy 0.99",
         "not reached",
         "0 of 3",
-        "SGD against Nesterov",
+        "Adam against Nesterov",
         "no verdict",
         "has the highest mean accuracy",
         "without a verdict (too few seeds)",
     ):
         assert told in first.out
-    [folder] = re.findall(r"^comparison: (\S+) ", first.out, re.MULTILINE)
+    [folder] = re.findall(r"^comparison: (\S+)$", first.out, re.MULTILINE)
     assert (Path(folder) / "summary.json").is_file()
     for line in ("tuning: 27 trials", "tuning, extension 1: 3 trials", "scoring: 9 trials", "timing: 3 trials"):
         assert line in first.err.splitlines()
@@ -125,6 +127,15 @@ def test_json_has_the_documented_keys_and_what_was_planned(compared: Callable[..
     assert planned["tuning_trials"] <= trials <= planned["tuning_trials"] + planned["most_extension_trials"]
     on_disk = (Path(found["folder"]) / "trials.jsonl").stat().st_size
     assert planned["bytes"] == pytest.approx(on_disk, rel=0.3)
+
+
+def test_the_readme_names_the_keys_of_both_outputs() -> None:
+    rows = dict(re.findall(r"^\| `(compare-optimizers[^`]*)` \| (.*) \|$", README.read_text(encoding="utf-8"), re.M))
+    named = {row: re.findall(r"\w+", " ".join(re.findall(r"`([\w, ]+)`", cell))) for row, cell in rows.items()}
+    assert named == {
+        "compare-optimizers": ["folder", *documented(summary.summarise), "timings"],
+        "compare-optimizers --plan": documented(preview.preview),
+    }
 
 
 def test_what_failed_is_shown_with_its_step(compared: Callable[..., Result]) -> None:
@@ -154,6 +165,18 @@ def test_other_commands_and_a_comparison(call: Call, compared: Callable[..., Res
     assert (refused.code, "run it with `mlptrain compare-optimizers small.yaml`" in refused.message) == (2, True)
 
 
+def test_of_many_pairs_the_terminal_shows_those_of_the_best(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for kind, shown in (("six", 15), ("fifteen", 14)):
+        parent = tmp_path / kind
+        parent.mkdir()
+        found = read(make(parent, **KINDS[kind]))
+        capfd.readouterr()
+        show_summary("runs/x", found, {})
+        told = re.findall(r"^  (.*) against ", capfd.readouterr().out, re.MULTILINE)
+        assert len(told) == shown
+        assert (set(told) == {found["ranking"][0]}) == (kind == "fifteen")
+
+
 # --- --plan ---
 
 
@@ -179,9 +202,8 @@ def test_plan_says_what_the_seeds_can_show(compared: Callable[..., Result]) -> N
     assert (
         "27 tuning trials (extensions of the grids: up to 9 more), 9 scoring trials, in 6 batches of up to 9" in few.out
     )
-    assert re.search(
-        r"6 seeds show a true difference of \d\.\d\d percentage points in four comparisons of five", enough.out
-    )
+    assert "small: nothing to tune, 12 scoring trials" in enough.out
+    assert re.search(r"6 seeds would show a true difference of \d\.\d\d points in four comparisons of five", enough.out)
 
 
 # --- mistakes ---
@@ -239,6 +261,13 @@ def test_a_mistake_in_the_file_is_one_message(compared: Callable[..., Result], t
     assert result.code == 2
     assert re.search(told, result.message), result.message
     assert result.message.startswith("small.yaml:")
+
+
+def test_what_belongs_to_the_base_is_said_to(call: Call, compared: Callable[..., Result]) -> None:
+    told = call(*EXPERIMENT, *PAIR, "--lr", "0.1", "--set", "training.epochs=2")
+    assert (told.code, "training: unknown key here; it belongs to base.training" in told.message) == (2, True)
+    told = compared(f"{FIXED}training: {{epochs: 2}}\n")
+    assert (told.code, "training: unknown key here; it belongs to base.training" in told.message) == (2, True)
 
 
 def test_a_regression_cannot_be_compared(call: Call) -> None:

@@ -6,10 +6,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +166,9 @@ def test_json_keys(call: Call) -> None:
 def test_one_seed_has_a_mean_and_no_spread(call: Call) -> None:
     result = call("train", DIGITS, *SHORT, "--seeds", "7", "--run-dir", "group")
     assert "±" not in result.err
-    assert result.err.splitlines()[-1].endswith("(1 seed)")
+    *_, last, note = result.err.splitlines()
+    assert last.endswith("(1 seed)")
+    assert note == "note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five"
     table = rows_of(result.out)
     assert table["mean"] == table["7"][1:]
     assert set(table["std"]) == {"–"}
@@ -311,44 +311,6 @@ def test_a_group_that_lost_a_run_or_its_list(call: Call, group: None) -> None:
     Path("group/seeds.json").write_text('{"seeds": "0,1"}')
     result = call(*extend)
     assert (result.code, "group/seeds.json holds no list of seeds; the folder is damaged" in result.err) == (2, True)
-
-
-def wait_for_epochs(run: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        path = run / "metrics.jsonl"
-        if path.exists() and path.read_bytes().count(b"\n") > count:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the run does not get on")
-
-
-def test_interrupted_and_gone_on_with(call: Call) -> None:
-    long = (
-        "--seeds",
-        "0,1",
-        "--set",
-        "training.epochs=60",
-        "--set",
-        "training.batch_size=8",
-        "--set",
-        "training.threads=1",
-    )
-    command = [sys.executable, "-m", "mlptrain", "train", DIGITS, *long, "--run-dir", "group"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_epochs(Path("group/seed-1"), 3)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 130
-    assert (out, "Traceback" in err) == ("", False)
-    assert err.splitlines()[-1].endswith("of 60 epochs are kept, go on with `mlptrain train --resume group`")
-    assert [run["status"] for run in call("runs", "group", "--json").json] == ["interrupted"] * 2
-    resumed = call("train", "--resume", "group", "--json")
-    assert [run["epochs"] for run in resumed.json["runs"]] == [60, 60]
-    assert not re.match(r"epoch [0-3]/", resumed.err)
-    call("train", DIGITS, *long, "--run-dir", "whole")
-    for seed in (0, 1):
-        assert lines(f"group/seed-{seed}") == lines(f"whole/seed-{seed}")
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from mlptrain.errors import CheckpointError, DataError, DivergedError, MachineError, RunFolderError
+from mlptrain.errors import CheckpointError, DataError, DivergedError, RunFolderError
 from mlptrain.evaluation import evaluate_checkpoint
 from mlptrain.experiment import Outcome, resume, train
 from mlptrain.nn.losses import make_loss
 from mlptrain.parts import build_network, initial_parameters
-from mlptrain.runs import RunFolder, RunLog, list_runs
+from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.checkpoints import load_checkpoint
 from mlptrain.training.evaluation import evaluate
@@ -174,67 +169,6 @@ def test_a_diverged_run() -> None:
         resume(Path("run"))
 
 
-def start(folder: str, *overrides: str) -> subprocess.Popen[bytes]:
-    """A training process on its own, long enough to be hit."""
-    Path("config.yaml").write_text(BASE)
-    arguments = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "mlptrain", "train", "config.yaml", "--run-dir", folder, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_for_epochs(folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        path = folder / "metrics.jsonl"
-        if path.exists() and path.read_bytes().count(b"\n") > count:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the run does not get on")
-
-
-LONG = ("training.epochs=200", "training.batch_size=20", "optimizer.lr=1e-3")
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    train(load_text(BASE, overrides=LONG), run_dir=folder)
-    return folder
-
-
-@pytest.mark.parametrize("attempt", range(3))
-def test_killed_at_a_random_moment(whole_run: Path, attempt: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = start("run", *LONG)
-    wait_for_epochs(Path("run"), 0)
-    time.sleep(random.Random(attempt).uniform(0, 4))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode in (-signal.SIGKILL, 0)
-    if not Path("run/result.json").exists():
-        resume(Path("run"))
-    assert_same_run(whole_run, Path("run"))
-    assert not [path for path in Path("run").rglob("*") if path.name.endswith(".tmp")]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_with_130_and_can_be_resumed(whole_run: Path, number: signal.Signals) -> None:
-    process = start("run", *LONG)
-    wait_for_epochs(Path("run"), 3)
-    process.send_signal(number)
-    asked = time.monotonic()
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert time.monotonic() - asked < 10
-    assert b"--resume run" in errors
-    assert b"Traceback" not in errors
-    checkpoint = load_checkpoint(Path("run/checkpoints/last.safetensors"))
-    assert checkpoint.epoch == lines(Path("run"))[-1]["epoch"]
-    assert not Path("run/result.json").exists()
-    assert list_runs(Path())[0].status == "interrupted"
-    resume(Path("run"))
-    assert_same_run(whole_run, Path("run"))
-
-
 def test_resuming_without_any_checkpoint_begins_again() -> None:
     whole = run("whole").folder.path
     shutil.copytree(whole, "cut")
@@ -252,13 +186,6 @@ def test_killed_between_the_last_checkpoint_and_the_result() -> None:
     Path("cut/result.json").unlink()
     assert resume(Path("cut")).result["diagnosis"]["kind"] == "stuck"
     assert_same_run(whole, Path("cut"))
-
-
-def test_two_cannot_train_one_run() -> None:
-    folder = run("run", "training.epochs=1").folder
-    with RunLog(folder, epoch=1), pytest.raises(RunFolderError, match="another process"):
-        resume(Path("run"), epochs=3)
-    resume(Path("run"), epochs=3)
 
 
 def test_a_foreign_or_damaged_checkpoint_stops_resuming() -> None:
@@ -290,18 +217,6 @@ def test_run_dir_must_be_new_or_empty() -> None:
     assert Path("taken/thesis.txt").read_text() == "years of work"
     Path("empty").mkdir()
     run("empty", "training.epochs=1")
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
-def test_a_folder_that_cannot_be_made() -> None:
-    with pytest.raises(MachineError, match=r"no run folder can be made.*--run-dir"):
-        run("/proc/run")
-
-
-def test_runs_of_one_second_do_not_share_a_folder() -> None:
-    folders = {RunFolder.create("name").path for _ in range(20)}
-    assert len(folders) == 20
-    assert all(path.parent == Path("runs") for path in folders)
 
 
 def test_evaluation_repeats_the_runs_figures() -> None:

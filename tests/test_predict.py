@@ -293,7 +293,7 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         "text.png": "is no image in PNG, JPEG",
         "empty.png": "is empty",
         "cut.png": "is a damaged image",
-        "folder.png": "is no file",
+        "folder.png": "cannot be read: Is a directory",
         "none.png": "none.png",
         "bomb.png": "the limit is 50,000,000; scale it down first",
         "large.png": "81,000,000 pixels, the limit is 50,000,000",

@@ -29,7 +29,7 @@ def commands_in(block: str) -> list[str]:
 
 def test_commands_are_found() -> None:
     named = {command.split()[0] for kind, block in blocks() if kind == "sh" for command in commands_in(block)}
-    everyday = {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck"}
+    everyday = {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck", "doctor"}
     assert named >= everyday | {"compare-optimizers"}
 
 

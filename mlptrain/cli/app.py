@@ -5,11 +5,11 @@ What a command works with is imported inside it, pydantic and rich too: `--help`
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,8 @@ import typer
 
 import mlptrain
 from mlptrain.cli import compare, inspect, screen
-from mlptrain.cli.environment import prepare_environment
+from mlptrain.cli.doctor import doctor
+from mlptrain.cli.environment import prepare_environment, prepare_streams
 from mlptrain.cli.options import DataDir, Json, Set
 from mlptrain.cli.plot import plot_app
 from mlptrain.cli.report import report as report_command
@@ -69,7 +70,7 @@ def init(
         raise UserError(f"{path} exists and is left as it is; choose another name") from None
     except OSError as error:
         raise MachineError(f"{path} cannot be written: {error.strerror}") from error
-    typer.echo(f"wrote {path}; train it with `mlptrain train {path}`")
+    screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
 
 
 @app.command()
@@ -89,7 +90,7 @@ def check(
         except SpecError as error:
             faults += error.faults
     if as_json:
-        typer.echo(json.dumps(reports, indent=2))
+        screen.say_json(reports)
     else:
         for report in reports:
             screen.show_check(report)
@@ -108,7 +109,7 @@ def schema(
         from mlptrain.spec.comparison_schema import comparison_json_schema as make
     else:
         from mlptrain.spec import json_schema as make
-    typer.echo(json.dumps(make(), indent=2))
+    screen.say_json(make())
 
 
 app.command()(train)
@@ -132,9 +133,9 @@ def evaluate(
     with screen.Fetching() as fetching:
         report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
     if (state := unfinished(checkpoint)) is not None:
-        typer.echo(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
+        screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        screen.say_json(report)
     else:
         screen.show_evaluation(report)
 
@@ -151,7 +152,7 @@ def runs(
         raise UserError(f"{folder}: no such folder; name one that holds run folders")
     found = list_runs(folder)
     if as_json:
-        typer.echo(json.dumps([screen.run_as_json(run) for run in found], indent=2))
+        screen.say_json([screen.run_as_json(run) for run in found])
     else:
         screen.show_runs(folder, found)
 
@@ -162,6 +163,7 @@ app.add_typer(plot_app, name="plot")
 app.command()(report_command)
 app.command("compare-optimizers")(compare.compare_optimizers)
 app.add_typer(data_app, name="data")
+app.command()(doctor)
 
 DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
 
@@ -183,9 +185,9 @@ def data_fetch(
     with screen.Fetching() as fetching:
         downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch)
     if as_json:
-        typer.echo(json.dumps({"name": name, "folder": str(folder), "downloaded": downloaded}, indent=2))
+        screen.say_json({"name": name, "folder": str(folder), "downloaded": downloaded})
     else:
-        typer.echo(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
+        screen.say(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
 
 
 @data_app.command("verify")
@@ -196,7 +198,7 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
     checks = verify(name, data_folder(data_dir))
     if as_json:
-        typer.echo(json.dumps([{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks], indent=2))
+        screen.say_json([{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks])
     else:
         screen.show_checks(checks)
     if bad := sum(not c.ok for c in checks):
@@ -205,22 +207,36 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code; errors become one message on standard error."""
+    prepare_streams()
     prepare_environment()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without × shows ? and goes on
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what is half-written is removed
     try:
+        if "doctor" not in arguments:
+            _check_current_folder()
         app(arguments, prog_name="mlptrain")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except SystemExit as end:
+        if end.code == InterruptedRunError.exit_code:  # all that typer makes of a KeyboardInterrupt
+            _report(KeyboardInterrupt())
+        raise
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
         sys.exit(_report(error))
+
+
+def _check_current_folder() -> None:
+    """Raises MachineError where it is gone: some of torch's libraries end the process then, without a word of ours."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise MachineError(f"the current folder cannot be used: {error.strerror}; go to one that is there") from error
 
 
 def _report(error: BaseException) -> int:
@@ -229,8 +245,13 @@ def _report(error: BaseException) -> int:
         screen.show_error(str(error), bare=isinstance(error, (SpecError, InterruptedRunError)))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        screen.show_error("interrupted before training began; nothing was written")
+        screen.show_error("interrupted; what was completed is kept, and the same command begins or goes on")
         return 130
+    if isinstance(error, OSError) and error.strerror:
+        screen.show_error(
+            f"{error.filename or 'the output'}: {error.strerror}; make room or get the right to write there"
+        )
+        return MachineError.exit_code
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
         screen.show_error(f"out of memory: {text}; take a smaller network, batch or train_size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from mlptrain.cli import compare_screen, screen
 from mlptrain.errors import Fault, InterruptedRunError, UserError
 
 if TYPE_CHECKING:
+    from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.spec.comparison import ComparisonSpec
     from mlptrain.spec.comparison_load import LoadedComparison
 
@@ -20,7 +22,8 @@ def compare_optimizers(
     config: Annotated[
         Path,
         typer.Argument(
-            help="A comparison, e.g. configs/comparisons/digits.yaml; or an experiment, with --optimizers.",
+            help="A comparison, e.g. configs/comparisons/digits.yaml, or the folder of one, to go on with it; or an "
+            "experiment, with --optimizers.",
             show_default=False,
         ),
     ],
@@ -61,8 +64,11 @@ def compare_optimizers(
 ) -> None:
     """Compare optimizers fairly: same noise, tuned on validation data, scored over seeds, judged by exact tests.
 
-    The same command goes on where an earlier one was stopped.
+    The same command goes on where an earlier one was stopped. The plan.yaml that a comparison leaves is a comparison
+    too: it repeats it.
     """
+    if config.is_dir():
+        config, run_dir = _plan_in(config), run_dir or config
     given = {
         "--optimizers": optimizers,
         "--lr": lr,
@@ -100,12 +106,16 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
     try:
         from mlptrain.comparison import compare_optimizers as run
 
-        with compare_screen.TrialProgress() as progress:
-            folder, summary = run(spec, folder=run_dir, data_dir=data_dir, progress=progress)
-        from mlptrain.report.comparison import write_outputs
+        def write_tables_and_pictures(folder: ComparisonFolder, summary: dict[str, Any]) -> None:
+            from mlptrain.report.comparison import write_outputs
 
+            write_outputs(folder.path, summary, folder.read_timings() or {})
+
+        with compare_screen.TrialProgress() as progress:
+            folder, summary = run(
+                spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
+            )
         timings: dict[str, Any] = folder.read_timings() or {}
-        write_outputs(folder.path, summary, timings)
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"
         raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None
@@ -113,6 +123,15 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
         typer.echo(json.dumps({"folder": str(folder.path), **summary, "timings": timings}, indent=2))
     else:
         compare_screen.show_summary(str(folder.path), summary, timings)
+
+
+def _plan_in(folder: Path) -> Path:
+    """The plan of the comparison in a folder."""
+    from mlptrain.report.comparison import is_comparison
+
+    if not is_comparison(folder):
+        raise UserError(f"{folder} is a folder without a comparison in it; name a YAML file or a comparison's folder")
+    return folder / "plan.yaml"
 
 
 def _load(
@@ -136,13 +155,14 @@ def _load(
         raise UserError(
             f"{config} is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam --lr 1e-3,1e-2,1e-1"
         )
-    if given["--lr"] is None:
-        effect = ", and --tuning-seeds has no effect" if given["--tuning-seeds"] is not None else ""
-        message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
-        screen.show_warnings([Fault("--lr", None, None, "", message)])
-    return comparison_from_options(
+    loaded = comparison_from_options(
         config,
         executor=executor or "local",
         overrides=overrides,
         **{key[2:].replace("-", "_"): value for key, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
+    if given["--lr"] is None:
+        effect = ", and --tuning-seeds has no effect" if given["--tuning-seeds"] is not None else ""
+        message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
+        return replace(loaded, warnings=(Fault("--lr", None, None, "", message), *loaded.warnings))
+    return loaded

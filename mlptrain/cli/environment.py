@@ -1,8 +1,11 @@
-"""What the process's environment must say before torch is loaded, which reads it once."""
+"""What the process's surroundings must be like before a command begins, and before torch is loaded."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
 
 
 def prepare_environment() -> None:
@@ -15,3 +18,21 @@ def prepare_environment() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def prepare_streams() -> None:
+    """Make standard input, output and error fit to be used, whatever the process was started with.
+
+    Where one is closed, the next file that is opened would take its number, and what a library writes to it would end
+    in a checkpoint. A terminal or file without × gets a ? and goes on.
+    """
+    with contextlib.suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(number, True)
+        os.close(number)
+    # Open for as long as the process lives.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +39,7 @@ def gradcheck(
     with screen.Fetching() as fetching:
         check = check_experiment(loaded, data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
-        typer.echo(json.dumps(_check_as_json(str(config), check), indent=2))
+        screen.say_json(_check_as_json(str(config), check))
     else:
         inspect_screen.show_gradcheck(loaded.spec.name, check)
     if not check.passed:
@@ -81,14 +79,14 @@ def predict(
 
     network = load(checkpoint)
     if (state := unfinished(checkpoint)) is not None:
-        typer.echo(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
+        screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
     if images:
         found = prediction.predict_images(network, images, invert=invert)
     else:
         with screen.Fetching() as fetching:
             found = prediction.predict_rows(network, index, split=split, data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
-        typer.echo(json.dumps([one.as_json() for one in found], indent=2))
+        screen.say_json([one.as_json() for one in found])
     else:
         inspect_screen.show_predictions(network, found, top=top)
 
@@ -111,8 +109,8 @@ def _check_as_json(config: str, check: GradientCheck) -> dict[str, Any]:
                 "name": one.name,
                 "shape": list(one.shape),
                 "gradient_norm": one.gradient_norm,
-                "autograd_error": _finite(one.autograd_error),
-                "difference_error": _finite(one.difference_error),
+                "autograd_error": one.autograd_error,
+                "difference_error": one.difference_error,
                 "checked": one.checked,
                 "left_out": one.left_out,
                 "passed": one.passed,
@@ -122,8 +120,3 @@ def _check_as_json(config: str, check: GradientCheck) -> dict[str, Any]:
         "passed": check.passed,
         "verdict": check.verdict,
     }
-
-
-def _finite(error: float | None) -> float | None:
-    """JSON has no infinity; null then stands beside ``passed: false``."""
-    return error if error is not None and math.isfinite(error) else None

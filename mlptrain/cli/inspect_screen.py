@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from mlptrain.cli import screen
 
 if TYPE_CHECKING:
@@ -35,11 +33,11 @@ def show_gradcheck(name: str, check: GradientCheck) -> None:
         for one in check.parameters
     ]
     _show_table(title, ("parameter", "shape", *columns, ""), rows, right=range(2, 7))
-    typer.echo(
+    screen.say(
         f"largest errors relative to the gradient's norm; tolerances {AUTOGRAD_TOLERANCE:g} and "
         f"{DIFFERENCE_TOLERANCE:g}"
     )
-    typer.echo(check.verdict)
+    screen.say(check.verdict)
 
 
 def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, top: int) -> None:
@@ -64,7 +62,7 @@ def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, to
     notes = () if with_truth else ("notes",)
     _show_table(None, (*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
     if not network.gives_probabilities:
-        typer.echo(
+        screen.say(
             f"a network trained with the loss '{network.spec.loss.name}' gives no probabilities: the class is the "
             "largest output, and the runners-up stand with their outputs"
         )
@@ -93,11 +91,9 @@ def _numbers(values: int | tuple[float, ...] | None) -> str:
 def _show_table(
     title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
 ) -> None:
-    from rich.text import Text
-
     table = screen.new_table(title=title)
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place in right else "left")
     for row in rows:
-        table.add_row(*map(Text, row))  # as text, since a file's name may hold brackets
+        table.add_row(*row)
     screen.standard_output().print(table)

@@ -182,7 +182,7 @@ def save(path: Path, content: bytes) -> None:
         raise MachineError(
             f"{path} cannot be written: {error.strerror or error}; choose another file with --out"
         ) from error
-    typer.echo(path)
+    screen.say(path)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -5,7 +5,11 @@ rich is imported when something is drawn: `--help` and an error message do witho
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +26,33 @@ if TYPE_CHECKING:
     from mlptrain.data.verify import Check
     from mlptrain.runs import RunSummary
 
-_PIPE_WIDTH = 200
+_PIPE_WIDTH, _LEAST_WIDTH = 200, 80
+# Control characters but tab and line feed, marks that turn the direction of writing, halves of surrogate pairs.
+_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with what would act on a terminal written out, as in ``\\x1b[31m``: names in files may hold anything."""
+    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """One line of plain text on standard output or standard error."""
+    stream = sys.stderr if err else sys.stdout
+    print(printable(str(text)), file=stream, flush=True)
+
+
+def say_json(value: object) -> None:
+    """A result as JSON on standard output. JSON has no nan and no infinity: null stands for both."""
+    say(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def standard_output() -> Console:
@@ -37,16 +67,27 @@ def standard_error() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
+    from rich.text import Text
 
     class PatientConsole(Console):
-        """Falls silent when its reader is gone, as `head` is after a few lines; rich would end the training there."""
+        """Falls silent when its reader is gone, as `head` is after a few lines; rich would end the training there.
+
+        Every text is shown as it is: brackets are no markup, and control characters are written out.
+        """
 
         def on_broken_pipe(self) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-    console = PatientConsole(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options | {"markup": False, "emoji": False})
+
+    # Bold and moving bars are escape sequences too, and whoever asks for no colour gets none of them.
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
+    console = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+    if not console.file.isatty():
         console.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
+    elif not stderr:
+        console.width = max(console.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
     return console
 
 
@@ -60,13 +101,14 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 def show_error(message: str, *, bare: bool = False) -> None:
     """One message on standard error; bare where it has places of its own or is no error."""
-    print(message if bare else f"error: {message}", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):  # nobody reads it: the exit code says it all the same
+        say(message if bare else f"error: {message}", err=True)
 
 
 def show_warnings(warnings: Sequence[Fault]) -> None:
     """What is odd about a configuration, on standard error."""
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
+        say(f"warning: {warning}", err=True)
 
 
 class Fetching:
@@ -96,7 +138,12 @@ class Fetching:
             from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
             from rich.progress import Progress as RichProgress
 
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+            )
             self._bars = RichProgress(*columns, console=console)
             self._bars.start()
         if file not in self._tasks:

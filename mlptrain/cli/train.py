@@ -92,6 +92,8 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
         )
     if run_dir is not None:
         raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
+    if (resume / "plan.yaml").is_file():
+        raise UserError(f"{resume} is a comparison; `mlptrain compare-optimizers {resume}` goes on with it")
 
 
 def _is_group(path: Path) -> bool:
@@ -112,12 +114,12 @@ def _train_one(
     except DivergedError as error:
         if error.run is not None and as_json:
             result = json.loads((error.run / "result.json").read_bytes())
-            typer.echo(json.dumps({"run": str(error.run), **result}, indent=2))
+            screen.say_json({"run": str(error.run), **result})
         elif error.run is not None:
-            typer.echo(f"run folder: {error.run}")
+            screen.say(f"run folder: {error.run}")
         raise
     if as_json:
-        typer.echo(json.dumps({"run": str(outcome.folder.path), **outcome.result}, indent=2))
+        screen.say_json({"run": str(outcome.folder.path), **outcome.result})
     else:
         train_screen.show_result(str(outcome.folder.path), outcome.result)
 
@@ -202,7 +204,7 @@ def _end_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
         for seed, one in zip(summary["seeds"], outcome.outcomes, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps({"group": group, **summary, "runs": runs}, indent=2))
+        screen.say_json({"group": group, **summary, "runs": runs})
     else:
         train_screen.show_seeds(group, runs, summary["kept"])
     if summary["diverged"]:

@@ -50,10 +50,9 @@ class Progress(Fetching):
             self._draw(number, self._figures(found), left)
         elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
             self._printed_at = now
-            remaining = f"  {duration(left)} left" if left is not None and number < self.epochs else ""
-            self._console.print(
-                f"epoch {number}/{self.epochs}  {self._figures(found)}{remaining}", markup=False, soft_wrap=True
-            )
+            remaining = f"{duration(left)} left" if left is not None and number < self.epochs else ""
+            parts = [f"epoch {number}/{self.epochs}", self._figures(found), remaining]
+            self._console.print("  ".join(filter(None, parts)), markup=False, soft_wrap=True)
 
     def _figures(self, found: Sequence[Epoch]) -> str:
         """Means over the models, with their standard deviations; examples per second of all models together."""
@@ -109,7 +108,7 @@ class SeedsProgress(Progress):
             self._show(living)
 
     def _figures(self, found: Sequence[Epoch]) -> str:
-        return f"{super()._figures(found)}  ({name_count(len(found))})"
+        return "  ".join(filter(None, [super()._figures(found), f"({name_count(len(found))})"]))
 
 
 def show_result(run: str, result: Mapping[str, Any]) -> None:
@@ -157,6 +156,9 @@ def show_seeds(group: str, runs: Sequence[Mapping[str, Any]], kept: Mapping[str,
         table.add_row(statistic, "", *("–" if value is None else f"{value:.4f}" for value in values))
     out.print(table)
     _show_diagnoses(runs)
+    if len(runs) == 1:
+        note = "note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five"
+        standard_error().print(note, markup=False, soft_wrap=True)
     out.print(f"group folder: {group}", markup=False, soft_wrap=True)
 
 

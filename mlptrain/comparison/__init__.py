@@ -18,7 +18,7 @@ from mlptrain.errors import InterruptedRunError
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.comparison.plan import Plan
-    from mlptrain.comparison.protocol import Progress
+    from mlptrain.comparison.protocol import OnSummary, Progress
     from mlptrain.spec.comparison import ComparisonSpec
 
 
@@ -38,10 +38,12 @@ def compare_optimizers(
     folder: Path | None = None,
     data_dir: Path | None = None,
     progress: Progress | None = None,
+    on_summary: OnSummary = lambda *_: None,
 ) -> tuple[ComparisonFolder, dict[str, Any]]:
     """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
 
-    Returns its folder and the content of ``summary.json``. Raises the errors of mlptrain.errors; after an
+    Returns its folder and the content of ``summary.json``, for which ``on_summary`` may write more into the folder
+    while it is locked. Raises the errors of mlptrain.errors; after an
     InterruptedRunError the same call goes on.
     """
     from mlptrain.comparison.executors import make_executor
@@ -58,6 +60,7 @@ def compare_optimizers(
             executor=executor,
             progress=progress or Silent(),
             data_dir=data_folder(data_dir).resolve(),  # workers elsewhere have another working folder
+            on_summary=on_summary,
         )
     return place, summary
 

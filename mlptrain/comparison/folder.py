@@ -19,8 +19,11 @@ from typing import Any, Self
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs import RunFolder, write_atomically
-from mlptrain.runs.folder import lock, read_json
+from mlptrain.runs import write_atomically
+from mlptrain.runs.atomic import is_temporary, remove_temporary
+from mlptrain.runs.disk import refusal, remedy
+from mlptrain.runs.lock import FolderLock
+from mlptrain.runs.reading import read_json
 from mlptrain.spec.dump import yaml_text
 
 _KEYS = {  # of a record, by its status
@@ -37,11 +40,10 @@ def folder_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MachineError(
-            f"{error.filename or folder}: {error.strerror or error}; the comparison's folder {folder} cannot be used. "
-            "Free or mount the disk, or choose another folder with --run-dir; every finished batch of trials is kept, "
-            "the same command goes on"
-        ) from error
+        again = (
+            "the same command goes on, or give it another folder with --run-dir; every finished batch of trials is kept"
+        )
+        raise MachineError(refusal(error, folder, what="comparison's folder", then=again)) from error
 
 
 class ComparisonFolder:
@@ -53,7 +55,7 @@ class ComparisonFolder:
         self.trials = path / "trials.jsonl"
         self.summary = path / "summary.json"
         self.timings = path / "timings.json"
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
         self._batches: dict[str, list[Record]] = {}
 
     @classmethod
@@ -64,15 +66,31 @@ class ComparisonFolder:
         """
         found = cls(folder or parent / f"{plan.spec.name}-{plan.digest}")
         content = yaml_text(plan.to_plain()).encode()
-        with folder_errors(found.path):
-            if found.plan.is_file():
-                found._check_plan(content)
-                return found
-            if found.path.exists() and not (found.path.is_dir() and all(map(_is_leftover, found.path.iterdir()))):
-                raise RunFolderError(f"{found.path} exists and holds no comparison; name a new or empty folder")
-            found.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(found.plan, content)
+        try:
+            if not found.plan.is_file():
+                found._begin(content)
+            found._check_plan(content)
+        except OSError as error:
+            raise MachineError(
+                f"the comparison's folder {found.path} cannot be used: {error.strerror or error}. {remedy(error)}, or "
+                "choose another folder with --run-dir; the same command goes on"
+            ) from error
         return found
+
+    def _begin(self, content: bytes) -> None:
+        refused = RunFolderError(f"{self.path} exists and holds no comparison; name a new or empty folder")
+        if self.path.exists() and not self.path.is_dir():
+            raise refused
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(self.path)
+        try:
+            if self.plan.is_file():
+                return  # another process has begun with it in between
+            if not all(map(is_temporary, self.path.iterdir())):
+                raise refused
+            write_atomically(self.plan, content)
+        finally:
+            lock.release()
 
     def _check_plan(self, content: bytes) -> None:
         if self.plan.read_bytes() != content:
@@ -94,10 +112,10 @@ class ComparisonFolder:
         return cls(path).plan.is_file()
 
     def __enter__(self) -> Self:
-        self._lock = lock(RunFolder(self.path))
+        self._lock = FolderLock(self.path)
         try:
-            for leftover in filter(_is_leftover, self.path.iterdir()):
-                leftover.unlink(missing_ok=True)
+            for folder in (self.path, self.path / "pictures"):
+                remove_temporary(folder)
             self._batches = _by_batch(self.read_records())
             check_paired([record for records in self._batches.values() for record in records])
             if self.trials.is_file() and self.trials.read_bytes() != self._content():
@@ -114,7 +132,7 @@ class ComparisonFolder:
 
     def _unlock(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def read_records(self) -> list[Record]:
@@ -213,11 +231,6 @@ class ComparisonFolder:
                 f"{self.path} is not finished: run the same `mlptrain compare-optimizers` again to go on with it"
             )
         return read_json(self.summary)
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether a killed process left it behind while it wrote a file."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def _by_batch(records: Sequence[Record]) -> dict[str, list[Record]]:

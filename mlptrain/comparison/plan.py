@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mlptrain.comparison.trials import Trial, TrialBatch, software, task_text
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.spec import OptimizerSpec
-from mlptrain.spec.comparison import ComparisonSpec
+from mlptrain.spec.comparison import PLAN_KEYS, ComparisonSpec
 from mlptrain.spec.grids import Side
 
 # What the models of one batch may be and take. A batch that is lost to a crash is trained again whole.
@@ -55,16 +55,21 @@ class Plan:
         return str(self.spec.scoring.split)
 
     def to_plain(self) -> dict[str, Any]:
-        """Everything that decides the results; where trials run does not."""
+        """Everything that decides the results; where trials run does not.
+
+        A comparison with device, precision and threads written out, that runs again as it stands, and ``PLAN_KEYS``.
+        """
         values = self.spec.to_plain()
         values.pop("executor", None)
-        return values | {
-            "software": software(),
-            "decisions": {"device": self.device, "precision": self.precision, "threads": self.threads},
-            "extension_rule": EXTENSION_RULE,
-            "models_at_once": self.models_at_once,
-            "tuning_batches": [batch.identity for batch in self.tuning_batches(self.first_grids())],
-        }
+        decided = {"device": self.device, "precision": self.precision, "threads": self.threads}
+        values["base"] = values["base"] | {"training": values["base"]["training"] | decided}
+        told: list[Any] = [
+            software(),
+            EXTENSION_RULE,
+            self.models_at_once,
+            [batch.identity for batch in self.tuning_batches(self.first_grids())],
+        ]
+        return values | dict(zip(PLAN_KEYS, told, strict=True))
 
     @cached_property
     def digest(self) -> str:

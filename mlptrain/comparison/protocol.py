@@ -18,6 +18,8 @@ from mlptrain.comparison.trials import Record, Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
 from mlptrain.spec import OptimizerSpec
 
+OnSummary = Callable[[ComparisonFolder, dict[str, Any]], None]
+
 
 class Executor(Protocol):
     """Runs batches of trials."""
@@ -78,9 +80,11 @@ def compare(
     executor: Executor,
     progress: Progress,
     data_dir: Path,
+    on_summary: OnSummary = lambda *_: None,
 ) -> dict[str, Any]:
     """Run what is missing of a comparison and return its summary, which is written last.
 
+    ``on_summary`` is then called while the folder is still locked, so that nobody else writes in it or cleans it up.
     Raises RunFolderError where trials of one seed did not have the same noise, and MachineError.
     """
     with folder_errors(folder.path), folder:
@@ -97,6 +101,7 @@ def compare(
             folder.write_timings(found)
         summary = summarise(plan, tuned, scored)
         folder.write_summary(summary)
+        on_summary(folder, summary)
     return summary
 
 

@@ -157,7 +157,10 @@ def bootstrap_interval(
 
 
 def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> Estimate:
-    """The mean over seeds with Student's interval; no bounds for one value, both the mean where all are equal."""
+    """The mean of accuracies over seeds with Student's interval, of which only what lies in [0, 1] is given.
+
+    No bounds for one value, both the mean where all are equal.
+    """
     array = np.asarray(values, dtype=np.float64)
     n = len(array)
     if n == 0:
@@ -169,7 +172,7 @@ def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> E
 
     mean = float(array.mean())
     half = float(t.ppf((1 + level) / 2, n - 1) * array.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
 def median_and_iqr(values: Sequence[float] | Floats) -> Estimate:

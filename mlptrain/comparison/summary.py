@@ -17,6 +17,8 @@ from mlptrain.spec.comparison import Candidate
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Tuned
 
+_MOST_NAMED = 6  # optimizers in a row of the sentence
+
 
 def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
     """The content of ``summary.json``; ``scored`` holds one record per scoring seed for every optimizer.
@@ -37,7 +39,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     scores = {name: [trial["score"] for trial in entry["trials"]] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
-    first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0))
+    first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0, 1))
     return {
         "name": plan.spec.name,
         "plan": plan.digest,
@@ -64,10 +66,20 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
 
 
 class _Chance(NamedTuple):
-    """A scored split: how many of its examples belong to its largest class."""
+    """A scored split: how many of its examples belong to its largest class.
+
+    ``trials`` are judged together by the bar, at 5 % for all of them (Bonferroni): of forty that name nearly always the
+    same class, two would be called learnt at 5 % each.
+    """
 
     majority: int
     examples: int
+    trials: int
+
+    @property
+    def level(self) -> float:
+        """The level of one trial's test."""
+        return 0.05 / self.trials
 
     @property
     def share(self) -> float:
@@ -77,21 +89,21 @@ class _Chance(NamedTuple):
     @property
     def bar(self) -> float | None:
         """The lowest accuracy that is significantly above that; None where there is none."""
-        bar = majority_bar(self.majority, n=self.examples) if self.examples else math.inf
+        bar = majority_bar(self.majority, n=self.examples, level=self.level) if self.examples else math.inf
         return bar if math.isfinite(bar) else None
 
 
 def _chances(records: Sequence[Record]) -> dict[int, _Chance]:
     """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
     return {
-        record["seed"]: _Chance(record["scored"]["majority"], record["scored"]["examples"])
+        record["seed"]: _Chance(record["scored"]["majority"], record["scored"]["examples"], len(records))
         for record in records
         if "scored" in record
     }
 
 
 def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], chances: Mapping[int, _Chance]) -> dict[str, Any]:
-    other = next(iter(chances.values()), _Chance(0, 0))
+    other = next(iter(chances.values()), _Chance(0, 0, 1))
     trials = [_trial(plan, record, chances.get(record["seed"], other)) for record in records]
     scores = [trial["score"] for trial in trials]
     states = [trial["status"] for trial in trials]
@@ -129,7 +141,8 @@ def _trial(plan: Plan, record: Record, chance: _Chance) -> dict[str, Any]:
     if record["status"] != "completed":
         return head | {"score": chance.share, "accuracy": None, "loss": None, **_place(record)}
     accuracy = float(record["kept"][f"{plan.split}_accuracy"])
-    if not learnt(round(accuracy * chance.examples), n=chance.examples, majority_share=chance.share):
+    correct = round(accuracy * chance.examples)
+    if not learnt(correct, n=chance.examples, majority_share=chance.share, level=chance.level):
         head["status"] = "did not learn"
     return head | {
         "score": accuracy,
@@ -227,19 +240,29 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, Any], pairs: Seque
         "not decided": "not told apart from",
         "no verdict": "without a verdict (too few seeds) against",
     }
-    parts += [f"{phrase} {_list(by_verdict[key])}" for key, phrase in phrases.items() if key in by_verdict]
+    others = len(ranking) - 1
+    parts += [f"{phrase} {_list(by_verdict[key], of=others)}" for key, phrase in phrases.items() if key in by_verdict]
     text = ": ".join([parts[0], "; ".join(parts[1:])]) + "."
-    for name, entry in optimizers.items():
-        n = len(entry["trials"])
-        for key, words in (("did_not_learn", "did not learn"), ("diverged", "diverged"), ("failed", "failed")):
+    for key, words in (("did_not_learn", "did not learn"), ("diverged", "diverged"), ("failed", "failed")):
+        by_count: dict[str, list[str]] = {}
+        for name, entry in optimizers.items():
             if entry[key]:
-                text += f" {name} {words} in {entry[key]} of {n} trials."
-        if entry["under_tuned"]:
-            text += (
-                f" {name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
-            )
+                by_count.setdefault(f"{entry[key]} of {len(entry['trials'])}", []).append(name)
+        for count, names in by_count.items():
+            text += f" {_list(names)} {words} in {count} trials{' each' if len(names) > 1 else ''}."
+    if under := [name for name, entry in optimizers.items() if entry["under_tuned"]]:
+        are, them = ("is", "it") if len(under) == 1 else ("are", "them")
+        text += (
+            f" {_list(under)} {are} under-tuned: the best value lies on the edge of the grid, so nothing is said "
+            f"against {them}."
+        )
     return text
 
 
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _list(names: Sequence[str], *, of: int = 0) -> str:
+    """The names in a row, of many the first ones; ``of`` is how many there are to name at most."""
+    if len(names) == of > _MOST_NAMED:
+        return f"all {of} others"
+    more = len(names) - _MOST_NAMED
+    shown = list(names) if more <= 0 else [*names[:_MOST_NAMED], f"{more} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -5,9 +5,11 @@ Mirrors, file names and MD5 sums are those of torchvision's classes; its own dow
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +29,11 @@ from mlptrain.data.store import (
     unpack,
 )
 from mlptrain.errors import DataError, MachineError
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left behind stays there
+    fcntl = None  # type: ignore[assignment]
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -50,7 +57,8 @@ def fetch(
     Good archives or unpacked files are kept and cost no network; damaged ones are replaced. ``mirrors`` are addresses
     of folders (default: torchvision's), each asked up to ``attempts`` times; ``timeout`` is in seconds and also ends a
     connection that stalls. ``on_progress`` is called with archive name, bytes so far and bytes in all (None where the
-    mirror does not say). Several processes may fetch at once: each writes files of its own and renames them.
+    mirror does not say). Several processes may fetch at once: each writes files of its own and renames them. What a
+    killed one left half-written is removed by the next one that is alone.
 
     Raises DataError for a name that is not downloaded, MachineError where no mirror gives a good file or the folder
     cannot be written.
@@ -59,16 +67,16 @@ def fetch(
     own_mirrors, checksums = published_archives(name)
     order = list(own_mirrors if mirrors is None else mirrors)
     downloaded = []
-    for file in RAW_FILES:
-        archive, md5 = place / f"{file}.gz", checksums[f"{file}.gz"]
-        if not _is_good(name, place / file, md5):
-            _make_folder(place)
-            try:
-                _download(archive, md5, order, timeout=timeout, attempts=attempts, on_progress=on_progress)
-            except _MirrorError as error:
-                raise MachineError(_failure(name, archive, str(error))) from error
-            downloaded.append(archive.name)
-        _repair_raw(name, place / file)
+    with _fetching_into(place):
+        for file in RAW_FILES:
+            archive, md5 = place / f"{file}.gz", checksums[f"{file}.gz"]
+            if not _is_good(name, place / file, md5):
+                try:
+                    _download(archive, md5, order, timeout=timeout, attempts=attempts, on_progress=on_progress)
+                except _MirrorError as error:
+                    raise MachineError(_failure(name, archive, str(error))) from error
+                downloaded.append(archive.name)
+            _repair_raw(name, place / file)
     return downloaded
 
 
@@ -114,11 +122,28 @@ def _repair_raw(name: str, raw: Path) -> None:
             raise _unwritable(raw.parent, error) from error
 
 
-def _make_folder(place: Path) -> None:
+@contextlib.contextmanager
+def _fetching_into(place: Path) -> Iterator[None]:
+    """Make the folder, and show other processes that one is at work in it, by a shared lock that ends with the process.
+
+    Who finds nobody at work removes what killed processes left half-written.
+    """
     try:
         place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY)
     except OSError as error:
         raise _unwritable(place, error) from error
+    try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # others are at work, the disk is read-only, or knows no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for leftover in place.glob(".*.part"):
+                    leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unwritable(place: Path, error: OSError) -> MachineError:
@@ -185,16 +210,21 @@ def _download_once(archive: Path, md5: str, address: str, *, timeout: float, on_
 
 def _open(address: str, timeout: float) -> http.client.HTTPResponse:
     # Some servers refuse urllib's own name.
-    request = urllib.request.Request(address, headers={"User-Agent": "mlptrain"})
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
+        request = urllib.request.Request(address, headers={"User-Agent": "mlptrain"})
+        response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         # "Forbidden" and "not found" stay so; only "too many requests" and failures of the server may pass.
         for_good = error.code < 500 and error.code != http.HTTPStatus.TOO_MANY_REQUESTS
         raise _MirrorError(f"HTTP {error.code} {error.reason}", for_good=for_good) from error
+    except ValueError as error:  # no address at all
+        raise _MirrorError(str(error), for_good=True) from error
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error, timeout)) from error
+    if not isinstance(response, http.client.HTTPResponse):  # file: and ftp:, also by way of a mirror that redirects
+        response.close()
+        raise _MirrorError("is not answered over HTTP; an address begins with http:// or https://", for_good=True)
     return response
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import os
 import secrets
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +25,14 @@ from numpy.typing import NDArray
 
 from mlptrain.data.idx import parse_idx
 from mlptrain.errors import DataAbsentError, DataError, MachineError
+from mlptrain.files import open_regular
 from mlptrain.spec.datasets import IMAGE_DATASETS, ImageFacts
 
 FOLDER_VARIABLE = "MLPTRAIN_DATA_DIR"
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 RAW_FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+MOST_BYTES = 50_000_000  # the longest published file has 47,040,016 bytes
 OFFLINE_ALTERNATIVE = "To go on offline: `mlptrain train configs/digits.yaml` needs no download."
 
 # Of the unpacked files, taken from archives whose MD5 sums were those that torchvision publishes.
@@ -59,12 +63,24 @@ class RawImages:
 
 
 def data_folder(explicit: Path | None = None) -> Path:
-    """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache."""
-    if explicit is not None:
-        return explicit.expanduser()
-    if named := os.environ.get(FOLDER_VARIABLE):
+    """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache.
+
+    A user without a home folder, as in some containers, has no cache: then one among the temporary files. Raises
+    DataError where a ``~`` stands for no folder.
+    """
+    named = explicit or os.environ.get(FOLDER_VARIABLE)
+    if not named:
+        with contextlib.suppress(RuntimeError):  # older platformdirs leave a ~ in the path instead
+            if (cache := platformdirs.user_cache_path("mlptrain")).is_absolute():
+                return cache / "data"
+        return Path(tempfile.gettempdir(), "mlptrain", "data")
+    try:
         return Path(named).expanduser()
-    return platformdirs.user_cache_path("mlptrain") / "data"
+    except RuntimeError:
+        raise DataError(
+            f"the data folder {named}: there is no home folder that ~ stands for; write it out with --data-dir or "
+            f"${FOLDER_VARIABLE}"
+        ) from None
 
 
 def downloaded_facts(name: str) -> ImageFacts:
@@ -145,7 +161,9 @@ def unpack(name: str, raw: Path) -> NDArray[np.uint8]:
     repair = f"Run `mlptrain data fetch {name}` to replace it, or put a good copy in its place."
     packed = read_file(archive)
     try:
-        content = gzip.decompress(packed.data)
+        # Some bytes more than there should be say that it is another file; a bomb of 10 MB would unpack to 10 GB.
+        with gzip.GzipFile(fileobj=io.BytesIO(packed.data)) as stream:
+            content = stream.read(MOST_BYTES)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{archive} ({packed.size} bytes) is damaged: {error}. {repair}") from error
     wanted = RAW_SHA256[name][raw.name]
@@ -156,9 +174,13 @@ def unpack(name: str, raw: Path) -> NDArray[np.uint8]:
 
 
 def read_file(path: Path) -> NDArray[np.uint8]:
-    """All bytes of a file, shape (n,), writable. Raises MachineError where it cannot be read."""
+    """The bytes of a file, shape (n,), writable; of one longer than any published file the first ``MOST_BYTES``.
+
+    Raises MachineError where it cannot be read.
+    """
     try:
-        return np.fromfile(path, np.uint8)
+        with open_regular(path) as stream:
+            return np.fromfile(stream, np.uint8, count=MOST_BYTES)
     except OSError as error:
         raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -110,7 +110,8 @@ class CrossEntropy(Loss):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         largest = outputs.amax(dim=-2, keepdim=True)
         totals = (outputs - largest).exp_().sum(dim=-2, keepdim=True)
-        return totals.log_().add_(largest).sub_(outputs.gather(-2, targets)).squeeze(-2)
+        # The large numbers first: they leave nothing of a logarithm that is added to one of them.
+        return totals.log_().add_(largest - outputs.gather(-2, targets)).squeeze(-2)
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return largest_of_columns(outputs) == targets.squeeze(-2)

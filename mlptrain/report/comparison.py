@@ -8,19 +8,20 @@ Matplotlib is imported where something is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.report.comparison_record import Summary, Timings, read_summary, read_timings
 from mlptrain.runs import write_atomically
-from mlptrain.runs.folder import read_json
+from mlptrain.runs.reading import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DOTS_PER_INCH = 150
 _AGAIN = "run the same `mlptrain compare-optimizers` again"
 
 
@@ -73,10 +74,9 @@ def comparison_page(path: Path) -> str:
         text = (path / "plan.yaml").read_text(encoding="utf-8")
         plan = parse(text, source=str(path / "plan.yaml")).value
         base = load_text(yaml_text({**plan["base"], "optimizer": "sgd"})).spec  # a comparison's base has none
-        decisions = dict(plan["decisions"])
     except (OSError, SpecError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"{path / 'plan.yaml'} is no plan ({error}); the folder is damaged") from None
-    return render_comparison(found, seconds, base=base, decisions=decisions, plan=text)
+    return render_comparison(found, seconds, base=base, plan=text, folder=path)
 
 
 def _checked(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> tuple[Summary, Timings]:
@@ -97,15 +97,23 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
     from mlptrain.report.style import picture_bytes
 
     folder.mkdir(exist_ok=True)
-    for name, draw in _pictures(summary).items():
-        figure = draw()
-        # Placed once for both kinds, at the resolution of the PNG: saving would do it anew each time.
-        figure.set_dpi(_DOTS_PER_INCH)
-        if (layout := figure.get_layout_engine()) is not None:
-            layout.execute(figure)
-            figure.set_layout_engine("none")
-        for kind in ("png", "svg"):
-            write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
+    with _uncollected():
+        for name, draw in _pictures(summary).items():
+            figure = draw()
+            for kind in ("png", "svg"):
+                write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: among the many small parts of pictures it took a sixth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _pictures(summary: Summary) -> dict[str, Callable[[], Figure]]:

@@ -146,14 +146,14 @@ def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence
     top, bottom = 0.24 * (title.count("\n") + 1) + 0.06, 0.95
     height = rows * _PANEL[1] + sum(above) + top + bottom
     figure = new_figure(width, height)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     across = (width - 0.75 - 0.12) / columns
     panels = []
     for index, one in enumerate(titles):
         row, column = divmod(index, columns)
         left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * _PANEL[1]
         axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, _PANEL[1] / height))
-        axes.set_title(one, fontsize=9, pad=4)
+        axes.set_title(one, fontsize=9, pad=4, y=1.0)
         axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)
@@ -204,7 +204,7 @@ def _scale(
     around = 0.5 if last == first else 0.03 * (last - first)
     for axes in panels.values():
         axes.set_xlim(first - around, last + around)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if None in panels else 4, min_n_ticks=1))
         if logarithmic:
             set_log_scale(axes)
             axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
@@ -225,11 +225,14 @@ def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0
     scaled, back = (_halvings, _from_halvings) if high >= _HALVED_FROM else (np.asarray, np.asarray)
     bottom, top = float(scaled(low)), float(scaled(high))
     margin = 0.05 * (top - bottom) or 0.01
+    lowest, highest = float(back(bottom - margin - below * (top - bottom))), float(back(top + margin))
     if high >= _HALVED_FROM:
         axes.set_yscale("function", functions=(_halvings, _from_halvings))
-        axes.yaxis.set_major_locator(FixedLocator(_TICKS if low > 0.7 else _FEW_TICKS))
+        # Those that show: matplotlib makes three lines and two texts of every other one too.
+        ticks = [tick for tick in (_TICKS if low > 0.7 else _FEW_TICKS) if lowest <= tick <= highest]
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(float(back(bottom - margin - below * (top - bottom))), float(back(top + margin)))
+    axes.set_ylim(lowest, highest)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
 
 

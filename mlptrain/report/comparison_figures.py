@@ -16,7 +16,7 @@ from mlptrain.report.comparison_record import Accuracy, Optimizer, Pair, Status,
 from mlptrain.report.comparison_words import (
     MINUS,
     describe_target,
-    median_epochs,
+    epochs_and_reached,
     percent,
     points,
     split_name,
@@ -126,7 +126,7 @@ def draw_times(summary: Summary) -> Figure:
         if times.median is not None:
             axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
     every = [summary.optimizers[name].epochs_to_target for name in names]
-    labels = [f"{median_epochs(times)} ({times.reached} of {times.n})" for times in every if times is not None]
+    labels = [epochs_and_reached(times) for times in every if times is not None]
     _right_labels(axes, "median (reached)", labels)
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
     ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
@@ -172,7 +172,7 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def _set_title(axes: Axes, title: str) -> None:
-    axes.set_title(title, pad=_TITLE_ABOVE)
+    axes.set_title(title, pad=_TITLE_ABOVE, y=1.0)
 
 
 def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
@@ -215,8 +215,13 @@ def _stacked(values: Sequence[float], *, y: float, span: float) -> list[float]:
     return heights
 
 
+def scores_are_joined(summary: Summary) -> bool:
+    """Whether the picture of the scores joins those of a seed by a line: among many it would be a thicket."""
+    return len(summary.optimizers) <= _MOST_PAIRED and 1 < len(summary.seeds) <= _MOST_SEEDS_PAIRED
+
+
 def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights: list[list[float]]) -> None:
-    if len(values) > _MOST_PAIRED or not 1 < len(summary.seeds) <= _MOST_SEEDS_PAIRED:
+    if not scores_are_joined(summary):
         return
     for seed in range(len(summary.seeds)):
         x, y = [row[seed] for row in values], [row[seed] for row in heights]

@@ -16,7 +16,7 @@ from mlptrain.report.comparison_words import (
     caveats,
     describe_setting,
     describe_target,
-    median_epochs,
+    epochs_and_reached,
     p_value,
     percent,
     percent_interval,
@@ -112,7 +112,7 @@ def _results(summary: Summary, timings: Timings) -> list[list[str]]:
             seconds = timings.seconds_per_epoch.get(name)
             row.append("–" if seconds is None else f"{seconds:.3g}")
         if (times := entry.epochs_to_target) is not None:
-            row.append(f"{median_epochs(times)} ({times.reached} of {times.n})")
+            row.append(epochs_and_reached(times))
         rows.append(row)
     return rows
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
 from html import escape
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlptrain.report import comparison_tables as tables
 from mlptrain.report.comparison_curves import curve_key, draw_learning_curves, draw_learning_rates
-from mlptrain.report.comparison_figures import draw_differences, draw_scores, draw_times, fastest_first
+from mlptrain.report.comparison_figures import (
+    draw_differences,
+    draw_scores,
+    draw_times,
+    fastest_first,
+    scores_are_joined,
+)
 from mlptrain.report.comparison_record import GOOD_WITHIN, Summary, Timings
 from mlptrain.report.comparison_words import (
     SYMBOLS,
@@ -22,6 +28,7 @@ from mlptrain.report.comparison_words import (
     percent,
     split_name,
 )
+from mlptrain.report.frame import document, section
 from mlptrain.report.style import inline_svg
 from mlptrain.report.tables import code_block, name_value_table
 from mlptrain.spec import ExperimentSpec, describe_model
@@ -29,16 +36,12 @@ from mlptrain.spec import ExperimentSpec, describe_model
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The browser itself keeps the promise that nothing is loaded and nothing runs.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _IN_THE_ERROR = "Where the scale is logarithmic in the error, 98 and 99 % lie as far apart as 96 and 98 %."
 _OPEN_UP_TO = 15  # pairs; a longer list is folded
 
 
-def render_comparison(
-    summary: Summary, timings: Timings, *, base: ExperimentSpec, decisions: Mapping[str, Any], plan: str
-) -> str:
-    """The page. ``base`` is the task, ``decisions`` device, precision and threads, ``plan`` the plan's own text."""
+def render_comparison(summary: Summary, timings: Timings, *, base: ExperimentSpec, plan: str, folder: Path) -> str:
+    """The page. ``base`` is the task, ``plan`` the plan's own text, which lies in the comparison's ``folder``."""
     sections = [
         _outcome(summary),
         _results(summary, timings),
@@ -47,8 +50,9 @@ def render_comparison(
         _rates(summary),
         _times(summary, timings),
         _failures(summary),
-        _disclosure(summary, decisions),
-        _section("plan", "The plan", code_block(plan, name="Plan")),
+        _disclosure(summary, base),
+        section("plan", "The plan", code_block(plan, name="Plan")),
+        _repeat(folder),
     ]
     lead = (
         f"{describe_model(base)} on {base.data.name}, {counted(summary.epochs, 'epoch')} of "
@@ -56,28 +60,8 @@ def render_comparison(
         f"{counted(len(summary.optimizers), 'optimizer')}, {counted(len(summary.seeds), 'seed')} each "
         f"· plan {summary.plan}"
     )
-    return _document(summary.name, lead, [section for section in sections if section])
-
-
-def _document(name: str, lead: str, sections: Sequence[str]) -> str:
-    style = resources.files("mlptrain.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{escape(name)}: comparison of optimizers</title>\n<link rel="icon" href="data:,">\n'
-        f'<style>\n{style}</style>\n</head>\n<body>\n<div class="page broad">\n'
-        f'<header>\n<p class="kind">Comparison of optimizers</p>\n<h1>{escape(name)}</h1>\n'
-        f'<p class="lead">{escape(lead)}</p>\n</header>\n<main>\n'
-        + "\n".join(sections)
-        + "\n</main>\n<footer><p>Written by mlptrain; this file needs no other and no network.</p></footer>\n"
-        "</div>\n</body>\n</html>\n"
-    )
-
-
-def _section(name: str, heading: str, content: str) -> str:
-    return f'<section aria-labelledby="{name}">\n<h2 id="{name}">{escape(heading)}</h2>\n{content}\n</section>'
+    title, kind = f"{summary.name}: comparison of optimizers", "Comparison of optimizers"
+    return document(sections, title=title, kind=kind, heading=summary.name, lead=escape(lead), broad=True)
 
 
 def _note(text: str) -> str:
@@ -105,8 +89,10 @@ def _outcome(summary: Summary) -> str:
         f"Every sign is one seed's {split_name(summary.split)} accuracy; the black bar is the mean, the band its 95 % "
         "interval. On the right the mean, and the verdict against the best mean."
     )
+    if scores_are_joined(summary):
+        caption += " A thin line joins the signs of one seed."
     parts.append(_picture(draw_scores(summary), "scores", "Accuracy of every seed", caption, wide=True))
-    return _section("outcome", "Outcome", "\n".join(parts))
+    return section("outcome", "Outcome", "\n".join(parts))
 
 
 def _results(summary: Summary, timings: Timings) -> str:
@@ -122,14 +108,14 @@ def _results(summary: Summary, timings: Timings) -> str:
         f"that diverged or failed counts as if it named the largest class always, {majority(summary)}."
         f"{epochs}{seconds}"
     )
-    return _section("results", "Results", f"{tables.results_table(summary, timings)}\n{_note(note)}")
+    return section("results", "Results", f"{tables.results_table(summary, timings)}\n{_note(note)}")
 
 
 def _verdicts(summary: Summary) -> str:
     best = summary.ranking[0]
     caption = (
         f"How far each optimizer lies from {best}, seed by seed; a line that crosses 0 leaves open which is better. "
-        "The verdict stands on the right, with the corrected p-value."
+        "The verdict stands on the right, with the corrected p-value. An arrow names a mean that lies beyond the scale."
     )
     signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SYMBOLS.items())
     legend = f"The row against the column: {signs}; the number is the difference in percentage points."
@@ -142,7 +128,7 @@ def _verdicts(summary: Summary) -> str:
         found,
         _note(basis(summary)),
     ]
-    return _section("verdicts", "Who beats whom", "\n".join(parts))
+    return section("verdicts", "Who beats whom", "\n".join(parts))
 
 
 def _curves(summary: Summary) -> str:
@@ -156,7 +142,7 @@ def _curves(summary: Summary) -> str:
     ]
     missing = f"Trials that diverged or failed have no curve, and are left out of: {', '.join(gone)}." if gone else ""
     if not any(entry.curves for entry in summary.optimizers.values()):
-        return _section("curves", "Learning curves", _note(f"No trial lasted, so there are none. {missing}"))
+        return section("curves", "Learning curves", _note(f"No trial lasted, so there are none. {missing}"))
     pictures = []
     for name in ("loss", "accuracy"):
         split = split_name(curve_key(summary, "loss" if name == "loss" else "accuracy")[1])
@@ -168,7 +154,7 @@ def _curves(summary: Summary) -> str:
         pictures.append(_picture(figure, f"curves-{name}", title, caption, wide=several))
     together = "".join(pictures) if several else f'<div class="pictures">{"".join(pictures)}</div>'
     content = together + (f"\n{_note(missing)}" if missing else "")
-    return _section("curves", "Learning curves", content)
+    return section("curves", "Learning curves", content)
 
 
 def _rates(summary: Summary) -> str:
@@ -186,7 +172,7 @@ def _rates(summary: Summary) -> str:
         "what was tried. With other tuned values, each rate counts with the best of them."
     )
     picture = _picture(draw_learning_rates(summary), "rates", "Accuracy by learning rate", caption, wide=True)
-    return _section(
+    return section(
         "rates", "How much the learning rate matters", f"{picture}\n{tables.rates_table(summary)}\n{_note(rule)}"
     )
 
@@ -209,7 +195,7 @@ def _times(summary: Summary, timings: Timings) -> str:
         )
     picture = _picture(draw_times(summary), "times", "Time to target", caption, wide=True)
     table = tables.times_table(summary, timings, fastest_first(summary))
-    return _section("times", "Time to target", f"{picture}\n{table}\n{_note(note)}")
+    return section("times", "Time to target", f"{picture}\n{table}\n{_note(note)}")
 
 
 def _failures(summary: Summary) -> str:
@@ -220,9 +206,9 @@ def _failures(summary: Summary) -> str:
     bar = "" if summary.majority_bar is None else f", that is below {percent(summary.majority_bar)}"
     rule = (
         "Did not learn: the accuracy is not significantly above the share of the largest class, "
-        f"{majority(summary)} (one-sided exact binomial test, 5 %){bar}. Diverged: a loss or a parameter was "
-        "no longer finite. Failed: the machine gave up on it; the same command tries it again. All of them stay in "
-        "every count and mean."
+        f"{majority(summary)} (one-sided exact binomial test, 5 % for all trials together){bar}. Diverged: "
+        "a loss or a parameter was no longer finite. Failed: the machine gave up on it; the same command tries it "
+        "again. All of them stay in every count and mean."
     )
     if outcomes:
         failed = sum(entry.failed_tuning_trials for entry in summary.optimizers.values())
@@ -230,10 +216,10 @@ def _failures(summary: Summary) -> str:
             f" While tuning, {outcomes.count(None):,} of {counted(len(outcomes), 'trial')} did not last: "
             f"{outcomes.count(None) - failed:,} diverged, {failed:,} failed."
         )
-    return _section("failures", "What failed", f"{found}\n{_note(rule)}")
+    return section("failures", "What failed", f"{found}\n{_note(rule)}")
 
 
-def _disclosure(summary: Summary, decisions: Mapping[str, Any]) -> str:
+def _disclosure(summary: Summary, base: ExperimentSpec) -> str:
     tuned = bool(summary.tuning_seeds)
     pairs = [
         ("scored on", f"the {split_name(summary.split)} split, read once per scored trial, after tuning had closed"),
@@ -246,13 +232,22 @@ def _disclosure(summary: Summary, decisions: Mapping[str, Any]) -> str:
         ("share of the largest class", majority(summary)),
         *([] if summary.majority_bar is None else [("learnt from", percent(summary.majority_bar))]),
         ("plan's hash", summary.plan),
-        *((key, str(value)) for key, value in decisions.items()),
+        *((key, str(getattr(base.training, key))) for key in ("device", "precision", "threads")),
     ]
     note = (
         "For one seed every optimizer starts from the same weights and sees the same batches. Every trial is in "
         "trials.jsonl, failed ones too; the scored ones are in summary.csv."
     )
     budget = f"<h3>Tuning budget</h3>\n{tables.budget_table(summary)}"
-    return _section(
+    return section(
         "disclosure", "How it was done", f"{name_value_table(pairs, name='How it was done')}\n{budget}\n{_note(note)}"
     )
+
+
+def _repeat(folder: Path) -> str:
+    again = f"mlptrain compare-optimizers {shlex.quote(str(folder / 'plan.yaml'))} --run-dir NEW"
+    text = (
+        "Trains every trial anew, in the new folder NEW. On the same data, with the same versions, device and number "
+        "of threads it gives the same summary.json to the byte; elsewhere the last digits may differ."
+    )
+    return section("repeat", "Repeat it", f"{code_block(again, name='Command')}\n{_note(text)}")

@@ -12,6 +12,7 @@ from mlptrain.report.comparison_words import (
     describe_failure,
     describe_good_range,
     describe_setting,
+    epochs_and_reached,
     listed,
     median_epochs,
     median_steps,
@@ -60,7 +61,7 @@ def results_table(summary: Summary, timings: Timings) -> str:
             _cell(f"{entry.completed} of {len(entry.trials)}"),
         ]
         if (times := entry.epochs_to_target) is not None:
-            cells.append(_cell(f"{median_epochs(times)} ({times.reached} of {times.n})"))
+            cells.append(_cell(epochs_and_reached(times)))
         if timed:
             seconds = timings.seconds_per_epoch.get(name)
             cells.append(_cell("–" if seconds is None else f"{seconds:.3g}"))
@@ -113,7 +114,7 @@ def rates_table(summary: Summary) -> str:
                 row_head(summary, name),
                 _cell(number(entry.setting["lr"])),
                 _cell("–" if good is None else percent(medians[entry.setting["lr"]])),
-                _cell("–" if good is None else f"{number(good.low)} to {number(good.high)}"),
+                _cell("–" if good is None else f"{good.low:.3g} to {good.high:.3g}"),
                 _cell(describe_good_range(entry).removeprefix("good over ")),
                 _cell(f"{len(medians)} values"),
                 _cell(f"{outcomes.count(None)} of {len(outcomes)} trials"),

@@ -95,6 +95,11 @@ def median_epochs(times: TimeToTarget) -> str:
     return "not reached" if times.median is None else f"{times.median:g}"
 
 
+def epochs_and_reached(times: TimeToTarget) -> str:
+    """The same with how many trials reached it: ``3 (7 of 7)``."""
+    return f"{median_epochs(times)} ({times.reached} of {times.n})" if times.reached else "not reached"
+
+
 def median_steps(times: TimeToTarget, summary: Summary) -> str:
     """The same in steps."""
     return "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"

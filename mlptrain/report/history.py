@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from mlptrain.errors import RunFolderError, UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
+from mlptrain.runs.steps import step_figures
 from mlptrain.spec import load_spec
 
 SPLITS = ("train", "validation", "test")
@@ -57,12 +57,10 @@ def read_steps(run: Path, *, label: str | None = None) -> History:
     if not folder.steps.exists():
         wanted = "" if spec.training.record_steps else "; train with --set training.record_steps=true"
         raise UserError(f"{run} has no steps on record{wanted}")
-    try:
-        with np.load(folder.steps, allow_pickle=False) as saved:
-            arrays = {f"train_{name}": saved[name].astype(np.float64) for name in ("loss", "accuracy") if name in saved}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise RunFolderError(f"{folder.steps} cannot be read ({error}); the run folder is damaged") from None
-    values = {key: (np.arange(1, len(array) + 1, dtype=np.float64), array) for key, array in arrays.items()}
+    values = {
+        f"train_{name}": (np.arange(1, len(array) + 1, dtype=np.float64), array)
+        for name, array in step_figures(folder.steps).items()
+    }
     return History(label or spec.name, summarise(folder).status, spec.loss.name, "step", values)
 
 

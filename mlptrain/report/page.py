@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mlptrain.errors import RunFolderError
+from mlptrain.files import read_regular
 from mlptrain.report import tables
 from mlptrain.report.arrays import DecisionMap, Mistakes
 from mlptrain.report.curves import draw_curves
 from mlptrain.report.figures import draw_decisions
+from mlptrain.report.frame import document, section
 from mlptrain.report.history import SPLITS, History, read_history
 from mlptrain.report.images import percentage
 from mlptrain.report.style import inline_svg
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.spec import ExperimentSpec, describe_model, describe_optimizer, load_spec
+from mlptrain.spec.reader import MAX_BYTES
 
-# The browser itself keeps the promise that nothing is loaded and nothing runs.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
@@ -42,8 +42,6 @@ def render_page(
     folder = RunFolder.open(run)
     spec = load_spec(folder.resolved).spec
     result = folder.read_result()
-    style = resources.files("mlptrain.report").joinpath("page.css").read_text(encoding="utf-8")
-    title = f"{spec.name}: run report"
     sections = [
         _outcome(folder, spec, result, evaluation),
         _curves(run, folder),
@@ -55,32 +53,16 @@ def render_page(
         _environment(folder),
         _repeat(folder),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{style}</style>\n</head>\n'
-        f'<body>\n<div class="page">\n{_header(folder, spec)}\n<main>\n'
-        + "\n".join(section for section in sections if section)
-        + "\n</main>\n<footer><p>Written by mlptrain; this file needs no other and no network.</p></footer>\n"
-        "</div>\n</body>\n</html>\n"
+    return document(
+        sections, title=f"{spec.name}: run report", kind="Run report", heading=spec.name, lead=_lead(folder, spec)
     )
 
 
-def _header(folder: RunFolder, spec: ExperimentSpec) -> str:
+def _lead(folder: RunFolder, spec: ExperimentSpec) -> str:
     parameters = sum(math.prod(shape) for shape in spec.parameter_shapes.values())
     lead = f"{describe_model(spec)}, {parameters:,} parameters · {describe_optimizer(spec)} · data {spec.data.name}"
     place = folder.path.resolve().name
-    lead = escape(lead) if place == spec.name else f"{escape(lead)}<br>{escape(place)}"
-    return (
-        f'<header>\n<p class="kind">Run report</p>\n<h1>{escape(spec.name)}</h1>\n<p class="lead">{lead}</p>\n</header>'
-    )
-
-
-def _section(name: str, heading: str, content: str, *, kind: str = "") -> str:
-    classes = f' class="{kind}"' if kind else ""
-    return f'<section{classes} aria-labelledby="{name}">\n<h2 id="{name}">{escape(heading)}</h2>\n{content}\n</section>'
+    return escape(lead) if place == spec.name else f"{escape(lead)}<br>{escape(place)}"
 
 
 def _outcome(
@@ -103,7 +85,7 @@ def _outcome(
     if result and result.get("kept"):
         parts.append(f'<p class="note">{escape(_kept(spec, result))}</p>')
     doubtful = " doubtful" if result and result.get("diagnosis") else ""
-    return _section("outcome", "Outcome", "\n".join(parts), kind=status + doubtful)
+    return section("outcome", "Outcome", "\n".join(parts), kind=status + doubtful)
 
 
 def _status(folder: RunFolder, spec: ExperimentSpec, status: str, result: Mapping[str, Any] | None) -> str:
@@ -186,7 +168,7 @@ def _curves(run: Path, folder: RunFolder) -> str:
             f'<figure><div class="picture">{svg}</div><figcaption>{escape(described)}</figcaption></figure>'
         )
     single = "" if len(pictures) > 1 else " single"
-    return _section("curves", "Training curves", f'<div class="pictures{single}">{"".join(pictures)}</div>')
+    return section("curves", "Training curves", f'<div class="pictures{single}">{"".join(pictures)}</div>')
 
 
 def _described(history: History, metric: str) -> str:
@@ -212,7 +194,7 @@ def _decision(decision: DecisionMap | None) -> str:
     )
     svg = inline_svg(draw_decisions([decision]), prefix="decision", title="Decision map", description=caption)
     picture = f'<div class="picture">{svg}</div><figcaption>{escape(caption)}</figcaption>'
-    return _section("decision-map", "Decision map", f'<figure class="single">{picture}</figure>')
+    return section("decision-map", "Decision map", f'<figure class="single">{picture}</figure>')
 
 
 def _confusion(evaluation: Mapping[str, Any] | None) -> str:
@@ -220,7 +202,7 @@ def _confusion(evaluation: Mapping[str, Any] | None) -> str:
         return ""
     names = [row["class"] for row in evaluation["per_class"]]
     heading = f"Confusion on the {_SPLIT_NAMES[evaluation['split']].lower()} examples"
-    return _section("confusion", heading, tables.confusion_table(evaluation["confusion"], names))
+    return section("confusion", heading, tables.confusion_table(evaluation["confusion"], names))
 
 
 def _mistakes(mistakes: Mistakes | None) -> str:
@@ -228,31 +210,32 @@ def _mistakes(mistakes: Mistakes | None) -> str:
         return ""
     count, examples = len(mistakes.images), f"{mistakes.examples:,} {mistakes.split} images"
     if not count:
-        return _section("mistakes", "Worst mistakes", f"<p>None: all {examples} are called right.</p>")
+        return section("mistakes", "Worst mistakes", f"<p>None: all {examples} are called right.</p>")
     note = (
         f"The {count:,} most confident of {mistakes.wrong:,} wrong calls in {examples}: true class → called class, and "
         "the confidence in the latter."
     )
-    return _section(
-        "mistakes", "Worst mistakes", f'<p class="note">{escape(note)}</p>\n{tables.mistake_list(mistakes)}'
-    )
+    return section("mistakes", "Worst mistakes", f'<p class="note">{escape(note)}</p>\n{tables.mistake_list(mistakes)}')
 
 
 def _per_class(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation or evaluation["per_class"] is None:
         return ""
-    return _section("classes", "Per class", tables.class_table(evaluation["per_class"]))
+    return section("classes", "Per class", tables.class_table(evaluation["per_class"]))
 
 
 def _specification(folder: RunFolder) -> str:
     resolved = tables.code_block(folder.resolved.read_text(encoding="utf-8"), name="Resolved specification")
-    written = folder.config.read_text(encoding="utf-8", errors="replace") if folder.config.is_file() else ""
+    try:
+        written = read_regular(folder.config, most=MAX_BYTES).decode(errors="replace")
+    except OSError:
+        written = ""
     as_written = tables.code_block(written, name="Configuration as written")
     details = (
         f"<details><summary>The configuration as it was written</summary>{as_written}</details>" if written else ""
     )
     note = '<p class="note">Every value in force, defaults and overrides written out.</p>'
-    return _section("specification", "Specification", f"{note}\n{resolved}\n{details}")
+    return section("specification", "Specification", f"{note}\n{resolved}\n{details}")
 
 
 def _environment(folder: RunFolder) -> str:
@@ -261,7 +244,7 @@ def _environment(folder: RunFolder) -> str:
         inner = value.items() if isinstance(value, dict) else [("", value)]
         start = "hash of" if key == "hashes" else key
         flat += [(f"{start} {name}".strip().replace("_", " "), str(v)) for name, v in inner if v is not None]
-    return _section("environment", "Environment", tables.name_value_table(flat, name="Environment"))
+    return section("environment", "Environment", tables.name_value_table(flat, name="Environment"))
 
 
 def _repeat(folder: RunFolder) -> str:
@@ -270,15 +253,15 @@ def _repeat(folder: RunFolder) -> str:
         '<p class="note">On the same data, with the same versions, device and number of threads, this gives the same '
         "bytes; elsewhere the last digits may differ.</p>"
     )
-    return _section("repeat", "Repeat it", f"{tables.code_block(command, name='Command')}\n{note}")
+    return section("repeat", "Repeat it", f"{tables.code_block(command, name='Command')}\n{note}")
 
 
 def _training_seconds(folder: RunFolder) -> float:
-    """Seconds spent in training steps; a line that a crash cut off is left out."""
-    if not folder.timings.is_file():
-        return 0.0
-    lines = folder.timings.read_text(encoding="utf-8").splitlines(keepends=True)
-    return float(sum(json.loads(line)["training"] for line in lines if line.endswith("\n")))
+    """Seconds spent in training steps; 0 where they are not on record."""
+    try:
+        return float(sum(line.get("training", 0) for line in folder.read_timings()))
+    except RunFolderError:
+        return 0.0  # nothing else depends on them
 
 
 def _duration(seconds: float) -> str:

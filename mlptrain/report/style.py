@@ -31,6 +31,7 @@ CLASS_COLOURS = ("#0072B2", "#F0E442", "#D55E00", "#56B4E9", "#009E73", "#CC79A7
 LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2)))
 INK = "#1f2328"
 QUIET = "#59636e"
+_DOTS_PER_INCH = 150
 
 _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -100,19 +101,30 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> bytes:
-    """The file content as ``png`` (150 dots per inch) or ``svg``.
+    """The file content as ``png`` (150 dots per inch) or ``svg``. The figure's parts stay where they are placed here.
 
     An SVG draws letters as shapes, so that it looks the same everywhere; without, they stay text that can be searched
     and is set in the reader's fonts.
     """
     stream = io.BytesIO()
     with _look({"svg.fonttype": "path" if text_as_shapes else "none"}):
+        _place(figure)
         if kind == "png":
-            figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+            # zlib's level 3: a tenth larger than the default 6, and a third quicker to write.
+            quick = {"compress_level": 3}
+            figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs=quick)
         else:
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            figure.savefig(stream, format="svg", dpi=150, metadata=nothing)
+            figure.savefig(stream, format="svg", dpi=_DOTS_PER_INCH, metadata=nothing)
     return stream.getvalue()
+
+
+def _place(figure: Figure) -> None:
+    """Run the layout engine and put it away: with one, even with one that is done, saving draws everything twice."""
+    figure.set_dpi(_DOTS_PER_INCH)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> str:
@@ -165,6 +177,6 @@ def set_log_scale(axes: Axes) -> None:
 
 def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
     """Title and axis names in one call, so that none is forgotten."""
-    axes.set_title(title)
+    axes.set_title(title, y=1.0)  # its place given, matplotlib need not measure every label to find it
     axes.set_xlabel(x)
     axes.set_ylabel(y)

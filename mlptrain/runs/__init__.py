@@ -1,9 +1,11 @@
 """A run folder: create, append, finish, read, list. Nothing here loads torch."""
 
 from mlptrain.runs.atomic import write_atomically
-from mlptrain.runs.folder import RunFolder, RunLog, machine_errors
+from mlptrain.runs.disk import machine_errors
+from mlptrain.runs.folder import RunFolder
 from mlptrain.runs.group import SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs
+from mlptrain.runs.log import RunLog
 
 __all__ = [
     "RunFolder",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -35,3 +38,15 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether ``write_atomically`` made it; one that stays was left behind by a killed process."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what killed processes left behind. Raises OSError. Only for who holds the lock: others may be writing."""
+    for path in folder.glob(".*.tmp"):
+        if is_temporary(path):
+            path.unlink(missing_ok=True)

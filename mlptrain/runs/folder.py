@@ -12,50 +12,33 @@ result.json        written last: a run that has it is finished
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Self
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs.atomic import write_atomically
+from mlptrain.runs.atomic import is_temporary, write_atomically
+from mlptrain.runs.disk import remedy
+from mlptrain.runs.lock import FolderLock
+from mlptrain.runs.reading import check_metrics, read_environment, read_lines, read_result
+from mlptrain.spec import ExperimentSpec
 
-try:
-    import fcntl
-except ImportError:  # Windows: runs are not locked there
-    fcntl = None  # type: ignore[assignment]
-
-_RESULT_KEYS = {
-    "completed": {"epochs", "steps", "kept", "last", "diagnosis", "test_looks"},
-    "diverged": {"epoch", "step", "lr", "message"},
-}
 _NAMED_RUNS = 10
-_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
-
-
-@contextlib.contextmanager
-def machine_errors(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as a MachineError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or folder}: {error.strerror or error}; the run folder {folder} cannot be written. "
-            "Free or mount the disk, then go on with `mlptrain train --resume`"
-        ) from error
 
 
 class RunFolder:
-    """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
+    """Paths of a run and what may be done to them. Create with ``create``, read with ``open``.
+
+    Use as a context to train: it is locked until the block ends. One from ``create`` is locked already.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: FolderLock | None = None
         self.config = path / "config.yaml"
         self.resolved = path / "resolved.yaml"
         self.environment = path / "environment.json"
@@ -67,39 +50,72 @@ class RunFolder:
         self.best = path / "checkpoints" / "best.safetensors"
 
     @classmethod
-    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> RunFolder:
-        """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, which must not exist or be empty.
+    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
+        """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
-        Raises RunFolderError where ``run_dir`` is in use and MachineError where no folder can be made.
+        ``run_dir`` must not exist, be empty, or hold nothing but what a process left that was killed before it could
+        begin. Raises RunFolderError where ``run_dir`` is in use and MachineError where no folder can be made.
         """
-        if run_dir is not None:
-            return cls._create_at(run_dir)
+        place = parent if run_dir is None else run_dir
+        try:
+            return cls._create_below(parent, name) if run_dir is None else cls._create_at(run_dir)
+        except OSError as error:
+            remedies = f"{remedy(error)}, or choose another folder with --run-dir"
+            raise MachineError(
+                f"no run folder can be made at {place}: {error.strerror or error}. {remedies}"
+            ) from error
+
+    @classmethod
+    def _create_below(cls, parent: Path, name: str) -> Self:
+        parent.mkdir(parents=True, exist_ok=True)
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         for _ in range(100):
             path = parent / f"{name}-{now}-{secrets.token_hex(2)}"
             try:
-                path.mkdir(parents=True)
-                (path / "checkpoints").mkdir()
+                path.mkdir()
             except FileExistsError:
                 continue  # another run of this second drew the same four digits
-            except OSError as error:
-                raise MachineError(_unwritable(parent, error)) from error
-            return cls(path)
+            return cls(path)._begin()
         raise MachineError(f"{parent}: a hundred run folders of this second are taken; try again")
 
     @classmethod
-    def _create_at(cls, path: Path) -> RunFolder:
+    def _create_at(cls, path: Path) -> Self:
         refusal = f"{path} exists and is not empty; name a new folder, or go on with `mlptrain train --resume {path}`"
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not path.is_dir():
             raise RunFolderError(refusal)
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path)
+        folder._lock = FolderLock(path)  # of two that start at once, one passes
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            (path / "checkpoints").mkdir()  # exclusive: of two that start at once, one passes
-        except FileExistsError:
-            raise RunFolderError(refusal) from None
-        except OSError as error:
-            raise MachineError(_unwritable(path, error)) from error
-        return cls(path)
+            if not _holds_nothing(path):
+                raise RunFolderError(refusal)
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            return folder._begin()
+        except BaseException:
+            folder.__exit__()
+            raise
+
+    def _begin(self) -> Self:
+        try:
+            self.__enter__()
+            self.last.parent.mkdir()
+        except BaseException:
+            self.__exit__()
+            self.discard()
+            raise
+        return self
+
+    def __enter__(self) -> Self:
+        """Lock the folder. Raises RunFolderError where another process has it, and OSError."""
+        if self._lock is None:
+            self._lock = FolderLock(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -108,6 +124,8 @@ class RunFolder:
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
+            if any(path.iterdir()) and _holds_nothing(path):
+                raise RunFolderError(f"{path} was stopped before it began; train with `--run-dir {path}` once more")
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
@@ -120,8 +138,8 @@ class RunFolder:
 
     def write_start(self, *, config: bytes, resolved: str, environment: Mapping[str, Any]) -> None:
         """Write what is known before training. Raises OSError."""
-        write_atomically(self.config, config)
         write_atomically(self.environment, _json(environment))
+        write_atomically(self.config, config)
         self.metrics.touch()
         self.timings.touch()
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
@@ -142,23 +160,28 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """What was decided and hashed when the run began."""
-        return read_json(self.environment)
+        return read_environment(self.environment)
 
     def read_result(self) -> dict[str, Any] | None:
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
         if not self.result.exists():
             return None
-        result = read_json(self.result)
-        if not _RESULT_KEYS.get(str(result.get("status")), {""}) <= result.keys():
-            raise RunFolderError(f"{self.result} lacks keys of a result; the run folder is damaged")
-        return result
+        return read_result(self.result)
+
+    def check_metrics(self, spec: ExperimentSpec, *, epochs: int) -> None:
+        """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
+        check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
+
+    def read_timings(self) -> list[dict[str, Any]]:
+        """Seconds of the epochs from 0 on; raises as ``read_metrics``."""
+        return list(read_lines(self.timings))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The epochs' lines from 0 on; a last line that a crash cut off is left out.
 
         Raises RunFolderError where a line is missing or holds anything but numbers.
         """
-        return list(_lines(self.metrics))
+        return list(read_lines(self.metrics))
 
 
 def runs_of_seeds(path: Path) -> list[Path]:
@@ -167,115 +190,26 @@ def runs_of_seeds(path: Path) -> list[Path]:
     return sorted(found, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
 
 
-class RunLog:
-    """The two logs of a run that is being trained, and the lock that keeps a second writer out.
-
-    The lock is the system's, on the folder: it ends with the process, however that ends. What a killed process left
-    behind is removed, and so are lines of epochs after ``epoch``, which are going to be trained again.
-    """
-
-    def __init__(self, folder: RunFolder, *, epoch: int) -> None:
-        """Raises RunFolderError where another process trains this run, and OSError."""
-        self._lock = lock(folder)
-        try:
-            for path in (*folder.path.glob(".*.tmp"), *folder.last.parent.glob(".*.tmp")):
-                if _LEFTOVER.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
-            for path in (folder.metrics, folder.timings):
-                _drop_lines_after(path, epoch)
-            self._metrics: IO[str] = folder.metrics.open("a", encoding="utf-8")
-            self._timings: IO[str] = folder.timings.open("a", encoding="utf-8")
-        except BaseException:
-            os.close(self._lock)
-            raise
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._metrics.close()
-        self._timings.close()
-        os.close(self._lock)
-
-    def append(self, metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
-        """One epoch's lines, handed to the system so that a killed process loses none. Raises OSError."""
-        for stream, line in ((self._metrics, metrics), (self._timings, timings)):
-            stream.write(_json_line(line))
-            stream.flush()
-
-    def sync(self) -> None:
-        """Bring the lines to the disk; before a checkpoint, which promises that they are there. Raises OSError."""
-        os.fsync(self._metrics.fileno())
-        os.fsync(self._timings.fileno())
-
-
-def lock(folder: RunFolder) -> int:
-    """A descriptor of the folder that holds its lock until closed. Raises RunFolderError where another has it."""
-    descriptor = os.open(folder.path, os.O_RDONLY)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise RunFolderError(f"{folder.path} is being trained by another process; wait for it or stop it") from None
-    except OSError:
-        pass  # a file system without locks
-    return descriptor
-
-
-def is_locked(folder: RunFolder) -> bool:
-    """Whether a living process trains this run."""
-    try:
-        os.close(lock(folder))
-    except RunFolderError:
-        return True
-    return False
-
-
-def _drop_lines_after(path: Path, epoch: int) -> None:
-    """Rewrite a log where it holds later epochs, or a line that a crash cut off."""
-    kept = "".join(_json_line(line) for line in _lines(path) if line["epoch"] <= epoch).encode()
-    if not path.exists() or path.read_bytes() != kept:
-        write_atomically(path, kept)
-
-
-def _json_line(line: Mapping[str, Any]) -> str:
-    """One line of JSON. Floats are written with repr, which gives back the same float."""
-    return json.dumps(line, allow_nan=False) + "\n"
-
-
 def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file. Raises RunFolderError where it cannot be read."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}); the run folder is damaged") from None
-    if not isinstance(value, dict):
-        raise RunFolderError(f"{path} holds no mapping; the run folder is damaged")
-    return value
+def _holds_nothing(path: Path) -> bool:
+    """Whether a folder is empty, or holds nothing but what is written of a run, or of runs, before training begins."""
+    entries = {entry.name: entry for entry in path.iterdir() if not is_temporary(entry)}
+    runs = [entry for name, entry in entries.items() if name.startswith("seed-") and entry.is_dir()]
+    if runs and len(runs) == len(entries):
+        return all(_has_not_begun(run) for run in runs)
+    return not entries or ("resolved.yaml" not in entries and _has_not_begun(path))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(content.splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            return  # cut off by a crash
-        try:
-            value = json.loads(line)
-            sound = value["epoch"] == number - 1 and all(type(figure) in (int, float) for figure in value.values())
-        except (ValueError, TypeError, KeyError, AttributeError):
-            sound = False
-        if not sound:
-            raise RunFolderError(f"{path}:{number} is not the line of epoch {number - 1}; the run folder is damaged")
-        yield value
-
-
-def _unwritable(path: Path, error: OSError) -> str:
-    return f"{path}: {error.strerror or error}; no run folder can be made there. Choose another with --run-dir"
+def _has_not_begun(path: Path) -> bool:
+    """Whether a folder holds what ``write_start`` writes, or a part of it, and no epoch."""
+    folder = RunFolder(path)
+    entries = {entry for entry in path.iterdir() if not is_temporary(entry)}
+    known = {folder.environment, folder.config, folder.resolved, folder.metrics, folder.timings, folder.last.parent}
+    ours = folder.environment in entries or entries <= {folder.last.parent}  # a config.yaml alone may be the user's own
+    logs = [log for log in (folder.metrics, folder.timings) if log in entries]
+    empty = not any(log.stat().st_size for log in logs)
+    checkpoints = folder.last.parent.iterdir() if folder.last.parent.is_dir() else ()
+    return entries <= known and ours and empty and all(map(is_temporary, checkpoints))

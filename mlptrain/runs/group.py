@@ -11,28 +11,47 @@ import json
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.atomic import write_atomically
-from mlptrain.runs.folder import RunFolder, read_json
+from mlptrain.runs.atomic import remove_temporary, write_atomically
+from mlptrain.runs.folder import RunFolder
+from mlptrain.runs.reading import read_json
 
 
 class SeedGroup:
-    """Paths of a group and what may be done to them. Create with ``create``, read with ``open``."""
+    """Paths of a group and what may be done to them. Create with ``create``, read with ``open``.
+
+    Use as a context to train: it and its runs are locked until the block ends. One from ``create`` is locked already.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder = RunFolder(path)
         self.start = path / "seeds.json"
         self.summary = path / "summary.json"
 
     @classmethod
     def create(cls, name: str, *, run_dir: Path | None = None) -> SeedGroup:
-        """Make the folder; raises as RunFolder.create."""
+        """Make the folder and lock it; raises as RunFolder.create."""
         folder = RunFolder.create(f"{name}-seeds", run_dir=run_dir)
         folder.last.parent.rmdir()  # the checkpoints are those of the runs
-        return cls(folder.path)
+        group = cls(folder.path)
+        group._folder = folder
+        return group
+
+    def __enter__(self) -> Self:
+        """Raises as RunFolder.__enter__."""
+        with ExitStack() as stack:
+            stack.enter_context(self._folder)
+            remove_temporary(self.path)
+            stack.pop_all()  # locked until __exit__
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.__exit__()
 
     @classmethod
     def is_group(cls, path: Path) -> bool:
@@ -59,10 +78,12 @@ class SeedGroup:
     @property
     def seeds(self) -> list[int]:
         """The seeds, in the order in which they were named. Raises RunFolderError where the file is damaged."""
-        seeds = read_json(self.start).get("seeds")
-        if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        seeds: Any = read_json(self.start).get("seeds")
+        are_seeds = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        if not seeds or not are_seeds or len(set(seeds)) < len(seeds):
             raise RunFolderError(f"{self.start} holds no list of seeds; the folder is damaged")
-        return seeds
+        found: list[int] = seeds
+        return found
 
     def member(self, seed: int) -> Path:
         """Where the run of a seed lies."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlptrain.errors import MlptrainError
-from mlptrain.runs.folder import RunFolder, is_locked, runs_of_seeds
+from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
+from mlptrain.runs.lock import is_locked
 from mlptrain.spec import describe_model, describe_optimizer, load_spec
 
 
@@ -40,8 +41,11 @@ def list_runs(parent: Path) -> list[RunSummary]:
         return []
     blocks = []
     for path in [parent] if SeedGroup.is_group(parent) else parent.iterdir():
-        folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
-        found = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
+        try:
+            folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
+            found = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
+        except OSError:
+            continue  # another user's, or deleted in between
         if found:
             blocks.append(found)
     blocks.sort(key=lambda block: min(run.age for run in block))
@@ -60,7 +64,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     if result is not None:
         status, shown = str(result.get("status")), result.get("kept", {})
     else:
-        status, shown = ("running" if is_locked(folder) else "interrupted"), (lines[-1] if lines else {})
+        status, shown = ("running" if _is_trained(folder) else "interrupted"), (lines[-1] if lines else {})
     metric, value = best_metric(shown)
     return RunSummary(
         folder.path,
@@ -73,6 +77,12 @@ def summarise(folder: RunFolder) -> RunSummary:
         value=value,
         age=age,
     )
+
+
+def _is_trained(folder: RunFolder) -> bool:
+    """Whether a living process trains this run, alone or with its group."""
+    group = folder.path.resolve().parent
+    return is_locked(folder.path) or (SeedGroup.is_group(group) and is_locked(group))
 
 
 def best_metric(figures: dict[str, float]) -> tuple[str | None, float | None]:

@@ -23,6 +23,8 @@ from mlptrain.spec.grids import Side, extended
 from mlptrain.spec.optimizer import OptimizerSpec
 
 MOST_SEEDS = 1000
+# What the plan of a comparison says besides the comparison itself.
+PLAN_KEYS = ("software", "extension_rule", "models_at_once", "tuning_batches")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.spec.candidates import read_candidates
-from mlptrain.spec.comparison import ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison import PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.comparison_rules import COMPARISON_RULES, comparison_warnings
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_force, in_order
@@ -20,6 +20,7 @@ from mlptrain.spec.wording import came
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # stands where the base's optimizer would; nothing reads it
+OF_THE_BASE = ("data", "model", "loss", "training", "evaluation")  # every trial's, and therefore the base's alone
 IGNORED = "has no effect: the comparison names the optimizers"
 
 
@@ -52,10 +53,14 @@ def _is_comparison(document: Document) -> bool:
 def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedComparison:
     """Read, override (``"scoring.seeds=5"``, ``"base.training.epochs=3"``) and check a comparison.
 
-    The base's path starts from the file's folder. Raises SpecError with every fault of both files.
+    The base's path starts from the file's folder. The ``plan.yaml`` of a comparison is one too: what it says besides
+    is left out. Raises SpecError with every fault of both files.
     """
     path = Path(path)
     content, document = read_file(path)
+    if all(key in document.value for key in PLAN_KEYS):
+        for key in PLAN_KEYS:
+            del document.value[key]
     if not _is_comparison(document) and "data" in document.value:
         message = (
             f"is an experiment, wanted a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
@@ -160,6 +165,11 @@ def _load(
         else:
             apply_override(document, override)
     document.value.setdefault("name", folder_name(default_name))
+    for section in [key for key in OF_THE_BASE if key in document.value]:
+        # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
+        message = f"unknown key here; it belongs to base.{section}"
+        document.faults.append(document.fault((section,), message, key=True))
+        del document.value[section]
     base_document = _base_document(document, folder)
     ignored = base_document is not None and base_document.prefix and "optimizer" in base_document.value
     base, base_sections, faults = _base(base_document, of_base, document)

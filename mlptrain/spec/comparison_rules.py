@@ -122,8 +122,8 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
     if seeds < needed:
         pairs = "one pair" if spec.pairs == 1 else f"{spec.pairs} pairs"
         message = (
-            f"no verdict is possible over {pairs} with {seeds} {'seed' if seeds == 1 else 'seeds'}, figures only: an "
-            f"exact test cannot go below {spec.pairs * 2} / 2^{seeds} here; it takes {needed} seeds"
+            f"no verdict is possible over {pairs} with {seeds} {'seed' if seeds == 1 else 'seeds'}, figures only: the "
+            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; it takes {needed} seeds"
         )
         yield ("scoring", "seeds"), message
     tuned = any(spec.tuned_fields(name) for name in spec.optimizers)

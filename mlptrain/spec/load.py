@@ -19,6 +19,8 @@ from mlptrain.spec.reader import Document, parse, read_file
 from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
 from mlptrain.spec.wording import fault_path, message_for
 
+_MOST_DETAILS = 1000  # faults of one configuration; looking for what was meant by 10,000 unknown keys took a second
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -80,9 +82,9 @@ def check(
     try:
         spec = model.model_validate(document.value)
     except ValidationError as error:
-        faulty = set()
-        for detail in error.errors(include_url=False):
-            faulty.add(detail["loc"][0])
+        details = error.errors(include_url=False)
+        faulty = {detail["loc"][0] for detail in details}
+        for detail in details[:_MOST_DETAILS]:
             path = fault_path(document, detail, model)
             message = message_for(detail, path, model, within=document.prefix)
             faults.append(document.fault(path, message, key=detail["type"] == "extra_forbidden"))

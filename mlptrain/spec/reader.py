@@ -7,6 +7,7 @@ that depth, size and aliases are bounded before anything is built.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
+from mlptrain.files import read_regular
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_NODES = 20_000
+MAX_KEY = 200  # characters
 
 KeyPath = tuple[str | int, ...]
 
@@ -116,18 +119,20 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     def refuse(message: str) -> SpecError:
         return SpecError([Fault(source, None, None, "", message)])
 
-    if (path / "resolved.yaml").is_file():
-        raise refuse(f"is a run folder; go on with `mlptrain train --resume {path}`, or name {path / 'resolved.yaml'}")
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+        content = read_regular(path, most=MAX_BYTES)
     except FileNotFoundError:
         near = ", ".join(sorted(str(found) for found in path.parent.glob("*.yaml"))[:8])
         raise refuse(f"no such file{'; in that folder: ' + near if near else ''}") from None
+    except IsADirectoryError:
+        if (path / "resolved.yaml").is_file():
+            resume = f"`mlptrain train --resume {path}`"
+            raise refuse(f"is a run folder; go on with {resume}, or name {path / 'resolved.yaml'}") from None
+        raise refuse("cannot be read: Is a directory") from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise refuse(f"{error.strerror}; that is no configuration") from None
         raise refuse(f"cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise refuse(f"is larger than {MAX_BYTES:,} bytes; that is no configuration")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -168,6 +173,8 @@ class _Builder:
         self.nodes = 0
 
     def build(self, text: str) -> Document:
+        if len(text) > MAX_BYTES:
+            raise SpecError([Fault(self.source, None, None, "", f"is longer than {MAX_BYTES:,} characters")])
         try:
             text.encode()
         except UnicodeEncodeError as error:  # half a surrogate pair, as undecodable bytes of a command line become
@@ -206,7 +213,7 @@ class _Builder:
         if not isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
             return
         if event.tag is not None and event.tag != "!":
-            raise self.error(mark, f"tags such as {event.tag!r} are not read; write a plain value")
+            raise self.error(mark, f"tags such as {event.tag[:60]!r} are not read; write a plain value")
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise self.error(mark, f"holds more than {MAX_NODES:,} values; that is no configuration")
@@ -227,6 +234,8 @@ class _Builder:
     def take_key(self, top: _Open, event: yaml.Event, place: Place) -> None:
         if not isinstance(event, yaml.ScalarEvent):
             raise self.error(event.start_mark, "a key must be a word, not a list or mapping")
+        if len(event.value) > MAX_KEY:
+            raise self.error(event.start_mark, f"a key is longer than {MAX_KEY} characters")
         key, path = event.value, (*top.path, event.value)
         if key in top.value:
             first = self.document.key_places[path].line

@@ -44,7 +44,8 @@ def came(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list" if len(value) > 6 or any(isinstance(item, (list, dict)) for item in value) else f"{value}"
+        nested = any(isinstance(item, (list, dict)) for item in value)
+        return "a list" if len(value) > 6 or nested or len(text := f"{value}") > 200 else text
     text = str(value)
     return text if len(text) <= 40 else f"{text[:40]}…"
 

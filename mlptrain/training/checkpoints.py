@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -21,12 +24,18 @@ from torch import Tensor
 
 from mlptrain.data import Scaling
 from mlptrain.errors import CheckpointError, SpecError
+from mlptrain.files import open_regular
 from mlptrain.runs import write_atomically
 from mlptrain.spec import ExperimentSpec, load_text, to_yaml
+from mlptrain.spec.model import MOST_PARAMETERS
+from mlptrain.training.optimizers import make_optimizer
 
 FORMAT_VERSION = 1
 _BLANK = "0" * 64
-_MOST_HEADER_BYTES = 10_000_000
+_DIGEST = re.compile("[0-9a-f]{64}")
+_MOST_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and three buffers: some 300,000
+_MOST_BYTES = 5 * 4 * MOST_PARAMETERS  # weights and three buffers of float32, and room
+_MOST_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
 
 
@@ -82,74 +91,140 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a file. Raises CheckpointError, one message, for anything but an intact checkpoint."""
+    """Read and check a file. Raises CheckpointError, one message, for anything but an intact checkpoint.
+
+    Whoever can compute a SHA-256 can write any content, so nothing in it is believed: names, types, shapes and ranges
+    are checked too, and weights must be finite, as those of every boundary that is saved are.
+    """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as stream:
+            described = _described(path, stream)
+            stream.seek(0)
+            tensors = load(stream.read())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    described = _described(path, content)
-    try:
-        tensors = load(content)
-        spec = load_text(described["spec"], source=str(path)).spec
-        best = described["best"]
-        checkpoint = Checkpoint(
-            spec=spec,
-            epoch=int(described["epoch"]),
-            step=int(described["step"]),
-            scaling=Scaling(**described["scaling"]),
-            data_fingerprint=str(described["data_fingerprint"]),
-            best=Best(**best) if best else None,
-            **_sorted_tensors(spec, tensors),
-        )
-    except (SafetensorError, SpecError, KeyError, TypeError, ValueError) as error:
+    except SafetensorError as error:
         raise CheckpointError(f"{path} does not hold what its header promises: {error}") from None
-    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.parameters.items()}
-    if shapes != spec.parameter_shapes or any(t.dtype != torch.float32 for t in checkpoint.parameters.values()):
-        raise CheckpointError(
-            f"{path} holds another network than its configuration: tensors {shapes}, wanted {spec.parameter_shapes}"
-        )
-    return checkpoint
-
-
-def _described(path: Path, content: bytes) -> dict[str, Any]:
-    """The metadata, once magic, version and digest are found right."""
-    start, length = content[:8], int.from_bytes(content[:8], "little")
-    if len(start) < 8 or not 2 <= length <= min(_MOST_HEADER_BYTES, len(content) - 8):
-        raise CheckpointError(f"{path} is no checkpoint of mlptrain, or is cut off ({len(content):,} bytes)")
     try:
-        described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mlptrain"])
+        return _checkpoint(described, tensors, source=str(path))
+    except (SpecError, KeyError, TypeError, ValueError) as error:
+        detail = str(error).partition("\n")[0][:_MOST_DETAIL]
+        raise CheckpointError(f"{path} does not hold what its header promises: {detail}") from None
+
+
+def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError unless the checkpoint holds the state of its specification's optimizer."""
+    settings = checkpoint.spec.optimizer.model_dump()
+    optimizer = make_optimizer(settings.pop("name"), [torch.zeros(1)], **settings)
+    state = {name: [torch.zeros(1)] for name in checkpoint.optimizer_state}  # their shapes were checked on loading
+    try:
+        optimizer.load_state(state, checkpoint.optimizer_scalars)
+        if checkpoint.epoch and settings.get("momentum") and not state:
+            raise ValueError("there is no momentum")  # SGD has none before its first step
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
+
+
+def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
+    """The metadata, once magic, version, size and digest are found right; tensors are not kept in memory for that."""
+    size = os.fstat(stream.fileno()).st_size
+    start = stream.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or not 2 <= length <= min(_MOST_HEADER_BYTES, size - 8):
+        raise CheckpointError(f"{path} is no checkpoint of mlptrain, or is cut off ({size:,} bytes)")
+    header = stream.read(length)
+    try:
+        described = json.loads(json.loads(header)["__metadata__"]["mlptrain"])
         version, digest = described["format"], described["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is no checkpoint of mlptrain, or its header is damaged") from None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
-    if version != FORMAT_VERSION or not isinstance(digest, str) or len(digest) != len(_BLANK):
+    if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
         raise CheckpointError(f"{path} is no checkpoint of mlptrain, or its header is damaged")
-    blank = content.replace(digest.encode(), _BLANK.encode(), 1)
-    if hashlib.sha256(blank).hexdigest() != digest:
+    if size > _MOST_BYTES:
+        raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MOST_BYTES:,}")
+    found = hashlib.sha256((start + header).replace(digest.encode(), _BLANK.encode(), 1))
+    while block := stream.read(1 << 20):
+        found.update(block)
+    if found.hexdigest() != digest:
         raise CheckpointError(
             f"{path} is damaged: its content does not have the SHA-256 that it was saved with; use another copy"
         )
     return dict(described)
 
 
+def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
+    """Metadata and tensors as a checkpoint. Raises SpecError, KeyError, TypeError or ValueError where they are none."""
+    text, best, scaling = described["spec"], described["best"], described["scaling"]
+    if not (isinstance(text, str) and isinstance(described["data_fingerprint"], str) and isinstance(scaling, dict)):
+        raise TypeError("its specification, fingerprint or scaling is of another type")
+    spec = load_text(text, source=source).spec
+    checkpoint = Checkpoint(
+        spec=spec,
+        epoch=_count(described["epoch"]),
+        step=_count(described["step"]),
+        scaling=Scaling(**{key: _finite(number) for key, number in scaling.items()}),
+        data_fingerprint=described["data_fingerprint"],
+        best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
+        **_sorted_tensors(spec, tensors),
+    )
+    if not (checkpoint.scaling.divisor > 0 and checkpoint.scaling.std > 0):
+        raise ValueError(f"the scaling {scaling} divides by what is not above 0")
+    if checkpoint.step != checkpoint.epoch * spec.steps_per_epoch:
+        raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
+    if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.parameters.values()):
+        raise ValueError("weights that are not finite")
+    return checkpoint
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("a number of epochs or steps is no whole number from 0 on")
+    return value
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        raise ValueError("a number of the scaling or the best loss is not finite")
+    return float(value)
+
+
 def _sorted_tensors(spec: ExperimentSpec, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Parameters in the order of the network, buffers by the optimizer's names."""
+    """Parameters in the order of the network, buffers by the optimizer's names. Raises ValueError for other tensors."""
     shapes = spec.parameter_shapes
-    parameters = {name: tensors[name] for name in shapes if name in tensors}
+    parameters: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
-    for name in tensors.keys() - parameters.keys():
-        if not name.startswith(_STATE):
-            raise ValueError(f"unexpected tensor {name!r}")
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"tensor {name!r} is {tensor.dtype}, wanted torch.float32")
         buffer, _, parameter = name.removeprefix(_STATE).partition(".")
-        if parameter:
-            state.setdefault(buffer, {})[parameter] = tensors[name]
+        if name in shapes:
+            parameters[name] = tensor
+        elif not name.startswith(_STATE):
+            raise ValueError(f"unexpected tensor {name!r}")
+        elif parameter:
+            state.setdefault(buffer, {})[parameter] = tensor
         else:
-            scalars[buffer] = tensors[name]
+            scalars[buffer] = tensor
+    for group in (parameters, *state.values()):
+        found = {name: tuple(tensor.shape) for name, tensor in group.items()}
+        if wrong := sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)):
+            name = wrong[0]
+            raise ValueError(
+                f"another network than its configuration: tensor {name!r} has shape {found.get(name)}, wanted "
+                f"{shapes.get(name)}"
+            )
+    if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
+        raise ValueError(f"the optimizer's {wrong[0]!r} is no single number")
     ordered = {buffer: {name: state[buffer][name] for name in shapes} for buffer in sorted(state)}
-    return {"parameters": parameters, "optimizer_state": ordered, "optimizer_scalars": scalars}
+    return {
+        "parameters": {name: parameters[name] for name in shapes},
+        "optimizer_state": ordered,
+        "optimizer_scalars": scalars,
+    }

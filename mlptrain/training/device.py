@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ Precision = Literal["highest", "high", "medium"]
 
 # Products of the shapes below err by 4e-7 in float32, under "medium" too, and by 3e-3 in bfloat16 (2-core AMD EPYC):
 # anything under the limit is float32 in all but name.
-_LARGEST_ERROR = 2e-6
+LARGEST_ERROR = 2e-6
 _SHAPES = ((64, 784, 500), (64, 500, 10), (500, 64, 784), (125, 784, 64), (2500, 392, 196))
 
 
@@ -77,16 +78,21 @@ def _fastest_exact_precision(device: str) -> Precision:
     ``medium`` sends products to faster kernels; on a processor with bfloat16 matrix units, or a GPU with TF32, those
     round. The error is a property of the machine, so the decision is the same every time; a stop-watch's would not be.
     """
-    before = torch.get_float32_matmul_precision()
     levels: tuple[Precision, ...] = ("medium", "high")
+    for level in levels:
+        if error_under(level, device) < LARGEST_ERROR:
+            return level
+    return "highest"
+
+
+def error_under(level: Precision, device: str) -> float:
+    """``product_error`` with the setting ``level``; the one in force is put back."""
+    before = torch.get_float32_matmul_precision()
     try:
-        for level in levels:
-            torch.set_float32_matmul_precision(level)
-            if product_error(device) < _LARGEST_ERROR:
-                return level
+        torch.set_float32_matmul_precision(level)
+        return product_error(device)
     finally:
         torch.set_float32_matmul_precision(before)
-    return "highest"
 
 
 def product_error(device: str) -> float:
@@ -99,3 +105,34 @@ def product_error(device: str) -> float:
         exact = a.double() @ b.double()
         errors.append(((a @ b) - exact).norm() / exact.norm())
     return float(torch.stack(errors).max())
+
+
+def usable_cores(root: Path = Path("/")) -> float:
+    """Cores that this process may use: those it is bound to, or the share that its container is held to if less."""
+    try:
+        cores = float(len(os.sched_getaffinity(0)))
+    except AttributeError:  # macOS and Windows bind no process
+        cores = float(os.cpu_count() or 1)
+    groups = {Path("/")}
+    try:
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
+            path = Path(line.split(":", 2)[2])
+            groups |= {path, *path.parents}
+    except (OSError, IndexError):
+        pass
+    for group in groups:
+        for quota in _quotas(root / "sys/fs/cgroup", str(group).lstrip("/")):
+            cores = min(cores, quota)
+    return cores
+
+
+def _quotas(mounted: Path, group: str) -> Iterator[float]:
+    """The cores that a control group may use, of either version of the kernel's interface."""
+    second, first = mounted / group / "cpu.max", mounted / "cpu" / group
+    for files in ((second,), (first / "cpu.cfs_quota_us", first / "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
+            if float(quota) > 0 and float(period) > 0:
+                yield float(quota) / float(period)
+        except (OSError, ValueError):  # not there, or "max": no limit
+            continue

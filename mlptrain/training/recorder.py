@@ -13,6 +13,7 @@ from torch import Tensor
 from mlptrain.data import Scaling
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder, RunLog, write_atomically
+from mlptrain.runs.steps import step_figures
 from mlptrain.spec import ExperimentSpec
 from mlptrain.training.checkpoints import Best, Checkpoint, save_checkpoint
 from mlptrain.training.evaluation import Figures
@@ -51,6 +52,7 @@ class Recorder:
         self._best_is_new = False
         self._epoch = self._step = -1
         self.saved_epoch = -1
+        self._saving_seconds = 0.0
         self._saved_at = time.monotonic()
         self._parameters = member.parameters.clone()
         self._buffers: dict[str, Parameters] = {}
@@ -58,7 +60,10 @@ class Recorder:
         self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Begin from a checkpoint's boundary. Raises ValueError where it is not of this network or optimizer."""
+        """Begin from a checkpoint's boundary.
+
+        Raises ValueError where it is not of this network or optimizer, and RunFolderError for damaged steps.
+        """
         self.member.load(
             checkpoint.parameters, buffers=checkpoint.optimizer_state, scalars=checkpoint.optimizer_scalars
         )
@@ -66,9 +71,8 @@ class Recorder:
         self._remember(checkpoint.epoch, checkpoint.step)
         self.saved_epoch = checkpoint.epoch
         if self.folder.steps.exists():
-            with np.load(self.folder.steps) as saved:
-                for name in saved.files:
-                    self._step_figures[name] = [torch.from_numpy(saved[name][: checkpoint.step])]
+            for name, values in step_figures(self.folder.steps, least=checkpoint.step).items():
+                self._step_figures[name] = [torch.from_numpy(values[: checkpoint.step])]
 
     def record(self, epoch: Epoch) -> None:
         """Log one epoch, remember its boundary, save where it is time. Raises OSError."""
@@ -82,10 +86,11 @@ class Recorder:
         first = self.saved_epoch < 1 <= epoch.epoch
         due = first or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
         timings = {"epoch": epoch.epoch, "training": epoch.training_seconds, "evaluation": epoch.evaluation_seconds}
+        # Before the checkpoint, which promises these lines; so its seconds stand in the next line.
         self.log.append(
-            metrics_line(epoch, split=str(self.spec.evaluation.split)),
-            timings | {"checkpoint": self.save() if due else 0.0},
+            metrics_line(epoch, split=str(self.spec.evaluation.split)), timings | {"checkpoint": self._saving_seconds}
         )
+        self._saving_seconds = self.save() if due else 0.0
 
     def save(self) -> float:
         """Bring the last boundary to disk; returns the seconds it took. Raises OSError."""

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def notebook_epoch(setting: str, *, folder: Path, widths: list[int], batch_size: int) -> float:
+def notebook_epoch(setting: str, *, folder: Path, widths: Sequence[int], batch_size: int) -> float:
     """Seconds of one training epoch of the notebook's loop."""
     import torchvision
 
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, help="keep the comparison's folder here; default: a temporary one")
     options = parser.parse_args()
     comparison = load_comparison(COMPARISON)
-    base, seeds = comparison.base, len(comparison.spec.scoring.seeds)
+    base, seeds = comparison.base, len(comparison.spec.scoring_seeds)
     assert set(SETTINGS) == set(comparison.spec.optimizers)
     seconds: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
 

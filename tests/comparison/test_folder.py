@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.trials import run_batch
 from mlptrain.data import data_folder
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError
-from mlptrain.runs import RunFolder
-from mlptrain.runs.folder import lock
+from mlptrain.runs.lock import FolderLock
 from tests.comparison.small import FIXED, TUNED, compare, load, plan_of
 
 
@@ -117,10 +115,10 @@ def test_a_line_that_is_no_record_is_an_error(tmp_path: Path, line: bytes) -> No
 
 def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path: Path) -> None:
     found = compare(FIXED, tmp_path)
-    held = lock(RunFolder(found.path))
+    held = FolderLock(found.path)
     with pytest.raises(RunFolderError, match="by another process"):
         compare(FIXED, tmp_path)
-    os.close(held)
+    held.release()
     (found.path / "trials.jsonl").write_text("{}\n")
     for _ in range(2):  # a refusal leaves no lock behind
         with pytest.raises(RunFolderError, match="is no record"):
@@ -163,7 +161,7 @@ def test_a_folder_killed_while_its_plan_was_written_is_taken(tmp_path: Path) -> 
 @pytest.mark.parametrize("place", ["file/comparison", "/proc/comparison"])
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match=r"cannot be used\. .* --run-dir") as error:
+    with pytest.raises(MachineError, match=r"cannot be used: .* --run-dir") as error:
         compare_optimizers(load(FIXED, tmp_path), folder=tmp_path / place)
     assert "\n" not in str(error.value)
 

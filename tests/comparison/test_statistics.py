@@ -230,3 +230,10 @@ def test_smallest_detectable_grows_where_it_must() -> None:
     # Below the tie's width nothing is better, however small the spread.
     assert least(spread=0) == 0.001
     assert 0.0005 < least(spread=0.0003) < 0.001
+
+
+def test_an_interval_of_accuracies_ends_where_accuracies_do() -> None:
+    values = [0.1, 0.9]
+    low, high = stats.t.interval(0.95, 1, loc=0.5, scale=stats.sem(values))
+    assert (low < 0, high > 1) == (True, True)
+    assert mean_interval(values) == (0.5, 0.0, 1.0)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain.comparison.summary import sentence
+from mlptrain.comparison.verdicts import Pair, Verdict
 from tests.comparison.small import BASE, compare
 
 SIX = BASE.replace("epochs: 2", "epochs: 6")
@@ -65,6 +67,23 @@ tuning: {{seeds: 1, extensions: 0}}
     assert found["optimizers"]["slow"]["under_tuned"]
     assert (pair["p_holm"], pair["verdict"]) == (2 / 2**6, "not decided")
     assert "slow is under-tuned" in found["sentence"]
+
+
+def told_of(others: int, *, verdict: Verdict = "no verdict", did_not_learn: int = 0) -> str:
+    """The sentence about a best optimizer and others of one verdict, of which some did not learn."""
+    names = ["best", *(f"n{index}" for index in range(others))]
+    entry = {"accuracy": {"mean": 0.9}, "trials": [{}] * 7, "diverged": 0, "failed": 0, "under_tuned": False}
+    optimizers = {name: entry | {"did_not_learn": 7 * (0 < index <= did_not_learn)} for index, name in enumerate(names)}
+    return sentence(names, optimizers, [Pair("best", name, 7, 0.1, 0.0, 0.2, 0.1, 0.1, verdict) for name in names[1:]])
+
+
+def test_the_sentence_names_some_and_counts_many() -> None:
+    assert told_of(2, verdict="better") == "best has the highest mean accuracy, 90.00 %: better than n0 and n1."
+    assert told_of(19).endswith(": without a verdict (too few seeds) against all 19 others.")
+    assert told_of(2, did_not_learn=1).endswith(". n0 did not learn in 7 of 7 trials.")
+    assert told_of(8, did_not_learn=7).endswith(
+        ". n0, n1, n2, n3, n4, n5 and 1 more did not learn in 7 of 7 trials each."
+    )
 
 
 # --- inclusion ---

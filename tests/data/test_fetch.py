@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -236,26 +234,6 @@ def test_a_stopped_download_leaves_nothing(mirrors: Mirrors, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         fetch("mnist", tmp_path, mirrors=[mirrors.address("good")], on_progress=stop)
     assert files_below(tmp_path) == []
-
-
-FETCH = """
-import sys
-from pathlib import Path
-from mlptrain.data.fetch import fetch
-print(len(fetch("mnist", Path(sys.argv[1]), mirrors=[sys.argv[2]], timeout=90)))
-"""
-
-
-def test_two_processes_do_not_harm_each_other(mirrors: Mirrors, tmp_path: Path) -> None:
-    # The mirror answers the first request only once the second process has asked as well.
-    arguments = [sys.executable, "-c", FETCH, str(tmp_path), mirrors.address("meeting")]
-    both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=120) for process in both]
-
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert mirrors.requests.count(f"meeting/{FIRST}") == 2
-    assert files_below(tmp_path) == sorted([*ARCHIVES, *RAW_FILES])
-    assert all(check.ok for check in verify("mnist", tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_is_the_disks_fault(mirrors: Mirrors, tmp_path: Path) -> None:

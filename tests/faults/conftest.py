@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+SMALL = (
+    "name: small\ndata: digits\nmodel: {hidden: [6], activation: prelu}\noptimizer: {name: adam, lr: 0.01}\n"
+    "training: {epochs: 2, batch_size: 500, record_steps: true, device: cpu, threads: 1}\n"
+)
 _made: Counter[str] = Counter()
 
 
@@ -23,6 +29,23 @@ def attacks(request: pytest.FixtureRequest) -> Callable[[str, int, int], Iterato
             yield number
 
     return numbered
+
+
+@pytest.fixture(scope="session")
+def _whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import mlptrain  # here: not every file of faults needs torch
+    from mlptrain.spec import load_text
+
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    mlptrain.train(load_text(SMALL), run_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def run(_whole_run: Path, tmp_path: Path) -> Path:
+    """A completed run of two epochs on the digits, to be damaged."""
+    shutil.copytree(_whole_run, tmp_path / "run")
+    return tmp_path / "run"
 
 
 @pytest.fixture

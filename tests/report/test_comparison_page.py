@@ -81,7 +81,9 @@ def test_the_table_holds_the_summarys_figures_best_first(samples: Samples, kind:
         assert row["learnt"] == f"{[t['status'] for t in entry['trials']].count('completed')} of {len(entry['trials'])}"
         assert figures(row["s/epoch alone"]) == pytest.approx([seconds[row["optimizer"]]], rel=0.005)
         assert f"lr {entry['setting']['lr']:g}" in row["chosen setting"]
-        if times["median"] is None:
+        if not times["reached"]:
+            assert row["epochs to target"] == "not reached"
+        elif times["median"] is None:
             assert row["epochs to target"].startswith("not reached (")
             assert figures(row["epochs to target"]) == [times["reached"], 10]
         else:
@@ -127,7 +129,7 @@ def test_the_good_range_is_where_the_median_stays_within_a_point(samples: Sample
         assert medians[chosen] == max(medians.values())
         fine = np.logspace(np.log10(RATES[0]), np.log10(RATES[-1]), 30_001)
         good = fine[np.interp(np.log10(fine), np.log10(RATES), list(medians.values())) >= max(medians.values()) - 0.01]
-        assert figures(row["good range"]) == pytest.approx([good[0], good[-1]], rel=1e-3)
+        assert figures(row["good range"]) == pytest.approx([good[0], good[-1]], rel=5e-3)
         assert figures(row["width"]) == pytest.approx([np.log10(good[-1] / good[0])], abs=0.006)
         assert "at least" not in row["width"]
         assert row["tried"] == "4 values"
@@ -150,7 +152,7 @@ def test_a_good_range_ends_at_a_value_that_diverged_and_is_open_at_the_edge(samp
     rows = {row["optimizer"]: row for row in tables_of(comparison_page(folder))["Learning rates"]}
     low, high = figures(rows["SGD"]["good range"])
     share = (0.97 - 0.965) / (0.97 - 0.5)
-    assert (low, high) == pytest.approx((0.01 * 10**-share, 0.1), rel=1e-3)
+    assert (low, high) == pytest.approx((0.01 * 10**-share, 0.1), rel=5e-3)
     assert "at least" not in rows["SGD"]["width"]
     assert figures(rows["Adam"]["good range"]) == [0.001, 1]
     assert rows["Adam"]["width"] == "at least 3.00 decades"
@@ -283,3 +285,8 @@ def test_what_a_user_wrote_is_escaped(samples: Samples, tmp_path: Path) -> None:
     assert not page.all("i")
     for wanted in (f"Adam {evil}", f"<i>{evil}", f"{evil} won.", "out of <memory> & luck", f"</code></pre>{evil}"):
         assert wanted in page.text
+
+
+def test_the_page_ends_with_the_command_that_repeats_it(samples: Samples) -> None:
+    page = Page(samples.page("six"))
+    assert f"mlptrain compare-optimizers {samples('six') / 'plan.yaml'} --run-dir NEW" in page.text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs import RunFolder, RunLog, SeedGroup, list_runs
+from mlptrain.runs import RunFolder, SeedGroup, list_runs
 from mlptrain.spec import load_text, to_yaml
 
 SPEC = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").spec
@@ -26,8 +26,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float | None = None) -> RunFolder:
     """A run folder as training leaves it, ``written`` seconds after the epoch."""
-    folder = RunFolder.create("small", run_dir=path)
-    folder.write_start(config=b"", resolved=to_yaml(SPEC), environment={})
+    with RunFolder.create("small", run_dir=path) as folder:
+        folder.write_start(config=b"", resolved=to_yaml(SPEC), environment={})
     folder.metrics.write_text('{"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5}\n')
     if result is not None:
         folder.write_result(result)
@@ -37,10 +37,10 @@ def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float
 
 
 def make_group(path: Path, seeds: list[int], *, written: float | None = None) -> SeedGroup:
-    group = SeedGroup.create("small", run_dir=path)
-    for place, seed in enumerate(seeds):
-        make_run(group.member(seed), written=None if written is None else written - place)
-    group.write_start(seeds)
+    with SeedGroup.create("small", run_dir=path) as group:
+        for place, seed in enumerate(seeds):
+            make_run(group.member(seed), written=None if written is None else written - place)
+        group.write_start(seeds)
     return group
 
 
@@ -70,7 +70,7 @@ def test_opening_what_is_no_group() -> None:
 @pytest.mark.parametrize(
     "content",
     ["", "[", "[0, 1]", "{}", '{"seeds": []}', '{"seeds": 3}', '{"seeds": [0, "1"]}', '{"seeds": [0, -1]}',
-     '{"seeds": [true]}', '{"seeds": [0.0]}', '{"seeds": null}', "\udcff"],
+     '{"seeds": [true]}', '{"seeds": [0, 0]}', '{"seeds": [0.0]}', '{"seeds": null}', "\udcff"],
 )  # fmt: skip
 def test_a_damaged_list_of_seeds(content: str) -> None:
     group = make_group(Path("group"), [0, 1])
@@ -145,10 +145,12 @@ def test_the_list_keeps_a_group_together_by_seed() -> None:
 
 def test_every_run_of_a_group_has_its_own_status() -> None:
     group = make_group(Path("group"), [0, 1, 2, 3])
-    RunFolder(group.member(0)).write_result(COMPLETED | {"kept": {"test_loss": 0.5}})
+    RunFolder(group.member(0)).write_result(
+        COMPLETED | {"kept": {"checkpoint": "best.safetensors", "epoch": 1, "test_loss": 0.5}}
+    )
     RunFolder(group.member(1)).write_result(DIVERGED)
     RunFolder(group.member(2)).metrics.write_text("[]\n")
-    with RunLog(RunFolder(group.member(3)), epoch=0):
+    with RunFolder(group.member(3)):
         found = {run.path.name: run for run in list_runs(Path())}
     assert {name: run.status for name, run in found.items()} == {
         "seed-0": "completed",

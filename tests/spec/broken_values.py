@@ -29,6 +29,11 @@ RANGES: dict[str, Case] = {
         "model.init.std",
         ["must be a positive number up to 1e+30 or the word fan_in", "got 9999", "too large"],
     ),
+    "std nothing": (
+        "model: {hidden: [4], init: {name: normal, std: «0}}",
+        "model.init.std",
+        ["must be a positive number", "got 0"],
+    ),
     "std word": (
         "model: {hidden: [4], init: {name: normal, std: «fanin}}",
         "model.init.std",

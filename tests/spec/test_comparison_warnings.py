@@ -19,21 +19,21 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "five seeds": (
         f"{BASE}{PAIR}scoring: {{seeds: «5}}\n",
         "scoring.seeds",
-        "no verdict is possible over one pair with 5 seeds, figures only: an exact test cannot go below 2 / 2^5 here; "
+        "no verdict is possible over one pair with 5 seeds, figures only: the corrected p cannot go below 0.062; "
         "it takes 6 seeds",
         f"{BASE}{PAIR}scoring: {{seeds: 6}}\n",
     ),
     "six seeds for three pairs": (
         f"{BASE}{THREE}scoring: {{seeds: «[5, 4, 3, 2, 1, 0]}}\n",
         "scoring.seeds",
-        "no verdict is possible over 3 pairs with 6 seeds, figures only: an exact test cannot go below 6 / 2^6 here; "
+        "no verdict is possible over 3 pairs with 6 seeds, figures only: the corrected p cannot go below 0.094; "
         "it takes 7 seeds",
         f"{BASE}{THREE}scoring: {{seeds: 7}}\n",
     ),
     "one seed": (
         f"{BASE}{PAIR}scoring: {{seeds: «1}}\n",
         "scoring.seeds",
-        "no verdict is possible over one pair with 1 seed, figures only: an exact test cannot go below 2 / 2^1 here; "
+        "no verdict is possible over one pair with 1 seed, figures only: the corrected p cannot go below 1; "
         "it takes 6 seeds",
         f"{BASE}{PAIR}",
     ),

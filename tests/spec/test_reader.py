@@ -41,6 +41,10 @@ SCALARS: dict[str, Any] = {
     "": None,
     "true": True,
     "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "NULL": None,
     "FALSE": False,
     # Numbers, truth values, dates and times of YAML 1.1, or none at all.
     "on": "on",

@@ -1,0 +1,52 @@
+"""What a disk refuses, as one message that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlptrain.errors import MachineError
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on that disk",
+    errno.EDQUOT: "Make room, or have the quota raised",
+    errno.EFBIG: "Allow larger files there (`ulimit -f`)",
+    errno.EROFS: "Make it writable",
+    errno.EACCES: "Get the right to write there",
+    errno.EPERM: "Get the right to write there",
+    errno.EMFILE: "Allow more open files (`ulimit -n`)",
+    errno.ENFILE: "Close other programs' files",
+}
+
+
+@contextlib.contextmanager
+def machine_errors(folder: Path) -> Iterator[None]:
+    """What the disk refuses, as a MachineError that names the run folder and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        resume = f"go on with `mlptrain train --resume {folder}`"
+        raise MachineError(refusal(error, folder, what="run folder", then=resume)) from error
+
+
+def refusal(error: OSError, folder: Path, *, what: str, then: str) -> str:
+    """The message for ``error`` in ``folder``, a ``what``; ``then`` is what to do when the cause is mended."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and (gone := _missing(folder, error)) is not None:
+        return f"the {what} {folder} is in use, but {gone} has vanished. Put it back, then {then}; or begin anew"
+    file = error.filename if isinstance(error.filename, str) and not error.filename.endswith(".tmp") else None
+    reason = f"{Path(file).name}: {error.strerror}" if file else error.strerror or error
+    return f"the {what} {folder} cannot be written: {reason}. {remedy(error)}, then {then}"
+
+
+def remedy(error: OSError) -> str:
+    """What helps against ``error``, as the beginning of a sentence."""
+    return _REMEDIES.get(error.errno or 0, "Mend that disk")
+
+
+def _missing(folder: Path, error: OSError) -> Path | None:
+    """The outermost folder or file that is not there any more."""
+    named = [Path(error.filename).parent, Path(error.filename)] if isinstance(error.filename, str) else []
+    places = [*reversed(folder.parents), folder, *named]
+    return next((place for place in places if not place.exists() and not place.name.endswith(".tmp")), None)

@@ -1,0 +1,77 @@
+"""A comparison's plan and folder are comparisons too: one repeats it, the other goes on with it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlptrain.comparison import make_plan
+from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.dump import yaml_text
+from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of
+from tests.test_cli_compare import Call, call  # noqa: F401 - a fixture
+
+GRID = """\
+optimizers:
+  SGD: {name: sgd, lr: {log_grid: [0.01, 0.3, 4]}, momentum: [0, 0.9]}
+  Adam: {name: adam, lr: 0.03, betas: [[0.9, 0.999], [0.8, 0.99]]}
+target: {metric: validation_accuracy, value: 0.9}
+tie: 0.002
+"""
+
+
+@pytest.mark.parametrize("text", [FIXED, TUNED, GRID], ids=["fixed", "tuned", "grid"])
+def test_a_plan_is_a_comparison_with_the_same_plan(tmp_path: Path, text: str) -> None:
+    plan = plan_of(text, tmp_path, "base.training.threads=auto", "base.training.precision=auto")
+    (tmp_path / "plan.yaml").write_text(yaml_text(plan.to_plain()))
+    loaded = load_comparison(tmp_path / "plan.yaml")
+    assert make_plan(loaded.spec).to_plain() == plan.to_plain()
+    assert make_plan(loaded.spec).digest == plan.digest
+
+
+def test_device_precision_and_threads_of_the_plan_are_repeated(tmp_path: Path) -> None:
+    plan = plan_of(FIXED, tmp_path, "base.training.threads=3", "base.training.precision=high")
+    (tmp_path / "plan.yaml").write_text(yaml_text(plan.to_plain()))
+    again = make_plan(load_comparison(tmp_path / "plan.yaml").spec)
+    assert (again.device, again.precision, again.threads) == ("cpu", "high", 3)
+
+
+def test_the_command_at_the_end_trains_the_same_anew(
+    tmp_path: Path,
+    call: Call,  # noqa: F811
+) -> None:
+    first = compare(TUNED, tmp_path, name="of $1 'mine'")
+    told = call("compare-optimizers", str(tmp_path / "small.yaml"), "--run-dir", str(first.path))
+    [command] = re.findall(r"^repeat: mlptrain (.*) NEW$", told.out, re.MULTILINE)
+    again = call(*shlex.split(command), str(tmp_path / "again"))
+    assert again.code == 0
+    assert "scoring: 9 trials" in again.err.splitlines()  # none of them on record
+    assert Result(tmp_path / "again").bytes == first.bytes
+    assert (tmp_path / "again" / "plan.yaml").read_bytes() == (first.path / "plan.yaml").read_bytes()
+
+
+def test_a_folder_goes_on_with_its_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+    whole = compare(TUNED, tmp_path)
+    part = shutil.copytree(whole.path, tmp_path / "part")
+    (part / "trials.jsonl").write_bytes(b"".join(whole.lines[:18]))
+    (part / "summary.json").unlink()
+    told = call("compare-optimizers", str(part))
+    assert told.code == 0
+    assert "tuning: 27 trials, 18 of them on record" in told.err.splitlines()
+    assert Result(part).bytes == whole.bytes
+
+
+def test_a_folder_without_a_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+    told = call("compare-optimizers", str(tmp_path))
+    assert told.code == 2
+    assert told.err.startswith(f"error: {tmp_path} is a folder without a comparison in it; name a YAML file")
+
+
+def test_training_does_not_go_on_with_a_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+    place = compare(FIXED, tmp_path).path
+    told = call("train", "--resume", str(place))
+    assert (told.code, f"`mlptrain compare-optimizers {place}` goes on with it" in told.err) == (2, True)

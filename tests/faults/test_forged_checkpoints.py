@@ -1,0 +1,175 @@
+"""Checkpoints of any content with a right digest, as somebody who means harm can write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlptrain.errors import CheckpointError
+from mlptrain.training.checkpoints import load_checkpoint
+from tests.faults.checkpoints import Tensors, assert_refused_at_every_door, best_of, last_of, read, seal
+from tests.faults.hostile import call, ends_within, refused
+
+Attacks = Callable[[str, int, int], Iterator[int]]
+
+
+def test_a_sealed_checkpoint_is_as_good_as_the_original(run: Path) -> None:
+    described, tensors = read(best_of(run))
+    before = load_checkpoint(best_of(run))
+    seal(best_of(run), described, tensors)
+    after = load_checkpoint(best_of(run))
+    assert (after.spec, after.best, after.scaling) == (before.spec, before.best, before.scaling)
+    assert call("eval", run)[0] == 0
+
+
+def respecified(old: str, new: str) -> Callable[[dict[str, Any]], object]:
+    def change(described: dict[str, Any]) -> object:
+        assert old in described["spec"]
+        return {**described, "spec": described["spec"].replace(old, new)}
+
+    return change
+
+
+def with_(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda described: {**described, **values}
+
+
+def without(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda described: {name: value for name, value in described.items() if name != key}
+
+
+ALIASES = "a: &a [lol, lol]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghi"))
+BESTS: tuple[Any, ...] = (
+    *([], "x", {}, 3, {"epoch": 1}, {"epoch": "1", "loss": 1}),
+    {"epoch": 1, "loss": float("nan")},
+)
+SCALINGS: tuple[Any, ...] = (
+    *({}, [], None, {"divisor": 16.0}),
+    {"divisor": 0.0, "mean": 0.0, "std": 1.0},
+    {"divisor": 1.0, "mean": 0.0, "std": -1.0},
+    {"divisor": 1.0, "mean": float("nan"), "std": 1.0},
+    {"divisor": "1", "mean": 0.0, "std": 1.0},
+    {"divisor": True, "mean": 0.0, "std": 1.0},
+    {"divisor": 1.0, "mean": 0.0, "std": 1.0, "x": 1},
+)
+DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a list": lambda described: [described],
+    "null": lambda described: None,
+    "no JSON": lambda described: "{",
+    "brackets": lambda described: "[" * 100_000,
+    **{f"no {key}": without(key)
+       for key in ("format", "digest", "epoch", "step", "best", "scaling", "data_fingerprint", "spec")},
+    "terabytes": respecified("hidden: [6]", f"hidden: {[65_536] * 200}"),
+    "10¹² wide": respecified("hidden: [6]", "hidden: [1000000000000]"),
+    "another width": respecified("hidden: [6]", "hidden: [7]"),
+    "another activation": respecified("name: prelu", "name: relu"),
+    "a path for a name": respecified("name: small", "name: ../../../etc/passwd"),
+    "a path for data": respecified("name: digits", "name: /etc/passwd"),
+    "a tag": respecified("name: small", "name: !!python/object/apply:os.system ['touch executed']"),
+    "aliases": with_(spec=ALIASES),
+    "a long specification": with_(spec="a: " + "x" * 1_500_000),
+    "an endless list": with_(spec="[" * 900_000),
+    "a number for a specification": with_(spec=5),
+    "half a surrogate pair": with_(spec="name: \ud800"),
+    "a newer format": with_(format=2),
+    "a much newer format": with_(format=10**30),
+    **{f"format {value!r}": with_(format=value) for value in (0, -1, True, 1.0, "1", None, [1])},
+    **{f"epoch {value!r}": with_(epoch=value, step=value)
+       for value in (-1, 2.0, "2", None, float("inf"), True, 10**30)},
+    "another step": with_(step=7),
+    **{f"digest {value!r}": with_(digest=value) for value in ("", 5, None, "\ud800" * 64, "A" * 64, "é" * 64)},
+    **{f"best {value!r}": with_(best=value) for value in BESTS},
+    **{f"scaling {value!r}": with_(scaling=value) for value in SCALINGS},
+    "a fingerprint that is none": with_(data_fingerprint=["x"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", DESCRIPTIONS.values(), ids=DESCRIPTIONS)
+def test_forged_descriptions_with_a_right_digest(
+    run: Path, change: Callable[[dict[str, Any]], object], attacks: Attacks
+) -> None:
+    for _ in attacks("checkpoint: forged with a right digest", 1, 1):
+        for file in (best_of(run), last_of(run)):
+            described, tensors = read(file)
+            seal(file, change(described), tensors)
+            with ends_within(20), pytest.raises(CheckpointError) as caught:
+                load_checkpoint(file)
+            assert str(file) in str(caught.value)
+            assert len(str(caught.value)) < 2000
+        assert "safetensors" in refused("eval", run)
+        assert not Path("executed").exists()
+
+
+def test_a_newer_format_says_so(run: Path) -> None:
+    described, tensors = read(best_of(run))
+    seal(best_of(run), {**described, "format": 2}, tensors)
+    assert "has format 2, but this mlptrain reads up to 1; update mlptrain" in refused("eval", run)
+
+
+def replaced(name: str, tensor: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {**tensors, name: tensor(tensors[name]).contiguous()}
+
+
+def spoilt(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    def spoil(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.clone()
+        tensor.view(-1)[-1] = value
+        return tensor
+
+    return spoil
+
+
+WEIGHT = "layers.0.weight"
+TENSORS: dict[str, Callable[[Tensors], Tensors]] = {
+    "none": lambda tensors: {},
+    "one missing": lambda tensors: {name: tensor for name, tensor in tensors.items() if name != WEIGHT},
+    "one more": lambda tensors: {**tensors, "layers.9.weight": torch.zeros(1)},
+    "one renamed": lambda tensors: {name.replace("layers.0.w", "layers.0.W"): tensors[name] for name in tensors},
+    "transposed": replaced(WEIGHT, lambda tensor: tensor.T),
+    "flattened": replaced(WEIGHT, lambda tensor: tensor.flatten()),
+    "one row too few": replaced(WEIGHT, lambda tensor: tensor[1:]),
+    "empty": replaced(WEIGHT, lambda tensor: tensor[:0]),
+    "a slope with a dimension": replaced("layers.0.slope", lambda tensor: tensor.reshape(1)),
+    **{f"of {dtype}": replaced(WEIGHT, lambda tensor, dtype=dtype: tensor.to(dtype))  # type: ignore[misc]
+       for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.bool, torch.uint8)},
+    **{f"with {value}": replaced("layers.1.bias", spoilt(float(value))) for value in ("nan", "inf", "-inf")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
+def test_forged_tensors_with_a_right_digest(run: Path, change: Callable[[Tensors], Tensors], attacks: Attacks) -> None:
+    for _ in attacks("checkpoint: forged with a right digest", 1, 1):
+        for file in (best_of(run), last_of(run)):
+            described, tensors = read(file)
+            seal(file, described, change(tensors))
+        assert_refused_at_every_door(run)
+
+
+STEP, BUFFER = "optimizer.step", f"optimizer.exp_avg.{WEIGHT}"
+STATES: dict[str, Callable[[Tensors], Tensors]] = {
+    "gone": lambda tensors: {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")},
+    "a buffer gone": lambda tensors: {name: tensors[name] for name in tensors if ".exp_avg." not in name},
+    "a part of a buffer gone": lambda tensors: {name: tensors[name] for name in tensors if name != BUFFER},
+    "a buffer more": lambda tensors: {
+        name.replace("exp_avg.", part): tensors[name] for part in ("exp_avg.", "evil.") for name in tensors
+    },
+    "a part of another shape": replaced(BUFFER, lambda tensor: tensor.T),
+    "a part of another type": replaced(BUFFER, lambda tensor: tensor.double()),
+    "no step": lambda tensors: {name: tensors[name] for name in tensors if name != STEP},
+    "two steps": replaced(STEP, lambda tensor: torch.ones(2)),
+    "a name of nothing": lambda tensors: {**tensors, "optimizer.": torch.tensor(1.0)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", STATES.values(), ids=STATES)
+def test_forged_state_of_the_optimizer_stops_resuming(run: Path, change: Callable[[Tensors], Tensors]) -> None:
+    described, tensors = read(last_of(run))
+    seal(last_of(run), described, change(tensors))
+    kept = (run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
+    assert "last.safetensors" in refused("train", "--resume", run, "--set", "training.epochs=4")
+    assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == kept

@@ -1,0 +1,294 @@
+"""Run folders that were edited by hand, half deleted or forged: shown as damaged, refused, or read as they were."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import random
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlptrain
+from mlptrain.errors import RunFolderError
+from mlptrain.runs import list_runs
+from mlptrain.runs.reading import read_json
+from mlptrain.spec import load_text
+from tests.faults.conftest import SMALL
+from tests.faults.hostile import NO_FILES, call, put, refused
+
+Attacks = Callable[[str, int, int], Iterator[int]]
+FILES = (
+    "config.yaml", "resolved.yaml", "environment.json", "metrics.jsonl", "timings.jsonl", "steps.npz", "result.json",
+    "checkpoints/last.safetensors", "checkpoints/best.safetensors",
+)  # fmt: skip
+JSON = ("environment.json", "metrics.jsonl", "timings.jsonl", "result.json")
+VALUES = (
+    *("[]", "null", "{}", "1", '"x"', "true", "1e999", "NaN", "-Infinity", "1e400", "9" * 400, "9" * 5_000),
+    *('"\\ud800"', '"\\u0000"', "[" * 100_000, '{"a":' * 100_000, "[1, ", "\ufeff{}", "{'a': 1}", '{"a": 1, "a": 2}'),
+)
+RESUME = ("--set", "training.epochs=3")
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    found = {name: folder / name for name in FILES if (folder / name).is_file()}
+    return {name: path.read_bytes() if path.stat().st_size < 10**8 else b"" for name, path in found.items()}
+
+
+def survives(folder: Path, whole: Path, *, drawn: bool) -> None:
+    """Every command on the folder ends well or with one message, and a refused resume changes nothing.
+
+    ``drawn`` adds those that draw, which take most of the time.
+    """
+    assert len([run for run in list_runs(folder.parent) if run.path == folder]) <= 1
+    commands: list[tuple[object, ...]] = [("runs", folder.parent, "--json")]
+    if drawn:
+        commands += [("report", folder, "--out", folder.parent / "page.html")]
+        commands += [("plot", "curves", folder, "--out", folder.parent / "curves.png")]
+    for command in commands:
+        code, _, err = call(*command)
+        assert code in (0, 1, 2), err
+    code, out, err = call("eval", folder, "--json")
+    assert code in (0, 1, 2), err
+    if code == 0:
+        assert out == figures_of(whole)  # no silently wrong network
+    before = content_of(folder)
+    code, _, err = call("train", "--resume", folder, *RESUME)
+    assert code in (0, 1, 2), err
+    if code:
+        assert content_of(folder) == before
+    else:
+        assert_extended(folder, whole)
+
+
+@cache
+def figures_of(whole: Path) -> str:
+    return call("eval", whole, "--json")[1]
+
+
+def assert_extended(folder: Path, whole: Path) -> None:
+    """What was resumed has the bytes of the run that was never damaged."""
+    extended = whole.parent / "extended"
+    if not extended.exists():
+        shutil.copytree(whole, extended)
+        assert call("train", "--resume", extended, *RESUME)[0] == 0
+    for name in ("metrics.jsonl", "checkpoints/last.safetensors", "checkpoints/best.safetensors"):
+        assert (folder / name).read_bytes() == (extended / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``run``, to be left as it is."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    mlptrain.train(load_text(SMALL), run_dir=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_gone_emptied_cut_or_no_file(
+    run: Path, whole: Path, name: str, attacks: Attacks, chance: random.Random
+) -> None:
+    good = (run / name).read_bytes()
+    kinds: list[Any] = ["gone", b"", good[: chance.randrange(1, len(good))], b"\0" * len(good), good + good, *NO_FILES]
+    chance.shuffle(kinds)
+    for number in attacks("run folder: a file gone, cut or no file", 3, len(kinds)):
+        shutil.rmtree(run)
+        shutil.copytree(whole, run)
+        if kinds[number] == "gone":
+            (run / name).unlink()
+        elif isinstance(kinds[number], str):
+            put(run / name, kinds[number])
+        else:
+            (run / name).write_bytes(kinds[number])
+        survives(run, whole, drawn=number % 4 == 0)
+
+
+def test_parts_gone(run: Path, whole: Path) -> None:
+    for gone in (FILES[6:], FILES[2:], FILES[:2], ("checkpoints",)):
+        shutil.rmtree(run)
+        shutil.copytree(whole, run)
+        for name in gone:
+            shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
+        survives(run, whole, drawn=False)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_other_json(run: Path, whole: Path, name: str, attacks: Attacks, chance: random.Random) -> None:
+    """Whole files, and single values in them, replaced by values of other types."""
+    good = (run / name).read_text()
+    first = good.splitlines()[-1] if name.endswith("l") else good
+    values = json.loads(first)
+    edits: list[str] = [value for value in VALUES if name in ("result.json", "metrics.jsonl")]
+    for key in values:
+        short = VALUES[:16] if name != "environment.json" else ("[]", "null", '"x"', "1e999")
+        edits += [json.dumps({**values, key: "HERE"}).replace('"HERE"', value) for value in short]
+        edits.append(json.dumps({other: values[other] for other in values if other != key}))
+    for inner in ("kept", "diagnosis", "hashes", "last"):
+        for value in VALUES[:6] if inner in values else ():
+            entries = values[inner] if isinstance(values[inner], dict) else {"kind": 1, "message": 2, "causes": 3}
+            for key in entries:
+                edited = {**values, inner: {**entries, key: "HERE"}}
+                edits.append(json.dumps(edited).replace('"HERE"', value))
+    chance.shuffle(edits)
+    for number in attacks("run folder: JSON of other types", 3, 300):
+        if number >= len(edits):
+            break
+        shutil.rmtree(run)
+        shutil.copytree(whole, run)
+        text = edits[number].encode("utf-8", "surrogatepass")
+        lines = good.encode().splitlines(keepends=True)
+        (run / name).write_bytes(b"".join([*lines[:-1], text, b"\n"]) if name.endswith("l") else text)
+        survives(run, whole, drawn=number % 4 == 0)
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return (open, ("executed", "w"))
+
+
+def npz(**arrays: Any) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def packed(**entries: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(f"{name}.npy", content)
+    return stream.getvalue()
+
+
+def test_forged_steps(run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    head = npz(loss=np.zeros(2))
+    array = head[head.index(b"\x93NUMPY") :]
+    loss = np.load(whole / "steps.npz")["loss"]
+    contents = {
+        "a pickle": pickle.dumps(Payload()),
+        "an array of pickles": npz(loss=np.array([Payload()], dtype=object)),
+        "a pickle for an array": packed(loss=pickle.dumps(Payload())),
+        "10 GB packed": packed(loss=array[:128] + bytes(200_000_000)),
+        "10¹² values": packed(loss=array.replace(b"(2,), }", b"(1000000000000,), }")[:128]),
+        "text": npz(loss=np.array(["a", "b"])),
+        "complex": npz(loss=loss.astype(complex)),
+        "float32": npz(loss=loss.astype(np.float32)),
+        "two dimensions": npz(loss=loss[None]),
+        "too few": npz(loss=loss[:1]),
+        "a path": packed(**{"../../executed": b"", "loss": b"x"}),
+        "nothing of ours": npz(other=loss),
+        "an empty archive": packed(),
+    }
+    for name, content in contents.items():
+        (run / "steps.npz").write_bytes(content)
+        before = content_of(run)
+        assert "steps.npz" in refused("train", "--resume", run, *RESUME), name
+        assert content_of(run) == before
+        if name != "too few":
+            assert "steps.npz" in refused("plot", "curves", run, "--steps", "--out", "steps.png"), name
+    assert not Path("executed").exists()
+    assert not (run.parents[1] / "executed").exists()
+
+
+def test_edited_metrics_stop_resuming(run: Path) -> None:
+    """A number is a number, but the wrong step, a missing loss and an epoch twice are not what a run writes."""
+    good = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    before = content_of(run)
+    for old, new in (
+        ('"step": 3', '"step": 4'),
+        ('"train_loss"', '"training_loss"'),
+        ('"validation_loss"', '"loss"'),
+        ('"lr"', '"rate"'),
+        ('"epoch": 1', '"epoch": 1.5'),
+        ('"epoch": 2', '"epoch": 1'),
+    ):
+        text = "".join(good)
+        assert old in text
+        (run / "metrics.jsonl").write_text(text.replace(old, new))
+        assert "metrics.jsonl" in refused("train", "--resume", run, *RESUME), new
+        (run / "metrics.jsonl").write_bytes(before["metrics.jsonl"])
+        assert content_of(run) == before
+    (run / "metrics.jsonl").write_text("".join(good[:2]))
+    assert "ends before epoch 2" in refused("train", "--resume", run, *RESUME)
+
+
+def test_resolved_that_means_harm(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    good = (run / "resolved.yaml").read_text()
+    for text in (
+        good.replace("name: small", "name: !!python/object/apply:os.system ['touch executed']"),
+        good.replace("name: small", "name: ../../small"),
+        good.replace("hidden: [6]", "hidden: [1000000000000]"),
+        good.replace("hidden: [6]", "hidden: [7]"),
+        good.replace("lr: 0.01", "lr: 0.02"),
+        good + "seed: 1\n",
+        "a: &a [*a]",
+        "[" * 100_000,
+        "seed: 1" + "0" * 5_000,
+        "#" * 10_000_000,
+        "\0",
+    ):
+        assert text != good
+        (run / "resolved.yaml").write_text(text)
+        before = content_of(run)
+        for command in (
+            ("eval", run),
+            ("report", run),
+            ("train", "--resume", run, *RESUME),
+            ("predict", run, "--index", 0),
+        ):
+            assert "resolved.yaml" in refused(*command)
+        call("runs", run.parent)
+        assert content_of(run) == before
+    assert not Path("executed").exists()
+
+
+def test_the_largest_whole_number(tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    for number in (2**63 - 1, 1 - 2**63, 10**18):
+        path.write_text(json.dumps({"a": number}))
+        assert read_json(path) == {"a": number}
+    for number in (2**63, -(2**63), 2**63 + 1, 10**19, 10**30):
+        path.write_text(json.dumps({"a": number}))
+        with pytest.raises(RunFolderError, match="is no finite number of 64 bits"):
+            read_json(path)
+
+
+def test_groups_of_seeds(
+    tmp_path: Path, attacks: Attacks, chance: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole, group = tmp_path / "whole", tmp_path / "runs" / "group"
+    mlptrain.train_seeds(load_text(SMALL, overrides=["training.epochs=1"]), [0, 1], run_dir=whole)
+    (whole / "seed-1" / "result.json").unlink()
+    (whole / "summary.json").unlink()
+    seeds = ("[]", "null", "[0]", "[0, 0]", "[0, 1, 2]", "[0, -1]", "[0, 1.0]", '["0", "1"]', "[0, true]", '"01"', "0")
+    contents = [*(f'{{"seeds": {value}}}' for value in seeds), f'{{"seeds": [{"9" * 400}]}}', *VALUES]
+    contents += ['{"seeds": ["../../.."]}', "", "{"]
+    chance.shuffle(contents)
+    for number in attacks("run folder: seeds.json of other content", 10, len(contents)):
+        shutil.rmtree(group, ignore_errors=True)
+        shutil.copytree(whole, group)
+        (group / "seeds.json").write_bytes(contents[number].encode("utf-8", "surrogatepass"))
+        before = {path: path.read_bytes() for path in group.rglob("*") if path.is_file()}
+        call("runs", group.parent)
+        call("eval", group / "seed-0")
+        if contents[number] == '{"seeds": [0]}':
+            continue  # a group of fewer
+        refused("train", "--resume", group)
+        assert {path: path.read_bytes() for path in group.rglob("*") if path.is_file()} == before
+    for kind in NO_FILES:
+        put(group / "seeds.json", kind)
+        refused("train", "--resume", group)
+        call("runs", group.parent)
+    shutil.copy(whole / "seeds.json", group / "good.json")
+    (group / "good.json").replace(group / "seeds.json")
+    assert call("train", "--resume", group)[0] == 0

@@ -1,0 +1,174 @@
+"""Ctrl-C and SIGTERM at any moment: the end within two seconds, a message how to go on, and the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.runs import SeedGroup, list_runs
+from mlptrain.spec import load_text
+from mlptrain.training.checkpoints import load_checkpoint
+from tests.comparison.small import BASE, FIXED, compare, write
+from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
+
+Attacks = Callable[[str, int, int], Iterator[int]]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals are watched by Linux's /proc")
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+LONGER = ("--set", "training.epochs=40", "--set", "model.hidden=[256]")
+SEEDS = (3, 0, 11)
+RUN = Path("run")
+COMPARED = BASE.replace("hidden: [8]", "hidden: [32]").replace("epochs: 2", "epochs: 15")
+SECONDS = 2.0
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "small.yaml").write_text(SMALL)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What nobody disturbed: ``run``, the group ``seeds`` and ``comparison``. Read it, change nothing in it."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    longer = load_text(SMALL, overrides=[one for one in LONGER if one != "--set"])
+    train(longer, run_dir=folder / "run")
+    train_seeds(longer, SEEDS, run_dir=folder / "seeds")
+    compare(FIXED, folder, base=COMPARED)
+    return folder
+
+
+def has_begun(pid: int) -> bool:
+    """Whether the process has a way to deal with SIGTERM."""
+    found = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def signalled(child: Child, number: signal.Signals, seconds: float, *, times: int = 1) -> int:
+    """The exit code of a process that is sent a signal so many seconds after its beginning."""
+    assert child.wait_until(lambda: has_begun(child.pid))
+    child.process.join(seconds)
+    sent = time.monotonic()
+    for _ in range(times):
+        if child.process.is_alive():
+            os.kill(child.pid, number)
+            child.process.join(0.002)
+    code = child.end()
+    assert time.monotonic() - sent < SECONDS
+    assert code in (0, 130), child.told
+    assert "Traceback" not in child.told
+    assert "Exception ignored" not in child.told
+    return code
+
+
+def duration(place: Path, *arguments: str) -> float:
+    """Seconds that a command takes when nobody disturbs it."""
+    child = command(*arguments, folder=place)
+    assert child.wait_until(lambda: has_begun(child.pid))
+    begun = time.monotonic()
+    assert child.end() == 0, child.told
+    shutil.rmtree(RUN)
+    return time.monotonic() - begun
+
+
+def test_one_run(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+    arguments = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
+    seconds = duration(place, *arguments)
+    for attempt in attacks("signals to train", 4, 60):
+        child = command(*arguments, folder=place)
+        times = 1 + attempt // 2 % 2
+        code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds), times=times)
+        if code == 130 and RUN.exists():
+            last_line = child.told.splitlines()[-1]
+            assert last_line.endswith(f"go on with `mlptrain train --resume {RUN}`")
+            assert not (RUN / "result.json").exists()
+            assert list_runs(Path())[0].status == "interrupted"
+            if kept := re.search(r"(\d+) of 40 epochs are kept", last_line):
+                last = RUN / "checkpoints/last.safetensors"
+                assert int(kept[1]) == (load_checkpoint(last).epoch if last.exists() else 0)
+            else:
+                assert times == 2
+            resume(RUN)
+        elif code == 130:
+            assert child.told.splitlines()[-1].startswith("error: interrupted; what was completed is kept")
+            continue
+        assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+        assert not list(RUN.rglob(".*"))
+        shutil.rmtree(RUN)
+
+
+def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+    arguments = ("train", "small.yaml", "--run-dir", str(RUN), "--seeds", ",".join(map(str, SEEDS)), *LONGER)
+    seconds = duration(place, *arguments)
+    for attempt in attacks("signals to train --seeds", 2, 50):
+        child = command(*arguments, folder=place)
+        code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds))
+        if code == 130 and RUN.exists():
+            assert child.told.splitlines()[-1].endswith(f"go on with `mlptrain train --resume {RUN}`")
+            assert SeedGroup.is_group(RUN)
+            resume_seeds(RUN)
+        elif code == 130:
+            continue
+        assert_same_files(unbroken / "seeds", RUN, ("seeds.json", "summary.json"))
+        for seed in SEEDS:
+            assert_same_files(unbroken / f"seeds/seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
+        assert not list(RUN.rglob(".*"))
+        shutil.rmtree(RUN)
+
+
+def test_a_comparison(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+    arguments = ("compare-optimizers", str(write(FIXED, place, base=COMPARED)), "--run-dir", str(RUN))
+    seconds = duration(place, *arguments)
+    for attempt in attacks("signals to compare-optimizers", 2, 50):
+        child = command(*arguments, folder=place)
+        if signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds)) == 130:
+            told = child.told.splitlines()[-1]
+            assert told == "stopped by a signal; every finished batch of trials is kept, the same command goes on"
+            again = command(*arguments, folder=place)
+            assert again.end() == 0, again.told
+        assert_same_files(unbroken / "comparison", RUN, ("plan.yaml", "trials.jsonl", "summary.json"))
+        assert not list(RUN.rglob(".*"))
+        shutil.rmtree(RUN)
+
+
+def test_the_real_command(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+    """Also while torch is imported and the data are read."""
+    for attempt in attacks("signals to train as a process from scratch", 2, 20):
+        with place.with_name("told").open("w") as told:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlptrain", "train", "small.yaml", "--run-dir", str(RUN), *LONGER],
+                stdout=told,
+                stderr=told,
+            )
+        deadline = time.monotonic() + 60
+        while not has_begun(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 1.5))
+        process.send_signal(NUMBERS[attempt % 2])
+        sent = time.monotonic()
+        code = process.wait(60)
+        assert time.monotonic() - sent < SECONDS
+        text = place.with_name("told").read_text()
+        assert code == 130, text
+        assert "Traceback" not in text
+        assert "Exception ignored" not in text
+        if RUN.exists():
+            resume(RUN)
+            assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+            shutil.rmtree(RUN)
