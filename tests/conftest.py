@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import Call, Result
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -29,3 +31,22 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     return folder
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    """``call("train", "x.yaml")`` is the command with these arguments; it ends without a traceback."""
+
+    def run(*arguments: str) -> Result:
+        from mlptrain.cli import main
+
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        code = ended.value.code
+        assert isinstance(code, int) or code is None
+        return Result(code or 0, out, err)
+
+    return run

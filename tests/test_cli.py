@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mlptrain.cli import main
+from tests.command import Call
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DIGITS = str(CONFIGS / "digits.yaml")
@@ -25,31 +25,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(tmp_path / "data"))
 
 
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        code = ended.value.code
-        assert isinstance(code, int) or code is None
-        return Result(code or 0, out, err)
-
-    return run
-
-
-def test_version_and_help(call: Any) -> None:
+def test_version_and_help(call: Call) -> None:
     import mlptrain
 
     assert call("--version").out == f"mlptrain {mlptrain.__version__}\n"
@@ -58,7 +34,7 @@ def test_version_and_help(call: Any) -> None:
         assert f"\n  {command} " in listed
 
 
-def test_init_check_train_eval_runs(call: Any) -> None:
+def test_init_check_train_eval_runs(call: Call) -> None:
     assert call("init", "first").code == 0
     assert call("check", "first.yaml").code == 0
     trained = call("train", "first.yaml", *SHORT)
@@ -71,14 +47,14 @@ def test_init_check_train_eval_runs(call: Any) -> None:
     assert Path(run).name in call("runs").out
 
 
-def test_init_overwrites_nothing(call: Any) -> None:
+def test_init_overwrites_nothing(call: Call) -> None:
     Path("mine.yaml").write_text("precious")
     result = call("init", "mine")
     assert (result.code, Path("mine.yaml").read_text()) == (2, "precious")
     assert "mine.yaml exists" in result.err
 
 
-def test_json_keys(call: Any) -> None:
+def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
     assert list(trained) == ["run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_looks"]
     evaluated = call("eval", "run", "--json").json
@@ -98,7 +74,7 @@ def test_json_keys(call: Any) -> None:
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
 
 
-def test_the_report_on_a_deeper_module(call: Any) -> None:
+def test_the_report_on_a_deeper_module(call: Call) -> None:
     config = str(CONFIGS / "stuck_network.yaml")
     result = call("check", config, "--set", "model.hidden=[32, 64, 128, 64]", "--json")
     (report,) = result.json
@@ -106,7 +82,7 @@ def test_the_report_on_a_deeper_module(call: Any) -> None:
     assert [layer["outputs"] for layer in report["layers"]] == [32, 64, 128, 64, 10]
 
 
-def test_check_goes_on_after_a_faulty_file(call: Any) -> None:
+def test_check_goes_on_after_a_faulty_file(call: Call) -> None:
     Path("bad.yaml").write_text("data: digits\nmodel: {hidden: [0]}\noptimizer: sgdd\n")
     result = call("check", "bad.yaml", DIGITS, "absent.yaml")
     assert result.code == 2
@@ -119,7 +95,7 @@ def test_check_goes_on_after_a_faulty_file(call: Any) -> None:
     ]
 
 
-def test_a_diverged_run_exits_with_3(call: Any) -> None:
+def test_a_diverged_run_exits_with_3(call: Call) -> None:
     result = call("train", DIGITS, "--set", "optimizer={name: sgd, lr: 1e25}", "--run-dir", "run")
     assert result.code == 3
     assert "diverged" in result.err
@@ -128,19 +104,19 @@ def test_a_diverged_run_exits_with_3(call: Any) -> None:
     assert call("train", "--resume", "run").code == 2
 
 
-def test_a_run_that_does_not_learn_says_why(call: Any) -> None:
+def test_a_run_that_does_not_learn_says_why(call: Call) -> None:
     result = call("train", DIGITS, *SHORT, "--set", "optimizer={name: sgd, lr: 1e-9}")
     assert result.code == 0
     assert "warning: stuck" in result.err
     assert "optimizer.lr: 1e-09 moved the weights by only" in result.err
 
 
-def test_warnings_before_training(call: Any) -> None:
+def test_warnings_before_training(call: Call) -> None:
     result = call("train", DIGITS, *SHORT, "--set", "training.batch_size=100000")
     assert "warning: --set training.batch_size=100000  training.batch_size: 100,000 exceeds the 1,293" in result.err
 
 
-def test_resume_and_extend(call: Any) -> None:
+def test_resume_and_extend(call: Call) -> None:
     call("train", DIGITS, *SHORT, "--run-dir", "run")
     assert call("train", "--resume", "run").code == 2
     assert call("train", "--resume", "run", "--set", "training.epochs=4", "--json").json["epochs"] == 4
@@ -169,7 +145,7 @@ def test_resume_and_extend(call: Any) -> None:
         (("data", "verify", "spirals"), "spirals"),
     ],
 )
-def test_mistakes_have_one_message_and_exit_with_2(call: Any, arguments: tuple[str, ...], message: str) -> None:
+def test_mistakes_have_one_message_and_exit_with_2(call: Call, arguments: tuple[str, ...], message: str) -> None:
     result = call(*arguments)
     assert result.code == 2
     assert message in result.err
@@ -178,7 +154,7 @@ def test_mistakes_have_one_message_and_exit_with_2(call: Any, arguments: tuple[s
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_cuda_where_there_is_none(call: Any, name: str) -> None:
+def test_cuda_where_there_is_none(call: Call, name: str) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -187,7 +163,7 @@ def test_cuda_where_there_is_none(call: Any, name: str) -> None:
     assert (result.code, "no CUDA device" in result.err, Path("run").exists()) == (2, True, False)
 
 
-def test_a_run_folder_in_use_is_left_alone(call: Any) -> None:
+def test_a_run_folder_in_use_is_left_alone(call: Call) -> None:
     Path("run").mkdir()
     Path("run/notes.txt").write_text("mine")
     result = call("train", DIGITS, "--run-dir", "run")
@@ -196,13 +172,13 @@ def test_a_run_folder_in_use_is_left_alone(call: Any) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
-def test_an_unwritable_run_folder(call: Any) -> None:
+def test_an_unwritable_run_folder(call: Call) -> None:
     result = call("train", DIGITS, "--run-dir", "/proc/run")
     assert result.code == 1
     assert "no run folder can be made at /proc/run" in result.err
 
 
-def test_a_damaged_checkpoint(call: Any) -> None:
+def test_a_damaged_checkpoint(call: Call) -> None:
     call("train", DIGITS, *SHORT, "--run-dir", "run")
     path = Path("run/checkpoints/best.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
@@ -210,7 +186,7 @@ def test_a_damaged_checkpoint(call: Any) -> None:
     assert (result.code, "best.safetensors" in result.err) == (2, True)
 
 
-def test_offline_and_absent(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_and_absent(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address can be reached: the message names folder, files and the way out."""
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
@@ -221,7 +197,7 @@ def test_offline_and_absent(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("run").exists()
 
 
-def test_a_corrupt_archive(call: Any, data_dir: Path) -> None:
+def test_a_corrupt_archive(call: Call, data_dir: Path) -> None:
     raw = Path("data/MNIST/raw")
     raw.mkdir(parents=True)
     for archive in (data_dir / "MNIST/raw").glob("*.gz"):
@@ -236,7 +212,7 @@ def test_a_corrupt_archive(call: Any, data_dir: Path) -> None:
     assert call("data", "verify", "mnist").code == 2
 
 
-def test_fetch_finds_what_lies_there(call: Any, data_dir: Path) -> None:
+def test_fetch_finds_what_lies_there(call: Call, data_dir: Path) -> None:
     raw = Path("data/MNIST/raw")
     raw.mkdir(parents=True)
     for archive in (data_dir / "MNIST/raw").glob("*.gz"):
@@ -245,7 +221,7 @@ def test_fetch_finds_what_lies_there(call: Any, data_dir: Path) -> None:
     assert call("data", "verify", "mnist").code == 0
 
 
-def test_a_diverged_run_says_where_it_is(call: Any) -> None:
+def test_a_diverged_run_says_where_it_is(call: Call) -> None:
     diverging = ("--set", "optimizer={name: sgd, lr: 1e25}")
     assert "run folder: run" in call("train", DIGITS, *diverging, "--run-dir", "run").out
     result = call("train", DIGITS, *diverging, "--run-dir", "other", "--json")
@@ -253,7 +229,7 @@ def test_a_diverged_run_says_where_it_is(call: Any) -> None:
     assert "note: other diverged" in call("eval", "other").err
 
 
-def test_another_runs_checkpoint_is_not_believed(call: Any) -> None:
+def test_another_runs_checkpoint_is_not_believed(call: Call) -> None:
     call("train", DIGITS, *SHORT, "--run-dir", "run")
     call("train", DIGITS, *SHORT, "--set", "seed=1", "--run-dir", "other")
     shutil.copy("other/checkpoints/best.safetensors", "run/checkpoints/best.safetensors")
@@ -274,7 +250,7 @@ def test_another_runs_checkpoint_is_not_believed(call: Any) -> None:
         ("result.json", lambda text: "["),
     ],
 )
-def test_a_damaged_run_folder_is_not_gone_on_with(call: Any, file: str, damage: Any) -> None:
+def test_a_damaged_run_folder_is_not_gone_on_with(call: Call, file: str, damage: Any) -> None:
     call("train", DIGITS, *SHORT, "--run-dir", "run")
     Path("run", file).write_text(damage(Path("run", file).read_text()))
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
@@ -291,7 +267,7 @@ def test_paths_may_be_strings() -> None:
     assert mlptrain.resume("run", epochs=31).result["epochs"] == 31
 
 
-def test_a_run_folder_is_no_configuration(call: Any) -> None:
+def test_a_run_folder_is_no_configuration(call: Call) -> None:
     call("train", DIGITS, *SHORT, "--run-dir", "run")
     result = call("train", "run")
     assert (result.code, "--resume run" in result.err) == (2, True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from mlptrain.cli import main
 from mlptrain.cli.compare_screen import TrialProgress, show_summary
 from mlptrain.comparison import preview, summary, timing
+from tests.command import Call, Result
 from tests.comparison.small import BASE, FIXED, TUNED, write
 from tests.report.comparison_samples import KINDS, make, read
 
@@ -26,39 +26,6 @@ README = CONFIGS.parent / "README.md"
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(preview, "PROBE_SECONDS", 0.2)
-
-
-class Result:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def message(self) -> str:
-        """The only line on standard error that is no warning."""
-        [told] = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
-        return told
-
-
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        code = ended.value.code
-        assert isinstance(code, int) or code is None
-        return Result(code or 0, out, err)
-
-    return run
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from mlptrain.cli import main
 from mlptrain.experiment import train_seeds
 from mlptrain.parts import load_data
 from mlptrain.spec import load_spec, load_text
+from tests.command import Call
 
 DIGITS = str(Path(__file__).parent.parent / "configs" / "digits.yaml")
 SHORT = ("--set", "training.epochs=2")
@@ -36,40 +34,11 @@ training: {epochs: 25, batch_size: full}
 """
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Call = Callable[..., Result]
-
-
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(tmp_path / "data"))
     Path("linear.yaml").write_text(LINEAR)
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: str) -> Result:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        code = ended.value.code
-        assert isinstance(code, int) or code is None
-        return Result(code or 0, out, err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

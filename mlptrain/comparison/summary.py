@@ -243,6 +243,8 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, Any], pairs: Seque
     others = len(ranking) - 1
     parts += [f"{phrase} {_list(by_verdict[key], of=others)}" for key, phrase in phrases.items() if key in by_verdict]
     text = ": ".join([parts[0], "; ".join(parts[1:])]) + "."
+    if all(entry["failed"] == len(entry["trials"]) for entry in optimizers.values()):
+        text = "The machine could not train a single trial."
     for key, words in (("did_not_learn", "did not learn"), ("diverged", "diverged"), ("failed", "failed")):
         by_count: dict[str, list[str]] = {}
         for name, entry in optimizers.items():
