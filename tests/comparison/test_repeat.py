@@ -12,8 +12,8 @@ import pytest
 from mlptrain.comparison import make_plan
 from mlptrain.spec.comparison_load import load_comparison
 from mlptrain.spec.dump import yaml_text
+from tests.command import Call
 from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of
-from tests.test_cli_compare import Call, call  # noqa: F401 - a fixture
 
 GRID = """\
 optimizers:
@@ -42,7 +42,7 @@ def test_device_precision_and_threads_of_the_plan_are_repeated(tmp_path: Path) -
 
 def test_the_command_at_the_end_trains_the_same_anew(
     tmp_path: Path,
-    call: Call,  # noqa: F811
+    call: Call,
 ) -> None:
     first = compare(TUNED, tmp_path, name="of $1 'mine'")
     told = call("compare-optimizers", str(tmp_path / "small.yaml"), "--run-dir", str(first.path))
@@ -54,7 +54,7 @@ def test_the_command_at_the_end_trains_the_same_anew(
     assert (tmp_path / "again" / "plan.yaml").read_bytes() == (first.path / "plan.yaml").read_bytes()
 
 
-def test_a_folder_goes_on_with_its_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+def test_a_folder_goes_on_with_its_comparison(tmp_path: Path, call: Call) -> None:
     whole = compare(TUNED, tmp_path)
     part = shutil.copytree(whole.path, tmp_path / "part")
     (part / "trials.jsonl").write_bytes(b"".join(whole.lines[:18]))
@@ -65,13 +65,13 @@ def test_a_folder_goes_on_with_its_comparison(tmp_path: Path, call: Call) -> Non
     assert Result(part).bytes == whole.bytes
 
 
-def test_a_folder_without_a_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+def test_a_folder_without_a_comparison(tmp_path: Path, call: Call) -> None:
     told = call("compare-optimizers", str(tmp_path))
     assert told.code == 2
     assert told.err.startswith(f"error: {tmp_path} is a folder without a comparison in it; name a YAML file")
 
 
-def test_training_does_not_go_on_with_a_comparison(tmp_path: Path, call: Call) -> None:  # noqa: F811
+def test_training_does_not_go_on_with_a_comparison(tmp_path: Path, call: Call) -> None:
     place = compare(FIXED, tmp_path).path
     told = call("train", "--resume", str(place))
     assert (told.code, f"`mlptrain compare-optimizers {place}` goes on with it" in told.err) == (2, True)

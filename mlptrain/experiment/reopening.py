@@ -1,0 +1,85 @@
+"""A run folder to go on with: what is in it must be whole, and belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlptrain.data import data_folder
+from mlptrain.errors import CheckpointError, DataError, RunFolderError
+from mlptrain.experiment.recorded import RecordedRun
+from mlptrain.runs import RunFolder
+from mlptrain.runs.steps import step_figures
+from mlptrain.spec import ExperimentSpec, load_spec
+from mlptrain.training.checkpoints import Checkpoint, check_resumable, load_checkpoint
+
+
+def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
+    """A checkpoint of this very run. Raises CheckpointError for another run's, or of an edited ``resolved.yaml``."""
+    checkpoint, spec = load_checkpoint(path), load_spec(folder.resolved).spec
+    if with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
+        raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
+    return checkpoint
+
+
+def is_done(folder: RunFolder, epochs: int | None) -> bool:
+    """Whether there is nothing to go on with in this run of a group, to ``epochs`` in all if given."""
+    result = folder.read_result()
+    if result is None:
+        return False
+    return epochs is None or result["status"] == "diverged" or result["epochs"] == epochs
+
+
+def reopen(folder: RunFolder, epochs: int | None) -> RecordedRun:
+    """A run to go on with; its splits are still to be loaded."""
+    spec = load_spec(folder.resolved).spec
+    checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
+    if checkpoint is not None:
+        check_resumable(folder.last, checkpoint)
+        folder.check_metrics(spec, epochs=checkpoint.epoch)
+        if checkpoint.step and (spec.training.record_steps or folder.steps.exists()):
+            step_figures(folder.steps, least=checkpoint.step)
+    elif folder.result.exists():
+        raise RunFolderError(f"{folder.last} is gone; without it the run cannot be extended, only trained anew")
+    spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
+    if checkpoint is not None and checkpoint.best is not None:
+        _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=spec.training.epochs)
+    return RecordedRun(folder, spec, splits=None, checkpoint=checkpoint)  # type: ignore[arg-type]
+
+
+def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:
+    """``best`` is the file of the epoch that ``last`` names, or, where a process was killed between the two, later.
+
+    The later one is right again when its epoch has been trained again. Raises RunFolderError, and CheckpointError.
+    """
+    found = load_own_checkpoint(folder, folder.best).epoch
+    if found != best and found <= last:
+        raise RunFolderError(f"{folder.best} is of epoch {found}, wanted {best}; the run folder is damaged")
+    if found > epochs:
+        raise RunFolderError(f"{folder.best} is of epoch {found} already; training.epochs={epochs} is fewer")
+
+
+def check_data(run: RecordedRun, data_dir: Path | None) -> None:
+    """Raises DataError where the data are no longer those that the run was begun with."""
+    if run.splits.fingerprint != run.folder.read_environment().get("hashes", {}).get("data"):
+        raise DataError(f"{run.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
+
+
+def _extended(folder: RunFolder, spec: ExperimentSpec, epochs: int | None, *, done: int) -> ExperimentSpec:
+    """The specification to go on with. Raises RunFolderError where there is nothing to go on with."""
+    result = folder.read_result()
+    if result is not None and result.get("status") == "diverged":
+        raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
+    wanted = epochs or spec.training.epochs
+    if wanted < done:
+        raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wanted} is fewer")
+    if result is not None and wanted == done:
+        raise RunFolderError(
+            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2}"
+        )
+    return with_training(spec, epochs=wanted)
+
+
+def with_training(spec: ExperimentSpec, **values: Any) -> ExperimentSpec:
+    """The specification with other values in its training section."""
+    return spec.model_copy(update={"training": spec.training.model_copy(update=values)})
