@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -267,9 +268,13 @@ def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:
         return
     least, most = (pick(trial.score for trial in outside) for pick in (min, max))
     shown = percent(least) if least == most else f"{100 * least:.2f} to {percent(most)}"
-    states = {trial.status for trial in outside}
-    what = "" if states == {"completed"} else f" {states.pop() if len(states) == 1 else 'failed in some way'}"
-    _at_edge(axes, y, f"{shown} ({len(outside)} of {len(entry.trials)} seeds{what})")
+    states = Counter(trial.status for trial in outside)
+    seeds = f"{len(outside)} of {len(entry.trials)} seeds"
+    if len(states) == 1:
+        told = seeds if "completed" in states else f"{seeds} {outside[0].status}"
+    else:
+        told = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    _at_edge(axes, y, f"{shown} ({told})")
 
 
 def _at_edge(axes: Axes, y: int, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,17 @@ def test_scores_far_below_stand_as_text_and_leave_room_for_the_rest(failures: Su
     assert "◀ 12.22 % (10 of 10 seeds did not learn)" in shown
     assert "◀ 12.22 % (10 of 10 seeds failed)" in shown
     assert "diverged or failed" in shown
+
+
+def test_trials_far_below_that_learnt_are_not_called_failed(failures: Summary) -> None:
+    idle = next(
+        name for name, entry in failures.optimizers.items() if {t.status for t in entry.trials} == {"did not learn"}
+    )
+    entry = failures.optimizers[idle]
+    trials = [replace(trial, status="completed") if trial.seed < 2 else trial for trial in entry.trials]
+    changed = {**failures.optimizers, idle: replace(entry, trials=trials)}
+    shown = " ".join(texts(draw_scores(replace(failures, optimizers=changed))))
+    assert "(10 of 10 seeds, 8 did not learn)" in shown
 
 
 def test_scores_all_over_the_place_are_all_shown(six: Summary) -> None:
