@@ -37,6 +37,10 @@ def reopen(folder: RunFolder, epochs: int | None) -> RecordedRun:
     if checkpoint is not None:
         check_resumable(folder.last, checkpoint)
         folder.check_metrics(spec, epochs=checkpoint.epoch)
+        if folder.metrics_digest(epochs=checkpoint.epoch) != checkpoint.metrics_digest:
+            raise RunFolderError(
+                f"{folder.metrics} was changed after {folder.last} was written; put its old content back"
+            )
         if checkpoint.step and (spec.training.record_steps or folder.steps.exists()):
             step_figures(folder.steps, least=checkpoint.step)
     elif folder.result.exists():

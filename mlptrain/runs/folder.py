@@ -12,6 +12,7 @@ result.json        written last: a run that has it is finished
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -171,6 +172,11 @@ class RunFolder:
     def check_metrics(self, spec: ExperimentSpec, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
         check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
+
+    def metrics_digest(self, *, epochs: int) -> str:
+        """SHA-256 of the lines of ``metrics.jsonl`` from before training to the last of ``epochs``."""
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        return hashlib.sha256(b"".join(lines[: epochs + 1])).hexdigest()
 
     def read_timings(self) -> list[dict[str, Any]]:
         """Seconds of the epochs from 0 on; raises as ``read_metrics``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -31,6 +32,12 @@ class RunLog:
         for path in (self._metrics, self._timings):
             _drop_lines_after(path, epoch)
             os.close(_to_append(path))  # a disk that cannot be written is found out before an epoch is trained
+        self._digest = hashlib.sha256(self._metrics.read_bytes())
+
+    @property
+    def metrics_digest(self) -> str:
+        """SHA-256 of all of ``metrics.jsonl``, which a checkpoint keeps, so that edited figures are found out."""
+        return self._digest.hexdigest()
 
     def append(self, metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
         """One epoch's lines, handed to the system so that a killed process loses none. Raises OSError."""
@@ -42,6 +49,7 @@ class RunLog:
                     content = content[os.write(descriptor, content) :]
             finally:
                 os.close(descriptor)
+        self._digest.update(_json_line(metrics))
 
     def sync(self) -> None:
         """Bring the lines to the disk; before a checkpoint, which promises that they are there. Raises OSError."""

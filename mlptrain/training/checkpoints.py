@@ -52,7 +52,8 @@ class Checkpoint:
     """Weights with all that is needed to use them, and in ``last`` all that is needed to go on.
 
     ``parameters`` and each entry of ``optimizer_state`` map parameter names to tensors; ``optimizer_scalars`` are the
-    state's tensors of shape (). ``epoch`` 0 is before training.
+    state's tensors of shape (). ``epoch`` 0 is before training. ``metrics_digest`` is the SHA-256 of the figures of all
+    epochs until then, in ``last`` only.
     """
 
     spec: ExperimentSpec
@@ -64,6 +65,7 @@ class Checkpoint:
     optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     optimizer_scalars: Mapping[str, Tensor] = field(default_factory=dict)
     best: Best | None = None
+    metrics_digest: str = ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -80,6 +82,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "best": asdict(checkpoint.best) if checkpoint.best else None,
         "scaling": asdict(checkpoint.scaling),
         "data_fingerprint": checkpoint.data_fingerprint,
+        "metrics_digest": checkpoint.metrics_digest,
         "spec": to_yaml(checkpoint.spec),
     }
     content = save(
@@ -161,8 +164,9 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
 def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
     """Metadata and tensors as a checkpoint. Raises SpecError, KeyError, TypeError or ValueError where they are none."""
     text, best, scaling = described["spec"], described["best"], described["scaling"]
-    if not (isinstance(text, str) and isinstance(described["data_fingerprint"], str) and isinstance(scaling, dict)):
-        raise TypeError("its specification, fingerprint or scaling is of another type")
+    digests = described["data_fingerprint"], described["metrics_digest"]
+    if not (isinstance(text, str) and all(isinstance(one, str) for one in digests) and isinstance(scaling, dict)):
+        raise TypeError("its specification, a digest or the scaling is of another type")
     spec = load_text(text, source=source).spec
     checkpoint = Checkpoint(
         spec=spec,
@@ -170,6 +174,7 @@ def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, 
         step=_count(described["step"]),
         scaling=Scaling(**{key: _finite(number) for key, number in scaling.items()}),
         data_fingerprint=described["data_fingerprint"],
+        metrics_digest=described["metrics_digest"],
         best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
         **_sorted_tensors(spec, tensors),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class Recorder:
             save_checkpoint(self.folder.best, self._checkpoint(self.best.epoch, step, self.best_parameters))
             self._best_is_new = False
         last = self._checkpoint(self._epoch, self._step, self._parameters, buffers=self._buffers, scalars=self._scalars)
-        save_checkpoint(self.folder.last, last)
+        save_checkpoint(self.folder.last, replace(last, metrics_digest=self.log.metrics_digest))
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
         return time.perf_counter() - started
 

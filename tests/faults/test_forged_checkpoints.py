@@ -63,7 +63,8 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no JSON": lambda described: "{",
     "brackets": lambda described: "[" * 100_000,
     **{f"no {key}": without(key)
-       for key in ("format", "digest", "epoch", "step", "best", "scaling", "data_fingerprint", "spec")},
+       for key in ("format", "digest", "epoch", "step", "best", "scaling", "data_fingerprint", "metrics_digest",
+                   "spec")},
     "terabytes": respecified("hidden: [6]", f"hidden: {[65_536] * 200}"),
     "10¹² wide": respecified("hidden: [6]", "hidden: [1000000000000]"),
     "another width": respecified("hidden: [6]", "hidden: [7]"),
