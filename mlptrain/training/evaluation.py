@@ -14,7 +14,7 @@ from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 
 # Rows at once: bounds the memory of the activations. 10,000 rows through 784-392-196-98-10 take 55 ms in chunks of
-# 2,048 and 107 ms in chunks of 4,096, whose buffers the allocator asks of the system anew (2-core AMD EPYC).
+# 2,048 and 107 ms in chunks of 4,096 (2-core AMD EPYC).
 CHUNK_ROWS = 2048
 
 

@@ -49,6 +49,18 @@ def run(_whole_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with ``small.yaml`` in it, for commands in processes of their own."""
+    from tests.faults.processes import SMALL as SMALL_RUN  # here: not every system can fork
+
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "small.yaml").write_text(SMALL_RUN)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
     """Random numbers of the test's own: those of $MLPTRAIN_FAULT_SEED, 0 by default, so that a failure repeats."""
     return random.Random(f"{os.environ.get('MLPTRAIN_FAULT_SEED', '0')} {request.node.nodeid}")

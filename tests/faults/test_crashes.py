@@ -28,15 +28,6 @@ RESUME = ("train", "--resume", "run")
 BEGIN_SEEDS = (*BEGIN, "--seeds", ",".join(map(str, SEEDS)))
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "place"
-    folder.mkdir()
-    (folder / "small.yaml").write_text(SMALL)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What nobody disturbed: ``run``, ``longer`` and the group ``seeds``. Read it, change nothing in it."""

@@ -32,15 +32,6 @@ COMPARED = BASE.replace("hidden: [8]", "hidden: [32]").replace("epochs: 2", "epo
 SECONDS = 2.0
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "place"
-    folder.mkdir()
-    (folder / "small.yaml").write_text(SMALL)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What nobody disturbed: ``run``, the group ``seeds`` and ``comparison``. Read it, change nothing in it."""
