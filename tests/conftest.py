@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.command import Call, Result
+
+if TYPE_CHECKING:
+    from tests.data.mirrors import Mirrors
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +36,16 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     return folder
+
+
+@pytest.fixture
+def mirrors(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
+    """Mirrors of MNIST on the loopback."""
+    from tests.data.mirrors import serving  # here: not every file of tests needs numpy
+
+    monkeypatch.setenv("no_proxy", "*")
+    with serving(data_dir / "MNIST" / "raw") as server:
+        yield server
 
 
 @pytest.fixture

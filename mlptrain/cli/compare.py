@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +91,7 @@ def _show_plan(spec: ComparisonSpec, *, data_dir: Path | None, as_json: bool) ->
     with screen.Fetching() as fetching:
         found = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        screen.say_json(found)
     else:
         compare_screen.show_preview(spec.name, found)
 
@@ -120,7 +119,7 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
         what = str(error) or "stopped by a signal"
         raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder.path), **summary, "timings": timings}, indent=2))
+        screen.say_json({"folder": str(folder.path), **summary, "timings": timings})
     else:
         compare_screen.show_summary(str(folder.path), summary, timings)
 

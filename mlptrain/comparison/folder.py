@@ -18,13 +18,14 @@ from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
-from mlptrain.errors import MachineError, RunFolderError
+from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs import write_atomically
 from mlptrain.runs.atomic import is_temporary, remove_temporary
 from mlptrain.runs.disk import refusal, remedy
 from mlptrain.runs.lock import FolderLock
 from mlptrain.runs.reading import read_json
 from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.reader import dotted, parse, read_file
 
 _KEYS = {  # of a record, by its status
     "completed": {"hashes", "curves", "kept", "threads", "steps_per_epoch"},
@@ -93,11 +94,18 @@ class ComparisonFolder:
             lock.release()
 
     def _check_plan(self, content: bytes) -> None:
-        if self.plan.read_bytes() != content:
-            raise RunFolderError(
-                f"{self.path} holds another plan: the comparison, device, precision, threads or software differs, or "
-                f"{self.plan.name} was edited; name a new folder"
-            )
+        if self.plan.read_bytes() == content:
+            return
+        try:
+            theirs = read_file(self.plan)[1].value
+        except SpecError as error:
+            raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
+        different = list(_differences(theirs, parse(content.decode(), source="").value))
+        where = ", ".join(different[:3]) or "its wording"
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise RunFolderError(
+            f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} differ; name a new folder"
+        )
 
     @classmethod
     def open(cls, path: Path) -> ComparisonFolder:
@@ -231,6 +239,15 @@ class ComparisonFolder:
                 f"{self.path} is not finished: run the same `mlptrain compare-optimizers` again to go on with it"
             )
         return read_json(self.summary)
+
+
+def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+    """The keys under which two plans differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            yield from _differences(one.get(key), other.get(key), (*path, key))
+    elif one != other:
+        yield dotted(path)
 
 
 def _by_batch(records: Sequence[Record]) -> dict[str, list[Record]]:

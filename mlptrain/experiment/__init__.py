@@ -12,7 +12,7 @@ from mlptrain.data import Splits
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import MachineError, RunFolderError, UserError
 from mlptrain.experiment.recorded import OnEpochs, Outcome, RecordedRun, train_all
-from mlptrain.experiment.reopening import check_data, is_done, load_own_checkpoint, reopen, with_training
+from mlptrain.experiment.reopening import Reopened, is_done, load_own_checkpoint, reopen, with_training
 from mlptrain.parts import build_trainer, load_data
 from mlptrain.runs import RunFolder, SeedGroup, machine_errors
 from mlptrain.runs.disk import refusal
@@ -137,13 +137,14 @@ def resume(
         _lock(folder, stack)
         opened = reopen(folder, epochs)
         stack.enter_context(in_force(_decide(opened.spec)))
-        opened.splits = load_data(opened.spec, data_dir=data_dir, on_fetch=on_fetch)
-        check_data(opened, data_dir)
-        trainer = build_trainer([opened.spec], [opened.splits])
+        recorded = opened.on(load_data(opened.spec, data_dir=data_dir, on_fetch=on_fetch), data_dir)
+        trainer = build_trainer([recorded.spec], [recorded.splits])
         should_stop = stack.enter_context(stop_on_signals())
-        [outcome] = train_all([opened], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch))
-    if opened.diverged is not None:
-        raise opened.diverged
+        [outcome] = train_all(
+            [recorded], trainer, place=folder.path, should_stop=should_stop, on_epochs=_first(on_epoch)
+        )
+    if recorded.diverged is not None:
+        raise recorded.diverged
     return outcome
 
 
@@ -163,17 +164,15 @@ def resume_seeds(
         done = [folder for folder in folders if is_done(folder, epochs)]
         if len(done) == len(folders):
             return _finish_again(group, folders, epochs)
-        runs = [
-            RecordedRun(folder, load_spec(folder.resolved).spec, splits=None, finished=True)  # type: ignore[arg-type]
+        opened = [
+            Reopened(folder, load_spec(folder.resolved).spec, finished=True)
             if folder in done
             else reopen(folder, epochs)
             for folder in folders
         ]
-        stack.enter_context(in_force(_decide(runs[0].spec)))
-        splits = _splits_of([run.spec for run in runs], data_dir=data_dir, on_fetch=on_fetch)
-        for run, its in zip(runs, splits, strict=True):
-            run.splits = its
-            check_data(run, data_dir)
+        stack.enter_context(in_force(_decide(opened[0].spec)))
+        splits = _splits_of([one.spec for one in opened], data_dir=data_dir, on_fetch=on_fetch)
+        runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
         trainer = build_trainer([run.spec for run in runs], splits)
         should_stop = stack.enter_context(stop_on_signals())
         with machine_errors(group.path):

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlptrain.data import data_folder
+from mlptrain.data import Splits, data_folder
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.recorded import RecordedRun
 from mlptrain.runs import RunFolder
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import ExperimentSpec, load_spec
 from mlptrain.training.checkpoints import Checkpoint, check_resumable, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A run before its data are loaded; a ``finished`` one only waits for the others of its group."""
+
+    folder: RunFolder
+    spec: ExperimentSpec
+    checkpoint: Checkpoint | None = None
+    finished: bool = False
+
+    def on(self, splits: Splits, data_dir: Path | None) -> RecordedRun:
+        """The run on its data. Raises DataError where they are no longer those that it was begun with."""
+        if splits.fingerprint != self.folder.read_environment().get("hashes", {}).get("data"):
+            raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
+        return RecordedRun(self.folder, self.spec, splits, self.checkpoint, self.finished)
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
@@ -30,8 +47,8 @@ def is_done(folder: RunFolder, epochs: int | None) -> bool:
     return epochs is None or result["status"] == "diverged" or result["epochs"] == epochs
 
 
-def reopen(folder: RunFolder, epochs: int | None) -> RecordedRun:
-    """A run to go on with; its splits are still to be loaded."""
+def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
+    """A run to go on with. Raises RunFolderError and CheckpointError where it is damaged or there is nothing to do."""
     spec = load_spec(folder.resolved).spec
     checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
     if checkpoint is not None:
@@ -48,7 +65,7 @@ def reopen(folder: RunFolder, epochs: int | None) -> RecordedRun:
     spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
     if checkpoint is not None and checkpoint.best is not None:
         _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=spec.training.epochs)
-    return RecordedRun(folder, spec, splits=None, checkpoint=checkpoint)  # type: ignore[arg-type]
+    return Reopened(folder, spec, checkpoint)
 
 
 def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:
@@ -61,12 +78,6 @@ def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None
         raise RunFolderError(f"{folder.best} is of epoch {found}, wanted {best}; the run folder is damaged")
     if found > epochs:
         raise RunFolderError(f"{folder.best} is of epoch {found} already; training.epochs={epochs} is fewer")
-
-
-def check_data(run: RecordedRun, data_dir: Path | None) -> None:
-    """Raises DataError where the data are no longer those that the run was begun with."""
-    if run.splits.fingerprint != run.folder.read_environment().get("hashes", {}).get("data"):
-        raise DataError(f"{run.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
 
 
 def _extended(folder: RunFolder, spec: ExperimentSpec, epochs: int | None, *, done: int) -> ExperimentSpec:

@@ -26,6 +26,7 @@ from mlptrain.report.comparison_words import (
 )
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula to be executed
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _BLOCK = re.compile(r"^([#+=-]|[0-9]+(?=[.)]))")  # begins a heading, a list, a line
 _LATEX = {
@@ -40,7 +41,8 @@ def summary_csv(summary: Summary) -> str:
 
     The optimizer's name is followed by its setting (an optimizer without a field has an empty cell). ``score`` enters
     the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says where
-    it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached and empty where there is none.
+    it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached and empty where there is none. An
+    apostrophe stands before a name that a spreadsheet would execute as a formula.
     """
     fields = list(dict.fromkeys(key for entry in summary.optimizers.values() for key in entry.setting))
     fields.sort(key=lambda key: (key != "name", key != "lr"))
@@ -48,10 +50,11 @@ def summary_csv(summary: Summary) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["optimizer", *fields, *_OF_A_TRIAL, "epochs_to_target"])
     for name, entry in summary.optimizers.items():
+        text = f"'{name}" if name.startswith(_FORMULA) else name
         setting = [entry.setting.get(key) for key in fields]
         for index, trial in enumerate(entry.trials):
             figures = [getattr(trial, key) for key in _OF_A_TRIAL]
-            writer.writerow([name, *map(_plain, [*setting, *figures, _epochs(entry, index)])])
+            writer.writerow([text, *map(_plain, [*setting, *figures, _epochs(entry, index)])])
     return stream.getvalue()
 
 

@@ -129,14 +129,17 @@ def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
     found = compare(FIXED, tmp_path)
     plan = found.path / "plan.yaml"
     plan.write_text(plan.read_text().replace("lr: 0.5", "lr: 0.6"))
-    with pytest.raises(RunFolderError, match="holds another plan"):
+    with pytest.raises(RunFolderError, match=r"plan.yaml was edited: optimizers\.\w+\.lr differ; name a new folder"):
+        compare(FIXED, tmp_path)
+    plan.write_text("[")
+    with pytest.raises(RunFolderError, match=r"plan.yaml cannot be read \(.+\); name a new folder"):
         compare(FIXED, tmp_path)
 
 
 @pytest.mark.parametrize("override", ["tie=0.5", "base.training.threads=2"])
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> None:
     compare(FIXED, tmp_path)
-    with pytest.raises(RunFolderError, match="holds another plan"):
+    with pytest.raises(RunFolderError, match=f"holds another plan, or plan.yaml was edited: {override.split('=')[0]}"):
         compare(FIXED, tmp_path, override)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,22 +13,10 @@ import pytest
 from mlptrain.data.fetch import fetch
 from mlptrain.data.store import RAW_FILES
 from mlptrain.data.verify import verify
-from tests.data.test_fetch import ARCHIVES, FIRST, Mirrors, files_below
+from tests.data.mirrors import ARCHIVES, FIRST, Mirrors, files_below
 from tests.faults.processes import Child
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-
-
-@pytest.fixture
-def mirrors(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
-    monkeypatch.setenv("no_proxy", "*")
-    with Mirrors(data_dir / "MNIST" / "raw") as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

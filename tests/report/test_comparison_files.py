@@ -139,6 +139,15 @@ def test_the_csv_of_different_settings_and_no_target(samples: Samples, tmp_path:
     assert {row["epochs_to_target"] for row in rows} == {""}
 
 
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "SGD = best"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(samples: Samples, tmp_path: Path, name: str) -> None:
+    renamed = json.loads(json.dumps(read(samples("plain"))).replace('"SGD"', json.dumps(name)))
+    folder = write(samples("plain"), tmp_path / "copy", **renamed)
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as stream:
+        cells = {row["optimizer"] for row in csv.DictReader(stream)}
+    assert cells - {"momentum"} == {name if name == "SGD = best" else f"'{name}"}
+
+
 @pytest.mark.parametrize("kind", ["md", "tex"])
 def test_the_results_are_the_summarys(samples: Samples, written: Path, kind: str) -> None:
     summary, (results, _) = read(samples("failures")), tables(written, kind)
