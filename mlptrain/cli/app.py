@@ -223,12 +223,33 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == InterruptedRunError.exit_code:  # all that typer makes of a KeyboardInterrupt
-            _report(KeyboardInterrupt())
+            _end_of_interrupted()
+            _report(_interruption(end))
         raise
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
+        if isinstance(error, (KeyboardInterrupt, InterruptedRunError)):
+            _end_of_interrupted()
         sys.exit(_report(error))
+
+
+def _end_of_interrupted() -> None:
+    """From here on a further Ctrl-C changes nothing, and the exit code stays what it is."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    # A KeyboardInterrupt that left code in a string, as that by which dataclasses makes methods during an import, has
+    # `python -m` end itself by SIGINT even where it was caught; running another string takes that back.
+    exec("")
+
+
+def _interruption(end: BaseException) -> BaseException:
+    """The run's own word on how to go on, where a second Ctrl-C came between it and the terminal."""
+    found: BaseException | None = end
+    while found is not None and not isinstance(found, InterruptedRunError):
+        found = found.__cause__ or found.__context__
+    return found or KeyboardInterrupt()
 
 
 def _check_current_folder() -> None:
