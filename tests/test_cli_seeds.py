@@ -288,7 +288,6 @@ def test_a_group_that_lost_a_run_or_its_list(call: Call, group: None) -> None:
         ("eval", "RUN"),
         ("predict", "RUN", "--index", "0"),
         ("report", "RUN"),
-        ("plot", "curves", "RUN"),
         ("plot", "confusion", "RUN"),
         ("plot", "weights", "RUN"),
     ],
@@ -298,6 +297,12 @@ def test_commands_on_one_run_name_those_of_the_group(call: Call, group: None, co
     assert (result.code, result.out) == (2, "")
     assert result.err == "error: group holds the runs of 2 seeds; name one of them: group/seed-0, group/seed-1\n"
     assert call(*(part.replace("RUN", "group/seed-1") for part in command)).code == 0
+
+
+def test_curves_of_a_group_are_those_of_its_runs(call: Call, group: None) -> None:
+    assert call("plot", "curves", "group", "--out", "all.svg").code == 0
+    assert call("plot", "curves", "group/seed-0", "group/seed-1", "--out", "each.svg").code == 0
+    assert Path("all.svg").read_bytes() == Path("each.svg").read_bytes()
 
 
 def test_runs_are_listed_with_their_group(call: Call, group: None) -> None:

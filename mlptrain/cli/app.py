@@ -146,10 +146,12 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """The table of runs: status, data, model, optimizer, best metric, age."""
-    from mlptrain.runs import list_runs
+    from mlptrain.runs import is_comparison, list_runs
 
     if not folder.is_dir() and folder != Path("runs"):
         raise UserError(f"{folder}: no such folder; name one that holds run folders")
+    if is_comparison(folder):
+        raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
     found = list_runs(folder)
     if as_json:
         screen.say_json([screen.run_as_json(run) for run in found])

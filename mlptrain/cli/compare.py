@@ -126,7 +126,7 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
 
 def _plan_in(folder: Path) -> Path:
     """The plan of the comparison in a folder."""
-    from mlptrain.report.comparison import is_comparison
+    from mlptrain.runs import is_comparison
 
     if not is_comparison(folder):
         raise UserError(f"{folder} is a folder without a comparison in it; name a YAML file or a comparison's folder")

@@ -21,7 +21,10 @@ Out = Annotated[
         help="The picture's file, ending in .png or .svg; default: the kind, e.g. curves.png, in this folder."
     ),
 ]
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Run folders; that of `train --seeds` stands for its runs.", show_default=False),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a checkpoint file.", show_default=False)]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A configuration.", show_default=False)]
 Split = Annotated[
@@ -45,6 +48,7 @@ def curves(
     from mlptrain.report.curves import draw_curves, draw_steps
     from mlptrain.report.history import read_history, read_steps, run_labels
 
+    runs = _each(runs)
     labels = run_labels(runs)
     read, draw = (read_steps, draw_steps) if steps else (read_history, draw_curves)
     _save(draw([read(run, label=label) for run, label in zip(runs, labels, strict=True)]), file)
@@ -77,6 +81,7 @@ def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     from mlptrain.report.figures import draw_decisions
     from mlptrain.report.history import run_labels
 
+    runs = _each(runs)
     labels = run_labels(runs)
     pairs = zip(runs, labels, strict=True)
     _save(draw_decisions([views.decision_map(run, label=label, data_dir=data_dir) for run, label in pairs]), file)
@@ -153,6 +158,13 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     from mlptrain.report.images import draw_weights
 
     _save(draw_weights(views.first_layer_weights(run, count=count)), file)
+
+
+def _each(runs: list[Path]) -> list[Path]:
+    """The runs, with those of a group in its place."""
+    from mlptrain.runs import runs_of_seeds
+
+    return [run for path in runs for run in runs_of_seeds(path) or [path]]
 
 
 def _file(out: Path | None, kind: str) -> Path:

@@ -92,7 +92,9 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
         )
     if run_dir is not None:
         raise UserError(f"--run-dir does not go with --resume, which goes on in {resume}")
-    if (resume / "plan.yaml").is_file():
+    from mlptrain.runs import is_comparison
+
+    if is_comparison(resume):
         raise UserError(f"{resume} is a comparison; `mlptrain compare-optimizers {resume}` goes on with it")
 
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
-from mlptrain.runs import write_atomically
+from mlptrain.runs import is_comparison, write_atomically
 from mlptrain.runs.atomic import is_temporary, remove_temporary
 from mlptrain.runs.disk import refusal, remedy
 from mlptrain.runs.lock import FolderLock
@@ -110,14 +110,9 @@ class ComparisonFolder:
     @classmethod
     def open(cls, path: Path) -> ComparisonFolder:
         """An existing comparison. Raises RunFolderError for anything else."""
-        if not cls.is_comparison(path):
+        if not is_comparison(path):
             raise RunFolderError(f"{path} is no comparison's folder: it holds no plan.yaml")
         return cls(path)
-
-    @classmethod
-    def is_comparison(cls, path: Path) -> bool:
-        """Whether the folder belongs to a comparison."""
-        return cls(path).plan.is_file()
 
     def __enter__(self) -> Self:
         self._lock = FolderLock(self.path)

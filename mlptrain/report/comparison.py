@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.report.comparison_record import Summary, Timings, read_summary, read_timings
-from mlptrain.runs import write_atomically
+from mlptrain.runs import is_comparison, write_atomically
 from mlptrain.runs.reading import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _AGAIN = "run the same `mlptrain compare-optimizers` again"
-
-
-def is_comparison(path: Path) -> bool:
-    """Whether a folder belongs to a comparison: it holds a plan."""
-    return (path / "plan.yaml").is_file()
 
 
 def write_outputs(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> None:

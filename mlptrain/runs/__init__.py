@@ -2,7 +2,7 @@
 
 from mlptrain.runs.atomic import write_atomically
 from mlptrain.runs.disk import machine_errors
-from mlptrain.runs.folder import RunFolder
+from mlptrain.runs.folder import RunFolder, is_comparison, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs
 from mlptrain.runs.log import RunLog
@@ -12,7 +12,9 @@ __all__ = [
     "RunLog",
     "RunSummary",
     "SeedGroup",
+    "is_comparison",
     "list_runs",
     "machine_errors",
+    "runs_of_seeds",
     "write_atomically",
 ]

@@ -33,7 +33,8 @@ def machine_errors(folder: Path) -> Iterator[None]:
 
 def refusal(error: OSError, folder: Path, *, what: str, then: str) -> str:
     """The message for ``error`` in ``folder``, a ``what``; ``then`` is what to do when the cause is mended."""
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and (gone := _missing(folder, error)) is not None:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        gone = _missing(folder, error) or f"a file in {folder}"  # of one being deleted, what was written may go first
         return f"the {what} {folder} is in use, but {gone} has vanished. Put it back, then {then}; or begin anew"
     file = error.filename if isinstance(error.filename, str) and not error.filename.endswith(".tmp") else None
     reason = f"{Path(file).name}: {error.strerror}" if file else error.strerror or error

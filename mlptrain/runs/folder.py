@@ -130,6 +130,8 @@ class RunFolder:
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
+            if is_comparison(path):
+                raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
             raise RunFolderError(f"{path} is no run folder: it holds no {folder.resolved.name}")
         return folder
 
@@ -188,6 +190,11 @@ class RunFolder:
         Raises RunFolderError where a line is missing or holds anything but numbers.
         """
         return list(read_lines(self.metrics))
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a folder belongs to a comparison of optimizers: it holds a plan."""
+    return (path / "plan.yaml").is_file()
 
 
 def runs_of_seeds(path: Path) -> list[Path]:
