@@ -143,8 +143,6 @@ class RunFolder:
         """Write what is known before training. Raises OSError."""
         write_atomically(self.environment, _json(environment))
         write_atomically(self.config, config)
-        self.metrics.touch()
-        self.timings.touch()
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
 
     def extend(self, *, resolved: str) -> None:

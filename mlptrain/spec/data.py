@@ -98,8 +98,8 @@ class _Classes(_Data):
     def _classes_exist_once(self) -> Self:
         chosen, total = self.classes or [], len(self.all_class_names)
         if any(index >= total for index in chosen) or len(set(chosen)) < len(chosen):
-            detail = {"most": total - 1, "classes": str(chosen)}
-            raise PydanticCustomError("at:classes", "must name classes from 0 to {most}, each once", detail)
+            wanted = {"most": total - 1}
+            raise PydanticCustomError("at:classes", "must name classes from 0 to {most}, each once", wanted)
         return self
 
 

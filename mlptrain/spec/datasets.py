@@ -32,11 +32,6 @@ class ImageFacts:
         height, width = self.image_shape
         return height * width
 
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
 
 _DIGIT_NAMES = tuple("0123456789")
 

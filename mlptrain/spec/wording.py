@@ -132,7 +132,6 @@ def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: 
 
 _KINDS = {
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "text",
@@ -227,7 +226,7 @@ def number_hint(kind: str, value: object) -> str:
         except ValueError:
             return ""
         return "; write it without quotes, underscores or commas"
-    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}" if abs(value) < 1e15 else ""
     if kind == "float_type" and isinstance(value, int) and value > LARGEST:
         return "; it is too large"

@@ -15,6 +15,7 @@ import pytest
 from mlptrain.data import data_folder
 from mlptrain.data.store import RAW_FILES, read_images, replacing
 from mlptrain.errors import DataAbsentError, DataError
+from mlptrain.spec.datasets import IMAGE_DATASETS
 from tests.data.damage import DAMAGES, damage, full_disk
 
 IMAGES = "train-images-idx3-ubyte"
@@ -54,6 +55,7 @@ def test_content_is_torchvisions(data_dir: Path, name: str, class_name: str) -> 
     np.testing.assert_array_equal(raw.train_labels, train.targets.numpy())
     np.testing.assert_array_equal(raw.test_images, test.data.numpy())
     np.testing.assert_array_equal(raw.test_labels, test.targets.numpy())
+    assert [one.split(" - ")[0] for one in published.classes] == list(IMAGE_DATASETS[name].class_names)
 
 
 def test_archives_are_unpacked_once(archives: Path) -> None:

@@ -17,6 +17,7 @@ TESTS: dict[str, list[str]] = {  # a module, or what its path begins with, and t
     "mlptrain/runs/log.py": [*FOLDERS, FAULTS + "test_disk.py"],
     "mlptrain/runs/disk.py": [FAULTS + "test_disk.py", FAULTS + "test_disk_gone.py"],
     "mlptrain/runs/atomic.py": ["tests/training/test_checkpoints.py", "tests/runs", FAULTS + "test_disk.py"],
+    "mlptrain/runs/folder.py": [*FOLDERS, FAULTS + "test_disk.py"],
     "mlptrain/runs/": FOLDERS,
     "mlptrain/spec/comparison": [*COMPARISON, *LATER, "tests/comparison/test_plan.py"],
     "mlptrain/spec/candidates.py": [*COMPARISON, *LATER],

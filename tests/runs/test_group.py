@@ -113,6 +113,7 @@ def test_summary_against_numpy() -> None:
     without_one = group.write_summary([results[0], DIVERGED, results[2]])
     assert without_one["diverged"] == [0]
     assert without_one["kept"]["test_loss"]["mean"] == np.mean([0.5, 0.125])
+    assert without_one["kept"]["test_loss"]["std"] == pytest.approx(np.std([0.5, 0.125], ddof=1))
     alone = group.write_summary([DIVERGED, DIVERGED, results[2]])
     assert alone["kept"]["test_loss"] == {"mean": 0.125, "std": None, "min": 0.125, "max": 0.125}
     assert group.write_summary([DIVERGED] * 3)["kept"] == {}

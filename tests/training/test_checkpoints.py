@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def test_round_trip(saved: Path) -> None:
         for name, tensor in tensors.items():
             assert torch.equal(got.optimizer_state[buffer][name], tensor)
     assert got.optimizer_scalars["step"] == 63
+
+
+def test_inputs_that_are_not_divided(tmp_path: Path) -> None:
+    """As those of generated data, which a divisor of 1 leaves as they are."""
+    wanted = replace(make_checkpoint(make_spec()), scaling=Scaling(1.0, 0.0, 1.0))
+    save_checkpoint(tmp_path / "last.safetensors", wanted)
+    assert load_checkpoint(tmp_path / "last.safetensors").scaling == wanted.scaling
 
 
 def test_the_file_is_plain_safetensors(saved: Path) -> None:
