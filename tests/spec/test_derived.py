@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from mlptrain.parts import build_network
-from mlptrain.spec import ExperimentSpec, load_text
+from mlptrain.spec import ExperimentSpec, check_report, load_text
 from tests.spec.texts import complete
 
 
@@ -118,3 +118,18 @@ def test_class_counts_are_those_of_the_files(name: str, split: str, file: str, d
     (count,) = struct.unpack(">I", content[4:8])
     assert tuple(content[8:].count(label) for label in range(10)) == getattr(facts, f"{split}_counts")
     assert count == len(content) - 8
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "told"),
+    [
+        ("{name: sgd, lr: 0.1}", "sgd 0.1"),
+        ("{name: sgd, lr: 1e-3, momentum: 0.9, nesterov: true}", "sgd 0.001 momentum 0.9 nesterov"),
+        ("{name: rmsprop, lr: 0.01, momentum: 0.5}", "rmsprop 0.01 momentum 0.5"),
+        ("{name: adam, lr: 0.002}", "adam 0.002"),
+    ],
+)
+def test_a_description_names_what_is_set(optimizer: str, told: str) -> None:
+    text = f"{{name: x, data: digits, model: {{hidden: [3, 2]}}, optimizer: {optimizer}}}"
+    report = check_report("x.yaml", load_text(text))
+    assert (report["optimizer"], report["model"]) == (told, "64-3-2-10 relu")
