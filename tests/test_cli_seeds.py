@@ -282,6 +282,33 @@ def test_a_group_that_lost_a_run_or_its_list(call: Call, group: None) -> None:
     assert (result.code, "group/seeds.json holds no list of seeds; the folder is damaged" in result.err) == (2, True)
 
 
+@pytest.mark.parametrize("other", ["its neighbour", "another network", "an edited result"])
+def test_a_group_with_a_run_that_is_not_its_own(call: Call, group: None, other: str) -> None:
+    files = {path: path.read_bytes() for path in Path("group").rglob("*") if path.is_file()}
+    if other == "an edited result":
+        result = json.loads(Path("group/seed-1/result.json").read_bytes())
+        result["kept"]["accuracy"] = result["kept"].pop("test_accuracy")
+        Path("group/seed-1/result.json").write_text(json.dumps(result))
+        Path("group/summary.json").unlink()
+        refused = call("train", "--resume", "group")
+        assert (refused.code, "group/seed-1: its result lacks figures of the others'" in refused.err) == (2, True)
+        return
+    shutil.move("group/seed-1", "mine")
+    if other == "its neighbour":
+        shutil.copytree("group/seed-0", "group/seed-1")
+    else:
+        call("train", DIGITS, *SHORT, "--set", "seed=1", "--set", "model.activation=tanh", "--run-dir", "group/seed-1")
+    for path in Path("group/seed-1").rglob("*"):
+        if path.is_file():
+            files[path] = path.read_bytes()
+    for extend in ((), ("--set", "training.epochs=4")):
+        refused = call("train", "--resume", "group", *extend)
+        assert refused.code == 2
+        assert "group/seed-1 is not the experiment of group/seed-0 with seed 1" in refused.err
+    assert files == {path: path.read_bytes() for path in files}
+    assert len(files) == sum(path.is_file() for path in Path("group").rglob("*"))
+
+
 @pytest.mark.parametrize(
     "command",
     [

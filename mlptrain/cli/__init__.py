@@ -1,5 +1,15 @@
 """The command line: parse, call, draw. The only user of rich and the only printer."""
 
-from mlptrain.cli.app import main
+from __future__ import annotations
+
+from mlptrain.cli import interrupts
 
 __all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code; errors become one message on standard error."""
+    interrupts.listen()  # before anything is imported
+    from mlptrain.cli.app import run
+
+    run(arguments)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import mlptrain
-from mlptrain.cli import compare, inspect, screen
+from mlptrain.cli import compare, inspect, interrupts, screen
 from mlptrain.cli.doctor import doctor
 from mlptrain.cli.environment import prepare_environment, prepare_streams
 from mlptrain.cli.options import DataDir, Json, Set
@@ -63,13 +61,19 @@ def init(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
+    made = False
     try:
         with path.open("x", encoding="utf-8") as stream:
+            made = True
             stream.write(starter_yaml(path.stem))
     except FileExistsError:
         raise UserError(f"{path} exists and is left as it is; choose another name") from None
     except OSError as error:
-        raise MachineError(f"{path} cannot be written: {error.strerror}") from error
+        if made:  # and empty, so that it would only be in the way
+            path.unlink(missing_ok=True)
+        from mlptrain.runs.disk import remedy
+
+        raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then do it again") from error
     screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
 
 
@@ -207,15 +211,13 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
         raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command and end the process with its exit code; errors become one message on standard error."""
+def run(arguments: list[str] | None = None) -> None:
+    """``mlptrain.cli.main``, once interruptions are listened to."""
     prepare_streams()
     prepare_environment()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what is half-written is removed
     try:
         if "doctor" not in arguments:
             _check_current_folder()
@@ -224,26 +226,17 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except SystemExit as end:
-        if end.code == InterruptedRunError.exit_code:  # all that typer makes of a KeyboardInterrupt
-            _end_of_interrupted()
+        interrupts.ignore()
+        if end.code == interrupts.EXIT_CODE:  # all that typer makes of a KeyboardInterrupt
             _report(_interruption(end))
         raise
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
-        if isinstance(error, (KeyboardInterrupt, InterruptedRunError)):
-            _end_of_interrupted()
-        sys.exit(_report(error))
-
-
-def _end_of_interrupted() -> None:
-    """From here on a further Ctrl-C changes nothing, and the exit code stays what it is."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    # A KeyboardInterrupt that left code in a string, as that by which dataclasses makes methods during an import, has
-    # `python -m` end itself by SIGINT even where it was caught; running another string takes that back.
-    exec("")
+        interrupts.ignore()
+        # What comes out in place of a KeyboardInterrupt, as where pydantic was building a validator, is none of ours.
+        lost = interrupts.came and not isinstance(error, MlptrainError)
+        sys.exit(_report(KeyboardInterrupt() if lost else error))
 
 
 def _interruption(end: BaseException) -> BaseException:
@@ -268,15 +261,15 @@ def _report(error: BaseException) -> int:
         screen.show_error(str(error), bare=isinstance(error, (SpecError, InterruptedRunError)))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        screen.show_error("interrupted; what was completed is kept, and the same command begins or goes on")
-        return 130
+        screen.show_error(interrupts.TOLD)
+        return interrupts.EXIT_CODE
     if isinstance(error, OSError) and error.strerror:
         screen.show_error(
             f"{error.filename or 'the output'}: {error.strerror}; make room or get the right to write there"
         )
         return MachineError.exit_code
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, MemoryError) or "alloc" in text or "out of memory" in text:
+    if isinstance(error, MemoryError) or any(sign in text for sign in ("alloc", "out of memory", "failed to map")):
         screen.show_error(f"out of memory: {text}; take a smaller network, batch or train_size")
     else:
         screen.show_error(f"{type(error).__name__}: {text}; this should not happen, --debug shows where it comes from")

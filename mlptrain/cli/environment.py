@@ -36,3 +36,30 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Patient(sys.stderr.buffer, encoding=sys.stderr.encoding, errors="replace", line_buffering=True)
+
+
+class _Patient(io.TextIOWrapper):
+    """Standard error, which falls silent once it cannot be written: its reader or terminal has gone, its disk is full.
+
+    What is said there is progress, and no reason to end a training whose run folder is well.
+    """
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            self._fall_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            super().flush()  # what is left over of it

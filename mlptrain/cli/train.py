@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,9 +193,14 @@ def _new_epochs(overrides: list[str]) -> int | None:
     epochs = None
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.strip() != "training.epochs" or not value.strip().isdecimal() or not 1 <= int(value) <= 10_000_000:
-            raise UserError(f"--set {override}: a resumed run can only change training.epochs, to a whole number")
-        epochs = int(value)
+        number = value.strip()
+        if (
+            key.strip() != "training.epochs"
+            or not re.fullmatch("0*[1-9][0-9]{0,7}", number)
+            or int(number) > 10_000_000
+        ):
+            raise UserError(f"--set {override[:80]}: a resumed run can only change training.epochs, to a whole number")
+        epochs = int(number)
     return epochs
 
 

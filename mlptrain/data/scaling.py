@@ -52,25 +52,35 @@ def scaling_for(choice: str | Mapping[str, float] | None, x: Tensor, *, maximum:
 
     Raises DataError for another choice, for unit without a maximum, and where the standard deviation is not positive.
     """
-    divisor = float(maximum or 1)
-    if choice is None:
-        return Scaling(divisor, 0.0, 1.0)
-    if choice == "none":
-        return NO_SCALING
-    if choice == "unit":
-        if maximum is None:
-            raise DataError("scaling 'unit' divides by the data's maximum, which generated data have not; use 'none'")
-        return Scaling(divisor, 0.0, 1.0)
-    if choice == "standard":
+    found = _given(choice, maximum=maximum)
+    if found is None:
+        divisor = float(maximum or 1)
         mean, std = _mean_and_std(x)
-        mean, std = mean / divisor, std / divisor
-    elif isinstance(choice, Mapping) and set(choice) == {"mean", "std"}:
-        mean, std = float(choice["mean"]), float(choice["std"])
-    else:
-        raise DataError(f"scaling {choice!r} is unknown; use none, unit, standard, or mean and std")
-    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-        raise DataError(f"scaling needs a finite mean and a std above 0, got mean {mean} and std {std}")
-    return Scaling(divisor, mean, std)
+        found = Scaling(divisor, mean / divisor, std / divisor)
+    if not (math.isfinite(found.mean) and math.isfinite(found.std) and found.std > 0):
+        raise DataError(f"scaling needs a finite mean and a std above 0, got mean {found.mean} and std {found.std}")
+    return found
+
+
+def is_scaling_for(choice: str | Mapping[str, float] | None, scaling: Scaling, *, maximum: int | None) -> bool:
+    """Whether ``scaling_for`` can have given these numbers, on whatever inputs."""
+    given = _given(choice, maximum=maximum)
+    return scaling == (given or Scaling(float(maximum or 1), scaling.mean, scaling.std)) and scaling.std > 0
+
+
+def _given(choice: str | Mapping[str, float] | None, *, maximum: int | None) -> Scaling | None:
+    """The numbers that do not depend on the inputs; None for those that do."""
+    if choice == "standard":
+        return None
+    if choice == "none" or (choice is None and maximum is None):
+        return NO_SCALING
+    if choice == "unit" and maximum is None:
+        raise DataError("scaling 'unit' divides by the data's maximum, which generated data have not; use 'none'")
+    if choice in (None, "unit"):
+        return Scaling(float(maximum or 1), 0.0, 1.0)
+    if isinstance(choice, Mapping) and set(choice) == {"mean", "std"}:
+        return Scaling(float(maximum or 1), float(choice["mean"]), float(choice["std"]))
+    raise DataError(f"scaling {choice!r} is unknown; use none, unit, standard, or mean and std")
 
 
 def _mean_and_std(x: Tensor) -> tuple[float, float]:

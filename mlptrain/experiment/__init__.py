@@ -12,7 +12,14 @@ from mlptrain.data import Splits
 from mlptrain.data.fetch import Progress
 from mlptrain.errors import MachineError, RunFolderError, UserError
 from mlptrain.experiment.recorded import OnEpochs, Outcome, RecordedRun, train_all
-from mlptrain.experiment.reopening import Reopened, is_done, load_own_checkpoint, reopen, with_training
+from mlptrain.experiment.reopening import (
+    Reopened,
+    check_members,
+    is_done,
+    load_own_checkpoint,
+    reopen,
+    with_training,
+)
 from mlptrain.parts import build_trainer, load_data
 from mlptrain.runs import RunFolder, SeedGroup, machine_errors
 from mlptrain.runs.disk import refusal
@@ -161,6 +168,7 @@ def resume_seeds(
     with ExitStack() as stack:
         _lock(group, stack)
         folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
+        check_members(group, folders)
         done = [folder for folder in folders if is_done(folder, epochs)]
         if len(done) == len(folders):
             return _finish_again(group, folders, epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from mlptrain.data import Splits, data_folder
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.recorded import RecordedRun
-from mlptrain.runs import RunFolder
+from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import ExperimentSpec, load_spec
 from mlptrain.training.checkpoints import Checkpoint, check_resumable, load_checkpoint
@@ -28,7 +29,10 @@ class Reopened:
         """The run on its data. Raises DataError where they are no longer those that it was begun with."""
         if splits.fingerprint != self.folder.read_environment().get("hashes", {}).get("data"):
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
-        return RecordedRun(self.folder, self.spec, splits, self.checkpoint, self.finished)
+        saved = self.checkpoint
+        if saved is not None and (saved.data_fingerprint, saved.scaling) != (splits.fingerprint, splits.scaling):
+            raise CheckpointError(f"{self.folder.last} was trained on other data than the run it lies in")
+        return RecordedRun(self.folder, self.spec, splits, saved, self.finished)
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
@@ -37,6 +41,18 @@ def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
     if with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
         raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
     return checkpoint
+
+
+def check_members(group: SeedGroup, folders: Sequence[RunFolder]) -> None:
+    """Raises RunFolderError unless every run of a group is its first one's experiment with the seed of its place."""
+    specs = [load_spec(folder.resolved).spec for folder in folders]
+    for folder, seed, spec in zip(folders, group.seeds, specs, strict=True):
+        wanted = with_training(specs[0], epochs=spec.training.epochs).model_copy(update={"seed": seed})
+        if spec != wanted:
+            raise RunFolderError(
+                f"{folder.path} is not the experiment of {folders[0].path} with seed {seed}, so it is no run of this "
+                "group; put the run that was there back"
+            )
 
 
 def is_done(folder: RunFolder, epochs: int | None) -> bool:
@@ -58,6 +74,7 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
             raise RunFolderError(
                 f"{folder.metrics} was changed after {folder.last} was written; put its old content back"
             )
+        _check_best_loss(folder, checkpoint)
         if checkpoint.step and (spec.training.record_steps or folder.steps.exists()):
             step_figures(folder.steps, least=checkpoint.step)
     elif folder.result.exists():
@@ -66,6 +83,16 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
     if checkpoint is not None and checkpoint.best is not None:
         _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=spec.training.epochs)
     return Reopened(folder, spec, checkpoint)
+
+
+def _check_best_loss(folder: RunFolder, checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError where the best epoch so far is not that of the log with the lowest loss."""
+    key = f"{checkpoint.spec.evaluation.split}_loss"
+    if checkpoint.best is None:
+        return
+    losses = [line[key] for line in folder.read_metrics()[: checkpoint.epoch + 1]]
+    if losses[checkpoint.best.epoch] != checkpoint.best.loss or min(losses) < checkpoint.best.loss:
+        raise CheckpointError(f"{folder.last} names another best epoch than {folder.metrics}; one of them was edited")
 
 
 def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:

@@ -48,5 +48,5 @@ def is_temporary(path: Path) -> bool:
 def remove_temporary(folder: Path) -> None:
     """Remove what killed processes left behind. Raises OSError. Only for who holds the lock: others may be writing."""
     for path in folder.glob(".*.tmp"):
-        if is_temporary(path):
+        if is_temporary(path) and not path.is_dir():
             path.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from mlptrain.runs.reading import check_metrics, read_environment, read_lines, r
 from mlptrain.spec import ExperimentSpec
 
 _NAMED_RUNS = 10
+_BEGINNING = ".beginning.00000000.tmp"  # says that a folder was empty; goes with the other temporary files
 
 
 class RunFolder:
@@ -91,7 +92,7 @@ class RunFolder:
             if not _holds_nothing(path):
                 raise RunFolderError(refusal)
             for entry in path.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             return folder._begin()
         except BaseException:
             folder.__exit__()
@@ -100,6 +101,7 @@ class RunFolder:
     def _begin(self) -> Self:
         try:
             self.__enter__()
+            (self.path / _BEGINNING).touch()
             self.last.parent.mkdir()
         except BaseException:
             self.__exit__()
@@ -146,14 +148,17 @@ class RunFolder:
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
 
     def extend(self, *, resolved: str) -> None:
-        """Open a run for more epochs: a result goes, its looks at the test set stay on record. Raises OSError."""
+        """Open a run for more epochs: a result goes, its looks at the test set stay on record. Raises OSError.
+
+        The result goes last: on a full disk it is still there.
+        """
         if (result := self.read_result()) is not None:
             environment = self.read_environment()
             environment["earlier_test_looks"] = result.get("test_looks", 0)
             write_atomically(self.environment, _json(environment))
-            self.result.unlink()
         if self.resolved.read_bytes() != resolved.encode():
             write_atomically(self.resolved, resolved.encode())
+        self.result.unlink(missing_ok=True)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Finish the run. Raises OSError."""
@@ -206,21 +211,24 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def _holds_nothing(path: Path) -> bool:
-    """Whether a folder is empty, or holds nothing but what is written of a run, or of runs, before training begins."""
-    entries = {entry.name: entry for entry in path.iterdir() if not is_temporary(entry)}
+    """Whether a folder is empty, or was begun in when it was, with nothing in it yet but what comes before training."""
+    entries = {entry.name: entry for entry in path.iterdir()}
+    if _BEGINNING not in entries:
+        return not entries  # whatever its files are called, they may be the user's own
     runs = [entry for name, entry in entries.items() if name.startswith("seed-") and entry.is_dir()]
-    if runs and len(runs) == len(entries):
-        return all(_has_not_begun(run) for run in runs)
-    return not entries or ("resolved.yaml" not in entries and _has_not_begun(path))
+    of_none = [entry for entry in entries.values() if not is_temporary(entry) and entry not in runs]
+    if runs:
+        return not of_none and all(map(_has_not_begun, runs))
+    return "resolved.yaml" not in entries and _has_not_begun(path)
 
 
 def _has_not_begun(path: Path) -> bool:
     """Whether a folder holds what ``write_start`` writes, or a part of it, and no epoch."""
     folder = RunFolder(path)
     entries = {entry for entry in path.iterdir() if not is_temporary(entry)}
-    known = {folder.environment, folder.config, folder.resolved, folder.metrics, folder.timings, folder.last.parent}
-    ours = folder.environment in entries or entries <= {folder.last.parent}  # a config.yaml alone may be the user's own
+    files = {folder.environment, folder.config, folder.resolved}
     logs = [log for log in (folder.metrics, folder.timings) if log in entries]
     empty = not any(log.stat().st_size for log in logs)
     checkpoints = folder.last.parent.iterdir() if folder.last.parent.is_dir() else ()
-    return entries <= known and ours and empty and all(map(is_temporary, checkpoints))
+    known = all(entry.is_file() for entry in entries & files) and entries <= {*files, *logs, folder.last.parent}
+    return known and empty and all(map(is_temporary, checkpoints))

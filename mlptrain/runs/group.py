@@ -95,17 +95,21 @@ class SeedGroup:
 
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""
+        remove_temporary(self.path)
         write_atomically(self.start, (json.dumps({"seeds": list(seeds)}) + "\n").encode())
 
     def write_summary(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Write and return mean, sample standard deviation, smallest and largest of every figure of the kept weights.
 
         ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no figures.
-        Raises OSError.
+        Raises RunFolderError where one lacks a figure of another, and OSError.
         """
+        seeds = self.seeds
         kept = [result["kept"] for result in results if result["status"] == "completed"]
         names = [name for name in (kept[0] if kept else {}) if name not in ("checkpoint", "epoch")]
-        seeds = self.seeds
+        for seed, result in zip(seeds, results, strict=True):
+            if result["status"] == "completed" and not set(names) <= result["kept"].keys():
+                raise RunFolderError(f"{self.member(seed)}: its result lacks figures of the others'; it was edited")
         summary = {
             "seeds": seeds,
             "diverged": [seed for seed, result in zip(seeds, results, strict=True) if result["status"] == "diverged"],

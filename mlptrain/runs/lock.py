@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from mlptrain.errors import RunFolderError
@@ -13,20 +14,27 @@ except ImportError:  # Windows: folders are not locked there
     fcntl = None  # type: ignore[assignment]
 
 
+_ATTEMPTS, _PAUSE = 10, 0.005  # times and seconds: `mlptrain runs` looks at a lock for some microseconds
+
+
 class FolderLock:
     """The system's lock on a folder, held until it is released or the process ends, however that ends."""
 
     def __init__(self, path: Path) -> None:
         """Raises RunFolderError where another process holds it, and OSError."""
         self._descriptor = os.open(path, os.O_RDONLY)
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise RunFolderError(f"{path} is being trained by another process; wait for it or stop it") from None
-        except OSError:
-            pass  # a file system without locks
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if fcntl is not None:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if attempt < _ATTEMPTS:
+                    time.sleep(_PAUSE)
+            except OSError:
+                return  # a file system without locks
+        os.close(self._descriptor)
+        raise RunFolderError(f"{path} is being trained by another process; wait for it or stop it")
 
     def release(self) -> None:
         """Let others in."""
@@ -36,9 +44,16 @@ class FolderLock:
 def is_locked(path: Path) -> bool:
     """Whether a living process trains in this folder."""
     try:
-        FolderLock(path).release()
-    except RunFolderError:
-        return True
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return False  # vanished, or not ours to open
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which several may have at once
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # a file system without locks
+    finally:
+        os.close(descriptor)
     return False

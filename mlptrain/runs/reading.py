@@ -13,6 +13,7 @@ from mlptrain.files import read_regular
 from mlptrain.spec import ExperimentSpec
 
 _MOST_BYTES = 50_000_000  # of a JSON file; the longest is a comparison's summary, with the curves of its optimizers
+_LARGEST = 3.5e38  # of float32
 _MOST_LOG_BYTES = 3_000_000_000  # ten million epochs, the most there can be, of under 300 bytes each
 
 
@@ -33,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The epochs' lines of a log from 0 on; a last line that a crash cut off is left out.
 
-    Raises RunFolderError where a line is missing or holds anything but finite numbers.
+    Raises RunFolderError where a line is missing or holds anything but numbers as training gives them.
     """
     try:
         content = read_regular(path, most=_MOST_LOG_BYTES)
@@ -46,7 +47,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             return  # cut off by a crash
         try:
             value = _loads(line)
-            sound = value["epoch"] == number - 1 and all(map(_is_number, value.values()))
+            sound = value["epoch"] == number - 1 and _are_figures(value)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             sound = False
         if not sound:
@@ -108,7 +109,7 @@ def _whole(text: str) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and abs(value) <= _LARGEST  # type: ignore[operator]
 
 
 def _is_count(value: object) -> bool:
@@ -116,7 +117,10 @@ def _is_count(value: object) -> bool:
 
 
 def _are_figures(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
+    """Whether all are numbers as training gives them, and accuracies are shares."""
+    if not isinstance(value, dict) or not all(map(_is_number, value.values())):
+        return False
+    return all(0 <= figure <= 1 for name, figure in value.items() if name.endswith("_accuracy"))
 
 
 def _is_kept(value: object) -> bool:

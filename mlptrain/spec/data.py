@@ -17,8 +17,8 @@ MOST_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 class FixedScaling(Section):
     """Given numbers: x becomes (x / maximum − mean) / std."""
 
-    mean: float = Field(description="Subtracted after dividing by the data's maximum.")
-    std: float = Field(gt=0, description="Divided by, after the mean is subtracted.")
+    mean: float = Field(ge=-1e30, le=1e30, description="Subtracted after dividing by the data's maximum.")
+    std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
 
 
 SCALING_FORMS = ("word", "numbers")  # tags of the union that is told apart by its type

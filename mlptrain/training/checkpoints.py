@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -23,10 +22,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlptrain.data import Scaling
+from mlptrain.data.scaling import is_scaling_for
 from mlptrain.errors import CheckpointError, SpecError
 from mlptrain.files import open_regular
 from mlptrain.runs import write_atomically
 from mlptrain.spec import ExperimentSpec, load_text, to_yaml
+from mlptrain.spec.datasets import IMAGE_DATASETS
 from mlptrain.spec.model import MOST_PARAMETERS
 from mlptrain.training.optimizers import make_optimizer
 
@@ -37,6 +38,9 @@ _MOST_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and t
 _MOST_BYTES = 5 * 4 * MOST_PARAMETERS  # weights and three buffers of float32, and room
 _MOST_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
+_SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum"}
+_LARGEST = 3.5e38  # of float32
+_MOST_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
-    """Raises CheckpointError unless the checkpoint holds the state of its specification's optimizer."""
+    """Raises CheckpointError unless the checkpoint holds a state that its optimizer can be in after its steps.
+
+    Sums and means of squares may be infinite, where weights stay as they are; all that is nan makes nan of weights.
+    """
     settings = checkpoint.spec.optimizer.model_dump()
     optimizer = make_optimizer(settings.pop("name"), [torch.zeros(1)], **settings)
     state = {name: [torch.zeros(1)] for name in checkpoint.optimizer_state}  # their shapes were checked on loading
@@ -126,6 +133,13 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
         optimizer.load_state(state, checkpoint.optimizer_scalars)
         if checkpoint.epoch and settings.get("momentum") and not state:
             raise ValueError("there is no momentum")  # SGD has none before its first step
+        for name, tensors in checkpoint.optimizer_state.items():
+            flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+            if flat.isnan().any() or (name in _SQUARES and (flat < 0).any()):
+                raise ValueError(f"the optimizer's {name} cannot come out of training")
+        steps = checkpoint.optimizer_scalars.get("step")
+        if steps is not None and steps != min(checkpoint.step, _MOST_COUNTED):
+            raise ValueError(f"the optimizer has taken {float(steps):g} steps, not {checkpoint.step}")
     except ValueError as error:
         raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
 
@@ -178,8 +192,10 @@ def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, 
         best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
         **_sorted_tensors(spec, tensors),
     )
-    if not (checkpoint.scaling.divisor > 0 and checkpoint.scaling.std > 0):
-        raise ValueError(f"the scaling {scaling} divides by what is not above 0")
+    images = IMAGE_DATASETS.get(spec.data.name)
+    chosen = spec.data.model_dump().get("scaling")
+    if not is_scaling_for(chosen, checkpoint.scaling, maximum=images.maximum if images else None):
+        raise ValueError(f"the scaling {scaling} is not that of its specification")
     if checkpoint.step != checkpoint.epoch * spec.steps_per_epoch:
         raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
     if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.parameters.values()):
@@ -194,7 +210,7 @@ def _count(value: object) -> int:
 
 
 def _finite(value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
         raise ValueError("a number of the scaling or the best loss is not finite")
     return float(value)
 

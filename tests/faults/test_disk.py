@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import resource
@@ -175,3 +176,20 @@ def test_more_seeds_than_files_may_be_open(tmp_path: Path) -> None:
     (tmp_path / "place/small.yaml").write_text(SMALL)
     child = Child(few_open_files, folder=tmp_path / "place")
     assert child.end() == 0, child.told
+
+
+def a_configuration_on_a_full_disk() -> None:
+    with disk(DISK, pages=10):
+        Path("disk/filler").write_bytes(bytes(10 * resource.getpagesize() - 2 * resource.getpagesize()))
+        with contextlib.suppress(OSError), Path("disk/more").open("wb", buffering=0) as stream:
+            while stream.write(bytes(512)):
+                pass
+        code, _, errors = call("init", "disk/first")
+        assert (code, "No space left on device. Make room on that disk" in one_error(errors)) == (1, True), errors
+        assert not Path("disk/first.yaml").exists()  # and so is not in the way
+        Path("disk/filler").unlink()
+        assert call("init", "disk/first")[0] == 0
+
+
+def test_a_configuration_on_a_full_disk(place: Path) -> None:
+    on_own_mounts(place, a_configuration_on_a_full_disk)

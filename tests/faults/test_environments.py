@@ -166,6 +166,22 @@ def test_an_output_that_takes_nothing_is_one_message(command: str, tmp_path: Pat
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_training_whose_progress_nobody_can_read_goes_on(tmp_path: Path) -> None:
+    """Standard error on a full disk, and on a terminal that was closed."""
+    train = f"mlptrain train {DIGITS} --set training.epochs=4 --run-dir"
+    assert b"run folder: full" in in_a_shell(f"{train} full 2> /dev/full", tmp_path).stdout
+    assert b"group folder: seeds" in in_a_shell(f"{train} seeds --seeds 0,1 2> /dev/full", tmp_path).stdout
+    ours, theirs = pty.openpty()
+    os.close(ours)
+    command = [sys.executable, "-m", *f"{train} closed".split()]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=surroundings({}), stdout=subprocess.PIPE, stderr=theirs, check=False
+    )
+    os.close(theirs)
+    assert (done.returncode, b"run folder: closed" in done.stdout) == (0, True)
+
+
 def test_a_training_with_every_stream_closed_writes_into_no_file_of_the_run(tmp_path: Path) -> None:
     """The first files that are opened would get the numbers of standard output and error, and what is printed."""
     train = f"mlptrain train {DIGITS} --set training.epochs=2 --run-dir"
@@ -239,7 +255,7 @@ def test_results_are_json_also_where_a_figure_is_no_number(
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
 
-    for arguments in (["train", DIGITS, *wild], ["eval", "run"], ["predict", "run", "--index", "0"], ["runs", "."]):
+    for arguments in (["train", DIGITS, *wild], ["eval", "run"], ["runs", "."]):
         capfd.readouterr()
         with pytest.raises(SystemExit):
             main([*arguments, "--json"])

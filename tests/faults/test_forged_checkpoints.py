@@ -47,6 +47,7 @@ ALIASES = "a: &a [lol, lol]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in
 BESTS: tuple[Any, ...] = (
     *([], "x", {}, 3, {"epoch": 1}, {"epoch": "1", "loss": 1}),
     {"epoch": 1, "loss": float("nan")},
+    {"epoch": 1, "loss": 10**400},
 )
 SCALINGS: tuple[Any, ...] = (
     *({}, [], None, {"divisor": 16.0}),
@@ -56,6 +57,9 @@ SCALINGS: tuple[Any, ...] = (
     {"divisor": "1", "mean": 0.0, "std": 1.0},
     {"divisor": True, "mean": 0.0, "std": 1.0},
     {"divisor": 1.0, "mean": 0.0, "std": 1.0, "x": 1},
+    {"divisor": 10**400, "mean": 0.0, "std": 1.0},
+    {"divisor": 16.0, "mean": 3.0, "std": 0.01},
+    {"divisor": 255.0, "mean": 0.0, "std": 1.0},
 )
 DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a list": lambda described: [described],
@@ -163,6 +167,9 @@ STATES: dict[str, Callable[[Tensors], Tensors]] = {
     "a part of another type": replaced(BUFFER, lambda tensor: tensor.double()),
     "no step": lambda tensors: {name: tensors[name] for name in tensors if name != STEP},
     "two steps": replaced(STEP, lambda tensor: torch.ones(2)),
+    "a nan in a buffer": replaced(BUFFER, spoilt(float("nan"))),
+    "a square below 0": replaced(BUFFER.replace("exp_avg", "exp_avg_sq"), spoilt(-1.0)),
+    **{f"{value} steps": replaced(STEP, spoilt(value)) for value in (float("nan"), -42.0, 1.5, 7.0, 1e30)},
     "a name of nothing": lambda tensors: {**tensors, "optimizer.": torch.tensor(1.0)},
 }  # fmt: skip
 
@@ -171,6 +178,21 @@ STATES: dict[str, Callable[[Tensors], Tensors]] = {
 def test_forged_state_of_the_optimizer_stops_resuming(run: Path, change: Callable[[Tensors], Tensors]) -> None:
     described, tensors = read(last_of(run))
     seal(last_of(run), described, change(tensors))
+    kept = (run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
+    assert "last.safetensors" in refused("train", "--resume", run, "--set", "training.epochs=4")
+    assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [with_(best={"epoch": 2, "loss": -5.0}), with_(best={"epoch": 0, "loss": 0.01}), with_(data_fingerprint="ab" * 32)],
+    ids=["a best loss that was not", "a best epoch that was not", "other data"],
+)
+def test_a_checkpoint_that_its_run_contradicts_stops_resuming(
+    run: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    described, tensors = read(last_of(run))
+    seal(last_of(run), change(described), tensors)
     kept = (run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
     assert "last.safetensors" in refused("train", "--resume", run, "--set", "training.epochs=4")
     assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == kept

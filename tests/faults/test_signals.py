@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain.cli.interrupts import TOLD
 from mlptrain.experiment import resume, resume_seeds, train, train_seeds
 from mlptrain.runs import SeedGroup, list_runs
 from mlptrain.spec import load_text
@@ -125,17 +126,32 @@ def test_pressed_again_and_again(place: Path, unbroken: Path) -> None:
     assert_same_files(unbroken / "run", RUN, OF_A_RUN)
 
 
-def test_inside_code_that_was_a_string(place: Path) -> None:
-    """As the methods of dataclasses are: under ``python -m`` Python would end itself by SIGINT then."""
+PRESS = "os.kill(os.getpid(), signal.SIGINT); [0] * 1000"
+MOMENTS = {
+    # As the methods of dataclasses are: under `python -m` Python would end itself by SIGINT then.
+    "in code that was a string": (f"exec({PRESS!r}, globals())", 130),
+    "in an import that swallows it": ("import swallows", 130),
+    "in C code that makes something else of it": (
+        f"import os\ntry: {PRESS}\nexcept BaseException: raise ValueError",
+        130,
+    ),
+    "when all is said": ("atexit.register(os.kill, os.getpid(), signal.SIGINT)", 0),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_at_moments_where_python_has_ways_of_its_own(place: Path, moment: str) -> None:
+    act, wanted = MOMENTS[moment]
+    (place / "swallows.py").write_text(f"import os, signal\ntry: {PRESS}\nexcept BaseException: pass\n")
+    acts = "".join(f"    {line}\n" for line in act.splitlines())
     (place / "press.py").write_text(
-        "import os, signal, mlptrain.spec\n"
-        "from mlptrain.cli import main\n"
-        "mlptrain.spec.load_spec = lambda *_: exec('os.kill(os.getpid(), signal.SIGINT); [0] * 1000', globals())\n"
-        "main(['check', 'small.yaml'])\n"
+        "import atexit, os, signal\nfrom mlptrain import spec\nfrom mlptrain.cli import main\nload = spec.load_spec\n"
+        f"def press(*arguments):\n{acts}    return load(*arguments)\n"
+        "spec.load_spec = press\nmain(['check', 'small.yaml'])\n"
     )
     ended = subprocess.run([sys.executable, "-m", "press"], capture_output=True, text=True)
-    assert ended.stderr.startswith("error: interrupted; what was completed is kept")
-    assert ended.returncode == 130
+    assert (ended.returncode, "no faults" in ended.stdout) == (wanted, wanted == 0), ended
+    assert ended.stderr == ("" if wanted == 0 else f"error: {TOLD}\n")
 
 
 def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:

@@ -1,7 +1,10 @@
-"""A run folder that was begun before: what may be taken over, and what may not."""
+"""A folder that ``--run-dir`` names: what may be taken over, and what is left alone."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,21 +13,53 @@ from mlptrain.errors import RunFolderError
 from mlptrain.runs import RunFolder
 
 
-def test_what_a_run_left_before_its_first_epoch_is_taken_over(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
+def _begin_and_die(run: Path) -> None:
+    folder = RunFolder.create("small", run_dir=run)
+    folder.environment.write_text("{}")
+    folder.config.write_text("name: small")
     (run / "checkpoints/.last.safetensors.0123abcd.tmp").write_bytes(b"half")
-    (run / "environment.json").write_text("{}")
-    (run / "config.yaml").write_text("name: small")
-    with RunFolder.create("small", run_dir=run):
-        assert [path.relative_to(run) for path in run.rglob("*")] == [Path("checkpoints")]
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.safetensors", "thesis.tex", "config.yaml"])
-def test_what_is_more_than_that_is_left_alone(tmp_path: Path, name: str) -> None:
+def test_what_a_killed_process_left_before_the_first_epoch_is_taken_over(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    (run / name).write_text("precious")
+    process = multiprocessing.get_context("fork").Process(target=_begin_and_die, args=(run,))
+    process.start()
+    process.join()
+    assert (run / "config.yaml").exists()
+    with RunFolder.create("small", run_dir=run):
+        assert [path.name for path in run.rglob("*") if path.suffix != ".tmp"] == ["checkpoints"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["environment.json", "config.yaml"],
+        ["environment.json", "config.yaml/mine"],
+        ["checkpoints"],
+        ["checkpoints/thesis.tex"],
+        ["seed-a/environment.json", "seed-a/resolved.yaml"],
+        [".keep.00000000.tmp/mine"],
+        ["metrics.jsonl"],
+        ["thesis.tex"],
+    ],
+)
+def test_files_that_may_be_the_users_own_are_left_alone(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text("precious")
     with pytest.raises(RunFolderError, match="exists and is not empty; name a new folder"):
-        RunFolder.create("small", run_dir=run)
-    assert (run / name).read_text() == "precious"
+        RunFolder.create("small", run_dir=tmp_path / "run")
+    for name in names:
+        assert (tmp_path / "run" / name).read_text() == "precious"
+
+
+def test_files_put_beside_what_a_killed_process_left_are_left_alone(tmp_path: Path) -> None:
+    for name in ("mine.txt", "seed-a/mine.txt", "checkpoints/mine.txt", "config.yaml/mine.txt", "metrics.jsonl"):
+        run = tmp_path / name.replace("/", "-")
+        with RunFolder.create("small", run_dir=run):
+            (run / name).parent.mkdir(exist_ok=True)
+            (run / name).write_text("precious")
+        with pytest.raises(RunFolderError, match="exists and is not empty"):
+            RunFolder.create("small", run_dir=run)
+        assert (run / name).read_text() == "precious"

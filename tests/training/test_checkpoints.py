@@ -17,9 +17,9 @@ from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.training.checkpoints import Best, Checkpoint, load_checkpoint, save_checkpoint
 
 
-def make_spec(hidden: str = "[6, 5]") -> ExperimentSpec:
+def make_spec(hidden: str = "[6, 5]", data: str = "{name: digits, scaling: standard}") -> ExperimentSpec:
     return load_text(
-        f"data: digits\nmodel: {{hidden: {hidden}, activation: prelu}}\noptimizer: {{name: adam, lr: 1e-3}}\n"
+        f"data: {data}\nmodel: {{hidden: {hidden}, activation: prelu}}\noptimizer: {{name: adam, lr: 1e-3}}\n"
     ).spec
 
 
@@ -63,7 +63,8 @@ def test_round_trip(saved: Path) -> None:
 
 def test_inputs_that_are_not_divided(tmp_path: Path) -> None:
     """As those of generated data, which a divisor of 1 leaves as they are."""
-    wanted = replace(make_checkpoint(make_spec()), scaling=Scaling(1.0, 0.0, 1.0))
+    spec = make_spec(data="spirals")
+    wanted = replace(make_checkpoint(spec), scaling=Scaling(1.0, 0.0, 1.0), step=3 * spec.steps_per_epoch)
     save_checkpoint(tmp_path / "last.safetensors", wanted)
     assert load_checkpoint(tmp_path / "last.safetensors").scaling == wanted.scaling
 
