@@ -264,9 +264,9 @@ def _report(error: BaseException) -> int:
         screen.show_error(interrupts.TOLD)
         return interrupts.EXIT_CODE
     if isinstance(error, OSError) and error.strerror:
-        screen.show_error(
-            f"{error.filename or 'the output'}: {error.strerror}; make room or get the right to write there"
-        )
+        from mlptrain.runs.disk import remedy
+
+        screen.show_error(f"{error.filename or 'the output'}: {error.strerror}. {remedy(error)}, then do it again")
         return MachineError.exit_code
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, MemoryError) or any(sign in text for sign in ("alloc", "out of memory", "failed to map")):

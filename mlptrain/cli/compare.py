@@ -118,10 +118,11 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"
         raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None
-    if as_json:
-        screen.say_json({"folder": str(folder.path), **summary, "timings": timings})
-    else:
-        compare_screen.show_summary(str(folder.path), summary, timings)
+    with screen.result_of(folder.path):
+        if as_json:
+            screen.say_json({"folder": str(folder.path), **summary, "timings": timings})
+        else:
+            compare_screen.show_summary(str(folder.path), summary, timings)
 
 
 def _plan_in(folder: Path) -> Path:

@@ -9,14 +9,14 @@ import contextlib
 import json
 import math
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mlptrain.errors import Fault
+from mlptrain.errors import Fault, MachineError
+from mlptrain.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from mlptrain.runs import RunSummary
 
 _PIPE_WIDTH, _LEAST_WIDTH = 200, 80
-# Control characters but tab and line feed, marks that turn the direction of writing, halves of surrogate pairs.
-_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """The text with what would act on a terminal written out, as in ``\\x1b[31m``: names in files may hold anything."""
-    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -103,6 +96,17 @@ def show_error(message: str, *, bare: bool = False) -> None:
     """One message on standard error; bare where it has places of its own or is no error."""
     with contextlib.suppress(OSError):  # nobody reads it: the exit code says it all the same
         say(message if bare else f"error: {message}", err=True)
+
+
+@contextlib.contextmanager
+def result_of(folder: Path) -> Iterator[None]:
+    """Raises MachineError where the result of hours cannot be shown, with the folder in which it lies all the same."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MachineError(f"{folder} is complete, but its result cannot be shown: {error.strerror}") from error
 
 
 def show_warnings(warnings: Sequence[Fault]) -> None:

@@ -121,10 +121,11 @@ def _train_one(
         elif error.run is not None:
             screen.say(f"run folder: {error.run}")
         raise
-    if as_json:
-        screen.say_json({"run": str(outcome.folder.path), **outcome.result})
-    else:
-        train_screen.show_result(str(outcome.folder.path), outcome.result)
+    with screen.result_of(outcome.folder.path):
+        if as_json:
+            screen.say_json({"run": str(outcome.folder.path), **outcome.result})
+        else:
+            train_screen.show_result(str(outcome.folder.path), outcome.result)
 
 
 def _train(config: Path, overrides: list[str], *, run_dir: Path | None, data_dir: Path | None) -> Outcome:
@@ -211,10 +212,11 @@ def _end_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
         {"seed": seed, "run": str(one.folder.path), **one.result}
         for seed, one in zip(summary["seeds"], outcome.outcomes, strict=True)
     ]
-    if as_json:
-        screen.say_json({"group": group, **summary, "runs": runs})
-    else:
-        train_screen.show_seeds(group, runs, summary["kept"])
+    with screen.result_of(outcome.group.path):
+        if as_json:
+            screen.say_json({"group": group, **summary, "runs": runs})
+        else:
+            train_screen.show_seeds(group, runs, summary["kept"])
     if summary["diverged"]:
         raise _diverged(runs)
 

@@ -29,6 +29,7 @@ from mlptrain.data.store import (
     unpack,
 )
 from mlptrain.errors import DataError, MachineError
+from mlptrain.runs.disk import remedy
 
 try:
     import fcntl
@@ -148,8 +149,8 @@ def _fetching_into(place: Path) -> Iterator[None]:
 
 def _unwritable(place: Path, error: OSError) -> MachineError:
     return MachineError(
-        f"cannot write to the data folder {place}: {error.strerror or error}. Make room or get the right to write "
-        f"there, or name another folder with --data-dir or ${FOLDER_VARIABLE}."
+        f"cannot write to the data folder {place}: {error.strerror or error}. {remedy(error)}, "
+        f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
     )
 
 

@@ -18,6 +18,9 @@ _REMEDIES = {
     errno.EPERM: "Get the right to write there",
     errno.EMFILE: "Allow more open files (`ulimit -n`)",
     errno.ENFILE: "Close other programs' files",
+    errno.EEXIST: "Remove what stands in its place",
+    errno.ENOTDIR: "Remove the file that stands where a folder is wanted",
+    errno.ENAMETOOLONG: "Take a shorter name",
 }
 
 

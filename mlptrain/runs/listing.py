@@ -59,6 +59,8 @@ def summarise(folder: RunFolder) -> RunSummary:
         spec = load_spec(folder.resolved).spec
         result = folder.read_result()
         lines = folder.read_metrics()
+        if result is not None and result["status"] == "completed":
+            folder.check_metrics(spec, epochs=result["epochs"])
     except MlptrainError:
         return RunSummary(folder.path, "damaged", age=age)
     if result is not None:

@@ -58,7 +58,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def check_metrics(path: Path, lines: Sequence[Mapping[str, Any]], *, spec: ExperimentSpec, epochs: int) -> None:
     """Raises RunFolderError unless the lines of a run's log are those that it writes for so many ``epochs``."""
     if len(lines) <= epochs:
-        raise RunFolderError(f"{path} ends before epoch {epochs}; the run folder is damaged")
+        state = f"ends before epoch {epochs}" if lines else "is empty or gone"
+        raise RunFolderError(f"{path} {state}; the run folder is damaged")
     split = spec.evaluation.split
     of_all = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
     for line in lines:

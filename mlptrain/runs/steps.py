@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +12,47 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import RunFolderError
 from mlptrain.files import read_regular
+from mlptrain.spec import load_spec
 
-_NAMES = ("loss", "accuracy")
 _MOST_BYTES = 10_000_000_000
+_MOST = {"loss": float(np.finfo(np.float32).max), "accuracy": 1.0}  # losses are means of float32 numbers
+_MOST_DETAIL = 200  # characters of numpy's message, which quotes the file
 
 
 def step_figures(path: Path, *, least: int = 0) -> dict[str, NDArray[np.float64]]:
-    """``loss`` and, where there is one, ``accuracy`` of every step, each (n,), n at least ``least``.
+    """``loss`` and, of a run with classes, ``accuracy`` of every step, each (n,), n at least ``least``.
 
-    Raises RunFolderError for a file that holds anything else. Arrays of objects, which are pickles, are not read.
+    Which of the two it is says ``resolved.yaml`` beside the file. Raises RunFolderError for a file that holds anything
+    but what such a run writes. Arrays of objects, which are pickles, are not read.
     """
-    found: dict[str, NDArray[np.float64]] = {}
+    regression = load_spec(path.with_name("resolved.yaml")).spec.is_regression
     try:
-        # The entries of such a file are stored, not packed, so that none is larger than the file.
-        with zipfile.ZipFile(io.BytesIO(read_regular(path, most=_MOST_BYTES))) as archive:
-            if any(entry.file_size > entry.compress_size for entry in archive.infolist()):
-                raise ValueError("its entries are packed")
-            for name in [name for name in _NAMES if f"{name}.npy" in archive.namelist()]:
-                with archive.open(f"{name}.npy") as stream:
-                    found[name] = np.lib.format.read_array(stream, allow_pickle=False)
-        if any(values.dtype != np.float64 or values.ndim != 1 for values in found.values()):
-            raise ValueError("it holds other than lists of numbers")
-        if "loss" not in found or any(len(values) < max(1, least) for values in found.values()):
+        found = _arrays(path, ("loss",) if regression else ("loss", "accuracy"))
+        lengths = {len(values) for values in found.values()}
+        if len(lengths) > 1 or min(lengths) < max(1, least):
             raise ValueError("steps are missing")
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise RunFolderError(f"{path} cannot be read ({error}); the run folder is damaged") from None
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:  # the readers of both formats raise nearly anything for forged headers
+        detail = str(error).partition("\n")[0][:_MOST_DETAIL]
+        raise RunFolderError(f"{path} cannot be read ({detail}); the run folder is damaged") from None
+    return found
+
+
+def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """The arrays of exactly these names, each (n,), its numbers in their range."""
+    found: dict[str, NDArray[np.float64]] = {}
+    # The entries of such a file are stored, not packed, so that none is larger than the file.
+    with zipfile.ZipFile(io.BytesIO(read_regular(path, most=_MOST_BYTES))) as archive, warnings.catch_warnings():
+        warnings.simplefilter("error")  # of headers that only Python 2 wrote
+        if any(entry.file_size > entry.compress_size for entry in archive.infolist()):
+            raise ValueError("its entries are packed")
+        if sorted(archive.namelist()) != sorted(f"{name}.npy" for name in names):
+            raise ValueError(f"it does not hold {' and '.join(names)} alone")
+        for name in names:
+            with archive.open(f"{name}.npy") as stream:
+                found[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    for name, values in found.items():
+        if values.dtype != np.float64 or values.ndim != 1:
+            raise ValueError("it holds other than lists of numbers")
+        if not (np.abs(values) <= _MOST[name]).all():  # nor NaN: a step that gives none ends the run unrecorded
+            raise ValueError(f"a step's {name} is beyond {_MOST[name]:.3g} or no number")
     return found

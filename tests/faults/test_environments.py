@@ -171,6 +171,9 @@ def test_a_training_whose_progress_nobody_can_read_goes_on(tmp_path: Path) -> No
     """Standard error on a full disk, and on a terminal that was closed."""
     train = f"mlptrain train {DIGITS} --set training.epochs=4 --run-dir"
     assert b"run folder: full" in in_a_shell(f"{train} full 2> /dev/full", tmp_path).stdout
+    unseen = in_a_shell(f"{train} unseen > /dev/full", tmp_path)
+    told = b"error: unseen is complete, but its result cannot be shown: No space left on device"
+    assert (unseen.returncode, unseen.stderr.splitlines()[-1]) == (1, told)
     assert b"group folder: seeds" in in_a_shell(f"{train} seeds --seeds 0,1 2> /dev/full", tmp_path).stdout
     ours, theirs = pty.openpty()
     os.close(ours)

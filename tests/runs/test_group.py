@@ -28,7 +28,11 @@ def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float
     """A run folder as training leaves it, ``written`` seconds after the epoch."""
     with RunFolder.create("small", run_dir=path) as folder:
         folder.write_start(config=b"", resolved=to_yaml(SPEC), environment={})
-    folder.metrics.write_text('{"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5}\n')
+    lines = [
+        {"epoch": epoch, "step": epoch * SPEC.steps_per_epoch, "lr": 0.1, "train_loss": 2.5, "validation_loss": 2.5}
+        for epoch in range(3)
+    ]
+    folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if result is not None:
         folder.write_result(result)
     if written is not None:
@@ -160,3 +164,5 @@ def test_every_run_of_a_group_has_its_own_status() -> None:
         "seed-3": "running",
     }
     assert (found["seed-0"].metric, found["seed-0"].value) == ("test_loss", 0.5)
+    RunFolder(group.member(0)).metrics.unlink()  # a result without what led to it
+    assert {run.path.name: run.status for run in list_runs(Path())}["seed-0"] == "damaged"

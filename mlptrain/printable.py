@@ -1,0 +1,21 @@
+"""Text from outside, as in names of files and folders, made fit to be shown: none of it acts on who reads it."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters but tab and line feed, marks that turn the direction of writing, halves of surrogate pairs.
+_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with what would act on a terminal, page or picture written out, as in ``\\x1b[31m``.
+
+    What is left can be encoded: the bytes of a name that is no UTF-8 come as half surrogates.
+    """
+    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """The text with its line feeds written out as ``\\n``."""
+    return text.replace("\n", r"\n")
