@@ -82,7 +82,9 @@ class RunFolder:
 
     @classmethod
     def _create_at(cls, path: Path) -> Self:
-        refusal = f"{path} exists and is not empty; name a new folder, or go on with `mlptrain train --resume {path}`"
+        is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
+        resume = f", or go on with `mlptrain train --resume {path}`" if is_run else ""
+        refusal = f"{path} exists and is not empty; name a new folder{resume}"
         if path.exists() and not path.is_dir():
             raise RunFolderError(refusal)
         path.mkdir(parents=True, exist_ok=True)
