@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlptrain.printable import one_line
+
 MOST_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
 
 
@@ -44,7 +46,7 @@ class MachineError(MlptrainError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a configuration: ``source:line:column  path: message``.
+    """One fault of a configuration: ``source:line:column  path: message``, on one line whatever its names hold.
 
     ``line`` and ``column`` count from 1; both are None where the fault has no place in a file
     (``source`` is then, for instance, ``--set optimizer.lr=fast``).
@@ -58,7 +60,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
-        return f"{place}  {self.path}: {self.message}" if self.path else f"{place}  {self.message}"
+        return one_line(f"{place}  {self.path}: {self.message}" if self.path else f"{place}  {self.message}")
 
 
 class SpecError(UserError):

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class _Answering(io.FileIO):
+    """A file whose reading raises BlockingIOError where it would have to wait; of itself it returns None then.
+
+    Some files of the system, as /proc/kmsg, call themselves regular and wait for what is to come.
+    """
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count: int | None = super().readinto(buffer)
+        return self._waiting() if count is None else count
+
+    def readall(self) -> bytes:
+        content: bytes | None = super().readall()
+        return self._waiting() if content is None else content
+
+    def _waiting(self) -> NoReturn:
+        raise BlockingIOError(errno.EAGAIN, "it is no file with an end: reading it would wait for more")
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -21,7 +43,7 @@ def open_regular(path: Path) -> BinaryIO:
         if not stat.S_ISREG(mode):
             number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
             raise OSError(number, "Is a directory" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
-        return os.fdopen(descriptor, "rb")
+        return io.BufferedReader(_Answering(descriptor))
     except BaseException:
         os.close(descriptor)
         raise

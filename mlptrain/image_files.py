@@ -9,10 +9,12 @@ in mean, half a pixel beyond). Fashion-MNIST and the digits fill the whole image
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,15 @@ from mlptrain.files import open_regular
 
 Grey = NDArray[np.float32]
 
-MOST_PIXELS = 50_000_000  # decoding one with transparency takes 19 bytes for each
+MOST_PIXELS = 50_000_000  # decoding one with transparency takes 8 to 16 bytes for each
+MOST_SIDE = 100_000  # pixels; of an image a pixel wide, all of them are border and rows of their own, which cost most
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
-_LONG_SIDE = 1000  # pixels that are more than enough to scale down from
+_ENOUGH = 4_000_000  # pixels, which are more than enough to scale down from
+_NO_GREY = {
+    "F": "floating-point pixels of unknown range; save it with 8 or 16 bits",
+    "LAB": "LAB pixels; save it as RGB",
+}
+_ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how an image is to be turned or mirrored, 1 is upright, others mean nothing
 _LEAST_CONTRAST = 0.1  # of the full range; below that an image is blank
 _INK = 0.3  # of the strongest ink: what is fainter is noise of the paper
 
@@ -58,6 +66,8 @@ def read_image(path: Path) -> Picture:
             raise
         except MemoryError:
             raise
+        except BlockingIOError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except Image.DecompressionBombError:
             raise UserError(f"{path}: {_too_large('far too many')}") from None
         except UnidentifiedImageError:
@@ -74,28 +84,38 @@ def _too_large(pixels: str) -> str:
 def _decoded(path: Path, image: Image.Image) -> Picture:
     if (pixels := image.width * image.height) > MOST_PIXELS:
         raise UserError(f"{path}: {_too_large(f'{pixels:,}')}")
+    if (side := max(image.size)) > MOST_SIDE:
+        raise UserError(f"{path}: the image is {side:,} pixels long, the limit is {MOST_SIDE:,}; scale it down first")
     notes = ["the first frame of several"] if getattr(image, "is_animated", False) else []
-    image.load()
-    turned = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112, 1) != 1:
+    if image.getexif().get(_ORIENTATION) in range(2, 9):
         notes.append("turned as its EXIF entry says")
-    if turned.mode.startswith("I"):
-        return Picture(_from_integers(path, np.asarray(turned)), tuple(notes))
-    if turned.mode == "F":
-        raise UserError(f"{path} holds floating-point pixels of unknown range; save it with 8 or 16 bits")
-    if turned.has_transparency_data:
-        turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned.convert("RGBA"))
-    grey = turned.convert("L")
-    if (factor := min(grey.size) // _LONG_SIDE) > 1:
-        grey = grey.reduce(factor)
+    image.load()  # which turns a TIFF, and forgets its entry
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in _NO_GREY:
+        raise UserError(f"{path} holds {_NO_GREY[image.mode]}")
+    if image.mode.startswith("I"):
+        return Picture(_from_integers(path, image), tuple(notes))
+    if image.has_transparency_data:
+        seen = _reduced(image if image.mode in ("LA", "RGBA") else image.convert("RGBA")).convert("RGBA")
+        grey = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("L")
+    else:
+        grey = _reduced(image.convert("L"))
     return Picture(np.asarray(grey, dtype=np.float32) / np.float32(255), tuple(notes))
 
 
-def _from_integers(path: Path, pixels: NDArray[np.integer]) -> Grey:
+def _from_integers(path: Path, image: Image.Image) -> Grey:
     """16-bit pixels, which Pillow also delivers as 32-bit integers."""
-    if pixels.min() < 0 or pixels.max() > 65_535:
+    whole = image.convert("I")
+    extrema: Any = whole.getextrema()  # of a mode with one channel: the lowest and the highest value
+    if extrema[0] < 0 or extrema[1] > 65_535:
         raise UserError(f"{path} holds pixels of more than 16 bits; save it with 8 or 16 bits")
-    return pixels.astype(np.float32) / np.float32(65_535)
+    return np.asarray(_reduced(whole), dtype=np.float32) / np.float32(65_535)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image with the means of squares of pixels for pixels, where it has more than enough."""
+    factor = math.ceil(math.sqrt(image.width * image.height / _ENOUGH))
+    return image.reduce(factor) if factor > 1 else image
 
 
 def is_dark_on_light(grey: Grey) -> bool:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mlptrain.data.fetch import Progress
-from mlptrain.errors import DataError, UserError
+from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.evaluation import choose_split, load_split, split_rows
 from mlptrain.image_files import fit, is_dark_on_light, read_image
+from mlptrain.printable import one_line
 from mlptrain.trained import TrainedNetwork
 from mlptrain.training.evaluation import predicted_classes, probabilities
 
@@ -72,7 +73,7 @@ def predict_images(
         notes = ("dark on light, inverted",) if inverted else ()
         facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError("\n".join(map(one_line, faults)))
     return _predictions(network, network.preprocess(np.stack(pixels)), facts)
 
 
@@ -109,7 +110,15 @@ def _true(y: Tensor) -> int | tuple[float, ...]:
 
 @torch.no_grad()
 def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
+    """What the network says of scaled inputs (n, n_features). Raises CheckpointError where that is not finite."""
     outputs = network(x).cpu()
+    if not bool((finite := outputs.isfinite().all(dim=1)).all()):
+        first = facts[int((~finite).nonzero()[0])]
+        what = first.get("image") or f"{first['split']} {first['index']}"
+        raise CheckpointError(
+            f"the network gives no finite outputs for {what}: its weights or its scaling are too far from 1 to compute "
+            "with; train it again, with a smaller learning rate"
+        )
     found: list[dict[str, Any]] = [{"outputs": tuple(row)} for row in outputs.tolist()]
     if network.class_names:
         for values, label in zip(found, predicted_classes(outputs).tolist(), strict=True):

@@ -369,6 +369,37 @@ def test_runs_without_a_final_checkpoint(call: Call, run: Path, tmp_path: Path) 
     assert call(tmp_path / "nowhere", "--index", 0)[0] == 2
 
 
+@pytest.mark.parametrize("kind", ["weights", "scaling"])
+def test_outputs_that_are_not_finite_are_no_prediction(call: Call, run: Path, tmp_path: Path, kind: str) -> None:
+    """All that such a file holds is finite and in its range, and what a network makes of it is not."""
+    file = tmp_path / "forged.safetensors"
+    checkpoint = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    if kind == "weights":
+        large = {name: torch.full_like(tensor, 3e38) for name, tensor in checkpoint.parameters.items()}
+        checkpoint = replace(checkpoint, parameters=large)
+    else:
+        data = checkpoint.spec.data.model_copy(update={"scaling": "standard"})
+        spec = checkpoint.spec.model_copy(update={"data": data})
+        checkpoint = replace(checkpoint, spec=spec, scaling=replace(checkpoint.scaling, std=1e-320))
+    save_checkpoint(file, checkpoint)
+    image = save(eight_bit(read_digits().test_images[0]), "digit.png")
+    asked: list[tuple[list[Any], str]] = [([image], "digit.png")]
+    if kind == "weights":  # the data of another scaling are other data, which is told before
+        asked.append((["--index", 3, "--index", 4], "test 3"))
+    for arguments, what in asked:
+        for more in ([], ["--json"]):
+            code, out, err = call(file, *arguments, *more)
+            assert (code, out) == (2, "")
+            assert err.startswith(f"error: the network gives no finite outputs for {what}: ")
+            assert err.count("\n") == 1
+
+
+def test_a_line_feed_in_a_name_makes_no_second_line(call: Call, run: Path) -> None:
+    code, _, err = call(run, "a\nb.png", "c.png")
+    assert code == 2
+    assert err == "error: a\\nb.png: no such image file\nc.png: no such image file\n"
+
+
 def test_other_data_than_those_of_the_run_are_refused(call: Call, run: Path, tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
     checkpoint = load_checkpoint(run / "checkpoints" / "best.safetensors")

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from html import escape
 from importlib import resources
 
+from mlptrain.printable import printable
+
 # The browser itself keeps the promise that nothing is loaded and nothing runs.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def document(sections: Iterable[str], *, title: str, kind: str, heading: str, lead: str, broad: bool = False) -> str:
-    """A whole page. ``sections``, of which empty ones are left out, and ``lead`` are HTML; all else is escaped here."""
+    """A whole page. ``sections``, of which empty ones are left out, and ``lead`` are HTML; all else is escaped here.
+
+    Whatever control characters and halves of surrogate pairs any of it holds are written out, so that it is UTF-8 text.
+    """
     style = resources.files("mlptrain.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
+    return printable(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'

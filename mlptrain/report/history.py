@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlptrain.errors import RunFolderError, UserError
+from mlptrain.printable import printable
 from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
@@ -45,9 +46,18 @@ def read_history(run: Path, *, label: str | None = None) -> History:
         if found:
             columns = np.array(found, dtype=np.float64).T
             values[key] = (columns[0], columns[1])
+    status = summarise(folder).status
     if not values:
-        raise RunFolderError(f"{run} has no epoch yet to draw; go on with `mlptrain train --resume {run}`")
-    return History(label or spec.name, summarise(folder).status, spec.loss.name, "epoch", values)
+        raise RunFolderError(f"{run} {_without_epochs(run, status)}")
+    return History(label or spec.name, status, spec.loss.name, "epoch", values)
+
+
+def _without_epochs(run: Path, status: str) -> str:
+    if status == "diverged":
+        return "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate"
+    if status == "running":
+        return "has no epoch yet to draw; it is being trained, so draw it later"
+    return f"has no epoch yet to draw; go on with `mlptrain train --resume {run}`"
 
 
 def read_steps(run: Path, *, label: str | None = None) -> History:
@@ -65,9 +75,9 @@ def read_steps(run: Path, *, label: str | None = None) -> History:
 
 
 def run_labels(runs: Sequence[Path]) -> list[str]:
-    """A short name of every run that no other has: its experiment's, else its folder's, else its path."""
+    """A short printable name of every run that no other has: its experiment's, else its folder's, else its path."""
     names = [load_spec(RunFolder.open(run).resolved).spec.name if run.is_dir() else str(run) for run in runs]
     for shorter in (names, [run.resolve().name for run in runs]):
         if max(Counter(shorter).values()) == 1:
-            return list(shorter)
-    return [str(run) for run in runs]
+            return list(map(printable, shorter))
+    return [printable(str(run)) for run in runs]

@@ -227,7 +227,7 @@ def _per_class(evaluation: Mapping[str, Any] | None) -> str:
 def _specification(folder: RunFolder) -> str:
     resolved = tables.code_block(folder.resolved.read_text(encoding="utf-8"), name="Resolved specification")
     try:
-        written = read_regular(folder.config, most=MAX_BYTES).decode(errors="replace")
+        written = read_regular(folder.config, most=MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
     except OSError:
         written = ""
     as_written = tables.code_block(written, name="Configuration as written")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
 from html import escape
@@ -75,8 +76,14 @@ class _PlainLogFormatter(LogFormatter):
 
 @contextlib.contextmanager
 def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
-    """Matplotlib's own settings with ours on top for this block, whatever the user's are."""
-    with mpl.rc_context():
+    """Matplotlib's own settings with ours on top for this block, whatever the user's are.
+
+    It is silent: matplotlib warns of letters that its font lacks and of names too long for a picture, which show
+    themselves, as boxes and by their length, and a warning on the terminal would name lines of this package.
+    """
+    with mpl.rc_context(), warnings.catch_warnings():
+        for category in (UserWarning, RuntimeWarning):  # that something is deprecated stays to be seen by tests
+            warnings.simplefilter("ignore", category)
         mpl.rcdefaults()
         with mpl.rc_context(_SETTINGS | (more or {})):
             yield

@@ -7,6 +7,7 @@ that depth, size and aliases are bounded before anything is built.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import re
 from collections.abc import Iterable
@@ -133,11 +134,20 @@ def read_file(path: Path) -> tuple[bytes, Document]:
         if error.errno == errno.EFBIG:
             raise refuse(f"{error.strerror}; that is no configuration") from None
         raise refuse(f"cannot be read: {error.strerror}") from None
+    if _looks_like_utf16(content):
+        raise refuse("is not UTF-8 text: it looks like UTF-16; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse(f"is not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}") from None
+        detail = f"byte {error.start} is 0x{content[error.start]:02x}"
+        raise refuse(f"is not UTF-8 text: {detail}; save it as UTF-8") from None
     return content, parse(text, source=source)
+
+
+def _looks_like_utf16(content: bytes) -> bool:
+    """By the mark at its beginning, or by the zero beside its first letter."""
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return marked or (len(content) > 1 and content[:2].count(0) == 1)
 
 
 def parse(text: str, *, source: str) -> Document:

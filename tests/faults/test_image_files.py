@@ -130,6 +130,60 @@ def test_images_that_mean_harm(run: Path, content: bytes, attacks: Attacks, monk
     assert not Path("executed").exists()
 
 
+@pytest.mark.parametrize("size", [(1, 49_000_000), (49_000_000, 1), (400, 100_001)])
+def test_an_image_far_longer_than_any_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
+    """A file of 100 kB took 2 GB and 20 s: what is done for every row and border pixel was done 49 million times."""
+    (tmp_path / "image.png").write_bytes(png(*size))
+    with pytest.raises(UserError, match=f"is {max(size):,} pixels long, the limit is 100,000; scale it down"):
+        read_image(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("size", [(100, 100_000), (100_000, 100), (3_000, 3_000)])
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "1", "LA", "RGBA"])
+def test_large_images_are_made_smaller_whatever_their_proportions(
+    tmp_path: Path, size: tuple[int, int], mode: str
+) -> None:
+    """The left half is white, the right one black; where there is transparency, transparent and black."""
+    light = np.zeros(size[::-1], np.uint8)
+    light[:, : size[0] // 2] = 255
+    if mode == "I;16":
+        image = Image.fromarray(light.astype(np.uint16) * 257)
+    elif mode in ("LA", "RGBA"):
+        black = Image.new("L", size, 0)
+        image = Image.merge(mode, [black] * (len(mode) - 1) + [Image.fromarray(255 - light)])
+    else:
+        image = Image.fromarray(light).convert(mode)
+    image.save(tmp_path / "image.png", compress_level=1)
+    grey = read_image(tmp_path / "image.png").grey
+    height, width = grey.shape
+    assert 1_000_000 < grey.size <= 4_000_000
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.01)
+    assert (grey[:, : width // 2] == 1).all()
+    assert (grey[:, width // 2 :] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_orientations_that_mean_nothing_turn_nothing(tmp_path: Path, kind: str) -> None:
+    path, image = tmp_path / "image", noise(9, 5)
+    for orientation in range(256):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path.write_bytes(saved(image, kind, exif=exif))
+        picture = read_image(path)
+        turned = 2 <= orientation <= 8
+        assert picture.notes == (("turned as its EXIF entry says",) if turned else ())
+        upright = np.asarray(image)
+        if kind in ("PNG", "TIFF") and orientation == 6:  # to be turned by 90° clockwise
+            np.testing.assert_allclose(picture.grey, np.rot90(upright, -1) / np.float32(255), rtol=1e-6)
+        assert picture.grey.shape == (upright.T.shape if 5 <= orientation <= 8 else upright.shape)
+
+
+def test_pixels_that_have_no_grey_are_named(tmp_path: Path) -> None:
+    (tmp_path / "lab.tiff").write_bytes(saved(noise(8, 8, "LAB"), "TIFF"))
+    with pytest.raises(UserError, match=r"lab\.tiff holds LAB pixels; save it as RGB"):
+        read_image(tmp_path / "lab.tiff")
+
+
 def test_damaged_images(tmp_path: Path, attacks: Attacks, chance: random.Random) -> None:
     """Bits flipped and ends cut off in every format: an image of sound values, or one line that says no."""
     path = tmp_path / "image"

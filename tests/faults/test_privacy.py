@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import html
 import http.server
 import io
 import json
+import os
 import random
 import re
 import shlex
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -22,9 +25,9 @@ from typing import Any
 
 import pytest
 
-from mlptrain.cli import screen
 from mlptrain.data.fetch import fetch
 from mlptrain.errors import MachineError, RunFolderError
+from mlptrain.printable import printable
 from mlptrain.runs import SeedGroup
 from tests.faults.conftest import SMALL
 from tests.faults.hostile import call, refused
@@ -363,7 +366,6 @@ def put_at(value: Any, path: tuple[Any, ...], text: str) -> Any:
     return copy
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # of control characters; the pictures show a box
 def test_no_text_of_a_run_acts_in_its_page(run: Path, tmp_path: Path, attacks: Attacks, chance: random.Random) -> None:
     from mlptrain.report.page import render_page
 
@@ -378,12 +380,14 @@ def test_no_text_of_a_run_acts_in_its_page(run: Path, tmp_path: Path, attacks: A
         value = json.loads(file.read_bytes())
         file.write_text(json.dumps(put_at(value, chance.choice(list(strings(value))), evil)), encoding="utf-8")
         try:
-            page = Elements(render_page(folder))
+            text = render_page(folder)
         except RunFolderError:
             continue
+        assert_harmless(text)
+        page = Elements(text)
         assert page.found <= harmless.found, (evil, page.found - harmless.found)
         assert page.targets <= harmless.targets
-        assert evil in "".join(page.words)
+        assert printable(evil) in "".join(page.words)
 
 
 @pytest.fixture(scope="module")
@@ -411,7 +415,6 @@ def renamed(summary: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return changed | {"name": names["SGD"], "sentence": f"{names['SGD']} won."}
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
 def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
     compared: Path, tmp_path: Path, attacks: Attacks, chance: random.Random
 ) -> None:
@@ -425,10 +428,12 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
         evil = f"{chance.choice(HOSTILE)} ../../{chance.choice(HOSTILE)}"
         summary = renamed(json.loads((compared / "summary.json").read_bytes()), {"SGD": evil})
         (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-        page = Elements(comparison_page(folder))
+        text = comparison_page(folder)
+        assert_harmless(text)
+        page = Elements(text)
         assert page.found <= harmless.found, (evil, page.found - harmless.found)
         assert page.targets <= harmless.targets
-        assert evil in "".join(page.words)
+        assert printable(evil) in "".join(page.words)
         write_outputs(folder, summary, {})
         assert {path.relative_to(folder) for path in folder.rglob("*")} == files
         assert names_below(tmp_path / "x") == sorted(["copy", *(f"copy/{path}" for path in files)])
@@ -441,7 +446,7 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
         with contextlib.redirect_stdout(out):
             show_summary("folder", summary, {})
         assert_harmless(out.getvalue())
-        assert screen.printable(evil).split()[0] in out.getvalue()
+        assert printable(evil).split()[0] in out.getvalue()
 
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -491,4 +496,27 @@ def test_no_name_of_a_folder_or_file_acts_on_the_terminal(
     for _, out, err in outputs:
         assert_harmless(out + err)
     for _, out, err in (outputs[0], outputs[2], outputs[3], outputs[5]):
-        assert screen.printable(name) in out + err
+        assert printable(name) in out + err
+
+
+def test_no_name_of_a_folder_acts_in_a_page_or_picture(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that are no UTF-8, of control characters and of letters that the pictures' font has not."""
+    monkeypatch.chdir(tmp_path)
+    names = [os.fsdecode(b"nu_\xff"), "a\x1b[31mb", "a\u202eb\nc", "\u5b9f\u9a13", "x" * 255]
+    try:
+        for name in names:
+            shutil.copytree(run, name)
+    except OSError as error:
+        pytest.skip(f"no such folder can be here: {error}")
+    for name in names:
+        assert call("report", name, "--out", "page.html") == (0, "page.html\n", "")
+        page = Path("page.html").read_text(encoding="utf-8")
+        assert_harmless(page)
+        assert f"<br>{html.escape(printable(name))}</p>" in page
+    for command in (("curves",), ("curves", "--steps")):
+        assert call("plot", *command, *names, "--out", "picture.png") == (0, "picture.png\n", "")
+        assert call("plot", *command, *names, "--out", "picture.svg") == (0, "picture.svg\n", "")
+        assert_harmless(Path("picture.svg").read_text(encoding="utf-8"))
+        assert ET.parse("picture.svg").getroot().tag.endswith("svg")

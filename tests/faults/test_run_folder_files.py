@@ -7,7 +7,9 @@ import json
 import pickle
 import random
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,7 @@ import mlptrain
 from mlptrain.errors import RunFolderError
 from mlptrain.runs import list_runs
 from mlptrain.runs.reading import read_json
+from mlptrain.runs.steps import step_figures
 from mlptrain.spec import load_text
 from tests.faults.conftest import SMALL
 from tests.faults.hostile import NO_FILES, call, put, refused
@@ -159,43 +162,135 @@ def npz(**arrays: Any) -> bytes:
     return stream.getvalue()
 
 
-def packed(**entries: bytes) -> bytes:
+def archive(compression: int = zipfile.ZIP_STORED, **entries: bytes) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", compression) as written:
         for name, content in entries.items():
-            archive.writestr(f"{name}.npy", content)
+            written.writestr(f"{name}.npy", content)
     return stream.getvalue()
+
+
+def repaired(content: bytearray) -> bytes:
+    """A zip archive with the sums of its stored entries put right again, so that reading gets beyond them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as read:
+            entries = read.infolist()
+        for entry in entries:
+            name, extra = struct.unpack_from("<HH", content, entry.header_offset + 26)
+            start = entry.header_offset + 30 + name + extra
+            struct.pack_into("<I", content, entry.header_offset + 14, zlib.crc32(content[start:][: entry.file_size]))
+            directory = content.rindex(b"PK\1\2", 0, content.rindex(entry.filename.encode()))
+            struct.pack_into("<I", content, directory + 16, zlib.crc32(content[start:][: entry.file_size]))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+        pass  # the damage is of another kind
+    return bytes(content)
 
 
 def test_forged_steps(run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run.parent)
-    head = npz(loss=np.zeros(2))
-    array = head[head.index(b"\x93NUMPY") :]
-    loss = np.load(whole / "steps.npz")["loss"]
+    good = dict(np.load(whole / "steps.npz"))
+    loss, accuracy = good["loss"], good["accuracy"]
+    with zipfile.ZipFile(whole / "steps.npz") as written:
+        array, other = written.read("loss.npy"), written.read("accuracy.npy")
+    shape = f"({len(loss)},), }}".encode()
+
+    def of_shape(claimed: bytes) -> bytes:
+        """The archive whose losses claim another shape, in a header of the same length."""
+        padded = shape + b" " * (len(claimed) - len(shape))
+        assert padded in array
+        return archive(loss=array.replace(padded, claimed.ljust(len(shape))), accuracy=other)
+
+    def with_one(name: str, value: float) -> bytes:
+        return npz(**{**good, name: np.append(good[name][:-1], value)})
+
     contents = {
         "a pickle": pickle.dumps(Payload()),
-        "an array of pickles": npz(loss=np.array([Payload()], dtype=object)),
-        "a pickle for an array": packed(loss=pickle.dumps(Payload())),
-        "10 GB packed": packed(loss=array[:128] + bytes(200_000_000)),
-        "10¹² values": packed(loss=array.replace(b"(2,), }", b"(1000000000000,), }")[:128]),
-        "text": npz(loss=np.array(["a", "b"])),
-        "complex": npz(loss=loss.astype(complex)),
-        "float32": npz(loss=loss.astype(np.float32)),
-        "two dimensions": npz(loss=loss[None]),
-        "too few": npz(loss=loss[:1]),
-        "a path": packed(**{"../../executed": b"", "loss": b"x"}),
+        "an array of pickles": npz(loss=np.array([Payload()], dtype=object), accuracy=accuracy),
+        "a pickle for an array": archive(loss=pickle.dumps(Payload()), accuracy=other),
+        "10 GB packed": archive(zipfile.ZIP_DEFLATED, loss=array[:128] + bytes(200_000_000), accuracy=other),
+        "10¹² values": of_shape(b"(1000000000000,), }"),
+        "2⁷⁰ values": of_shape(b"(%d,), }" % 2**70),
+        "less than none": of_shape(b"(-1,), }"),
+        "of Python 2": of_shape(b"(%dL,), }" % len(loss)),
+        "no header": of_shape(b"(((((((("),
+        "text": npz(loss=np.array(["a", "b"]), accuracy=accuracy),
+        "complex": npz(loss=loss.astype(complex), accuracy=accuracy),
+        "float32": npz(loss=loss.astype(np.float32), accuracy=accuracy),
+        "two dimensions": npz(loss=loss[None], accuracy=accuracy),
+        "too few": npz(loss=loss[:1], accuracy=accuracy[:1]),
+        "a path": archive(zipfile.ZIP_STORED, **{"../../executed": b"", "loss": array, "accuracy": other}),
         "nothing of ours": npz(other=loss),
-        "an empty archive": packed(),
+        "an empty archive": archive(),
+        "no accuracy": npz(loss=loss),
+        "no loss": npz(accuracy=accuracy),
+        "one more": npz(**good, other=loss),
+        "twice as many": npz(loss=np.append(loss, loss), accuracy=accuracy),
+        "fewer of one": npz(loss=loss, accuracy=accuracy[:-1]),
+        "a loss beyond float32": with_one("loss", 1e308),
+        "a loss just beyond it": with_one("loss", 3.5e38),
+        "an accuracy above one": with_one("accuracy", 1.001),
+        **{f"{name} {value}": with_one(name, value) for name in good for value in (np.nan, np.inf, -np.inf)},
     }
     for name, content in contents.items():
         (run / "steps.npz").write_bytes(content)
         before = content_of(run)
-        assert "steps.npz" in refused("train", "--resume", run, *RESUME), name
+        assert "steps.npz cannot be read" in refused("train", "--resume", run, *RESUME), name
         assert content_of(run) == before
         if name != "too few":
-            assert "steps.npz" in refused("plot", "curves", run, "--steps", "--out", "steps.png"), name
+            told = refused("plot", "curves", run, "--steps", "--out", "steps.png")
+            assert "steps.npz cannot be read" in told, name
+            assert told.count("\n") == 1
     assert not Path("executed").exists()
     assert not (run.parents[1] / "executed").exists()
+
+
+def test_steps_that_a_run_can_write(run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest losses are drawn, and more steps than the checkpoint has are those of epochs that are lost."""
+    monkeypatch.chdir(run.parent)
+    good = dict(np.load(whole / "steps.npz"))
+    good["loss"][:2] = np.finfo(np.float32).max, 0
+    (run / "steps.npz").write_bytes(npz(**good))
+    assert call("plot", "curves", run, "--steps", "--out", "steps.png")[0] == 0
+    (run / "steps.npz").write_bytes(npz(**{name: np.append(values, values) for name, values in good.items()}))
+    assert call("train", "--resume", run, *RESUME)[0] == 0
+    extended = np.load(run / "steps.npz")
+    for name, values in good.items():
+        assert len(extended[name]) == len(values) * 3 // 2
+        np.testing.assert_array_equal(extended[name][: len(values)], values)
+
+
+def test_steps_of_a_regression_have_no_accuracy(tmp_path: Path) -> None:
+    text = "name: r\ndata: random_regression\nmodel: {hidden: [4]}\nloss: mse\noptimizer: sgd\n"
+    training = "training: {epochs: 1, record_steps: true, device: cpu, threads: 1}\n"
+    mlptrain.train(load_text(text + training), run_dir=tmp_path / "run")
+    good = dict(np.load(tmp_path / "run" / "steps.npz"))
+    assert list(good) == ["loss"]
+    (tmp_path / "run" / "steps.npz").write_bytes(npz(**good, accuracy=np.zeros(len(good["loss"]))))
+    assert "does not hold loss alone" in refused("train", "--resume", tmp_path / "run", *RESUME)
+    (tmp_path / "run" / "steps.npz").write_bytes(npz(**good))
+    assert call("train", "--resume", tmp_path / "run", *RESUME)[0] == 0
+
+
+def test_damaged_headers_of_steps(run: Path, attacks: Attacks, chance: random.Random) -> None:
+    """Bytes changed in the headers of both formats: as many figures as there were, or one line that says no."""
+    path = run / "steps.npz"
+    good, figures = path.read_bytes(), step_figures(path)
+    shapes = {name: values.shape for name, values in figures.items()}
+    starts = [good.index(b"\x93NUMPY"), good.rindex(b"\x93NUMPY")]
+    for _ in attacks("run folder: headers of steps.npz damaged", 300, 20_000):
+        changed = bytearray(good)
+        for _ in range(chance.randrange(1, 3)):
+            place = chance.choice(starts) + chance.randrange(-40, 128)
+            changed[place] = chance.choice([chance.randrange(256), *b"()[]{}'\"0123456789L,:<>|fOV"])
+        path.write_bytes(repaired(changed))
+        try:
+            found = step_figures(path)
+        except RunFolderError as error:
+            message = str(error)
+        else:
+            message = ""
+            assert {name: values.shape for name, values in found.items()} == shapes
+        assert "\n" not in message
 
 
 def test_edited_metrics_stop_resuming(run: Path) -> None:

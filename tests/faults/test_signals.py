@@ -108,9 +108,9 @@ def press_at_every_folder() -> None:
     """Ctrl-C whenever a folder is closed from the second epoch on: after a file in it is written, and by its lock."""
     close, metrics = os.close, RUN / "metrics.jsonl"
 
-    def pressing(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        close(descriptor)
+    def pressing(fd: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        close(fd)
         if is_folder and metrics.exists() and metrics.read_bytes().count(b"\n") > 2:
             os.kill(os.getpid(), signal.SIGINT)
 

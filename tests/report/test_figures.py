@@ -16,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlptrain import views
-from mlptrain.errors import RunFolderError, UserError
+from mlptrain.errors import DivergedError, RunFolderError, UserError
+from mlptrain.experiment import resume, train
 from mlptrain.report.arrays import Confusion, InputHistogram, LabelledPoints, Mistakes, Samples, WeightImages
 from mlptrain.report.curves import draw_curves, draw_steps, thinned
 from mlptrain.report.figures import (
@@ -29,7 +30,9 @@ from mlptrain.report.figures import (
 from mlptrain.report.history import History, read_history, read_steps, run_labels
 from mlptrain.report.images import draw_mistakes, draw_samples, draw_weights, percentage
 from mlptrain.report.style import class_colours, inline_svg, picture_bytes
-from tests.report.conftest import Runs
+from mlptrain.runs import RunFolder
+from mlptrain.spec import load_spec
+from tests.report.conftest import CONFIGS, Runs
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -143,8 +146,22 @@ def test_unfinished_runs_say_so(runs: Runs, tmp_path: Path) -> None:
     (run / "result.json").unlink()
     assert "digits (interrupted)" in texts(draw_curves([read_history(run)]))
     (run / "metrics.jsonl").write_text("")
-    with pytest.raises(RunFolderError, match="no epoch yet"):
+    with pytest.raises(RunFolderError, match="has no epoch yet to draw; go on with `mlptrain train --resume"):
         read_history(run)
+    with RunFolder.open(run), pytest.raises(RunFolderError, match="it is being trained, so draw it later"):
+        read_history(run)
+
+
+def test_a_run_that_diverged_at_once_is_not_to_be_resumed(tmp_path: Path) -> None:
+    """As `train --resume` refuses it."""
+    overrides = ["optimizer.lr=1e+30", "evaluation={split: none, keep: last}"]
+    with pytest.raises(DivergedError):
+        train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
+    with pytest.raises(RunFolderError, match=r"diverged in its first epoch .* start a new run with a smaller") as told:
+        read_history(tmp_path / "run")
+    assert "--resume" not in str(told.value)
+    with pytest.raises(RunFolderError, match="diverged"):
+        resume(tmp_path / "run")
 
 
 def test_labels_are_the_shortest_that_differ(runs: Runs, tmp_path: Path) -> None:
@@ -153,6 +170,8 @@ def test_labels_are_the_shortest_that_differ(runs: Runs, tmp_path: Path) -> None
     assert run_labels([spirals, runs("two spirals")]) == ["spirals", "two-spirals"]
     copy = shutil.copytree(spirals, tmp_path / "spirals")
     assert run_labels([spirals, copy]) == [str(spirals), str(copy)]
+    other = shutil.copytree(spirals, tmp_path / "a\x1b[31m" / "spirals")
+    assert run_labels([spirals, other]) == [str(spirals), str(other).replace("\x1b", r"\x1b")]
 
 
 def test_a_dollar_sign_is_a_dollar_sign() -> None:

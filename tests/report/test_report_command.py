@@ -160,6 +160,13 @@ def test_what_a_user_wrote_is_escaped(runs: Runs, tmp_path: Path) -> None:
         assert all(escape(name) in text for name in names)
 
 
+def test_a_configuration_as_windows_writes_it_is_shown_without_its_carriage_returns(runs: Runs, tmp_path: Path) -> None:
+    run = shutil.copytree(runs("spirals"), tmp_path / "run")
+    (run / "config.yaml").write_bytes(b"# a \x1b[31m\r\nname: x\r\n")
+    page_of(run, tmp_path)
+    assert r"<code># a \x1b[31m" + "\nname: x</code>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_tables_have_true_classes_in_rows() -> None:
     page = Page(confusion_table([[40, 2], [0, 1357]], ["cat", "dog"]))
     assert page.text.endswith("true \\ called cat dog cat 40 2 dog · 1,357")

@@ -65,7 +65,7 @@ OPTIMIZERS: dict[str, Case] = {
     ),
     "a name that ends in a line break": (
         'optimizers: {«"a\\n": sgd, Adam: adam}',
-        "optimizers.a\n",
+        "optimizers.a\\n",
         "an optimizer's name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit and "
         "end with no space or '.', since it names files",
     ),

@@ -61,7 +61,7 @@ RANGES: dict[str, Case] = {
     "threads 0": ("training: {threads: «0}", "training.threads", ["from 1 to 1,024 or the word auto", "got 0"]),
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
-    "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["above 0", "got 0"]),
+    "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
     "precision": ("training: {precision: «low}", "training.precision", ["auto, highest, high or medium", "'low'"]),
 }
 

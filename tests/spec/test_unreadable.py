@@ -1,0 +1,92 @@
+"""Configurations that cannot be read, or whose names would break a message in two: one line for every fault."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mlptrain.errors import CheckpointError, Fault, SpecError, UserError
+from mlptrain.files import open_regular, read_regular
+from mlptrain.spec import load_spec
+from mlptrain.spec.reader import read_file
+
+TEXT = "name: größe\ndata: digits\nmodel: {hidden: [4]}\noptimizer: {name: sgd, lr: 0.1}\n"
+
+
+def no_end() -> Path:
+    """A file that calls itself regular and has nothing to give: the kernel's messages, which only root may read."""
+    path = Path("/proc/kmsg")
+    try:
+        with path.open("rb", buffering=0) as stream:
+            os.set_blocking(stream.fileno(), False)
+            while stream.read(100_000):
+                pass
+    except OSError as error:
+        pytest.skip(f"no file without an end can be read here: {error}")
+    return path
+
+
+def test_a_file_without_an_end_is_no_file() -> None:
+    path = no_end()
+    for size in (-1, 8):
+        with open_regular(path) as stream, pytest.raises(BlockingIOError, match="no file with an end"):
+            stream.read(size)
+    with pytest.raises(SpecError, match="kmsg  cannot be read: it is no file with an end"):
+        load_spec(path)
+
+
+def test_no_command_breaks_on_a_file_without_an_end() -> None:
+    from mlptrain.image_files import read_image
+    from mlptrain.training.checkpoints import load_checkpoint
+
+    path = no_end()
+    with pytest.raises(UserError, match="kmsg cannot be read: it is no file with an end"):
+        read_image(path)
+    with pytest.raises(CheckpointError, match="kmsg cannot be read: it is no file with an end"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 8_191, 8_193, 3_000_000])
+def test_a_file_with_an_end_is_read_to_it(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert read_regular(tmp_path / "file", most=size) == content
+    with open_regular(tmp_path / "file") as stream:
+        assert stream.read(5) + stream.read() == content
+        assert stream.seek(0) == 0
+        assert b"".join(stream) == content
+    with pytest.raises(OSError, match="is larger than"):
+        read_regular(tmp_path / "file", most=size - 1)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_named(tmp_path: Path, coding: str) -> None:
+    """As some editors and shells write it, with a mark at the beginning or without."""
+    path = tmp_path / "c.yaml"
+    path.write_bytes(TEXT.encode(coding))
+    with pytest.raises(SpecError) as told:
+        read_file(path)
+    assert str(told.value) == f"{path}  is not UTF-8 text: it looks like UTF-16; save it as UTF-8"
+
+
+@pytest.mark.parametrize("content", [b"\0", b"\0\0", b"\0\0\0a", b"\xef\xbb\xbf\xff", b"a\xff\xfe", b""])
+def test_what_is_no_utf16_is_not_called_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(SpecError) as told:
+        read_file(tmp_path / "c.yaml")
+    assert "UTF-16" not in str(told.value)
+
+
+def test_line_feeds_in_names_make_no_second_line(tmp_path: Path) -> None:
+    path = tmp_path / "a\nb.yaml"
+    path.write_text('"e\\nf": 2\nname: "g\\nh"\ndata: {name: digits, "i\\nj": 1}\noptimizer: {name: "k\\nl"}\n')
+    with pytest.raises(SpecError) as told:
+        load_spec(path)
+    lines = str(told.value).split("\n")
+    assert len(lines) == len(told.value.faults) >= 4
+    assert all(line.startswith(str(tmp_path / r"a\nb.yaml")) for line in lines)
+    for text in (r"e\nf: unknown key", r"g\nh", r"data.i\nj: unknown key", r"k\nl"):
+        assert text in str(told.value)
+    assert str(Fault("a", 1, 2, "b\nc", "d\ne")) == r"a:1:2  b\nc: d\ne"
