@@ -23,7 +23,7 @@ def _begin_and_die(run: Path) -> None:
 
 def test_what_a_killed_process_left_before_the_first_epoch_is_taken_over(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = multiprocessing.get_context("fork").Process(target=_begin_and_die, args=(run,))
+    process = multiprocessing.get_context("spawn").Process(target=_begin_and_die, args=(run,))
     process.start()
     process.join()
     assert (run / "config.yaml").exists()
