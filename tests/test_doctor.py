@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
