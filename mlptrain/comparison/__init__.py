@@ -76,7 +76,9 @@ def _ended_by_signals() -> Iterator[None]:
     before = {}
     try:
         if is_main:
-            before = {number: signal.signal(number, signal.default_int_handler) for number in (SIGINT, SIGTERM)}
+            before = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}
+            for number, handler in before.items():  # the command line's own has more to it
+                signal.signal(number, handler if callable(handler) else signal.default_int_handler)
         yield
     except KeyboardInterrupt:
         raise InterruptedRunError("stopped by a signal") from None

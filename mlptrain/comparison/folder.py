@@ -1,7 +1,8 @@
 """A comparison's folder: the plan before the first trial, every trial's record, the summary last.
 
 plan.yaml          everything that decides the results, with the extension rule; its hash is in the folder's name
-trials.jsonl       a line per trial, failed ones too, without any clock value; a batch of models stands there whole
+trials.jsonl       a line per trial, failed ones too, without any clock value, each with a digest of its own; a batch of
+                   models stands there whole
 summary.json       the table, the verdicts, what failed; summary.csv and summary.md and summary.tex hold the table
 timings.json       seconds per epoch of the chosen settings, timed alone and interleaved
 """
@@ -12,11 +13,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
+from mlptrain.comparison.records import AGAIN, check_record, read_batches, read_content, to_line
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs import is_comparison, write_atomically
@@ -24,15 +27,9 @@ from mlptrain.runs.atomic import is_temporary, remove_temporary
 from mlptrain.runs.disk import refusal, remedy
 from mlptrain.runs.lock import FolderLock
 from mlptrain.runs.reading import read_json
+from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import dotted, parse, read_file
-
-_KEYS = {  # of a record, by its status
-    "completed": {"hashes", "curves", "kept", "threads", "steps_per_epoch"},
-    "diverged": {"hashes", "curves", "diverged", "threads", "steps_per_epoch"},
-    "failed": {"message"},
-}
-_KEYS_OF_ALL = {"trial", "batch", "batch_size", "role", "optimizer", "setting", "seed"}
 
 
 @contextlib.contextmanager
@@ -94,7 +91,7 @@ class ComparisonFolder:
             lock.release()
 
     def _check_plan(self, content: bytes) -> None:
-        if self.plan.read_bytes() == content:
+        if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
             return
         try:
             theirs = read_file(self.plan)[1].value
@@ -119,9 +116,10 @@ class ComparisonFolder:
         try:
             for folder in (self.path, self.path / "pictures"):
                 remove_temporary(folder)
-            self._batches = _by_batch(self.read_records())
+            content = read_content(self.trials)
+            self._batches = read_batches(content, path=self.trials)
             check_paired([record for records in self._batches.values() for record in records])
-            if self.trials.is_file() and self.trials.read_bytes() != self._content():
+            if content != self._content() or self.trials.is_symlink():  # a link could lead out of the folder
                 self._write()  # without what a crash cut off, so that the next batch can be appended
         except BaseException:
             self._unlock()
@@ -137,28 +135,6 @@ class ComparisonFolder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def read_records(self) -> list[Record]:
-        """The records on disk. A last line that a crash cut off is left out, and so is a batch that is not whole.
-
-        Raises RunFolderError where a line is damaged.
-        """
-        records: list[Record] = []
-        if not self.trials.is_file():
-            return records
-        for number, line in enumerate(self.trials.read_bytes().splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = json.loads(line)
-                sound = _KEYS_OF_ALL | _KEYS[record["status"]] <= record.keys()
-            except (ValueError, TypeError, KeyError, AttributeError):
-                sound = False
-            if not sound:
-                raise RunFolderError(f"{self.trials}:{number} is no record of a trial; the folder is damaged")
-            records.append(record)
-        whole = {name for name, batch in _by_batch(records).items() if len(batch) == batch[0]["batch_size"]}
-        return [record for record in records if record["batch"] in whole]
 
     def missing(self, batches: Sequence[TrialBatch]) -> list[TrialBatch]:
         """The batches that are not recorded, and those that the machine failed to train.
@@ -194,14 +170,20 @@ class ComparisonFolder:
     def records(self, batches: Sequence[TrialBatch]) -> dict[str, Record]:
         """The records of recorded batches, by the names of their trials.
 
-        Raises RunFolderError where a record is not of the trial that its place and name say.
+        Raises RunFolderError where a record is not of the trial that its place and name say, or does not fit the task.
         """
-        found = {}
+        found: dict[str, Record] = {}
         for batch in batches:
-            for trial, name, record in zip(batch.trials, batch.identities, self._batches[batch.identity], strict=True):
-                content = {"trial": name, "role": trial.role, "seed": trial.seed, "setting": trial.setting.model_dump()}
-                if any(record[key] != value for key, value in content.items()):
-                    raise RunFolderError(f"{self.trials}: the record of trial {name} is changed; the folder is damaged")
+            task, names, records = _task(batch.base), batch.identities, self._batches[batch.identity]
+            if len(records) != len(names):
+                raise RunFolderError(f"{self.trials}: batch {batch.identity} has not its {len(names)} trials; {AGAIN}")
+            for trial, name, record in zip(batch.trials, names, records, strict=True):
+                try:
+                    check_record(record, trial, name=name, task=task, split=batch.split)
+                except ValueError as error:
+                    raise RunFolderError(
+                        f"{self.trials}: the record of trial {name} is changed ({error}); {AGAIN}"
+                    ) from None
                 found[name] = record
         return found
 
@@ -214,10 +196,14 @@ class ComparisonFolder:
 
     def read_timings(self) -> dict[str, Any] | None:
         """The seconds on record; None where there are none, or a damaged file that is going to be written anew."""
+        from mlptrain.report.comparison_record import read_timings
+
         try:
-            return read_json(self.timings)
-        except RunFolderError:
+            timings = read_json(self.timings)
+            read_timings(timings)
+        except (RunFolderError, ValueError):
             return None
+        return timings
 
     def write_timings(self, timings: Mapping[str, Any]) -> None:
         """Write the seconds, which are no two times the same, into a file of their own. Raises OSError."""
@@ -236,6 +222,11 @@ class ComparisonFolder:
         return read_json(self.summary)
 
 
+@cache
+def _task(base: str) -> ExperimentSpec:
+    return load_text(base).spec
+
+
 def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
     """The keys under which two plans differ."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -245,13 +236,5 @@ def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iter
         yield dotted(path)
 
 
-def _by_batch(records: Sequence[Record]) -> dict[str, list[Record]]:
-    batches: dict[str, list[Record]] = {}
-    for record in records:
-        batches.setdefault(record["batch"], []).append(record)
-    return batches
-
-
 def _lines(records: Sequence[Record]) -> bytes:
-    """Floats are written with repr, which gives back the same float."""
-    return b"".join((json.dumps(record, allow_nan=False) + "\n").encode() for record in records)
+    return b"".join(map(to_line, records))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from mlptrain.comparison.trials import Trial, TrialBatch, software, task_text
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison import PLAN_KEYS, ComparisonSpec
+from mlptrain.spec.comparison_load import plan_digest
 from mlptrain.spec.grids import Side
 
 # What the models of one batch may be and take. A batch that is lost to a crash is trained again whole.
@@ -73,8 +72,8 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Eight hexadecimal digits of SHA-256 over the plan."""
-        return hashlib.sha256(json.dumps(self.to_plain()).encode()).hexdigest()[:8]
+        """The plan's hash."""
+        return plan_digest(self.to_plain())
 
     @cached_property
     def models_at_once(self) -> int:

@@ -120,6 +120,15 @@ def _head(trial: Trial, identity: str, batch: TrialBatch) -> Record:
     }
 
 
+def kept_figures(curves: Mapping[str, Sequence[float]], epoch: int) -> dict[str, Any]:
+    """The figures of the ``epoch`` whose weights were kept; there are none of training before its first epoch."""
+    return {"epoch": epoch} | {
+        name: values[epoch - (1 if name.startswith("train_") else 0)]
+        for name, values in curves.items()
+        if not (name.startswith("train_") and epoch == 0)
+    }
+
+
 class _Followed:
     """One trial while it trains: its curves, and the weights that it stands for."""
 
@@ -163,11 +172,7 @@ class _Followed:
         common = {"hashes": self.hashes, "curves": self.curves, "steps_per_epoch": self.spec.steps_per_epoch}
         if self.diverged is not None:
             return common | {"status": "diverged", "diverged": self.diverged} | self._facts(split)
-        kept = {"epoch": self.kept_epoch} | {
-            name: values[self.kept_epoch - (1 if name.startswith("train_") else 0)]
-            for name, values in self.curves.items()
-            if not (name.startswith("train_") and self.kept_epoch == 0)
-        }
+        kept = kept_figures(self.curves, self.kept_epoch)
         if split is not None:
             kept |= self._scores(split)
         return common | {"status": "completed", "kept": kept} | self._facts(split)

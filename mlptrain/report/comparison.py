@@ -59,19 +59,31 @@ def comparison_page(path: Path) -> str:
     if not (path / "summary.json").is_file():
         raise RunFolderError(f"{path} is not finished: {_AGAIN} to go on with it, then make the report")
     timings = path / "timings.json"
-    found, seconds = _checked(path, read_json(path / "summary.json"), read_json(timings) if timings.is_file() else {})
+    try:
+        values = read_json(path / "summary.json"), read_json(timings) if timings.is_file() else {}
+    except RunFolderError as error:
+        raise RunFolderError(f"{error}; {_AGAIN}, which writes it anew") from None
+    found, seconds = _checked(path, *values)
     from mlptrain.report.comparison_page import render_comparison
     from mlptrain.spec import load_text
+    from mlptrain.spec.comparison_load import plan_digest
     from mlptrain.spec.dump import yaml_text
-    from mlptrain.spec.reader import parse
+    from mlptrain.spec.reader import read_file
 
+    file = path / "plan.yaml"
     try:
-        text = (path / "plan.yaml").read_text(encoding="utf-8")
-        plan = parse(text, source=str(path / "plan.yaml")).value
-        base = load_text(yaml_text({**plan["base"], "optimizer": "sgd"})).spec  # a comparison's base has none
-    except (OSError, SpecError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"{path / 'plan.yaml'} is no plan ({error}); the folder is damaged") from None
-    return render_comparison(found, seconds, base=base, plan=text, folder=path)
+        content, document = read_file(file)
+        if document.faults:
+            raise SpecError(document.faults)
+        base = load_text(yaml_text({**document.value["base"], "optimizer": "sgd"})).spec  # a comparison's base has none
+    except (SpecError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{file} is no plan ({error}); the folder is damaged") from None
+    if plan_digest(document.value) != found.plan:
+        raise RunFolderError(
+            f"{file} is not the plan that summary.json is of, so one of the two was edited; put plan.yaml back as it "
+            f"was and {_AGAIN}, which writes summary.json from the trials on record"
+        )
+    return render_comparison(found, seconds, base=base, plan=content.decode(), folder=path)
 
 
 def _checked(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any]) -> tuple[Summary, Timings]:
@@ -84,7 +96,9 @@ def _checked(path: Path, summary: Mapping[str, Any], timings: Mapping[str, Any])
     try:
         return found, read_timings(timings)
     except ValueError as error:
-        raise RunFolderError(f"{path / 'timings.json'} is damaged ({error}); delete it and {_AGAIN}") from None
+        raise RunFolderError(
+            f"{path / 'timings.json'} is damaged ({error}); {_AGAIN}, which takes the times anew"
+        ) from None
 
 
 def _write_pictures(folder: Path, summary: Summary) -> None:

@@ -40,6 +40,7 @@ _MARKED = 8
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
+_LEAST_LOSS = 1e-100  # on a logarithmic axis; the smallest number of float32 is 1e-45
 _TICKS = (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999, 0.9995, 0.9999)
 _FEW_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
 
@@ -192,7 +193,7 @@ def _draw_others(axes: Axes, curves: Sequence[Curve], first: int) -> None:
 
 def _spans_decade(curves: Sequence[Curve]) -> bool:
     low = min(min(curve.low) for curve in curves)
-    return low > 0 and max(max(curve.high) for curve in curves) >= 10 * low
+    return low >= _LEAST_LOSS and max(max(curve.high) for curve in curves) >= 10 * low
 
 
 def _scale(
@@ -253,7 +254,7 @@ def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
     good, medians = entry.good_range, entry.medians_by_rate
     if good is not None:
         axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
-    tried = [(one.setting["lr"], value) for one in entry.tuning if "lr" in one.setting for value in one.accuracies]
+    tried = [(one.rate, value) for one in entry.tuning if one.rate is not None for value in one.accuracies]
     dots = [(rate, value) for rate, value in tried if value is not None]
     lost = [rate for rate, value in tried if value is None]
     x, y = [rate for rate, _ in dots], [value for _, value in dots]
@@ -262,7 +263,7 @@ def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
     axes.plot(lost, [0.06] * len(lost), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
     finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
     axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
-    if (chosen := entry.setting["lr"]) in finite:
+    if (chosen := entry.rate) in finite:
         axes.plot(
             [chosen], [finite[chosen]], marker="o", markersize=9, mfc="none", mec=INK, mew=1.3, linestyle="", zorder=4
         )

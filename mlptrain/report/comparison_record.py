@@ -1,5 +1,7 @@
 """What ``summary.json`` and ``timings.json`` of a comparison hold, checked, as the tables and pictures take it.
 
+The files lie in the open: every figure is within its range, so that whatever was edited can be drawn or is refused.
+
 Accuracies, scores and differences are fractions here; percentages and percentage points are made where they are shown.
 """
 
@@ -10,9 +12,22 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from mlptrain.report.comparison_checks import fault_in
+
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Difference = Annotated[float, Field(strict=True, ge=-1, le=1)]
+Figure = Annotated[float, Field(strict=True, ge=-1e39, le=1e39)]  # a loss is a mean of float32 numbers
+Seconds = Annotated[float, Field(strict=True, ge=0, le=1e9)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Positive = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
+Epoch = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+CurveName = Annotated[str, StringConstraints(pattern="^(train|validation|test)_(loss|accuracy)$")]
+Value = bool | int | float | str | list[float] | None  # of a setting
 
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
@@ -29,13 +44,13 @@ class Trial:
     ``epoch`` is that of the kept weights or, with ``step``, where it diverged; ``message`` says why it failed.
     """
 
-    seed: int
+    seed: Count
     status: Status
-    score: FiniteFloat
-    accuracy: FiniteFloat | None
-    loss: FiniteFloat | None
-    epoch: int | None
-    step: int | None = None
+    score: Fraction
+    accuracy: Fraction | None
+    loss: Figure | None
+    epoch: Count | None
+    step: Count | None = None
     message: str | None = None
 
 
@@ -43,37 +58,42 @@ class Trial:
 class Accuracy:
     """The mean over the seeds with its 95 % interval, whose bounds are None for one seed, and the median."""
 
-    mean: FiniteFloat
-    low: FiniteFloat | None
-    high: FiniteFloat | None
-    median: FiniteFloat
+    mean: Fraction
+    low: Fraction | None
+    high: Fraction | None
+    median: Fraction
 
 
 @dataclass(frozen=True)
 class TimeToTarget:
     """Epochs to the target: the median (None where the median trial missed it) and each trial's (None: a miss)."""
 
-    median: FiniteFloat | None
-    reached: int
-    n: int
-    trials: list[int | None]
+    median: Figure | None
+    reached: Count
+    n: Count
+    trials: list[Epoch | None]
 
 
 @dataclass(frozen=True)
 class Curve:
     """Mean, lowest and highest value over the seeds, epoch by epoch."""
 
-    mean: list[FiniteFloat]
-    low: list[FiniteFloat]
-    high: list[FiniteFloat]
+    mean: list[Figure]
+    low: list[Figure]
+    high: list[Figure]
 
 
 @dataclass(frozen=True)
 class Tried:
     """A setting of the grid: its tuned values, and the validation accuracy by tuning seed (None: it did not last)."""
 
-    setting: dict[str, Any]
-    accuracies: list[FiniteFloat | None]
+    setting: dict[str, Value]
+    accuracies: list[Fraction | None]
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate, where it was tuned."""
+        return _rate(self.setting) if "lr" in self.setting else None
 
     @property
     def median(self) -> float:
@@ -97,25 +117,35 @@ class GoodRange:
     @property
     def decades(self) -> float:
         """The width: powers of ten between the lowest and the highest."""
-        return math.log10(self.high / self.low)
+        return math.log10(self.high) - math.log10(self.low)
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """One optimizer of the comparison; ``curves`` has no entry where no trial lasted."""
 
-    setting: dict[str, Any]
-    grids: dict[str, list[Any]]
-    tuning_trials: int
-    extensions: int
+    setting: dict[str, Value]
+    grids: dict[str, list[Value]]
+    tuning_trials: Count
+    extensions: Count
     under_tuned: bool
     tuning: list[Tried]
     trials: list[Trial]
     accuracy: Accuracy
-    completed: int
+    completed: Count
     epochs_to_target: TimeToTarget | None
-    curves: dict[str, Curve]
-    failed_tuning_trials: int = 0
+    curves: dict[CurveName, Curve]
+    failed_tuning_trials: Count = 0
+
+    @property
+    def lasts(self) -> bool:
+        """Whether any trial came to its last epoch."""
+        return any(trial.status in ("completed", "did not learn") for trial in self.trials)
+
+    @property
+    def rate(self) -> float:
+        """The chosen learning rate."""
+        return _rate(self.setting)
 
     @property
     def medians_by_rate(self) -> dict[float, float]:
@@ -125,7 +155,7 @@ class Optimizer:
         """
         best: dict[float, float] = {}
         for tried in self.tuning:
-            if (rate := tried.setting.get("lr")) is not None:
+            if (rate := tried.rate) is not None:
                 best[rate] = max(best.get(rate, -math.inf), tried.median)
         return dict(sorted(best.items())) if len(best) > 1 else {}
 
@@ -133,7 +163,7 @@ class Optimizer:
     def good_range(self) -> GoodRange | None:
         """The good range of the learning rate; None where it was not tuned, or where nothing tried lasted."""
         medians = self.medians_by_rate
-        rates, chosen = list(medians), self.setting["lr"]
+        rates, chosen = list(medians), self.rate
         if chosen not in medians or math.isinf(medians[chosen]):
             return None
         start = rates.index(chosen)
@@ -150,11 +180,11 @@ class Pair:
 
     a: str
     b: str
-    mean: FiniteFloat
-    low: FiniteFloat | None
-    high: FiniteFloat | None
-    p: FiniteFloat
-    p_holm: FiniteFloat
+    mean: Difference
+    low: Difference | None
+    high: Difference | None
+    p: Fraction
+    p_holm: Fraction
     verdict: Verdict
 
     def mirrored(self) -> Pair:
@@ -168,8 +198,8 @@ class Pair:
 class Target:
     """The value whose first epoch is the time to target."""
 
-    metric: str
-    value: FiniteFloat
+    metric: Literal["validation_accuracy", "validation_loss", "test_accuracy", "test_loss"]
+    value: Annotated[float, Field(strict=True, gt=0, le=1e30)]
 
 
 @dataclass(frozen=True)
@@ -179,23 +209,23 @@ class Summary:
     ``majority_bar`` is the lowest accuracy that is significantly above the majority class's share, where it is known.
     """
 
-    name: str
-    plan: str
-    split: str
-    seeds: list[int]
-    tuning_seeds: list[int]
-    epochs: int
-    steps_per_epoch: int
+    name: Name
+    plan: Name
+    split: Literal["validation", "test"]
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    tuning_seeds: list[Count]
+    epochs: Epoch
+    steps_per_epoch: Positive
     target: Target | None
-    tie: FiniteFloat
-    majority: FiniteFloat
+    tie: Fraction
+    majority: Fraction
     ranking: list[str]
-    optimizers: dict[str, Optimizer]
+    optimizers: Annotated[dict[Name, Optimizer], Field(min_length=2)]
     pairs: list[Pair]
     inclusion: list[Pair]
-    seeds_for_verdict: int
+    seeds_for_verdict: Positive
     sentence: str
-    majority_bar: FiniteFloat | None = None
+    majority_bar: Fraction | None = None
 
     @property
     def ranked(self) -> Iterator[tuple[str, Optimizer]]:
@@ -223,8 +253,8 @@ class Summary:
 class Timings:
     """Seconds per epoch of each chosen setting trained alone: the median of the rounds, and every round's."""
 
-    seconds_per_epoch: dict[str, FiniteFloat | None] = field(default_factory=dict)
-    samples: dict[str, list[FiniteFloat]] = field(default_factory=dict)
+    seconds_per_epoch: dict[str, Seconds | None] = field(default_factory=dict)
+    samples: dict[str, list[Seconds]] = field(default_factory=dict)
 
 
 def _last_above(points: Sequence[tuple[float, float]], bar: float) -> tuple[float, bool]:
@@ -235,21 +265,15 @@ def _last_above(points: Sequence[tuple[float, float]], bar: float) -> tuple[floa
     for (rate, median), (next_rate, next_median) in pairwise(points):
         if next_median < bar:
             share = 0.0 if math.isinf(next_median) else (median - bar) / (median - next_median)
-            return rate * (next_rate / rate) ** share, False
+            return math.exp((1 - share) * math.log(rate) + share * math.log(next_rate)), False
     return points[-1][0], True
 
 
 def read_summary(values: Mapping[str, Any]) -> Summary:
     """The content of ``summary.json``. Raises ValueError that names the first key that is missing or wrong."""
     summary: Summary = _checked(Summary, values)
-    names = set(summary.optimizers)
-    if sorted(summary.ranking) != sorted(names):
-        raise ValueError("ranking: names other optimizers than there are")
-    if not {name for pair in [*summary.pairs, *summary.inclusion] for name in (pair.a, pair.b)} <= names:
-        raise ValueError("pairs: name other optimizers than there are")
-    for name, entry in summary.optimizers.items():
-        if fault := _fault(entry, summary):
-            raise ValueError(f"optimizers.{name}.{fault}")
+    if fault := fault_in(summary):
+        raise ValueError(fault)
     return summary
 
 
@@ -259,22 +283,9 @@ def read_timings(values: Mapping[str, Any]) -> Timings:
     return timings
 
 
-def _fault(entry: Optimizer, summary: Summary) -> str | None:
-    """What keeps an optimizer's figures from belonging together."""
-    if [trial.seed for trial in entry.trials] != summary.seeds:
-        return "trials: their seeds are not the comparison's"
-    if entry.epochs_to_target is not None and len(entry.epochs_to_target.trials) != len(entry.trials):
-        return "epochs_to_target.trials: not one for each trial"
-    if not isinstance(entry.setting.get("lr"), float | int):
-        return "setting.lr: must be a number"
-    if any(not len(curve.mean) == len(curve.low) == len(curve.high) for curve in entry.curves.values()):
-        return "curves: of different lengths"
-    return None if all(_is_rate(tried.setting) and tried.accuracies for tried in entry.tuning) else "tuning: is damaged"
-
-
-def _is_rate(setting: Mapping[str, Any]) -> bool:
-    rate = setting.get("lr", 1.0)
-    return isinstance(rate, float | int) and rate > 0
+def _rate(setting: Mapping[str, Value]) -> float:
+    """The learning rate of a checked setting."""
+    return float(setting["lr"])  # type: ignore[arg-type]
 
 
 def _checked(kind: type[Any], values: Mapping[str, Any]) -> Any:

@@ -112,8 +112,8 @@ def rates_table(summary: Summary) -> str:
         rows.append(
             [
                 row_head(summary, name),
-                _cell(number(entry.setting["lr"])),
-                _cell("–" if good is None else percent(medians[entry.setting["lr"]])),
+                _cell(number(entry.rate)),
+                _cell("–" if good is None else percent(medians[entry.rate])),
                 _cell("–" if good is None else f"{good.low:.3g} to {good.high:.3g}"),
                 _cell(describe_good_range(entry).removeprefix("good over ")),
                 _cell(f"{len(medians)} values"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from mlptrain.spec.wording import came
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # stands where the base's optimizer would; nothing reads it
 OF_THE_BASE = ("data", "model", "loss", "training", "evaluation")  # every trial's, and therefore the base's alone
+OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is none
 IGNORED = "has no effect: the comparison names the optimizers"
 
 
@@ -68,6 +71,11 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
         raise SpecError([Fault(str(path), None, None, "", message)])
     spec, warnings = _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
     return LoadedComparison(spec, content, warnings)
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of SHA-256 over the content of a plan; as read from ``plan.yaml`` it has the same."""
+    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:8]
 
 
 def comparison_from_options(
@@ -200,19 +208,28 @@ def _base_document(document: Document, folder: Path) -> Document | None:
     if isinstance(value, dict):
         return document.section("base")
     if isinstance(value, str):
+        inside = document.place(("base",)).line is not None
+        if inside and not value.endswith((".yaml", ".yml")):  # what an option names is the user's own choice
+            message = f"must name a .yaml or .yml file, got {came(value)}"
+            document.faults.append(document.fault(("base",), message))
+            return None
         try:
             _, found = read_file(folder / value)
         except SpecError as error:
-            inside = document.place(("base",)).line is not None
             document.faults += [
-                document.fault(("base",), f"{fault.source} {fault.message}") if inside and fault.line is None else fault
+                document.fault(("base",), f"{fault.source} {fault.message}")
+                if inside and fault.line is None
+                else replace(fault, path="")  # keys of what may be somebody else's file
                 for fault in error.faults
             ]
             return None
-        if not _is_comparison(found):
+        if _is_comparison(found):
+            message = f"{found.source} is a comparison, wanted an experiment"
+        elif found.value.keys().isdisjoint(OF_AN_EXPERIMENT):  # of somebody else's file nothing is to be quoted
+            message = f"{found.source} is no experiment: it has none of the keys {', '.join(OF_AN_EXPERIMENT)}"
+        else:
             found.value.setdefault("name", folder_name(Path(value).stem))
             return found
-        message = f"{found.source} is a comparison, wanted an experiment"
         document.faults.append(document.fault(("base",), message))
     elif "base" in document.value:
         wanted = "must be the path of an experiment's file, or a mapping of an experiment"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,12 @@ def plan_of(text: str, folder: Path, *overrides: str, base: str = BASE) -> Plan:
     return make_plan(load(text, folder, *overrides, base=base))
 
 
+def forged(record: dict[str, Any]) -> bytes:
+    """A line of trials.jsonl with the digest that belongs to it."""
+    content = json.dumps({key: value for key, value in record.items() if key != "digest"})
+    return f'{content[:-1]}, "digest": "{hashlib.sha256(content.encode()).hexdigest()}"}}\n'.encode()
+
+
 class Result:
     """A finished comparison as it lies on the disk."""
 
@@ -60,6 +68,10 @@ class Result:
         self.summary: dict[str, Any] = json.loads((path / "summary.json").read_bytes())
         self.lines = (path / "trials.jsonl").read_bytes().splitlines(keepends=True)
         self.records: list[dict[str, Any]] = [json.loads(line) for line in self.lines]
+
+    def forge(self, records: Sequence[dict[str, Any]]) -> None:
+        """Put other records on record, as somebody would who knows how the lines are made."""
+        (self.path / "trials.jsonl").write_bytes(b"".join(map(forged, records)))
 
     def of_role(self, role: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["role"] == role]

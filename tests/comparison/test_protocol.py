@@ -56,8 +56,7 @@ def test_other_noise_on_record_is_an_error(tmp_path: Path, what: str) -> None:
     found = compare(FIXED, tmp_path)
     changed = found.records[1]
     changed["hashes"][what] = "0" * 64
-    lines = [json.dumps(record) + "\n" for record in found.records]
-    (found.path / "trials.jsonl").write_text("".join(lines))
+    found.forge(found.records)
     with pytest.raises(RunFolderError, match=f"{changed['trial']} of seed 0 had different {what.replace('_', ' ')}"):
         compare(FIXED, tmp_path)
 
@@ -69,8 +68,8 @@ def test_other_noise_in_a_later_trial_is_an_error(tmp_path: Path) -> None:
     found = compare(text, tmp_path, base=base)
     kept = [record for record in found.records if record["seed"] == 0]
     for record in kept:
-        record["seed"], record["batch"] = 1, "of another plan"
-    (found.path / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
+        record["seed"], record["batch"] = 1, "0123456789abcdef"  # of another plan
+    found.forge(kept)
     with pytest.raises(RunFolderError, match="of seed 1 had different"):
         compare(text, tmp_path, base=base)
 

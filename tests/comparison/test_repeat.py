@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlptrain.comparison import make_plan
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.comparison_load import load_comparison, plan_digest
 from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.reader import read_file
 from tests.command import Call
 from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of
 
@@ -22,15 +23,25 @@ optimizers:
 target: {metric: validation_accuracy, value: 0.9}
 tie: 0.002
 """
+ODD = """\
+optimizers:
+  "0.10": {name: nadam, lr: [5.0e-324, 1.0e-300, 0.1, 12345678901234567.0, 1.0e+30], momentum_decay: 4.0e-3}
+  "null": {name: rmsprop, lr: 0.30000000000000004, alpha: 1.0e-7, centered: true}
+  a ()= b: {name: adagrad, lr: [0.1, 1], lr_decay: 1.0e-12}
+tuning: {seeds: [9223372036854775807, 0], extensions: 0}
+scoring: {seeds: [5, 1]}
+tie: 1.0e-7
+"""
 
 
-@pytest.mark.parametrize("text", [FIXED, TUNED, GRID], ids=["fixed", "tuned", "grid"])
+@pytest.mark.parametrize("text", [FIXED, TUNED, GRID, ODD], ids=["fixed", "tuned", "grid", "odd"])
 def test_a_plan_is_a_comparison_with_the_same_plan(tmp_path: Path, text: str) -> None:
     plan = plan_of(text, tmp_path, "base.training.threads=auto", "base.training.precision=auto")
     (tmp_path / "plan.yaml").write_text(yaml_text(plan.to_plain()))
     loaded = load_comparison(tmp_path / "plan.yaml")
     assert make_plan(loaded.spec).to_plain() == plan.to_plain()
     assert make_plan(loaded.spec).digest == plan.digest
+    assert plan_digest(read_file(tmp_path / "plan.yaml")[1].value) == plan.digest  # what the report compares
 
 
 def test_device_precision_and_threads_of_the_plan_are_repeated(tmp_path: Path) -> None:

@@ -47,10 +47,52 @@ def without(key: str) -> Callable[[dict[str, Any]], object]:
     return lambda summary: summary.pop(key)
 
 
+def emptied(summary: dict[str, Any]) -> None:
+    summary["seeds"] = []
+    for entry in summary["optimizers"].values():
+        entry["trials"] = []
+
+
+def flattened(summary: dict[str, Any]) -> None:
+    for curve in summary["optimizers"]["SGD"]["curves"].values():
+        curve.update(mean=[], low=[], high=[])
+
+
+def of_curve(summary: dict[str, Any], name: str) -> dict[str, list[float]]:
+    curve: dict[str, list[float]] = summary["optimizers"]["SGD"]["curves"][name]
+    return curve
+
+
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a key gone": (without("ranking"), "ranking: Field required"),
-    "no optimizer": (lambda s: s.update(optimizers={}), "ranking: names other optimizers"),
+    "no optimizer": (lambda s: s.update(optimizers={}), "optimizers: .* at least 2"),
+    "another order of names": (lambda s: s["ranking"].append("Adam"), "ranking: names other optimizers"),
     "text for a number": (lambda s: s["optimizers"]["Adam"]["accuracy"].update(mean="high"), r"Adam\.accuracy\.mean"),
+    "9900 %": (lambda s: s["optimizers"]["Adam"]["accuracy"].update(mean=99), r"Adam\.accuracy\.mean"),
+    "a score of a thousand": (lambda s: s["optimizers"]["Adam"]["trials"][0].update(score=1000.0), r"trials\.0\.score"),
+    "a majority of ten": (lambda s: s.update(majority=10.0), "majority"),
+    "a p of two": (lambda s: s["pairs"][0].update(p_holm=2.0), r"pairs\.0\.p_holm"),
+    "a difference without end": (lambda s: s["pairs"][0].update(mean=1e308), r"pairs\.0\.mean"),
+    "a strange inclusion": (lambda s: s.update(inclusion=[s["pairs"][0] | {"b": "nobody"}]), "inclusion: names other"),
+    "a curve gone": (lambda s: s["optimizers"]["SGD"]["curves"].pop("validation_loss"), "curves: the optimizers have"),
+    "all and more": (lambda s: s["optimizers"]["SGD"].update(completed=11), "completed: more than there are trials"),
+    "reached by more": (lambda s: s["optimizers"]["SGD"]["epochs_to_target"].update(reached=0), "reached: not as many"),
+    "a pair gone": (lambda s: s["pairs"].pop(), "pairs: .* not every two of them once"),
+    "no seeds": (lambda s: emptied(s), "seeds: .* at least 1"),
+    "no trials": (lambda s: s["optimizers"]["SGD"].update(trials=[]), r"optimizers\.SGD\.trials"),
+    "no curves": (lambda s: s["optimizers"]["SGD"].update(curves={}), r"optimizers\.SGD\.curves"),
+    "empty curves": (lambda s: flattened(s), r"curves\.\w+: not a value for each epoch"),
+    "a curve of heaven": (lambda s: of_curve(s, "validation_accuracy")["high"].append(7.0), "not a value for each"),
+    "an accuracy of 7": (lambda s: of_curve(s, "validation_accuracy").update(high=[7.0] * 21), "no fractions"),
+    "a loss too large": (lambda s: of_curve(s, "train_loss").update(mean=[1e308] * 20), r"train_loss\.mean\.0"),
+    "fewer epochs": (lambda s: s.update(epochs=19), "not a value for each epoch|beyond the last epoch"),
+    "another target": (lambda s: s.update(target=None), "epochs_to_target: is there without a target"),
+    "a late target": (
+        lambda s: s["optimizers"]["SGD"]["epochs_to_target"].update(median=99.0),
+        "beyond the last epoch",
+    ),
+    "a number of words": (lambda s: s["optimizers"]["SGD"]["accuracy"].update(mean="0.5"), r"SGD\.accuracy\.mean"),
+    "a nest": (lambda s: s["optimizers"]["SGD"]["setting"].update(betas=[[[]]]), r"SGD\.setting\.betas"),
     "a stranger": (lambda s: s["pairs"][0].update(a="nobody"), "pairs: name other optimizers"),
     "a trial gone": (lambda s: s["optimizers"]["SGD"]["trials"].pop(), r"optimizers\.SGD\.trials"),
     "a curve cut": (lambda s: s["optimizers"]["SGD"]["curves"]["train_loss"]["low"].pop(), "curves"),
@@ -71,6 +113,31 @@ def test_a_damaged_summary_is_one_clear_message(samples: Samples, tmp_path: Path
     with pytest.raises(RunFolderError, match=f"summary.json is damaged .*{message}") as error:
         comparison_page(folder)
     assert "run the same `mlptrain compare-optimizers` again" in str(error.value)
+
+
+def test_a_protocol_that_was_not_followed_is_not_shown(samples: Samples, tmp_path: Path) -> None:
+    folder = shutil.copytree(samples("six"), tmp_path / "copy")
+    plan = folder / "plan.yaml"
+    whole = plan.read_text()
+    [rates] = set(re.findall(r"lr: (\[.*\])", whole))
+    for changed in (
+        whole.replace(rates, "[7, 9]", 1),
+        whole.replace("extensions: 2", "extensions: 3"),
+        whole.replace("weight_decay: 0.001", "weight_decay: 0.0010000000000000002"),
+        re.sub("(name: sample)\n(base:(?s:.*?))(optimizers:)", r"\2\1\n\3", whole, count=1),
+    ):
+        assert changed != whole
+        plan.write_text(changed)
+        with pytest.raises(RunFolderError, match=r"plan\.yaml is not the plan that summary\.json is of"):
+            comparison_page(folder)
+    plan.write_text(whole.replace(f"lr: {rates}", f"lr: [7, 9]\n    lr: {rates}", 1))  # the last one counts
+    with pytest.raises(RunFolderError, match=r"is no plan \(.*lr: key given twice"):
+        comparison_page(folder)
+    plan.write_text(whole)
+    summary = read(folder)
+    (folder / "summary.json").write_text(json.dumps(summary | {"plan": "00000000"}))
+    with pytest.raises(RunFolderError, match="is not the plan that"):
+        comparison_page(folder)
 
 
 def test_what_cannot_be_reported_on(samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.comparison_load import comparison_from_options, load_comparison
 from tests.spec.broken_comparisons import BASES, SECTIONS
 from tests.spec.broken_optimizers import GRIDS, OPTIMIZERS, Case
 from tests.spec.texts import marked
@@ -108,9 +108,49 @@ def test_base_by_path(content: str | None, says: str, begins: str, tmp_path: Pat
 
 
 def test_a_folder_is_no_base(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("base: .\noptimizers: {A: sgd, B: adam}\n", encoding="utf-8")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "c.yaml").write_text("base: folder.yaml\noptimizers: {A: sgd, B: adam}\n", encoding="utf-8")
     with pytest.raises(SpecError, match=r"c\.yaml:1:7  base: .* cannot be read: Is a directory"):
         load_comparison(tmp_path / "c.yaml")
+
+
+SECRETS = {
+    "shadow": "root:$6$secret:19000:0:99999:7:::\nmallory:$6$secret:19001:0:99999:7:::\n",
+    "accounts": "root: secret\nmallory: {secret: secret, secret: 2}\nmallory: secret\n",
+    "not YAML": "mallory:\n  secret:\n    - secret: [secret\n",
+    "empty": "# secret\n",
+}
+
+
+@pytest.mark.parametrize("name", ["shadow", "shadow.yaml", "shadow.yml", ".", "..", "/etc/shadow.d", "shadow.YAML.txt"])
+@pytest.mark.parametrize("content", SECRETS.values(), ids=SECRETS)
+def test_a_base_that_is_no_experiment_is_not_quoted(content: str, name: str, tmp_path: Path) -> None:
+    """A comparison from elsewhere could name any file that its reader may read."""
+    (tmp_path / "inside").mkdir()
+    if name.startswith("shadow"):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    file = tmp_path / "inside" / "c.yaml"
+    file.write_text(f"base: ../{name}\noptimizers: {{A: sgd, B: adam}}\n", encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_comparison(file)
+    [fault] = caught.value.faults
+    assert "secret" not in str(fault)
+    assert "mallory" not in str(fault)
+    if not name.endswith(("yaml", "yml")):
+        assert f"base: must name a .yaml or .yml file, got the text '../{name}'" in str(fault)
+    elif content == SECRETS["accounts"]:
+        assert "is no experiment: it has none of the keys data, model, optimizer" in str(fault)
+
+
+def test_a_base_beside_the_folder_is_taken_and_an_option_names_any_file(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    for name in ("one.yaml", "one.yml", "one.txt"):
+        (tmp_path / name).write_text("model: {hidden: [4]}\ndata: digits\n", encoding="utf-8")
+        assert comparison_from_options(tmp_path / name, optimizers="sgd,adam").base.model.hidden == [4]
+    for name in ("one.yaml", "one.yml"):
+        file = tmp_path / "inside" / "c.yaml"
+        file.write_text(f"base: ../{name}\noptimizers: {{A: sgd, B: adam}}\n", encoding="utf-8")
+        assert load_comparison(file).base.model.hidden == [4]
 
 
 OVERRIDES: dict[str, tuple[str, str]] = {
