@@ -94,7 +94,10 @@ class RunFolder:
             if not _holds_nothing(path):
                 raise RunFolderError(refusal)
             for entry in path.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != _BEGINNING:  # which says, should this be killed too, whose folder it is
+                    entry.unlink()
             return folder._begin()
         except BaseException:
             folder.__exit__()
