@@ -145,9 +145,11 @@ def read_file(path: Path) -> tuple[bytes, Document]:
 
 
 def _looks_like_utf16(content: bytes) -> bool:
-    """By the mark at its beginning, or by the zero beside its first letter."""
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return marked or (len(content) > 1 and content[:2].count(0) == 1)
+    """By the mark at its beginning, or by zeros beside most of its first letters."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    are_zero = [2 * half.count(0) > len(half) for half in (content[0:100:2], content[1:100:2])]
+    return are_zero[0] != are_zero[1]
 
 
 def parse(text: str, *, source: str) -> Document:

@@ -199,7 +199,7 @@ SAYS = {
     "10,000 keys twice": "and 9,799 more",
     "binary": "not UTF-8 text: byte 128 is 0x80",
     "NULs": "not valid YAML",
-    "UTF-16": "not UTF-8 text: byte 0 is 0xff",
+    "UTF-16": "not UTF-8 text: it looks like UTF-16",
     "gzip": "not UTF-8 text: byte 1 is 0x8b",
 }
 
