@@ -149,7 +149,7 @@ def _looks_like_utf16(content: bytes) -> bool:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     are_zero = [2 * half.count(0) > len(half) for half in (content[0:100:2], content[1:100:2])]
-    return are_zero[0] != are_zero[1]
+    return len(content) >= 8 and are_zero[0] != are_zero[1]
 
 
 def parse(text: str, *, source: str) -> Document:
