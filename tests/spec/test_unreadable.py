@@ -71,7 +71,9 @@ def test_utf16_is_named(tmp_path: Path, coding: str) -> None:
     assert str(told.value) == f"{path}  is not UTF-8 text: it looks like UTF-16; save it as UTF-8"
 
 
-@pytest.mark.parametrize("content", [b"\0", b"\0\0", b"\0\0\0a", b"\xef\xbb\xbf\xff", b"a\xff\xfe", b"", bytes(range(256))])
+@pytest.mark.parametrize(
+    "content", [b"\0", b"\0\0", b"\0\0\0a", b"\xef\xbb\xbf\xff", b"a\xff\xfe", b"", bytes(range(256))]
+)
 def test_what_is_no_utf16_is_not_called_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.yaml").write_bytes(content)
     with pytest.raises(SpecError) as told:
