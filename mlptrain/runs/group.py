@@ -95,8 +95,8 @@ class SeedGroup:
 
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""
-        remove_temporary(self.path)
         write_atomically(self.start, (json.dumps({"seeds": list(seeds)}) + "\n").encode())
+        remove_temporary(self.path)  # also the sign of its beginning, by which it could be begun once more until now
 
     def write_summary(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Write and return mean, sample standard deviation, smallest and largest of every figure of the kept weights.
