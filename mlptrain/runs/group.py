@@ -46,7 +46,8 @@ class SeedGroup:
         """Raises as RunFolder.__enter__."""
         with ExitStack() as stack:
             stack.enter_context(self._folder)
-            remove_temporary(self.path)
+            if self.is_group(self.path):
+                remove_temporary(self.path)
             stack.pop_all()  # locked until __exit__
         return self
 
@@ -96,7 +97,7 @@ class SeedGroup:
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""
         write_atomically(self.start, (json.dumps({"seeds": list(seeds)}) + "\n").encode())
-        remove_temporary(self.path)  # also the sign of its beginning, by which it could be begun once more until now
+        remove_temporary(self.path)  # also the sign of its beginning, by which it could be begun again until now
 
     def write_summary(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Write and return mean, sample standard deviation, smallest and largest of every figure of the kept weights.

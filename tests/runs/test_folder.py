@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs import RunFolder
+from mlptrain.runs import RunFolder, SeedGroup
 
 
 def _begin_and_die(run: Path) -> None:
@@ -21,12 +22,23 @@ def _begin_and_die(run: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_process_left_before_the_first_epoch_is_taken_over(tmp_path: Path) -> None:
+def _begin_a_group_and_die(run: Path) -> None:
+    with SeedGroup.create("small", run_dir=run) as group:
+        RunFolder.create("small", run_dir=group.member(0)).environment.write_text("{}")
+        RunFolder.create("small", run_dir=group.member(1))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("begin", [_begin_and_die, _begin_a_group_and_die])
+def test_what_a_killed_process_left_before_the_first_epoch_is_taken_over(
+    tmp_path: Path, begin: Callable[[Path], None]
+) -> None:
     run = tmp_path / "run"
-    process = multiprocessing.get_context("spawn").Process(target=_begin_and_die, args=(run,))
+    process = multiprocessing.get_context("spawn").Process(target=begin, args=(run,))
     process.start()
     process.join()
-    assert (run / "config.yaml").exists()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(run.rglob("*"))) > 3
     with RunFolder.create("small", run_dir=run):
         assert [path.name for path in run.rglob("*") if path.suffix != ".tmp"] == ["checkpoints"]
 
