@@ -75,3 +75,12 @@ def test_files_put_beside_what_a_killed_process_left_are_left_alone(tmp_path: Pa
         with pytest.raises(RunFolderError, match="exists and is not empty"):
             RunFolder.create("small", run_dir=run)
         assert (run / name).read_text() == "precious"
+
+
+def test_files_put_beside_what_a_killed_group_left_are_left_alone(tmp_path: Path) -> None:
+    with SeedGroup.create("small", run_dir=tmp_path / "run") as group, RunFolder.create("x", run_dir=group.member(0)):
+        pass
+    (tmp_path / "run/thesis.tex").write_text("precious")
+    with pytest.raises(RunFolderError, match="exists and is not empty"):
+        SeedGroup.create("small", run_dir=tmp_path / "run")
+    assert (tmp_path / "run/thesis.tex").read_text() == "precious"
