@@ -1,3 +1,5 @@
+"""What all tests share."""
+
 from __future__ import annotations
 
 import os
@@ -13,6 +15,12 @@ from tests.command import Call, Result
 
 if TYPE_CHECKING:
     from tests.data.mirrors import Mirrors
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported, and for the processes that tests start: teams of threads that share the cores with
+    # those of another worker wait for one another, which makes small products twenty times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
