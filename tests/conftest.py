@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ from tests.command import Call, Result
 if TYPE_CHECKING:
     from tests.data.mirrors import Mirrors
 
+
+ATTACKS = "attacks"  # a property of a test's report: how many it made of each kind
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the processes that tests start: teams of threads that share the cores with
@@ -83,3 +87,17 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
         return Result(code or 0, out, err)
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many attacks tests/faults made. Here: the process that hands the tests to others loads no other conftest."""
+    made: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for name, counts in report.user_properties:
+                if name == ATTACKS and isinstance(counts, dict):
+                    made.update(counts)
+    if made:
+        terminalreporter.section("attacks survived or refused")
+        for kind, count in sorted(made.items()):
+            terminalreporter.line(f"{count:7,}  {kind}")

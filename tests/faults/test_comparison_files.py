@@ -15,7 +15,7 @@ from mlptrain.report.comparison import comparison_page
 from mlptrain.spec.comparison_load import load_comparison
 from tests.comparison.damaged import Compared, edit, edited_lines, message_of
 from tests.comparison.small import BASE, forged, write
-from tests.faults.hostile import NO_FILES, call, put, refused
+from tests.faults.tools.hostile import NO_FILES, call, put, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # of characters that the font has not
 

@@ -29,8 +29,7 @@ from mlptrain.data.fetch import fetch
 from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.printable import printable
 from mlptrain.runs import SeedGroup
-from tests.faults.conftest import SMALL
-from tests.faults.hostile import call, refused
+from tests.faults.tools.hostile import SMALL, call, refused
 
 ROOT = Path(__file__).parent.parent.parent
 Attacks = Callable[[str, int, int], Iterator[int]]

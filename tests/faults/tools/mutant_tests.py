@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FAULTS = "tests/faults/"
 FOLDERS = ["tests/runs", FAULTS + "test_run_folder_files.py", "tests/test_experiment.py", "tests/test_cli.py"]
 COMPARISON = [f"tests/spec/test_comparison{part}.py" for part in ("_broken", "", "_options", "_grids", "_warnings")]

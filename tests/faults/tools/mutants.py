@@ -1,4 +1,4 @@
-"""Takes protections out, one at a time, and sees whether a test notices: python tests/faults/mutants.py
+"""Takes protections out, one at a time, and sees whether a test notices: python tests/faults/tools/mutants.py
 
 A seeded sample of small changes to the code of checkpoints, run folders and specifications (comparisons swapped,
 conditions negated, constants changed, statements and arguments left out) is made in copies of the package in a
@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # By its own folder: were the package `tests` loaded here, the copies would run the tests of the working tree.
 tests_of = importlib.import_module("mutant_tests").tests_of
 CPU_SECONDS = 120  # of one mutant; the longest list of tests takes a third of that
