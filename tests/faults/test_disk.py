@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain.experiment import recorder
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
-from mlptrain.training import recorder
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.comparison.small import FIXED, write
 from tests.faults.tools.disks import disk, make_room, own_mounts, skip_without_own_mounts
 from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error

@@ -18,8 +18,8 @@ import pytest
 
 from mlptrain.cli.interrupts import TOLD
 from mlptrain.experiment import resume, resume_seeds
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup, list_runs
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.comparison.processes import LONGER as COMPARED
 from tests.comparison.small import FIXED, write
 from tests.faults.tools.processes import OF_A_RUN, Child, assert_same_files, command
