@@ -23,8 +23,10 @@ ATTACKS = "attacks"  # a property of a test's report: how many it made of each k
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for the processes that tests start: teams of threads that share the cores with
-    # those of another worker wait for one another, which makes small products twenty times slower.
+    # those of another worker wait for one another, which makes small products twenty times slower. Tests of several
+    # threads ask for them; those that wait leave their core soon, as under the command line.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

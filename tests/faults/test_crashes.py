@@ -167,7 +167,11 @@ def test_a_reader_never_sees_half_a_checkpoint(place: Path, attacks: Attacks) ->
     child: Child = command(*BEGIN, *LONGER[2:], "--set", "training.epochs=1000000", folder=place)
     last = Path("run/checkpoints/last.safetensors")
     assert child.wait_until(last.exists)
-    epochs = [load_checkpoint(last).epoch for _ in attacks("readings of a checkpoint that is being written", 100, 2000)]
+    epochs = []
+    for _ in attacks("readings of a checkpoint that is being written", 100, 2000):
+        epochs.append(load_checkpoint(last).epoch)
+        if len(epochs) % 20 == 0:  # there are others to read, however busy the machine is
+            child.wait_until(lambda: load_checkpoint(last).epoch > epochs[-1])
     child.kill()
     assert epochs == sorted(epochs)
-    assert len(set(epochs)) > len(epochs) // 20
+    assert len(set(epochs)) >= len(epochs) // 20
