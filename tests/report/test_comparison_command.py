@@ -25,11 +25,6 @@ from tests.report.test_report_command import (  # noqa: F401 - the proxy is a fi
 )
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
 def test_the_command_writes_the_page_into_the_folder(
     samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

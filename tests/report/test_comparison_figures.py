@@ -28,11 +28,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
-@pytest.fixture(scope="module")
 def six(samples: Samples) -> Summary:
     return read_summary(read(samples("six")))
 

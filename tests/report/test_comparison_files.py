@@ -32,11 +32,6 @@ PICTURES = {"scores", "differences", "loss_curves", "accuracy_curves", "learning
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
-@pytest.fixture(scope="module")
 def written(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(samples("failures"), tmp_path_factory.mktemp("written") / "copy")
 

@@ -18,11 +18,6 @@ from tests.report.test_report_command import Page
 MINUS = "\N{MINUS SIGN}"
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
 class Tables(HTMLParser):
     """The tables of a page by their names: rows of cells' texts, the headings first."""
 
