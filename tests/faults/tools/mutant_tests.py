@@ -19,14 +19,20 @@ TESTS: dict[str, list[str]] = {  # a module, or what its path begins with, and t
     "mlptrain/system/atomic.py": ["tests/training/test_checkpoints.py", "tests/runs", FAULTS + "test_disk.py"],
     "mlptrain/runs/folder.py": [*FOLDERS, FAULTS + "test_disk.py"],
     "mlptrain/runs/": FOLDERS,
-    "mlptrain/spec/comparison": [*COMPARISON, *LATER, "tests/comparison/test_plan.py"],
     "mlptrain/spec/comparison/candidates.py": [*COMPARISON, *LATER],
     "mlptrain/spec/comparison/grids.py": [*reversed(COMPARISON), *LATER],
+    "mlptrain/spec/comparison/": [*COMPARISON, *LATER, "tests/comparison/test_plan.py"],
     "mlptrain/spec/starter.py": ["tests/test_configs.py", "tests/test_cli.py"],
     "mlptrain/spec/summary.py": ["tests/test_cli.py", "tests/test_experiment.py"],
     "mlptrain/spec/overrides.py": ["tests/spec/test_overrides.py", *SPEC, *COMPARISON, *LATER],
     "mlptrain/spec/": [*SPEC, *COMPARISON, *LATER, "tests/test_configs.py"],
 }  # fmt: skip
+
+
+def modules_of(root: Path) -> list[str]:
+    """The modules of the package in ``root`` that the table names or whose folder it names."""
+    names = [path.relative_to(root).as_posix() for path in sorted((root / "mlptrain").rglob("*.py"))]
+    return [name for name in names if name.startswith(tuple(TESTS))]
 
 
 def tests_of(file: str) -> list[str]:
