@@ -184,8 +184,8 @@ def data_fetch(
     as_json: Json = False,
 ) -> None:
     """Get a data set; what lies there already is checked, and kept if it is right."""
-    from mlptrain.data import data_folder
     from mlptrain.sources.fetch import fetch
+    from mlptrain.sources.store import data_folder
 
     folder = data_folder(data_dir)
     with screen.Fetching() as fetching:
@@ -199,7 +199,7 @@ def data_fetch(
 @data_app.command("verify")
 def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every byte of a data set: sums, sizes, counts, label ranges. Exit code 2 where something is wrong."""
-    from mlptrain.data import data_folder
+    from mlptrain.sources.store import data_folder
     from mlptrain.sources.verify import verify
 
     checks = verify(name, data_folder(data_dir))
