@@ -78,7 +78,7 @@ def test_every_command_and_example_runs(
 
 def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     from mlptrain.spec import load_text
-    from mlptrain.spec.comparison_load import load_comparison
+    from mlptrain.spec.comparison.load import load_comparison
 
     experiment, comparison = (block for kind, block in blocks("README.md") if kind == "yaml")
     assert load_text(experiment).spec.name == "mnist"

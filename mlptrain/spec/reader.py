@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.files import read_regular
+from mlptrain.system.files import read_regular
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
 
