@@ -83,7 +83,7 @@ BAD_MIRRORS = {
     "stalled": "no data for 0.5 s after 1000 bytes",
     "dripping": "too slow: ",
     "endless": "not the published archive: more than 67108864 bytes",
-    "hanging-up": "Remote end closed connection without response",
+    "hanging-up": "the server closed the connection without an answer",
 }
 
 
