@@ -10,17 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlptrain.evaluation import evaluate_checkpoint as evaluate
     from mlptrain.experiment import resume, train, train_seeds
-    from mlptrain.trained import load
+    from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
+    from mlptrain.inference.module import load
 
 __all__ = ["__version__", "evaluate", "load", "resume", "train", "train_seeds"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "evaluate": ("mlptrain.evaluation", "evaluate_checkpoint"),
-    "load": ("mlptrain.trained", "load"),
+    "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
+    "load": ("mlptrain.inference.module", "load"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

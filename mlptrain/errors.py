@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlptrain.printable import one_line
-
 MOST_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
 
 
@@ -73,7 +71,8 @@ class Fault:
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
-        return one_line(f"{place}  {self.path}: {self.message}" if self.path else f"{place}  {self.message}")
+        text = f"{place}  {self.path}: {self.message}" if self.path else f"{place}  {self.message}"
+        return text.replace("\n", r"\n")
 
 
 class SpecError(UserError):

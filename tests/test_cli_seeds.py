@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mlptrain.experiment import train_seeds
-from mlptrain.parts import load_data
+from mlptrain.experiment.build import load_data
 from mlptrain.spec import load_spec, load_text
 from tests.command import Call
 

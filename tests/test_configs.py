@@ -148,7 +148,7 @@ def test_header_says_what_it_shows_and_how_long_it_takes(path: Path) -> None:
 
 def test_the_standardised_clothes(data_dir: Path) -> None:
     """Inputs from −0.81 to 2.02, as published."""
-    from mlptrain.parts import load_data
+    from mlptrain.experiment.build import load_data
     from mlptrain.spec import load_spec
 
     splits = load_data(load_spec(CONFIGS / "fashion_leaky_relu.yaml").spec, data_dir=data_dir)

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import torch
 
-from mlptrain import doctor
+from mlptrain.checks import doctor
+from mlptrain.checks.doctor import Finding, examine, numbers
+from mlptrain.checks.known_training import _CONFIGURATION, EXPECTED_LOSS, STEPS, TOLERANCE, train_known_network
 from mlptrain.cli import main
-from mlptrain.doctor import Finding, examine, numbers
-from mlptrain.parts import build_trainer, load_data
-from mlptrain.self_training import _CONFIGURATION, EXPECTED_LOSS, STEPS, TOLERANCE, train_known_network
+from mlptrain.experiment.build import build_trainer, load_data
 from mlptrain.spec import load_text
 from mlptrain.training.device import usable_cores
 
@@ -357,7 +357,7 @@ def test_the_current_folder_is_gone(tmp_path: Path) -> None:
 
 
 def test_looking_loads_no_torch_before_it_is_needed() -> None:
-    code = "import sys, mlptrain.doctor, mlptrain.cli.doctor; print('torch' in sys.modules)"
+    code = "import sys, mlptrain.checks.doctor, mlptrain.cli.doctor; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 

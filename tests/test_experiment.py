@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from mlptrain.errors import CheckpointError, DataError, DivergedError, RunFolderError
-from mlptrain.evaluation import evaluate_checkpoint
 from mlptrain.experiment import Outcome, resume, train
+from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.checkpoints import load_checkpoint
+from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.nn.losses import make_loss
-from mlptrain.parts import build_network, initial_parameters
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
-from mlptrain.training.checkpoints import load_checkpoint
-from mlptrain.training.evaluation import evaluate
+from mlptrain.training.metrics import evaluate
 
 BASE = """\
 name: small
@@ -86,7 +86,7 @@ def test_untrained_figures_are_line_zero() -> None:
     outcome = run("run", "evaluation.split=test", "evaluation.keep=last")
     spec = load_text(BASE).spec
     network = build_network(spec)
-    from mlptrain.parts import load_data
+    from mlptrain.experiment.build import load_data
 
     test = load_data(spec).test
     assert test is not None

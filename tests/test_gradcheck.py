@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mlptrain.checks.gradients import gradcheck
 from mlptrain.cli import main
 from mlptrain.errors import UserError
-from mlptrain.gradcheck import gradcheck
+from mlptrain.experiment.build import build_trainer, load_data
 from mlptrain.nn.losses import CrossEntropy
-from mlptrain.nn.rectifiers import ReLU
-from mlptrain.parts import build_trainer, load_data
+from mlptrain.nn.ops.rectifiers import ReLU
 from mlptrain.spec import load_spec, load_text
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional
 
 import mlptrain
-from mlptrain.data.digits import read_digits
 from mlptrain.errors import CheckpointError, DataError, DeviceError, RunFolderError, UserError
-from mlptrain.parts import load_data
+from mlptrain.experiment.build import load_data
+from mlptrain.sources.digits import read_digits
 from mlptrain.spec import load_spec, load_text
 
 CONFIGS = Path(__file__).parent.parent / "configs"

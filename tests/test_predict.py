@@ -19,10 +19,10 @@ from PIL import Image
 
 import mlptrain
 from mlptrain.cli import main
-from mlptrain.data.digits import read_digits
-from mlptrain.data.store import read_images
+from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
+from mlptrain.sources.digits import read_digits
+from mlptrain.sources.store import read_images
 from mlptrain.spec import load_spec, load_text
-from mlptrain.training.checkpoints import load_checkpoint, save_checkpoint
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Bytes = NDArray[np.uint8]
@@ -124,7 +124,7 @@ def test_a_digits_test_image_as_png_equals_its_row(call: Call, run: Path) -> Non
 
 
 def test_no_image_of_a_data_set_is_taken_for_dark_on_light(data_dir: Path) -> None:
-    from mlptrain.image_files import is_dark_on_light
+    from mlptrain.inference.image_files import is_dark_on_light
 
     for images in (
         read_images("fashion_mnist", data_dir).train_images,

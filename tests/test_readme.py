@@ -49,7 +49,7 @@ def test_every_command_and_example_runs(data_dir: Path, tmp_path: Path, monkeypa
 
 def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     from mlptrain.spec import load_text
-    from mlptrain.spec.comparison_load import load_comparison
+    from mlptrain.spec.comparison.load import load_comparison
 
     experiment, comparison = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     assert load_text(experiment).spec.name == "mnist"

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from mlptrain.errors import DataError, DivergedError, InterruptedRunError, RunFolderError, UserError
-from mlptrain.evaluation import evaluate_checkpoint
 from mlptrain.experiment import SeedsOutcome, resume, resume_seeds, train, train_seeds
+from mlptrain.experiment.checkpoints import load_checkpoint
+from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
-from mlptrain.training.checkpoints import load_checkpoint
-from mlptrain.training.loop import Epoch
+from mlptrain.training.trainer import Epoch
 
 SEEDS = (3, 0, 11)
 BASE = """\

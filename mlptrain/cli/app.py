@@ -79,7 +79,7 @@ def init(
     except OSError as error:
         if made:  # and empty, so that it would only be in the way
             path.unlink(missing_ok=True)
-        from mlptrain.runs.disk import remedy
+        from mlptrain.system.disk import remedy
 
         raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then do it again") from error
     screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
@@ -118,7 +118,7 @@ def schema(
     if of not in ("experiment", "comparison"):
         raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
     if of == "comparison":
-        from mlptrain.spec.comparison_schema import comparison_json_schema as make
+        from mlptrain.spec.comparison.schema import comparison_json_schema as make
     else:
         from mlptrain.spec import json_schema as make
     screen.say_json(make())
@@ -140,7 +140,7 @@ def evaluate(
     """Loss, accuracy with its 95 % interval, precision and recall per class, confusion matrix."""
     if split not in (None, "train", "validation", "test"):
         raise UserError(f"--split must be train, validation or test, got '{split}'")
-    from mlptrain.evaluation import evaluate_checkpoint, unfinished
+    from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
 
     with screen.Fetching() as fetching:
         report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
@@ -193,7 +193,7 @@ def data_fetch(
 ) -> None:
     """Get a data set; what lies there already is checked, and kept if it is right."""
     from mlptrain.data import data_folder
-    from mlptrain.data.fetch import fetch
+    from mlptrain.sources.fetch import fetch
 
     folder = data_folder(data_dir)
     with screen.Fetching() as fetching:
@@ -208,7 +208,7 @@ def data_fetch(
 def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every byte of a data set: sums, sizes, counts, label ranges. Exit code 2 where something is wrong."""
     from mlptrain.data import data_folder
-    from mlptrain.data.verify import verify
+    from mlptrain.sources.verify import verify
 
     checks = verify(name, data_folder(data_dir))
     if as_json:
@@ -272,7 +272,7 @@ def _report(error: BaseException) -> int:
         screen.show_error(interrupts.TOLD)
         return interrupts.EXIT_CODE
     if isinstance(error, OSError) and error.strerror:
-        from mlptrain.runs.disk import remedy
+        from mlptrain.system.disk import remedy
 
         screen.show_error(f"{error.filename or 'the output'}: {error.strerror}. {remedy(error)}, then do it again")
         return MachineError.exit_code

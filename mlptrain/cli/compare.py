@@ -13,8 +13,8 @@ from mlptrain.errors import Fault, InterruptedRunError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
-    from mlptrain.spec.comparison import ComparisonSpec
-    from mlptrain.spec.comparison_load import LoadedComparison
+    from mlptrain.spec.comparison.load import LoadedComparison
+    from mlptrain.spec.comparison.sections import ComparisonSpec
 
 
 def compare_optimizers(
@@ -106,7 +106,7 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
         from mlptrain.comparison import compare_optimizers as run
 
         def write_tables_and_pictures(folder: ComparisonFolder, summary: dict[str, Any]) -> None:
-            from mlptrain.report.comparison import write_outputs
+            from mlptrain.report.comparison.outputs import write_outputs
 
             write_outputs(folder.path, summary, folder.read_timings() or {})
 
@@ -141,7 +141,7 @@ def _load(
     executor: str | None,
     overrides: list[str],
 ) -> LoadedComparison:
-    from mlptrain.spec.comparison_load import comparison_from_options, is_comparison, load_comparison
+    from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
 
     if is_comparison(config):
         if named := [name for name, value in given.items() if value is not None]:

@@ -176,7 +176,7 @@ def _times(summary: Mapping[str, Any], seconds: Mapping[str, float | None]) -> T
 
 def _differences(summary: Mapping[str, Any]) -> Table:
     """Told of the better ranked one; of many pairs only those of the best."""
-    from mlptrain.report.comparison_record import read_summary
+    from mlptrain.report.comparison.record import read_summary
 
     found, title = read_summary(summary), "paired differences, in percentage points"
     pairs = found.ranked_pairs

@@ -11,7 +11,7 @@ from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json
 
 if TYPE_CHECKING:
-    from mlptrain.doctor import Finding
+    from mlptrain.checks.doctor import Finding
 
 
 def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -19,7 +19,7 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     Every problem comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
     """
-    from mlptrain.doctor import examine
+    from mlptrain.checks.doctor import examine
 
     findings = []
     for finding in examine(data_dir=data_dir):

@@ -34,7 +34,7 @@ def gradcheck(
 
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
-    from mlptrain.gradcheck import gradcheck as check_experiment
+    from mlptrain.checks.gradients import gradcheck as check_experiment
 
     with screen.Fetching() as fetching:
         check = check_experiment(loaded, data_dir=data_dir, on_fetch=fetching.fetch)
@@ -73,9 +73,9 @@ def predict(
         raise UserError("--split belongs to --index; image files are of no split")
     if invert is not None and not images:
         raise UserError("--invert and --no-invert belong to image files; rows of the data set are used as stored")
-    from mlptrain import prediction
-    from mlptrain.evaluation import unfinished
-    from mlptrain.trained import load
+    from mlptrain.inference import predict as prediction
+    from mlptrain.inference.evaluate import unfinished
+    from mlptrain.inference.module import load
 
     network = load(checkpoint)
     if (state := unfinished(checkpoint)) is not None:

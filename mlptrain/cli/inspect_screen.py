@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from mlptrain.cli import screen
 
 if TYPE_CHECKING:
+    from mlptrain.inference.module import TrainedNetwork
+    from mlptrain.inference.predict import Prediction
     from mlptrain.nn.gradcheck import GradientCheck
-    from mlptrain.prediction import Prediction
-    from mlptrain.trained import TrainedNetwork
 
 
 def show_gradcheck(name: str, check: GradientCheck) -> None:

@@ -24,7 +24,7 @@ def report(
     Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a comparison: scores, verdicts,
     learning curves, learning rates, time to target, what failed, the protocol.
     """
-    from mlptrain.report.comparison import comparison_page
+    from mlptrain.report.comparison.outputs import comparison_page
     from mlptrain.runs import is_comparison
 
     if is_comparison(run):

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mlptrain.errors import Fault, MachineError
-from mlptrain.printable import printable
+from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.table import Table
 
-    from mlptrain.data.verify import Check
     from mlptrain.runs import RunSummary
+    from mlptrain.sources.verify import Check
 
 _PIPE_WIDTH, _LEAST_WIDTH = 200, 80
 

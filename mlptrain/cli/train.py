@@ -62,7 +62,7 @@ def train(
 
 def parse_seeds(text: str) -> list[int]:
     """The seeds in ``0,1,2``. Raises UserError for anything else, with the parts that are at fault."""
-    from mlptrain.spec.comparison import MOST_SEEDS
+    from mlptrain.spec.comparison.sections import MOST_SEEDS
 
     wanted = "wanted whole numbers from 0 on with commas between them, ranges written out, such as --seeds 0,1,2"
     parts = [part.strip() for part in text.split(",")]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from mlptrain.spec import ExperimentSpec
-    from mlptrain.training.loop import Epoch
+    from mlptrain.training.trainer import Epoch
 
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.comparison.plan import Plan
     from mlptrain.comparison.protocol import OnSummary, Progress
-    from mlptrain.spec.comparison import ComparisonSpec
+    from mlptrain.spec.comparison.sections import ComparisonSpec
 
 
 def make_plan(spec: ComparisonSpec) -> Plan:

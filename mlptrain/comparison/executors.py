@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlptrain.comparison.trials import Record, TrialBatch, run_batch
 from mlptrain.spec import load_text
-from mlptrain.spec.comparison import ExecutorSpec, RayExecutor
+from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
 
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Executor, Progress

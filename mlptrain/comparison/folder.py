@@ -23,13 +23,13 @@ from mlptrain.comparison.records import AGAIN, check_record, read_batches, read_
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs import is_comparison, write_atomically
-from mlptrain.runs.atomic import is_temporary, remove_temporary
-from mlptrain.runs.disk import refusal, remedy
-from mlptrain.runs.lock import FolderLock
 from mlptrain.runs.reading import read_json
 from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import dotted, parse, read_file
+from mlptrain.system.atomic import is_temporary, remove_temporary
+from mlptrain.system.disk import refusal, remedy
+from mlptrain.system.lock import FolderLock
 
 
 @contextlib.contextmanager
@@ -196,7 +196,7 @@ class ComparisonFolder:
 
     def read_timings(self) -> dict[str, Any] | None:
         """The seconds on record; None where there are none, or a damaged file that is going to be written anew."""
-        from mlptrain.report.comparison_record import read_timings
+        from mlptrain.report.comparison.record import read_timings
 
         try:
             timings = read_json(self.timings)

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from mlptrain.comparison.trials import Trial, TrialBatch, software, task_text
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.spec import OptimizerSpec
-from mlptrain.spec.comparison import PLAN_KEYS, ComparisonSpec
-from mlptrain.spec.comparison_load import plan_digest
-from mlptrain.spec.grids import Side
+from mlptrain.spec.comparison.grids import Side
+from mlptrain.spec.comparison.load import plan_digest
+from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec
 
 # What the models of one batch may be and take. A batch that is lost to a crash is trained again whole.
 MOST_MODELS = 64

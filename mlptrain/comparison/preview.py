@@ -81,7 +81,7 @@ def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
 
 def probe(batch: TrialBatch) -> float:
     """Seconds per epoch, evaluation included, when the models of this batch train together."""
-    from mlptrain.parts import build_trainer
+    from mlptrain.experiment.build import build_trainer
     from mlptrain.training.device import Decisions, in_force
 
     task = load_text(batch.base).spec

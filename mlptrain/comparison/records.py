@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mlptrain.comparison.trials import Record, Trial, kept_figures
 from mlptrain.errors import RunFolderError
-from mlptrain.files import read_regular
 from mlptrain.spec import ExperimentSpec
+from mlptrain.system.files import read_regular
 
 AGAIN = "put the file back as it was, or delete it: the same command then trains every trial anew"
 _MOST_BYTES = 3_000_000_000

@@ -12,7 +12,7 @@ from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval, seeds_needed
 from mlptrain.comparison.trials import Record
 from mlptrain.comparison.verdicts import Pair, compare_all, inclusion_violations, median_time, time_to_target
-from mlptrain.spec.comparison import Candidate
+from mlptrain.spec.comparison.sections import Candidate
 
 if TYPE_CHECKING:
     from mlptrain.comparison.protocol import Tuned

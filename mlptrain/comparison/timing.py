@@ -70,7 +70,7 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
 
 def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[float]:
     """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
-    from mlptrain.parts import build_trainer
+    from mlptrain.experiment.build import build_trainer
 
     seed = plan.spec.scoring_seeds[0]
     spec = load_text(plan.task).spec.model_copy(update={"optimizer": setting, "seed": seed})

@@ -88,7 +88,7 @@ def failed(batch: TrialBatch, reason: str) -> list[Record]:
 def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[Record]:
     import torch
 
-    from mlptrain.parts import build_trainer
+    from mlptrain.experiment.build import build_trainer
     from mlptrain.training.device import Decisions, in_force
 
     task = load_text(batch.base).spec
@@ -134,7 +134,7 @@ class _Followed:
     """One trial while it trains: its curves, and the weights that it stands for."""
 
     def __init__(self, member: Any, spec: ExperimentSpec, splits: Any) -> None:
-        from mlptrain.training.environment import sha256
+        from mlptrain.experiment.environment import sha256
 
         self.member, self.spec, self.splits = member, spec, splits
         self.hashes = {
@@ -186,8 +186,8 @@ class _Followed:
         return {"scored": {"split": split, "examples": len(labels), "majority": int(labels.bincount().max())}}
 
     def _scores(self, split: str) -> dict[str, float]:
-        from mlptrain.parts import on_device
-        from mlptrain.training.evaluation import evaluate
+        from mlptrain.experiment.build import on_device
+        from mlptrain.training.metrics import evaluate
 
         trainer = self.member.trainer
         rows = on_device(
@@ -208,7 +208,7 @@ def task_data(base: str, data_dir: Path | None, *, on_fetch: OnFetch | None = No
 
     Data that are not there are fetched. Raises DataError, and MachineError where they cannot be had.
     """
-    from mlptrain.parts import load_data
+    from mlptrain.experiment.build import load_data
 
     if (base, data_dir) not in _loaded:
         spec = load_text(base).spec

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlptrain.data.digits import read_digits
-from mlptrain.data.generated import make_random_classification, make_random_regression, make_spirals
-from mlptrain.data.store import RAW_SHA256, read_images
 from mlptrain.errors import DataError
-from mlptrain.spec.datasets import IMAGE_DATASETS
+from mlptrain.sources.digits import read_digits
+from mlptrain.sources.generated import make_random_classification, make_random_regression, make_spirals
+from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.sources.store import RAW_SHA256, read_images
 
 _GENERATORS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "spirals": make_spirals,

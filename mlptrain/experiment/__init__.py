@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Splits
-from mlptrain.data.fetch import Progress
 from mlptrain.errors import MachineError, RunFolderError, UserError
+from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.experiment.environment import describe_environment
 from mlptrain.experiment.recorded import OnEpochs, Outcome, RecordedRun, train_all
 from mlptrain.experiment.reopening import (
     Reopened,
@@ -20,14 +21,13 @@ from mlptrain.experiment.reopening import (
     reopen,
     with_training,
 )
-from mlptrain.parts import build_trainer, load_data
 from mlptrain.runs import RunFolder, SeedGroup, machine_errors
-from mlptrain.runs.disk import refusal
+from mlptrain.sources.fetch import Progress
 from mlptrain.spec import ExperimentSpec, Loaded, load_spec, to_yaml
+from mlptrain.system.disk import refusal
+from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import Decisions, decide, in_force
-from mlptrain.training.environment import describe_environment
-from mlptrain.training.loop import Epoch, Trainer
-from mlptrain.training.signals import stop_on_signals
+from mlptrain.training.trainer import Epoch, Trainer
 
 __all__ = [
     "OnEpoch",

@@ -11,14 +11,14 @@ from typing import Any
 
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, InterruptedRunError
-from mlptrain.parts import initial_parameters, on_device
+from mlptrain.experiment.build import initial_parameters, on_device
+from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.experiment.recorder import Recorder, figures_of
 from mlptrain.runs import RunFolder, RunLog, machine_errors
 from mlptrain.spec import ExperimentSpec, to_yaml
-from mlptrain.training.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.training.diagnosis import diagnose
-from mlptrain.training.evaluation import Figures, evaluate
-from mlptrain.training.loop import Epoch, Trainer, diverged
-from mlptrain.training.recorder import Recorder, figures_of
+from mlptrain.training.metrics import Figures, evaluate
+from mlptrain.training.trainer import Epoch, Trainer, diverged
 
 _PROBE_ROWS = 2048  # enough to see whether weights give numbers at all
 

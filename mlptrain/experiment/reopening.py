@@ -9,11 +9,11 @@ from typing import Any
 
 from mlptrain.data import Splits, data_folder
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
+from mlptrain.experiment.checkpoints import Checkpoint, check_resumable, load_checkpoint
 from mlptrain.experiment.recorded import RecordedRun
 from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import ExperimentSpec, load_spec
-from mlptrain.training.checkpoints import Checkpoint, check_resumable, load_checkpoint
 
 
 @dataclass(frozen=True)

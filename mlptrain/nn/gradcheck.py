@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.backward import Backward
+from mlptrain.nn.engines.analytic import Backward
 from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from mlptrain.nn.activations import Activation
+from mlptrain.nn.ops.activations import Activation
 from mlptrain.spec.model import parameter_shapes
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.printable import printable
 from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import load_spec
+from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import RunFolderError
-from mlptrain.files import read_regular
 from mlptrain.report import tables
 from mlptrain.report.arrays import DecisionMap, Mistakes
 from mlptrain.report.curves import draw_curves
@@ -23,6 +22,7 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.spec import ExperimentSpec, describe_model, describe_optimizer, load_spec
 from mlptrain.spec.reader import MAX_BYTES
+from mlptrain.system.files import read_regular
 
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs.atomic import is_temporary, write_atomically
-from mlptrain.runs.disk import remedy
-from mlptrain.runs.lock import FolderLock
 from mlptrain.runs.reading import check_metrics, read_environment, read_lines, read_result
 from mlptrain.spec import ExperimentSpec
+from mlptrain.system.atomic import is_temporary, write_atomically
+from mlptrain.system.disk import remedy
+from mlptrain.system.lock import FolderLock
 
 _NAMED_RUNS = 10
 _BEGINNING = ".beginning.00000000.tmp"  # says that a folder was empty; goes with the other temporary files

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.atomic import remove_temporary, write_atomically
 from mlptrain.runs.folder import RunFolder
 from mlptrain.runs.reading import read_json
+from mlptrain.system.atomic import remove_temporary, write_atomically
 
 
 class SeedGroup:

@@ -9,8 +9,8 @@ from pathlib import Path
 from mlptrain.errors import MlptrainError
 from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
-from mlptrain.runs.lock import is_locked
 from mlptrain.spec import describe_model, describe_optimizer, load_spec
+from mlptrain.system.lock import is_locked
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.runs.atomic import remove_temporary, write_atomically
 from mlptrain.runs.folder import RunFolder
 from mlptrain.runs.reading import read_lines
+from mlptrain.system.atomic import remove_temporary, write_atomically
 
 
 class RunLog:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlptrain.errors import RunFolderError
-from mlptrain.files import read_regular
 from mlptrain.spec import ExperimentSpec
+from mlptrain.system.files import read_regular
 
 _MOST_BYTES = 50_000_000  # of a JSON file; the longest is a comparison's summary, with the curves of its optimizers
 _LARGEST = 3.5e38  # of float32

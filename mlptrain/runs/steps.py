@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlptrain.errors import RunFolderError
-from mlptrain.files import read_regular
 from mlptrain.spec import load_spec
+from mlptrain.system.files import read_regular
 
 _MOST_BYTES = 10_000_000_000
 _MOST = {"loss": float(np.finfo(np.float32).max), "accuracy": 1.0}  # losses are means of float32 numbers

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from mlptrain.sources.published import IMAGE_DATASETS, ImageFacts
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
-from mlptrain.spec.datasets import IMAGE_DATASETS, ImageFacts
 
 MOST_ROWS = 10_000_000
 MOST_DRAWN_NUMBERS = 2**30  # 4 GiB of float32

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.files import read_regular
 from mlptrain.spec.syntax import LOADER, explain, unprintable
+from mlptrain.system.files import read_regular
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mlptrain.nn.backward import Backward
-from mlptrain.training.optimizers import Optimizer
+from mlptrain.nn.engines.analytic import Backward
+from mlptrain.updates.optimizers import Optimizer
 
 Updates = Sequence[tuple[Optimizer, list[Tensor]]]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters
 from mlptrain.spec import ExperimentSpec
-from mlptrain.training.evaluation import Figures
-from mlptrain.training.loop import Member
+from mlptrain.training.metrics import Figures
+from mlptrain.training.trainer import Member
 
 _PROBE_ROWS = 2048
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.nn.activations import ACTIVATIONS, make_activation
+from mlptrain.nn.ops.activations import ACTIVATIONS, make_activation
 from mlptrain.report.arrays import ActivationCurve
 
 HALF_TANH = "half_tanh"

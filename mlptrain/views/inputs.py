@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mlptrain.data.fetch import Progress
-from mlptrain.parts import load_data
+from mlptrain.experiment.build import load_data
 from mlptrain.report.arrays import InputHistogram, LabelledPoints, Samples
+from mlptrain.sources.fetch import Progress
 from mlptrain.spec import ExperimentSpec
-from mlptrain.views.trained import as_images, image_shape, labelled_points
+from mlptrain.views.kept import as_images, image_shape, labelled_points
 
 
 def samples(

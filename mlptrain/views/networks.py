@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlptrain.data.fetch import Progress
 from mlptrain.errors import UserError
-from mlptrain.evaluation import choose_split, evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import choose_split, evaluate_checkpoint, load_split
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
+from mlptrain.sources.fetch import Progress
 from mlptrain.spec import describe_model, load_spec
-from mlptrain.training.evaluation import predicted_classes
-from mlptrain.views.trained import (
+from mlptrain.training.metrics import predicted_classes
+from mlptrain.views.kept import (
     as_images,
     image_shape,
     labelled_points,

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script
 
 from mlptrain.data import data_folder  # noqa: E402
-from mlptrain.spec.comparison_load import load_comparison  # noqa: E402
+from mlptrain.spec.comparison.load import load_comparison  # noqa: E402
 from tests.benchmarks.machine import describe_machine  # noqa: E402
 
 COMPARISON = ROOT / "configs/comparisons/mnist_four_settings.yaml"

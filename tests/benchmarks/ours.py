@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlptrain.parts import build_network, build_trainer, initial_parameters, load_data
+from mlptrain.experiment.build import build_network, build_trainer, initial_parameters, load_data
 from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.training.device import decide, in_force
 from tests.benchmarks.problem import Epochs, inputs_file

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlptrain.comparison import compare_optimizers
 from mlptrain.errors import MlptrainError
-from mlptrain.spec.comparison import ComparisonSpec
+from mlptrain.spec.comparison.sections import ComparisonSpec
 from tests.comparison.small import Result
 from tests.faults.hostile import ends_within
 

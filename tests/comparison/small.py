@@ -13,8 +13,8 @@ from sklearn.model_selection import train_test_split
 
 from mlptrain.comparison import compare_optimizers, make_plan
 from mlptrain.comparison.plan import Plan
-from mlptrain.spec.comparison import ComparisonSpec
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.comparison.load import load_comparison
+from mlptrain.spec.comparison.sections import ComparisonSpec
 
 BASE = """\
 base:

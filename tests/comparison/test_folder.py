@@ -12,7 +12,7 @@ from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.trials import run_batch
 from mlptrain.data import data_folder
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError
-from mlptrain.runs.lock import FolderLock
+from mlptrain.system.lock import FolderLock
 from tests.comparison.small import FIXED, TUNED, compare, forged, load, plan_of
 
 

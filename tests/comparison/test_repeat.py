@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.comparison import make_plan
-from mlptrain.spec.comparison_load import load_comparison, plan_digest
+from mlptrain.spec.comparison.load import load_comparison, plan_digest
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import read_file
 from tests.command import Call

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.data.store import RAW_FILES, read_images
+from mlptrain.sources.store import RAW_FILES, read_images
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from mlptrain.data.store import RAW_FILES
+from mlptrain.sources.store import RAW_FILES
 from tests.data.damage import DAMAGES
 
 ARCHIVES = [f"{file}.gz" for file in RAW_FILES]

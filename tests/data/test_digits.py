@@ -10,8 +10,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from mlptrain.data.digits import read_digits
 from mlptrain.errors import DataError
+from mlptrain.sources.digits import read_digits
 
 
 def assert_is_sklearns_split() -> None:

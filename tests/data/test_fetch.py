@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.data.fetch import fetch
-from mlptrain.data.store import RAW_FILES, read_images
-from mlptrain.data.verify import verify
 from mlptrain.errors import DataError, MachineError
+from mlptrain.sources.fetch import fetch
+from mlptrain.sources.store import RAW_FILES, read_images
+from mlptrain.sources.verify import verify
 from tests.data.damage import DAMAGES, damage, full_disk
 from tests.data.mirrors import ARCHIVES, FIRST, Mirrors, files_below
 

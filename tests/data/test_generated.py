@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from mlptrain.data.generated import make_random_classification, make_random_regression, make_spirals
+from mlptrain.sources.generated import make_random_classification, make_random_regression, make_spirals
 
 Maker = Callable[..., tuple[Tensor, Tensor]]
 MAKERS: list[Maker] = [make_spirals, make_random_regression, make_random_classification]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlptrain.data.idx import parse_idx
 from mlptrain.errors import DataError
+from mlptrain.sources.idx import parse_idx
 
 
 def as_array(content: bytes) -> NDArray[np.uint8]:

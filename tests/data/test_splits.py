@@ -12,8 +12,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from mlptrain.data import Scaling, Splits, load_splits
-from mlptrain.data.generated import make_spirals
 from mlptrain.errors import DataError
+from mlptrain.sources.generated import make_spirals
 
 NOWHERE = Path("/nonexistent")
 

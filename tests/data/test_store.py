@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mlptrain.data import data_folder
-from mlptrain.data.store import RAW_FILES, read_images, replacing
 from mlptrain.errors import DataAbsentError, DataError
-from mlptrain.spec.datasets import IMAGE_DATASETS
+from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.sources.store import RAW_FILES, read_images, replacing
 from tests.data.damage import DAMAGES, damage, full_disk
 
 IMAGES = "train-images-idx3-ubyte"
@@ -146,7 +146,7 @@ def test_full_disk_does_not_hinder_reading(archives: Path) -> None:
 READ_AS_ANYBODY = """
 import os, sys
 from pathlib import Path
-from mlptrain.data.store import read_images
+from mlptrain.sources.store import read_images
 if os.geteuid() == 0:
     os.seteuid(65534)
 print(read_images("mnist", Path(sys.argv[1])).train_labels[:5].tolist())

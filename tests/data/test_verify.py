@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.data.verify import Check, verify
 from mlptrain.errors import DataError
+from mlptrain.sources.verify import Check, verify
 from tests.data.damage import DAMAGES, damage
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

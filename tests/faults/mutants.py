@@ -259,7 +259,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
         original = copy_of_all(ROOT, folder / "original")  # whoever edits the tree meanwhile changes nothing here
-        files = ["mlptrain/training/checkpoints.py"]
+        files = ["mlptrain/experiment/checkpoints.py"]
         for part in ("mlptrain/runs", "mlptrain/spec"):
             files += [str(path.relative_to(original)) for path in (original / part).glob("*.py")]
         everything = [mutant for file in sorted(files) for mutant in mutants_of(original, file)]

@@ -23,7 +23,8 @@ import pytest
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["torch", "scipy.stats", "rich.box", "rich.console", "rich.progress", "rich.table", "mlptrain.cli",
-     "mlptrain.experiment", "mlptrain.comparison.protocol", "mlptrain.data.fetch", "mlptrain.report.comparison",
+     "mlptrain.experiment", "mlptrain.comparison.protocol", "mlptrain.sources.fetch",
+     "mlptrain.report.comparison.outputs",
      "matplotlib.backends.backend_agg", __name__]
 )  # fmt: skip
 
@@ -97,7 +98,7 @@ def command(*arguments: str, folder: Path, first: Callable[[], None] | None = No
 
 def _command(arguments: tuple[str, ...], first: Callable[[], None] | None) -> None:
     from mlptrain.cli import main
-    from mlptrain.training import recorder
+    from mlptrain.experiment import recorder
 
     recorder.SECONDS_BETWEEN_CHECKPOINTS = 0.0
     if first is not None:

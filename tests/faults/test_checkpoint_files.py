@@ -17,8 +17,8 @@ import torch
 
 import mlptrain
 from mlptrain.errors import CheckpointError
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.faults.checkpoints import assert_refused_at_every_door, best_of, last_of, read
 from tests.faults.hostile import NO_FILES, call, ends_within, put, refused
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mlptrain.report.comparison import comparison_page
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.spec.comparison.load import load_comparison
 from tests.comparison.damaged import Compared, edit, edited_lines, message_of
 from tests.comparison.small import BASE, forged, write
 from tests.faults.hostile import NO_FILES, call, put, refused

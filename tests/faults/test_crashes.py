@@ -15,9 +15,9 @@ import pytest
 
 from mlptrain.errors import RunFolderError
 from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
 from mlptrain.spec import load_text
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.faults.processes import OF_A_RUN, SMALL, Child, KillAt, KillInWrite, command
 
 Attacks = Callable[[str, int, int], Iterator[int]]

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.experiment import train, train_seeds
+from mlptrain.experiment import recorder, train, train_seeds
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
 from mlptrain.spec import load_text
-from mlptrain.training import recorder
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.comparison.small import FIXED, compare, write
 from tests.faults.disks import disk, make_room, own_mounts, skip_without_own_mounts
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error

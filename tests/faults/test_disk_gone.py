@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import InterruptedRunError
-from mlptrain.experiment import train
+from mlptrain.experiment import recorder, train
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
-from mlptrain.training import recorder
-from mlptrain.training.checkpoints import load_checkpoint
-from mlptrain.training.loop import Epoch
+from mlptrain.training.trainer import Epoch
 from tests.faults.disks import disk, make_read_only, make_writable, own_mounts, skip_without_own_mounts
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
 

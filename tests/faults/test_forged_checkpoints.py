@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mlptrain.errors import CheckpointError
-from mlptrain.training.checkpoints import load_checkpoint
+from mlptrain.experiment.checkpoints import load_checkpoint
 from tests.faults.checkpoints import Tensors, assert_refused_at_every_door, best_of, last_of, read, seal
 from tests.faults.hostile import call, ends_within, refused
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlptrain.data.idx import parse_idx
-from mlptrain.data.store import RAW_FILES, read_images, read_raw, unpack
 from mlptrain.errors import DataError, MlptrainError
+from mlptrain.sources.idx import parse_idx
+from mlptrain.sources.store import RAW_FILES, read_images, read_raw, unpack
 from tests.faults.hostile import NO_FILES, ends_within, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]

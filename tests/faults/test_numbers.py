@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mlptrain import experiment
 from mlptrain.errors import DataError, DivergedError, MlptrainError
+from mlptrain.experiment.build import build_trainer, load_data
 from mlptrain.nn.losses import columns, make_loss
-from mlptrain.parts import build_trainer, load_data
 from mlptrain.runs import RunFolder
 from mlptrain.spec import load_text
 
@@ -244,7 +244,7 @@ ODD = {
 @pytest.mark.filterwarnings("error")
 def test_data_that_hardly_are_any(what: str, tmp_path: Path) -> None:
     """Trains to the end with finite figures, and can be evaluated."""
-    from mlptrain.evaluation import evaluate_checkpoint
+    from mlptrain.inference.evaluate import evaluate_checkpoint
 
     outcome = train(ODD[what], tmp_path / "run")
     assert outcome.result["status"] == "completed"

@@ -25,10 +25,10 @@ from typing import Any
 
 import pytest
 
-from mlptrain.data.fetch import fetch
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.printable import printable
 from mlptrain.runs import SeedGroup
+from mlptrain.sources.fetch import fetch
+from mlptrain.system.text import printable
 from tests.faults.conftest import SMALL
 from tests.faults.hostile import call, refused
 
@@ -268,7 +268,7 @@ def test_seeds_that_are_no_numbers_name_no_folder(seeds: str, tmp_path: Path) ->
 
 
 def test_a_checkpoint_whose_specification_has_such_a_name_is_refused(run: Path, tmp_path: Path) -> None:
-    from mlptrain.training.checkpoints import load_checkpoint, save_checkpoint
+    from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 
     checkpoint = load_checkpoint(run / "checkpoints" / "last.safetensors")
     spec = checkpoint.spec.model_copy(update={"name": "../../outside"})
@@ -395,7 +395,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.comparison.small import FIXED, compare
 
     result = compare(FIXED, tmp_path_factory.mktemp("compared"))
-    from mlptrain.report.comparison import write_outputs
+    from mlptrain.report.comparison.outputs import write_outputs
 
     write_outputs(result.path, result.summary, {})
     return result.path
@@ -419,7 +419,7 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
     compared: Path, tmp_path: Path, attacks: Attacks, chance: random.Random
 ) -> None:
     from mlptrain.cli.compare_screen import show_summary
-    from mlptrain.report.comparison import comparison_page, write_outputs
+    from mlptrain.report.comparison.outputs import comparison_page, write_outputs
 
     harmless = Elements(comparison_page(compared))
     files = {path.relative_to(compared) for path in compared.rglob("*")}

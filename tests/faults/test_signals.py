@@ -18,9 +18,9 @@ import pytest
 
 from mlptrain.cli.interrupts import TOLD
 from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup, list_runs
 from mlptrain.spec import load_text
-from mlptrain.training.checkpoints import load_checkpoint
 from tests.comparison.small import BASE, FIXED, compare, write
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
 

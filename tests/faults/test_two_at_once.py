@@ -18,7 +18,7 @@ from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment import train, train_seeds
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
-from mlptrain.training.loop import Epoch
+from mlptrain.training.trainer import Epoch
 from tests.comparison.small import FIXED, compare, write
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.data.fetch import fetch
-from mlptrain.data.store import RAW_FILES
-from mlptrain.data.verify import verify
+from mlptrain.sources.fetch import fetch
+from mlptrain.sources.store import RAW_FILES
+from mlptrain.sources.verify import verify
 from tests.data.mirrors import ARCHIVES, FIRST, Mirrors, files_below
 from tests.faults.processes import Child
 

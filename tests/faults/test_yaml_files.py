@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec, load_text, to_yaml
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.comparison.load import load_comparison
 from tests.faults.hostile import NO_FILES, ends_within, put, refused
 from tests.spec.texts import CONFIGS, ROOT
 
@@ -234,7 +234,7 @@ import json, os, sys, time
 from pathlib import Path
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.spec.comparison.load import load_comparison
 load_spec(Path(sys.argv[1]))  # what every process needs once
 found = {}
 for path in sorted(Path(sys.argv[2]).iterdir()):

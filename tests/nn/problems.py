@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlptrain.nn.activations import Activation, make_activation
-from mlptrain.nn.autograd import Autograd
-from mlptrain.nn.backward import Backward
+from mlptrain.nn.engines.analytic import Backward
+from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, Reduction, columns, make_loss
 from mlptrain.nn.network import MLP
+from mlptrain.nn.ops.activations import Activation, make_activation
 from mlptrain.nn.parameters import Parameters, Stack
 
 ENGINES: list[type[Backward]] = [Backward, Autograd]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.activations import ACTIVATIONS, Activation, make_activation
+from mlptrain.nn.ops.activations import ACTIVATIONS, Activation, make_activation
 
 SLOPE = torch.tensor(0.3, dtype=torch.float64)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlptrain.nn.activations import ACTIVATIONS
-from mlptrain.nn.backward import SMALL_PRODUCT, Backward
+from mlptrain.nn.engines.analytic import SMALL_PRODUCT, Backward
 from mlptrain.nn.losses import LOSSES, Reduction
+from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.nn.parameters import Parameters, Stack
 from tests.nn.problems import ENGINES, MODULES, OBJECTIVES, Problem, every_engine, problem
 

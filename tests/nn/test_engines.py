@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlptrain.nn.activations import ACTIVATIONS
 from mlptrain.nn.losses import LOSSES, Reduction
+from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.spec import load_text
-from mlptrain.training.optimizers import OPTIMIZERS, make_optimizer
+from mlptrain.updates.optimizers import OPTIMIZERS, make_optimizer
 from tests.nn.problems import ENGINES, Problem, problem
 
 OPTIM = {

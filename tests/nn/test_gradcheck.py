@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlptrain.data.generated import make_spirals
 from mlptrain.errors import UserError
-from mlptrain.nn.activations import Tanh, make_activation
 from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import CrossEntropy, MeanSquaredError, make_loss
 from mlptrain.nn.network import MLP
+from mlptrain.nn.ops.activations import Tanh, make_activation
+from mlptrain.nn.ops.rectifiers import LeakyReLU, ReLU
 from mlptrain.nn.parameters import Parameters
-from mlptrain.nn.rectifiers import LeakyReLU, ReLU
+from mlptrain.sources.generated import make_spirals
 
 
 def random_network_check(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mlptrain.nn.activations import make_activation
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.network import MLP
+from mlptrain.nn.ops.activations import make_activation
 from mlptrain.nn.parameters import Parameters
 
 MODULES: dict[str, type[nn.Module]] = {

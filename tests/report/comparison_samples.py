@@ -14,8 +14,8 @@ from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.protocol import Tuned
 from mlptrain.comparison.summary import summarise
 from mlptrain.comparison.verdicts import choose
-from mlptrain.report.comparison import comparison_page
-from mlptrain.spec.comparison_load import load_comparison
+from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.spec.comparison.load import load_comparison
 
 SIX = ("SGD", "momentum", "Nesterov", "RMSprop", "Adam", "AdamW")
 FIFTEEN = (*SIX, "NAdam", "Adagrad", "SGD decay", "Adam amsgrad", "RMSprop centred", "SGD 0.5", "SGD 0.99", "Adam_low",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.report.comparison import comparison_page
+from mlptrain.report.comparison.outputs import comparison_page
 from tests.report.comparison_samples import Samples, read
 from tests.report.test_report_command import (  # noqa: F401 - the proxy is a fixture
     browse,
@@ -164,7 +164,7 @@ def test_what_cannot_be_reported_on(samples: Samples, tmp_path: Path, capsys: py
 
 def test_reading_and_tables_load_neither_matplotlib_nor_torch() -> None:
     code = (
-        "import sys, mlptrain.report.comparison, mlptrain.report.comparison_files, mlptrain.cli.report\n"
+        "import sys, mlptrain.report.comparison.outputs, mlptrain.report.comparison.files, mlptrain.cli.report\n"
         "print([name for name in ('matplotlib', 'torch', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

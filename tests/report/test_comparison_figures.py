@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from mlptrain.report.comparison_curves import draw_learning_curves, draw_learning_rates
-from mlptrain.report.comparison_figures import draw_differences, draw_scores, draw_times
-from mlptrain.report.comparison_record import Summary, read_summary
+from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
+from mlptrain.report.comparison.record import Summary, read_summary
 from mlptrain.report.style import INK, picture_bytes
 from tests.report.comparison_samples import KINDS, Samples, read
 

@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.report.comparison import write_outputs
-from mlptrain.report.comparison_files import latex_text, markdown_text
+from mlptrain.report.comparison.files import latex_text, markdown_text
+from mlptrain.report.comparison.outputs import write_outputs
 from tests.report.comparison_samples import KINDS, Samples, read
 
 MINUS = "\N{MINUS SIGN}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlptrain.report.comparison import comparison_page
+from mlptrain.report.comparison.outputs import comparison_page
 from tests.report.comparison_samples import KINDS, RATES, Samples, read
 from tests.report.test_report_command import Page
 

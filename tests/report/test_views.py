@@ -21,7 +21,7 @@ from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
 from mlptrain.report.arrays import LabelledPoints, Samples
 from mlptrain.spec import load_spec
-from mlptrain.training.evaluation import probabilities
+from mlptrain.training.metrics import probabilities
 from tests.report.conftest import CONFIGS, Runs
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.lock import FolderLock, is_locked
+from mlptrain.system.lock import FolderLock, is_locked
 
 fcntl = pytest.importorskip("fcntl", reason="folders are not locked on this system")
 

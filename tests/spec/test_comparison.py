@@ -15,8 +15,8 @@ from hypothesis import given, settings
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
-from mlptrain.spec.comparison import ComparisonSpec
-from mlptrain.spec.comparison_load import LoadedComparison, is_comparison, load_comparison
+from mlptrain.spec.comparison.load import LoadedComparison, is_comparison, load_comparison
+from mlptrain.spec.comparison.sections import ComparisonSpec
 from tests.spec.comparison_strategies import comparisons
 from tests.spec.texts import ROOT
 

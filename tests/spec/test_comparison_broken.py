@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
-from mlptrain.spec.comparison_load import comparison_from_options, load_comparison
+from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
 from tests.spec.broken_comparisons import BASES, SECTIONS
 from tests.spec.broken_optimizers import GRIDS, OPTIMIZERS, Case
 from tests.spec.texts import marked

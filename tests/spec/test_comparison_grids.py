@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlptrain.spec.comparison import seeds_for_verdict
-from mlptrain.spec.grids import extended, log_grid
+from mlptrain.spec.comparison.grids import extended, log_grid
+from mlptrain.spec.comparison.sections import seeds_for_verdict
 
 
 @given(st.floats(1e-30, 1e25), st.floats(1.1, 1e5), st.integers(2, 30))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlptrain.errors import SpecError
-from mlptrain.spec.comparison_load import comparison_from_options
+from mlptrain.spec.comparison.load import comparison_from_options
 from tests.spec.test_comparison import load
 from tests.spec.texts import ROOT
 

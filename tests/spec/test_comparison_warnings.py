@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.spec.comparison_load import comparison_from_options, load_comparison
+from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
 from tests.spec.texts import ROOT, marked
 
 BASE = "base: {data: digits, model: {hidden: [4]}}\n"

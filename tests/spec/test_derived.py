@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from mlptrain.parts import build_network
+from mlptrain.experiment.build import build_network
 from mlptrain.spec import ExperimentSpec, check_report, load_text
 from tests.spec.texts import complete
 

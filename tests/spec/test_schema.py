@@ -13,14 +13,14 @@ import torch
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
-from mlptrain.nn.activations import ACTIVATIONS
 from mlptrain.nn.initialisation import INITIALISATIONS
 from mlptrain.nn.losses import LOSSES
+from mlptrain.nn.ops.activations import ACTIVATIONS
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import json_schema, load_text, starter_yaml
-from mlptrain.spec.datasets import IMAGE_DATASETS
 from mlptrain.spec.reader import parse
 from mlptrain.spec.synonyms import SYNONYMS
-from mlptrain.training.optimizers import OPTIMIZERS
+from mlptrain.updates.optimizers import OPTIMIZERS
 from tests.spec.strategies import experiments
 from tests.spec.texts import CONFIGS, complete
 

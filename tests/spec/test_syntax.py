@@ -98,8 +98,8 @@ def test_what_has_no_words_of_ours_has_the_parsers_last() -> None:
     ("start", "says"),
     [
         ("[a, ", "the top level must be a mapping"),
-        ("a: {b: &c 1, ", "anchors and aliases"),
-        ("a: {b: !c 1, ", "tags such"),
+        ("a: [&c 1, ", "anchors and aliases"),
+        ("a: [!c 1, ", "tags such"),
     ],
 )
 def test_what_is_refused_is_named_before_what_breaks(start: str, says: str) -> None:

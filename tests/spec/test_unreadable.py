@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import CheckpointError, Fault, SpecError, UserError
-from mlptrain.files import open_regular, read_regular
 from mlptrain.spec import load_spec
 from mlptrain.spec.reader import read_file
+from mlptrain.system.files import open_regular, read_regular
 
 TEXT = "name: größe\ndata: digits\nmodel: {hidden: [4]}\noptimizer: {name: sgd, lr: 0.1}\n"
 
@@ -38,8 +38,8 @@ def test_a_file_without_an_end_is_no_file() -> None:
 
 
 def test_no_command_breaks_on_a_file_without_an_end() -> None:
-    from mlptrain.image_files import read_image
-    from mlptrain.training.checkpoints import load_checkpoint
+    from mlptrain.experiment.checkpoints import load_checkpoint
+    from mlptrain.inference.image_files import read_image
 
     path = no_end()
     with pytest.raises(UserError, match="kmsg cannot be read: it is no file with an end"):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Scaling
-from mlptrain.training.batches import Batches, TrainingRows
+from mlptrain.data.batches import Batches, TrainingRows
 
 X = torch.arange(50.0).view(25, 2)
 Y = torch.arange(25) * 10

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlptrain.spec import load_text
 from mlptrain.training.capture import CapturedStep, step_runner
-from mlptrain.training.optimizers import OPTIMIZERS, Optimizer, make_optimizer
+from mlptrain.updates.optimizers import OPTIMIZERS, Optimizer, make_optimizer
 from tests.nn.problems import Problem, problem
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

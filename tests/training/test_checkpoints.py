@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from mlptrain.data import Scaling
 from mlptrain.errors import CheckpointError
-from mlptrain.parts import build_network, initial_parameters
+from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.checkpoints import Best, Checkpoint, load_checkpoint, save_checkpoint
 from mlptrain.spec import ExperimentSpec, load_text
-from mlptrain.training.checkpoints import Best, Checkpoint, load_checkpoint, save_checkpoint
 
 
 def make_spec(hidden: str = "[6, 5]", data: str = "{name: digits, scaling: standard}") -> ExperimentSpec:

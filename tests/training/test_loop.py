@@ -7,19 +7,19 @@ import torch
 from torch import nn
 
 from mlptrain.data import Split
+from mlptrain.data.batches import TrainingRows
 from mlptrain.errors import InterruptedRunError
-from mlptrain.nn.activations import make_activation
-from mlptrain.nn.autograd import Autograd
-from mlptrain.nn.backward import Backward
+from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.nn.engines.analytic import Backward
+from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.network import MLP
+from mlptrain.nn.ops.activations import make_activation
 from mlptrain.nn.parameters import Parameters
-from mlptrain.parts import build_network, initial_parameters
 from mlptrain.spec import load_text
-from mlptrain.training.batches import TrainingRows
-from mlptrain.training.evaluation import evaluate
-from mlptrain.training.loop import Epoch, Model, Trainer
+from mlptrain.training.metrics import evaluate
+from mlptrain.training.trainer import Epoch, Model, Trainer
 
 ROWS, WIDTH = 70, 12
 

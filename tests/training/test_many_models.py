@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from mlptrain.nn.autograd import Autograd
-from mlptrain.nn.backward import Backward
-from mlptrain.parts import build_trainer, initial_parameters, load_data
+from mlptrain.experiment.build import build_trainer, initial_parameters, load_data
+from mlptrain.nn.engines.analytic import Backward
+from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.spec import ExperimentSpec, load_text
-from mlptrain.training.loop import Epoch, Member, Trainer
+from mlptrain.training.trainer import Epoch, Member, Trainer
 
 OPTIMIZERS = (
     "{name: sgd, lr: 0.1}",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.spec import load_text
-from mlptrain.training.optimizers import OPTIMIZERS, make_optimizer
+from mlptrain.updates.optimizers import OPTIMIZERS, make_optimizer
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {}),

@@ -1,0 +1,44 @@
+"""The gradient check of a configuration: its network with its initial weights, on the first batch of its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.nn.gradcheck import GradientCheck, check_gradients
+from mlptrain.seeds import derived_seed
+from mlptrain.sources.fetch import Progress
+from mlptrain.spec import Loaded, load_spec
+from mlptrain.training.device import decide, in_force
+
+MOST_ROWS = 100  # more rows check nothing more, and bring every coordinate nearer to a kink
+
+
+def gradcheck(
+    loaded: Loaded | Path | str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+) -> GradientCheck:
+    """Check the gradients of an experiment before training, in float64 on the CPU.
+
+    Taken are the initial weights of the seed and the first batch of epoch 1, of which 100 rows at most. Coordinates of
+    large tensors are drawn by the seed, so that a check repeats itself.
+
+    Raises the errors of mlptrain.errors for the specification and data, and UserError where gradients are not finite.
+    """
+    if not isinstance(loaded, Loaded):
+        loaded = load_spec(loaded)
+    training = loaded.spec.training.model_copy(update={"device": "cpu"})
+    spec = loaded.spec.model_copy(update={"training": training})
+    with in_force(decide(device="cpu", precision="highest", threads=training.threads)):
+        splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
+        trainer = build_trainer([spec], [splits])
+        rows = trainer.member().order(1)[: min(spec.batch_size, MOST_ROWS)]
+        return check_gradients(
+            trainer.network,
+            loss=trainer.loss,
+            parameters=trainer.member().parameters,
+            x=splits.train.x[rows],
+            targets=trainer.loss.encode_targets(splits.train.y, spec.output_width)[rows],
+            generator=torch.Generator().manual_seed(derived_seed(spec.seed, "gradcheck")),
+        )

@@ -1,0 +1,128 @@
+"""A checkpoint asked about the data it was trained on: which file, which split, which figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlptrain.data import Split, data_folder
+from mlptrain.errors import CheckpointError, DataError, RunFolderError
+from mlptrain.experiment import load_own_checkpoint
+from mlptrain.experiment.build import build_network, load_data, on_device
+from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.nn.losses import make_loss
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs import RunFolder
+from mlptrain.sources.fetch import Progress
+from mlptrain.spec import ExperimentSpec, load_spec
+from mlptrain.training.device import decide, in_force
+from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
+
+
+def checkpoint_path(path: Path) -> Path:
+    """The checkpoint file meant by a file or by a run folder, whose kept one it is.
+
+    Raises CheckpointError or RunFolderError, one message each.
+    """
+    try:
+        if path.is_file():
+            return path
+        if not path.exists():
+            raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
+    folder = RunFolder.open(path)
+    spec = load_spec(folder.resolved).spec
+    kept = folder.best if spec.evaluation.keep == "best" else folder.last
+    if not kept.exists() and kept != folder.last and folder.last.exists():
+        raise RunFolderError(f"{kept}, which the run stands for, is gone; for the last weights name {folder.last}")
+    if not kept.exists():
+        raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
+    return kept
+
+
+def load_kept(path: Path) -> Checkpoint:
+    """The checkpoint in a file, or the kept one of a run folder, whose own it must be.
+
+    Raises CheckpointError or RunFolderError, one message each.
+    """
+    file = checkpoint_path(path)
+    if file == path:
+        return load_checkpoint(file)
+    folder = RunFolder.open(path)
+    checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
+    if result is not None and result["status"] == "completed" and result["kept"]["epoch"] != checkpoint.epoch:
+        raise CheckpointError(
+            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that those after epoch "
+            f"{result['kept']['epoch']} were kept; one of them was replaced"
+        )
+    return checkpoint
+
+
+def unfinished(path: Path) -> str | None:
+    """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    if not path.is_dir():
+        return None
+    result = RunFolder.open(path).read_result()
+    if result is None:
+        return f"{path} is not finished"
+    return f"{path} diverged" if result["status"] == "diverged" else None
+
+
+def split_rows(spec: ExperimentSpec) -> dict[str, int]:
+    """Rows of every split that the data of ``spec`` have: test, validation, train, in the order of preference."""
+    rows = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
+    return {name: count for name, count in rows.items() if count}
+
+
+def choose_split(spec: ExperimentSpec, wanted: str | None) -> str:
+    """The wanted split, else test, else validation, else train. Raises DataError for one that the data have not."""
+    known = split_rows(spec)
+    if wanted is not None and wanted not in known:
+        raise DataError(f"data '{spec.data.name}' of this run has no {wanted} rows; choose {', '.join(known)}")
+    return wanted or next(iter(known))
+
+
+def load_split(
+    checkpoint: Checkpoint, split: str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+) -> Split:
+    """One split, scaled by the checkpoint's numbers. Raises DataError where the data are not those of the training."""
+    splits = load_data(checkpoint.spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, on_fetch=on_fetch)
+    if splits.fingerprint != checkpoint.data_fingerprint:
+        raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
+    chosen: Split = getattr(splits, split)
+    return chosen
+
+
+def evaluate_checkpoint(
+    path: Path | str,
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    on_fetch: Progress | None = None,
+) -> dict[str, Any]:
+    """Figures of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
+
+    Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
+    regression. ``split`` defaults to test where there is one, else validation, else train.
+    """
+    checkpoint = load_kept(Path(path))
+    spec = checkpoint.spec
+    decisions = decide(device=device, precision="auto", threads=spec.training.threads)
+    split = choose_split(spec, split)
+    with in_force(decisions):
+        chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        loss = make_loss(spec.loss.name, spec.loss.reduction)
+        ready = on_device(chosen, loss=loss, spec=spec, device=decisions.device)
+        network = build_network(spec)
+        parameters = Parameters.zeros(network.parameter_shapes, device=decisions.device).copy_(checkpoint.parameters)
+        figures = evaluate(network, parameters, loss=loss, x=ready.x, targets=ready.y, classify=not spec.is_regression)
+        table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
+        if not spec.is_regression:
+            predicted = predicted_classes(outputs_of(network, parameters, ready.x))
+            table = classification_table(predicted, chosen.y, class_names=spec.data.class_names)
+    examples = len(chosen.x)
+    return {"split": split, "examples": examples, "loss": figures.loss, "accuracy": figures.accuracy, **table}

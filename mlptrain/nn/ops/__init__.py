@@ -1,0 +1,1 @@
+"""What a layer does besides its product."""

@@ -1,0 +1,203 @@
+"""The smooth activations, and the table of all of them by the names that a configuration uses."""
+
+# ruff: noqa: ARG002 – the base class describes the methods, and few of them read every argument
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mlptrain.errors import UserError
+from mlptrain.nn.ops.elementwise import Activation
+from mlptrain.nn.ops.rectifiers import ELU, LeakyReLU, PReLU, ReLU
+
+__all__ = ["ACTIVATIONS", "Activation", "make_activation"]
+
+_aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Identity(Activation):
+    """y = z, dy/dz = 1."""
+
+    name: ClassVar[str] = "identity"
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return z
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.ones_like(z)
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        return out if out is z else out.copy_(z)
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        return upstream
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """y = 1/(1 + e⁻ᶻ), dy/dz = y(1 − y)."""
+
+    name: ClassVar[str] = "sigmoid"
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.sigmoid(z)
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        y = torch.sigmoid(z)
+        return y * (1 - y)
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        return torch.sigmoid(z, out=out)
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        _aten.sigmoid_backward.grad_input(upstream, y, grad_input=upstream)
+        return upstream
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """y = tanh z, dy/dz = 1 − y²."""
+
+    name: ClassVar[str] = "tanh"
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.tanh(z)
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return 1 - torch.tanh(z).square()
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        return torch.tanh(z, out=out)
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        _aten.tanh_backward.grad_input(upstream, y, grad_input=upstream)
+        return upstream
+
+
+@dataclass(frozen=True)
+class Softplus(Activation):
+    """y = log(1 + e^(beta·z))/beta, dy/dz = 1/(1 + e^(−beta·z)) = 1 − e^(−beta·y).
+
+    Through the stable log(e^a + e^0), exact for every z; torch's own softplus goes over to y = z at beta·z = 20, where
+    the two differ by e⁻²⁰.
+    """
+
+    beta: float = 1.0
+    name: ClassVar[str] = "softplus"
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.logaddexp(self.beta * z, z.new_zeros(())) / self.beta
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.sigmoid(self.beta * z)
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        torch.mul(z, self.beta, out=out)
+        return torch.logaddexp(out, z.new_zeros(()), out=out).div_(self.beta)
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        return upstream.mul_(torch.mul(y, -self.beta).expm1_().neg_())
+
+
+@dataclass(frozen=True)
+class Arctan(Activation):
+    """y = arctan z, dy/dz = 1/(1 + z²)."""
+
+    name: ClassVar[str] = "arctan"
+
+    @property
+    def needs_input(self) -> bool:
+        return True
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.arctan(z)
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return 1 / (1 + z.square())
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        return torch.arctan(z, out=out)
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        return upstream.div_(z.square_().add_(1))
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """y = z·Φ(z), dy/dz = Φ(z) + z·φ(z), with Φ and φ the distribution and density of N(0, 1).
+
+    Hendrycks & Gimpel (2016), the exact form.
+    """
+
+    name: ClassVar[str] = "gelu"
+
+    @property
+    def needs_input(self) -> bool:
+        return True
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return functional.gelu(z)
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+        distribution: Tensor = torch.special.ndtr(z)
+        return distribution + z * density
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        _aten.gelu.out(z, out=out)
+        return out
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        _aten.gelu_backward.grad_input(upstream, z, grad_input=upstream)
+        return upstream
+
+
+@dataclass(frozen=True)
+class SiLU(Activation):
+    """y = z·σ(z), dy/dz = σ(z)·(1 + z·(1 − σ(z))).
+
+    Elfwing, Uchibe & Doya (2018).
+    """
+
+    name: ClassVar[str] = "silu"
+
+    @property
+    def needs_input(self) -> bool:
+        return True
+
+    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        return functional.silu(z)
+
+    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+        s = torch.sigmoid(z)
+        return s * (1 + z * (1 - s))
+
+    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+        _aten.silu.out(z, out=out)
+        return out
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+        _aten.silu_backward.grad_input(upstream, z, grad_input=upstream)
+        return upstream
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    kind.name: kind for kind in (ReLU, LeakyReLU, ELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
+}
+
+
+def make_activation(name: str, **fields: float) -> Activation:
+    """The activation called ``name`` with its own fields, e.g. ``make_activation("leaky_relu", slope=0.2)``.
+
+    Raises UserError for a name that is not in ``ACTIVATIONS``, TypeError for a field that the activation lacks.
+    """
+    if name not in ACTIVATIONS:
+        raise UserError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name](**fields)

@@ -1,0 +1,281 @@
+"""Pictures of a comparison over epochs and over learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
+
+from mlptrain.report.arrays import FloatArray
+from mlptrain.report.comparison.record import Curve, Optimizer, Summary
+from mlptrain.report.comparison.words import describe_good_range, split_name, titled, wrapped
+from mlptrain.report.curves import thinned
+from mlptrain.report.style import (
+    INK,
+    LINE_STYLES,
+    QUIET,
+    colour,
+    marker,
+    new_figure,
+    set_labels,
+    set_log_scale,
+    styled,
+)
+
+_TOGETHER = 6  # optimizers whose bands one panel can hold; more get a panel each
+_COLUMNS = 3
+_PANEL = (2.55, 2.0)  # inches
+_FEW_EPOCHS = 15
+_MARKED = 8
+_OTHERS = "#d5dae0"
+_HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
+_LEAST_ERROR = 5e-5
+_LEAST_LOSS = 1e-100  # on a logarithmic axis; the smallest number of float32 is 1e-45
+_TICKS = (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999, 0.9995, 0.9999)
+_FEW_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
+
+
+@styled
+def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) -> Figure:
+    """Training loss, or the accuracy measured after every epoch: the mean over the seeds in the band of all of them.
+
+    Up to six optimizers share a panel; of more, each has its own, with the others in grey. Trials that diverged or
+    failed have no curve. Raises ValueError where no trial has one.
+    """
+    key, split = curve_key(summary, metric)
+    curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
+    logarithmic = metric == "loss" and _spans_decade(list(curves.values()))
+    scale = " (log scale)" if logarithmic else ""
+    title = titled(summary, f"{split_name(split)} {metric} by epoch{scale}", width=54)
+    x, y = "epoch (passes over the training rows)", "loss (mean over examples)"
+    if metric == "accuracy":
+        y = _accuracy_label(max(max(curve.high) for curve in curves.values()))
+    band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
+    first = 1 if split == "train" else 0
+    if len(curves) <= _TOGETHER:
+        figure = new_figure(5.6, 4.1)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
+        axes = figure.add_subplot()
+        set_labels(axes, title=title, x=x, y=y)
+        panels: dict[str | None, Axes] = {None: axes}
+    else:
+        mean = Line2D([], [], color=INK, label="mean over the seeds")
+        others = Line2D([], [], color=_OTHERS, label="the other optimizers")
+        figure, grid = _grid([wrapped(name) for name in curves], x=x, y=y, title=title, legend=[mean, *band, others])
+        panels = dict(zip(curves, grid, strict=True))
+    target = summary.target.value if summary.target is not None and summary.target.metric == key else None
+    for alone, axes in panels.items():
+        if alone is not None:
+            _draw_others(axes, [curve for name, curve in curves.items() if name != alone], first)
+        for name, curve in curves.items():
+            if alone in (None, name):
+                _draw_band(axes, curve, first, summary.number(name), label=wrapped(name))
+        if target is not None:
+            axes.axhline(target, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.0, label="target", zorder=1)
+    _scale(panels, metric, curves, first=first, logarithmic=logarithmic)
+    if None in panels:
+        handles = [*panels[None].get_legend_handles_labels()[0], *band]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
+    return figure
+
+
+def curve_key(summary: Summary, metric: Literal["loss", "accuracy"]) -> tuple[str, str]:
+    """Which curve stands for ``metric``, and its split: training for the loss, the measured one for the accuracy.
+
+    Raises ValueError where there is none.
+    """
+    for split in ("train",) if metric == "loss" else ("validation", "test", "train"):
+        key = f"{split}_{metric}"
+        if any(key in entry.curves for entry in summary.optimizers.values()):
+            return key, split
+    raise ValueError(f"no trial has a curve of its {metric}")
+
+
+@styled
+def draw_learning_rates(summary: Summary) -> Figure:
+    """Validation accuracy over every tried learning rate, a panel for each optimizer that tuned it.
+
+    Dots are tuning seeds, the line goes through their medians, the band is the good range. Raises ValueError where no
+    optimizer tuned its learning rate.
+    """
+    shown = [(name, entry) for name, entry in summary.ranked if entry.medians_by_rate]
+    if not shown:
+        raise ValueError("no optimizer has a tuned learning rate")
+    values = [value for _, entry in shown for tried in entry.tuning for value in tried.accuracies if value is not None]
+    rates = [rate for _, entry in shown for rate in entry.medians_by_rate]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    figure, panels = _grid(
+        [f"{wrapped(name)}\n{describe_good_range(entry)}" for name, entry in shown],
+        x="learning rate (logarithmic scale)",
+        y=_accuracy_label(high),
+        title=titled(summary, "validation accuracy by learning rate", width=80 if len(shown) > 2 else 58),
+        legend=_legend_of_rates(shown),
+    )
+    for axes, (name, entry) in zip(panels, shown, strict=True):
+        axes.set_xscale("log")
+        axes.set_xlim(min(rates) / 1.6, max(rates) * 1.6)
+        _set_accuracy_scale(axes, low, high, below=0.12)
+        _draw_rates(axes, entry, summary.number(name))
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist]) -> tuple[Figure, list[Axes]]:
+    """Panels under their titles, row by row, with one name for all x-axes, one for all y-axes, and one legend.
+
+    Placed by hand: for fifteen panels matplotlib's constrained layout takes longer than drawing them.
+    """
+    columns = min(_COLUMNS, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    width = max(_PANEL[0] * columns + 0.9, 5.6)
+    above = [  # inches of the panels' titles, by row
+        0.16 * max(one.count("\n") + 1 for one in titles[row * columns : (row + 1) * columns]) + 0.2
+        for row in range(rows)
+    ]
+    top, bottom = 0.24 * (title.count("\n") + 1) + 0.06, 0.95
+    height = rows * _PANEL[1] + sum(above) + top + bottom
+    figure = new_figure(width, height)
+    figure.set_layout_engine(None)
+    across = (width - 0.75 - 0.12) / columns
+    panels = []
+    for index, one in enumerate(titles):
+        row, column = divmod(index, columns)
+        left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * _PANEL[1]
+        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, _PANEL[1] / height))
+        axes.set_title(one, fontsize=9, pad=4, y=1.0)
+        axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
+        panels.append(axes)
+    figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)
+    figure.supxlabel(x, y=0.38 / height, va="bottom", fontsize=9.5)
+    figure.supylabel(y, x=0.02, fontsize=9.5)
+    figure.legend(handles=legend, loc="lower center", ncols=len(legend), fontsize=8.5)
+    return figure, panels
+
+
+def _draw_band(axes: Axes, curve: Curve, first: int, index: int, *, label: str) -> None:
+    epochs = np.arange(first, first + len(curve.mean), dtype=np.float64)
+    low, high, mean = (np.array(values, dtype=np.float64) for values in (curve.low, curve.high, curve.mean))
+    axes.fill_between(epochs, low, high, color=colour(index), alpha=0.13, linewidth=0, zorder=2)
+    x, y = thinned(epochs, mean)
+    every = 1 if len(x) <= _FEW_EPOCHS else (index * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
+    axes.plot(
+        x,
+        y,
+        color=colour(index),
+        marker=marker(index),
+        markevery=every,
+        markersize=4.2,
+        linestyle=LINE_STYLES[index % len(LINE_STYLES)],
+        label=label,
+        zorder=3,
+    )
+
+
+def _draw_others(axes: Axes, curves: Sequence[Curve], first: int) -> None:
+    lines = []
+    for curve in curves:
+        x, y = thinned(np.arange(first, first + len(curve.mean), dtype=np.float64), np.array(curve.mean))
+        lines.append(np.column_stack([x, y]))
+    axes.add_collection(LineCollection(lines, colors=_OTHERS, linewidths=0.8, zorder=1))
+
+
+def _spans_decade(curves: Sequence[Curve]) -> bool:
+    low = min(min(curve.low) for curve in curves)
+    return low >= _LEAST_LOSS and max(max(curve.high) for curve in curves) >= 10 * low
+
+
+def _scale(
+    panels: Mapping[str | None, Axes], metric: str, curves: Mapping[str, Curve], *, first: int, logarithmic: bool
+) -> None:
+    """The same limits and ticks for every panel: whole epochs, accuracies in per cent."""
+    low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
+    last = first + max(len(curve.mean) for curve in curves.values()) - 1
+    around = 0.5 if last == first else 0.03 * (last - first)
+    for axes in panels.values():
+        axes.set_xlim(first - around, last + around)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if None in panels else 4, min_n_ticks=1))
+        if logarithmic:
+            set_log_scale(axes)
+            axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
+        elif metric == "accuracy":
+            _set_accuracy_scale(axes, low, high)
+        else:
+            margin = 0.04 * (high - low) or 0.01
+            axes.set_ylim(low - margin, high + margin)
+        if len(panels) > 1:
+            axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0.0) -> None:
+    """Per cent; where the best accuracy is 90 % or more, a step up halves the error, so that 98 and 99 lie apart.
+
+    ``below`` is a share of the axis that stays free under the lowest value.
+    """
+    scaled, back = (_halvings, _from_halvings) if high >= _HALVED_FROM else (np.asarray, np.asarray)
+    bottom, top = float(scaled(low)), float(scaled(high))
+    margin = 0.05 * (top - bottom) or 0.01
+    lowest, highest = float(back(bottom - margin - below * (top - bottom))), float(back(top + margin))
+    if high >= _HALVED_FROM:
+        axes.set_yscale("function", functions=(_halvings, _from_halvings))
+        # Those that show: matplotlib makes three lines and two texts of every other one too.
+        ticks = [tick for tick in (_TICKS if low > 0.7 else _FEW_TICKS) if lowest <= tick <= highest]
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(lowest, highest)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+
+
+def _accuracy_label(best: float) -> str:
+    return f"accuracy (%{'; logarithmic in the error' if best >= _HALVED_FROM else ' of examples'})"
+
+
+def _halvings(accuracy: ArrayLike) -> FloatArray:
+    """How often the error is halved, from 1 on; the smallest error told apart is 1 in 20,000."""
+    return -np.log2(np.maximum(1 - np.asarray(accuracy, dtype=np.float64), _LEAST_ERROR))
+
+
+def _from_halvings(halvings: ArrayLike) -> FloatArray:
+    return 1 - np.exp2(-np.asarray(halvings, dtype=np.float64))
+
+
+def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
+    good, medians = entry.good_range, entry.medians_by_rate
+    if good is not None:
+        axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
+    tried = [(one.rate, value) for one in entry.tuning if one.rate is not None for value in one.accuracies]
+    dots = [(rate, value) for rate, value in tried if value is not None]
+    lost = [rate for rate, value in tried if value is None]
+    x, y = [rate for rate, _ in dots], [value for _, value in dots]
+    axes.plot(x, y, marker=".", color=colour(index), alpha=0.75, linestyle="", zorder=3)
+    at_foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "linestyle": ""}
+    axes.plot(lost, [0.06] * len(lost), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
+    finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
+    axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
+    if (chosen := entry.rate) in finite:
+        axes.plot(
+            [chosen], [finite[chosen]], marker="o", markersize=9, mfc="none", mec=INK, mew=1.3, linestyle="", zorder=4
+        )
+
+
+def _legend_of_rates(shown: Sequence[tuple[str, Optimizer]]) -> list[Artist]:
+    handles: list[Artist] = [
+        Line2D([], [], color=QUIET, marker=".", linestyle="", label="a tuning seed"),
+        Line2D([], [], color=QUIET, label="median"),
+        Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="chosen"),
+        Patch(color=QUIET, alpha=0.3, label="good range"),
+    ]
+    if any(value is None for _, entry in shown for tried in entry.tuning for value in tried.accuracies):
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="did not last"))
+    return handles

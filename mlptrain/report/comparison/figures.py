@@ -1,0 +1,304 @@
+"""Pictures of a comparison with a row for each optimizer: scores, differences, time to target."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mlptrain.report.comparison.record import Accuracy, Optimizer, Pair, Status, Summary
+from mlptrain.report.comparison.words import (
+    MINUS,
+    describe_target,
+    epochs_and_reached,
+    percent,
+    points,
+    split_name,
+    titled,
+    wrapped,
+)
+from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
+
+_WIDTH = 7.2  # inches
+_ROW = 0.46
+_FIRST_COLUMN, _SECOND_COLUMN = 7.0, 66.0  # points right of the axes
+_SPREAD = 0.32  # of a row: how far equal values are stacked away from its middle
+_PLACES = 90  # side by side in a row before values count as equal
+_MOST_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
+_MOST_SEEDS_PAIRED = 20
+_TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
+# Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
+_FAR = 4.0
+_LEAST_GAP = 0.05
+
+
+@styled
+def draw_scores(summary: Summary) -> Figure:
+    """Every scored trial, a row for each optimizer, with the mean and its 95 % interval; best mean first.
+
+    Values far below all others stand as a text at the left edge, so that the axis can show the others apart.
+    """
+    figure, axes = _rows(summary.ranking)
+    values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
+    low, high = _limits(values, [entry.accuracy for _, entry in summary.ranked])
+    axes.set_xlim(low, high)
+    heights = [_stacked(row, y=y, span=high - low) for y, row in enumerate(values)]
+    _join_seeds(axes, summary, values, heights)
+    for y, (name, entry) in enumerate(summary.ranked):
+        if len(summary.seeds) > 1 and low < entry.accuracy.mean < high:
+            _interval(axes, y, entry, colour(summary.number(name)))
+        _draw_trials(axes, values[y], heights[y], [trial.status for trial in entry.trials], index=summary.number(name))
+        _name_beyond(axes, entry, y, low)
+    if low < summary.majority < high:
+        axes.axvline(summary.majority, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
+    _right_labels(axes, "mean", [percent(entry.accuracy.mean) for _, entry in summary.ranked])
+    verdicts = against_best(summary)
+    _right_labels(axes, "against the best", ["", *(pair.verdict for pair in verdicts)], start=_SECOND_COLUMN)
+    split = split_name(summary.split)
+    n = len(summary.seeds)
+    title = f"{split} accuracy over {n} seed{'s' if n > 1 else ''}"
+    _set_title(axes, titled(summary, title))
+    axes.set_xlabel(f"{split} accuracy (% of examples)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+    _legend_of_scores(figure, summary, majority=low < summary.majority < high)
+    return figure
+
+
+@styled
+def draw_differences(summary: Summary) -> Figure:
+    """The best mean against every other optimizer: the mean difference by seed, its 95 % interval, the verdict.
+
+    The shaded band is the width of a tie.
+    """
+    best, *others = summary.ranking
+    told = against_best(summary)
+    figure, axes = _rows(others)
+    low, high = _limits([[pair.mean] for pair in told] + [[0.0]], told)
+    high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
+    axes.set_xlim(low, high)
+    axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    for y, pair in enumerate(told):
+        index = summary.number(pair.a)
+        if pair.low is not None and pair.high is not None and pair.mean >= low:
+            axes.plot(
+                [pair.low, pair.high], [y, y], color=colour(index), linewidth=2.4, solid_capstyle="butt", zorder=3
+            )
+        axes.plot([pair.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
+        if pair.mean < low:
+            _at_edge(axes, y, points(pair.mean))
+    _right_labels(axes, "verdict", [_verdict(pair) for pair in told])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", MINUS)))
+    split = split_name(summary.split)
+    _set_title(axes, titled(summary, f"{split} accuracy compared with {best}'s"))
+    tie = f"grey: a tie, ±{100 * summary.tie:g}"
+    axes.set_xlabel(f"mean difference by seed, 95 % interval (percentage points; {tie})")
+    return figure
+
+
+@styled
+def draw_times(summary: Summary) -> Figure:
+    """The epoch after which each trial reached the target, fastest optimizer first; misses stand apart on the right.
+
+    Needs a target.
+    """
+    if summary.target is None:
+        raise ValueError("a comparison without a target has no time to it")
+    names = fastest_first(summary)
+    figure, axes = _rows(names)
+    start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
+    miss = (start + end) / 2
+    axes.set_xlim(0, end)
+    axes.axvspan(start, end, color="#eef0f3", zorder=0, linewidth=0)
+    for y, name in enumerate(names):
+        times = summary.optimizers[name].epochs_to_target
+        if times is None:
+            continue
+        at = [miss if epoch is None else float(epoch) for epoch in times.trials]
+        states: list[Status] = ["diverged" if epoch is None else "completed" for epoch in times.trials]
+        _draw_trials(axes, at, _stacked(at, y=y, span=end), states, index=summary.number(name))
+        if times.median is not None:
+            axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
+    every = [summary.optimizers[name].epochs_to_target for name in names]
+    labels = [epochs_and_reached(times) for times in every if times is not None]
+    _right_labels(axes, "median (reached)", labels)
+    ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
+    ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
+    axes.set_xticks([*ticks, miss], [*(f"{tick:,}" for tick in ticks), "not\nreached"])
+    steps = f"{summary.steps_per_epoch:,} step{'s' if summary.steps_per_epoch > 1 else ''}"
+    _set_title(axes, titled(summary, f"time to a {describe_target(summary.target)}"))
+    axes.set_xlabel(f"epoch after which a seed reached it ({steps} each; black: the median)")
+    return figure
+
+
+def fastest_first(summary: Summary) -> list[str]:
+    """The optimizers by their median time to target; of equals, those that more trials reached it with."""
+
+    def slowness(name: str) -> tuple[float, int]:
+        times = summary.optimizers[name].epochs_to_target
+        if times is None or times.median is None:
+            return math.inf, -(times.reached if times else 0)
+        return times.median, -times.reached
+
+    return sorted(summary.ranking, key=slowness)
+
+
+def against_best(summary: Summary) -> list[Pair]:
+    """Every other optimizer against the one with the best mean, in the order of the ranking."""
+    return [pair.mirrored() for pair in summary.ranked_pairs if pair.a == summary.ranking[0]]
+
+
+def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
+    """Axes with a row for each name, the first one on top."""
+    labels = [wrapped(name) for name in names]
+    lines = max(label.count("\n") + 1 for label in labels)
+    figure = new_figure(_WIDTH, max(_ROW, 0.17 * lines + 0.1) * len(names) + 1.25)
+    figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
+    axes = figure.add_subplot()
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for y in range(1, len(names)):
+        axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def _set_title(axes: Axes, title: str) -> None:
+    axes.set_title(title, pad=_TITLE_ABOVE, y=1.0)
+
+
+def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
+    """A figure or words for every row, ``start`` points right of the axes."""
+    heads = [(heading, -0.62, 8.0, QUIET)]
+    for text, y, size, shade in [*heads, *((label, float(y), 9.5, INK) for y, label in enumerate(labels))]:
+        axes.annotate(
+            text, (1, y), (start, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=size,
+            color=shade, va="center" if y >= 0 else "bottom", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _limits(rows: Sequence[Sequence[float]], means: Sequence[Accuracy | Pair]) -> tuple[float, float]:
+    """The axis: all values, or those above a gap that would squeeze them; of the means' intervals, what fits beside."""
+    values = sorted(value for row in rows for value in row)
+    low, high = values[0], values[-1]
+    for below, above in pairwise(values):
+        shown = sum(max(row) >= above for row in rows)
+        if above - below > max(_FAR * (high - above), _LEAST_GAP) and shown >= max(2, len(rows) / 2):
+            low = above
+            break
+    room = 1.5 * (high - low) or 0.01
+    ends = [end for mean in means if mean.mean >= low for end in (mean.low, mean.high)]
+    bounds = [end for end in ends if end is not None and low - room <= end <= high + room]
+    low, high = min([low, *bounds]), max([high, *bounds])
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def _stacked(values: Sequence[float], *, y: float, span: float) -> list[float]:
+    """A height for every value of a row, so that equal ones stand above and below each other."""
+    seats: dict[int, list[int]] = {}
+    for index, value in enumerate(values):
+        seats.setdefault(round(value / span * _PLACES), []).append(index)
+    heights = [float(y)] * len(values)
+    for same in seats.values():
+        step = min(0.17, 2 * _SPREAD / max(1, len(same) - 1))
+        for place, index in enumerate(same):
+            heights[index] = y + (place - (len(same) - 1) / 2) * step
+    return heights
+
+
+def scores_are_joined(summary: Summary) -> bool:
+    """Whether the picture of the scores joins those of a seed by a line: among many it would be a thicket."""
+    return len(summary.optimizers) <= _MOST_PAIRED and 1 < len(summary.seeds) <= _MOST_SEEDS_PAIRED
+
+
+def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights: list[list[float]]) -> None:
+    if not scores_are_joined(summary):
+        return
+    for seed in range(len(summary.seeds)):
+        x, y = [row[seed] for row in values], [row[seed] for row in heights]
+        axes.plot(x, y, color="#b9c0c9", linewidth=0.6, zorder=1)
+
+
+def _interval(axes: Axes, y: int, entry: Optimizer, shade: str) -> None:
+    accuracy = entry.accuracy
+    if accuracy.low is not None and accuracy.high is not None:
+        axes.plot(
+            [accuracy.low, accuracy.high],
+            [y, y],
+            color=shade,
+            linewidth=11,
+            alpha=0.25,
+            solid_capstyle="butt",
+            zorder=1.5,
+        )
+    axes.plot([accuracy.mean] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
+
+
+def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Sequence[Status], *, index: int) -> None:
+    """A sign for every trial: filled, hollow where it did not learn, a cross where it did not last."""
+    shade = colour(index)
+    filled = {"marker": marker(index), "mfc": shade, "mec": "white", "mew": 0.35}
+    cross = {"marker": "x", "mec": INK, "mew": 1.2}
+    looks: dict[Status, dict[str, Any]] = {
+        "completed": filled,
+        "did not learn": filled | {"mfc": "white", "mec": shade, "mew": 1.2},
+        "diverged": cross,
+        "failed": cross,
+    }
+    for state in dict.fromkeys(states):
+        own = [place for place, one in enumerate(states) if one == state]
+        places = [x[place] for place in own], [y[place] for place in own]
+        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **looks[state])
+
+
+def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:
+    """A text at the left edge for the trials that lie beyond it."""
+    outside = [trial for trial in entry.trials if trial.score < low]
+    if not outside:
+        return
+    least, most = (pick(trial.score for trial in outside) for pick in (min, max))
+    shown = percent(least) if least == most else f"{100 * least:.2f} to {percent(most)}"
+    states = Counter(trial.status for trial in outside)
+    seeds = f"{len(outside)} of {len(entry.trials)} seeds"
+    if len(states) == 1:
+        told = seeds if "completed" in states else f"{seeds} {outside[0].status}"
+    else:
+        told = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    _at_edge(axes, y, f"{shown} ({told})")
+
+
+def _at_edge(axes: Axes, y: int, text: str) -> None:
+    axes.annotate(
+        f"◀ {text}", (0.006, y), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
+    )  # fmt: skip
+
+
+def _verdict(pair: Pair) -> str:
+    return f"{pair.verdict} (p = {pair.p_holm:.2g})"
+
+
+def _legend_of_scores(figure: Figure, summary: Summary, *, majority: bool) -> None:
+    states = {trial.status for entry in summary.optimizers.values() for trial in entry.trials}
+    handles = [Line2D([], [], color=QUIET, marker="o", linestyle="", label="a seed")]
+    if len(summary.seeds) > 1:
+        handles.append(Line2D([], [], color=INK, linewidth=2, label="mean"))
+        handles.append(Line2D([], [], color=QUIET, linewidth=8, alpha=0.25, label="its 95 % interval"))
+    if "did not learn" in states:
+        handles.append(Line2D([], [], color=QUIET, marker="o", mfc="white", linestyle="", label="did not learn"))
+    if states & {"diverged", "failed"}:
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="diverged or failed"))
+    if majority:
+        handles.append(Line2D([], [], color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, label="majority class"))
+    columns = 3 if len(handles) == 6 else len(handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)

@@ -1,0 +1,215 @@
+"""How a comparison's figures and verdicts read, on the page, in the pictures and in the tables alike."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlptrain.report.comparison.record import Optimizer, Pair, Summary, Target, TimeToTarget, Timings, Trial, Verdict
+
+MINUS = "\N{MINUS SIGN}"
+SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
+
+_LINE = 22  # letters of a name in a picture before it goes on in the next line
+_MOST_LISTED = 40
+_AT_REST = ("betas", "eps", "alpha", "momentum_decay", "initial_accumulator_value")  # told only where they are tuned
+
+
+def split_name(split: str) -> str:
+    """``training`` for ``train``; the others are words already."""
+    return "training" if split == "train" else split
+
+
+def percent(fraction: float) -> str:
+    """``97.03 %``."""
+    return f"{100 * fraction:.2f} %"
+
+
+def percent_interval(low: float | None, high: float | None) -> str:
+    """``96.54 to 97.51 %``; a dash for one seed."""
+    return "–" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f} %"
+
+
+def majority(summary: Summary) -> str:
+    """The share of the largest class in the scored split; a validation split is drawn by each seed."""
+    return percent(summary.majority) + (" for the first seed" if summary.split == "validation" else "")
+
+
+def points(difference: float) -> str:
+    """A difference of accuracies in percentage points: ``+0.86``, with a proper minus sign; ``0.00`` has none."""
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def points_interval(low: float | None, high: float | None) -> str:
+    """``+0.31 to +1.47``; a dash for one seed."""
+    return "–" if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def p_value(p: float) -> str:
+    """Three digits, as ``0.00195`` and ``1``."""
+    return f"{p:.3g}"
+
+
+def number(value: Any) -> str:
+    """A setting's value: four digits of a number, a list in brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(number, value))}]"
+    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+
+
+def describe_setting(entry: Optimizer) -> str:
+    """torch's name, the learning rate, and whatever else was tuned or is not at rest."""
+    setting = entry.setting
+    parts = [f"{setting.get('name', '')} lr {number(setting['lr'])}".strip()]
+    for key, value in setting.items():
+        if key in ("name", "lr") or (key not in entry.grids and (key in _AT_REST or not value)):
+            continue
+        parts.append(key if value is True else f"{key} {number(value)}")
+    return ", ".join(parts)
+
+
+def wrapped(name: str) -> str:
+    """A long name in several lines, for the pictures."""
+    return "\n".join(textwrap.wrap(" ".join(name.split()), _LINE)) or name
+
+
+def titled(summary: Summary, text: str, *, width: int = 66) -> str:
+    """A picture's title, with the comparison's name first, in lines of at most ``width`` letters."""
+    return "\n".join(textwrap.wrap(f"{summary.name}: {text}", width))
+
+
+def describe_target(target: Target) -> str:
+    """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
+    name = target.metric.replace("_", " ")
+    if target.metric.endswith("accuracy"):
+        return f"{name} of at least {100 * target.value:g} %"
+    return f"{name} of at most {target.value:g}"
+
+
+def median_epochs(times: TimeToTarget) -> str:
+    """The median number of epochs to the target, or ``not reached``."""
+    return "not reached" if times.median is None else f"{times.median:g}"
+
+
+def epochs_and_reached(times: TimeToTarget) -> str:
+    """The same with how many trials reached it: ``3 (7 of 7)``."""
+    return f"{median_epochs(times)} ({times.reached} of {times.n})" if times.reached else "not reached"
+
+
+def median_steps(times: TimeToTarget, summary: Summary) -> str:
+    """The same in steps."""
+    return "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"
+
+
+def seconds_to_target(name: str, times: TimeToTarget, timings: Timings) -> str:
+    """Seconds per epoch, timed alone, times the median number of epochs; empty where nothing was timed."""
+    seconds = timings.seconds_per_epoch.get(name)
+    if seconds is None:
+        return ""
+    return "not reached" if times.median is None else f"{seconds * times.median:.3g}"
+
+
+def describe_good_range(entry: Optimizer) -> str:
+    """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
+    good = entry.good_range
+    if good is None:
+        return "no good range" if entry.medians_by_rate else "not tuned"
+    return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
+
+
+def what_failed(entry: Optimizer) -> list[tuple[str, list[Trial]]]:
+    """The trials that did not learn, diverged or failed, by status."""
+    by_status: dict[str, list[Trial]] = {}
+    for trial in entry.trials:
+        if trial.status != "completed":
+            by_status.setdefault(trial.status, []).append(trial)
+    return list(by_status.items())
+
+
+def describe_failure(trials: Sequence[Trial], split: str) -> str:
+    """Where trials of one status diverged, what they came to without learning, or why they failed."""
+    accuracies = [trial.accuracy for trial in trials if trial.accuracy is not None]
+    if accuracies:
+        low, high = percent(min(accuracies)), percent(max(accuracies))
+        span = low if low == high else f"{low} to {high}"
+        return f"{split_name(split)} accuracy of {span} ({_seeds(trials)})"
+    told = [_failure(trial) for trial in trials[:_MOST_LISTED]]
+    more = f"; and {len(trials) - _MOST_LISTED:,} more in summary.csv" if len(trials) > _MOST_LISTED else ""
+    return "; ".join(told) + more
+
+
+def _failure(trial: Trial) -> str:
+    if trial.status == "diverged":
+        return f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
+    return f"seed {trial.seed}: {trial.message or 'for an unknown reason'}"
+
+
+def _seeds(trials: Sequence[Trial]) -> str:
+    return f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
+
+
+def describe_verdict(pair: Pair) -> str:
+    """A verdict as a sentence: ``RMSprop is better than Adam by 0.86 percentage points``."""
+    amount = f"{abs(100 * pair.mean):.2f} percentage points"
+    if pair.verdict == "better":
+        return f"{pair.a} is better than {pair.b}, by {amount}"
+    if pair.verdict == "worse":
+        return f"{pair.a} is worse than {pair.b}, by {amount}"
+    if pair.verdict == "tie":
+        return f"{pair.a} and {pair.b} tie"
+    if pair.verdict == "not decided":
+        return f"{pair.a} against {pair.b} is not decided"
+    return f"{pair.a} against {pair.b}: no verdict, too few seeds"
+
+
+def describe_inclusion(pair: Pair) -> str:
+    """That a wider family came out worse than its own special case."""
+    return (
+        f"{pair.a} contains {pair.b} as a special case and yet came out worse: its search space is too small to rank "
+        "the two."
+    )
+
+
+def basis(summary: Summary) -> str:
+    """How the figures and the verdicts were made."""
+    seeds, pairs = len(summary.seeds), len(summary.pairs)
+    return (
+        f"{split_name(summary.split).capitalize()} accuracy over {counted(seeds, 'seed')}: the mean with Student's "
+        f"95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the p-value of "
+        f"the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies within "
+        f"±{100 * summary.tie:g} percentage points; better or worse: else, if the corrected p is at most 0.05; "
+        f"else not decided. Plan {summary.plan}."
+    )
+
+
+def caveats(summary: Summary) -> list[str]:
+    """What forbids a verdict or limits it."""
+    told = []
+    if len(summary.seeds) < summary.seeds_for_verdict:
+        told.append(
+            f"No verdicts: {counted(len(summary.pairs), 'pair')} of optimizers take at least "
+            f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
+            f"{len(summary.seeds)}."
+        )
+    told += [
+        f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
+        for name in summary.under_tuned
+    ]
+    return told + [describe_inclusion(pair) for pair in summary.inclusion]
+
+
+def counted(number: int, what: str) -> str:
+    """``1 seed``, ``10 seeds``."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def listed(values: Sequence[Any]) -> str:
+    """Seeds and the like in a row; many whole numbers in a row as ``0 to 9``."""
+    whole = [value for value in values if type(value) is int]
+    if len(whole) == len(values) > 3 and whole == list(range(whole[0], whole[0] + len(whole))):
+        return f"{whole[0]} to {whole[-1]}"
+    return ", ".join(map(number, values))

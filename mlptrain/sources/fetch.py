@@ -1,0 +1,267 @@
+"""Getting MNIST and Fashion-MNIST: time-outs, retries, every mirror, and no half-written file.
+
+Mirrors, file names and MD5 sums are those of torchvision's classes; its own download has no time-out and no retry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mlptrain.errors import DataError, MachineError
+from mlptrain.sources.store import (
+    FOLDER_VARIABLE,
+    OFFLINE_ALTERNATIVE,
+    RAW_FILES,
+    downloaded_facts,
+    raw_folder,
+    read_file,
+    read_raw,
+    replacing,
+    store_raw,
+    unpack,
+)
+from mlptrain.system.disk import remedy
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left behind stays there
+    fcntl = None  # type: ignore[assignment]
+
+Progress = Callable[[str, int, int | None], None]
+
+_BLOCK = 1 << 16
+_SLOWEST = 1024  # bytes per second; a mirror that only drips would never run into the socket's time-out
+_LARGEST = 1 << 26  # bytes; the largest archive has 26 MB, and a wrong answer shall not fill the disk
+_PAUSE = 0.5  # seconds between rounds over the mirrors
+
+
+def fetch(
+    name: str,
+    folder: Path,
+    *,
+    mirrors: Sequence[str] | None = None,
+    timeout: float = 10.0,
+    attempts: int = 2,
+    on_progress: Progress | None = None,
+) -> list[str]:
+    """Make the four files of ``name`` complete below the data folder; returns the archives that were downloaded.
+
+    Good archives or unpacked files are kept and cost no network; damaged ones are replaced. ``mirrors`` are addresses
+    of folders (default: torchvision's), each asked up to ``attempts`` times; ``timeout`` is in seconds and also ends a
+    connection that stalls. ``on_progress`` is called with archive name, bytes so far and bytes in all (None where the
+    mirror does not say). Several processes may fetch at once: each writes files of its own and renames them. What a
+    killed one left half-written is removed by the next one that is alone.
+
+    Raises DataError for a name that is not downloaded, MachineError where no mirror gives a good file or the folder
+    cannot be written.
+    """
+    place = raw_folder(name, folder)
+    own_mirrors, checksums = published_archives(name)
+    order = list(own_mirrors if mirrors is None else mirrors)
+    downloaded = []
+    with _fetching_into(place):
+        for file in RAW_FILES:
+            archive, md5 = place / f"{file}.gz", checksums[f"{file}.gz"]
+            if not _is_good(name, place / file, md5):
+                try:
+                    _download(archive, md5, order, timeout=timeout, attempts=attempts, on_progress=on_progress)
+                except _MirrorError as error:
+                    raise MachineError(_failure(name, archive, str(error))) from error
+                downloaded.append(archive.name)
+            _repair_raw(name, place / file)
+    return downloaded
+
+
+def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
+    """Mirrors, and the MD5 sum of each archive by its name, as torchvision publishes them.
+
+    Raises DataError for a name that is not downloaded.
+    """
+    facts = downloaded_facts(name)
+    import torchvision
+
+    published = getattr(torchvision.datasets, str(facts.folder))
+    return list(published.mirrors), dict(published.resources)
+
+
+def md5_of(path: Path) -> str:
+    """MD5 of a file, in hexadecimal digits; a check against damage, not against intent. Raises MachineError."""
+    return hashlib.md5(read_file(path).data, usedforsecurity=False).hexdigest()
+
+
+def _is_good(name: str, raw: Path, md5: str) -> bool:
+    archive = raw.with_name(f"{raw.name}.gz")
+    if archive.is_file():
+        return md5_of(archive) == md5
+    if not raw.is_file():
+        return False
+    try:
+        read_raw(name, raw)
+    except DataError:
+        return False
+    return True
+
+
+def _repair_raw(name: str, raw: Path) -> None:
+    """Unpack where nothing good is unpacked yet; a good file is left alone."""
+    try:
+        read_raw(name, raw)
+    except DataError:
+        content = unpack(name, raw)
+        try:
+            store_raw(raw, content)
+        except OSError as error:
+            raise _unwritable(raw.parent, error) from error
+
+
+@contextlib.contextmanager
+def _fetching_into(place: Path) -> Iterator[None]:
+    """Make the folder, and show other processes that one is at work in it, by a shared lock that ends with the process.
+
+    Who finds nobody at work removes what killed processes left half-written.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # others are at work, the disk is read-only, or knows no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for leftover in place.glob(".*.part"):
+                    leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unwritable(place: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"cannot write to the data folder {place}: {error.strerror or error}. {remedy(error)}, "
+        f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
+    )
+
+
+class _MirrorError(Exception):
+    """What a mirror did wrong, in words; ``for_good`` where asking it again is in vain."""
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        self.for_good = for_good
+        super().__init__(reason)
+
+
+def _download(
+    archive: Path, md5: str, mirrors: list[str], *, timeout: float, attempts: int, on_progress: Progress | None
+) -> None:
+    """Get one archive from the first mirror that has it; raises _MirrorError with the reason of each.
+
+    The mirror that worked moves to the front of ``mirrors``, so that a dead one costs its time-outs once only.
+    """
+    reasons: dict[str, str] = {}
+    remaining = list(mirrors)
+    for attempt in range(attempts):
+        if attempt and remaining:
+            time.sleep(_PAUSE)
+        for mirror in tuple(remaining):
+            address = f"{mirror.rstrip('/')}/{archive.name}"
+            try:
+                _download_once(archive, md5, address, timeout=timeout, on_progress=on_progress)
+            except _MirrorError as error:
+                reasons[address] = str(error)
+                if error.for_good:
+                    remaining.remove(mirror)
+            else:
+                mirrors.insert(0, mirrors.pop(mirrors.index(mirror)))
+                return
+    raise _MirrorError("\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known")
+
+
+def _download_once(archive: Path, md5: str, address: str, *, timeout: float, on_progress: Progress | None) -> None:
+    """Download to a temporary file, check, rename. Raises _MirrorError, or MachineError where the disk fails."""
+    digest, received = hashlib.md5(usedforsecurity=False), 0
+    with _open(address, timeout) as response:
+        total: int | None = response.length
+        try:
+            with replacing(archive) as file:
+                for block in _blocks(response, timeout):
+                    file.write(block)
+                    digest.update(block)
+                    received += len(block)
+                    if on_progress is not None:
+                        on_progress(archive.name, received, total)
+                if total is not None and received != total:
+                    raise _MirrorError(f"the connection ended after {received} of {total} bytes")
+                if digest.hexdigest() != md5:
+                    raise _MirrorError(f"not the published archive: MD5 {digest.hexdigest()}, wanted {md5}")
+        except OSError as error:
+            raise _unwritable(archive.parent, error) from error
+
+
+def _open(address: str, timeout: float) -> http.client.HTTPResponse:
+    # Some servers refuse urllib's own name.
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": "mlptrain"})
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        # "Forbidden" and "not found" stay so; only "too many requests" and failures of the server may pass.
+        for_good = error.code < 500 and error.code != http.HTTPStatus.TOO_MANY_REQUESTS
+        raise _MirrorError(f"HTTP {error.code} {error.reason}", for_good=for_good) from error
+    except ValueError as error:
+        raise _MirrorError(
+            f"is not an address that begins with http:// or https:// ({error})", for_good=True
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _MirrorError(_reason(error, timeout)) from error
+    if not isinstance(response, http.client.HTTPResponse):  # file: and ftp:, also by way of a mirror that redirects
+        response.close()
+        raise _MirrorError("is not answered over HTTP; an address begins with http:// or https://", for_good=True)
+    return response
+
+
+def _blocks(response: http.client.HTTPResponse, timeout: float) -> Iterator[bytes]:
+    """The body, block by block, each as soon as it arrives. Raises _MirrorError."""
+    begin, received = time.monotonic(), 0
+    while True:
+        try:
+            block = response.read1(_BLOCK)
+        except (OSError, http.client.HTTPException) as error:
+            raise _MirrorError(f"{_reason(error, timeout)} after {received} bytes") from error
+        if not block:
+            return
+        received += len(block)
+        elapsed = time.monotonic() - begin
+        if elapsed > timeout and received < elapsed * _SLOWEST:
+            raise _MirrorError(f"too slow: {received} bytes in {elapsed:.0f} s")
+        if received > _LARGEST:
+            raise _MirrorError(f"not the published archive: more than {_LARGEST} bytes", for_good=True)
+        yield block
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no data for {timeout:g} s"
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return "the server closed the connection without an answer"
+    return str(cause) or type(cause).__name__
+
+
+def _failure(name: str, archive: Path, tried: str) -> str:
+    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
+    return (
+        f"{downloaded_facts(name).title} could not be fetched: no mirror gave a good {archive.name}.\n{tried}\n"
+        f"Try again later, or put these four files into {archive.parent} by hand:\n{files}\n{OFFLINE_ALTERNATIVE}"
+    )

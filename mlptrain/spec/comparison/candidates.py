@@ -1,0 +1,248 @@
+"""The ``optimizers`` section of a comparison, read into fixed values and grids.
+
+A list, or ``{log_grid: [low, high, points]}``, in the place of a number makes the field a tuned one. ``betas`` are a
+list anyway, so a list of lists tunes them. Every value is checked by the optimizer section of an experiment itself, and
+a fault is told at the value in the file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from mlptrain.errors import Fault
+from mlptrain.spec.base import LARGEST
+from mlptrain.spec.comparison.grids import log_grid
+from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
+from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.wording import came, meant, message_for, nearest, not_among, number_hint
+
+MOST_OPTIMIZERS = 50
+MOST_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
+CANDIDATE_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9 ._()=-]{0,62}[A-Za-z0-9_()=-])?$"
+
+SECTIONS = {
+    get_args(section.model_fields["name"].annotation)[0]: section for section in get_args(get_args(OptimizerSpec)[0])
+}
+SHORTHANDS: dict[str, dict[str, Any]] = {
+    "momentum": {"name": "sgd", "momentum": 0.9},
+    "nesterov": {"name": "sgd", "momentum": 0.9, "nesterov": True},
+}
+NAMES = ("sgd", *SHORTHANDS, *(name for name in SECTIONS if name != "sgd"))
+
+Finding = tuple[KeyPath, str]
+
+
+class _FaultyError(Exception):
+    """An optimizer that cannot be read further, with what is wrong: paths below it and messages."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = list(findings)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Values of one tuned field as they stand in the file, and the key path below the field that leads to each."""
+
+    values: list[Any]
+    places: list[KeyPath]
+
+
+def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Fault]]:
+    """The optimizers that have no fault, and the faults of the others."""
+    section = document.value["optimizers"]
+    if not isinstance(section, dict):
+        wanted = "must be a mapping such as {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
+        return {}, [document.fault(("optimizers",), f"{wanted}, got {came(section)}")]
+    candidates: dict[str, Candidate] = {}
+    faults = [document.fault(("optimizers",), message) for message in _number_of_optimizers(len(section))]
+    for key, entry in section.items():
+        path: KeyPath = ("optimizers", key)
+        faults += [document.fault(path, message, key=True) for message in _unusable_name(key, section)]
+        try:
+            candidates[key] = read_candidate(entry, key)
+        except _FaultyError as error:
+            for below, message in error.findings:
+                unknown = message.startswith("unknown key")
+                faults.append(document.fault((*path, *below), message, key=unknown))
+    return candidates, faults
+
+
+def _number_of_optimizers(number: int) -> Iterator[str]:
+    if number < 2:
+        yield f"must name at least two optimizers to compare, got {('none', 'one')[number]}"
+    elif number > MOST_OPTIMIZERS:
+        yield f"must name at most {MOST_OPTIMIZERS} optimizers, got {number}"
+
+
+def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
+    if not re.fullmatch(CANDIDATE_PATTERN, key, re.ASCII):
+        yield (
+            "an optimizer's name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit "
+            "and end with no space or '.', since it names files"
+        )
+    keys = list(section)
+    twin = next((other for other in keys[: keys.index(key)] if other.lower() == key.lower()), None)
+    if twin is not None:
+        yield f"differs from '{twin}' in upper and lower case only, which file names may not tell apart; rename one"
+
+
+def read_candidate(entry: object, key: str) -> Candidate:
+    """One optimizer of the section. Raises _FaultyError with every fault of it."""
+    written = _named(entry, key)
+    section = SECTIONS[str(written["name"])]
+    fixed: dict[str, Any] = {}
+    grids: dict[str, _Grid] = {}
+    findings: list[Finding] = []
+    for field, value in written.items():
+        known = section.model_fields.get(field)
+        try:
+            grid = None if known is None else _grid_of(field, value, known.annotation)
+        except _FaultyError as error:
+            findings += error.findings
+            continue
+        if grid is None:
+            fixed[field] = value
+        else:
+            grids[field] = grid
+    findings += _faults_of_values(fixed, grids)
+    findings += [] if findings else _repeated(grids)
+    if findings:
+        raise _FaultyError(dict.fromkeys(findings))
+    return _in_force(fixed, grids, section)
+
+
+def _named(entry: object, key: str) -> dict[str, Any]:
+    """The mapping with torch's name of the optimizer, short forms and shorthands written out."""
+    if isinstance(entry, str):
+        place: KeyPath = ()
+        entry = {"name": entry}
+    elif isinstance(entry, dict):
+        place = ("name",)
+    else:
+        raise _FaultyError([((), f"must be a name such as sgd, or a mapping of keys and values, got {came(entry)}")])
+    if "name" not in entry:
+        raise _FaultyError([(("name",), f"required key is missing; e.g. name: {nearest(key, NAMES) or 'sgd'}")])
+    name = entry["name"]
+    if not isinstance(name, str) or name not in NAMES:
+        raise _FaultyError([(place, not_among(NAMES, name))])
+    return {
+        **SHORTHANDS.get(name, {"name": name}),
+        **{field: value for field, value in entry.items() if field != "name"},
+    }
+
+
+def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
+    """The values to choose from, or None where the field is fixed. Raises _FaultyError for a broken grid."""
+    if annotation is float and isinstance(value, dict):
+        return _Grid(_log_grid(field, value), [("log_grid", 0), ("log_grid", 1)])
+    pairs = isinstance(value, list) and any(isinstance(item, list) for item in value)
+    if isinstance(value, list) and annotation is bool:
+        message = f"must be true or false, got {came(value)}; only numbers are tuned, so name an optimizer for each"
+        raise _FaultyError([((field,), message)])
+    if not isinstance(value, list) or (annotation is not float and not pairs):
+        return None
+    if len(value) < 2:
+        had = "one" if value else "none"
+        if value and (pairs or isinstance(value[0], (int, float))):
+            had += f"; write {field}: {came(value[0])} for a fixed value"
+        raise _FaultyError([((field,), f"must have at least two values to choose from, got {had}")])
+    return _Grid(value, [(index,) for index in range(len(value))])
+
+
+def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
+    wrong: list[Finding] = []
+    for key in value:
+        if key != "log_grid":
+            guess = meant(key, ["log_grid"]) or nearest(key, ["log_grid"])
+            known = f"did you mean '{guess}'?" if guess and guess not in value else "known here: log_grid"
+            wrong.append(((field, key), f"unknown key; {known}"))
+    if "log_grid" not in value:
+        wrong = wrong or [
+            ((field,), f"must be a number, a list or {{log_grid: [low, high, points]}}, got {came(value)}")
+        ]
+        raise _FaultyError(wrong)
+    given = value["log_grid"]
+    if not isinstance(given, list) or len(given) != 3:
+        wrong.append(((field, "log_grid"), f"must be [low, high, points] such as [1e-3, 1, 7], got {came(given)}"))
+        raise _FaultyError(wrong)
+    for index in (0, 1):
+        end = given[index]
+        if isinstance(end, bool) or not isinstance(end, (int, float)) or not 0 < end <= LARGEST:
+            message = f"must be a positive number up to {LARGEST:g}, got {came(end)}{number_hint('float_type', end)}"
+            wrong.append(((field, "log_grid", index), message))
+    low, high, points = given
+    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MOST_SETTINGS:
+        message = f"points must be a whole number from 2 to {MOST_SETTINGS:,}, since low and high are two of them"
+        wrong.append(((field, "log_grid", 2), f"{message}, got {came(points)}{number_hint('int_type', points)}"))
+    if not wrong and low >= high:
+        wrong.append(((field, "log_grid"), f"low must be below high, got low {low:g} and high {high:g}"))
+    values = [] if wrong else log_grid(low, high, points)
+    if any(value <= before for before, value in itertools.pairwise(values)):
+        wrong.append(((field, "log_grid"), f"{points:,} points between {low} and {high} are too close; take fewer"))
+    if wrong:
+        raise _FaultyError(wrong)
+    return values
+
+
+def _faults_of_values(fixed: Mapping[str, Any], grids: Mapping[str, _Grid]) -> Iterator[Finding]:
+    """Faults of every value, each checked beside the first values of the other grids."""
+    first = {field: grid.values[0] for field, grid in grids.items()}
+    yield from _checked({**fixed, **first}, {field: grid.places[0] for field, grid in grids.items()})
+    for field, grid in grids.items():
+        # Of a log_grid the two ends: what lies between them is in any range that holds both.
+        values = grid.values if len(grid.places) == len(grid.values) else [grid.values[0], grid.values[-1]]
+        for value, place in zip(values, grid.places, strict=True):
+            found = _checked({**fixed, **first, field: value}, {field: place})
+            yield from ((path, message) for path, message in found if path[0] == field)
+
+
+def _checked(values: dict[str, Any], places: Mapping[str, KeyPath]) -> Iterator[Finding]:
+    """What the optimizer section of an experiment says of ``values``; ``places`` lead on from a tuned field."""
+    try:
+        optimizer_adapter().validate_python(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            field, *below = detail["loc"][1:] or [detail["type"].removeprefix("at:")]
+            as_section = cast(ErrorDetails, {**detail, "loc": ("optimizer", *detail["loc"])})
+            message = message_for(as_section, ("optimizer", field, *below), ExperimentSpec, within=("base",))
+            yield (field, *places.get(str(field), ()), *below), message
+
+
+def _repeated(grids: Mapping[str, _Grid]) -> Iterator[Finding]:
+    for field, grid in grids.items():
+        for index, value in enumerate(grid.values):
+            if (before := grid.values.index(value)) < index:
+                yield (field, *grid.places[index]), f"repeats {field}[{before}], {value}; keep one of them"
+
+
+def _in_force(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any) -> Candidate:
+    """Every default written out. Raises _FaultyError where values are fine alone but not together."""
+    total = math.prod(len(grid.values) for grid in grids.values())
+    if total > MOST_SETTINGS:
+        raise _FaultyError([((), f"the grids make {total:,} settings; the limit is {MOST_SETTINGS:,}")])
+    chosen = {
+        field: [value if isinstance(value, list) else float(value) for value in grids[field].values]
+        for field in section.model_fields
+        if field in grids
+    }
+    ordered = {field: values if isinstance(values[0], list) else sorted(values) for field, values in chosen.items()}
+    candidate = Candidate(dict(fixed), ordered)
+    try:
+        settings = candidate.settings()
+    except ValidationError as error:
+        [detail] = error.errors(include_url=False)
+        raise _FaultyError([((detail["type"].removeprefix("at:"),), detail["msg"])]) from None
+    values = settings[0].model_dump()
+    return Candidate(
+        {"name": values["name"]} | {key: value for key, value in values.items() if key not in grids}, ordered
+    )

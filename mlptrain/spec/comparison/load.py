@@ -1,0 +1,277 @@
+"""From a comparison's file, or from options of the command line, to a checked comparison or to every fault at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlptrain.errors import Fault, SpecError
+from mlptrain.spec.comparison.candidates import read_candidates
+from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
+from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.load import check, folder_name, in_force, in_order
+from mlptrain.spec.overrides import apply_override
+from mlptrain.spec.reader import Document, KeyPath, Place, read_file, scalar
+from mlptrain.spec.rules import RULES, warnings_about
+from mlptrain.spec.wording import came
+
+FIRST_TUNING_SEED = 100
+NO_OPTIMIZER = "sgd"  # stands where the base's optimizer would; nothing reads it
+OF_THE_BASE = ("data", "model", "loss", "training", "evaluation")  # every trial's, and therefore the base's alone
+OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is none
+IGNORED = "has no effect: the comparison names the optimizers"
+
+
+@dataclass(frozen=True)
+class LoadedComparison:
+    """A checked comparison, the bytes it was read from, and what is odd about it without being wrong."""
+
+    spec: ComparisonSpec
+    source: bytes
+    warnings: tuple[Fault, ...]
+
+    @property
+    def base(self) -> ExperimentSpec:
+        """What every optimizer trains; its own optimizer stands for nothing."""
+        return self.spec.base
+
+
+def is_comparison(path: Path | str) -> bool:
+    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment.
+
+    Raises SpecError for a file that cannot be read.
+    """
+    return _is_comparison(read_file(Path(path))[1])
+
+
+def _is_comparison(document: Document) -> bool:
+    return "base" in document.value or "optimizers" in document.value
+
+
+def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedComparison:
+    """Read, override (``"scoring.seeds=5"``, ``"base.training.epochs=3"``) and check a comparison.
+
+    The base's path starts from the file's folder. The ``plan.yaml`` of a comparison is one too: what it says besides
+    is left out. Raises SpecError with every fault of both files.
+    """
+    path = Path(path)
+    content, document = read_file(path)
+    if all(key in document.value for key in PLAN_KEYS):
+        for key in PLAN_KEYS:
+            del document.value[key]
+    if not _is_comparison(document) and "data" in document.value:
+        message = (
+            f"is an experiment, wanted a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
+        )
+        raise SpecError([Fault(str(path), None, None, "", message)])
+    spec, warnings = _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
+    return LoadedComparison(spec, content, warnings)
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of SHA-256 over the content of a plan; as read from ``plan.yaml`` it has the same."""
+    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:8]
+
+
+def comparison_from_options(
+    base_path: Path | str,
+    *,
+    optimizers: str | Sequence[str],
+    lr: str | Sequence[float] | None = None,
+    seeds: str | int | Sequence[int] = 10,
+    tuning_seeds: str | int | Sequence[int] = 3,
+    extensions: int = 2,
+    target: str | None = None,
+    tie: float = 0.001,
+    executor: str | Mapping[str, Any] = "local",
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+) -> LoadedComparison:
+    """The comparison that options of the command line describe; text is read as ``"sgd,adam"`` and ``"1e-3,0.1"``.
+
+    Several values of ``lr`` are a grid for each optimizer, one is fixed, None leaves each its default. ``target``
+    reads ``"validation_accuracy=0.97"``. Raises SpecError whose faults name the option.
+    """
+    names = _parts(optimizers) if isinstance(optimizers, str) else list(optimizers)
+    rates = _numbers(lr) if lr is not None else []
+    rate = {} if lr is None else {"lr": rates[0] if len(rates) == 1 else rates}
+    metric, _, value = (target or "").partition("=")
+    values: dict[str, Any] = {
+        "name": name or folder_name(f"{Path(base_path).stem}-optimizers"),
+        "base": str(base_path),
+        "optimizers": {key: {"name": key, **rate} for key in names},
+        "scoring": {"seeds": _seeds(seeds)},
+        "tie": tie,
+        "executor": executor if isinstance(executor, str) else dict(executor),
+    }
+    if len(rates) > 1:
+        values["tuning"] = {"seeds": _seeds(tuning_seeds), "extensions": extensions}
+    if target is not None:
+        values["target"] = {"metric": metric.strip(), "value": scalar(value.strip())}
+    places = _option_places(base_path, names)
+    document = Document("compare-optimizers", values, places)
+    options = {place.source for place in places.values()}
+    for key in dict.fromkeys(key for key in names if names.count(key) > 1):
+        document.faults.append(Fault("--optimizers", None, None, "", f"names {key} twice; keep one of them"))
+    try:
+        spec, warnings = _load(document, folder=Path(), default_name="", overrides=overrides)
+    except SpecError as error:
+        raise SpecError(_of_options(error.faults, options)) from None
+    return LoadedComparison(spec, spec.to_yaml().encode(), _of_options(warnings, options))
+
+
+def _option_places(base_path: Path | str, names: Sequence[str]) -> dict[KeyPath, Place]:
+    """Which option each value comes from."""
+    return {
+        (): Place("compare-optimizers"),
+        ("name",): Place("--name"),
+        ("base",): Place(str(base_path)),
+        ("optimizers",): Place("--optimizers"),
+        **{("optimizers", key, "lr"): Place("--lr") for key in names},
+        ("scoring", "seeds"): Place("--seeds"),
+        ("tuning", "seeds"): Place("--tuning-seeds"),
+        ("tuning", "extensions"): Place("--extensions"),
+        ("target",): Place("--target"),
+        ("tie",): Place("--tie"),
+        ("executor",): Place("--executor"),
+    }
+
+
+def _numbers(given: str | Sequence[Any]) -> list[Any]:
+    return [scalar(part) for part in _parts(given)] if isinstance(given, str) else list(given)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(given: str | int | Sequence[int]) -> Any:
+    """A count where one number came, else a list."""
+    if isinstance(given, str):
+        return _numbers(given) if "," in given else scalar(given.strip())
+    return given if isinstance(given, int) else list(given)
+
+
+def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]:
+    """The option stands for the path, and a value given to every optimizer has its fault once."""
+    named = (replace(fault, path="") if fault.source in options and fault.line is None else fault for fault in faults)
+    return tuple(dict.fromkeys(named))
+
+
+def _load(
+    document: Document, *, folder: Path, default_name: str, overrides: Sequence[str]
+) -> tuple[ComparisonSpec, tuple[Fault, ...]]:
+    of_base = []
+    for override in overrides:
+        if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
+            of_base.append(override)  # what they override stands in another file
+        else:
+            apply_override(document, override)
+    document.value.setdefault("name", folder_name(default_name))
+    for section in [key for key in OF_THE_BASE if key in document.value]:
+        # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
+        message = f"unknown key here; it belongs to base.{section}"
+        document.faults.append(document.fault((section,), message, key=True))
+        del document.value[section]
+    base_document = _base_document(document, folder)
+    ignored = base_document is not None and base_document.prefix and "optimizer" in base_document.value
+    base, base_sections, faults = _base(base_document, of_base, document)
+    values = document.value
+    if "base" in values:
+        values["base"] = base or _stand_in()  # whose faults are told already
+    if "optimizers" in values:
+        values["optimizers"], found = read_candidates(document)
+        faults += found
+        tuned = any(candidate.grids for candidate in values["optimizers"].values())
+        if tuned and "tuning" not in values:
+            values["tuning"] = {}
+    spec, _, found = check(document, ComparisonSpec, COMPARISON_RULES, known=base_sections)
+    faults += found
+    if spec is None or base is None or base_document is None or faults:
+        raise SpecError(in_order(faults, document.source))
+    spec = _written_out(spec)
+    warnings = [base_document.fault(path, message) for path, message in warnings_about(base)]
+    if ignored:
+        warnings.append(document.fault(("base", "optimizer"), IGNORED))
+    warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
+    return spec, (*warnings, *(document.fault(path, message) for path, message in comparison_warnings(spec)))
+
+
+def _base_document(document: Document, folder: Path) -> Document | None:
+    """The base as a document of its own: the file that it names, or the section. None with a fault added."""
+    value = document.value.get("base")
+    if isinstance(value, dict):
+        return document.section("base")
+    if isinstance(value, str):
+        inside = document.place(("base",)).line is not None
+        if inside and not value.endswith((".yaml", ".yml")):  # what an option names is the user's own choice
+            message = f"must name a .yaml or .yml file, got {came(value)}"
+            document.faults.append(document.fault(("base",), message))
+            return None
+        try:
+            _, found = read_file(folder / value)
+        except SpecError as error:
+            document.faults += [
+                document.fault(("base",), f"{fault.source} {fault.message}")
+                if inside and fault.line is None
+                else replace(fault, path="")  # keys of what may be somebody else's file
+                for fault in error.faults
+            ]
+            return None
+        if _is_comparison(found):
+            message = f"{found.source} is a comparison, wanted an experiment"
+        elif found.value.keys().isdisjoint(OF_AN_EXPERIMENT):  # of somebody else's file nothing is to be quoted
+            message = f"{found.source} is no experiment: it has none of the keys {', '.join(OF_AN_EXPERIMENT)}"
+        else:
+            found.value.setdefault("name", folder_name(Path(value).stem))
+            return found
+        document.faults.append(document.fault(("base",), message))
+    elif "base" in document.value:
+        wanted = "must be the path of an experiment's file, or a mapping of an experiment"
+        document.faults.append(document.fault(("base",), f"{wanted}, got {came(value)}"))
+    return None
+
+
+def _base(
+    base: Document | None, overrides: Sequence[str], document: Document
+) -> tuple[ExperimentSpec | None, dict[str, object], list[Fault]]:
+    """The base without its own optimizer, its faultless sections, and its faults."""
+    if base is None:
+        return None, {}, []
+    for override in overrides:
+        apply_override(base, override, within="base.")
+    base.value["optimizer"] = NO_OPTIMIZER
+    base.value.setdefault("name", folder_name(str(document.value["name"])))
+    spec, sections, faults = check(base, ExperimentSpec, RULES)
+    return (in_force(spec) if spec is not None and not faults else None), sections, faults
+
+
+def _stand_in() -> ExperimentSpec:
+    values = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
+    return ExperimentSpec.model_validate(values)
+
+
+def _written_out(spec: ComparisonSpec) -> ComparisonSpec:
+    """Counts of seeds as seeds, and the split that is scored on."""
+    scoring, tuning = spec.scoring, spec.tuning
+    taken = tuning.seeds if tuning is not None and isinstance(tuning.seeds, list) else []
+    scored = _explicit(scoring.seeds, start=0, without=taken)
+    split = scoring.split or ("test" if spec.base.data.test_rows else "validation")
+    update: dict[str, Any] = {"scoring": ScoringSpec(seeds=scored, split=split)}
+    if tuning is not None:
+        seeds = _explicit(tuning.seeds, start=FIRST_TUNING_SEED, without=scored)
+        update["tuning"] = TuningSpec(seeds=seeds, extensions=tuning.extensions)
+    return spec.model_copy(update=update)
+
+
+def _explicit(seeds: int | list[int], *, start: int, without: Sequence[int]) -> list[int]:
+    """A count as that many whole numbers from ``start`` on, those in ``without`` left out."""
+    if isinstance(seeds, list):
+        return seeds
+    free = (seed for seed in range(start, start + seeds + len(without)) if seed not in without)
+    return [seed for seed, _ in zip(free, range(seeds), strict=False)]

@@ -1,0 +1,157 @@
+"""Rules between the sections of a comparison and its base, and what is allowed but takes something away.
+
+``data`` and ``evaluation`` are the base's, the other sections the comparison's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mlptrain.spec.comparison.sections import (
+    Candidate,
+    ComparisonSpec,
+    ScoringSpec,
+    TargetSpec,
+    TuningSpec,
+    seeds_for_verdict,
+)
+from mlptrain.spec.data import DataSpec
+from mlptrain.spec.experiment import EvaluationSpec
+from mlptrain.spec.load import split_in_force
+from mlptrain.spec.rules import Finding
+
+WIDE_TIE = 0.05
+
+
+def base_has_classes(data: DataSpec) -> Iterator[Finding]:
+    """Optimizers are compared by accuracy, which a regression has not."""
+    if not data.class_names:
+        message = (
+            f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
+            "use data with classes"
+        )
+        yield ("base",), message
+
+
+def values_have_tuning(optimizers: Mapping[str, Candidate], tuning: TuningSpec | None) -> Iterator[Finding]:
+    """Something must choose among several values."""
+    for name, candidate in optimizers.items():
+        for field in candidate.grids if tuning is None else ():
+            message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
+            yield ("optimizers", name, field), message
+
+
+def tuning_has_validation(
+    data: DataSpec, evaluation: EvaluationSpec, optimizers: Mapping[str, Candidate], tuning: TuningSpec | None
+) -> Iterator[Finding]:
+    """Values are chosen by validation data, never by the test set."""
+    if tuning is None or not any(candidate.grids for candidate in optimizers.values()):
+        return
+    if data.validation == 0:
+        message = (
+            "tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give every "
+            "optimizer fixed values"
+        )
+        yield ("base",), message
+    elif (split := split_in_force(data, evaluation)) != "validation":
+        yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
+
+
+def target_is_measured(data: DataSpec, evaluation: EvaluationSpec, target: TargetSpec | None) -> Iterator[Finding]:
+    """The metric of the target is measured after every epoch."""
+    if target is None or not data.class_names:
+        return
+    split = split_in_force(data, evaluation)
+    if target.split == "validation" and data.validation == 0:
+        remedy = "set that" + (f", or use test_{target.metric.split('_')[1]}" if split == "test" else "")
+        yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
+    elif target.split != split:
+        remedy = f"set that to {target.split}" + ("" if split == "none" else f", or use a metric of {split}")
+        yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
+
+
+def scoring_has_its_split(data: DataSpec, scoring: ScoringSpec) -> Iterator[Finding]:
+    """There are rows to score on."""
+    if not data.class_names:
+        return
+    if scoring.split == "test" and data.test_rows == 0:
+        yield ("scoring", "split"), f"data '{data.name}' has no test rows; choose validation"
+    elif scoring.split == "validation" and data.validation == 0:
+        yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
+    elif data.test_rows == 0 and data.validation == 0:
+        message = (
+            f"has no rows to score on: data '{data.name}' has no test rows and data.validation is 0; set that, e.g. 0.1"
+        )
+        yield ("base",), message
+
+
+def tuning_seeds_once(tuning: TuningSpec | None) -> Iterator[Finding]:
+    """Each tuning seed stands once."""
+    yield from _repeated("tuning", tuning.seeds if tuning is not None else 1)
+
+
+def scoring_seeds_once(scoring: ScoringSpec) -> Iterator[Finding]:
+    """Each scoring seed stands once."""
+    yield from _repeated("scoring", scoring.seeds)
+
+
+def _repeated(section: str, seeds: int | list[int]) -> Iterator[Finding]:
+    for index, seed in enumerate([] if isinstance(seeds, int) else seeds):
+        if isinstance(seeds, list) and seeds.index(seed) < index:
+            yield (section, "seeds", index), f"seed {seed} is given twice; take another"
+
+
+def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
+    """A seed that values were chosen by would score too well."""
+    if tuning is None or isinstance(tuning.seeds, int) or isinstance(scoring.seeds, int):
+        return
+    for index, seed in enumerate(tuning.seeds):
+        if seed in scoring.seeds:
+            message = f"{seed} is a scoring seed too, and would score values that it chose; take another, or a count"
+            yield ("tuning", "seeds", index), message
+
+
+COMPARISON_RULES = (
+    base_has_classes,
+    values_have_tuning,
+    tuning_has_validation,
+    target_is_measured,
+    scoring_has_its_split,
+    tuning_seeds_once,
+    scoring_seeds_once,
+    seeds_disjoint,
+)
+
+
+def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
+    """What keeps a comparison from a verdict, or makes one unfair."""
+    seeds, needed = len(spec.scoring_seeds), seeds_for_verdict(spec.pairs)
+    if seeds < needed:
+        pairs = "one pair" if spec.pairs == 1 else f"{spec.pairs} pairs"
+        message = (
+            f"no verdict is possible over {pairs} with {seeds} {'seed' if seeds == 1 else 'seeds'}, figures only: the "
+            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; it takes {needed} seeds"
+        )
+        yield ("scoring", "seeds"), message
+    tuned = any(spec.tuned_fields(name) for name in spec.optimizers)
+    if spec.tuning is not None and not tuned:
+        yield ("tuning",), "has no effect: no optimizer has values to choose from"
+    if tuned and spec.scoring.split == "validation":
+        yield ("scoring", "split"), "scores on rows that tuning chooses by, which flatters the winner; use test data"
+    if len(set(spec.budgets.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in spec.budgets.items())
+        message = f"tuning budgets differ, which favours the larger: settings of {counts}; give each grid the same size"
+        yield ("optimizers",), message
+    yield from _twins(spec)
+    if spec.tie > WIDE_TIE:
+        message = f"calls differences up to {spec.tie * 100:g} percentage points a tie; 0.001 is 0.1 points"
+        yield ("tie",), message
+
+
+def _twins(spec: ComparisonSpec) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for name, candidate in spec.optimizers.items():
+        content = repr(candidate.plain())
+        if content in first:
+            yield ("optimizers", name), f"is the same as '{first[content]}', so the two can only tie"
+        first.setdefault(content, name)

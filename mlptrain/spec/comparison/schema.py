@@ -1,0 +1,81 @@
+"""The JSON Schema of a comparison, with descriptions, for editors."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mlptrain.spec.comparison.candidates import (
+    CANDIDATE_PATTERN,
+    MOST_OPTIMIZERS,
+    MOST_SETTINGS,
+    NAMES,
+    SECTIONS,
+    SHORTHANDS,
+)
+from mlptrain.spec.comparison.sections import ComparisonSpec
+
+_LOG_GRID = {
+    "type": "object",
+    "properties": {
+        "log_grid": {
+            "description": "[low, high, points]: both ends and points between them at one ratio.",
+            "type": "array",
+            "prefixItems": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
+                {"type": "integer", "minimum": 2, "maximum": MOST_SETTINGS},
+            ],
+            "minItems": 3,
+            "maxItems": 3,
+        }
+    },
+    "required": ["log_grid"],
+    "additionalProperties": False,
+}
+
+
+def comparison_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a comparison (draft 2020-12)."""
+    schema = ComparisonSpec.model_json_schema()
+    definitions = schema["$defs"]
+    del definitions["Candidate"]
+    base = definitions["ExperimentSpec"]
+    base["required"] = [key for key in base["required"] if key not in ("name", "optimizer")]
+    for name in NAMES:
+        definitions[_title(name)] = _with_grids(definitions, name)
+    properties = schema["properties"]
+    properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
+    properties["optimizers"] |= {
+        "minProperties": 2,
+        "maxProperties": MOST_OPTIMIZERS,
+        "propertyNames": {"pattern": CANDIDATE_PATTERN},
+        "additionalProperties": {
+            "anyOf": [{"enum": list(NAMES)}, *({"$ref": f"#/$defs/{_title(name)}"} for name in NAMES)]
+        },
+    }
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mlptrain comparison"
+    schema["description"] = "Optimizers compared on one experiment, over the same seeds."
+    schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's name stands in for it
+    return schema
+
+
+def _title(name: str) -> str:
+    return f"compared {name}".replace(" ", "_")
+
+
+def _with_grids(definitions: dict[str, Any], name: str) -> dict[str, Any]:
+    """The schema of an optimizer section whose numbers may be grids; ``name`` may be a shorthand."""
+    shorthand = SHORTHANDS.get(name, {"name": name})
+    section: dict[str, Any] = copy.deepcopy(definitions[SECTIONS[shorthand["name"]].__name__])
+    section["title"] = _title(name)
+    for key, field in section["properties"].items():
+        if key in shorthand:
+            field |= {"const": name} if key == "name" else {"default": shorthand[key]}
+        if field.get("type") in ("number", "array"):
+            about = {word: field.pop(word) for word in ("description", "default", "title") if word in field}
+            several = {"type": "array", "items": dict(field), "minItems": 2, "uniqueItems": True}
+            forms = [dict(field), several, *([_LOG_GRID] if field["type"] == "number" else [])]
+            section["properties"][key] = about | {"anyOf": forms}
+    return section

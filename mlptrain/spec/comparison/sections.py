@@ -1,0 +1,290 @@
+"""A comparison of optimizers: one base experiment, the optimizers' fixed values and grids, and the protocol's choices.
+
+A trial is (base, one setting of one optimizer, seed). Two more names stand for sgd: ``momentum`` (momentum 0.9) and
+``nesterov`` (momentum 0.9, nesterov true).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, core_schema
+
+from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.comparison.grids import Side, extended
+from mlptrain.spec.dump import plain, yaml_text
+from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+
+MOST_SEEDS = 1000
+# What the plan of a comparison says besides the comparison itself.
+PLAN_KEYS = ("software", "extension_rule", "models_at_once", "tuning_batches")
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@functools.cache
+def optimizer_adapter() -> TypeAdapter[OptimizerSpec]:
+    """The validator of one optimizer section; built on first use, since it takes milliseconds."""
+    return TypeAdapter(OptimizerSpec)
+
+
+@dataclass(frozen=True)
+class _CountOrList:
+    """A count of seeds, or the seeds themselves; a fault inside the list keeps its index."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        seeds = handler.generate_schema(Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS)])
+        as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
+        return core_schema.no_info_wrap_validator_function(self._check, seeds, serialization=as_it_is)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        seeds = handler(schema) | {"uniqueItems": True}
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}, seeds]}
+
+    @staticmethod
+    def _check(value: object, seeds: core_schema.ValidatorFunctionWrapHandler) -> object:
+        if isinstance(value, list):
+            return seeds(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SEEDS:
+            wanted = f"a count from 1 to {MOST_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
+            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
+        return value
+
+
+@dataclass(frozen=True)
+class _OrNone:
+    """A section, or the word none for None."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._word, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        section = next(choice for choice in handler(schema)["anyOf"] if choice != {"type": "null"})
+        return {"anyOf": [{"const": "none"}, section]}
+
+    @staticmethod
+    def _word(value: object) -> object:
+        if value == "none":
+            return None
+        if not isinstance(value, (dict, Section)):
+            wanted = "a mapping such as {seeds: 3} or the word none"
+            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
+        return value
+
+
+Seeds = Annotated[int | list[int], _CountOrList()]
+
+
+class TuningSpec(Section):
+    """How each optimizer's tuned values are chosen: every setting of its grid, median over the tuning seeds."""
+
+    seeds: Annotated[
+        Seeds, Field(description="A count, or seeds that are none of the scoring seeds. A count starts at seed 100.")
+    ] = 3
+    extensions: int = Field(
+        2, ge=0, le=20, description="How often a best value on the edge of its grid extends the grid by the same ratio."
+    )
+
+
+class ScoringSpec(Section):
+    """What the chosen settings are compared on."""
+
+    seeds: Annotated[
+        Seeds, Field(description="A count, or the seeds. A count starts at seed 0 and leaves out tuning seeds.")
+    ] = 10
+    split: Literal["test", "validation"] | None = Field(
+        None, description="Read once per scored trial. Default: test where the base has test data, else validation."
+    )
+
+
+class TargetSpec(Section):
+    """The value whose first epoch is the time to target."""
+
+    metric: Literal["validation_accuracy", "validation_loss", "test_accuracy", "test_loss"] = Field(
+        description="Measured after every epoch; test_… only where the base's evaluation.split is test."
+    )
+    value: float = Field(gt=0, le=1e30, description="At least this accuracy (a fraction), or at most this loss.")
+
+    @property
+    def split(self) -> str:
+        """The split that the metric is measured on."""
+        return self.metric.split("_")[0]
+
+    @model_validator(mode="after")
+    def _accuracy_is_a_fraction(self) -> Self:
+        if self.metric.endswith("_accuracy") and self.value > 1:
+            detail: dict[str, Any] = {"value": f"{self.value:g}", "hint": ""}
+            if self.value <= 100:
+                detail["hint"] = f"; write {self.value / 100:g} for {self.value:g} %"
+            message = "an accuracy is a fraction, so no trial reaches {value}; must be at most 1{hint}"
+            raise PydanticCustomError("at:value", message, detail)
+        return self
+
+
+class LocalExecutor(Section):
+    """Trials run in this process."""
+
+    name: Literal["local"]
+
+
+class RayExecutor(Section):
+    """Batches of trials run on the nodes of a Ray cluster."""
+
+    name: Literal["ray"]
+    address: str = Field(
+        "local",
+        pattern=r"^(local|auto|(ray://)?[A-Za-z0-9._-]{1,253}:[0-9]{1,5})$",
+        description="local starts Ray on this machine; auto finds the cluster that runs here; else HOST:PORT or "
+        "ray://HOST:PORT.",
+    )
+
+
+ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"), ShortName()]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One optimizer of a comparison.
+
+    ``fixed`` holds every value in force that is not tuned, with torch's name of the optimizer first; ``grids`` the
+    values of each tuned field, in the order of the schema's fields, numbers ascending.
+    """
+
+    fixed: dict[str, Any]
+    grids: dict[str, list[Any]]
+
+    def settings(self, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
+        """Every combination of the grids' values, the last field's values next to each other.
+
+        ``grids`` replaces the values of the fields that it names.
+        """
+        chosen = {**self.grids, **(grids or {})}
+        combinations = itertools.product(*chosen.values())
+        validate = optimizer_adapter().validate_python
+        return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
+
+    def plain(self) -> dict[str, Any]:
+        """As the YAML's mapping, every value in force."""
+        first = self.settings()[0].model_dump()
+        return {"name": first.pop("name")} | {key: self.grids.get(key, value) for key, value in first.items()}
+
+
+class ComparisonSpec(Section):
+    """A YAML file of a comparison in full, with every default in force.
+
+    ``base.optimizer`` stands for nothing; ``experiment`` puts a trial's own in its place, and its seed.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN, description="Names the comparison's folder. Default: the file's name.")
+    base: ExperimentSpec = Field(
+        description="What every optimizer trains: a path beside this file, or an experiment without its optimizer."
+    )
+    optimizers: dict[str, Candidate] = Field(
+        description="What is compared, under names of your own: fixed values and values to choose from."
+    )
+    tuning: Annotated[TuningSpec | None, _OrNone()] = Field(
+        None,
+        description="How values are chosen, or none. Default: 3 seeds where an optimizer has values to choose from.",
+    )
+    scoring: ScoringSpec = Field(ScoringSpec(), description="Seeds and split of the figures that are compared.")
+    target: TargetSpec | None = Field(None, description="What time to target is measured by. Default: it is not.")
+    tie: float = Field(
+        0.001, ge=0, lt=1, description="Half the width of a tie, as a fraction: 0.001 is 0.1 percentage points."
+    )
+    executor: ExecutorSpec = Field(LocalExecutor(name="local"), description="Where trials run: local or ray.")
+
+    def settings(self, name: str, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
+        """The settings of optimizer ``name``: the product of its grids; ``grids`` replaces those that it names.
+
+        The order is that of the fields in the schema (lr first) and ascending values, however the file wrote them.
+        """
+        return self.optimizers[name].settings(grids)
+
+    def tuned_fields(self, name: str) -> tuple[str, ...]:
+        """The fields of optimizer ``name`` that have values to choose from, in the order of the schema."""
+        return tuple(self.optimizers[name].grids)
+
+    def grid_of(self, name: str, field: str) -> list[Any]:
+        """The values of a tuned field, numbers ascending; betas are pairs, in the order of the file."""
+        return list(self.optimizers[name].grids[field])
+
+    def next_value(self, name: str, field: str, values: Sequence[Any], side: Side) -> float | None:
+        """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
+
+        None where nothing does: pairs have no order, 0 has no ratio, and a value outside the field's range is none.
+        """
+        if any(isinstance(value, list) for value in values):
+            return None
+        value = extended(values, side)
+        if value is None:
+            return None
+        try:
+            self.settings(name, {field: [value]})
+        except ValidationError:
+            return None
+        return value
+
+    def experiment(self, optimizer: OptimizerSpec, *, seed: int) -> ExperimentSpec:
+        """The experiment of one trial: the base with this optimizer and seed."""
+        return self.base.model_copy(update={"optimizer": optimizer, "seed": seed})
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """Seeds that values are chosen by; empty without tuning."""
+        return () if self.tuning is None else _explicit(self.tuning.seeds)
+
+    @property
+    def scoring_seeds(self) -> tuple[int, ...]:
+        """Seeds that are compared; none of them is a tuning seed."""
+        return _explicit(self.scoring.seeds)
+
+    @property
+    def budgets(self) -> dict[str, int]:
+        """The number of settings of each optimizer before any extension; the protocol wants them equal."""
+        return {name: math.prod(map(len, candidate.grids.values())) for name, candidate in self.optimizers.items()}
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of optimizers, each of which gets a verdict."""
+        return math.comb(len(self.optimizers), 2)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Every value in force as mappings, lists, numbers and text; loading it again gives an equal comparison."""
+        base = plain(self.base)
+        del base["optimizer"]
+        values = self.model_dump(exclude={"base", "optimizers"}, exclude_none=True)
+        return {
+            "name": values.pop("name"),
+            "base": base,
+            "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
+            "tuning": values.pop("tuning", "none"),
+        } | values
+
+    def to_yaml(self) -> str:
+        """``to_plain`` as YAML."""
+        return yaml_text(self.to_plain())
+
+
+def _explicit(seeds: int | list[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int):
+        raise TypeError("a count of seeds; load_comparison writes the seeds out")
+    return tuple(seeds)
+
+
+def seeds_for_verdict(pairs: int) -> int:
+    """The fewest seeds with which a verdict over ``pairs`` pairs is possible.
+
+    The two-sided exact sign-flip test over n seeds cannot go below 2/2ⁿ, which Holm's correction multiplies by
+    ``pairs`` for the smallest p; a verdict needs at most 0.05.
+    """
+    return (40 * pairs - 1).bit_length()  # the smallest n with 2ⁿ ≥ pairs · 2 / 0.05
