@@ -18,9 +18,9 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the whee
 
 # https://yaml.org/spec/1.2.2/#51-character-set, without surrogates
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_QUOTED = {"'": re.compile("'(?:[^']|'')*'"), '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)}
+_QUOTED = {"'": re.compile("'(?:[^']++|'')*+'"), '"': re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)}
 _BRACKETS = {"[": ("list", yaml.FlowSequenceEndToken), "{": ("mapping", yaml.FlowMappingEndToken)}
-_MAX_TOKENS = 100_000  # a legal configuration has fewer; scanning a megabyte of commas takes seconds
+_MAX_TOKENS = 100_000  # far more than a legal configuration has; bounds the time that a message takes
 
 
 def unprintable(text: str) -> tuple[int, str] | None:

@@ -164,7 +164,7 @@ print(json.dumps(said))
 """
 
 
-def test_both_parsers_are_told_of_in_the_same_words() -> None:
+def test_both_parsers_give_the_same_messages() -> None:
     """PyYAML's own parser, for a wheel without libyaml, words nearly every error in another way."""
     texts = [text.replace("«", "") for text, _ in BROKEN.values()]
     said = []
