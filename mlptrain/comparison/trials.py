@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mlptrain.errors import is_out_of_memory
 from mlptrain.spec import Experiment, ExperimentSpec, OptimizerSpec, load_text, to_yaml
 
 Record = dict[str, Any]
@@ -72,7 +73,7 @@ def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[
     try:
         return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
-        return failed(batch, f"{type(error).__name__}: {error}")
+        return failed(batch, f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
 
 
 def failed(batch: TrialBatch, reason: str) -> list[Record]:
