@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 
 
 class _Loss(Section):
@@ -24,7 +24,9 @@ class _Loss(Section):
     def misfit(self, facts: DataFacts, *, name: str) -> str | None:
         """Why the loss cannot be fitted to these data, called ``name``; None where it can."""
         if self.reads == "logits" and facts.is_regression:
-            return f"needs classes, but the targets of '{name}' are numbers; use mse or mae"
+            others = [section for section in sections_in(LossSpec) if issubclass(section, _Loss)]
+            fitting = [names_of(section)[0] for section in others if section.reads == "values"]
+            return f"needs classes, but the targets of '{name}' are numbers; use {either(fitting)}"
         return None
 
 
