@@ -1,18 +1,98 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options of the commands, each defined once, and what the shell completes for them."""
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlptrain.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+def check_split(split: str | None) -> str | None:
+    """Raises UserError for a word that names no split."""
+    if split not in (None, *SPLITS):
+        raise UserError(f"--split must be train, validation or test, got '{split}'")
+    return split
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """YAML files whose path begins so, also in the folders whose name does; the shell itself knows all other files."""
+    return _matching(incomplete, "*.yaml", "*.yml", "*/*.yaml", "*/*.yml")
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Folders of runs, of groups of seeds and of comparisons whose path begins so, a folder further down too."""
+    marks = ("resolved.yaml", "seeds.json", "plan.yaml")
+    found = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
+    return sorted({str(Path(path).parent) for path in found})
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """Data sets that can be fetched."""
+    from mlptrain.sources.published import IMAGE_DATASETS
+
+    return [name for name in (*IMAGE_DATASETS, "digits") if name.startswith(incomplete)]
+
+
+def _matching(incomplete: str, *patterns: str) -> list[str]:
+    root = Path(incomplete).anchor
+    start = escape(incomplete.removeprefix(root))
+    return sorted(str(path) for pattern in patterns for path in Path(root).glob(start + pattern))
+
+
+Config = Annotated[
+    Path,
+    typer.Argument(
+        help="A configuration, e.g. configs/digits.yaml.",
+        metavar="CONFIG",
+        show_default=False,
+        autocompletion=complete_config,
+    ),
+]
+Configs = Annotated[
+    list[Path],
+    typer.Argument(help="Configurations.", metavar="CONFIG...", show_default=False, autocompletion=complete_config),
+]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="A run folder or a checkpoint file.", metavar="RUN", show_default=False, autocompletion=complete_run
+    ),
+]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Run folders; that of `train --seeds` stands for its runs.",
+        metavar="RUN",
+        show_default=False,
+        autocompletion=complete_run,
+    ),
+]
+DataName = Annotated[
+    str,
+    typer.Argument(
+        help="mnist, fashion_mnist or digits.", metavar="NAME", show_default=False, autocompletion=complete_data
+    ),
+]
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="train, validation or test; default test, else validation, else train.",
+        callback=check_split,
+        autocompletion=lambda: list(SPLITS),
+    ),
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where data sets lie; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+    typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

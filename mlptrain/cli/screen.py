@@ -85,7 +85,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
-    """An empty table in the house's style."""
+    """An empty table in the common style."""
     from rich import box
     from rich.table import Table
 
@@ -93,14 +93,14 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 
 
 def show_error(message: str, *, bare: bool = False) -> None:
-    """One message on standard error; bare where it has places of its own or is no error."""
-    with contextlib.suppress(OSError):  # nobody reads it: the exit code says it all the same
+    """One message on standard error; bare where it names positions in a file or is not an error."""
+    with contextlib.suppress(OSError):  # nobody reads it, and the exit code stays
         say(message if bare else f"error: {message}", err=True)
 
 
 @contextlib.contextmanager
 def result_of(folder: Path) -> Iterator[None]:
-    """Raises MachineError where the result of hours cannot be shown, with the folder in which it lies all the same."""
+    """Raises MachineError where the result of hours cannot be shown, with the folder that holds it."""
     try:
         yield
     except BrokenPipeError:
@@ -131,7 +131,7 @@ class Fetching:
             self._bars = None
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
-        """So many bytes of a file have come."""
+        """So many bytes of a file have arrived."""
         console = standard_error()
         if not console.is_terminal:
             if file not in self._tasks:
@@ -202,7 +202,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     out.print(table)
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
-        confusion = new_table("true \\ called", title="confusion")
+        confusion = new_table("true \\ predicted", title="confusion")
         for name in names:
             confusion.add_column(name, justify="right")
         for name, counts in zip(names, report["confusion"], strict=True):

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlptrain.cli.options import SPLITS
 from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
     from mlptrain.spec import ExperimentSpec
     from mlptrain.training.trainer import Epoch
 
@@ -95,7 +97,7 @@ class SeedsProgress(Progress):
         self.seeds = seeds
 
     def epoch_of_all(self, found: Sequence[Epoch | None]) -> None:
-        """One epoch of every seed has ended; None stands for a seed that has no part in it."""
+        """One epoch of every seed has ended; None for a seed that takes no part in it."""
         living, diverged = [], dict[str, list[int]]()
         for seed, epoch in zip(self.seeds, found, strict=True):
             if epoch is not None and epoch.diverged is not None:
@@ -111,73 +113,68 @@ class SeedsProgress(Progress):
         return "  ".join(filter(None, [super()._figures(found), f"({name_count(len(found))})"]))
 
 
-def show_result(run: str, result: Mapping[str, Any]) -> None:
-    """The figures a run ends with, its diagnosis, and where it lies."""
-    kept = result["kept"]
-    standard_output().print(f"kept: epoch {kept['epoch']} of {result['epochs']}, {kept['checkpoint']}")
-    table = new_table()
-    table.add_column("split")
-    table.add_column("loss", justify="right")
-    with_accuracy = any(key.endswith("_accuracy") for key in kept)
-    if with_accuracy:
-        table.add_column("accuracy", justify="right")
-    for split in ("train", "validation", "test"):
-        if f"{split}_loss" in kept:
-            accuracy = [f"{kept[f'{split}_accuracy']:.4f}"] if with_accuracy else []
-            table.add_row(split, f"{kept[f'{split}_loss']:.4f}", *accuracy)
+def show_result(run: str, result: CompletedRun) -> None:
+    """The metrics a run ends with, its diagnosis, and where it lies."""
+    kept, metrics = result.kept, result.kept.metrics
+    standard_output().print(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
+    table = new_table("split")
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    for split in SPLITS:
+        if f"{split}_loss" in metrics:
+            table.add_row(split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds))
     standard_output().print(table)
-    if result["diagnosis"]:
-        show_diagnosis(result["diagnosis"])
+    if result.diagnosis is not None:
+        show_diagnosis(result.diagnosis)
     standard_output().print(f"run folder: {run}", markup=False, soft_wrap=True)
 
 
-def show_seeds(group: str, runs: Sequence[Mapping[str, Any]], kept: Mapping[str, Mapping[str, float | None]]) -> None:
-    """A line for each seed, mean and sample standard deviation of the kept weights' figures, and where they lie.
-
-    ``runs`` are results with their ``seed``; ``kept`` has the keys of a group's summary.
-    """
+def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
+    """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     out = standard_output()
-    completed = [run for run in runs if run["status"] == "completed"]
-    out.print(f"{len(completed)} of {name_count(len(runs))} completed; figures of the kept weights:")
+    completed = sum(result.status == "completed" for result in runs.values())
+    out.print(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
-    for run in runs:
-        if run["status"] == "completed":
-            remark = f" ({run['diagnosis']['kind']})" if run["diagnosis"] else ""
-            epoch = f"epoch {run['kept']['epoch']}{remark}"
-            table.add_row(str(run["seed"]), epoch, *(f"{run['kept'][name]:.4f}" for name in kept))
+    for seed, result in runs.items():
+        if result.status == "completed":
+            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
+            table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:
-            table.add_row(str(run["seed"]), f"diverged in epoch {run['epoch']}")
+            table.add_row(str(seed), f"diverged in epoch {result.epoch}")
     table.add_section()
-    for statistic in ("mean", "std") if kept else ():
-        values = [spread[statistic] for spread in kept.values()]
-        table.add_row(statistic, "", *("–" if value is None else f"{value:.4f}" for value in values))
+    if kept:
+        table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
+        table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
     out.print(table)
-    _show_diagnoses(runs)
+    _show_diagnoses(
+        {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
+    )
     if len(runs) == 1:
         note = "note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five"
         standard_error().print(note, markup=False, soft_wrap=True)
     out.print(f"group folder: {group}", markup=False, soft_wrap=True)
 
 
-def _show_diagnoses(runs: Sequence[Mapping[str, Any]]) -> None:
+def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
     """Why seeds did not learn: of each kind the first one's diagnosis, and which others share the kind."""
     for kind in ("stuck", "slow"):
-        found = [run for run in runs if (run.get("diagnosis") or {}).get("kind") == kind]
-        if found:
-            show_diagnosis(found[0]["diagnosis"], who=f"seed {found[0]['seed']} ")
-        if found[1:]:
-            also = f"{name_seeds([run['seed'] for run in found[1:]])} {'is' if len(found) == 2 else 'are'} {kind} too"
+        seeds = [seed for seed, diagnosis in diagnoses.items() if diagnosis.kind == kind]
+        if seeds:
+            show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
+        if others := seeds[1:]:
+            also = f"{name_seeds(others)} {'is' if len(others) == 1 else 'are'} {kind} too"
             standard_error().print(f"  {also}; the causes are in each run's result.json", markup=False, soft_wrap=True)
 
 
-def show_diagnosis(diagnosis: Mapping[str, Any], *, who: str = "") -> None:
+def show_diagnosis(diagnosis: Diagnosis, *, who: str = "") -> None:
     """Why a network did not learn, on standard error."""
-    standard_error().print(f"warning: {who}{diagnosis['message']}", markup=False, soft_wrap=True)
-    for cause in diagnosis["causes"]:
-        standard_error().print(f"  - {cause}", markup=False, soft_wrap=True)
+    for line in (f"warning: {who}{diagnosis.message}", *(f"  - {cause}" for cause in diagnosis.causes)):
+        standard_error().print(line, markup=False, soft_wrap=True)
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Splits
-from mlptrain.errors import DivergedError, InterruptedRunError
+from mlptrain.errors import DivergedError, InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import initial_parameters, on_device
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.recorder import Recorder, figures_of
 from mlptrain.runs import RunFolder, RunLog, machine_errors
+from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult
 from mlptrain.spec import ExperimentSpec, to_yaml
+from mlptrain.system.signals import ended_by_signals
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.metrics import Figures, evaluate
 from mlptrain.training.trainer import Epoch, Trainer, diverged
@@ -30,7 +31,15 @@ class Outcome:
     """A finished run: its folder and the content of its ``result.json``."""
 
     folder: RunFolder
-    result: Mapping[str, Any]
+    result: RunResult
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Outcome:
+        """Of a run that was finished before. Raises RunFolderError for any other."""
+        result = folder.read_result()
+        if result is None:
+            raise RunFolderError(f"{folder.result} is missing; the run folder is damaged")
+        return cls(folder, result)
 
 
 @dataclass
@@ -61,7 +70,8 @@ def train_all(
     then it goes on from its own checkpoint.
     """
     epochs = max(run.spec.training.epochs for run in runs if not run.finished)
-    with _resumable(place):
+    at_once = f"stopped at once; the epochs saved until then are kept, resume with `mlptrain train --resume {place}`"
+    with ended_by_signals(at_once):
         with machine_errors(place):
             for index, run in enumerate(runs):
                 if not run.finished:
@@ -81,17 +91,6 @@ def train_all(
                 raise _interrupted(runs, place, error) from None
         with machine_errors(place):
             return [_finished(run, trainer, index) for index, run in enumerate(runs)]
-
-
-@contextmanager
-def _resumable(place: Path) -> Iterator[None]:
-    """A second signal ends at once, without saving. Raises InterruptedRunError."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"stopped at once; the epochs saved until then are kept, go on with `mlptrain train --resume {place}`"
-        ) from None
 
 
 def _start_recording(run: RecordedRun, trainer: Trainer, index: int) -> None:
@@ -124,9 +123,7 @@ def _take(run: RecordedRun, number: int, epoch: Epoch | None) -> Epoch | None:
 
 
 def _note_divergence(run: RecordedRun, error: DivergedError) -> None:
-    run.folder.write_result(
-        {"status": "diverged", "epoch": error.epoch, "step": error.step, "lr": error.lr, "message": str(error)}
-    )
+    run.folder.write_result(DivergedRun(epoch=error.epoch, step=error.step, lr=error.lr, message=str(error)))
     error.run = run.folder.path
     run.diverged = error
 
@@ -140,7 +137,7 @@ def _interrupted(runs: Sequence[RecordedRun], place: Path, error: InterruptedRun
             kept.append(max(run.recorder.saved_epoch, run.checkpoint.epoch if run.checkpoint else 0))
     of = max(run.spec.training.epochs for run in runs)
     return InterruptedRunError(
-        f"{error}; {min(kept, default=0)} of {of} epochs are kept, go on with `mlptrain train --resume {place}`"
+        f"{error}; {min(kept, default=0)} of {of} epochs are kept, resume with `mlptrain train --resume {place}`"
     )
 
 
@@ -154,10 +151,10 @@ def _finished(run: RecordedRun, trainer: Trainer, index: int) -> Outcome:
         else:
             run.folder.write_result(result)
             return Outcome(run.folder, result)
-    return Outcome(run.folder, run.folder.read_result() or {})
+    return Outcome.read(run.folder)
 
 
-def _result(run: RecordedRun, recorder: Recorder, trainer: Trainer, index: int) -> dict[str, Any]:
+def _result(run: RecordedRun, recorder: Recorder, trainer: Trainer, index: int) -> CompletedRun:
     """What a run ends with. Raises DivergedError where the last step's weights, not at work before, give no number."""
     folder, spec, member = run.folder, run.spec, trainer.member(index)
     lines = folder.read_metrics()
@@ -177,12 +174,12 @@ def _result(run: RecordedRun, recorder: Recorder, trainer: Trainer, index: int) 
         file = folder.best.name
     else:
         kept, parameters, file = last, member.parameters, folder.last.name
-    looks = int(folder.read_environment().get("earlier_test_looks", 0))
+    test_evaluations = folder.read_environment().earlier_test_evaluations
     figures = {key: value for key, value in kept.items() if key not in ("epoch", "step", "lr")}
     if spec.evaluation.split == "test":
-        looks += len(lines)
+        test_evaluations += len(lines)
     elif run.splits.test is not None:
-        looks += 1
+        test_evaluations += 1
         test = on_device(run.splits.test, loss=trainer.loss, spec=spec, device=spec.training.device)
         found = evaluate(
             trainer.network, parameters, loss=trainer.loss, x=test.x, targets=test.y, classify=trainer.classify
@@ -193,15 +190,14 @@ def _result(run: RecordedRun, recorder: Recorder, trainer: Trainer, index: int) 
         x, targets = member.rows.first(_PROBE_ROWS)
         found = evaluate(trainer.network, parameters, loss=trainer.loss, x=x, targets=targets, classify=False)
         _check_finite("the loss after training", found, last)
-    return {
-        "status": "completed",
-        "epochs": last["epoch"],
-        "steps": last["step"],
-        "kept": {"checkpoint": file, "epoch": kept["epoch"], **figures},
-        "last": {key: value for key, value in last.items() if key not in ("epoch", "step", "lr")},
-        "diagnosis": asdict(diagnosis) if diagnosis else None,
-        "test_looks": looks,
-    }
+    return CompletedRun(
+        epochs=last["epoch"],
+        steps=last["step"],
+        kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **figures}),
+        last={key: value for key, value in last.items() if key not in ("epoch", "step", "lr")},
+        diagnosis=diagnosis,
+        test_evaluations=test_evaluations,
+    )
 
 
 def _check_finite(what: str, found: Figures, last: Mapping[str, Any]) -> None:
