@@ -157,7 +157,7 @@ app.command(rich_help_panel=LOOK)(gradcheck)
 app.command(
     "compare-optimizers",
     rich_help_panel=COMPARE,
-    short_help="Compare optimizers fairly: tuned, over seeds, by exact tests",
+    short_help="Compare optimizers, tuned, over seeds, by exact tests",
 )(compare_optimizers)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
 app.command(rich_help_panel=HELP)(doctor)

@@ -156,7 +156,7 @@ def folders_that_are_moved(lines: list[int], unbroken: Path) -> None:
         code, errors = while_training(count, lambda: until_it_works(lambda: RUN.rename("elsewhere")))
         if code != 0:
             assert code == 1, errors
-            assert f"{RUN} has vanished. Put it back, then go on with `mlptrain train --resume" in one_error(errors)
+            assert f"{RUN} has vanished. Put it back, then resume with `mlptrain train --resume" in one_error(errors)
             assert not RUN.exists()  # and is not made anew
             assert call("train", "--resume", "elsewhere")[0] == 0
         assert_same_files(unbroken / "longer", Path("elsewhere"), OF_A_RUN)
@@ -244,7 +244,7 @@ def forbidden(unbroken: dict[str, bytes]) -> None:
         os.setuid(NOBODY)
     code, errors = while_training(5, lambda: (RUN / "checkpoints").chmod(0o555))
     assert code == 1, errors
-    assert "Permission denied. Get the right to write there, then go on with" in one_error(errors)
+    assert "Permission denied. Get write permission there, then resume with" in one_error(errors)
     assert load_checkpoint(RUN / "checkpoints/last.safetensors").epoch >= 3
     (RUN / "checkpoints").chmod(0o755)
     code, _, errors = call("train", "--resume", str(RUN))
