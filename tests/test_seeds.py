@@ -115,7 +115,7 @@ def test_the_group_folder() -> None:
 
 
 def test_the_summary_is_over_the_kept_weights_of_all_seeds() -> None:
-    summary = run().summary
+    summary = run().summary.plain()
     assert read("group/summary.json") == summary
     assert (summary["seeds"], summary["diverged"]) == ([3, 0, 11], [])
     kept = [read(f"group/seed-{seed}/result.json")["kept"] for seed in SEEDS]
@@ -130,7 +130,7 @@ def test_the_summary_is_over_the_kept_weights_of_all_seeds() -> None:
 
 
 def test_one_seed_has_no_spread() -> None:
-    found = run("group", "training.epochs=1", seeds=[4]).summary["kept"]["test_loss"]
+    found = run("group", "training.epochs=1", seeds=[4]).summary.plain()["kept"]["test_loss"]
     assert found["mean"] == found["min"] == found["max"]
     assert found["std"] is None
 
@@ -343,7 +343,7 @@ def test_a_diverged_seed_stays_as_it_is_when_the_others_are_extended() -> None:
 @pytest.mark.parametrize("epochs", [None, 200])
 def test_all_seeds_diverged(epochs: int | None) -> None:
     outcome = train_seeds(load_text(LINEAR, overrides=["optimizer.lr=1e20"]), [0, 1], run_dir=Path("group"))
-    assert outcome.summary == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
+    assert outcome.summary.plain() == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
     with pytest.raises(RunFolderError, match="all seeds of group diverged; start anew with a smaller learning rate"):
         resume_seeds("group", epochs=epochs)
 

@@ -180,7 +180,8 @@ def test_weights_thrown_away_by_the_very_last_step_are_no_result(optimizer: str,
     assert (raised.value.epoch, raised.value.step) == (1, 1)
     result = RunFolder.open(tmp_path / "run").read_result()
     assert result is not None
-    assert (result["status"], result["epoch"], result["step"]) == ("diverged", 1, 1)
+    assert result.status == "diverged"
+    assert (result.epoch, result.step) == (1, 1)
 
 
 def test_the_last_step_of_some_seeds_spoils_no_other(tmp_path: Path) -> None:

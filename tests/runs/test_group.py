@@ -104,13 +104,10 @@ def test_the_group_around_a_run() -> None:
 def test_summary_against_numpy() -> None:
     group = make_group(Path("group"), [4, 0, 9])
     losses, accuracies = [0.5, 0.25, 0.125], [0.7, 0.8, 0.95]
-    results = [
-        RUN_RESULT.validate_python(
-            COMPLETED
-            | {"kept": {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": loss, "test_accuracy": accuracy}}
-        )
-        for loss, accuracy in zip(losses, accuracies, strict=True)
-    ]
+    results = []
+    for loss, accuracy in zip(losses, accuracies, strict=True):
+        kept = {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": loss, "test_accuracy": accuracy}
+        results.append(RUN_RESULT.validate_python(COMPLETED | {"kept": kept}))
     diverged = RUN_RESULT.validate_python(DIVERGED)
     summary = group.write_summary(results).plain()
     assert json.loads(group.summary.read_text()) == summary

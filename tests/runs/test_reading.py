@@ -15,8 +15,8 @@ from tests.runs.test_group import make_run
 LINE = {"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5, "validation_accuracy": 1.0}
 KEPT = {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": 0.5, "test_accuracy": 0.0}
 RESULT = {
-    "status": "completed", "epochs": 2, "steps": 8, "last": {"train_loss": 3.4e38}, "diagnosis": None, "test_evaluations": 1,
-    "kept": KEPT,
+    "status": "completed", "epochs": 2, "steps": 8, "last": {"train_loss": 3.4e38}, "diagnosis": None,
+    "test_evaluations": 1, "kept": KEPT,
 }  # fmt: skip
 
 
