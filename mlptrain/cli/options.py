@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from glob import escape
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,40 +46,18 @@ def _matching(incomplete: str, *patterns: str) -> list[str]:
     return sorted(str(path) for pattern in patterns for path in Path(root).glob(start + pattern))
 
 
-Config = Annotated[
-    Path,
-    typer.Argument(
-        help="A configuration, e.g. configs/digits.yaml.",
-        metavar="CONFIG",
-        show_default=False,
-        autocompletion=complete_config,
-    ),
-]
-Configs = Annotated[
-    list[Path],
-    typer.Argument(help="Configurations.", metavar="CONFIG...", show_default=False, autocompletion=complete_config),
-]
-Run = Annotated[
-    Path,
-    typer.Argument(
-        help="A run folder or a checkpoint file.", metavar="RUN", show_default=False, autocompletion=complete_run
-    ),
-]
+def _argument(metavar: str, about: str, complete: Callable[[str], list[str]]) -> Any:
+    return typer.Argument(metavar=metavar, help=about, show_default=False, autocompletion=complete)
+
+
+Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digits.yaml.", complete_config)]
+Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
+Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
 Runs = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Run folders; that of `train --seeds` stands for its runs.",
-        metavar="RUN",
-        show_default=False,
-        autocompletion=complete_run,
-    ),
+    list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
-DataName = Annotated[
-    str,
-    typer.Argument(
-        help="mnist, fashion_mnist or digits.", metavar="NAME", show_default=False, autocompletion=complete_data
-    ),
-]
+RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
+DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),

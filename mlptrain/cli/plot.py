@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,6 @@ from mlptrain.errors import MachineError, UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from mlptrain.sources.fetch import Progress
 
 plot_app = new_group("Draw runs, activations and data as PNG or SVG files.")
 _RUNS, _DATA, _FUNCTIONS = "Runs", "Data", "Functions"
@@ -36,120 +34,93 @@ def curves(
     steps: Annotated[bool, typer.Option("--steps", help="By step, for runs with training.record_steps.")] = False,
     out: Out = None,
 ) -> None:
-    """Loss and accuracy by epoch or step of one or several runs.
+    """Loss and accuracy by epoch or step of runs, finished or not."""
+    file = _picture(out, "steps" if steps else "curves")
+    from mlptrain.report.curves import draw_curves, draw_steps
+    from mlptrain.report.history import read_history, read_steps
 
-    Unfinished runs too.
-    """
-
-    def draw(_: Progress) -> Figure:
-        from mlptrain.report.curves import draw_curves, draw_steps
-        from mlptrain.report.history import read_history, read_steps
-
-        read, draw_all = (read_steps, draw_steps) if steps else (read_history, draw_curves)
-        return draw_all([read(run, label=label) for run, label in _labelled(runs)])
-
-    _draw("steps" if steps else "curves", out, draw)
+    read, draw = (read_steps, draw_steps) if steps else (read_history, draw_curves)
+    _save(draw([read(run, label=label) for run, label in _labelled(runs)]), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
-    """Predicted classes in the plane, for data with two inputs.
+    """Predicted classes in the plane, for data with two inputs."""
+    file = _picture(out, "decision")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_decisions
 
-    A panel for each run.
-    """
-
-    def draw(_: Progress) -> Figure:
-        from mlptrain import views
-        from mlptrain.report.figures import draw_decisions
-
-        return draw_decisions(
-            [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
-        )
-
-    _draw("decision", out, draw)
+    maps = [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
+    _save(draw_decisions(maps), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def confusion(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """The confusion matrix, in counts."""
+    file = _picture(out, "confusion")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_confusion
 
-    def draw(on_fetch: Progress) -> Figure:
-        from mlptrain import views
-        from mlptrain.report.figures import draw_confusion
-
-        return draw_confusion(views.confusion(run, split=split, data_dir=data_dir, on_fetch=on_fetch))
-
-    _draw("confusion", out, draw)
+    with screen.Fetching() as fetching:
+        _save(draw_confusion(views.confusion(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, data_dir: DataDir = None) -> None:
     """The most confident errors, with true and predicted class."""
+    file = _picture(out, "mistakes")
+    from mlptrain import views
+    from mlptrain.report.images import draw_mistakes
 
-    def draw(on_fetch: Progress) -> Figure:
-        from mlptrain import views
-        from mlptrain.report.images import draw_mistakes
-
-        errors = views.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=on_fetch)
-        if not errors.wrong:
-            raise UserError(
-                f"{run} predicts all {errors.examples:,} {errors.split} examples correctly, so there is no error to "
-                "draw; --split chooses other examples"
-            )
-        return draw_mistakes(errors)
-
-    _draw("mistakes", out, draw)
+    with screen.Fetching() as fetching:
+        errors = views.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
+    if not errors.wrong:
+        raise UserError(
+            f"{run} predicts all {errors.examples:,} {errors.split} examples correctly, so there is no error to draw; "
+            "--split chooses other examples"
+        )
+    _save(draw_mistakes(errors), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     """The first layer's weights as images, one per hidden unit."""
+    file = _picture(out, "weights")
+    from mlptrain import views
+    from mlptrain.report.images import draw_weights
 
-    def draw(_: Progress) -> Figure:
-        from mlptrain import views
-        from mlptrain.report.images import draw_weights
-
-        return draw_weights(views.first_layer_weights(run, count=count))
-
-    _draw("weights", out, draw)
+    _save(draw_weights(views.first_layer_weights(run, count=count)), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
 def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
-    """The first training images; of data in the plane, all points.
+    """The first training images, as scaled; in the plane all points."""
+    file = _picture(out, "samples")
+    from mlptrain.spec import load_spec
 
-    As scaled, with their classes.
-    """
+    spec = load_spec(config).spec
+    from mlptrain import views
+    from mlptrain.report.arrays import LabelledPoints
+    from mlptrain.report.figures import draw_points
+    from mlptrain.report.images import draw_samples
 
-    def draw(on_fetch: Progress) -> Figure:
-        from mlptrain.spec import load_spec
-
-        spec = load_spec(config).spec
-        from mlptrain import views
-        from mlptrain.report.arrays import LabelledPoints
-        from mlptrain.report.figures import draw_points
-        from mlptrain.report.images import draw_samples
-
-        rows = views.samples(spec, count=count, data_dir=data_dir, on_fetch=on_fetch)
-        return draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows)
-
-    _draw("samples", out, draw)
+    with screen.Fetching() as fetching:
+        rows = views.samples(spec, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
+    _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
 def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None:
     """Input values of the scaled training rows, in 100 bins."""
+    file = _picture(out, "histogram")
+    from mlptrain.spec import load_spec
 
-    def draw(on_fetch: Progress) -> Figure:
-        from mlptrain.spec import load_spec
+    spec = load_spec(config).spec
+    from mlptrain import views
+    from mlptrain.report.figures import draw_histogram
 
-        spec = load_spec(config).spec
-        from mlptrain import views
-        from mlptrain.report.figures import draw_histogram
-
-        return draw_histogram(views.input_histogram(spec, data_dir=data_dir, on_fetch=on_fetch))
-
-    _draw("histogram", out, draw)
+    with screen.Fetching() as fetching:
+        _save(draw_histogram(views.input_histogram(spec, data_dir=data_dir, on_fetch=fetching.fetch)), file)
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
@@ -163,15 +134,12 @@ def activation(
     out: Out = None,
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
+    file = _picture(out, "activation")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_activations
 
-    def draw(_: Progress) -> Figure:
-        from mlptrain import views
-        from mlptrain.report.figures import draw_activations
-
-        low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
-        return draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high))
-
-    _draw("activation", out, draw)
+    low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
+    _save(draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high)), file)
 
 
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
@@ -183,11 +151,11 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
     return list(zip(runs, run_labels(runs), strict=True))
 
 
-def _draw(kind: str, out: Path | None, draw: Callable[[Progress], Figure]) -> None:
-    """Draw into ``out``, else into a file named after the kind."""
-    path = output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
-    with screen.Fetching() as fetching:
-        figure = draw(fetching.fetch)
+def _picture(out: Path | None, kind: str) -> Path:
+    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+
+
+def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
     save(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
@@ -215,7 +183,6 @@ def save(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise MachineError(
-            f"{path} cannot be written: {error.strerror or error}; choose another file with --out"
-        ) from error
+        reason = error.strerror or error
+        raise MachineError(f"{path} cannot be written: {reason}; choose another file with --out") from error
     screen.say(path)

@@ -8,20 +8,12 @@ from typing import Annotated
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import DataDir, complete_run
+from mlptrain.cli.options import DataDir, RunOrComparison
 from mlptrain.cli.plot import output_file, save
 
 
 def report(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_OR_COMPARISON",
-            help="A run's or a comparison's folder.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
-    ],
+    run: RunOrComparison,
     out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html in the folder.")] = None,
     data_dir: DataDir = None,
 ) -> None:

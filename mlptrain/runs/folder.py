@@ -29,7 +29,8 @@ from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import FolderLock
 
 _NAMED_RUNS = 10
-_BEGINNING = ".beginning.00000000.tmp"  # says that a folder was empty; goes with the other temporary files
+# Says that a folder was empty and holds no epoch yet: the log of the first one removes it with other temporary files.
+_BEGINNING = ".beginning.00000000.tmp"
 
 
 class RunFolder:
@@ -55,8 +56,8 @@ class RunFolder:
     def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
         """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
-        ``run_dir`` must not exist, be empty, or hold nothing but what a process left that was killed before it could
-        begin. Raises RunFolderError where ``run_dir`` is in use and MachineError where no folder can be made.
+        ``run_dir`` must not exist, be empty, or be one in which a process was killed before its first epoch. Raises
+        RunFolderError where it is in use and MachineError where no folder can be made.
         """
         try:
             return cls._create_below(parent, name) if run_dir is None else cls._create_at(run_dir)
@@ -90,12 +91,12 @@ class RunFolder:
         folder = cls(path)
         folder._lock = FolderLock(path)  # of two that start at once, one passes
         try:
-            if not _holds_nothing(path):
+            if any(path.iterdir()) and not folder._has_not_begun():
                 raise RunFolderError(refusal)
             for entry in path.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
-                elif entry.name != _BEGINNING:  # which says, should this be killed too, whose folder it is
+                elif entry.name != _BEGINNING:  # so that a kill in here leaves the mark
                     entry.unlink()
             return folder._begin()
         except BaseException:
@@ -112,6 +113,13 @@ class RunFolder:
             self.discard()
             raise
         return self
+
+    def _has_not_begun(self) -> bool:
+        """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
+        files = (path for path in self.path.rglob("*") if not path.is_dir())
+        known = {self.environment.name, self.config.name, self.resolved.name}
+        begun = (self.path / _BEGINNING).exists()
+        return begun and all(file.name in known or is_temporary(file) for file in files)
 
     def __enter__(self) -> Self:
         """Lock the folder. Raises RunFolderError where another process has it, and OSError."""
@@ -131,7 +139,7 @@ class RunFolder:
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
-            if any(path.iterdir()) and _holds_nothing(path):
+            if folder._has_not_begun():
                 raise RunFolderError(f"{path} was stopped before its training started; rerun with `--run-dir {path}`")
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
@@ -216,27 +224,3 @@ def runs_of_seeds(path: Path) -> list[Path]:
     """The run folders in a group of seeds, by seed; none in any other folder."""
     found = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
     return sorted(found, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
-
-
-def _holds_nothing(path: Path) -> bool:
-    """Whether a folder is empty, or was begun in when it was, with nothing in it yet but what comes before training."""
-    entries = {entry.name: entry for entry in path.iterdir()}
-    if _BEGINNING not in entries:
-        return not entries  # whatever its files are called, they may be the user's own
-    runs = [entry for name, entry in entries.items() if name.startswith("seed-") and entry.is_dir()]
-    of_none = [entry for entry in entries.values() if not is_temporary(entry) and entry not in runs]
-    if runs:
-        return not of_none and all(map(_has_not_begun, runs))
-    return "resolved.yaml" not in entries and _has_not_begun(path)
-
-
-def _has_not_begun(path: Path) -> bool:
-    """Whether a folder holds what ``write_start`` writes, or a part of it, and no epoch."""
-    folder = RunFolder(path)
-    entries = {entry for entry in path.iterdir() if not is_temporary(entry)}
-    files = {folder.environment, folder.config, folder.resolved}
-    logs = [log for log in (folder.metrics, folder.timings) if log in entries]
-    empty = not any(log.stat().st_size for log in logs)
-    checkpoints = folder.last.parent.iterdir() if folder.last.parent.is_dir() else ()
-    known = all(entry.is_file() for entry in entries & files) and entries <= {*files, *logs, folder.last.parent}
-    return known and empty and all(map(is_temporary, checkpoints))
