@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +16,6 @@ from mlptrain.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.experiment import Outcome, SeedsOutcome
-    from mlptrain.runs.records import DivergedRun
-    from mlptrain.spec import ExperimentSpec, Loaded
 
 _MAX_SEED = 2**63 - 1
 
@@ -44,25 +42,22 @@ def train(
     Ends with its figures and the run folder's path. With --seeds 0,1,2 several at once: ends with every seed's figures,
     their mean and standard deviation.
     """
-    if resume is not None:
-        _check_resume(resume, config=config, seeds=seeds, run_dir=run_dir)
-        epochs = _new_epochs(overrides)
-        if _is_group(resume):
-            _end_seeds(_resume_seeds(resume, epochs, data_dir=data_dir), as_json=as_json)
+    try:
+        if resume is not None:
+            _check_resume(resume, config=config, seeds=seeds, run_dir=run_dir)
+            outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
         else:
-            _end_run(lambda: _resume(resume, epochs, data_dir=data_dir), as_json=as_json)
-    elif config is None:
-        raise UserError("nothing to train: name a configuration, or a run folder with --resume")
-    elif config.is_dir() and _is_group(config):
-        raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
-    elif seeds is not None:
-        numbers = parse_seeds(seeds)
-        if clash := [one for one in overrides if one.partition("=")[0].strip() == "seed"]:
-            raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
-        outcome = _train_seeds(config, overrides, numbers, run_dir=run_dir, data_dir=data_dir)
-        _end_seeds(outcome, as_json=as_json)
+            outcome = _train(config, overrides, seeds, run_dir=run_dir, data_dir=data_dir)
+    except DivergedError as error:  # of one run; diverged seeds are part of an outcome
+        if error.run is not None:
+            _show_diverged(error.run, as_json=as_json)
+        raise
+    from mlptrain.experiment import Outcome
+
+    if isinstance(outcome, Outcome):
+        _show_run(outcome, as_json=as_json)
     else:
-        _end_run(lambda: _train(config, overrides, run_dir=run_dir, data_dir=data_dir), as_json=as_json)
+        _show_seeds(outcome, as_json=as_json)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -105,95 +100,46 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
         raise UserError(f"{resume} is a comparison; `mlptrain compare-optimizers {resume}` resumes it")
 
 
-def _is_group(path: Path) -> bool:
+def _train(
+    config: Path | None, overrides: list[str], seeds: str | None, *, run_dir: Path | None, data_dir: Path | None
+) -> Outcome | SeedsOutcome:
+    if config is None:
+        raise UserError("nothing to train: name a configuration, or a run folder with --resume")
     from mlptrain.runs import SeedGroup
-
-    return SeedGroup.is_group(path)
-
-
-def _end_run(train: Callable[[], Outcome], *, as_json: bool) -> None:
-    """Train, and show the result. Raises DivergedError too, once it is shown where the run lies."""
-    try:
-        outcome = train()
-    except DivergedError as error:
-        if error.run is not None and as_json:
-            from mlptrain.runs import RunFolder
-
-            result = RunFolder.open(error.run).read_result()
-            screen.say_json({"run": str(error.run)} | (result.plain() if result is not None else {}))
-        elif error.run is not None:
-            screen.say(f"run folder: {error.run}")
-        raise
-    run, result = str(outcome.folder.path), outcome.result
-    with screen.result_of(outcome.folder.path):
-        if as_json:
-            screen.say_json({"run": run, **result.plain()})
-        elif result.status == "completed":
-            train_screen.show_result(run, result)
-
-
-def _train(config: Path, overrides: list[str], *, run_dir: Path | None, data_dir: Path | None) -> Outcome:
-    loaded = _load(config, overrides)
-    from mlptrain import experiment
-
-    with train_screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
-        return experiment.train(
-            loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-        )
-
-
-def _train_seeds(
-    config: Path, overrides: list[str], seeds: list[int], *, run_dir: Path | None, data_dir: Path | None
-) -> SeedsOutcome:
-    loaded = _load(config, overrides)
-    from mlptrain import experiment
-
-    with train_screen.SeedsProgress(loaded.spec, epochs=loaded.spec.training.epochs, seeds=seeds) as progress:
-        return experiment.train_seeds(
-            loaded, seeds, run_dir=run_dir, data_dir=data_dir, on_epochs=progress.epoch_of_all, on_fetch=progress.fetch
-        )
-
-
-def _load(config: Path, overrides: list[str]) -> Loaded:
-    """The configuration, before torch is imported: a typing error is answered at once."""
     from mlptrain.spec import load_spec
 
-    loaded = load_spec(config, overrides)
+    if SeedGroup.is_group(config):
+        raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
+    numbers = None if seeds is None else parse_seeds(seeds)
+    if clash := [one for one in overrides if numbers and one.partition("=")[0].strip() == "seed"]:
+        raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
+    loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
-    return loaded
-
-
-def _resume(run: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome:
-    spec = _spec_of(run)
     from mlptrain import experiment
 
-    with train_screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
-        return experiment.resume(
-            run, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-        )
+    with train_screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
+        options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "on_fetch": progress.fetch}
+        if numbers is None:
+            return experiment.train(loaded, on_epoch=progress.epoch, **options)
+        return experiment.train_seeds(loaded, numbers, on_epochs=progress.epoch_of_all, **options)
 
 
-def _resume_seeds(path: Path, epochs: int | None, *, data_dir: Path | None) -> SeedsOutcome:
-    from mlptrain.runs import SeedGroup
-
-    group = SeedGroup.open(path)
-    members = [group.member(seed) for seed in group.seeds]
-    specs = {run: _spec_of(run) for run in members}
-    unfinished = [run for run in members if not (run / "result.json").exists()]
-    spec = specs[(unfinished or members)[0]]  # a diverged seed is not extended with the others
-    from mlptrain import experiment
-
-    with train_screen.SeedsProgress(spec, epochs=epochs or spec.training.epochs, seeds=group.seeds) as progress:
-        return experiment.resume_seeds(
-            path, epochs=epochs, data_dir=data_dir, on_epochs=progress.epoch_of_all, on_fetch=progress.fetch
-        )
-
-
-def _spec_of(run: Path) -> ExperimentSpec:
-    from mlptrain.runs import RunFolder
+def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome | SeedsOutcome:
+    from mlptrain.runs import RunFolder, SeedGroup
     from mlptrain.spec import load_spec
 
-    return load_spec(RunFolder.open(run).resolved).spec
+    group = SeedGroup(path) if SeedGroup.is_group(path) else None
+    seeds = None if group is None else group.seeds
+    folders = [RunFolder.open(path)] if group is None else [RunFolder.open(group.member(seed)) for seed in group.seeds]
+    unfinished = [folder for folder in folders if not folder.result.exists()]
+    spec = load_spec((unfinished or folders)[0].resolved).spec  # a diverged seed is not extended with the others
+    from mlptrain import experiment
+
+    with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
+        options: dict[str, Any] = {"epochs": epochs, "data_dir": data_dir, "on_fetch": progress.fetch}
+        if seeds is None:
+            return experiment.resume(path, on_epoch=progress.epoch, **options)
+        return experiment.resume_seeds(path, on_epochs=progress.epoch_of_all, **options)
 
 
 def _new_epochs(overrides: list[str]) -> int | None:
@@ -207,26 +153,42 @@ def _new_epochs(overrides: list[str]) -> int | None:
     return epochs
 
 
-def _end_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
-    """Show the results of all seeds. Raises DivergedError where one has diverged."""
+def _show_run(outcome: Outcome, *, as_json: bool) -> None:
+    run, result = str(outcome.folder.path), outcome.result
+    with screen.result_of(outcome.folder.path):
+        if as_json:
+            screen.say_json({"run": run, **result.plain()})
+        elif result.status == "completed":
+            train_screen.show_result(run, result)
+
+
+def _show_diverged(run: Path, *, as_json: bool) -> None:
+    from mlptrain.runs import RunFolder
+
+    result = RunFolder(run).read_result()
+    if as_json and result is not None:
+        screen.say_json({"run": str(run), **result.plain()})
+    else:
+        screen.say(f"run folder: {run}")
+
+
+def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
+    """The results of all seeds. Raises DivergedError where one has diverged."""
     summary, group = outcome.summary, str(outcome.group.path)
     results = {seed: one.result for seed, one in zip(summary.seeds, outcome.outcomes, strict=True)}
     with screen.result_of(outcome.group.path):
         if as_json:
             runs = [
-                {"seed": seed, "run": str(one.folder.path), **one.result.plain()}
-                for seed, one in zip(summary.seeds, outcome.outcomes, strict=True)
+                {"seed": seed, "run": str(outcome.group.member(seed)), **result.plain()}
+                for seed, result in results.items()
             ]
             screen.say_json({"group": group, **summary.plain(), "runs": runs})
         else:
             train_screen.show_seeds(group, results, summary.kept)
     if diverged := {seed: result for seed, result in results.items() if result.status == "diverged"}:
-        raise _diverged(diverged, completed=len(results) - len(diverged))
-
-
-def _diverged(runs: dict[int, DivergedRun], *, completed: int) -> DivergedError:
-    others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
-    named, first = train_screen.name_seeds(list(runs)), next(iter(runs.values()))
-    return DivergedError(
-        f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
-    )
+        completed = len(results) - len(diverged)
+        others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
+        named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
+        raise DivergedError(
+            f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
+        )

@@ -20,12 +20,14 @@ _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; 
 
 
 class Progress(Fetching):
-    """Live progress of training: a bar in a terminal, plain lines elsewhere."""
+    """Live progress of training: a bar in a terminal, plain lines elsewhere.
 
-    def __init__(self, spec: ExperimentSpec, *, epochs: int) -> None:
+    With ``seeds`` of several models that train together: mean and spread over those that have not diverged.
+    """
+
+    def __init__(self, spec: ExperimentSpec, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.spec = spec
-        self.epochs = epochs
+        self.spec, self.epochs, self.seeds = spec, epochs, seeds
         self._console = standard_error()
         self._training: RichProgress | None = None
         self._task: Any = None
@@ -40,6 +42,17 @@ class Progress(Fetching):
     def epoch(self, epoch: Epoch) -> None:
         """One epoch has ended."""
         self._show([epoch])
+
+    def epoch_of_all(self, epochs: Sequence[Epoch | None]) -> None:
+        """One epoch of every seed has ended; None for a seed that takes no part in it."""
+        diverged: dict[str, list[int]] = {}
+        for seed, epoch in zip(self.seeds or (), epochs, strict=True):
+            if epoch is not None and epoch.diverged is not None:
+                diverged.setdefault(str(epoch.diverged), []).append(seed)
+        for message, seeds in diverged.items():
+            self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
+        if living := [epoch for epoch in epochs if epoch is not None and epoch.diverged is None]:
+            self._show(living)
 
     def _show(self, found: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
@@ -68,6 +81,8 @@ class Progress(Fetching):
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
         if found[0].training_seconds:
             parts.append(f"{len(found) * self.spec.training_rows / found[0].training_seconds:,.0f} examples/s")
+        if self.seeds is not None:
+            parts.append(f"({name_count(len(found))})")
         return "  ".join(parts)
 
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:
@@ -87,30 +102,6 @@ class Progress(Fetching):
             self._task = self._training.add_task("", total=self.epochs, left="")
         shown = f"{duration(left)} left" if left is not None and epoch < self.epochs else ""
         self._training.update(self._task, completed=epoch, description=figures, left=shown)
-
-
-class SeedsProgress(Progress):
-    """Live progress of several seeds: mean and spread over those that have not diverged."""
-
-    def __init__(self, spec: ExperimentSpec, *, epochs: int, seeds: Sequence[int]) -> None:
-        super().__init__(spec, epochs=epochs)
-        self.seeds = seeds
-
-    def epoch_of_all(self, found: Sequence[Epoch | None]) -> None:
-        """One epoch of every seed has ended; None for a seed that takes no part in it."""
-        living, diverged = [], dict[str, list[int]]()
-        for seed, epoch in zip(self.seeds, found, strict=True):
-            if epoch is not None and epoch.diverged is not None:
-                diverged.setdefault(str(epoch.diverged), []).append(seed)
-            elif epoch is not None:
-                living.append(epoch)
-        for message, seeds in diverged.items():
-            self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
-        if living:
-            self._show(living)
-
-    def _figures(self, found: Sequence[Epoch]) -> str:
-        return "  ".join(filter(None, [super()._figures(found), f"({name_count(len(found))})"]))
 
 
 def show_result(run: str, result: CompletedRun) -> None:
