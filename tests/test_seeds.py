@@ -183,7 +183,7 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     assert not Path("part/summary.json").exists()
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
     outcome = resume_seeds(Path("part"))
-    assert outcome.summary == read("whole/summary.json")
+    assert outcome.summary.plain() == read("whole/summary.json")
     assert_same_group("whole", "part")
 
 
@@ -365,7 +365,7 @@ def test_what_is_no_group() -> None:
         resume_seeds("nowhere")
     run("group", "training.epochs=1")
     Path("group/seeds.json").write_text('{"seeds": [1, "two"]}')
-    with pytest.raises(RunFolderError, match="no list of seeds; the folder is damaged"):
+    with pytest.raises(RunFolderError, match="seeds.json is damaged"):
         resume_seeds("group")
     Path("group/seeds.json").write_text('{"seeds": [3, 0, 11, 12]}')
     with pytest.raises(RunFolderError, match="seed-12: no such run folder"):

@@ -144,11 +144,11 @@ def runs(
         raise UserError(f"{folder}: no such folder; name one that holds run folders")
     if is_comparison(folder):
         raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
-    found = list_runs(folder)
+    listed = list_runs(folder)
     if as_json:
-        screen.say_json([screen.run_as_json(run) for run in found])
+        screen.say_json([screen.run_as_json(run) for run in listed])
     else:
-        screen.show_runs(folder, found)
+        screen.show_runs(folder, listed)
 
 
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)

@@ -76,7 +76,7 @@ def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, 
         errors = views.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
     if not errors.wrong:
         raise UserError(
-            f"{run} predicts all {errors.examples:,} {errors.split} examples correctly, so there is no error to draw; "
+            f"{run} predicts all {errors.examples:,} {errors.split} examples correctly, so there is nothing to draw; "
             "--split chooses other examples"
         )
     _save(draw_mistakes(errors), file)

@@ -215,13 +215,13 @@ def run_as_json(run: RunSummary) -> dict[str, Any]:
     return asdict(run) | {"path": str(run.path)}
 
 
-def show_runs(folder: Path, found: Sequence[RunSummary]) -> None:
+def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
     """The table of runs."""
-    if not found:
+    if not runs:
         standard_output().print(f"no runs in {folder}; `mlptrain train CONFIG` makes one", markup=False)
         return
     table = new_table("run", "status", "data", "model", "optimizer", "epoch", "metric", "age")
-    for run in found:
+    for run in runs:
         metric = f"{run.metric} {run.value:.4f}" if run.metric and run.value is not None else ""
         epoch = "" if run.epoch is None else str(run.epoch)
         name = str(run.path.relative_to(folder))  # a seed's run lies in the folder of its group

@@ -54,35 +54,35 @@ class Progress(Fetching):
         if living := [epoch for epoch in epochs if epoch is not None and epoch.diverged is None]:
             self._show(living)
 
-    def _show(self, found: Sequence[Epoch]) -> None:
+    def _show(self, epochs: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
-        number, now = found[0].epoch, time.monotonic()
+        number, now = epochs[0].epoch, time.monotonic()
         if self._first is None:
             self._first = (number, now)
         done, seconds = number - self._first[0], now - self._first[1]
         left = seconds / done * (self.epochs - number) if done else None
         if self._console.is_terminal:
-            self._draw(number, self._figures(found), left)
+            self._draw(number, self._figures(epochs), left)
         elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
             self._printed_at = now
             remaining = f"{duration(left)} left" if left is not None and number < self.epochs else ""
-            parts = [f"epoch {number}/{self.epochs}", self._figures(found), remaining]
+            parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), remaining]
             self._console.print("  ".join(filter(None, parts)), markup=False, soft_wrap=True)
 
-    def _figures(self, found: Sequence[Epoch]) -> str:
+    def _figures(self, epochs: Sequence[Epoch]) -> str:
         """Means over the models, with their standard deviations; examples per second of all models together."""
         parts = []
-        measured = [epoch.evaluated for epoch in found]
-        for name, of_split in (("train", [epoch.train for epoch in found]), (self.spec.evaluation.split, measured)):
+        measured = [epoch.evaluated for epoch in epochs]
+        for name, of_split in (("train", [epoch.train for epoch in epochs]), (self.spec.evaluation.split, measured)):
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
-        if found[0].training_seconds:
-            parts.append(f"{len(found) * self.spec.training_rows / found[0].training_seconds:,.0f} examples/s")
+        if epochs[0].training_seconds:
+            parts.append(f"{len(epochs) * self.spec.training_rows / epochs[0].training_seconds:,.0f} examples/s")
         if self.seeds is not None:
-            parts.append(f"({name_count(len(found))})")
+            parts.append(f"({name_count(len(epochs))})")
         return "  ".join(parts)
 
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:

@@ -222,5 +222,5 @@ def is_comparison(path: Path) -> bool:
 
 def runs_of_seeds(path: Path) -> list[Path]:
     """The run folders in a group of seeds, by seed; none in any other folder."""
-    found = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
-    return sorted(found, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
+    runs = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
+    return sorted(runs, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10

@@ -44,11 +44,11 @@ def list_runs(parent: Path) -> list[RunSummary]:
     for path in [parent] if SeedGroup.is_group(parent) else parent.iterdir():
         try:
             folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
-            found = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
+            runs = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
         except OSError:
             continue  # another user's, or deleted in between
-        if found:
-            blocks.append(found)
+        if runs:
+            blocks.append(runs)
     blocks.sort(key=lambda block: min(run.age for run in block))
     return [run for block in blocks for run in block]
 
