@@ -24,7 +24,15 @@ from mlptrain.cli.plot import plot_app
 from mlptrain.cli.report import report as report_command
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
-from mlptrain.errors import Fault, InterruptedRunError, MachineError, MlptrainError, SpecError, UserError
+from mlptrain.errors import (
+    Fault,
+    InterruptedRunError,
+    MachineError,
+    MlptrainError,
+    SpecError,
+    UserError,
+    is_out_of_memory,
+)
 from mlptrain.system import signals
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
@@ -192,8 +200,8 @@ def data_fetch(
     as_json: Json = False,
 ) -> None:
     """Get a data set; good files that are there are kept."""
-    from mlptrain.data import data_folder
     from mlptrain.sources.fetch import fetch
+    from mlptrain.sources.store import data_folder
 
     folder = data_folder(data_dir)
     with screen.Fetching() as fetching:
@@ -210,7 +218,7 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
     Exit code 2 where something is wrong.
     """
-    from mlptrain.data import data_folder
+    from mlptrain.sources.store import data_folder
     from mlptrain.sources.verify import verify
 
     checks = verify(name, data_folder(data_dir))
@@ -282,7 +290,7 @@ def _report(error: BaseException) -> int:
             from mlptrain.system.disk import remedy
 
             screen.show_error(f"{error.filename or 'the output'}: {reason}. {remedy(error)}, then rerun")
-        case _ if isinstance(error, MemoryError) or re.search("alloc|out of memory|failed to map", first):
+        case _ if is_out_of_memory(error):
             screen.show_error(f"out of memory: {first or 'MemoryError'}; use a smaller network, batch or train_size")
         case _:
             name = type(error).__name__

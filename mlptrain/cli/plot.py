@@ -98,7 +98,7 @@ def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDi
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).spec
+    spec = load_spec(config).experiment
     from mlptrain import views
     from mlptrain.report.arrays import LabelledPoints
     from mlptrain.report.figures import draw_points
@@ -115,7 +115,7 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
     file = _picture(out, "histogram")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).spec
+    spec = load_spec(config).experiment
     from mlptrain import views
     from mlptrain.report.figures import draw_histogram
 

@@ -117,29 +117,28 @@ def _train(
     screen.show_warnings(loaded.warnings)
     from mlptrain import experiment
 
-    with train_screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
+    with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
         options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "on_fetch": progress.fetch}
         if numbers is None:
-            return experiment.train(loaded, on_epoch=progress.epoch, **options)
-        return experiment.train_seeds(loaded, numbers, on_epochs=progress.epoch_of_all, **options)
+            return experiment.train(loaded, listeners=[progress], **options)
+        return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
 
 
 def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome | SeedsOutcome:
     from mlptrain.runs import RunFolder, SeedGroup
-    from mlptrain.spec import load_spec
 
     group = SeedGroup(path) if SeedGroup.is_group(path) else None
     seeds = None if group is None else group.seeds
     folders = [RunFolder.open(path)] if group is None else [RunFolder.open(group.member(seed)) for seed in group.seeds]
     unfinished = [folder for folder in folders if not folder.result.exists()]
-    spec = load_spec((unfinished or folders)[0].resolved).spec  # a diverged seed is not extended with the others
+    spec = (unfinished or folders)[0].experiment()  # a diverged seed is not extended with the others
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
         options: dict[str, Any] = {"epochs": epochs, "data_dir": data_dir, "on_fetch": progress.fetch}
         if seeds is None:
-            return experiment.resume(path, on_epoch=progress.epoch, **options)
-        return experiment.resume_seeds(path, on_epochs=progress.epoch_of_all, **options)
+            return experiment.resume(path, listeners=[progress], **options)
+        return experiment.resume_seeds(path, listeners=[progress], **options)
 
 
 def _new_epochs(overrides: list[str]) -> int | None:

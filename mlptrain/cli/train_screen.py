@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
-    from mlptrain.spec import ExperimentSpec
+    from mlptrain.spec import Experiment
+    from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
@@ -25,9 +26,9 @@ class Progress(Fetching):
     With ``seeds`` of several models that train together: mean and spread over those that have not diverged.
     """
 
-    def __init__(self, spec: ExperimentSpec, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
+    def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.spec, self.epochs, self.seeds = spec, epochs, seeds
+        self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
         self._console = standard_error()
         self._training: RichProgress | None = None
         self._task: Any = None
@@ -39,20 +40,22 @@ class Progress(Fetching):
         if self._training is not None:
             self._training.stop()
 
-    def epoch(self, epoch: Epoch) -> None:
-        """One epoch has ended."""
-        self._show([epoch])
+    def started(self, models: Sequence[object]) -> None:
+        """Nothing is shown before the first epoch."""
 
-    def epoch_of_all(self, epochs: Sequence[Epoch | None]) -> None:
-        """One epoch of every seed has ended; None for a seed that takes no part in it."""
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """One epoch of every model is over; None for a model that takes no part in it."""
         diverged: dict[str, list[int]] = {}
-        for seed, epoch in zip(self.seeds or (), epochs, strict=True):
-            if epoch is not None and epoch.diverged is not None:
-                diverged.setdefault(str(epoch.diverged), []).append(seed)
+        for seed, epoch in zip(self.seeds or (), epochs, strict=self.seeds is not None):
+            if epoch is not None and epoch.ending is not None:
+                diverged.setdefault(epoch.ending.message, []).append(seed)
         for message, seeds in diverged.items():
             self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
-        if living := [epoch for epoch in epochs if epoch is not None and epoch.diverged is None]:
+        if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        """The results are shown by others."""
 
     def _show(self, epochs: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
@@ -71,16 +74,16 @@ class Progress(Fetching):
 
     def _figures(self, epochs: Sequence[Epoch]) -> str:
         """Means over the models, with their standard deviations; examples per second of all models together."""
-        parts = []
-        measured = [epoch.evaluated for epoch in epochs]
-        for name, of_split in (("train", [epoch.train for epoch in epochs]), (self.spec.evaluation.split, measured)):
+        parts, split = [], self.experiment.evaluation.split
+        measured = {"train": [epoch.train for epoch in epochs], split: [epoch.evaluated for epoch in epochs]}
+        for name, of_split in measured.items():
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
-        if epochs[0].training_seconds:
-            parts.append(f"{len(epochs) * self.spec.training_rows / epochs[0].training_seconds:,.0f} examples/s")
+        if seconds := epochs[0].training_seconds:
+            parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
             parts.append(f"({name_count(len(epochs))})")
         return "  ".join(parts)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def make_plan(spec: ComparisonSpec) -> Plan:
     """The plan of a comparison on this machine: device, precision and threads are decided here, once."""
     from mlptrain.comparison.plan import Plan
-    from mlptrain.training.device import decide
+    from mlptrain.training.device import resolve_device
 
     wanted = spec.base.training
-    decisions = decide(device=wanted.device, precision=wanted.precision, threads=wanted.threads)
+    decisions = resolve_device(device=wanted.device, precision=wanted.precision, threads=wanted.threads)
     return Plan(spec, decisions.device, decisions.precision, decisions.threads)
 
 
@@ -45,7 +45,7 @@ def compare_optimizers(
     from mlptrain.comparison.executors import make_executor
     from mlptrain.comparison.folder import ComparisonFolder
     from mlptrain.comparison.protocol import Silent, compare
-    from mlptrain.data import data_folder
+    from mlptrain.sources.store import data_folder
 
     plan = make_plan(spec)
     place = ComparisonFolder.of(plan, folder=folder)

@@ -80,7 +80,7 @@ class Plan:
         """How many models one batch holds, by the memory that they take."""
         base = self.spec.base
         parameters = sum(a * b + b for a, b in pairwise(base.widths))
-        per_model = 4 * (8 * parameters + 4 * base.batch_size * sum(base.widths[1:]))
+        per_model = 4 * (8 * parameters + 4 * base.experiment.batch_size * sum(base.widths[1:]))
         return max(1, min(MOST_MODELS, MOST_BYTES // per_model))
 
     def first_grids(self) -> dict[str, Grids]:

@@ -82,9 +82,9 @@ def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
 def probe(batch: TrialBatch) -> float:
     """Seconds per epoch, evaluation included, when the models of this batch train together."""
     from mlptrain.experiment.build import build_trainer
-    from mlptrain.training.device import Decisions, in_force
+    from mlptrain.training.device import ResolvedDevice, applied
 
-    task = load_text(batch.base).spec
+    task = load_text(batch.base).experiment
     data = task_data(batch.base, batch.data_dir)
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0
@@ -94,8 +94,8 @@ def probe(batch: TrialBatch) -> float:
         steps += 1
         return time.perf_counter() - began > PROBE_SECONDS
 
-    with in_force(Decisions(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
-        specs = [task.model_copy(update={"optimizer": trial.setting, "seed": trial.seed}) for trial in batch.trials]
+    with applied(ResolvedDevice(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
+        specs = [task.changed(optimizer=trial.setting, seed=trial.seed) for trial in batch.trials]
         splits = {spec.seed: data(spec.seed) for spec in specs}
         trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
         with contextlib.suppress(InterruptedRunError):

@@ -35,11 +35,11 @@ def time_alone(
     it diverged at once or could not be trained), samples (name to list), settings. ``on_share`` is told of parts of
     optimizers as they are done.
     """
-    from mlptrain.training.device import Decisions, in_force
+    from mlptrain.training.device import ResolvedDevice, applied
 
     names = list(chosen)
     samples: dict[str, list[float]] = {}
-    with in_force(Decisions(plan.device, plan.precision, plan.threads)):  # type: ignore[arg-type]
+    with applied(ResolvedDevice(plan.device, plan.precision, plan.threads)):  # type: ignore[arg-type]
         for start in range(0, len(names), plan.models_at_once):  # as many as fit into memory; nearly always all
             runs = {name: _epochs(plan, chosen[name], data_dir) for name in names[start : start + plan.models_at_once]}
             samples |= _interleaved(runs, on_share)
@@ -73,7 +73,7 @@ def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[floa
     from mlptrain.experiment.build import build_trainer
 
     seed = plan.spec.scoring_seeds[0]
-    spec = load_text(plan.task).spec.model_copy(update={"optimizer": setting, "seed": seed})
+    spec = load_text(plan.task).experiment.changed(optimizer=setting, seed=seed)
     splits = task_data(plan.task, data_dir)(seed)
     try:
         trainer = build_trainer([spec], [splits], evaluate=False)

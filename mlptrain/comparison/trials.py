@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlptrain.spec import ExperimentSpec, OptimizerSpec, load_text, to_yaml
+from mlptrain.errors import is_out_of_memory
+from mlptrain.spec import Experiment, ExperimentSpec, OptimizerSpec, load_text, to_yaml
 
 Record = dict[str, Any]
 OnEpoch = Callable[[int], None]
@@ -72,7 +73,7 @@ def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[
     try:
         return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
-        return failed(batch, f"{type(error).__name__}: {error}")
+        return failed(batch, f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
 
 
 def failed(batch: TrialBatch, reason: str) -> list[Record]:
@@ -88,15 +89,15 @@ def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[Record]:
     import torch
 
     from mlptrain.experiment.build import build_trainer
-    from mlptrain.training.device import Decisions, in_force
+    from mlptrain.training.device import ResolvedDevice, applied
 
-    task = load_text(batch.base).spec
-    specs = [task.model_copy(update={"optimizer": trial.setting, "seed": trial.seed}) for trial in batch.trials]
-    with in_force(Decisions(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
+    task = load_text(batch.base).experiment
+    specs = [task.changed(optimizer=trial.setting, seed=trial.seed) for trial in batch.trials]
+    with applied(ResolvedDevice(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
         data = task_data(batch.base, batch.data_dir)
         splits = {spec.seed: data(spec.seed) for spec in specs}
         trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
-        followed = [_Followed(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
+        followed = [_Followed(trainer.model(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
         for found in trainer.epochs(first=0, last=task.training.epochs, should_stop=lambda: False):
             for one, epoch in zip(followed, found, strict=True):
                 if epoch is not None:
@@ -132,7 +133,7 @@ def kept_figures(curves: Mapping[str, Sequence[float]], epoch: int) -> dict[str,
 class _Followed:
     """One trial while it trains: its curves, and the weights that it stands for."""
 
-    def __init__(self, member: Any, spec: ExperimentSpec, splits: Any) -> None:
+    def __init__(self, member: Any, spec: Experiment, splits: Any) -> None:
         from mlptrain.experiment.environment import sha256
 
         self.member, self.spec, self.splits = member, spec, splits
@@ -149,9 +150,9 @@ class _Followed:
 
     def take(self, epoch: Any) -> None:
         """Remember an epoch's figures, and its weights where they are the best so far."""
-        if epoch.diverged is not None:
-            error = epoch.diverged
-            self.diverged = {"epoch": error.epoch, "step": error.step, "message": str(error)}
+        if epoch.ending is not None:
+            ending = epoch.ending
+            self.diverged = {"epoch": ending.epoch, "step": ending.step, "message": ending.message}
             return
         for name, figures in (("train", epoch.train), (str(self.spec.evaluation.split), epoch.evaluated)):
             if figures is not None:
@@ -181,21 +182,18 @@ class _Followed:
         """Of the scored split: examples, and how many belong to its largest class."""
         if split is None:
             return {}
-        labels = getattr(self.splits, split).y
+        labels = getattr(self.splits, split).targets
         return {"scored": {"split": split, "examples": len(labels), "majority": int(labels.bincount().max())}}
 
     def _scores(self, split: str) -> dict[str, float]:
-        from mlptrain.experiment.build import on_device
+        from mlptrain.experiment.build import prepared
         from mlptrain.training.metrics import evaluate
 
         trainer = self.member.trainer
-        rows = on_device(
-            getattr(self.splits, split), loss=trainer.loss, spec=self.spec, device=str(self.member.rows.x.device)
-        )
+        device = str(self.member.examples.x.device)
+        examples = prepared(getattr(self.splits, split), loss=trainer.loss, experiment=self.spec, device=device)
         parameters = self.member.parameters if self._kept is None else self._kept
-        figures = evaluate(
-            trainer.network, parameters, loss=trainer.loss, x=rows.x, targets=rows.y, classify=trainer.classify
-        )
+        figures = evaluate(trainer.network, parameters, loss=trainer.loss, examples=examples, classify=trainer.classify)
         return {f"{split}_{key}": value for key, value in asdict(figures).items()}
 
 
@@ -207,14 +205,10 @@ def task_data(base: str, data_dir: Path | None, *, on_fetch: OnFetch | None = No
 
     Data that are not there are fetched. Raises DataError, and MachineError where they cannot be had.
     """
-    from mlptrain.experiment.build import load_data
+    from mlptrain.experiment.build import SharedData
 
     if (base, data_dir) not in _loaded:
-        spec = load_text(base).spec
-        first = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-
-        def of_seed(seed: int) -> Any:
-            return load_data(spec.model_copy(update={"seed": seed}), data_dir=data_dir, like=first)
+        of_seed = SharedData(load_text(base).experiment, data_dir=data_dir, on_fetch=on_fetch)
 
         _loaded.clear()
         _loaded[base, data_dir] = of_seed

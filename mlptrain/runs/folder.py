@@ -2,6 +2,7 @@
 
 config.yaml        the user's file, byte for byte
 resolved.yaml      every value as applied
+facts.json         what the data said: rows, columns, classes
 environment.json   versions, device, threads, precision, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
@@ -17,12 +18,13 @@ import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.runs.log import check_metrics, read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
-from mlptrain.spec import ExperimentSpec
+from mlptrain.sources.facts import DataFacts
+from mlptrain.spec import Experiment, load_spec
 from mlptrain.system.atomic import is_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
@@ -44,6 +46,7 @@ class RunFolder:
         self._lock: FolderLock | None = None
         self.config = path / "config.yaml"
         self.resolved = path / "resolved.yaml"
+        self.facts = path / "facts.json"
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
@@ -117,7 +120,7 @@ class RunFolder:
     def _has_not_begun(self) -> bool:
         """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
         files = (path for path in self.path.rglob("*") if not path.is_dir())
-        known = {self.environment.name, self.config.name, self.resolved.name}
+        known = {file.name for file in (self.facts, self.environment, self.config, self.resolved)}
         begun = (self.path / _BEGINNING).exists()
         return begun and all(file.name in known or is_temporary(file) for file in files)
 
@@ -148,23 +151,23 @@ class RunFolder:
                 raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
         if folder.is_outdated:
-            raise RunFolderError(f"{path} was written by an earlier version of mlptrain; train it again")
+            raise RunFolderError(
+                f"{path} was written by an earlier version of mlptrain (it has no facts.json); train it again"
+            )
         return folder
 
     @property
     def is_outdated(self) -> bool:
-        """Whether an earlier version of mlptrain wrote it, in a layout that this one does not read."""
-        try:
-            return "format" not in read_json(self.environment, dict[str, Any])
-        except RunFolderError:
-            return False  # damaged, which is reported by whoever needs the file
+        """Whether the facts are missing, as in all folders that earlier versions of mlptrain wrote."""
+        return self.resolved.is_file() and not self.facts.exists()
 
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_start(self, *, config: bytes, resolved: str, environment: Environment) -> None:
+    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
+        write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
@@ -190,11 +193,15 @@ class RunFolder:
         """What was decided and hashed when the run began. Raises RunFolderError for a damaged one."""
         return read_json(self.environment, Environment)
 
+    def experiment(self) -> Experiment:
+        """What was trained, with the facts of its data on record. Raises SpecError and RunFolderError."""
+        return load_spec(self.resolved, facts=read_json(self.facts, DataFacts)).experiment
+
     def read_result(self) -> RunResult | None:
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
         return read_json(self.result, RUN_RESULT) if self.result.exists() else None
 
-    def check_metrics(self, spec: ExperimentSpec, *, epochs: int) -> None:
+    def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
         check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
 

@@ -16,7 +16,7 @@ from mlptrain.system.jsonfiles import from_json, to_line
 
 if TYPE_CHECKING:
     from mlptrain.runs.folder import RunFolder
-    from mlptrain.spec import ExperimentSpec
+    from mlptrain.spec import Experiment
 
 _MAX_BYTES = 3_000_000_000  # ten million epochs, the most there can be, of under 300 bytes each
 
@@ -48,7 +48,7 @@ def _whole_lines(path: Path) -> list[bytes]:
     return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
-def check_metrics(path: Path, lines: Sequence[Line], *, spec: ExperimentSpec, epochs: int) -> None:
+def check_metrics(path: Path, lines: Sequence[Line], *, spec: Experiment, epochs: int) -> None:
     """Raises RunFolderError unless the lines of a run's log are those that it writes for so many ``epochs``."""
     if len(lines) <= epochs:
         state = f"ends before epoch {epochs}" if lines else "is empty or missing"

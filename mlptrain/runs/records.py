@@ -100,7 +100,6 @@ class Hashes(Record):
 class Environment(Record):
     """``environment.json``: what a run's metrics depend on besides its configuration."""
 
-    format: Literal[2] = 2  # of the run folder; the first format had no such number
     mlptrain: str
     python: str
     torch: str

@@ -64,8 +64,8 @@ def of_curve(summary: dict[str, Any], name: str) -> dict[str, list[float]]:
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "a key gone": (without("ranking"), "ranking: Field required"),
-    "no optimizer": (lambda s: s.update(optimizers={}), "optimizers: .* at least 2"),
+    "a key gone": (without("ranking"), "ranking: is missing"),
+    "no optimizer": (lambda s: s.update(optimizers={}), "optimizers: must have at least 2 items, got 0"),
     "another order of names": (lambda s: s["ranking"].append("Adam"), "ranking: names other optimizers"),
     "text for a number": (lambda s: s["optimizers"]["Adam"]["accuracy"].update(mean="high"), r"Adam\.accuracy\.mean"),
     "9900 %": (lambda s: s["optimizers"]["Adam"]["accuracy"].update(mean=99), r"Adam\.accuracy\.mean"),
@@ -78,7 +78,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "all and more": (lambda s: s["optimizers"]["SGD"].update(completed=11), "completed: more than there are trials"),
     "reached by more": (lambda s: s["optimizers"]["SGD"]["epochs_to_target"].update(reached=0), "reached: not as many"),
     "a pair gone": (lambda s: s["pairs"].pop(), "pairs: .* not every two of them once"),
-    "no seeds": (lambda s: emptied(s), "seeds: .* at least 1"),
+    "no seeds": (lambda s: emptied(s), "seeds: must have at least 1 item, got 0"),
     "no trials": (lambda s: s["optimizers"]["SGD"].update(trials=[]), r"optimizers\.SGD\.trials"),
     "no curves": (lambda s: s["optimizers"]["SGD"].update(curves={}), r"optimizers\.SGD\.curves"),
     "empty curves": (lambda s: flattened(s), r"curves\.\w+: not a value for each epoch"),

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from mlptrain.report.comparison.checks import fault_in
+from mlptrain.spec.wording import plain_message
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 Difference = Annotated[float, Field(strict=True, ge=-1, le=1)]
@@ -294,4 +295,4 @@ def _checked(kind: type[Any], values: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place: Sequence[str] = [str(part) for part in first["loc"]]
-        raise ValueError(f"{'.'.join(place) or 'the content'}: {first['msg']}") from None
+        raise ValueError(f"{'.'.join(place) or 'the content'}: {plain_message(first)}") from None
