@@ -133,7 +133,7 @@ def test_resume_and_extend(call: Call) -> None:
         (("train", "--resume", "."), "is not a run folder"),
         (("train", "--resume", "x", "--run-dir", "y"), "--run-dir conflicts with --resume"),
         (("eval", "absent"), "no such checkpoint or run folder"),
-        (("eval", DIGITS), "no checkpoint of mlptrain"),
+        (("eval", DIGITS), "not a checkpoint of mlptrain"),
         (("eval", ".", "--split", "dev"), "must be train, validation or test"),
         (("init", "my file"), "since it names a folder"),
         (("runs", "absent"), "no such folder"),

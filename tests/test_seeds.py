@@ -365,7 +365,7 @@ def test_what_is_no_group() -> None:
         resume_seeds("nowhere")
     run("group", "training.epochs=1")
     Path("group/seeds.json").write_text('{"seeds": [1, "two"]}')
-    with pytest.raises(RunFolderError, match="seeds.json is damaged"):
+    with pytest.raises(RunFolderError, match=r"seeds\.json is damaged"):
         resume_seeds("group")
     Path("group/seeds.json").write_text('{"seeds": [3, 0, 11, 12]}')
     with pytest.raises(RunFolderError, match="seed-12: no such run folder"):

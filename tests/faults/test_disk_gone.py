@@ -10,13 +10,13 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mlptrain.errors import InterruptedRunError
-from mlptrain.experiment import recorder, train
+from mlptrain.experiment import Listener, recorder, train
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
@@ -63,12 +63,13 @@ def _in_a_process(function: Callable[..., None], arguments: tuple[object, ...], 
 def interrupted_run(path: Path) -> None:
     """A run that Ctrl-C stopped after two of its four epochs, and a file that a killed process left half-written."""
 
-    def press(epoch: Epoch) -> None:
-        if epoch.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+    class Press(Listener):
+        def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+            if epochs[0] is not None and epochs[0].epoch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(InterruptedRunError):
-        train(load_text(SMALL), run_dir=path, on_epoch=press)
+        train(load_text(SMALL), run_dir=path, listeners=[Press()])
     (path / "checkpoints/.last.safetensors.0123abcd.tmp").write_bytes(b"half")
 
 

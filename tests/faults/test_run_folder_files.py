@@ -29,10 +29,10 @@ from tests.faults.hostile import NO_FILES, call, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 FILES = (
-    "config.yaml", "resolved.yaml", "environment.json", "metrics.jsonl", "timings.jsonl", "steps.npz", "result.json",
-    "checkpoints/last.safetensors", "checkpoints/best.safetensors",
+    "config.yaml", "resolved.yaml", "facts.json", "environment.json", "metrics.jsonl", "timings.jsonl", "steps.npz",
+    "result.json", "checkpoints/last.safetensors", "checkpoints/best.safetensors",
 )  # fmt: skip
-JSON = ("environment.json", "metrics.jsonl", "timings.jsonl", "result.json")
+JSON = ("facts.json", "environment.json", "metrics.jsonl", "timings.jsonl", "result.json")
 VALUES = (
     *("[]", "null", "{}", "1", '"x"', "true", "1e999", "NaN", "-Infinity", "1e400", "9" * 400, "9" * 5_000),
     *('"\\ud800"', '"\\u0000"', "[" * 100_000, '{"a":' * 100_000, "[1, ", "\ufeff{}", "{'a': 1}", '{"a": 1, "a": 2}'),

@@ -15,7 +15,7 @@ from mlptrain.runs import RunFolder, SeedGroup, list_runs
 from mlptrain.runs.records import RUN_RESULT, Environment, Hashes
 from mlptrain.spec import load_text, to_yaml
 
-SPEC = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").spec
+EXPERIMENT = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").experiment
 COMPLETED = {"status": "completed", "epochs": 2, "steps": 8, "last": {}, "diagnosis": None, "test_evaluations": 1}
 DIVERGED = {"status": "diverged", "epoch": 1, "step": 2, "lr": 0.1, "message": "diverged"}
 ENVIRONMENT = Environment(
@@ -32,9 +32,17 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float | None = None) -> RunFolder:
     """A run folder as training leaves it, ``written`` seconds after the epoch."""
     with RunFolder.create("small", run_dir=path) as folder:
-        folder.write_start(config=b"", resolved=to_yaml(SPEC), environment=ENVIRONMENT)
+        folder.write_start(
+            config=b"", resolved=to_yaml(EXPERIMENT.spec), facts=EXPERIMENT.facts, environment=ENVIRONMENT
+        )
     lines = [
-        {"epoch": epoch, "step": epoch * SPEC.steps_per_epoch, "lr": 0.1, "train_loss": 2.5, "validation_loss": 2.5}
+        {
+            "epoch": epoch,
+            "step": epoch * EXPERIMENT.steps_per_epoch,
+            "lr": 0.1,
+            "train_loss": 2.5,
+            "validation_loss": 2.5,
+        }
         for epoch in range(3)
     ]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -47,12 +47,12 @@ def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
 
 def test_the_layout_of_an_earlier_version(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    environment = json.loads(run.environment.read_text())
-    assert environment.pop("format") == 2
-    run.environment.write_text(json.dumps(environment))
-    with pytest.raises(RunFolderError, match=r"run was written by an earlier version of mlptrain; train it again$"):
+    facts = run.facts.read_bytes()
+    run.facts.unlink()  # which those versions did not write
+    with pytest.raises(RunFolderError, match=r"run was written by an earlier version of mlptrain .*; train it again$"):
         RunFolder.open(run.path)
     assert [summary.status for summary in list_runs(tmp_path)] == ["outdated"]
-    run.environment.unlink()  # damaged, which is another thing
-    assert RunFolder.open(run.path).path == run.path
+    run.facts.write_bytes(facts[:-5])  # damaged, which is another thing
+    assert [summary.status for summary in list_runs(tmp_path)] == ["damaged"]
+    run.facts.write_bytes(facts)
     assert [summary.status for summary in list_runs(tmp_path)] == ["interrupted"]
