@@ -32,7 +32,7 @@ def show_gradcheck(name: str, check: GradientCheck) -> None:
         ]
         for one in check.parameters
     ]
-    _show_table(title, ("parameter", "shape", *columns, ""), rows, right=range(2, 7))
+    screen.show_table(("parameter", "shape", *columns, ""), rows, title=title, right=range(2, 7))
     screen.say(
         f"largest errors relative to the gradient's norm; tolerances {AUTOGRAD_TOLERANCE:g} and "
         f"{DIFFERENCE_TOLERANCE:g}"
@@ -44,7 +44,7 @@ def show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction],
     """A line per image or row: class, confidence and runners-up, or the values of a regression."""
     if not network.class_names:
         rows = [[_what(one), _numbers(one.outputs), _numbers(one.true)] for one in predictions]
-        _show_table(None, ("row", "predicted", "true"), rows)
+        screen.show_table(("row", "predicted", "true"), rows)
         return
     with_truth = predictions[0].true is not None
     rows = [
@@ -60,7 +60,7 @@ def show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction],
     ]
     columns = ("row", "class", "true") if with_truth else ("image", "class")
     notes = () if with_truth else ("notes",)
-    _show_table(None, (*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
+    screen.show_table((*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
     if not network.gives_probabilities:
         screen.say(
             f"a network trained with the loss '{network.experiment.loss.name}' gives no probabilities: the class is "
@@ -86,14 +86,3 @@ def _runners_up(network: TrainedNetwork, one: Prediction, count: int) -> list[st
 
 def _numbers(values: int | tuple[float, ...] | None) -> str:
     return ", ".join(f"{value:.6g}" for value in values) if isinstance(values, tuple) else ""
-
-
-def _show_table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
-) -> None:
-    table = screen.new_table(title=title)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left")
-    for row in rows:
-        table.add_row(*row)
-    screen.standard_output().print(table)

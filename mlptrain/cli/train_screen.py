@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
+from mlptrain.cli.screen import Fetching, duration, new_table, say, show_table, standard_error, standard_output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -50,7 +50,7 @@ class Progress(Fetching):
             if epoch is not None and epoch.ending is not None:
                 diverged.setdefault(epoch.ending.message, []).append(seed)
         for message, seeds in diverged.items():
-            self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
+            self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
         if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
 
@@ -70,7 +70,7 @@ class Progress(Fetching):
             self._printed_at = now
             remaining = f"{duration(left)} left" if left is not None and number < self.epochs else ""
             parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), remaining]
-            self._console.print("  ".join(filter(None, parts)), markup=False, soft_wrap=True)
+            self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
 
     def _figures(self, epochs: Sequence[Epoch]) -> str:
         """Means over the models, with their standard deviations; examples per second of all models together."""
@@ -110,25 +110,20 @@ class Progress(Fetching):
 def show_result(run: str, result: CompletedRun) -> None:
     """The metrics a run ends with, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
-    standard_output().print(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
-    table = new_table("split")
-    for kind in kinds:
-        table.add_column(kind, justify="right")
-    for split in SPLITS:
-        if f"{split}_loss" in metrics:
-            table.add_row(split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds))
-    standard_output().print(table)
+    splits = [split for split in SPLITS if f"{split}_loss" in metrics]
+    rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
+    show_table(("split", *kinds), rows, right=(1, 2))
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
-    standard_output().print(f"run folder: {run}", markup=False, soft_wrap=True)
+    say(f"run folder: {run}")
 
 
 def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
-    out = standard_output()
     completed = sum(result.status == "completed" for result in runs.values())
-    out.print(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
+    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
@@ -144,14 +139,13 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    out.print(table)
+    standard_output().print(table)
     _show_diagnoses(
         {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
     )
     if len(runs) == 1:
-        note = "note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five"
-        standard_error().print(note, markup=False, soft_wrap=True)
-    out.print(f"group folder: {group}", markup=False, soft_wrap=True)
+        say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
+    say(f"group folder: {group}")
 
 
 def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
@@ -162,13 +156,13 @@ def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
             show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
         if others := seeds[1:]:
             also = f"{name_seeds(others)} {'is' if len(others) == 1 else 'are'} {kind} too"
-            standard_error().print(f"  {also}; the causes are in each run's result.json", markup=False, soft_wrap=True)
+            say(f"  {also}; the causes are in each run's result.json", err=True)
 
 
 def show_diagnosis(diagnosis: Diagnosis, *, who: str = "") -> None:
     """Why a network did not learn, on standard error."""
     for line in (f"warning: {who}{diagnosis.message}", *(f"  - {cause}" for cause in diagnosis.causes)):
-        standard_error().print(line, markup=False, soft_wrap=True)
+        say(line, err=True)
 
 
 def name_seeds(seeds: Sequence[int]) -> str:
