@@ -90,7 +90,7 @@ def test_one_run(place: Path, unbroken: Path, attacks: Attacks, chance: random.R
             assert last_line.endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert not (RUN / "result.json").exists()
             assert list_runs(Path())[0].status == "interrupted"
-            if kept := re.search(r"(\d+) of 40 epochs are kept", last_line):
+            if kept := re.search(r"(\d+) of 40 epochs are saved", last_line):
                 last = RUN / "checkpoints/last.safetensors"
                 assert int(kept[1]) == (load_checkpoint(last).epoch if last.exists() else 0)
             else:
