@@ -64,6 +64,12 @@ def interrupted_run(path: Path) -> None:
     """A run that Ctrl-C stopped after two of its four epochs, and a file that a killed process left half-written."""
 
     class Press(Listener):
+        def started(self, models: object) -> None:
+            pass
+
+        def ended(self, endings: object) -> None:
+            pass
+
         def epoch(self, epochs: Sequence[Epoch | None]) -> None:
             if epochs[0] is not None and epochs[0].epoch == 2:
                 os.kill(os.getpid(), signal.SIGINT)
