@@ -34,7 +34,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 
 def complete_data(incomplete: str) -> list[str]:
-    """Data sets that can be fetched."""
+    """Data sets that can be fetched or verified."""
     from mlptrain.sources.published import IMAGE_DATASETS
 
     return [name for name in (*IMAGE_DATASETS, "digits") if name.startswith(incomplete)]
