@@ -7,246 +7,236 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from mlptrain.spec import ExperimentSpec, OptimizerSpec, load_text, to_yaml
+import torch
 
-Record = dict[str, Any]
+import mlptrain
+from mlptrain.data import Splits
+from mlptrain.errors import DivergedError, RunFolderError
+from mlptrain.experiment.build import build_trainer, load_data, on_device
+from mlptrain.experiment.environment import sha256
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs.comparison import Divergence, Hashes, KeptFigures, ScoredSplit, TrialRecord
+from mlptrain.sources.fetch import Progress as OnFetch
+from mlptrain.spec import ExperimentSpec, OptimizerSpec
+from mlptrain.training.device import Decisions, in_force
+from mlptrain.training.metrics import evaluate
+from mlptrain.training.trainer import Epoch, Member
+
 OnEpoch = Callable[[int], None]
-OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: a named optimizer with one setting, and a seed. ``role`` is tuning or scoring."""
+    """One training: a named optimizer with one setting, and a seed."""
 
-    role: str
+    role: Literal["tuning", "scoring"]
     optimizer: str
     setting: OptimizerSpec
     seed: int
 
     def identity(self, task: str) -> str:
-        """A name from the content: 16 hexadecimal digits of SHA-256 over task, role, setting and seed.
+        """A name from the content: 16 hexadecimal digits of SHA-256 over task (as YAML), role, setting and seed.
 
-        The optimizer's name in the comparison is no part of it: what is trained does not depend on it.
+        The optimizer's name in the comparison is not part of it: what is trained does not depend on it.
         """
         content = json.dumps([task, self.role, self.setting.model_dump(), self.seed], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def experiment(self, base: ExperimentSpec) -> ExperimentSpec:
+        """What it trains: the base with its optimizer and seed."""
+        return base.model_copy(update={"optimizer": self.setting, "seed": self.seed})
+
 
 @dataclass(frozen=True)
 class TrialBatch:
-    """Trials that train together, on the task and under the decisions of the plan; picklable.
+    """Trials that train together, on the task and with the device, precision and threads of the plan; picklable.
 
-    ``base`` is the task as YAML; ``split`` the one that scoring reads, once per trial and after its training. Tuning
-    reads none.
+    ``identities`` are the names of the trials, in order; ``split`` is the one that scoring reads, once per trial and
+    after its training. Tuning reads none.
     """
 
-    base: str
+    base: ExperimentSpec
     trials: tuple[Trial, ...]
-    device: str
-    precision: str
-    threads: int
-    split: str
+    identities: tuple[str, ...]
+    decisions: Decisions
+    split: Literal["test", "validation"]
     data_dir: Path | None = None
-
-    @property
-    def identities(self) -> list[str]:
-        """The names of the trials, in order."""
-        return [trial.identity(self.base) for trial in self.trials]
 
     @property
     def identity(self) -> str:
         """A name from those of its trials and the number of threads, on which the last bits depend."""
-        content = "/".join([*self.identities, str(self.threads), self.precision, self.device])
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        decided = (str(self.decisions.threads), self.decisions.precision, self.decisions.device)
+        return hashlib.sha256("/".join([*self.identities, *decided]).encode()).hexdigest()[:16]
 
 
-def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[Record]:
+def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[TrialRecord]:
     """Train all trials of a batch together; one record each, in order, without any clock value.
 
     A trial that diverges is a record like any other; a batch that the machine cannot train (out of memory) gives
-    records with the status ``failed``. ``on_epoch`` is told the number of each epoch that has ended, 0 first. Raises
+    records with the status ``failed``. ``on_epoch`` is given the number of each epoch that has ended, 0 first. Raises
     DataError or MachineError where the data cannot be had.
     """
     try:
-        return _run(batch, on_epoch)
+        with in_force(batch.decisions):
+            return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
         return failed(batch, f"{type(error).__name__}: {error}")
 
 
-def failed(batch: TrialBatch, reason: str) -> list[Record]:
+def failed(batch: TrialBatch, reason: str) -> list[TrialRecord]:
     """The records of a batch that the machine could not train."""
     message = reason.strip().splitlines()[0].rstrip(": ")
+    return [TrialRecord(**head, status="failed", message=message) for head in _heads(batch)]
+
+
+def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
+    """What a record says of its trial, whatever came of it."""
+    common = {"batch": batch.identity, "batch_size": len(batch.trials)}
     return [
-        _head(trial, identity, batch) | {"status": "failed", "message": message}
-        for trial, identity in zip(batch.trials, batch.identities, strict=True)
+        {"trial": name, **common, "role": trial.role, "optimizer": trial.optimizer, "setting": trial.setting,
+         "seed": trial.seed} for trial, name in zip(batch.trials, batch.identities, strict=True)
+    ]  # fmt: skip
+
+
+def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
+    specs = [trial.experiment(batch.base) for trial in batch.trials]
+    data = task_data(batch.base, batch.data_dir)
+    splits = {spec.seed: data(spec.seed) for spec in specs}
+    trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
+    recorders = [TrialRecorder(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
+    for epochs in trainer.epochs(first=0, last=batch.base.training.epochs, should_stop=lambda: False):
+        for recorder, epoch in zip(recorders, epochs, strict=True):
+            if epoch is not None:
+                recorder.take(epoch)
+        on_epoch(next(epoch.epoch for epoch in epochs if epoch is not None))
+    return [
+        recorder.record(head, batch.split if trial.role == "scoring" else None)
+        for recorder, head, trial in zip(recorders, _heads(batch), batch.trials, strict=True)
     ]
 
 
-def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[Record]:
-    import torch
+class TrialRecorder:
+    """One trial while it trains: its curves, and the weights that are scored."""
 
-    from mlptrain.experiment.build import build_trainer
-    from mlptrain.training.device import Decisions, in_force
+    def __init__(self, model: Member, spec: ExperimentSpec, splits: Splits) -> None:
+        self._model, self._spec, self._splits = model, spec, splits
+        self._hashes = Hashes(
+            data=splits.fingerprint,
+            initial_weights=sha256(model.parameters.clone().flat),
+            batch_order=sha256(model.order(1)),
+        )
+        self._curves: dict[str, list[float]] = {}
+        self._diverged: DivergedError | None = None
+        self._kept_epoch, self._best = 0, float("inf")
+        self._kept: Parameters | None = None
 
-    task = load_text(batch.base).spec
-    specs = [task.model_copy(update={"optimizer": trial.setting, "seed": trial.seed}) for trial in batch.trials]
-    with in_force(Decisions(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
-        data = task_data(batch.base, batch.data_dir)
-        splits = {spec.seed: data(spec.seed) for spec in specs}
-        trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
-        followed = [_Followed(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
-        for found in trainer.epochs(first=0, last=task.training.epochs, should_stop=lambda: False):
-            for one, epoch in zip(followed, found, strict=True):
-                if epoch is not None:
-                    one.take(epoch)
-            on_epoch(next(epoch.epoch for epoch in found if epoch is not None))
-        records = []
-        for trial, identity, one in zip(batch.trials, batch.identities, followed, strict=True):
-            scored = batch.split if trial.role == "scoring" else None
-            records.append(_head(trial, identity, batch) | {"threads": torch.get_num_threads()} | one.record(scored))
-        return records
-
-
-def _head(trial: Trial, identity: str, batch: TrialBatch) -> Record:
-    return {
-        "trial": identity,
-        "batch": batch.identity,
-        "role": trial.role,
-        "optimizer": trial.optimizer,
-        "setting": trial.setting.model_dump(),
-        "seed": trial.seed,
-    }
-
-
-def kept_figures(curves: Mapping[str, Sequence[float]], epoch: int) -> dict[str, Any]:
-    """The figures of the ``epoch`` whose weights were kept; there are none of training before its first epoch."""
-    return {"epoch": epoch} | {
-        name: values[epoch - (1 if name.startswith("train_") else 0)]
-        for name, values in curves.items()
-        if not (name.startswith("train_") and epoch == 0)
-    }
-
-
-class _Followed:
-    """One trial while it trains: its curves, and the weights that it stands for."""
-
-    def __init__(self, member: Any, spec: ExperimentSpec, splits: Any) -> None:
-        from mlptrain.experiment.environment import sha256
-
-        self.member, self.spec, self.splits = member, spec, splits
-        self.hashes = {
-            "data": splits.fingerprint,
-            "initial_weights": sha256(member.parameters.clone().flat),
-            "batch_order": sha256(member.order(1)),
-        }
-        self.curves: dict[str, list[float]] = {}
-        self.kept_epoch = 0
-        self.diverged: dict[str, Any] | None = None
-        self._best = float("inf")
-        self._kept: Any = None
-
-    def take(self, epoch: Any) -> None:
+    def take(self, epoch: Epoch) -> None:
         """Remember an epoch's figures, and its weights where they are the best so far."""
         if epoch.diverged is not None:
-            error = epoch.diverged
-            self.diverged = {"epoch": error.epoch, "step": error.step, "message": str(error)}
+            self._diverged = epoch.diverged
             return
-        for name, figures in (("train", epoch.train), (str(self.spec.evaluation.split), epoch.evaluated)):
-            if figures is not None:
-                for key, value in asdict(figures).items():
-                    self.curves.setdefault(f"{name}_{key}", []).append(value)
-        keep_best = self.spec.evaluation.keep == "best" and epoch.evaluated is not None
-        if not keep_best:
-            self.kept_epoch = epoch.epoch
+        for split, figures in (("train", epoch.train), (self._spec.evaluation.split, epoch.evaluated)):
+            for key, value in asdict(figures).items() if figures is not None else ():
+                self._curves.setdefault(f"{split}_{key}", []).append(value)
+        if self._spec.evaluation.keep != "best" or epoch.evaluated is None:
+            self._kept_epoch = epoch.epoch
         elif epoch.evaluated.loss < self._best:
-            self._best, self.kept_epoch = epoch.evaluated.loss, epoch.epoch
+            self._best, self._kept_epoch = epoch.evaluated.loss, epoch.epoch
             if self._kept is None:
-                self._kept = self.member.parameters.clone()
+                self._kept = self._model.parameters.clone()
             else:
-                self._kept.copy_(self.member.parameters)
+                self._kept.copy_(self._model.parameters)
 
-    def record(self, split: str | None) -> Record:
-        """Status, curves (the measured split's from epoch 0, training's from 1) and, where a split is read, scores."""
-        common = {"hashes": self.hashes, "curves": self.curves, "steps_per_epoch": self.spec.steps_per_epoch}
-        if self.diverged is not None:
-            return common | {"status": "diverged", "diverged": self.diverged} | self._facts(split)
-        kept = kept_figures(self.curves, self.kept_epoch)
+    def record(self, head: Mapping[str, Any], split: str | None) -> TrialRecord:
+        """What came of the trial; where a ``split`` is scored, the kept weights' figures on it."""
+        outcome: dict[str, Any] = {}
         if split is not None:
-            kept |= self._scores(split)
-        return common | {"status": "completed", "kept": kept} | self._facts(split)
+            labels = getattr(self._splits, split).y
+            outcome["scored"] = ScoredSplit(split=split, examples=len(labels), majority=int(labels.bincount().max()))
+        if (error := self._diverged) is None:
+            outcome["kept"] = KeptFigures(epoch=self._kept_epoch, **self._kept_figures(split))
+        else:
+            outcome["diverged"] = Divergence(epoch=error.epoch, step=error.step, message=str(error))
+        return TrialRecord(
+            **head,
+            **outcome,
+            status="completed" if error is None else "diverged",
+            threads=torch.get_num_threads(),
+            hashes=self._hashes,
+            steps_per_epoch=self._spec.steps_per_epoch,
+            curves=self._curves,
+        )
 
-    def _facts(self, split: str | None) -> Record:
-        """Of the scored split: examples, and how many belong to its largest class."""
-        if split is None:
-            return {}
-        labels = getattr(self.splits, split).y
-        return {"scored": {"split": split, "examples": len(labels), "majority": int(labels.bincount().max())}}
+    def _kept_figures(self, split: str | None) -> dict[str, float]:
+        """Those of the kept epoch, of which training has none before its first, and the scores."""
+        figures = {}
+        for name, values in self._curves.items():
+            index = self._kept_epoch - name.startswith("train_")
+            if index >= 0:
+                figures[name] = values[index]
+        return figures if split is None else figures | self._scores(split)
 
     def _scores(self, split: str) -> dict[str, float]:
-        from mlptrain.experiment.build import on_device
-        from mlptrain.training.metrics import evaluate
-
-        trainer = self.member.trainer
-        rows = on_device(
-            getattr(self.splits, split), loss=trainer.loss, spec=self.spec, device=str(self.member.rows.x.device)
-        )
-        parameters = self.member.parameters if self._kept is None else self._kept
+        trainer, device = self._model.trainer, str(self._model.rows.x.device)
+        rows = on_device(getattr(self._splits, split), loss=trainer.loss, spec=self._spec, device=device)
         figures = evaluate(
-            trainer.network, parameters, loss=trainer.loss, x=rows.x, targets=rows.y, classify=trainer.classify
+            trainer.network,
+            self._model.parameters if self._kept is None else self._kept,
+            loss=trainer.loss,
+            x=rows.x,
+            targets=rows.y,
+            classify=trainer.classify,
         )
         return {f"{split}_{key}": value for key, value in asdict(figures).items()}
 
 
-_loaded: dict[tuple[str, Path | None], Callable[[int], Any]] = {}  # of one task at most: it may be 200 MB
+@dataclass(frozen=True)
+class _Task:
+    """The data of one task; the splits of its seeds share their rows."""
+
+    base: ExperimentSpec
+    data_dir: Path | None
+    first: Splits
+
+    def splits(self, seed: int) -> Splits:
+        return load_data(self.base.model_copy(update={"seed": seed}), data_dir=self.data_dir, like=self.first)
 
 
-def task_data(base: str, data_dir: Path | None, *, on_fetch: OnFetch | None = None) -> Callable[[int], Any]:
-    """The splits of any seed; those of one task share their rows, in one process from batch to batch.
+_loaded: list[_Task] = []  # one at most, kept from batch to batch: it may be 200 MB
 
-    Data that are not there are fetched. Raises DataError, and MachineError where they cannot be had.
+
+def task_data(
+    base: ExperimentSpec, data_dir: Path | None, *, on_fetch: OnFetch | None = None
+) -> Callable[[int], Splits]:
+    """The splits of any seed. Missing data are fetched.
+
+    Raises DataError, and MachineError where they cannot be had.
     """
-    from mlptrain.experiment.build import load_data
-
-    if (base, data_dir) not in _loaded:
-        spec = load_text(base).spec
-        first = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-
-        def of_seed(seed: int) -> Any:
-            return load_data(spec.model_copy(update={"seed": seed}), data_dir=data_dir, like=first)
-
-        _loaded.clear()
-        _loaded[base, data_dir] = of_seed
-    return _loaded[base, data_dir]
+    if not _loaded or (_loaded[0].base, _loaded[0].data_dir) != (base, data_dir):
+        task = _Task(base, data_dir, load_data(base, data_dir=data_dir, on_fetch=on_fetch))
+        _loaded[:] = [task]
+    return _loaded[0].splits
 
 
 def software() -> dict[str, str]:
     """The versions of what decides the bits of a result."""
-    import torch
-
-    import mlptrain
-
     return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}
 
 
-def task_text(spec: ExperimentSpec) -> str:
-    """The task of a comparison as YAML, for the batches and for the names of trials."""
-    return to_yaml(spec)
-
-
-def check_paired(records: Sequence[Mapping[str, Any]]) -> None:
+def check_paired(records: Sequence[TrialRecord]) -> None:
     """Trials of one seed had the same data, initial weights and batch order. Raises RunFolderError otherwise."""
-    from mlptrain.errors import RunFolderError
-
-    first: dict[int, Mapping[str, Any]] = {}
+    first: dict[int, TrialRecord] = {}
     for record in records:
-        if "hashes" not in record:
+        if record.hashes is None:
             continue
-        other = first.setdefault(record["seed"], record)
-        if different := [what for what, digest in record["hashes"].items() if digest != other["hashes"].get(what)]:
+        other = first.setdefault(record.seed, record)
+        if record.hashes != other.hashes:
+            theirs = dict(other.hashes or ())
+            different = [key.replace("_", " ") for key, digest in record.hashes if digest != theirs[key]]
             raise RunFolderError(
-                f"trials {other['trial']} and {record['trial']} of seed {record['seed']} had different "
-                f"{' and '.join(different).replace('_', ' ')}, so that they cannot be compared: the data changed "
-                "between them, or trials.jsonl was edited; start the comparison anew in another folder, with --run-dir"
+                f"trials {other.trial} and {record.trial} of seed {record.seed} had different "
+                f"{' and '.join(different)}, so that they cannot be compared: the data changed between them, or "
+                "trials.jsonl was edited; start the comparison over in another folder, with --run-dir"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mlptrain.report.comparison.record import Accuracy, Optimizer, Pair, Status, Summary
+from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.words import (
     MINUS,
     describe_target,
@@ -25,14 +24,15 @@ from mlptrain.report.comparison.words import (
     wrapped,
 )
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
+from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
 
 _WIDTH = 7.2  # inches
 _ROW = 0.46
 _FIRST_COLUMN, _SECOND_COLUMN = 7.0, 66.0  # points right of the axes
 _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middle
 _PLACES = 90  # side by side in a row before values count as equal
-_MOST_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
-_MOST_SEEDS_PAIRED = 20
+_MAX_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
+_MAX_SEEDS_PAIRED = 20
 _TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
@@ -107,28 +107,23 @@ def draw_differences(summary: Summary) -> Figure:
 def draw_times(summary: Summary) -> Figure:
     """The epoch after which each trial reached the target, fastest optimizer first; misses stand apart on the right.
 
-    Needs a target.
+    Raises ValueError without a target.
     """
     if summary.target is None:
         raise ValueError("a comparison without a target has no time to it")
-    names = fastest_first(summary)
-    figure, axes = _rows(names)
+    fastest = fastest_first(summary)
+    figure, axes = _rows([name for name, _ in fastest])
     start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
     miss = (start + end) / 2
     axes.set_xlim(0, end)
     axes.axvspan(start, end, color="#eef0f3", zorder=0, linewidth=0)
-    for y, name in enumerate(names):
-        times = summary.optimizers[name].epochs_to_target
-        if times is None:
-            continue
+    for y, (name, times) in enumerate(fastest):
         at = [miss if epoch is None else float(epoch) for epoch in times.trials]
         states: list[Status] = ["diverged" if epoch is None else "completed" for epoch in times.trials]
         _draw_trials(axes, at, _stacked(at, y=y, span=end), states, index=summary.number(name))
         if times.median is not None:
             axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
-    every = [summary.optimizers[name].epochs_to_target for name in names]
-    labels = [epochs_and_reached(times) for times in every if times is not None]
-    _right_labels(axes, "median (reached)", labels)
+    _right_labels(axes, "median (reached)", [epochs_and_reached(times) for _, times in fastest])
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
     ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
     axes.set_xticks([*ticks, miss], [*(f"{tick:,}" for tick in ticks), "not\nreached"])
@@ -136,18 +131,6 @@ def draw_times(summary: Summary) -> Figure:
     _set_title(axes, titled(summary, f"time to a {describe_target(summary.target)}"))
     axes.set_xlabel(f"epoch after which a seed reached it ({steps} each; black: the median)")
     return figure
-
-
-def fastest_first(summary: Summary) -> list[str]:
-    """The optimizers by their median time to target; of equals, those that more trials reached it with."""
-
-    def slowness(name: str) -> tuple[float, int]:
-        times = summary.optimizers[name].epochs_to_target
-        if times is None or times.median is None:
-            return math.inf, -(times.reached if times else 0)
-        return times.median, -times.reached
-
-    return sorted(summary.ranking, key=slowness)
 
 
 def against_best(summary: Summary) -> list[Pair]:
@@ -218,7 +201,7 @@ def _stacked(values: Sequence[float], *, y: float, span: float) -> list[float]:
 
 def scores_are_joined(summary: Summary) -> bool:
     """Whether the picture of the scores joins those of a seed by a line: among many it would be a thicket."""
-    return len(summary.optimizers) <= _MOST_PAIRED and 1 < len(summary.seeds) <= _MOST_SEEDS_PAIRED
+    return len(summary.optimizers) <= _MAX_PAIRED and 1 < len(summary.seeds) <= _MAX_SEEDS_PAIRED
 
 
 def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights: list[list[float]]) -> None:
@@ -229,7 +212,7 @@ def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights
         axes.plot(x, y, color="#b9c0c9", linewidth=0.6, zorder=1)
 
 
-def _interval(axes: Axes, y: int, entry: Optimizer, shade: str) -> None:
+def _interval(axes: Axes, y: int, entry: OptimizerResult, shade: str) -> None:
     accuracy = entry.accuracy
     if accuracy.low is not None and accuracy.high is not None:
         axes.plot(
@@ -261,7 +244,7 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
         axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **looks[state])
 
 
-def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:
+def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None:
     """A text at the left edge for the trials that lie beyond it."""
     outside = [trial for trial in entry.trials if trial.score < low]
     if not outside:

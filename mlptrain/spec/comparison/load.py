@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlptrain.errors import Fault, SpecError
+from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
-from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_force, in_order
 from mlptrain.spec.overrides import apply_override
@@ -61,7 +61,8 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
     """
     path = Path(path)
     content, document = read_file(path)
-    if all(key in document.value for key in PLAN_KEYS):
+    if all(key in document.value for key in PLAN_KEYS[1:]):
+        check_format(document.value, path)
         for key in PLAN_KEYS:
             del document.value[key]
     if not _is_comparison(document) and "data" in document.value:
@@ -74,8 +75,18 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
 
 
 def plan_digest(plan: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of SHA-256 over the content of a plan; as read from ``plan.yaml`` it has the same."""
-    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:8]
+    """Eight hexadecimal digits of SHA-256 over the content of a plan, as made or as read, without its format."""
+    content = {key: value for key, value in plan.items() if key != "format"}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def check_format(plan: Mapping[str, Any], path: Path) -> None:
+    """Raises RunFolderError where the plan at ``path`` is of a comparison with another layout of its files."""
+    if (written := plan.get("format", 1)) != FORMAT:
+        raise RunFolderError(
+            f"{path} belongs to a comparison of another version of mlptrain (format {came(written)}, expected "
+            f"{FORMAT}); use that version, or start the comparison over in a new folder"
+        )
 
 
 def comparison_from_options(

@@ -22,9 +22,10 @@ from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
+FORMAT = 2  # of a comparison's folder; raised whenever its files change their layout
 # What the plan of a comparison says besides the comparison itself.
-PLAN_KEYS = ("software", "extension_rule", "models_at_once", "tuning_batches")
+PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_batches")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -39,7 +40,7 @@ class _CountOrList:
     """A count of seeds, or the seeds themselves; a fault inside the list keeps its index."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        seeds = handler.generate_schema(Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS)])
+        seeds = handler.generate_schema(Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)])
         as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
         return core_schema.no_info_wrap_validator_function(self._check, seeds, serialization=as_it_is)
 
@@ -47,14 +48,14 @@ class _CountOrList:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         seeds = handler(schema) | {"uniqueItems": True}
-        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}, seeds]}
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}, seeds]}
 
     @staticmethod
     def _check(value: object, seeds: core_schema.ValidatorFunctionWrapHandler) -> object:
         if isinstance(value, list):
             return seeds(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SEEDS:
-            wanted = f"a count from 1 to {MOST_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
+            wanted = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
             raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
         return value
 
@@ -180,9 +181,9 @@ class Candidate:
 
 
 class ComparisonSpec(Section):
-    """A YAML file of a comparison in full, with every default in force.
+    """A YAML file of a comparison in full, with every default written out.
 
-    ``base.optimizer`` stands for nothing; ``experiment`` puts a trial's own in its place, and its seed.
+    ``base.optimizer`` and ``base.seed`` are placeholders: each trial has its own.
     """
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the comparison's folder. Default: the file's name.")
@@ -233,10 +234,6 @@ class ComparisonSpec(Section):
         except ValidationError:
             return None
         return value
-
-    def experiment(self, optimizer: OptimizerSpec, *, seed: int) -> ExperimentSpec:
-        """The experiment of one trial: the base with this optimizer and seed."""
-        return self.base.model_copy(update={"optimizer": optimizer, "seed": seed})
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
