@@ -31,10 +31,7 @@ def folder_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        then = (
-            "rerun the same command to resume, or give it another folder with --run-dir; every finished batch of trials "
-            "is saved"
-        )
+        then = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
         raise MachineError(refusal(error, folder, what="comparison's folder", then=then)) from error
 
 

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from mlptrain.comparison.trials import Trial, TrialBatch, software
 from mlptrain.comparison.verdicts import at_edge
+from mlptrain.runs.comparison import SplitName
 from mlptrain.spec import ExperimentSpec, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
@@ -54,7 +55,7 @@ class Plan:
         return trial.identity(self._task_text)
 
     @property
-    def split(self) -> Literal["test", "validation"]:
+    def split(self) -> SplitName:
         """The split that scoring reads."""
         return self.spec.scoring.split or "test"
 

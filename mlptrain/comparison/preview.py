@@ -1,4 +1,4 @@
-"""What a comparison will take, before it starts: trials, seconds by a probe, disk, and which differences its seeds can show."""
+"""What a comparison will take, before it starts: trials, seconds by a probe, disk, and what its seeds can show."""
 
 from __future__ import annotations
 

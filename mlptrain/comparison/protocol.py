@@ -18,7 +18,7 @@ from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import Summary, TriedSetting, TrialRecord
+from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
 from mlptrain.spec import OptimizerSpec
 
 OnSummary = Callable[[ComparisonFolder, Summary], None]
@@ -136,7 +136,7 @@ class _Comparison:
         missing = self.folder.missing(batches)
         total, left = (sum(len(batch.trials) for batch in some) for some in (batches, missing))
         if missing:
-            # Here, also for batches that run elsewhere: one process fetches, and a fault of the data is reported at once.
+            # Here, also for batches that run elsewhere: one process fetches, and faulty data are reported at once.
             task_data(self.plan.task, self.data_dir, on_fetch=self.progress.fetch)
         self.progress.phase(phase, trials=total, done=total - left)
         if missing:
@@ -151,7 +151,7 @@ def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Gr
         [records[plan.identity(Trial("tuning", name, setting, seed))] for seed in plan.spec.tuning_seeds]
         for setting in settings
     ]
-    accuracies = [[record.kept and record.kept.validation_accuracy for record in row] for row in tried]
+    accuracies = [[record.kept.validation_accuracy if record.kept else None for record in row] for row in tried]
     values = {index: [float("-inf") if one is None else one for one in row] for index, row in enumerate(accuracies)}
     best = settings[choose(values)]
     return Tuned(

@@ -19,8 +19,8 @@ from mlptrain.runs.comparison import (
     ScoredTrial,
     Summary,
     TimeToTarget,
-    TriedSetting,
     TrialRecord,
+    TriedSetting,
 )
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison.sections import Candidate, seeds_for_verdict
@@ -155,8 +155,8 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
             score=chance.share,
             accuracy=None,
             loss=None,
-            epoch=lost and lost.epoch,
-            step=lost and lost.step,
+            epoch=None if lost is None else lost.epoch,
+            step=None if lost is None else lost.step,
             message=record.message,
         )
     accuracy = float(getattr(kept, f"{plan.split}_accuracy"))

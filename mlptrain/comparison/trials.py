@@ -17,14 +17,14 @@ from mlptrain.errors import DivergedError, RunFolderError
 from mlptrain.experiment.build import build_trainer, load_data, on_device
 from mlptrain.experiment.environment import sha256
 from mlptrain.nn.parameters import Parameters
-from mlptrain.runs.comparison import Divergence, Hashes, KeptFigures, ScoredSplit, TrialRecord
-from mlptrain.sources.fetch import Progress as OnFetch
+from mlptrain.runs.comparison import Divergence, Hashes, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import ExperimentSpec, OptimizerSpec
 from mlptrain.training.device import Decisions, in_force
 from mlptrain.training.metrics import evaluate
 from mlptrain.training.trainer import Epoch, Member
 
 OnEpoch = Callable[[int], None]
+OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TrialBatch:
     trials: tuple[Trial, ...]
     identities: tuple[str, ...]
     decisions: Decisions
-    split: Literal["test", "validation"]
+    split: SplitName
     data_dir: Path | None = None
 
     @property
@@ -149,7 +149,7 @@ class TrialRecorder:
             else:
                 self._kept.copy_(self._model.parameters)
 
-    def record(self, head: Mapping[str, Any], split: str | None) -> TrialRecord:
+    def record(self, head: Mapping[str, Any], split: SplitName | None) -> TrialRecord:
         """What came of the trial; where a ``split`` is scored, the kept weights' figures on it."""
         outcome: dict[str, Any] = {}
         if split is not None:

@@ -51,11 +51,12 @@ def compare_all(
     pairs = []
     for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
         low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
-        n, mean, verdict = len(values), float(values.mean()), "no verdict"
-        pair = Pair(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict=verdict)
+        n, mean = len(values), float(values.mean())
+        pair = Pair(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict")
         if verdict_possible(n, pairs=len(names), level=level):
             verdict = _verdict(pair, tie=tie, level=level, under_tuned=under_tuned)
-        pairs.append(pair.model_copy(update={"verdict": verdict}))
+            pair = pair.model_copy(update={"verdict": verdict})
+        pairs.append(pair)
     return pairs
 
 

@@ -33,6 +33,7 @@ Identity = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 CurveName = Annotated[str, StringConstraints(pattern="^(train|validation|test)_(loss|accuracy)$")]
 TunedValue = Annotated[float, Field(ge=0, le=1e30)] | list[Fraction]  # a number, or a pair of betas
+SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
 
@@ -84,7 +85,7 @@ class Divergence(Record):
 class ScoredSplit(Record):
     """The split that scoring reads: its examples, and how many belong to its largest class."""
 
-    split: Literal["validation", "test"]
+    split: SplitName
     examples: Positive
     majority: Count
 
@@ -108,7 +109,7 @@ class TrialRecord(_Sparse):
     threads: Positive | None = None
     hashes: Hashes | None = None
     steps_per_epoch: Positive | None = None
-    curves: dict[CurveName, list[Figure]] = {}
+    curves: dict[CurveName, list[Figure]] = Field(default_factory=dict)
     kept: KeptFigures | None = None
     diverged: Divergence | None = None
     scored: ScoredSplit | None = None
@@ -227,7 +228,7 @@ class Summary(Record):
 
     name: Name
     plan: Name
-    split: Literal["validation", "test"]
+    split: SplitName
     seeds: Annotated[list[Count], Field(min_length=1)]
     tuning_seeds: list[Count]
     epochs: Epoch
@@ -300,9 +301,9 @@ class Timings(Record):
     """
 
     rounds: Count = 0
-    seconds_per_epoch: dict[str, Seconds | None] = {}
-    samples: dict[str, list[Seconds]] = {}
-    settings: dict[str, OptimizerSpec] = {}
+    seconds_per_epoch: dict[str, Seconds | None] = Field(default_factory=dict)
+    samples: dict[str, list[Seconds]] = Field(default_factory=dict)
+    settings: dict[str, OptimizerSpec] = Field(default_factory=dict)
 
 
 class ComparisonFiles:

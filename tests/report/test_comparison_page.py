@@ -268,7 +268,7 @@ def test_what_a_comparison_has_not_is_left_out_or_said(samples: Samples) -> None
     assert {row["95 % interval"] for row in one["Results"]} == {"–"}
     assert {row["95 % interval"] for row in one["Verdicts as a list"]} == {"–"}
     text = Page(samples.page("one seed")).text
-    assert "No verdicts: 6 pairs of optimizers take at least 8 seeds, and there is 1." in text
+    assert "No verdicts: 6 pairs of optimizers need at least 8 seeds, and there is 1." in text
     assert "No trial lasted, so there are none." in Page(samples.page("all failed")).text
     assert "all 60 scored trials lasted and learnt" in Page(samples.page("six")).text
 

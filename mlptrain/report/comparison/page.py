@@ -82,8 +82,8 @@ def _outcome(summary: Summary) -> str:
         items = "".join(f"<li>{escape(note)}</li>" for note in notes)
         parts.append(f'<div class="warning" role="note"><ul>{items}</ul></div>')
     caption = (
-        f"Every marker is one seed's {split_name(summary.split)} accuracy; the black bar is the mean, the band its 95 % "
-        "interval. On the right the mean, and the verdict against the best mean."
+        f"Every marker is one seed's {split_name(summary.split)} accuracy; the black bar is the mean, the band its "
+        "95 % interval. On the right the mean, and the verdict against the best mean."
     )
     if scores_are_joined(summary):
         caption += " A thin line joins the markers of one seed."
@@ -203,8 +203,8 @@ def _failures(summary: Summary) -> str:
     rule = (
         "Did not learn: the accuracy is not significantly above the share of the largest class, "
         f"{majority(summary)} (one-sided exact binomial test, 5 % for all trials together){bar}. Diverged: "
-        "a loss or a parameter was no longer finite. Failed: the machine could not train it; rerun the command to retry "
-        "it. All of them stay in every count and mean."
+        "a loss or a parameter was no longer finite. Failed: the machine could not train it; rerun the command to "
+        "retry. All of them stay in every count and mean."
     )
     if outcomes:
         failed = sum(entry.failed_tuning_trials for entry in summary.optimizers.values())

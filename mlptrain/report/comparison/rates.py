@@ -1,4 +1,4 @@
-"""How much the learning rate matters: medians by tried rate, and the range around the chosen one that is nearly as good."""
+"""How much the learning rate matters: medians by tried rate, and the good range around the chosen one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a comparison as rows of text, the headings first: the page, the files and the terminal show the same."""
+"""The tables of a comparison as rows of text, headings first, for the page, the files and the terminal alike."""
 
 from __future__ import annotations
 
