@@ -92,11 +92,7 @@ class Plan:
         """The grids of the file, of every optimizer that has something to tune."""
         if self.spec.tuning is None:
             return {}
-        return {
-            name: {field: self.spec.grid_of(name, field) for field in fields}
-            for name in self.spec.optimizers
-            if (fields := self.spec.tuned_fields(name))
-        }
+        return {name: candidate.grids for name, candidate in self.spec.optimizers.items() if candidate.grids}
 
     def tuning_batches(
         self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None

@@ -121,5 +121,5 @@ def test_override_of_the_bases_optimizer(tmp_path: Path) -> None:
 
 
 def test_warning_names_the_option() -> None:
-    [warning] = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", seeds=3).warnings
+    [warning] = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", seeds="3").warnings
     assert str(warning).startswith("--seeds  no verdict is possible over one pair with 3 seeds")

@@ -24,7 +24,7 @@ WIDE_TIE = 0.05
 
 
 def base_has_classes(data: DataSpec) -> Iterator[Finding]:
-    """Optimizers are compared by accuracy, which a regression has not."""
+    """Optimizers are compared by accuracy, which a regression does not have."""
     if not data.class_names:
         message = (
             f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
@@ -133,7 +133,7 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
             f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; it takes {needed} seeds"
         )
         yield ("scoring", "seeds"), message
-    tuned = any(spec.tuned_fields(name) for name in spec.optimizers)
+    tuned = any(candidate.grids for candidate in spec.optimizers.values())
     if spec.tuning is not None and not tuned:
         yield ("tuning",), "has no effect: no optimizer has values to choose from"
     if tuned and spec.scoring.split == "validation":

@@ -157,8 +157,8 @@ ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"
 class Candidate:
     """One optimizer of a comparison.
 
-    ``fixed`` holds every value in force that is not tuned, with torch's name of the optimizer first; ``grids`` the
-    values of each tuned field, in the order of the schema's fields, numbers ascending.
+    ``fixed`` holds every value that is not tuned, defaults included, with torch's name of the optimizer first;
+    ``grids`` the values of each tuned field, in the order of the schema's fields, numbers ascending.
     """
 
     fixed: dict[str, Any]
@@ -175,7 +175,7 @@ class Candidate:
         return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
 
     def plain(self) -> dict[str, Any]:
-        """As the YAML's mapping, every value in force."""
+        """As the YAML's mapping, defaults included."""
         first = self.settings()[0].model_dump()
         return {"name": first.pop("name")} | {key: self.grids.get(key, value) for key, value in first.items()}
 
@@ -211,18 +211,10 @@ class ComparisonSpec(Section):
         """
         return self.optimizers[name].settings(grids)
 
-    def tuned_fields(self, name: str) -> tuple[str, ...]:
-        """The fields of optimizer ``name`` that have values to choose from, in the order of the schema."""
-        return tuple(self.optimizers[name].grids)
-
-    def grid_of(self, name: str, field: str) -> list[Any]:
-        """The values of a tuned field, numbers ascending; betas are pairs, in the order of the file."""
-        return list(self.optimizers[name].grids[field])
-
     def next_value(self, name: str, field: str, values: Sequence[Any], side: Side) -> float | None:
         """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
 
-        None where nothing does: pairs have no order, 0 has no ratio, and a value outside the field's range is none.
+        None where nothing does: pairs have no order, 0 has no ratio, and a value may lie outside the field's range.
         """
         if any(isinstance(value, list) for value in values):
             return None
@@ -256,7 +248,7 @@ class ComparisonSpec(Section):
         return math.comb(len(self.optimizers), 2)
 
     def to_plain(self) -> dict[str, Any]:
-        """Every value in force as mappings, lists, numbers and text; loading it again gives an equal comparison."""
+        """Every value, defaults included, as mappings, lists, numbers and text; loading it gives an equal one."""
         base = plain(self.base)
         del base["optimizer"]
         values = self.model_dump(exclude={"base", "optimizers"}, exclude_none=True)
