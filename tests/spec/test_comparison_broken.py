@@ -234,4 +234,4 @@ def test_any_mapping_is_read_or_refused_with_faults(
     text = re.sub(r"\bnan\b", ".nan", re.sub(r"\binf\b", ".inf", repr(document).replace("None", "~")))
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(SpecError):
-        assert load_comparison(path).source == text.encode()
+        assert len(load_comparison(path).spec.optimizers) >= 2

@@ -20,21 +20,21 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         f"{BASE}{PAIR}scoring: {{seeds: «5}}\n",
         "scoring.seeds",
         "no verdict is possible over one pair with 5 seeds, figures only: the corrected p cannot go below 0.062; "
-        "it takes 6 seeds",
+        "6 seeds are needed",
         f"{BASE}{PAIR}scoring: {{seeds: 6}}\n",
     ),
     "six seeds for three pairs": (
         f"{BASE}{THREE}scoring: {{seeds: «[5, 4, 3, 2, 1, 0]}}\n",
         "scoring.seeds",
         "no verdict is possible over 3 pairs with 6 seeds, figures only: the corrected p cannot go below 0.094; "
-        "it takes 7 seeds",
+        "7 seeds are needed",
         f"{BASE}{THREE}scoring: {{seeds: 7}}\n",
     ),
     "one seed": (
         f"{BASE}{PAIR}scoring: {{seeds: «1}}\n",
         "scoring.seeds",
         "no verdict is possible over one pair with 1 seed, figures only: the corrected p cannot go below 1; "
-        "it takes 6 seeds",
+        "6 seeds are needed",
         f"{BASE}{PAIR}",
     ),
     "unequal budgets": (
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "wide tie": (
         f"{BASE}{PAIR}tie: «0.1\n",
         "tie",
-        "calls differences up to 10 percentage points a tie; 0.001 is 0.1 points",
+        "counts differences up to 10 percentage points as ties; 0.001 is 0.1 points",
         f"{BASE}{PAIR}tie: 0.01\n",
     ),
     "optimizer of the base": (

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.words import (
     MINUS,
+    counted,
     describe_target,
     epochs_and_reached,
     percent,
@@ -43,7 +44,7 @@ _LEAST_GAP = 0.05
 def draw_scores(summary: Summary) -> Figure:
     """Every scored trial, a row for each optimizer, with the mean and its 95 % interval; best mean first.
 
-    Values far below all others stand as a text at the left edge, so that the axis can show the others apart.
+    Values far below all others stand as a text at the left edge, so that the axis can spread out the others.
     """
     figure, axes = _rows(summary.ranking)
     values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
@@ -62,9 +63,9 @@ def draw_scores(summary: Summary) -> Figure:
     verdicts = against_best(summary)
     _right_labels(axes, "against the best", ["", *(pair.verdict for pair in verdicts)], start=_SECOND_COLUMN)
     split = split_name(summary.split)
-    n = len(summary.seeds)
-    title = f"{split} accuracy over {n} seed{'s' if n > 1 else ''}"
-    _set_title(axes, titled(summary, title))
+    axes.set_title(
+        titled(summary, f"{split} accuracy over {counted(len(summary.seeds), 'seed')}"), pad=_TITLE_ABOVE, y=1.0
+    )
     axes.set_xlabel(f"{split} accuracy (% of examples)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
     _legend_of_scores(figure, summary, majority=low < summary.majority < high)
@@ -78,14 +79,14 @@ def draw_differences(summary: Summary) -> Figure:
     The shaded band is the width of a tie.
     """
     best, *others = summary.ranking
-    told = against_best(summary)
+    pairs = against_best(summary)
     figure, axes = _rows(others)
-    low, high = _limits([[pair.mean] for pair in told] + [[0.0]], told)
+    low, high = _limits([[pair.mean] for pair in pairs] + [[0.0]], pairs)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     axes.set_xlim(low, high)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    for y, pair in enumerate(told):
+    for y, pair in enumerate(pairs):
         index = summary.number(pair.a)
         if pair.low is not None and pair.high is not None and pair.mean >= low:
             axes.plot(
@@ -94,10 +95,10 @@ def draw_differences(summary: Summary) -> Figure:
         axes.plot([pair.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
         if pair.mean < low:
             _at_edge(axes, y, points(pair.mean))
-    _right_labels(axes, "verdict", [_verdict(pair) for pair in told])
+    _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", MINUS)))
     split = split_name(summary.split)
-    _set_title(axes, titled(summary, f"{split} accuracy compared with {best}'s"))
+    axes.set_title(titled(summary, f"{split} accuracy compared with {best}'s"), pad=_TITLE_ABOVE, y=1.0)
     tie = f"grey: a tie, ±{100 * summary.tie:g}"
     axes.set_xlabel(f"mean difference by seed, 95 % interval (percentage points; {tie})")
     return figure
@@ -105,7 +106,7 @@ def draw_differences(summary: Summary) -> Figure:
 
 @styled
 def draw_times(summary: Summary) -> Figure:
-    """The epoch after which each trial reached the target, fastest optimizer first; misses stand apart on the right.
+    """The epoch after which each trial reached the target, fastest optimizer first; misses are on the right.
 
     Raises ValueError without a target.
     """
@@ -127,8 +128,8 @@ def draw_times(summary: Summary) -> Figure:
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
     ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
     axes.set_xticks([*ticks, miss], [*(f"{tick:,}" for tick in ticks), "not\nreached"])
-    steps = f"{summary.steps_per_epoch:,} step{'s' if summary.steps_per_epoch > 1 else ''}"
-    _set_title(axes, titled(summary, f"time to a {describe_target(summary.target)}"))
+    steps = counted(summary.steps_per_epoch, "step")
+    axes.set_title(titled(summary, f"time to a {describe_target(summary.target)}"), pad=_TITLE_ABOVE, y=1.0)
     axes.set_xlabel(f"epoch after which a seed reached it ({steps} each; black: the median)")
     return figure
 
@@ -153,10 +154,6 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
         axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
     axes.spines["left"].set_visible(False)
     return figure, axes
-
-
-def _set_title(axes: Axes, title: str) -> None:
-    axes.set_title(title, pad=_TITLE_ABOVE, y=1.0)
 
 
 def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
@@ -228,11 +225,11 @@ def _interval(axes: Axes, y: int, entry: OptimizerResult, shade: str) -> None:
 
 
 def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Sequence[Status], *, index: int) -> None:
-    """A sign for every trial: filled, hollow where it did not learn, a cross where it did not last."""
+    """A marker for every trial: filled, hollow where it did not learn, a cross where it did not last."""
     shade = colour(index)
     filled = {"marker": marker(index), "mfc": shade, "mec": "white", "mew": 0.35}
     cross = {"marker": "x", "mec": INK, "mew": 1.2}
-    looks: dict[Status, dict[str, Any]] = {
+    styles: dict[Status, dict[str, Any]] = {
         "completed": filled,
         "did not learn": filled | {"mfc": "white", "mec": shade, "mew": 1.2},
         "diverged": cross,
@@ -241,7 +238,7 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
     for state in dict.fromkeys(states):
         own = [place for place, one in enumerate(states) if one == state]
         places = [x[place] for place in own], [y[place] for place in own]
-        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **looks[state])
+        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **styles[state])
 
 
 def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None:
@@ -254,10 +251,10 @@ def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None
     states = Counter(trial.status for trial in outside)
     seeds = f"{len(outside)} of {len(entry.trials)} seeds"
     if len(states) == 1:
-        told = seeds if "completed" in states else f"{seeds} {outside[0].status}"
+        what = seeds if "completed" in states else f"{seeds} {outside[0].status}"
     else:
-        told = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
-    _at_edge(axes, y, f"{shown} ({told})")
+        what = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    _at_edge(axes, y, f"{shown} ({what})")
 
 
 def _at_edge(axes: Axes, y: int, text: str) -> None:
@@ -265,10 +262,6 @@ def _at_edge(axes: Axes, y: int, text: str) -> None:
         f"◀ {text}", (0.006, y), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
     )  # fmt: skip
-
-
-def _verdict(pair: Pair) -> str:
-    return f"{pair.verdict} (p = {pair.p_holm:.2g})"
 
 
 def _legend_of_scores(figure: Figure, summary: Summary, *, majority: bool) -> None:
