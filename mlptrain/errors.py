@@ -17,6 +17,8 @@ Every message says what came, what was wanted and what to do; the command line p
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,17 @@ class MlptrainError(Exception):
     """Root of the tree; ``exit_code`` is what the process ends with."""
 
     exit_code = 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of a GPU is exhausted.
+
+    MemoryError and torch's OutOfMemoryError are decided by class. For the machine's own memory torch raises a plain
+    RuntimeError, and the loader of libraries an ImportError, so that only the system's message and their words tell.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(sign in str(error) for sign in (os.strerror(errno.ENOMEM), "alloc", "out of memory", "failed to map"))
 
 
 class UserError(MlptrainError):

@@ -1,57 +1,86 @@
-"""Every `mlptrain` command of the README runs, in the order of the README, in a folder like a fresh checkout's."""
+"""The documents hold: their commands and examples run, their links lead somewhere, their lists are complete.
+
+The commands of each document run in its own order, in a folder of its own like a fresh checkout's.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 import shutil
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from mlptrain.cli import main
+from tests.command import Call
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "configs/README.md", "mlptrain/README.md", "tests/README.md", "tests/benchmarks/README.md")
+DIGITS = str(ROOT / "configs/digits.yaml")
+EPOCH = ("--set", "training.epochs=1")
 _COMMAND = re.compile(r"^(?:.*&& )?(?:\.venv/bin/)?mlptrain (?P<arguments>.*?)(?:\s+#.*)?$")
 
 
-def blocks() -> list[tuple[str, str]]:
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
     """Language and text of every fenced block, in order."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```(\w+)\n(.*?)^```", text_of(document), flags=re.MULTILINE | re.DOTALL)
 
 
 def commands_in(block: str) -> list[str]:
     """Arguments of the `mlptrain` commands in a block."""
     lines = block.replace("\\\n", " ").splitlines()
-    return [found["arguments"] for line in lines if (found := _COMMAND.match(line))]
+    return [match["arguments"] for line in lines if (match := _COMMAND.match(line))]
+
+
+def rows(document: str, heading: str) -> list[tuple[str, str]]:
+    """The first two cells of every row of the table under ``| heading |``, the first one without its backticks."""
+    table = re.search(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text_of(document), flags=re.MULTILINE)
+    assert table, heading
+    return re.findall(r"^\| `?(.*?)`? \| (.*?) \|", table[1], flags=re.MULTILINE)
+
+
+def test_every_readme_is_tested() -> None:
+    tracked = [path for folder in ("configs", "mlptrain", "tests") for path in (ROOT / folder).rglob("*.md")]
+    assert {"README.md", *(path.relative_to(ROOT).as_posix() for path in tracked)} == set(DOCUMENTS)
 
 
 def test_commands_are_found() -> None:
-    named = {command.split()[0] for kind, block in blocks() if kind == "sh" for command in commands_in(block)}
-    everyday = {"init", "check", "train", "eval", "runs", "data", "plot", "report", "predict", "gradcheck", "doctor"}
-    assert named >= everyday | {"compare-optimizers"}
+    shown = [block for document in DOCUMENTS for kind, block in blocks(document) if kind == "sh"]
+    named = {command.split()[0] for block in shown for command in commands_in(block)}
+    assert named == {name.split()[0] for name, _ in every_command()} - {"schema"}  # whose output is long
 
 
 @pytest.mark.filterwarnings("default")  # the commands' own warnings are theirs to show
-def test_every_command_and_example_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_and_example_runs(
+    document: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
     shutil.copytree(ROOT / "configs", "configs")
-    for kind, block in blocks():
+    for kind, block in blocks(document):
         for command in commands_in(block) if kind == "sh" else ():
             with pytest.raises(SystemExit) as ended:
                 main(shlex.split(command))
             assert not ended.value.code, command
         if kind == "python":
-            exec(compile(block, "README.md", "exec"), {})
+            exec(compile(block, document, "exec"), {})
 
 
 def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     from mlptrain.spec import load_text
     from mlptrain.spec.comparison.load import load_comparison
 
-    experiment, comparison = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    experiment, comparison = (block for kind, block in blocks("README.md") if kind == "yaml")
     assert load_text(experiment).spec.name == "mnist"
     (tmp_path / "configs").mkdir()
     shutil.copy(ROOT / "configs/mnist.yaml", tmp_path)
@@ -61,9 +90,100 @@ def test_the_files_shown_are_valid(tmp_path: Path) -> None:
 
 def test_every_configuration_is_mentioned() -> None:
     for path in (ROOT / "configs").rglob("*.yaml"):
-        assert f"{path.stem}" in README, path.name
+        assert path.relative_to(ROOT).as_posix() in text_of("configs/README.md"), path.name
 
 
-def test_every_file_mentioned_exists() -> None:
-    for name in re.findall(r"`((?:configs|tests|mlptrain)/[\w./]+)`", README):
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_mentioned_exists(document: str) -> None:
+    quoted = re.findall(r"`((?:configs|tests|mlptrain)/[\w./]*)`", text_of(document))
+    used = [
+        name for kind, block in blocks(document) if kind == "sh" for name in re.findall(r"(?:configs|tests)/\S+", block)
+    ]
+    for name in quoted + used:
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(document)):
+        name, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / name if name else ROOT / document
+        assert target.is_file(), link
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE) if anchor else []
+        assert anchor in ["", *(re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings)], (
+            link
+        )
+
+
+def test_figures_shown_twice_agree() -> None:
+    shown = re.findall(r"^\| \w+ \| .*%.*\|$", text_of("README.md"), flags=re.MULTILINE)
+    assert len(shown) == 7
+    assert set(shown) <= set(text_of("configs/README.md").splitlines())
+
+
+def test_the_table_of_packages_is_complete_and_in_the_order_of_imports() -> None:
+    contracts = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    level = {name.strip(): number for number, layer in enumerate(layers) for name in layer.split(":")}
+    named = [name for name, _ in rows("mlptrain/README.md", "`mlptrain/`")]
+    there = [path for path in (ROOT / "mlptrain").iterdir() if (path / "__init__.py").exists() or path.suffix == ".py"]
+    assert sorted(named) == sorted(
+        f"{path.name}/" if path.is_dir() else path.name for path in there if not path.name.startswith("__")
+    )
+    levels = [level[f"mlptrain.{name.removesuffix('/').removesuffix('.py')}"] for name in named]
+    assert levels == sorted(levels)
+
+
+def every_command() -> Iterator[tuple[str, Any]]:
+    """Names, as ``train`` and ``data fetch``, with what typer makes of them."""
+    from mlptrain.cli.app import app
+
+    groups: list[tuple[str, Any]] = [("", typer.main.get_command(app))]
+    for prefix, group in groups:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                groups.append((f"{prefix}{name} ", command))
+            else:
+                yield f"{prefix}{name}", command
+
+
+def test_every_json_output_is_documented() -> None:
+    documented = {name.split(" --")[0] for name, _ in rows("mlptrain/README.md", "command")}
+    printing = {name for name, command in every_command() if any("--json" in option.opts for option in command.params)}
+    assert documented == printing
+
+
+def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of `compare-optimizers` are held against its functions in test_cli_compare, of `data fetch` below."""
+    monkeypatch.chdir(tmp_path)
+    outputs = {
+        "train": ("train", DIGITS, *EPOCH, "--run-dir", "run"),
+        "train --seeds": ("train", DIGITS, *EPOCH, "--run-dir", "seeds", "--seeds", "0,1"),
+        "eval": ("eval", "run"),
+        "predict": ("predict", "run", "--index", "0"),
+        "gradcheck": ("gradcheck", DIGITS, "--set", "model.hidden=[5]"),
+        "check": ("check", DIGITS),
+        "runs": ("runs", "."),
+        "doctor": ("doctor",),
+        "data verify": ("data", "verify", "digits"),
+    }
+    elsewhere = {"compare-optimizers", "compare-optimizers --plan", "data fetch"}
+    assert {name for name, _ in rows("mlptrain/README.md", "command")} == {*outputs, *elsewhere}
+    for name, arguments in outputs.items():
+        assert_documented(name, call(*arguments, "--json").json)
+
+
+def test_the_keys_of_a_fetch(call: Call, data_dir: Path) -> None:
+    assert_documented("data fetch", call("data", "fetch", "mnist", "--data-dir", str(data_dir), "--json").json)
+
+
+def assert_documented(name: str, value: Any) -> None:
+    """A command printed the keys that its row names, as did the entries of its list where the row names them."""
+    cell = dict(rows("mlptrain/README.md", "command"))[name]
+    assert cell.startswith("a list of ") == isinstance(value, list), name
+    value = value[0] if isinstance(value, list) else value
+    keys = re.search(r"`(.*?)`", cell)
+    assert keys
+    assert keys[1].split(", ") == list(value), name
+    if nested := re.search(r"each (\w+) has `(\w+, .*?)`", cell):
+        assert nested[2].split(", ") == list(value[f"{nested[1]}s"][0]), name

@@ -178,13 +178,13 @@ def _threads() -> Iterator[Finding]:
 
 
 def _precision() -> Iterator[Finding]:
-    from mlptrain.training.device import LARGEST_ERROR, Precision, decide, error_under
+    from mlptrain.training.device import LARGEST_ERROR, Precision, error_under, resolve_device
 
-    decided = decide(device="auto", precision="auto", threads="auto")
+    resolved = resolve_device(device="auto", precision="auto", threads="auto")
     levels: tuple[Precision, ...] = ("medium", "high", "highest")
-    errors: dict[str, float] = {level: error_under(level, decided.device) for level in levels}
+    errors: dict[str, float] = {level: error_under(level, resolved.device) for level in levels}
     listed = ", ".join(f"{level} {error:.1e}" for level, error in errors.items())
-    found = f"auto is {decided.precision} on {decided.device}; relative errors of products: {listed}"
+    found = f"auto is {resolved.precision} on {resolved.device}; relative errors of products: {listed}"
     if errors["highest"] < LARGEST_ERROR:
         yield Finding("precision", "ok", f"{found} (float32: below {LARGEST_ERROR:g})", figures=errors)
         return
@@ -194,8 +194,7 @@ def _precision() -> Iterator[Finding]:
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
-    from mlptrain.data import data_folder
-    from mlptrain.sources.store import FOLDER_VARIABLE, RAW_SHA256
+    from mlptrain.sources.store import FOLDER_VARIABLE, RAW_SHA256, data_folder
 
     yield _data_set("digits", Path())
     advice = f"to fetch into another folder, name it with --data-dir or ${FOLDER_VARIABLE}"
@@ -279,7 +278,7 @@ def _self_training() -> Iterator[Finding]:
 
     crowded = "other programs take the cores, or a container holds this one back: see threads"
     try:
-        trained = train_known_network(most_seconds=_MOST_SECONDS)
+        trained = train_known_network(max_seconds=_MOST_SECONDS)
     except InterruptedRunError:
         found = f"not done after {_MOST_SECONDS:g} s, usually below 1 s"
         yield Finding("self-training", "problem", found, crowded)

@@ -11,9 +11,9 @@ from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Loaded, load_spec
-from mlptrain.training.device import decide, in_force
+from mlptrain.training.device import applied, resolve_device
 
-MOST_ROWS = 100  # more rows check nothing more, and bring every coordinate nearer to a kink
+MAX_ROWS = 100  # more rows check nothing more, and bring every coordinate nearer to a kink
 
 
 def gradcheck(
@@ -28,17 +28,17 @@ def gradcheck(
     """
     if not isinstance(loaded, Loaded):
         loaded = load_spec(loaded)
-    training = loaded.spec.training.model_copy(update={"device": "cpu"})
-    spec = loaded.spec.model_copy(update={"training": training})
-    with in_force(decide(device="cpu", precision="highest", threads=training.threads)):
-        splits = load_data(spec, data_dir=data_dir, on_fetch=on_fetch)
-        trainer = build_trainer([spec], [splits])
-        rows = trainer.member().order(1)[: min(spec.batch_size, MOST_ROWS)]
+    experiment = loaded.experiment.with_training(device="cpu")
+    with applied(resolve_device(device="cpu", precision="highest", threads=experiment.training.threads)):
+        splits = load_data(experiment, data_dir=data_dir, on_fetch=on_fetch)
+        trainer = build_trainer([experiment], [splits])
+        model = trainer.model()
+        rows = model.order(1)[: min(experiment.batch_size, MAX_ROWS)]
         return check_gradients(
             trainer.network,
             loss=trainer.loss,
-            parameters=trainer.member().parameters,
-            x=splits.train.x[rows],
-            targets=trainer.loss.encode_targets(splits.train.y, spec.output_width)[rows],
-            generator=torch.Generator().manual_seed(derived_seed(spec.seed, "gradcheck")),
+            parameters=model.parameters,
+            x=model.examples.inputs[rows],
+            targets=model.examples.targets[rows],
+            generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
         )

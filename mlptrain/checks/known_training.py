@@ -6,9 +6,10 @@ import math
 import time
 from dataclasses import dataclass
 
-from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.experiment.build import load_data
+from mlptrain.experiment.fit import epochs_of
 from mlptrain.spec import load_text
-from mlptrain.training.device import decide, in_force
+from mlptrain.training.device import applied, resolve_device
 
 # The mean loss of the last epoch in float64, by torch's autograd and torch.optim.SGD from the same weights, batches and
 # data (torch 2.15, 2026-11-22). Runs in float32 on one and two threads and under every precision came within 2e-7 of
@@ -41,23 +42,21 @@ class Trained:
         return math.isfinite(self.loss) and abs(self.loss - EXPECTED_LOSS) <= TOLERANCE
 
 
-def train_known_network(*, most_seconds: float) -> Trained:
+def train_known_network(*, max_seconds: float) -> Trained:
     """Train as `mlptrain train` does with all on ``auto``, on generated data: no file is read or written.
 
-    Raises InterruptedRunError where it is not done after ``most_seconds``, DivergedError where figures are not finite.
+    Raises InterruptedRunError where it is not done after ``max_seconds``, DivergedError where figures are not finite.
     """
-    decisions = decide(device="auto", precision="auto", threads="auto")
-    spec = load_text(_CONFIGURATION).spec
-    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"device": decisions.device})})
+    resolved = resolve_device(device="auto", precision="auto", threads="auto")
+    experiment = load_text(_CONFIGURATION).experiment.with_training(device=resolved.device)
     started, loss = time.perf_counter(), math.nan
-    with in_force(decisions):
-        trainer = build_trainer([spec], [load_data(spec)])
-        epochs = trainer.epochs(
-            first=1, last=spec.training.epochs, should_stop=lambda: time.perf_counter() - started > most_seconds
+    with applied(resolved):
+        epochs = epochs_of(
+            [experiment], [load_data(experiment)], should_stop=lambda: time.perf_counter() - started > max_seconds
         )
         for [epoch] in epochs:
-            if epoch is not None and epoch.diverged is not None:
-                raise epoch.diverged
+            if epoch is not None and epoch.ending is not None:
+                raise epoch.ending.error()
             if epoch is not None and epoch.train is not None:
                 loss = epoch.train.loss
-    return Trained(loss, decisions.device, time.perf_counter() - started)
+    return Trained(loss, resolved.device, time.perf_counter() - started)

@@ -21,7 +21,15 @@ from mlptrain.cli.options import DataDir, Json, Set
 from mlptrain.cli.plot import plot_app
 from mlptrain.cli.report import report as report_command
 from mlptrain.cli.train import train
-from mlptrain.errors import Fault, InterruptedRunError, MachineError, MlptrainError, SpecError, UserError
+from mlptrain.errors import (
+    Fault,
+    InterruptedRunError,
+    MachineError,
+    MlptrainError,
+    SpecError,
+    UserError,
+    is_out_of_memory,
+)
 
 app = typer.Typer(
     help="Train, check and compare multi-layer perceptrons from a YAML file.",
@@ -184,8 +192,8 @@ def data_fetch(
     as_json: Json = False,
 ) -> None:
     """Get a data set; what lies there already is checked, and kept if it is right."""
-    from mlptrain.data import data_folder
     from mlptrain.sources.fetch import fetch
+    from mlptrain.sources.store import data_folder
 
     folder = data_folder(data_dir)
     with screen.Fetching() as fetching:
@@ -199,7 +207,7 @@ def data_fetch(
 @data_app.command("verify")
 def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every byte of a data set: sums, sizes, counts, label ranges. Exit code 2 where something is wrong."""
-    from mlptrain.data import data_folder
+    from mlptrain.sources.store import data_folder
     from mlptrain.sources.verify import verify
 
     checks = verify(name, data_folder(data_dir))
@@ -269,7 +277,7 @@ def _report(error: BaseException) -> int:
         screen.show_error(f"{error.filename or 'the output'}: {error.strerror}. {remedy(error)}, then do it again")
         return MachineError.exit_code
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, MemoryError) or any(sign in text for sign in ("alloc", "out of memory", "failed to map")):
+    if is_out_of_memory(error):
         screen.show_error(f"out of memory: {text}; take a smaller network, batch or train_size")
     else:
         screen.show_error(f"{type(error).__name__}: {text}; this should not happen, --debug shows where it comes from")

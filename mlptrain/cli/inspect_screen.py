@@ -63,8 +63,8 @@ def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, to
     _show_table(None, (*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
     if not network.gives_probabilities:
         screen.say(
-            f"a network trained with the loss '{network.spec.loss.name}' gives no probabilities: the class is the "
-            "largest output, and the runners-up stand with their outputs"
+            f"a network trained with the loss '{network.experiment.loss.name}' gives no probabilities: the class is "
+            "the largest output, and the runners-up stand with their outputs"
         )
 
 

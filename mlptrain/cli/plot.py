@@ -93,7 +93,7 @@ def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDi
     file = _file(out, "samples")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).spec
+    spec = load_spec(config).experiment
     from mlptrain import views
     from mlptrain.report.arrays import LabelledPoints
     from mlptrain.report.figures import draw_points
@@ -110,7 +110,7 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
     file = _file(out, "histogram")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).spec
+    spec = load_spec(config).experiment
     from mlptrain import views
     from mlptrain.report.figures import draw_histogram
 

@@ -202,7 +202,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     out.print(table)
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
-        confusion = new_table("true \\ called", title="confusion")
+        confusion = new_table("true \\ predicted", title="confusion")
         for name in names:
             confusion.add_column(name, justify="right")
         for name, counts in zip(names, report["confusion"], strict=True):

@@ -132,9 +132,9 @@ def _train(config: Path, overrides: list[str], *, run_dir: Path | None, data_dir
     loaded = _load(config, overrides)
     from mlptrain import experiment
 
-    with train_screen.Progress(loaded.spec, epochs=loaded.spec.training.epochs) as progress:
+    with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs) as progress:
         return experiment.train(
-            loaded, run_dir=run_dir, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
+            loaded, run_dir=run_dir, data_dir=data_dir, listeners=[progress], on_fetch=progress.fetch
         )
 
 
@@ -144,9 +144,9 @@ def _train_seeds(
     loaded = _load(config, overrides)
     from mlptrain import experiment
 
-    with train_screen.SeedsProgress(loaded.spec, epochs=loaded.spec.training.epochs, seeds=seeds) as progress:
+    with train_screen.SeedsProgress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=seeds) as progress:
         return experiment.train_seeds(
-            loaded, seeds, run_dir=run_dir, data_dir=data_dir, on_epochs=progress.epoch_of_all, on_fetch=progress.fetch
+            loaded, seeds, run_dir=run_dir, data_dir=data_dir, listeners=[progress], on_fetch=progress.fetch
         )
 
 
@@ -161,31 +161,27 @@ def _load(config: Path, overrides: list[str]) -> Loaded:
 
 def _resume(run: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome:
     from mlptrain.runs import RunFolder
-    from mlptrain.spec import load_spec
 
-    spec = load_spec(RunFolder.open(run).resolved).spec
+    spec = RunFolder.open(run).experiment()
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs) as progress:
-        return experiment.resume(
-            run, epochs=epochs, data_dir=data_dir, on_epoch=progress.epoch, on_fetch=progress.fetch
-        )
+        return experiment.resume(run, epochs=epochs, data_dir=data_dir, listeners=[progress], on_fetch=progress.fetch)
 
 
 def _resume_seeds(path: Path, epochs: int | None, *, data_dir: Path | None) -> SeedsOutcome:
     from mlptrain.runs import RunFolder, SeedGroup
-    from mlptrain.spec import load_spec
 
     group = SeedGroup.open(path)
     folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
     unfinished = [folder for folder in folders if not folder.result.exists()]
-    spec = load_spec((unfinished or folders)[0].resolved).spec  # a diverged seed is not extended with the others
+    spec = (unfinished or folders)[0].experiment()  # a diverged seed is not extended with the others
     from mlptrain import experiment
 
     epochs_in_all = epochs or spec.training.epochs
     with train_screen.SeedsProgress(spec, epochs=epochs_in_all, seeds=group.seeds) as progress:
         return experiment.resume_seeds(
-            path, epochs=epochs, data_dir=data_dir, on_epochs=progress.epoch_of_all, on_fetch=progress.fetch
+            path, epochs=epochs, data_dir=data_dir, listeners=[progress], on_fetch=progress.fetch
         )
 
 

@@ -11,7 +11,8 @@ from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, s
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from mlptrain.spec import ExperimentSpec
+    from mlptrain.spec import Experiment
+    from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
@@ -20,9 +21,9 @@ _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; 
 class Progress(Fetching):
     """Live progress of training: a bar in a terminal, plain lines elsewhere."""
 
-    def __init__(self, spec: ExperimentSpec, *, epochs: int) -> None:
+    def __init__(self, experiment: Experiment, *, epochs: int) -> None:
         super().__init__()
-        self.spec = spec
+        self.experiment = experiment
         self.epochs = epochs
         self._console = standard_error()
         self._training: RichProgress | None = None
@@ -35,9 +36,16 @@ class Progress(Fetching):
         if self._training is not None:
             self._training.stop()
 
-    def epoch(self, epoch: Epoch) -> None:
-        """One epoch has ended."""
-        self._show([epoch])
+    def started(self, models: Sequence[object]) -> None:
+        """Nothing is shown before the first epoch."""
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """One epoch is over."""
+        if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
+            self._show(living)
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        """The results are shown by others."""
 
     def _show(self, found: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
@@ -58,14 +66,17 @@ class Progress(Fetching):
         """Means over the models, with their standard deviations; examples per second of all models together."""
         parts = []
         measured = [epoch.evaluated for epoch in found]
-        for name, of_split in (("train", [epoch.train for epoch in found]), (self.spec.evaluation.split, measured)):
+        for name, of_split in (
+            ("train", [epoch.train for epoch in found]),
+            (self.experiment.evaluation.split, measured),
+        ):
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
         if found[0].training_seconds:
-            parts.append(f"{len(found) * self.spec.training_rows / found[0].training_seconds:,.0f} examples/s")
+            parts.append(f"{len(found) * self.experiment.facts.train_rows / found[0].training_seconds:,.0f} examples/s")
         return "  ".join(parts)
 
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:
@@ -90,22 +101,19 @@ class Progress(Fetching):
 class SeedsProgress(Progress):
     """Live progress of several seeds: mean and spread over those that have not diverged."""
 
-    def __init__(self, spec: ExperimentSpec, *, epochs: int, seeds: Sequence[int]) -> None:
-        super().__init__(spec, epochs=epochs)
+    def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int]) -> None:
+        super().__init__(experiment, epochs=epochs)
         self.seeds = seeds
 
-    def epoch_of_all(self, found: Sequence[Epoch | None]) -> None:
-        """One epoch of every seed has ended; None stands for a seed that has no part in it."""
-        living, diverged = [], dict[str, list[int]]()
-        for seed, epoch in zip(self.seeds, found, strict=True):
-            if epoch is not None and epoch.diverged is not None:
-                diverged.setdefault(str(epoch.diverged), []).append(seed)
-            elif epoch is not None:
-                living.append(epoch)
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """One epoch of every seed is over; None stands for a seed that has no part in it."""
+        diverged: dict[str, list[int]] = {}
+        for seed, epoch in zip(self.seeds, epochs, strict=True):
+            if epoch is not None and epoch.ending is not None:
+                diverged.setdefault(epoch.ending.message, []).append(seed)
         for message, seeds in diverged.items():
             self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
-        if living:
-            self._show(living)
+        super().epoch(epochs)
 
     def _figures(self, found: Sequence[Epoch]) -> str:
         return "  ".join(filter(None, [super()._figures(found), f"({name_count(len(found))})"]))

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from mlptrain.comparison.trials import Trial, TrialBatch, software
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.runs.comparison import SplitName
-from mlptrain.spec import ExperimentSpec, OptimizerSpec, to_yaml
+from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
 from mlptrain.spec.comparison.sections import FORMAT, ComparisonSpec
-from mlptrain.training.device import Decisions
+from mlptrain.training.device import ResolvedDevice
 
 # What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
 MAX_MODELS = 64
@@ -38,17 +38,16 @@ class Plan:
     """A comparison with device, precision and threads as resolved. The hash names the comparison's folder."""
 
     spec: ComparisonSpec
-    decisions: Decisions
+    resolved: ResolvedDevice
 
     @cached_property
-    def task(self) -> ExperimentSpec:
-        """The experiment that every trial trains but for optimizer and seed, with the decisions in it."""
-        training = self.spec.base.training.model_copy(update=asdict(self.decisions))
-        return self.spec.base.model_copy(update={"training": training, "seed": 0})
+    def task(self) -> Experiment:
+        """The experiment that every trial trains but for optimizer and seed, with the resolved values in it."""
+        return self.spec.base.experiment.changed(seed=0).with_training(**asdict(self.resolved))
 
     @cached_property
     def _task_text(self) -> str:
-        return to_yaml(self.task)
+        return to_yaml(self.task.spec)
 
     def identity(self, trial: Trial) -> str:
         """The name of a trial."""
@@ -66,7 +65,7 @@ class Plan:
         """
         values = self.spec.to_plain()
         values.pop("executor", None)
-        values["base"] = values["base"] | {"training": values["base"]["training"] | asdict(self.decisions)}
+        values["base"] = values["base"] | {"training": values["base"]["training"] | asdict(self.resolved)}
         return values | {
             "format": FORMAT,
             "software": software(),
@@ -83,7 +82,7 @@ class Plan:
     @cached_property
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
-        base = self.spec.base
+        base = self.task
         parameters = sum(a * b + b for a, b in pairwise(base.widths))
         per_model = 4 * (8 * parameters + 4 * base.batch_size * sum(base.widths[1:]))
         return max(1, min(MAX_MODELS, MAX_BYTES // per_model))
@@ -136,7 +135,7 @@ class Plan:
             base=self.task,
             trials=tuple(trials),
             identities=tuple(map(self.identity, trials)),
-            decisions=self.decisions,
+            resolved=self.resolved,
             split=self.split,
             data_dir=data_dir,
         )

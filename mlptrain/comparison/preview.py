@@ -16,7 +16,7 @@ from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_trainer
 from mlptrain.spec.comparison.sections import seeds_for_verdict
-from mlptrain.training.device import in_force
+from mlptrain.training.device import applied
 
 PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
 # Paired standard deviation of accuracies over seeds that is assumed before there is any: Nesterov against Adam on MNIST
@@ -92,7 +92,7 @@ def probe(batch: TrialBatch) -> float:
         steps += 1
         return time.perf_counter() - began > PROBE_SECONDS
 
-    with in_force(batch.decisions):
+    with applied(batch.resolved):
         specs = [trial.experiment(batch.base) for trial in batch.trials]
         splits = {spec.seed: data(spec.seed) for spec in specs}
         trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])

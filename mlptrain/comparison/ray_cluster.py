@@ -71,8 +71,8 @@ class Ray:
 
         Ray sets OMP_NUM_THREADS in its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
         """
-        self._cpus = min(batches[0].decisions.threads, self._largest_node(batches[0]))
-        gpus = 0 if batches[0].decisions.device == "cpu" else 1
+        self._cpus = min(batches[0].resolved.threads, self._largest_node(batches[0]))
+        gpus = 0 if batches[0].resolved.device == "cpu" else 1
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
         return {task.remote(batch, software()): batch for batch in batches}
 
@@ -93,7 +93,7 @@ class Ray:
 
     def _largest_node(self, batch: TrialBatch) -> int:
         """CPUs of the largest node that is alive and, for training on a GPU, has one. Raises UserError without any."""
-        device = batch.decisions.device
+        device = batch.resolved.device
         needs_gpu = device != "cpu"
         if needs_gpu and device != "cuda:0":
             raise UserError(

@@ -10,10 +10,10 @@ from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.protocol import NullProgress, OnSummary, Progress, compare
 from mlptrain.comparison.signals import ended_by_signals
-from mlptrain.data import data_folder
 from mlptrain.runs.comparison import Summary
+from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.sections import ComparisonSpec
-from mlptrain.training.device import decide
+from mlptrain.training.device import resolve_device
 
 
 def make_plan(spec: ComparisonSpec) -> Plan:
@@ -22,7 +22,7 @@ def make_plan(spec: ComparisonSpec) -> Plan:
     Raises DeviceError for a device that is not there.
     """
     training = spec.base.training
-    return Plan(spec, decide(device=training.device, precision=training.precision, threads=training.threads))
+    return Plan(spec, resolve_device(device=training.device, precision=training.precision, threads=training.threads))
 
 
 def compare_optimizers(

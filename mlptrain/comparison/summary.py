@@ -59,7 +59,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         seeds=list(plan.spec.scoring_seeds),
         tuning_seeds=list(plan.spec.tuning_seeds),
         epochs=plan.spec.base.training.epochs,
-        steps_per_epoch=plan.spec.base.steps_per_epoch,
+        steps_per_epoch=plan.task.steps_per_epoch,
         target=plan.spec.target,
         tie=plan.spec.tie,
         majority=first.share,

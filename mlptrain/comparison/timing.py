@@ -11,7 +11,7 @@ from mlptrain.comparison.trials import Trial, task_data
 from mlptrain.experiment.build import build_trainer
 from mlptrain.runs.comparison import Timings
 from mlptrain.spec import OptimizerSpec
-from mlptrain.training.device import in_force
+from mlptrain.training.device import applied
 
 ROUNDS, MAX_ROUNDS = 3, 30
 MAX_SECONDS = 60.0  # of three rounds together; slower tasks get fewer
@@ -32,7 +32,7 @@ def time_alone(
     """
     names = list(chosen)
     samples: dict[str, list[float]] = {}
-    with in_force(plan.decisions):
+    with applied(plan.resolved):
         for start in range(0, len(names), plan.models_at_once):  # as many as fit into memory; nearly always all
             runs = {name: _epochs(plan, chosen[name], data_dir) for name in names[start : start + plan.models_at_once]}
             samples |= _interleaved(runs, on_share)
@@ -59,10 +59,10 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
 def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[float]:
     """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
     seed = plan.spec.scoring_seeds[0]
-    spec = Trial("scoring", "", setting, seed).experiment(plan.task)
+    experiment = Trial("scoring", "", setting, seed).experiment(plan.task)
     splits = task_data(plan.task, data_dir)(seed)
     try:
-        trainer = build_trainer([spec], [splits], evaluate=False)
+        trainer = build_trainer([experiment], [splits], evaluate=False)
         for [epoch] in trainer.epochs(first=1, last=MAX_ROUNDS + 1, should_stop=lambda: False):
             if epoch is not None:
                 yield epoch.training_seconds

@@ -13,15 +13,17 @@ import torch
 
 import mlptrain
 from mlptrain.data import Splits
-from mlptrain.errors import DivergedError, RunFolderError
-from mlptrain.experiment.build import build_trainer, load_data, on_device
+from mlptrain.errors import RunFolderError, is_out_of_memory
+from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import sha256
-from mlptrain.nn.parameters import Parameters
+from mlptrain.experiment.fit import fit
 from mlptrain.runs.comparison import Divergence, Hashes, KeptFigures, ScoredSplit, SplitName, TrialRecord
-from mlptrain.spec import ExperimentSpec, OptimizerSpec
-from mlptrain.training.device import Decisions, in_force
+from mlptrain.spec import Experiment, OptimizerSpec
+from mlptrain.training.device import ResolvedDevice, applied
+from mlptrain.training.endings import Ending
+from mlptrain.training.keep import KeepBest
 from mlptrain.training.metrics import evaluate
-from mlptrain.training.trainer import Epoch, Member
+from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
 OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
@@ -44,9 +46,9 @@ class Trial:
         content = json.dumps([task, self.role, self.setting.model_dump(), self.seed], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def experiment(self, base: ExperimentSpec) -> ExperimentSpec:
+    def experiment(self, base: Experiment) -> Experiment:
         """What it trains: the base with its optimizer and seed."""
-        return base.model_copy(update={"optimizer": self.setting, "seed": self.seed})
+        return base.changed(optimizer=self.setting, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,18 @@ class TrialBatch:
     after its training. Tuning reads none.
     """
 
-    base: ExperimentSpec
+    base: Experiment
     trials: tuple[Trial, ...]
     identities: tuple[str, ...]
-    decisions: Decisions
+    resolved: ResolvedDevice
     split: SplitName
     data_dir: Path | None = None
 
     @property
     def identity(self) -> str:
         """A name from those of its trials and the number of threads, on which the last bits depend."""
-        decided = (str(self.decisions.threads), self.decisions.precision, self.decisions.device)
-        return hashlib.sha256("/".join([*self.identities, *decided]).encode()).hexdigest()[:16]
+        parts = [*self.identities, str(self.resolved.threads), self.resolved.precision, self.resolved.device]
+        return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
 def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[TrialRecord]:
@@ -79,10 +81,10 @@ def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[
     DataError or MachineError where the data cannot be had.
     """
     try:
-        with in_force(batch.decisions):
+        with applied(batch.resolved):
             return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
-        return failed(batch, f"{type(error).__name__}: {error}")
+        return failed(batch, f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
 
 
 def failed(batch: TrialBatch, reason: str) -> list[TrialRecord]:
@@ -101,71 +103,86 @@ def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
 
 
 def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
-    specs = [trial.experiment(batch.base) for trial in batch.trials]
+    experiments = [trial.experiment(batch.base) for trial in batch.trials]
     data = task_data(batch.base, batch.data_dir)
-    splits = {spec.seed: data(spec.seed) for spec in specs}
-    trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
-    recorders = [TrialRecorder(trainer.member(index), spec, splits[spec.seed]) for index, spec in enumerate(specs)]
-    for epochs in trainer.epochs(first=0, last=batch.base.training.epochs, should_stop=lambda: False):
-        for recorder, epoch in zip(recorders, epochs, strict=True):
-            if epoch is not None:
-                recorder.take(epoch)
-        on_epoch(next(epoch.epoch for epoch in epochs if epoch is not None))
+    by_seed = {experiment.seed: data(experiment.seed) for experiment in experiments}
+    splits = [by_seed[experiment.seed] for experiment in experiments]
+    recorder = _BatchRecorder(experiments, splits, on_epoch)
+    fit(experiments, splits, [recorder])
     return [
-        recorder.record(head, batch.split if trial.role == "scoring" else None)
-        for recorder, head, trial in zip(recorders, _heads(batch), batch.trials, strict=True)
+        one.record(head, batch.split if trial.role == "scoring" else None)
+        for one, head, trial in zip(recorder.trials, _heads(batch), batch.trials, strict=True)
     ]
+
+
+class _BatchRecorder:
+    """Follows the trials of a batch while they train."""
+
+    def __init__(self, experiments: Sequence[Experiment], splits: Sequence[Splits], on_epoch: OnEpoch) -> None:
+        self._experiments, self._splits, self._on_epoch = experiments, splits, on_epoch
+        self.trials: list[TrialRecorder] = []
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        self.trials = list(map(TrialRecorder, models, self._experiments, self._splits))
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        for trial, epoch in zip(self.trials, epochs, strict=True):
+            if epoch is not None:
+                trial.take(epoch)
+        self._on_epoch(next(epoch.epoch for epoch in epochs if epoch is not None))
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        pass
 
 
 class TrialRecorder:
     """One trial while it trains: its curves, and the weights that are scored."""
 
-    def __init__(self, model: Member, spec: ExperimentSpec, splits: Splits) -> None:
-        self._model, self._spec, self._splits = model, spec, splits
+    def __init__(self, model: TrainedModel, experiment: Experiment, splits: Splits) -> None:
+        self._model, self._experiment, self._splits = model, experiment, splits
         self._hashes = Hashes(
             data=splits.fingerprint,
             initial_weights=sha256(model.parameters.clone().flat),
             batch_order=sha256(model.order(1)),
         )
         self._curves: dict[str, list[float]] = {}
-        self._diverged: DivergedError | None = None
-        self._kept_epoch, self._best = 0, float("inf")
-        self._kept: Parameters | None = None
+        self._ending: Ending | None = None
+        self._last_epoch = 0
+        self._keep = KeepBest(model) if experiment.evaluation.keep == "best" else None
 
     def take(self, epoch: Epoch) -> None:
         """Remember an epoch's figures, and its weights where they are the best so far."""
-        if epoch.diverged is not None:
-            self._diverged = epoch.diverged
+        self._ending = epoch.ending
+        if epoch.ending is not None:
             return
-        for split, figures in (("train", epoch.train), (self._spec.evaluation.split, epoch.evaluated)):
+        self._last_epoch = epoch.epoch
+        for split, figures in (("train", epoch.train), (self._experiment.evaluation.split, epoch.evaluated)):
             for key, value in asdict(figures).items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
-        if self._spec.evaluation.keep != "best" or epoch.evaluated is None:
-            self._kept_epoch = epoch.epoch
-        elif epoch.evaluated.loss < self._best:
-            self._best, self._kept_epoch = epoch.evaluated.loss, epoch.epoch
-            if self._kept is None:
-                self._kept = self._model.parameters.clone()
-            else:
-                self._kept.copy_(self._model.parameters)
+        if self._keep is not None:
+            self._keep.take(epoch)
+
+    @property
+    def _kept_epoch(self) -> int:
+        return self._last_epoch if self._keep is None or self._keep.best is None else self._keep.best.epoch
 
     def record(self, head: Mapping[str, Any], split: SplitName | None) -> TrialRecord:
         """What came of the trial; where a ``split`` is scored, the kept weights' figures on it."""
         outcome: dict[str, Any] = {}
         if split is not None:
-            labels = getattr(self._splits, split).y
+            labels = getattr(self._splits, split).targets
             outcome["scored"] = ScoredSplit(split=split, examples=len(labels), majority=int(labels.bincount().max()))
-        if (error := self._diverged) is None:
+        if (ending := self._ending) is None:
             outcome["kept"] = KeptFigures(epoch=self._kept_epoch, **self._kept_figures(split))
         else:
-            outcome["diverged"] = Divergence(epoch=error.epoch, step=error.step, message=str(error))
+            outcome["diverged"] = Divergence(epoch=ending.epoch, step=ending.step, message=ending.message)
         return TrialRecord(
             **head,
             **outcome,
-            status="completed" if error is None else "diverged",
+            status="completed" if ending is None else "diverged",
             threads=torch.get_num_threads(),
             hashes=self._hashes,
-            steps_per_epoch=self._spec.steps_per_epoch,
+            steps_per_epoch=self._experiment.steps_per_epoch,
             curves=self._curves,
         )
 
@@ -179,45 +196,22 @@ class TrialRecorder:
         return figures if split is None else figures | self._scores(split)
 
     def _scores(self, split: str) -> dict[str, float]:
-        trainer, device = self._model.trainer, str(self._model.rows.x.device)
-        rows = on_device(getattr(self._splits, split), loss=trainer.loss, spec=self._spec, device=device)
-        figures = evaluate(
-            trainer.network,
-            self._model.parameters if self._kept is None else self._kept,
-            loss=trainer.loss,
-            x=rows.x,
-            targets=rows.y,
-            classify=trainer.classify,
-        )
+        trainer, kept = self._model.trainer, None if self._keep is None else self._keep.parameters
+        device = str(self._model.examples.x.device)
+        rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
+        parameters = self._model.parameters if kept is None else kept
+        figures = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
         return {f"{split}_{key}": value for key, value in asdict(figures).items()}
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The data of one task; the splits of its seeds share their rows."""
-
-    base: ExperimentSpec
-    data_dir: Path | None
-    first: Splits
-
-    def splits(self, seed: int) -> Splits:
-        return load_data(self.base.model_copy(update={"seed": seed}), data_dir=self.data_dir, like=self.first)
+_loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB
 
 
-_loaded: list[_Task] = []  # one at most, kept from batch to batch: it may be 200 MB
-
-
-def task_data(
-    base: ExperimentSpec, data_dir: Path | None, *, on_fetch: OnFetch | None = None
-) -> Callable[[int], Splits]:
-    """The splits of any seed. Missing data are fetched.
-
-    Raises DataError, and MachineError where they cannot be had.
-    """
-    if not _loaded or (_loaded[0].base, _loaded[0].data_dir) != (base, data_dir):
-        task = _Task(base, data_dir, load_data(base, data_dir=data_dir, on_fetch=on_fetch))
-        _loaded[:] = [task]
-    return _loaded[0].splits
+def task_data(base: Experiment, data_dir: Path | None, *, on_fetch: OnFetch | None = None) -> SharedData:
+    """The splits of any seed. Missing data are fetched. Raises DataError, and MachineError where they cannot be had."""
+    if not _loaded or _loaded[0][:2] != (base, data_dir):
+        _loaded[:] = [(base, data_dir, SharedData(base, data_dir=data_dir, on_fetch=on_fetch))]
+    return _loaded[0][2]
 
 
 def software() -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""From a data section to tensors: reading, fetching, checking, generating, splitting, scaling."""
+"""From a data section to batches: the choice of rows, splits, preprocessing fitted on the training rows, batches."""
 
 from __future__ import annotations
 
-from mlptrain.data.scaling import NO_SCALING, Scaling
-from mlptrain.data.splits import Split, Splits, load_splits
-from mlptrain.sources.store import data_folder
+from mlptrain.data.examples import Examples
+from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
+from mlptrain.data.splits import Splits, load_splits, read_data
 
-__all__ = ["NO_SCALING", "Scaling", "Split", "Splits", "data_folder", "load_splits"]
+__all__ = ["Examples", "Preprocessing", "Scale", "Splits", "Standardize", "load_splits", "read_data"]

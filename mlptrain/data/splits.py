@@ -1,212 +1,140 @@
-"""From a data section to scaled tensors: choice of classes and rows, validation split, scaling, fingerprint."""
+"""From rows as stored to splits: rows are chosen, then split; whatever is fitted is fitted on the training rows."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mlptrain.data.scaling import Scaling, scaling_for
-from mlptrain.data.sources import Rows, Source, is_stored, load_source
+from mlptrain.data.examples import Examples
+from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
-
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs (n, n_features) float32, scaled; labels (n,) int64 or targets (n, n_targets) float32."""
-
-    x: Tensor
-    y: Tensor
-
-
-class _Scaled:
-    """Rows as stored, scaled when they are first asked for: up to 188 MB that not every command needs."""
-
-    def __init__(self, rows: Rows, scaling: Scaling) -> None:
-        self.rows = rows
-        self.scaling = scaling
-
-    @cached_property
-    def split(self) -> Split:
-        return Split(self.scaling.apply(self.rows.x), self.rows.y)
-
-    def some(self, mask: Tensor) -> Split:
-        return Split(self.scaling.apply(self.rows.x[mask]), self.rows.y[mask])
+from mlptrain.sources.facts import Choice, DataFacts, RawData, drawn
+from mlptrain.spec import Experiment
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows that a run trains on, chooses by and is tested on.
+    """The rows that a run trains on, chooses by and is tested on; None where there are none. All keep the stored order.
 
-    ``scaling`` holds the numbers in force. ``class_names`` are in the order of the labels and None for regression;
-    ``image_shape`` is (height, width), None where a row is no image. ``fingerprint`` is a SHA-256 over the rows used,
-    as stored, their labels, the choice of validation rows and the scaling.
+    ``fingerprint`` is a SHA-256 over the rows used, as stored, their labels, the choice of rows and the preprocessing.
     """
 
-    scaling: Scaling
-    class_names: tuple[str, ...] | None
-    image_shape: tuple[int, int] | None
+    train: Examples
+    validation: Examples | None
+    test: Examples | None
     fingerprint: str
-    _training: _Scaled
-    _test: _Scaled | None
-    _is_validation: Tensor | None
 
     @property
-    def all_training_rows(self) -> Rows:
-        """The training rows as stored, before validation rows are taken out; splits made ``like`` others share it."""
-        return self._training.rows
+    def preprocessing(self) -> Preprocessing:
+        """What was fitted on the training rows."""
+        return self.train.preprocessing
 
-    @property
-    def chosen(self) -> Tensor | None:
-        """Indices (n,) of the rows of ``train`` among all training rows; None if that is all of them."""
-        return None if self._is_validation is None else (~self._is_validation).nonzero().squeeze(1)
+    @classmethod
+    def of(
+        cls,
+        raw: RawData,
+        facts: DataFacts,
+        *,
+        seed: int,
+        test: float = 0,
+        validation: float = 0,
+        scaling: str | dict[str, float] = "none",
+        preprocessing: Preprocessing | None = None,
+    ) -> Splits:
+        """Split arrays, then fit.
 
-    @cached_property
-    def train(self) -> Split:
-        """What is trained on, in stored order: a copy where there is a validation split."""
-        return self._training.split if self._is_validation is None else self._training.some(~self._is_validation)
+        ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows by ``seed``, in this
+        order. ``preprocessing`` is one on record, used instead of fitting ``scaling``. Raises DataError where no row
+        would be left to train on, or none is drawn, and where the scaling cannot be fitted.
+        """
+        x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
+        rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
+        rest, in_validation = _draw(rest, validation, seed=seed, purpose="validation")
+        everything = in_test is None and in_validation is None
+        train = Examples(x, y, None if everything else rest)
+        fitted = preprocessing or Preprocessing.fit(scaling, train.stored, facts)
+        train = replace(train, preprocessing=fitted)
+        tested = None if in_test is None else replace(train, index=in_test)
+        if raw.test_x is not None and raw.test_y is not None:
+            tested = Examples(torch.from_numpy(raw.test_x), torch.from_numpy(raw.test_y), None, fitted)
+        validated = None if in_validation is None else replace(train, index=in_validation)
+        return cls(train, validated, tested, _fingerprint(train, validated, tested))
 
-    @cached_property
-    def validation(self) -> Split | None:
-        """What is chosen by; None where the data section takes no rows for it."""
-        return None if self._is_validation is None else self._training.some(self._is_validation)
 
-    @property
-    def test(self) -> Split | None:
-        """What is tested on; None where the data have none."""
-        return None if self._test is None else self._test.split
+def read_data(experiment: Experiment, *, folder: Path) -> RawData:
+    """The rows that the data section chooses, before any split. Raises as Source.read, and DataError for no rows."""
+    raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
+    train = _choose(raw.x, raw.y, choice, size=choice.train_size)
+    if not len(train[0]):
+        raise DataError(f"data '{experiment.data.name}' as chosen has no training rows")
+    if raw.test_x is None or raw.test_y is None:
+        return RawData(*train)
+    return RawData(*train, *_choose(raw.test_x, raw.test_y, choice, size=choice.test_size))
 
 
-def load_splits(
-    name: str,
-    *,
-    seed: int,
-    folder: Path,
-    classes: Sequence[int] | None = None,
-    train_size: int | None = None,
-    test_size: int | None = None,
-    validation: float = 0,
-    scaling: str | Mapping[str, float] | None = None,
-    fixed_scaling: Scaling | None = None,
-    like: Splits | None = None,
-    **generator_fields: int | float,
-) -> Splits:
-    """Load or generate a data set, choose its rows, scale them.
+def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:
+    """The splits of an experiment, from rows that ``read_data`` gave for its data section.
 
-    In this order: ``classes`` are kept and relabelled 0..k-1 in the order given; the first ``train_size`` and
-    ``test_size`` rows are kept; the scaling's numbers are found on the training rows; ``validation`` rows, a count or
-    a fraction below 1, are drawn from them by ``seed``. All splits keep the stored order of rows.
-
-    ``scaling`` is that of ``scaling_for``; ``fixed_scaling`` replaces it by recorded numbers, as for the evaluation of
-    a checkpoint. ``like`` are splits of the same data section with another seed: stored rows are then shared with them,
-    which saves their memory, while generated ones are made anew. ``generator_fields`` go to the generator of the data,
-    such as ``noise=0.1`` for spirals.
-
-    Raises DataError for what the data cannot give, DataAbsentError (a DataError) where files must be fetched first,
-    MachineError where a file cannot be read.
+    Where rows do not follow from the seed, several seeds can share them. ``preprocessing`` is one on record, as of a
+    checkpoint. Raises as Splits.of.
     """
-    if like is not None and is_stored(name):
-        chosen = _validation_rows(len(like._training.rows.x), validation, seed=seed)
-        test = None if like._test is None else like._test.rows
-        fingerprint = _fingerprint(like._training.rows, test, chosen, like.scaling)
-        return replace(like, fingerprint=fingerprint, _is_validation=chosen)
-    source = load_source(name, seed=seed, folder=folder, fields=generator_fields)
-    source = _choose(name, source, classes=classes, train_size=train_size, test_size=test_size)
-    numbers = fixed_scaling or scaling_for(scaling, source.train.x, maximum=source.maximum)
-    chosen = _validation_rows(len(source.train.x), validation, seed=seed)
-    return Splits(
-        scaling=numbers,
-        class_names=source.class_names,
-        image_shape=source.image_shape,
-        fingerprint=_fingerprint(source.train, source.test, chosen, numbers),
-        _training=_Scaled(source.train, numbers),
-        _test=None if source.test is None else _Scaled(source.test, numbers),
-        _is_validation=chosen,
+    scaling, choice = experiment.data.scaling, experiment.data.choice()
+    return Splits.of(
+        raw,
+        experiment.facts,
+        seed=experiment.seed,
+        test=choice.test,
+        validation=choice.validation,
+        scaling=scaling if isinstance(scaling, str) else scaling.model_dump(),
+        preprocessing=preprocessing,
     )
 
 
 def _choose(
-    name: str, source: Source, *, classes: Sequence[int] | None, train_size: int | None, test_size: int | None
-) -> Source:
-    """The source with only the classes and the first rows asked for."""
-    train, test, class_names = source.train, source.test, source.class_names
-    if test is None and test_size is not None:
-        raise DataError(f"data {name!r} has no test rows; leave test_size out")
-    if classes is not None:
-        chosen_names = _chosen_names(name, classes, class_names)
-        relabelled = _relabelling(classes, n_classes=len(class_names or ()))
-        class_names = chosen_names
-        train, test = _keep_classes(train, relabelled), test and _keep_classes(test, relabelled)
-    train, test = _first(train, train_size, "train_size"), test and _first(test, test_size, "test_size")
-    if not len(train.x):
-        raise DataError(f"data {name!r} as chosen has no training rows")
-    return replace(source, train=train, test=test, class_names=class_names)
+    x: NDArray[np.generic], y: NDArray[np.generic], choice: Choice, *, size: int | None
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """The chosen classes, relabelled in the order given, and of them the first ``size`` rows."""
+    if choice.classes is not None:
+        new_labels = np.full(max(int(y.max()), *choice.classes) + 1, -1)
+        new_labels[list(choice.classes)] = np.arange(len(choice.classes))
+        labels = new_labels[y]
+        x, y = x[labels >= 0], labels[labels >= 0]
+    return x[:size], y[:size]
 
 
-def _chosen_names(name: str, classes: Sequence[int], names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if names is None:
-        raise DataError(f"data {name!r} has no classes to choose from; leave classes out")
-    if not classes or len(set(classes)) < len(classes) or not all(0 <= label < len(names) for label in classes):
-        raise DataError(f"classes {list(classes)}: wanted at least one of 0 to {len(names) - 1}, each once")
-    return tuple(names[label] for label in classes)
-
-
-def _relabelling(classes: Sequence[int], *, n_classes: int) -> Tensor:
-    """New label of each of ``n_classes`` old ones, -1 for those not chosen."""
-    relabelled = torch.full((n_classes,), -1)
-    relabelled[torch.tensor(classes)] = torch.arange(len(classes))
-    return relabelled
-
-
-def _keep_classes(rows: Rows, relabelled: Tensor) -> Rows:
-    labels = relabelled[rows.y]
-    kept = labels >= 0
-    return Rows(rows.x[kept], labels[kept])
-
-
-def _first(rows: Rows, size: int | None, key: str) -> Rows:
-    if size is None:
-        return rows
-    if not 1 <= size <= len(rows.x):
-        raise DataError(f"{key} {size}: wanted 1 to {len(rows.x)}, the rows there are")
-    return Rows(rows.x[:size], rows.y[:size])
-
-
-def _validation_rows(n_rows: int, validation: float, *, seed: int) -> Tensor | None:
-    """Mask (n_rows,) of the validation rows; None where none are asked for."""
-    if validation == 0:
-        return None
-    is_fraction = 0 < validation < 1
-    count = round(validation * n_rows) if is_fraction else int(validation)
-    if count != validation and not is_fraction:
-        raise DataError(f"validation {validation}: wanted a count or a fraction from 0 to below 1")
-    if not 1 <= count < n_rows:
+def _draw(rows: Tensor, wish: float, *, seed: int, purpose: str) -> tuple[Tensor, Tensor | None]:
+    """The rows that stay, and those that are drawn, (n,) each and ascending; None where none are wished for."""
+    if wish == 0:
+        return rows, None
+    count = drawn(wish, len(rows))
+    if not 1 <= count < len(rows):
         raise DataError(
-            f"validation {validation} of {n_rows} training rows takes {count}: wanted at least 1, and at least 1 left "
-            "to train on; 0 means no validation"
+            f"{purpose} {wish} of {len(rows)} training rows takes {count}: it must take at least 1 and leave at least "
+            "1 to train on; 0 means none"
         )
-    generator = torch.Generator().manual_seed(derived_seed(seed, "validation split"))
-    mask = torch.zeros(n_rows, dtype=torch.bool)
-    mask[torch.randperm(n_rows, generator=generator)[:count]] = True
-    return mask
+    generator = torch.Generator().manual_seed(derived_seed(seed, f"{purpose} split"))
+    mask = torch.zeros(len(rows), dtype=torch.bool)
+    mask[torch.randperm(len(rows), generator=generator)[:count]] = True
+    return rows[~mask], rows[mask]
 
 
-def _fingerprint(train: Rows, test: Rows | None, chosen: Tensor | None, scaling: Scaling) -> str:
+def _fingerprint(train: Examples, validation: Examples | None, test: Examples | None) -> str:
     """SHA-256 over everything that decides the splits; each part is announced, so that none can run into the next."""
     digest = hashlib.sha256()
-    parts = {"train x": train.x, "train y": train.y, "validation": chosen}
+    drawn_test = test is not None and test.x is train.x
+    parts = {"train x": train.x, "train y": train.y, "validation": None if validation is None else validation.index}
     if test is not None:
-        parts |= {"test x": test.x, "test y": test.y}
+        parts |= {"test": test.index} if drawn_test else {"test x": test.x, "test y": test.y}
     for title, tensor in parts.items():
         digest.update(f"{title} {'none' if tensor is None else (tensor.dtype, tuple(tensor.shape))}\n".encode())
         if tensor is not None:
             digest.update(tensor.contiguous().numpy().data)
-    numbers = (scaling.divisor, scaling.mean, scaling.std)
-    digest.update(" ".join(float(number).hex() for number in numbers).encode())
+    digest.update(train.preprocessing.model_dump_json().encode())
     return digest.hexdigest()

@@ -1,114 +1,126 @@
-"""From a specification to its parts: network, initial weights, data, and the trainer that holds them together."""
+"""From an experiment to its parts: network, initial weights, data, and the trainer that holds them together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mlptrain.data import Scaling, Split, Splits, data_folder, load_splits
-from mlptrain.data.batches import TrainingRows
+from mlptrain.data import Examples, Preprocessing, Splits, load_splits, read_data
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.network import MLP
-from mlptrain.nn.ops.activations import make_activation
+from mlptrain.nn.ops import make_op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
+from mlptrain.sources.facts import RawData
 from mlptrain.sources.fetch import Progress, fetch
-from mlptrain.spec import ExperimentSpec
+from mlptrain.sources.store import data_folder
+from mlptrain.spec import Experiment
 from mlptrain.training.trainer import Model, Trainer
 
 
-def build_network(spec: ExperimentSpec) -> MLP:
-    """The network of a specification, without parameters."""
-    model = spec.model
-    return MLP(
-        spec.widths,
-        activation=make_activation(**model.activation.model_dump()),
-        output_activation=make_activation(**model.output_activation.model_dump()),
-        bias=model.bias,
-    )
+def build_network(experiment: Experiment) -> MLP:
+    """The network of an experiment, without parameters."""
+    model = experiment.model
+    hidden, output = ([make_op(section) for section in model.layer_ops(last=last)] for last in (False, True))
+    return MLP(experiment.widths, hidden=hidden, output=output, bias=model.bias)
 
 
-def initial_parameters(spec: ExperimentSpec, network: MLP) -> Parameters:
+def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
     """The parameters before training, on the CPU; they follow from the seed alone."""
     parameters = Parameters.zeros(network.parameter_shapes)
-    hidden = spec.model.activation
-    initialise_(
-        parameters,
-        generator=torch.Generator().manual_seed(derived_seed(spec.seed, "initial weights")),
-        slope=getattr(hidden, "slope", 0.25) if hidden.name == "prelu" else 0.25,
-        activation_slope=getattr(hidden, "slope", 0.0),
-        **spec.model.init.model_dump(),
-    )
+    generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
+    initialise_(network, parameters, generator=generator, **experiment.model.init.model_dump())
     return parameters
 
 
 def load_data(
-    spec: ExperimentSpec,
+    experiment: Experiment,
     *,
     data_dir: Path | None = None,
-    fixed_scaling: Scaling | None = None,
-    like: Splits | None = None,
+    preprocessing: Preprocessing | None = None,
     on_fetch: Progress | None = None,
 ) -> Splits:
-    """The splits of a specification; a data set that is not there yet is fetched.
+    """The splits of an experiment; a data set that is not there yet is fetched. Raises as ``load_splits``."""
+    return load_splits(experiment, _read(experiment, data_dir=data_dir, on_fetch=on_fetch), preprocessing=preprocessing)
 
-    ``like`` are splits of the same data section with another seed, to share rows with.
-    """
+
+class SharedData:
+    """The splits of an experiment with any seed; stored rows are in memory once. Raises as ``load_data``."""
+
+    def __init__(
+        self, experiment: Experiment, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    ) -> None:
+        self._experiment, self._data_dir = experiment, data_dir
+        by_seed = experiment.data.source().by_seed
+        self._raw = None if by_seed else _read(experiment, data_dir=data_dir, on_fetch=on_fetch)
+
+    def __call__(self, seed: int) -> Splits:
+        """The splits of one seed."""
+        experiment = self._experiment.changed(seed=seed)
+        raw = self._raw or _read(experiment, data_dir=self._data_dir, on_fetch=None)
+        return load_splits(experiment, raw)
+
+
+def load_data_of_seeds(
+    experiments: Sequence[Experiment], *, data_dir: Path | None = None, on_fetch: Progress | None = None
+) -> list[Splits]:
+    """The splits of experiments that differ in their seed alone."""
+    of_seed = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
+    return [of_seed(experiment.seed) for experiment in experiments]
+
+
+def _read(experiment: Experiment, *, data_dir: Path | None, on_fetch: Progress | None) -> RawData:
     folder = data_folder(data_dir)
-    values = spec.data.model_dump()
-
-    def load() -> Splits:
-        return load_splits(**values, seed=spec.seed, folder=folder, fixed_scaling=fixed_scaling, like=like)
-
     try:
-        return load()
+        return read_data(experiment, folder=folder)
     except DataAbsentError:
-        fetch(spec.data.name, folder, on_progress=on_fetch)
-        return load()
+        fetch(experiment.data.name, folder, on_progress=on_fetch)
+        return read_data(experiment, folder=folder)
 
 
-def on_device(split: Split, *, loss: Loss, spec: ExperimentSpec, device: str) -> Split:
-    """A split ready for the loop: on the device, targets as the loss encodes them."""
-    return Split(split.x.to(device), loss.encode_targets(split.y, spec.output_width).to(device))
+def prepared(
+    examples: Examples, *, loss: Loss, experiment: Experiment, device: str, moved: dict[int, Tensor] | None = None
+) -> Examples:
+    """Examples ready for training or evaluation: on the device, targets as the loss encodes them.
+
+    ``moved`` is that of Examples.to.
+    """
+    encoded = examples.encoded(partial(loss.encode_targets, n_outputs=experiment.output_width))
+    return encoded.to(device, moved={} if moved is None else moved)
 
 
-def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
-    """One model for every specification, with its splits, on its device and ready to train.
+def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
+    """One model for every experiment, with its splits, on its device and ready to train.
 
-    The specifications may differ in seed and optimizer and are alike in all else; those with the very same splits share
+    The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
     their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure.
     """
-    spec = specs[0]
-    device = "cpu" if spec.training.device == "auto" else spec.training.device
-    network = build_network(spec)
-    loss = make_loss(spec.loss.name, spec.loss.reduction)
-    on_its_device: dict[int, Tensor] = {}
-    prepared: dict[int, tuple[TrainingRows, Split | None]] = {}
+    experiment = experiments[0]
+    device = "cpu" if experiment.training.device == "auto" else experiment.training.device
+    network = build_network(experiment)
+    loss = make_loss(experiment.loss)
+    measured = str(experiment.evaluation.split) if evaluate else "none"
+    ready: dict[int, tuple[Examples, Examples | None]] = {}
+    moved: dict[int, Tensor] = {}
     models = []
-    for one, its in zip(specs, splits, strict=True):
-        if id(its) not in prepared:
-            stored = its.all_training_rows
-            x = on_its_device.setdefault(id(stored.x), stored.x.to(device))
-            y = loss.encode_targets(stored.y, one.output_width).to(device)
-            chosen = None if its.chosen is None else its.chosen.to(device)
-            measured = str(spec.evaluation.split)
-            evaluated = getattr(its, measured) if evaluate and measured != "none" else None
-            prepared[id(its)] = (
-                TrainingRows(one.seed, x, y, chosen, its.scaling),
-                evaluated and on_device(evaluated, loss=loss, spec=one, device=device),
-            )
-        rows, evaluated = prepared[id(its)]
+    for one, its in zip(experiments, splits, strict=True):
+        if id(its) not in ready:
+            on_device = partial(prepared, loss=loss, experiment=one, device=device, moved=moved)
+            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
+            ready[id(its)] = on_device(its.train), None if evaluated is None else on_device(evaluated)
+        examples, evaluated = ready[id(its)]
         models.append(
             Model(
                 initial=initial_parameters(one, network).clone(device=device),
-                optimizer=one.optimizer.name,
-                settings=one.optimizer.model_dump(exclude={"name"}),
-                rows=rows,
+                optimizer=one.optimizer,
+                seed=one.seed,
+                examples=examples,
                 evaluated=evaluated,
             )
         )
@@ -116,7 +128,9 @@ def build_trainer(specs: Sequence[ExperimentSpec], splits: Sequence[Splits], *, 
         network,
         models=models,
         loss=loss,
-        classify=not spec.is_regression,
-        batch_size=spec.batch_size,
-        shuffle=spec.training.shuffle,
+        classify=not experiment.is_regression,
+        batch_size=experiment.batch_size,
+        shuffle=experiment.training.shuffle,
+        schedule=experiment.schedule,
+        epochs=experiment.training.epochs,
     )

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,73 +21,64 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mlptrain.data import Scaling
-from mlptrain.data.scaling import is_scaling_for
+from mlptrain.data import Preprocessing
 from mlptrain.errors import CheckpointError, SpecError
 from mlptrain.runs import write_atomically
-from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec import ExperimentSpec, load_text, to_yaml
-from mlptrain.spec.model import MOST_PARAMETERS
+from mlptrain.sources.facts import DataFacts
+from mlptrain.spec import Experiment, load_text, to_yaml
+from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.files import open_regular
+from mlptrain.training.keep import Best
+from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _BLANK = "0" * 64
 _DIGEST = re.compile("[0-9a-f]{64}")
-_MOST_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and three buffers: some 300,000
-_MOST_BYTES = 5 * 4 * MOST_PARAMETERS  # weights and three buffers of float32, and room
-_MOST_DETAIL = 500  # characters; a name in a foreign file may have a million
+_MAX_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and three buffers: some 300,000
+_MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
+_MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
-_SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum"}
 _LARGEST = 3.5e38  # of float32
-_MOST_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
-
-
-@dataclass(frozen=True)
-class Best:
-    """The epoch with the lowest validation loss so far."""
-
-    epoch: int
-    loss: float
+_MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Weights with all that is needed to use them, and in ``last`` all that is needed to go on.
 
-    ``parameters`` and each entry of ``optimizer_state`` map parameter names to tensors; ``optimizer_scalars`` are the
-    state's tensors of shape (). ``epoch`` 0 is before training. ``metrics_digest`` is the SHA-256 of the figures of all
-    epochs until then, in ``last`` only.
+    ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
+    SHA-256 of the metrics of all epochs until then.
     """
 
-    spec: ExperimentSpec
+    experiment: Experiment
     epoch: int
     step: int
-    scaling: Scaling
+    preprocessing: Preprocessing
     data_fingerprint: str
-    parameters: Mapping[str, Tensor]
-    optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    optimizer_scalars: Mapping[str, Tensor] = field(default_factory=dict)
+    state: ModelState
     best: Best | None = None
     metrics_digest: str = ""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the file, whole or not at all. Raises OSError."""
-    tensors = dict(checkpoint.parameters)
-    for name, buffers in checkpoint.optimizer_state.items():
+    state = checkpoint.state
+    tensors = dict(state.parameters)
+    for name, buffers in state.buffers.items():
         tensors |= {f"{_STATE}{name}.{parameter}": tensor for parameter, tensor in buffers.items()}
-    tensors |= {f"{_STATE}{name}": tensor for name, tensor in checkpoint.optimizer_scalars.items()}
+    tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
     described = {
         "format": FORMAT_VERSION,
         "digest": _BLANK,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
         "best": asdict(checkpoint.best) if checkpoint.best else None,
-        "scaling": asdict(checkpoint.scaling),
+        "preprocessing": checkpoint.preprocessing.plain(),
+        "facts": checkpoint.experiment.facts.plain(),
         "data_fingerprint": checkpoint.data_fingerprint,
         "metrics_digest": checkpoint.metrics_digest,
-        "spec": to_yaml(checkpoint.spec),
+        "spec": to_yaml(checkpoint.experiment.spec),
     }
     content = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -113,12 +104,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except SafetensorError as error:
-        raise CheckpointError(f"{path} does not hold what its header promises: {error}") from None
+        raise CheckpointError(f"{path} is corrupt: header and content disagree: {error}") from None
     try:
         return _checkpoint(described, tensors, source=str(path))
     except (SpecError, KeyError, TypeError, ValueError) as error:
-        detail = str(error).partition("\n")[0][:_MOST_DETAIL]
-        raise CheckpointError(f"{path} does not hold what its header promises: {detail}") from None
+        detail = str(error).partition("\n")[0][:_MAX_DETAIL]
+        raise CheckpointError(f"{path} is corrupt: header and content disagree: {detail}") from None
 
 
 def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
@@ -126,19 +117,18 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
 
     Sums and means of squares may be infinite, where weights stay as they are; all that is nan makes nan of weights.
     """
-    settings = checkpoint.spec.optimizer.model_dump()
-    optimizer = make_optimizer(settings.pop("name"), [torch.zeros(1)], **settings)
-    state = {name: [torch.zeros(1)] for name in checkpoint.optimizer_state}  # their shapes were checked on loading
+    state = checkpoint.state
+    optimizer = make_optimizer(checkpoint.experiment.optimizer, [torch.zeros(1)])
     try:
-        optimizer.load_state(state, checkpoint.optimizer_scalars)
-        if checkpoint.epoch and settings.get("momentum") and not state:
+        optimizer.load_state({name: [torch.zeros(1)] for name in state.buffers}, state.scalars)  # of checked shapes
+        if checkpoint.epoch and getattr(optimizer.settings, "momentum", 0) and not state.buffers:
             raise ValueError("there is no momentum")  # SGD has none before its first step
-        for name, tensors in checkpoint.optimizer_state.items():
+        for name, tensors in state.buffers.items():
             flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
-            if flat.isnan().any() or (name in _SQUARES and (flat < 0).any()):
+            if flat.isnan().any() or (name in optimizer.squares and (flat < 0).any()):
                 raise ValueError(f"the optimizer's {name} cannot come out of training")
-        steps = checkpoint.optimizer_scalars.get("step")
-        if steps is not None and steps != min(checkpoint.step, _MOST_COUNTED):
+        steps = state.scalars.get("step")
+        if steps is not None and steps != min(checkpoint.step, _MAX_COUNTED):
             raise ValueError(f"the optimizer has taken {float(steps):g} steps, not {checkpoint.step}")
     except ValueError as error:
         raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
@@ -149,22 +139,24 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
     size = os.fstat(stream.fileno()).st_size
     start = stream.read(8)
     length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= min(_MOST_HEADER_BYTES, size - 8):
-        raise CheckpointError(f"{path} is no checkpoint of mlptrain, or is cut off ({size:,} bytes)")
+    if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or is cut off ({size:,} bytes)")
     header = stream.read(length)
     try:
         described = json.loads(json.loads(header)["__metadata__"]["mlptrain"])
         version, digest = described["format"], described["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(f"{path} is no checkpoint of mlptrain, or its header is damaged") from None
+        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged") from None
     if type(version) is int and version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
+    if type(version) is int and 0 < version < FORMAT_VERSION:
+        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; train the network again")
     if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
-        raise CheckpointError(f"{path} is no checkpoint of mlptrain, or its header is damaged")
-    if size > _MOST_BYTES:
-        raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MOST_BYTES:,}")
+        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
+    if size > _MAX_BYTES:
+        raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MAX_BYTES:,}")
     found = hashlib.sha256((start + header).replace(digest.encode(), _BLANK.encode(), 1))
     while block := stream.read(1 << 20):
         found.update(block)
@@ -177,28 +169,23 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
 
 def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
     """Metadata and tensors as a checkpoint. Raises SpecError, KeyError, TypeError or ValueError where they are none."""
-    text, best, scaling = described["spec"], described["best"], described["scaling"]
-    digests = described["data_fingerprint"], described["metrics_digest"]
-    if not (isinstance(text, str) and all(isinstance(one, str) for one in digests) and isinstance(scaling, dict)):
-        raise TypeError("its specification, a digest or the scaling is of another type")
-    spec = load_text(text, source=source).spec
+    text, best = described["spec"], described["best"]
+    if not all(isinstance(one, str) for one in (text, described["data_fingerprint"], described["metrics_digest"])):
+        raise TypeError("its specification or a digest is of another type")
+    experiment = load_text(text, source=source, facts=DataFacts.model_validate(described["facts"])).experiment
     checkpoint = Checkpoint(
-        spec=spec,
+        experiment=experiment,
         epoch=_count(described["epoch"]),
         step=_count(described["step"]),
-        scaling=Scaling(**{key: _finite(number) for key, number in scaling.items()}),
+        preprocessing=Preprocessing.model_validate(described["preprocessing"]),
         data_fingerprint=described["data_fingerprint"],
         metrics_digest=described["metrics_digest"],
         best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
-        **_sorted_tensors(spec, tensors),
+        state=_sorted_tensors(experiment, tensors),
     )
-    images = IMAGE_DATASETS.get(spec.data.name)
-    chosen = spec.data.model_dump().get("scaling")
-    if not is_scaling_for(chosen, checkpoint.scaling, maximum=images.maximum if images else None):
-        raise ValueError(f"the scaling {scaling} is not that of its specification")
-    if checkpoint.step != checkpoint.epoch * spec.steps_per_epoch:
+    if checkpoint.step != checkpoint.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
-    if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.parameters.values()):
+    if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.state.parameters.values()):
         raise ValueError("weights that are not finite")
     return checkpoint
 
@@ -211,13 +198,13 @@ def _count(value: object) -> int:
 
 def _finite(value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
-        raise ValueError("a number of the scaling or the best loss is not finite")
+        raise ValueError("the best loss is not finite")
     return float(value)
 
 
-def _sorted_tensors(spec: ExperimentSpec, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> ModelState:
     """Parameters in the order of the network, buffers by the optimizer's names. Raises ValueError for other tensors."""
-    shapes = spec.parameter_shapes
+    shapes = experiment.parameter_shapes
     parameters: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
@@ -244,8 +231,4 @@ def _sorted_tensors(spec: ExperimentSpec, tensors: Mapping[str, Tensor]) -> dict
     if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
         raise ValueError(f"the optimizer's {wrong[0]!r} is no single number")
     ordered = {buffer: {name: state[buffer][name] for name in shapes} for buffer in sorted(state)}
-    return {
-        "parameters": {name: parameters[name] for name in shapes},
-        "optimizer_state": ordered,
-        "optimizer_scalars": scalars,
-    }
+    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 import mlptrain
-from mlptrain.training.device import Decisions
+from mlptrain.training.device import ResolvedDevice
 
 
 def describe_environment(
-    decisions: Decisions, *, data_fingerprint: str, initial_weights: Tensor, batch_order: Tensor
+    resolved: ResolvedDevice, *, data_fingerprint: str, initial_weights: Tensor, batch_order: Tensor
 ) -> dict[str, Any]:
     """The content of ``environment.json``; ``batch_order`` is the first epoch's, later ones follow from the seed."""
-    on_gpu = decisions.device != "cpu"
+    on_gpu = resolved.device != "cpu"
     return {
         "mlptrain": mlptrain.__version__,
         "python": platform.python_version(),
@@ -27,10 +27,10 @@ def describe_environment(
         "numpy": numpy.__version__,
         "platform": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "device": decisions.device,
-        "device_name": torch.cuda.get_device_name(decisions.device) if on_gpu else None,
-        "precision": decisions.precision,
-        "threads": decisions.threads,
+        "device": resolved.device,
+        "device_name": torch.cuda.get_device_name(resolved.device) if on_gpu else None,
+        "precision": resolved.precision,
+        "threads": resolved.threads,
         "git_commit": _git_commit(),
         "hashes": {
             "data": data_fingerprint,

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlptrain.data import Split, data_folder
+from mlptrain.data import Examples
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
-from mlptrain.experiment import load_own_checkpoint
-from mlptrain.experiment.build import build_network, load_data, on_device
+from mlptrain.experiment.build import build_network, load_data, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.experiment.resuming import load_own_checkpoint
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import ExperimentSpec, load_spec
-from mlptrain.training.device import decide, in_force
+from mlptrain.sources.store import data_folder
+from mlptrain.spec import Experiment
+from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
@@ -34,12 +35,11 @@ def checkpoint_path(path: Path) -> Path:
     if not path.is_dir():
         raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
     folder = RunFolder.open(path)
-    spec = load_spec(folder.resolved).spec
-    kept = folder.best if spec.evaluation.keep == "best" else folder.last
+    kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
     if not kept.exists() and kept != folder.last and folder.last.exists():
         raise RunFolderError(f"{kept}, which the run stands for, is gone; for the last weights name {folder.last}")
     if not kept.exists():
-        raise RunFolderError(f"{path} holds no checkpoint yet; go on with `mlptrain train --resume {path}`")
+        raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
     return kept
 
 
@@ -71,28 +71,24 @@ def unfinished(path: Path) -> str | None:
     return f"{path} diverged" if result["status"] == "diverged" else None
 
 
-def split_rows(spec: ExperimentSpec) -> dict[str, int]:
-    """Rows of every split that the data of ``spec`` have: test, validation, train, in the order of preference."""
-    rows = {"test": spec.data.test_rows, "validation": spec.data.validation_rows, "train": spec.training_rows}
-    return {name: count for name, count in rows.items() if count}
-
-
-def choose_split(spec: ExperimentSpec, wanted: str | None) -> str:
-    """The wanted split, else test, else validation, else train. Raises DataError for one that the data have not."""
-    known = split_rows(spec)
-    if wanted is not None and wanted not in known:
-        raise DataError(f"data '{spec.data.name}' of this run has no {wanted} rows; choose {', '.join(known)}")
-    return wanted or next(iter(known))
+def choose_split(experiment: Experiment, name: str | None) -> str:
+    """The named split, else test, else validation, else train. Raises DataError for one that the data lack."""
+    known = experiment.facts.rows
+    if name is not None and name not in known:
+        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(known)}")
+    return name or next(iter(known))
 
 
 def load_split(
     checkpoint: Checkpoint, split: str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> Split:
-    """One split, scaled by the checkpoint's numbers. Raises DataError where the data are not those of the training."""
-    splits = load_data(checkpoint.spec, data_dir=data_dir, fixed_scaling=checkpoint.scaling, on_fetch=on_fetch)
+) -> Examples:
+    """One split, preprocessed as recorded. Raises DataError where the data are not those of the training."""
+    splits = load_data(
+        checkpoint.experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch
+    )
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    chosen: Split = getattr(splits, split)
+    chosen: Examples = getattr(splits, split)
     return chosen
 
 
@@ -110,19 +106,19 @@ def evaluate_checkpoint(
     regression. ``split`` defaults to test where there is one, else validation, else train.
     """
     checkpoint = load_kept(Path(path))
-    spec = checkpoint.spec
-    decisions = decide(device=device, precision="auto", threads=spec.training.threads)
-    split = choose_split(spec, split)
-    with in_force(decisions):
+    experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
+    resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
+    split = choose_split(experiment, split)
+    with applied(resolved):
         chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-        loss = make_loss(spec.loss.name, spec.loss.reduction)
-        ready = on_device(chosen, loss=loss, spec=spec, device=decisions.device)
-        network = build_network(spec)
-        parameters = Parameters.zeros(network.parameter_shapes, device=decisions.device).copy_(checkpoint.parameters)
-        figures = evaluate(network, parameters, loss=loss, x=ready.x, targets=ready.y, classify=not spec.is_regression)
+        loss = make_loss(experiment.loss)
+        ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
+        network = build_network(experiment)
+        parameters = Parameters.zeros(network.parameter_shapes, device=resolved.device)
+        parameters.copy_(checkpoint.state.parameters)
+        metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
-        if not spec.is_regression:
-            predicted = predicted_classes(outputs_of(network, parameters, ready.x))
-            table = classification_table(predicted, chosen.y, class_names=spec.data.class_names)
-    examples = len(chosen.x)
-    return {"split": split, "examples": examples, "loss": figures.loss, "accuracy": figures.accuracy, **table}
+        if not facts.is_regression:
+            predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
+            table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
+    return {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}

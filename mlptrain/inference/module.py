@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
-from mlptrain.nn.ops.activations import Activation
-from mlptrain.spec.data import ImageData
-from mlptrain.training.device import decide
+from mlptrain.nn import network
+from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
 
 
 class Layer(nn.Module):
-    """y = f(x Wᵀ + b), with parameters ``weight`` (out, in), ``bias`` (out,) and ``slope`` () where the layer has them.
+    """A layer of the network with its parameters: ``weight`` (out, in), ``bias`` (out,) and what its ops learn.
 
-    Values of the parameters are copied.
+    Values of the parameters are copied. In training mode ops with a mode of their own draw from torch's global
+    generator.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
-    slope: nn.Parameter | None
-
-    def __init__(self, activation: Activation, *, weight: Tensor, bias: Tensor | None, slope: Tensor | None) -> None:
+    def __init__(self, layer: network.Layer, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.activation = activation
-        for name, values in (("weight", weight), ("bias", bias), ("slope", slope)):
-            self.register_parameter(name, None if values is None else nn.Parameter(values.clone()))
+        self.layer = layer
+        for name in layer.parameter_shapes:
+            self.register_parameter(name.removeprefix(layer.prefix), nn.Parameter(parameters[name].clone()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n, out) for x (n, in)."""
-        return self.activation(functional.linear(x, self.weight, self.bias), self.slope)
+        parameters = {self.layer.prefix + name: value for name, value in self.named_parameters()}
+        noise = torch.default_generator if self.training else None
+        return self.layer.activate(parameters, self.layer.product(parameters, x), noise=noise)
 
     def extra_repr(self) -> str:
         """What printing shows between the brackets."""
-        n_outputs, n_inputs = self.weight.shape
-        return f"{n_inputs}, {n_outputs}, bias={self.bias is not None}, activation={self.activation.name}"
+        ops = ", ".join(op.name for op in self.layer.ops)
+        return f"{self.layer.inputs}, {self.layer.outputs}, bias={self.layer.bias}, ops={ops}"
 
 
 class TrainedNetwork(nn.Module):
@@ -54,44 +51,41 @@ class TrainedNetwork(nn.Module):
     ``preprocess`` makes such inputs from raw images. Parameters are named as in the checkpoint, ``layers.0.weight``
     and so on, and can be trained on with any optimizer of torch.
 
-    Attributes besides: ``spec``, the configuration; ``class_names``, in the order of the logits, empty for regression;
-    ``scaling``, the numbers of the preprocessing; ``epoch`` after which the parameters were kept; ``checkpoint``, all
-    that the file held.
+    Attributes besides: ``experiment``, the configuration with the facts of its data; ``class_names``, in the order of
+    the logits, empty for regression; ``preprocessing``; ``epoch`` after which the parameters were kept; ``checkpoint``,
+    all that the file held.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.checkpoint = checkpoint
-        self.spec = checkpoint.spec
-        self.class_names = checkpoint.spec.data.class_names
-        self.scaling = checkpoint.scaling
+        self.experiment = checkpoint.experiment
+        self.class_names = checkpoint.experiment.facts.class_names
+        self.preprocessing = checkpoint.preprocessing
         self.epoch = checkpoint.epoch
-        values = checkpoint.parameters
-        self.layers = nn.ModuleList(
-            Layer(
-                activation,
-                weight=values[f"layers.{i}.weight"],
-                bias=values.get(f"layers.{i}.bias"),
-                slope=values.get(f"layers.{i}.slope"),
-            )
-            for i, activation in enumerate(build_network(checkpoint.spec).activations)
-        )
+        layers = build_network(checkpoint.experiment).layers
+        self.layers = nn.ModuleList(Layer(layer, checkpoint.state.parameters) for layer in layers)
         self.eval()
 
     @property
     def image_shape(self) -> tuple[int, int] | None:
-        """(height, width) of the data set's images; None for data that are no images."""
-        return self.spec.data.facts.image_shape if isinstance(self.spec.data, ImageData) else None
+        """(height, width) of the data set's images; None for other data."""
+        return self.experiment.facts.image_shape
 
     @property
     def maximum(self) -> int | None:
-        """The largest raw pixel value, 255 or 16 for digits; None for data that are no images."""
-        return self.spec.data.facts.maximum if isinstance(self.spec.data, ImageData) else None
+        """The largest raw value, 255 or 16 for digits; None for data without such a range."""
+        return self.experiment.facts.maximum
 
     @property
     def gives_probabilities(self) -> bool:
         """Whether the loss makes the outputs logits of classes; those of mse and mae are not."""
-        return self.spec.loss.name in ("cross_entropy", "bce")
+        return self.experiment.loss.reads == "logits"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
@@ -106,19 +100,19 @@ class TrainedNetwork(nn.Module):
         data set, light ink on dark ground, of any real type; other data (n, n_features). Pixels from 0 to 1 would be
         taken for nearly black. Raises DataError for another shape, for values outside 0 to ``maximum``, and for NaN.
         """
+        n_features, data = self.experiment.facts.n_features, self.experiment.data.name
         raw = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
         if self.image_shape is not None and raw.shape[-2:] == self.image_shape and raw.dim() in (2, 3):
-            raw = raw.reshape(-1, self.spec.data.input_width)
-        if raw.dim() != 2 or raw.shape[1] != self.spec.data.input_width:
-            shapes = f"(n, {self.spec.data.input_width})"
+            raw = raw.reshape(-1, n_features)
+        if raw.dim() != 2 or raw.shape[1] != n_features:
+            shapes = f"(n, {n_features})"
             if self.image_shape is not None:
                 height, width = self.image_shape
                 shapes = f"(n, {height}, {width}), ({height}, {width}) or {shapes}"
-            raise DataError(f"data of shape {tuple(raw.shape)}: wanted {shapes}, as in '{self.spec.data.name}'")
+            raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
         if self.maximum is not None and not bool(((raw >= 0) & (raw <= self.maximum)).all()):
-            raise DataError(f"pixels outside 0 to {self.maximum}, the range of '{self.spec.data.name}'")
-        weight: Any = self.layers[0].weight
-        return self.scaling.apply(raw.to(weight.device))
+            raise DataError(f"pixels outside 0 to {self.maximum}, the range of '{data}'")
+        return self.preprocessing.apply(raw.to(self.device))
 
     @torch.no_grad()
     def predict_proba(self, images: Tensor | ArrayLike) -> Tensor:
@@ -128,8 +122,8 @@ class TrainedNetwork(nn.Module):
         """
         if not self.gives_probabilities:
             raise UserError(
-                f"a network trained with the loss '{self.spec.loss.name}' gives no probabilities; call it for its "
-                "outputs"
+                f"a network trained with the loss '{self.experiment.loss.name}' gives no probabilities; call it for "
+                "its outputs"
             )
         return probabilities(self(self.preprocess(images)))
 
@@ -142,5 +136,5 @@ def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
 
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """
-    chosen = decide(device=device, precision="highest", threads="auto").device
+    chosen = resolve_device(device=device, precision="highest", threads="auto").device
     return TrainedNetwork(load_kept(Path(run_or_checkpoint))).to(chosen)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import choose_split, load_split, split_rows
+from mlptrain.inference.evaluate import choose_split, load_split
 from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
@@ -57,7 +57,7 @@ def predict_images(
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
-        data = network.spec.data.name
+        data = network.experiment.data.name
         raise UserError(f"the network was trained on data '{data}', which are no images; predict its rows with --index")
     pixels, facts, faults = [], [], []
     for file in files:
@@ -67,7 +67,7 @@ def predict_images(
             faults.append(str(error))
             continue
         inverted = is_dark_on_light(picture.grey) if invert is None else invert
-        fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.spec.data.name)
+        fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.experiment.data.name)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, comes back exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = ("dark on light, inverted",) if inverted else ()
@@ -90,18 +90,17 @@ def predict_rows(
     ``split`` defaults to test where there is one, else validation, else train. Raises DataError for a split or an
     index that there is not, and where the data are not those of the run.
     """
-    spec = network.spec
-    split = choose_split(spec, split)
-    rows = split_rows(spec)[split]
+    experiment = network.experiment
+    split = choose_split(experiment, split)
+    rows = experiment.facts.rows[split]
     if wrong := [index for index in indices if not 0 <= index < rows]:
         raise DataError(
-            f"index {', '.join(map(str, wrong))}: the {split} rows of '{spec.data.name}' have indices from 0 to "
+            f"index {', '.join(map(str, wrong))}: the {split} rows of '{experiment.data.name}' have indices from 0 to "
             f"{rows - 1:,}"
         )
     chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    facts = [{"split": split, "index": index, "true": _true(chosen.y[index])} for index in indices]
-    weight: Any = network.layers[0].weight
-    return _predictions(network, chosen.x[list(indices)].to(weight.device), facts)
+    facts = [{"split": split, "index": index, "true": _true(chosen.targets[index])} for index in indices]
+    return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
 
 
 def _true(y: Tensor) -> int | tuple[float, ...]:
@@ -116,8 +115,8 @@ def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, A
         first = facts[int((~finite).nonzero()[0])]
         what = first.get("image") or f"{first['split']} {first['index']}"
         raise CheckpointError(
-            f"the network gives no finite outputs for {what}: its weights or its scaling are too far from 1 to compute "
-            "with; train it again, with a smaller learning rate"
+            f"the network gives no finite outputs for {what}: its weights or its preprocessing are too far from 1 to "
+            "compute with; train it again, with a smaller learning rate"
         )
     found: list[dict[str, Any]] = [{"outputs": tuple(row)} for row in outputs.tolist()]
     if network.class_names:

@@ -1,6 +1,7 @@
-"""Three gradients of one objective, held against each other: by hand, by autograd and by central differences.
+"""Three gradients of one objective, held against each other: analytic, by autograd and by central differences.
 
-By hand is ``backward.Backward``, the pass that training runs; by autograd, torch follows ``MLP.forward`` and the loss.
+Analytic is that of the engine that trains the network; by autograd, torch follows ``MLP.forward`` and the loss. For a
+network with ops that only the autograd engine runs the two are the same, and the differences are what is checked.
 Both are exact but for rounding. Central differences know nothing of derivatives:
 
     (f(w + ε) − f(w − ε)) / 2ε = f′(w) + ε²/6·f‴ + (rounding of f) / ε
@@ -34,12 +35,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.engines.analytic import Backward
+from mlptrain.nn.engines import engine_for
 from mlptrain.nn.losses import Loss, columns
-from mlptrain.nn.network import MLP
+from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.parameters import Parameters, Stack
 
 EPSILON = 1e-6
@@ -99,8 +99,9 @@ class GradientCheck:
         if not checked:
             return f"Nothing can be said of the differences: all {left_out:,} coordinates are at a kink."
         return (
-            f"The gradients by hand, by autograd and by central differences agree for all {len(self.parameters)} "
-            f"parameter tensors ({checked:,} coordinates by differences, {left_out:,} at a kink left out)."
+            "The analytic gradients, those by autograd and by central differences agree for all "
+            f"{len(self.parameters)} parameter tensors ({checked:,} coordinates by differences, {left_out:,} at a kink "
+            "left out)."
         )
 
 
@@ -126,7 +127,7 @@ def check_gradients(
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
     objective, sensitivity, automatic = _by_autograd(network, loss=loss, parameters=parameters, x=x, targets=targets)
     by_hand = _by_hand(network, loss=loss, parameters=parameters, x=x, targets=targets)
-    rounding = _UNIT * ((len(x) if loss.reduction == "sum" else 1) + abs(objective) + sensitivity)
+    rounding = _UNIT * ((len(x) if loss.section.reduction == "sum" else 1) + abs(objective) + sensitivity)
     differences = _Differences(network, loss=loss, parameters=parameters, x=x, targets=targets)
     checks = []
     for name, gradient in automatic.items():
@@ -178,10 +179,10 @@ def _or_infinite(error: float) -> float:
 
 def _by_hand(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
     gradients = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
-    backward = Backward(
+    engine = engine_for(network)(
         network, loss=loss, parameters=Stack.of(parameters), gradients=Stack.of(gradients), batch_size=len(x)
     )
-    backward([x], columns(targets))
+    engine([x], columns(targets))
     return gradients
 
 
@@ -216,10 +217,12 @@ class _Differences:
         self.loss = loss
         self.parameters = parameters
         self.targets = targets
-        self._inputs, self._z = [x], [self._pre_activation(0, x)]
-        for i in range(1, network.n_layers):
-            self._inputs.append(self._activate(i - 1, self._z[-1]))
-            self._z.append(self._pre_activation(i, self._inputs[-1]))
+        self._inputs: list[Tensor] = []
+        self._z: list[Tensor] = []
+        for layer in network.layers:
+            self._inputs.append(x)
+            self._z.append(layer.product(parameters, x))
+            x = layer.activate(parameters, self._z[-1])
 
     @torch.no_grad()
     def __call__(self, name: str, index: int) -> float | None:
@@ -227,16 +230,17 @@ class _Differences:
 
         ε is relative for parameters above 1, which would otherwise lose it to rounding.
         """
-        _, layer, kind = name.split(".")
+        layer = next(layer for layer in self.network.layers if name in layer.parameter_shapes)
         tensor = self.parameters[name]
-        unit = None if kind == "slope" else index * len(tensor) // tensor.numel()
+        of_unit = name.removeprefix(layer.prefix) in ("weight", "bias")
+        unit = index * len(tensor) // tensor.numel() if of_unit else None
         values = tensor.view(-1)
         middle = float(values[index])
         epsilon = EPSILON * max(1.0, abs(middle))
         values[index] = middle + epsilon
-        high, (above, sides_above) = float(values[index]), self._objective(int(layer), unit)
+        high, (above, sides_above) = float(values[index]), self._objective(layer.index, unit)
         values[index] = middle - epsilon
-        low, (below, sides_below) = float(values[index]), self._objective(int(layer), unit)
+        low, (below, sides_below) = float(values[index]), self._objective(layer.index, unit)
         values[index] = middle
         if not all(map(torch.equal, sides_above, sides_below)):
             return None
@@ -244,24 +248,21 @@ class _Differences:
 
     def _objective(self, layer: int, unit: int | None) -> tuple[float, list[Tensor]]:
         """The objective with this unit computed again, and on which side of every kink each value lies."""
+        first, *above = self.network.layers[layer:]
         z = self._z[layer]
         if unit is not None:
             z = z.clone()
-            z[:, unit] = self._pre_activation(layer, self._inputs[layer], slice(unit, unit + 1)).squeeze(1)
-        sides = []
-        for i in range(layer, self.network.n_layers):
-            sides += [z > kink for kink in self.network.activations[i].kinks]
-            y = self._activate(i, z)
-            if i + 1 < self.network.n_layers:
-                z = self._pre_activation(i + 1, y)
-        if self.loss.name == "mae":
-            sides.append(y > self.targets)
-        return float(self.loss(y, self.targets)), sides
+            z[:, unit] = first.product(self.parameters, self._inputs[layer], slice(unit, unit + 1)).squeeze(1)
+        y, sides = self._activate(first, z)
+        for later in above:
+            y, more = self._activate(later, later.product(self.parameters, y))
+            sides += more
+        return float(self.loss(y, self.targets)), sides + self.loss.sides_of_kinks(y, self.targets)
 
-    def _pre_activation(self, i: int, y: Tensor, units: slice = slice(None)) -> Tensor:
-        """z of some units of layer i, for what the layer reads."""
-        bias = self.parameters.get(f"layers.{i}.bias")
-        return functional.linear(y, self.parameters[f"layers.{i}.weight"][units], None if bias is None else bias[units])
-
-    def _activate(self, i: int, z: Tensor) -> Tensor:
-        return self.network.activations[i](z, self.parameters.get(f"layers.{i}.slope"))
+    def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What the next layer reads, and on which side of every kink each value that an op reads lies."""
+        sides: list[Tensor] = []
+        for op, own in layer.ops_with(self.parameters):
+            sides += [z > kink for kink in op.kinks]
+            z = op.apply(z, own)
+        return z, sides

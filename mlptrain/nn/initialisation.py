@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
+from mlptrain.nn.network import MLP
 
 Draw = Callable[[Tensor], Tensor]
 
@@ -22,16 +23,15 @@ INITIALISATIONS = ("default", "normal", "xavier_uniform", "xavier_normal", "kaim
 
 
 def initialise_(
+    network: MLP,
     parameters: Mapping[str, Tensor],
     *,
     generator: torch.Generator,
     name: str = "default",
     std: float | Literal["fan_in"] = 1.0,
     bias: Literal["zeros", "normal"] = "zeros",
-    slope: float = 0.25,
-    activation_slope: float = 0.0,
 ) -> None:
-    """Fill ``layers.<i>.weight`` (out, in), ``layers.<i>.bias`` (out,) and ``layers.<i>.slope`` () in place.
+    """Fill the parameters of a network in place; what its ops learn gets their own initial values.
 
     ========================= ==================================== ==============================
     ``name``                  weight                               bias
@@ -45,36 +45,37 @@ def initialise_(
     ========================= ==================================== ==============================
 
     ``std="fan_in"`` takes s = 1/√in. Xavier: Glorot & Bengio (2010). Kaiming: He, Zhang, Ren & Sun (2015), with gain
-    g = √(2/(1 + a²)) for rectifiers of slope a = ``activation_slope`` below zero. ``slope`` is the value that learnt
-    slopes start from. ``std`` and ``bias`` are read by ``normal`` alone.
+    g = √(2/(1 + a²)) for rectifiers of slope a below zero, as the first op of the hidden layers has it. ``std`` and
+    ``bias`` are read by ``normal`` alone.
 
     ``generator`` is a CPU generator. Raises UserError for a name that is not in ``INITIALISATIONS``.
     """
     if name not in INITIALISATIONS:
         raise UserError(f"unknown initialisation {name!r}; choose one of {', '.join(INITIALISATIONS)}")
+    slope = next((op.negative_slope for layer in network.layers[:-1] for op in layer.ops), 0.0)
+    draws_bias = name == "default" or (name == "normal" and bias == "normal")
     with torch.no_grad():
-        for key, parameter in parameters.items():
-            if key.endswith(".weight"):
-                layer = key.removesuffix(".weight")
-                draw = _weight_draw(name, parameter.shape, generator, std=std, activation_slope=activation_slope)
-                parameter.copy_(draw(torch.empty(parameter.shape)))
-                if (offset := parameters.get(f"{layer}.bias")) is not None:
-                    draws_bias = name == "default" or (name == "normal" and bias == "normal")
-                    offset.copy_(draw(torch.empty(offset.shape)) if draws_bias else torch.zeros(offset.shape))
-            elif key.endswith(".slope"):
-                parameter.fill_(slope)
+        for layer in network.layers:
+            shape = (layer.outputs, layer.inputs)
+            draw = _weight_draw(name, shape, generator, std=std, slope=slope)
+            parameters[f"{layer.prefix}weight"].copy_(draw(torch.empty(shape)))
+            if layer.bias:
+                values = torch.empty(layer.outputs)
+                parameters[f"{layer.prefix}bias"].copy_(draw(values) if draws_bias else values.zero_())
+            for own, value in (pair for op in layer.ops for pair in op.initial_values().items()):
+                parameters[layer.prefix + own].fill_(value)
 
 
 def _weight_draw(
     name: str,
-    shape: torch.Size,
+    shape: tuple[int, int],
     generator: torch.Generator,
     *,
     std: float | Literal["fan_in"],
-    activation_slope: float,
+    slope: float,
 ) -> Draw:
     fan_out, fan_in = shape
-    gain = math.sqrt(2 / (1 + activation_slope**2))
+    gain = math.sqrt(2 / (1 + slope**2))
     match name:
         case "normal":
             return _normal(1 / math.sqrt(fan_in) if std == "fan_in" else std, generator)

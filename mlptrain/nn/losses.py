@@ -16,23 +16,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlptrain.errors import DataError, UserError
-
-Reduction = Literal["mean", "sum"]
+from mlptrain.errors import DataError
+from mlptrain.spec import loss
+from mlptrain.spec.base import Section
+from mlptrain.spec.loss import LossSpec
 
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """A training objective over a batch."""
+    """What is minimised over a batch, and what is reported of it.
 
-    reduction: Reduction = "mean"
-    name: ClassVar[str]
+    Calling a loss gives the objective, reduced as its section says; ``per_example`` is what metrics are means of.
+    """
+
+    section: LossSpec
 
     @abstractmethod
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
@@ -67,7 +69,7 @@ class Loss(ABC):
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The objective, of shape (), which autograd can differentiate."""
         losses = self.per_example(outputs, targets)
-        return losses.mean() if self.reduction == "mean" else losses.sum() * self._terms(outputs)
+        return losses.mean() if self.section.reduction == "mean" else losses.sum() * self._terms(outputs)
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """d objective / d outputs by hand, (n, k)."""
@@ -75,13 +77,17 @@ class Loss(ABC):
         self.write_gradient(columns(outputs), columns(targets), columns(out))
         return out
 
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
+        return []
+
     def _terms(self, outputs: Tensor) -> int:
         """How many terms of the objective one example stands for; outputs in columns or rows of equal k."""
         return 1
 
     def _scale_(self, out: Tensor, factor: float = 1.0) -> None:
         """Multiply gradients (models, k, n) by ``factor`` and by what the reduction multiplies every term with."""
-        if self.reduction == "mean":
+        if self.section.reduction == "mean":
             factor /= out.shape[-1] * self._terms(out)
         if factor != 1:
             out.mul_(_constant(factor, (), out.dtype, out.device))  # 1 µs faster than by a number
@@ -93,8 +99,6 @@ class CrossEntropy(Loss):
 
     Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4. Targets: labels, int64 (n,).
     """
-
-    name: ClassVar[str] = "cross_entropy"
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
         return _checked_labels(y, n_outputs)
@@ -124,8 +128,6 @@ class BinaryCrossEntropy(Loss):
     Computed as y·log(1 + e⁻ᶻ) + (1 − y)·log(1 + eᶻ): both terms are stable and neither is negative, so nothing
     overflows or cancels. Targets: float (n, 1).
     """
-
-    name: ClassVar[str] = "bce"
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
         if n_outputs != 1:
@@ -162,6 +164,10 @@ class _Error(Loss):
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return largest_of_columns(outputs) == largest_of_columns(targets)
 
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
+        return []
+
     def _terms(self, outputs: Tensor) -> int:
         return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 
@@ -169,8 +175,6 @@ class _Error(Loss):
 @dataclass(frozen=True)
 class MeanSquaredError(_Error):
     """(p − y)²; the gradient is 2(p − y)."""
-
-    name: ClassVar[str] = "mse"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().mean(dim=-2)
@@ -184,7 +188,8 @@ class MeanSquaredError(_Error):
 class MeanAbsoluteError(_Error):
     """|p − y|; the gradient is sign(p − y), 0 where p = y."""
 
-    name: ClassVar[str] = "mae"
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        return [outputs > targets]
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).abs().mean(dim=-2)
@@ -230,15 +235,14 @@ def _checked_labels(y: Tensor, n_classes: int) -> Tensor:
     return y.long()
 
 
-LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError)
+LOSSES: dict[type[Section], type[Loss]] = {
+    loss.CrossEntropy: CrossEntropy,
+    loss.BinaryCrossEntropy: BinaryCrossEntropy,
+    loss.MeanSquaredError: MeanSquaredError,
+    loss.MeanAbsoluteError: MeanAbsoluteError,
 }
 
 
-def make_loss(name: str, reduction: Reduction = "mean") -> Loss:
-    """The loss called ``name``; raises UserError for a name that is not in ``LOSSES`` or for another reduction."""
-    if name not in LOSSES:
-        raise UserError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
-    if reduction not in ("mean", "sum"):
-        raise UserError(f"unknown reduction {reduction!r}; choose mean or sum")
-    return LOSSES[name](reduction)
+def make_loss(section: LossSpec) -> Loss:
+    """The loss of a section."""
+    return LOSSES[type(section)](section)

@@ -3,41 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlptrain.nn.ops.activations import Activation
-from mlptrain.spec.model import parameter_shapes
+from mlptrain.nn.ops.base import Op
 
 
-class MLP:
-    """Fully connected layers: y₀ = x, z_l = y_{l−1} W_lᵀ + b_l, y_l = f(z_l), and the output activation on the last.
+@dataclass(frozen=True)
+class Layer:
+    """z = x Wᵀ + b, and then its ops one after the other.
 
-    ``widths`` runs from the inputs to the outputs, so it has at least two entries; with exactly two the model is
-    linear. Layer i has the parameters ``layers.<i>.weight`` (out, in), ``layers.<i>.bias`` (out,) unless ``bias`` is
-    false, and ``layers.<i>.slope`` () where the activation after it learns its slope.
+    Its parameters are ``weight`` (outputs, inputs), ``bias`` (outputs,) unless that is left out, and those of the ops,
+    each with ``prefix`` in front.
     """
 
-    def __init__(
-        self, widths: Sequence[int], *, activation: Activation, output_activation: Activation, bias: bool
-    ) -> None:
-        if len(widths) < 2:
-            raise ValueError(f"widths run from the inputs to the outputs, at least two numbers; got {list(widths)}")
-        self.widths = tuple(widths)
-        self.bias = bias
-        self.n_layers = len(self.widths) - 1
-        self.activations = (activation,) * (self.n_layers - 1) + (output_activation,)
+    index: int
+    inputs: int
+    outputs: int
+    bias: bool
+    ops: tuple[Op, ...]
+
+    @property
+    def prefix(self) -> str:
+        """``layers.<index>.``."""
+        return f"layers.{self.index}."
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter's shape, layer by layer: weight, bias, slope."""
-        slopes = self.activations[0].learnt, self.activations[-1].learnt
-        return parameter_shapes(self.widths, bias=self.bias, slopes=slopes)
+        """Every parameter's shape, by its whole name: weight, bias, those of the ops."""
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.outputs, self.inputs)}
+        shapes |= {"bias": (self.outputs,)} if self.bias else {}
+        for op in self.ops:
+            shapes |= op.parameter_shapes(self.outputs)
+        return {self.prefix + name: shape for name, shape in shapes.items()}
 
-    def forward(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """The outputs (n, outputs) for inputs (n, inputs) in the dtype of the parameters; autograd can follow."""
-        for i, activation in enumerate(self.activations):
-            z = functional.linear(x, parameters[f"layers.{i}.weight"], parameters.get(f"layers.{i}.bias"))
-            x = activation(z, parameters.get(f"layers.{i}.slope"))
+    def product(self, parameters: Mapping[str, Tensor], x: Tensor, units: slice = slice(None)) -> Tensor:
+        """z (n, outputs), of some units, for what the layer reads (n, inputs)."""
+        bias = parameters[f"{self.prefix}bias"][units] if self.bias else None
+        return functional.linear(x, parameters[f"{self.prefix}weight"][units], bias)
+
+    def activate(self, parameters: Mapping[str, Tensor], z: Tensor, *, noise: torch.Generator | None = None) -> Tensor:
+        """From z to what the next layer reads, (n, outputs); ``noise`` is that of Op.apply."""
+        for op, own in self.ops_with(parameters):
+            z = op.apply(z, own, noise=noise)
+        return z
+
+    def ops_with(self, parameters: Mapping[str, Tensor]) -> list[tuple[Op, list[Tensor]]]:
+        """Every op with its own parameters."""
+        return [(op, [parameters[self.prefix + name] for name in op.parameter_shapes(self.outputs)]) for op in self.ops]
+
+
+class MLP:
+    """Fully connected layers, which ``widths`` runs through from the inputs to the outputs.
+
+    After the product of every hidden layer come ``hidden``, its ops, and after the last one ``output``. With exactly
+    two widths the model is linear.
+    """
+
+    def __init__(self, widths: Sequence[int], *, hidden: Sequence[Op], output: Sequence[Op], bias: bool) -> None:
+        if len(widths) < 2:
+            raise ValueError(f"widths run from the inputs to the outputs, at least two numbers; got {list(widths)}")
+        self.widths = tuple(widths)
+        last = len(self.widths) - 2
+        self.layers = tuple(
+            Layer(index, inputs, outputs, bias, tuple(output if index == last else hidden))
+            for index, (inputs, outputs) in enumerate(pairwise(self.widths))
+        )
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter's shape, layer by layer."""
+        return {name: shape for layer in self.layers for name, shape in layer.parameter_shapes.items()}
+
+    def forward(self, parameters: Mapping[str, Tensor], x: Tensor, *, noise: torch.Generator | None = None) -> Tensor:
+        """The outputs (n, outputs) for inputs (n, inputs) in the dtype of the parameters; autograd can follow.
+
+        ``noise`` is given in training steps alone: what ops with a mode of their own draw from.
+        """
+        for layer in self.layers:
+            x = layer.activate(parameters, layer.product(parameters, x), noise=noise)
         return x

@@ -127,10 +127,8 @@ class Stack:
         both = self.flat[start * first : stop * first], self.flat[behind + start * rest : behind + stop * rest]
         return both if rest else both[:1]
 
-    def stacked(self, name: str) -> Tensor | None:
-        """A parameter of all models, (models, *shape); None where there is no such parameter."""
-        if name not in self.shapes:
-            return None
+    def stacked(self, name: str) -> Tensor:
+        """A parameter of all models, (models, *shape)."""
         view = self.members[0][name]
         stride = self._sizes[0] if next(iter(self.shapes)) == name else self._sizes[1]
         return self.flat.as_strided((self.models, *view.shape), (stride, *view.stride()), view.storage_offset())

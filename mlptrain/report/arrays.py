@@ -42,7 +42,7 @@ class DecisionMap:
 
     ``probabilities`` (rows, columns, classes); row 0 is the lowest, column 0 the leftmost, and ``extent`` (left, right,
     bottom, top) holds the coordinates of the outermost grid points. ``accuracy`` is the fraction of ``training`` that
-    is called right.
+    is classified correctly.
     """
 
     training: LabelledPoints
@@ -79,7 +79,7 @@ class InputHistogram:
 
 @dataclass(frozen=True)
 class Confusion:
-    """``counts[i, j]`` examples of class i were called j."""
+    """``counts[i, j]`` examples of class i were predicted as j."""
 
     label: str
     split: str
@@ -91,8 +91,8 @@ class Confusion:
 class Mistakes:
     """The wrong calls of a split with the highest confidence, the most confident first.
 
-    ``images`` (n, height, width) as scaled; ``true``, ``called`` and ``confidence`` (n,). ``wrong`` of ``examples``
-    were called wrong in all.
+    ``images`` (n, height, width) as scaled; ``true``, ``predicted`` and ``confidence`` (n,). ``wrong`` of ``examples``
+    were misclassified in all.
     """
 
     label: str
@@ -101,7 +101,7 @@ class Mistakes:
     examples: int
     images: FloatArray
     true: IntArray
-    called: IntArray
+    predicted: IntArray
     confidence: FloatArray
     class_names: tuple[str, ...]
 

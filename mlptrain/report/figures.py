@@ -64,7 +64,7 @@ def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
 
 @styled
 def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
-    """A panel per run: class colours blended by probability, black lines where the called class changes, the points.
+    """A panel per run: class colours blended by probability, black lines where the predicted class changes, the points.
 
     A title states the layer widths and the training accuracy.
     """
@@ -120,7 +120,7 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
 
 @styled
 def draw_confusion(confusion: Confusion) -> Figure:
-    """Counts of true against called classes; shades follow the share of the true class, mistakes enlarged by a root."""
+    """Counts of true against predicted classes; shades follow the share of the true class, small ones enlarged."""
     counts, names = confusion.counts, confusion.class_names
     k = len(names)
     side = min(10.0, max(4.6, 0.62 * k + 1.6))
@@ -140,7 +140,7 @@ def draw_confusion(confusion: Confusion) -> Figure:
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
     wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
     title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
-    set_labels(axes, title=title, x="called class (count in every cell)", y="true class")
+    set_labels(axes, title=title, x="predicted class (count in every cell)", y="true class")
     shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])

@@ -14,7 +14,6 @@ from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.steps import step_figures
-from mlptrain.spec import load_spec
 from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
@@ -38,7 +37,7 @@ class History:
 def read_history(run: Path, *, label: str | None = None) -> History:
     """Loss and accuracy by epoch. Raises RunFolderError for a folder that is no run or has no epoch yet."""
     folder = RunFolder.open(run)
-    spec = load_spec(folder.resolved).spec
+    experiment = folder.experiment()
     lines = folder.read_metrics()
     values = {}
     for key in [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]:
@@ -49,7 +48,7 @@ def read_history(run: Path, *, label: str | None = None) -> History:
     status = summarise(folder).status
     if not values:
         raise RunFolderError(f"{run} {_without_epochs(run, status)}")
-    return History(label or spec.name, status, spec.loss.name, "epoch", values)
+    return History(label or experiment.name, status, experiment.loss.name, "epoch", values)
 
 
 def _without_epochs(run: Path, status: str) -> str:
@@ -63,20 +62,20 @@ def _without_epochs(run: Path, status: str) -> str:
 def read_steps(run: Path, *, label: str | None = None) -> History:
     """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
     folder = RunFolder.open(run)
-    spec = load_spec(folder.resolved).spec
+    experiment = folder.experiment()
     if not folder.steps.exists():
-        wanted = "" if spec.training.record_steps else "; train with --set training.record_steps=true"
+        wanted = "" if experiment.training.record_steps else "; train with --set training.record_steps=true"
         raise UserError(f"{run} has no steps on record{wanted}")
     values = {
         f"train_{name}": (np.arange(1, len(array) + 1, dtype=np.float64), array)
         for name, array in step_figures(folder.steps).items()
     }
-    return History(label or spec.name, summarise(folder).status, spec.loss.name, "step", values)
+    return History(label or experiment.name, summarise(folder).status, experiment.loss.name, "step", values)
 
 
 def run_labels(runs: Sequence[Path]) -> list[str]:
     """A short printable name of every run that no other has: its experiment's, else its folder's, else its path."""
-    names = [load_spec(RunFolder.open(run).resolved).spec.name if run.is_dir() else str(run) for run in runs]
+    names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in runs]
     for shorter in (names, [run.resolve().name for run in runs]):
         if max(Counter(shorter).values()) == 1:
             return list(map(printable, shorter))

@@ -45,15 +45,15 @@ def draw_samples(samples: Samples) -> Figure:
 
 @styled
 def draw_mistakes(mistakes: Mistakes) -> Figure:
-    """The wrong images, the most confident first, each with its true class, the called one and the confidence."""
+    """The wrong images, the most confident first, each with its true class, the predicted one and the confidence."""
     names = mistakes.class_names
     captions = [
-        f"{names[true]} → {names[called]}\n{percentage(confidence)}"
-        for true, called, confidence in zip(mistakes.true, mistakes.called, mistakes.confidence, strict=True)
+        f"{names[true]} → {names[predicted]}\n{percentage(confidence)}"
+        for true, predicted, confidence in zip(mistakes.true, mistakes.predicted, mistakes.confidence, strict=True)
     ]
     title = (
         f"{mistakes.label}: the most confident of {mistakes.wrong:,} wrong in {mistakes.examples:,} "
-        f"{mistakes.split} images\ntrue class → called class, and the confidence in the called one"
+        f"{mistakes.split} images\ntrue class → predicted class, and the confidence in the predicted one"
     )
     bounds = float(mistakes.images.min()), float(mistakes.images.max())
     return _sheet(

@@ -20,7 +20,7 @@ from mlptrain.report.images import percentage
 from mlptrain.report.style import inline_svg
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
-from mlptrain.spec import ExperimentSpec, describe_model, describe_optimizer, load_spec
+from mlptrain.spec import Experiment, describe_model, describe_optimizer
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -40,10 +40,10 @@ def render_page(
     ``evaluation`` has the keys of ``mlptrain eval --json``. Raises RunFolderError for what is no run.
     """
     folder = RunFolder.open(run)
-    spec = load_spec(folder.resolved).spec
+    experiment = folder.experiment()
     result = folder.read_result()
     sections = [
-        _outcome(folder, spec, result, evaluation),
+        _outcome(folder, experiment, result, evaluation),
         _curves(run, folder),
         _decision(decision),
         _confusion(evaluation),
@@ -54,22 +54,27 @@ def render_page(
         _repeat(folder),
     ]
     return document(
-        sections, title=f"{spec.name}: run report", kind="Run report", heading=spec.name, lead=_lead(folder, spec)
+        sections,
+        title=f"{experiment.name}: run report",
+        kind="Run report",
+        heading=experiment.name,
+        lead=_lead(folder, experiment),
     )
 
 
-def _lead(folder: RunFolder, spec: ExperimentSpec) -> str:
-    parameters = sum(math.prod(shape) for shape in spec.parameter_shapes.values())
-    lead = f"{describe_model(spec)}, {parameters:,} parameters · {describe_optimizer(spec)} · data {spec.data.name}"
+def _lead(folder: RunFolder, experiment: Experiment) -> str:
+    parameters = sum(math.prod(shape) for shape in experiment.parameter_shapes.values())
+    model, optimizer = describe_model(experiment), describe_optimizer(experiment)
+    lead = f"{model}, {parameters:,} parameters · {optimizer} · data {experiment.data.name}"
     place = folder.path.resolve().name
-    return escape(lead) if place == spec.name else f"{escape(lead)}<br>{escape(place)}"
+    return escape(lead) if place == experiment.name else f"{escape(lead)}<br>{escape(place)}"
 
 
 def _outcome(
-    folder: RunFolder, spec: ExperimentSpec, result: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None
+    folder: RunFolder, experiment: Experiment, result: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None
 ) -> str:
     status = summarise(folder).status
-    parts = [f'<p class="status">{_status(folder, spec, status, result)}</p>']
+    parts = [f'<p class="status">{_status(folder, experiment, status, result)}</p>']
     figures = _measured(evaluation) if evaluation else _last_figures(folder)
     if seconds := _training_seconds(folder):
         figures.append(("Training time", _duration(seconds), f"on {folder.read_environment().get('device')}"))
@@ -83,20 +88,22 @@ def _outcome(
     if result and result.get("diagnosis"):
         parts.append(_diagnosis(result["diagnosis"]))
     if result and result.get("kept"):
-        parts.append(f'<p class="note">{escape(_kept(spec, result))}</p>')
+        parts.append(f'<p class="note">{escape(_kept(experiment, result))}</p>')
     doubtful = " doubtful" if result and result.get("diagnosis") else ""
     return section("outcome", "Outcome", "\n".join(parts), kind=status + doubtful)
 
 
-def _status(folder: RunFolder, spec: ExperimentSpec, status: str, result: Mapping[str, Any] | None) -> str:
+def _status(folder: RunFolder, experiment: Experiment, status: str, result: Mapping[str, Any] | None) -> str:
     """What became of the run and what to do, as HTML."""
     lines = folder.read_metrics()
-    reached = f"epoch {lines[-1]['epoch']:,} of {spec.training.epochs:,}" if lines else "no epoch yet"
+    reached = f"epoch {lines[-1]['epoch']:,} of {experiment.training.epochs:,}" if lines else "no epoch yet"
     path = shlex.quote(str(folder.path))
     if status == "completed" and result:
         return f"Completed: {result['epochs']:,} epochs, {result['steps']:,} steps."
     if status == "diverged" and result:
-        again = f"mlptrain train {shlex.quote(str(folder.resolved))} --set optimizer.lr={spec.optimizer.lr / 10:g}"
+        again = (
+            f"mlptrain train {shlex.quote(str(folder.resolved))} --set optimizer.lr={experiment.optimizer.lr / 10:g}"
+        )
         return f"{escape(_sentence(result['message']))} For instance: <code>{escape(again)}</code>"
     if status == "running":
         return f"Still running, {reached}; make this report again when it has ended."
@@ -140,10 +147,10 @@ def _diagnosis(diagnosis: Mapping[str, Any]) -> str:
     return f'<div class="warning" role="note"><p><strong>{message}</strong></p>{listed}</div>'
 
 
-def _kept(spec: ExperimentSpec, result: Mapping[str, Any]) -> str:
-    why = "lowest validation loss" if spec.evaluation.keep == "best" else "the last"
+def _kept(experiment: Experiment, result: Mapping[str, Any]) -> str:
+    why = "lowest validation loss" if experiment.evaluation.keep == "best" else "the last"
     kept = f"The figures are those of the weights after epoch {result['kept']['epoch']:,} ({why})."
-    if not spec.data.test_rows:
+    if not experiment.facts.test_rows:
         return kept
     looks = result.get("test_looks", 0)
     times = {0: "The test set was not looked at", 1: "The test set was looked at once"}
@@ -189,8 +196,8 @@ def _decision(decision: DecisionMap | None) -> str:
         return ""
     caption = (
         f"Colours: the probability of each of {len(decision.training.class_names)} classes. Black lines: where the "
-        f"called class changes. Points: the {len(decision.training.points):,} training examples, "
-        f"{percentage(decision.accuracy)} of them called right."
+        f"predicted class changes. Points: the {len(decision.training.points):,} training examples, "
+        f"{percentage(decision.accuracy)} of them correct."
     )
     svg = inline_svg(draw_decisions([decision]), prefix="decision", title="Decision map", description=caption)
     picture = f'<div class="picture">{svg}</div><figcaption>{escape(caption)}</figcaption>'
@@ -210,12 +217,14 @@ def _mistakes(mistakes: Mistakes | None) -> str:
         return ""
     count, examples = len(mistakes.images), f"{mistakes.examples:,} {mistakes.split} images"
     if not count:
-        return section("mistakes", "Worst mistakes", f"<p>None: all {examples} are called right.</p>")
+        return section("mistakes", "Most confident errors", f"<p>None: all {examples} are classified correctly.</p>")
     note = (
-        f"The {count:,} most confident of {mistakes.wrong:,} wrong calls in {examples}: true class → called class, and "
-        "the confidence in the latter."
+        f"The {count:,} most confident of {mistakes.wrong:,} misclassified in {examples}: true → predicted class, "
+        "and the confidence in the latter."
     )
-    return section("mistakes", "Worst mistakes", f'<p class="note">{escape(note)}</p>\n{tables.mistake_list(mistakes)}')
+    return section(
+        "mistakes", "Most confident errors", f'<p class="note">{escape(note)}</p>\n{tables.mistake_list(mistakes)}'
+    )
 
 
 def _per_class(evaluation: Mapping[str, Any] | None) -> str:

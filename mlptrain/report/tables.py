@@ -24,7 +24,7 @@ def scrolling(table: str, *, name: str) -> str:
 
 
 def confusion_table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """Rows are the true classes, columns the called ones; of many classes only the most frequent mix-ups."""
+    """Rows are the true classes, columns the predicted ones; of many classes only the most frequent mix-ups."""
     if len(names) > MOST_CLASSES:
         return _mix_ups(counts, names)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
@@ -33,10 +33,10 @@ def confusion_table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
         total = max(1, sum(row))
         cells = "".join(_confusion_cell(count, count / total) for count in row)
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-    note = "Rows: true class. Columns: called class. Cells: examples, shaded by their share of the true class."
+    note = "Rows: true class. Columns: predicted class. Cells: examples, shaded by their share of the true class."
     table = (
         '<table class="confusion">'
-        f'<thead><tr><th scope="col">true \\ called</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f'<thead><tr><th scope="col">true \\ predicted</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
     return f'<p class="note">{note}</p>\n{scrolling(table, name="Confusion matrix")}'
 
@@ -59,7 +59,7 @@ def _mix_ups(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     note = f"The most frequent mix-ups of {len(names)} classes."
     table = (
         "<table><thead><tr>"
-        '<th scope="col" class="text">true</th><th scope="col" class="text">called</th>'
+        '<th scope="col" class="text">true</th><th scope="col" class="text">predicted</th>'
         f'<th scope="col">examples</th></tr></thead><tbody>{rows}</tbody></table>'
     )
     return f'<p class="note">{note}</p>\n{scrolling(table, name="Most frequent mix-ups")}'
@@ -84,17 +84,17 @@ def class_table(per_class: Sequence[Mapping[str, Any]]) -> str:
 
 
 def mistake_list(mistakes: Mistakes) -> str:
-    """The wrong images, each with what it is, what it was called, and how confidently."""
+    """The wrong images, each with what it is, what it was predicted as, and how confidently."""
     names = mistakes.class_names
     items = []
-    for image, true, called, confidence in zip(
-        mistakes.images, mistakes.true, mistakes.called, mistakes.confidence, strict=True
+    for image, true, predicted, confidence in zip(
+        mistakes.images, mistakes.true, mistakes.predicted, mistakes.confidence, strict=True
     ):
-        alternative = f"An image of class {names[true]} that was called {names[called]}."
+        alternative = f"An image of class {names[true]} that was predicted as {names[predicted]}."
         height, width = image.shape
         items.append(
             f'<li><figure><img src="{_png(image)}" alt="{escape(alternative)}" width="{width}" height="{height}">'
-            f"<figcaption><strong>{escape(names[true])} → {escape(names[called])}</strong><br>"
+            f"<figcaption><strong>{escape(names[true])} → {escape(names[predicted])}</strong><br>"
             f"{escape(percentage(float(confidence)))}</figcaption></figure></li>"
         )
     return f'<ul class="mistakes">{"".join(items)}</ul>'

@@ -2,6 +2,7 @@
 
 config.yaml        the user's file, byte for byte
 resolved.yaml      every value in force
+facts.json         what the data said: rows, columns, classes
 environment.json   versions, device, threads, precision, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
@@ -23,9 +24,11 @@ from typing import Any, Self
 
 from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.runs.reading import check_metrics, read_environment, read_lines, read_result
-from mlptrain.spec import ExperimentSpec
+from mlptrain.sources.facts import DataFacts
+from mlptrain.spec import Experiment, load_spec
 from mlptrain.system.atomic import is_temporary, write_atomically
 from mlptrain.system.disk import remedy
+from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import FolderLock
 
 _NAMED_RUNS = 10
@@ -43,6 +46,7 @@ class RunFolder:
         self._lock: FolderLock | None = None
         self.config = path / "config.yaml"
         self.resolved = path / "resolved.yaml"
+        self.facts = path / "facts.json"
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
@@ -146,8 +150,9 @@ class RunFolder:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_start(self, *, config: bytes, resolved: str, environment: Mapping[str, Any]) -> None:
+    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Mapping[str, Any]) -> None:
         """Write what is known before training. Raises OSError."""
+        write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, _json(environment))
         write_atomically(self.config, config)
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
@@ -169,6 +174,10 @@ class RunFolder:
         """Finish the run. Raises OSError."""
         write_atomically(self.result, _json(result))
 
+    def experiment(self) -> Experiment:
+        """What was trained, with the facts of its data on record. Raises SpecError and RunFolderError."""
+        return load_spec(self.resolved, facts=read_json(self.facts, DataFacts)).experiment
+
     def read_environment(self) -> dict[str, Any]:
         """What was decided and hashed when the run began."""
         return read_environment(self.environment)
@@ -179,7 +188,7 @@ class RunFolder:
             return None
         return read_result(self.result)
 
-    def check_metrics(self, spec: ExperimentSpec, *, epochs: int) -> None:
+    def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
         check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
 
@@ -231,7 +240,7 @@ def _has_not_begun(path: Path) -> bool:
     """Whether a folder holds what ``write_start`` writes, or a part of it, and no epoch."""
     folder = RunFolder(path)
     entries = {entry for entry in path.iterdir() if not is_temporary(entry)}
-    files = {folder.environment, folder.config, folder.resolved}
+    files = {folder.facts, folder.environment, folder.config, folder.resolved}
     logs = [log for log in (folder.metrics, folder.timings) if log in entries]
     empty = not any(log.stat().st_size for log in logs)
     checkpoints = folder.last.parent.iterdir() if folder.last.parent.is_dir() else ()

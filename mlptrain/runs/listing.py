@@ -9,7 +9,7 @@ from pathlib import Path
 from mlptrain.errors import MlptrainError
 from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
-from mlptrain.spec import describe_model, describe_optimizer, load_spec
+from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.system.lock import is_locked
 
 
@@ -56,7 +56,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     """A run's line in the table, whatever state it is in."""
     age = time.time() - folder.resolved.stat().st_mtime
     try:
-        spec = load_spec(folder.resolved).spec
+        spec = folder.experiment()
         result = folder.read_result()
         lines = folder.read_metrics()
         if result is not None and result["status"] == "completed":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlptrain.errors import RunFolderError
-from mlptrain.spec import ExperimentSpec
+from mlptrain.spec import Experiment
 from mlptrain.system.files import read_regular
 
 _MOST_BYTES = 50_000_000  # of a JSON file; the longest is a comparison's summary, with the curves of its optimizers
@@ -55,7 +55,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield value
 
 
-def check_metrics(path: Path, lines: Sequence[Mapping[str, Any]], *, spec: ExperimentSpec, epochs: int) -> None:
+def check_metrics(path: Path, lines: Sequence[Mapping[str, Any]], *, spec: Experiment, epochs: int) -> None:
     """Raises RunFolderError unless the lines of a run's log are those that it writes for so many ``epochs``."""
     if len(lines) <= epochs:
         state = f"ends before epoch {epochs}" if lines else "is empty or gone"

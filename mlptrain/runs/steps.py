@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlptrain.errors import RunFolderError
-from mlptrain.spec import load_spec
+from mlptrain.sources.facts import DataFacts
 from mlptrain.system.files import read_regular
+from mlptrain.system.jsonfiles import read_json
 
 _MOST_BYTES = 10_000_000_000
 _MOST = {"loss": float(np.finfo(np.float32).max), "accuracy": 1.0}  # losses are means of float32 numbers
@@ -22,10 +23,10 @@ _MOST_DETAIL = 200  # characters of numpy's message, which quotes the file
 def step_figures(path: Path, *, least: int = 0) -> dict[str, NDArray[np.float64]]:
     """``loss`` and, of a run with classes, ``accuracy`` of every step, each (n,), n at least ``least``.
 
-    Which of the two it is says ``resolved.yaml`` beside the file. Raises RunFolderError for a file that holds anything
+    Which of the two it is says ``facts.json`` beside the file. Raises RunFolderError for a file that holds anything
     but what such a run writes. Arrays of objects, which are pickles, are not read.
     """
-    regression = load_spec(path.with_name("resolved.yaml")).spec.is_regression
+    regression = read_json(path.with_name("facts.json"), DataFacts).is_regression
     try:
         found = _arrays(path, ("loss",) if regression else ("loss", "accuracy"))
         lengths = {len(values) for values in found.values()}

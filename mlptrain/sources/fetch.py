@@ -219,8 +219,10 @@ def _open(address: str, timeout: float) -> http.client.HTTPResponse:
         # "Forbidden" and "not found" stay so; only "too many requests" and failures of the server may pass.
         for_good = error.code < 500 and error.code != http.HTTPStatus.TOO_MANY_REQUESTS
         raise _MirrorError(f"HTTP {error.code} {error.reason}", for_good=for_good) from error
-    except ValueError as error:  # no address at all
-        raise _MirrorError(str(error), for_good=True) from error
+    except ValueError as error:
+        raise _MirrorError(
+            f"is not an address that begins with http:// or https:// ({error})", for_good=True
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error, timeout)) from error
     if not isinstance(response, http.client.HTTPResponse):  # file: and ftp:, also by way of a mirror that redirects
@@ -252,6 +254,8 @@ def _reason(error: Exception, timeout: float) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return f"no data for {timeout:g} s"
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return "the server closed the connection without an answer"
     return str(cause) or type(cause).__name__
 
 

@@ -6,13 +6,35 @@ not depend on the device or on what was drawn before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from mlptrain.seeds import derived_seed
+from mlptrain.sources.facts import RawData, SourceFacts
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A source without files: ``make`` draws inputs and targets from a seed."""
+
+    known: SourceFacts
+    make: Callable[..., tuple[Tensor, Tensor]]
+    by_seed: ClassVar[bool] = True
+
+    def facts(self) -> SourceFacts:
+        """What the settings of the generator say."""
+        return self.known
+
+    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – there are no files
+        """Every seed has rows of its own."""
+        x, y = self.make(seed=seed)
+        return RawData(x.numpy(), y.numpy())
 
 
 def make_spirals(

@@ -5,7 +5,7 @@ commands on one experiment then need not wait for it.
 """
 
 from mlptrain.spec.dump import to_yaml
-from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
+from mlptrain.spec.experiment import NAME_PATTERN, Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded, load_spec, load_text
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.starter import json_schema, starter_yaml
@@ -13,6 +13,7 @@ from mlptrain.spec.summary import check_report, describe_model, describe_optimiz
 
 __all__ = [
     "NAME_PATTERN",
+    "Experiment",
     "ExperimentSpec",
     "Loaded",
     "OptimizerSpec",

@@ -1,17 +1,20 @@
-"""The ``data`` section: which examples, how many, how scaled. What follows from it is counted here, without loading."""
+"""The ``data`` section: which examples, how many, how scaled. Each data set names the source of its rows."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlptrain.sources.published import IMAGE_DATASETS, ImageFacts
+from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
+from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
+from mlptrain.sources.images import Images
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
 
-MOST_ROWS = 10_000_000
-MOST_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
+MAX_ROWS = 10_000_000
+MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
 
 class FixedScaling(Section):
@@ -40,7 +43,7 @@ PlainScaling = Annotated[
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 Validation = Annotated[
     int | float,
-    count_or_fraction(most=MOST_ROWS),
+    count_or_fraction(most=MAX_ROWS),
     Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
 ]
 
@@ -50,35 +53,39 @@ class _Data(Section):
 
     validation: Validation = 0.1
 
-    @property
-    def input_width(self) -> int:
-        """Numbers of one example."""
+    def source(self) -> Source:
+        """Where the rows come from."""
         raise NotImplementedError
 
-    @property
-    def all_class_names(self) -> tuple[str, ...]:
-        """Names of every class; empty where targets are numbers."""
-        return ()
+    def choice(self) -> Choice:
+        """Which of the rows are used."""
+        return Choice(validation=self.validation)
+
+    def facts(self) -> DataFacts:
+        """What the chosen rows say of themselves. Raises DataError where a file is absent or damaged."""
+        return DataFacts.of(self.source().facts(), self.choice())
+
+    # --- in transition ---
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in use, in the order of their labels; empty where targets are numbers."""
-        return self.all_class_names
+        """See DataFacts."""
+        return self.facts().class_names
 
     @property
-    def train_rows(self) -> int:
-        """Training rows before the validation rows are split off."""
-        raise NotImplementedError
+    def input_width(self) -> int:
+        """See DataFacts."""
+        return self.facts().n_features
 
     @property
     def test_rows(self) -> int:
-        """Test rows; generated data have none."""
-        return 0
+        """See DataFacts."""
+        return self.facts().test_rows
 
     @property
     def validation_rows(self) -> int:
-        """Rows that ``validation`` takes from the training rows."""
-        return self.validation if isinstance(self.validation, int) else round(self.validation * self.train_rows)
+        """See DataFacts."""
+        return self.facts().validation_rows
 
 
 class _Classes(_Data):
@@ -88,18 +95,16 @@ class _Classes(_Data):
         None, description="A subset of the classes, relabelled 0..k-1 in the order given. Default: all."
     )
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in use, in the order of their labels."""
-        names = self.all_class_names
-        return names if self.classes is None else tuple(names[index] for index in self.classes)
+    def choice(self) -> Choice:
+        """Which of the rows are used."""
+        return Choice(classes=self.classes, validation=self.validation)
 
     @model_validator(mode="after")
     def _classes_exist_once(self) -> Self:
-        chosen, total = self.classes or [], len(self.all_class_names)
+        chosen, total = self.classes or [], len(self.source().facts().class_names)
         if any(index >= total for index in chosen) or len(set(chosen)) < len(chosen):
-            wanted = {"most": total - 1}
-            raise PydanticCustomError("at:classes", "must name classes from 0 to {most}, each once", wanted)
+            allowed = {"most": total - 1}
+            raise PydanticCustomError("at:classes", "must name classes from 0 to {most}, each once", allowed)
         return self
 
 
@@ -108,45 +113,24 @@ class ImageData(_Classes):
 
     name: Literal["mnist", "fashion_mnist", "digits"]
     train_size: int | None = Field(
-        None, ge=1, le=MOST_ROWS, description="Only the first n training rows as stored. Default: all."
+        None, ge=1, le=MAX_ROWS, description="Only the first n training rows as stored. Default: all."
     )
     test_size: int | None = Field(
-        None, ge=1, le=MOST_ROWS, description="Only the first n test rows as stored. Default: all."
+        None, ge=1, le=MAX_ROWS, description="Only the first n test rows as stored. Default: all."
     )
     scaling: ImageScaling = Field(
         "unit",
-        description="none; unit: divide by the data's maximum; standard: one mean and one std over the whole training "
-        "set; or {mean: …, std: …} after dividing by the maximum.",
+        description="none; unit: divide by the data's maximum; standard: one mean and one std over the training rows; "
+        "or {mean: …, std: …} after dividing by the maximum.",
     )
 
-    @property
-    def facts(self) -> ImageFacts:
-        """What is known of the published files."""
-        return IMAGE_DATASETS[self.name]
+    def source(self) -> Source:
+        """The published files."""
+        return Images(self.name)
 
-    @property
-    def input_width(self) -> int:
-        """Pixels of one image."""
-        return self.facts.n_features
-
-    @property
-    def all_class_names(self) -> tuple[str, ...]:
-        """Names of all classes of the data set."""
-        return self.facts.class_names
-
-    def stored_rows(self, counts: tuple[int, ...]) -> int:
-        """Rows of the chosen classes, before ``train_size`` or ``test_size``; ``counts`` are the facts' of a split."""
-        return sum(counts if self.classes is None else (counts[index] for index in self.classes))
-
-    @property
-    def train_rows(self) -> int:
-        """Training rows before the validation rows are split off."""
-        return self.train_size or self.stored_rows(self.facts.train_counts)
-
-    @property
-    def test_rows(self) -> int:
-        """Test rows in use."""
-        return self.test_size or self.stored_rows(self.facts.test_counts)
+    def choice(self) -> Choice:
+        """Which of the rows are used."""
+        return Choice(self.classes, self.train_size, self.test_size, validation=self.validation)
 
 
 class SpiralsData(_Classes):
@@ -162,59 +146,53 @@ class SpiralsData(_Classes):
     noise: float = Field(0.2, ge=0, le=100, description="Standard deviation of the angle's noise, in radians.")
     scaling: PlainScaling = Field("none", description="none; standard; or {mean: …, std: …}.")
 
-    @property
-    def input_width(self) -> int:
-        """Two coordinates."""
-        return 2
-
-    @property
-    def all_class_names(self) -> tuple[str, ...]:
-        """The spirals' numbers."""
-        return tuple(map(str, range(self.n_classes)))
-
-    @property
-    def train_rows(self) -> int:
-        """Training rows before the validation rows are split off."""
-        return self.points_per_class * len(self.class_names)
+    def source(self) -> Source:
+        """Two coordinates, classes by their numbers."""
+        counts = (self.points_per_class,) * self.n_classes
+        facts = SourceFacts(counts, n_features=2, class_names=_numbers(self.n_classes))
+        settings = self.model_dump(include={"n_classes", "points_per_class", "noise"})
+        return Generated(facts, partial(make_spirals, **settings))
 
 
 class _Drawn(_Data):
     """Inputs drawn from N(0, 1)."""
 
-    n_samples: int = Field(ge=2, le=MOST_ROWS, description="Rows.")
+    n_samples: int = Field(ge=2, le=MAX_ROWS, description="Rows.")
     n_features: int = Field(10, ge=1, le=100_000, description="Inputs of one row.")
     scaling: PlainScaling = Field("none", description="none; standard; or {mean: …, std: …}.")
-
-    @property
-    def input_width(self) -> int:
-        """Inputs of one row."""
-        return self.n_features
-
-    @property
-    def train_rows(self) -> int:
-        """Training rows before the validation rows are split off."""
-        return self.n_samples
 
 
 class RandomClassificationData(_Drawn):
     """Inputs from N(0, 1) with labels drawn at random: nothing to learn, made for checking gradients."""
 
     name: Literal["random_classification"]
-    n_samples: int = Field(100, ge=2, le=MOST_ROWS, description="Rows.")
+    n_samples: int = Field(100, ge=2, le=MAX_ROWS, description="Rows.")
     n_classes: int = Field(4, ge=2, le=10_000, description="Number of classes.")
 
-    @property
-    def all_class_names(self) -> tuple[str, ...]:
-        """The classes' numbers."""
-        return tuple(map(str, range(self.n_classes)))
+    def source(self) -> Source:
+        """Classes by their numbers."""
+        facts = SourceFacts((self.n_samples,), n_features=self.n_features, class_names=_numbers(self.n_classes))
+        settings = self.model_dump(include={"n_samples", "n_features", "n_classes"})
+        return Generated(facts, partial(make_random_classification, **settings))
 
 
 class RandomRegressionData(_Drawn):
     """Inputs and targets from N(0, 1): nothing to learn but by heart."""
 
     name: Literal["random_regression"]
-    n_samples: int = Field(64, ge=2, le=MOST_ROWS, description="Rows.")
+    n_samples: int = Field(64, ge=2, le=MAX_ROWS, description="Rows.")
     n_targets: int = Field(1, ge=1, le=10_000, description="Targets of one row.")
+
+    def source(self) -> Source:
+        """Targets of no classes."""
+        facts = SourceFacts((self.n_samples,), n_features=self.n_features, n_targets=self.n_targets)
+        settings = self.model_dump(include={"n_samples", "n_features", "n_targets"})
+        return Generated(facts, partial(make_random_regression, **settings))
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    """Names of classes that have none but their numbers."""
+    return tuple(map(str, range(count)))
 
 
 DataSpec = Annotated[

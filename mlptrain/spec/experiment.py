@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mlptrain.spec.base import Section, ShortName, count_or
-from mlptrain.spec.data import MOST_ROWS, DataSpec
-from mlptrain.spec.model import LossSpec, ModelSpec, PReLU, parameter_shapes
+from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.base import Section, count_or
+from mlptrain.spec.data import MAX_ROWS, DataSpec
+from mlptrain.spec.loss import CrossEntropy, LossSpec
+from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import Constant, ScheduleSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -19,7 +23,7 @@ class TrainingSpec(Section):
 
     epochs: int = Field(10, ge=1, le=10_000_000, description="Passes over the training rows.")
     batch_size: Annotated[
-        int | Literal["full"], count_or("full", most=MOST_ROWS), Field(description="Examples per step, or full.")
+        int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
@@ -48,59 +52,130 @@ class EvaluationSpec(Section):
 
 
 class ExperimentSpec(Section):
-    """A YAML file in full. Derived numbers are properties; nothing here needs torch."""
+    """A YAML file in full: what is wished for. What the data say is in ``DataFacts``, and both in ``Experiment``."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the run folder. Default: the file's name.")
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
     data: DataSpec = Field(description="Which examples, how many, how scaled.")
     model: ModelSpec = Field(description="The network between the data's inputs and the loss's outputs.")
-    loss: Annotated[LossSpec, ShortName()] = Field(LossSpec(name="cross_entropy"), description="What is minimised.")
+    loss: LossSpec = Field(CrossEntropy(name="cross_entropy"), description="What is minimised.")
     optimizer: OptimizerSpec = Field(description="How the weights are changed.")
+    schedule: ScheduleSpec = Field(
+        Constant(name="constant"), description="How the learning rate changes; its length is the run's own."
+    )
     training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
+
+    # --- in transition ---
+
+    @property
+    def experiment(self) -> Experiment:
+        """With the facts of its data."""
+        return Experiment(self, self.data.facts())
+
+    @property
+    def is_regression(self) -> bool:
+        """See Experiment."""
+        return self.experiment.is_regression
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """See Experiment."""
+        return self.experiment.steps_per_epoch
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """See Experiment."""
+        return self.experiment.widths
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is wished for and what the data are: all that a run follows from."""
+
+    spec: ExperimentSpec
+    facts: DataFacts
+
+    @property
+    def name(self) -> str:
+        """Names the run folder."""
+        return self.spec.name
+
+    @property
+    def seed(self) -> int:
+        """What every random number follows from."""
+        return self.spec.seed
+
+    @property
+    def data(self) -> DataSpec:
+        """The data section."""
+        return self.spec.data
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model section."""
+        return self.spec.model
+
+    @property
+    def loss(self) -> LossSpec:
+        """The loss section."""
+        return self.spec.loss
+
+    @property
+    def optimizer(self) -> OptimizerSpec:
+        """The optimizer section."""
+        return self.spec.optimizer
+
+    @property
+    def schedule(self) -> ScheduleSpec:
+        """The schedule section."""
+        return self.spec.schedule
+
+    @property
+    def training(self) -> TrainingSpec:
+        """The training section."""
+        return self.spec.training
+
+    @property
+    def evaluation(self) -> EvaluationSpec:
+        """The evaluation section, without defaults left open."""
+        return self.spec.evaluation
+
+    def changed(self, **sections: Any) -> Experiment:
+        """With other sections, seed or name; the data stay as they are."""
+        return Experiment(self.spec.model_copy(update=sections), self.facts)
+
+    def with_training(self, **values: Any) -> Experiment:
+        """With other values in the training section."""
+        return self.changed(training=self.training.model_copy(update=values))
 
     @property
     def is_regression(self) -> bool:
         """Whether targets are numbers; there is then no accuracy."""
-        return not self.data.class_names
-
-    @property
-    def training_rows(self) -> int:
-        """Rows that are trained on, after the validation rows are split off."""
-        return self.data.train_rows - self.data.validation_rows
+        return self.facts.is_regression
 
     @property
     def batch_size(self) -> int:
         """Examples per step, at most the training rows."""
         size = self.training.batch_size
-        return self.training_rows if isinstance(size, str) else min(size, self.training_rows)
+        return self.facts.train_rows if isinstance(size, str) else min(size, self.facts.train_rows)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; the last may be smaller."""
-        return -(-self.training_rows // self.batch_size)
+        return -(-self.facts.train_rows // self.batch_size)
 
     @property
     def output_width(self) -> int:
-        """One logit for bce, one output per class or target otherwise."""
-        return output_width(self.data, self.loss)
+        """Width of the last layer, as the loss wants it."""
+        return self.loss.n_outputs(self.facts)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Layer widths from the inputs to the outputs."""
-        return (self.data.input_width, *self.model.hidden, self.output_width)
+        return (self.facts.n_features, *self.model.hidden, self.output_width)
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
-        learns_slope = tuple(
-            isinstance(activation, PReLU) for activation in (self.model.activation, self.model.output_activation)
-        )
-        return parameter_shapes(self.widths, bias=self.model.bias, slopes=(learns_slope[0], learns_slope[1]))
-
-
-def output_width(data: DataSpec, loss: LossSpec) -> int:
-    """Width of the last layer: one logit for bce, one output per class or target otherwise."""
-    if loss.name == "bce":
-        return 1
-    return len(data.class_names) or getattr(data, "n_targets", 1)
+        return self.model.parameter_shapes(self.widths)

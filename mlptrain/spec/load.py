@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, get_type_hints
+from typing import Literal, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlptrain.errors import Fault, SpecError
+from mlptrain.errors import DataError, Fault, SpecError
+from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec
+from mlptrain.spec.experiment import EvaluationSpec, Experiment, ExperimentSpec
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, parse, read_file
 from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
@@ -26,35 +27,50 @@ _MOST_DETAILS = 1000  # faults of one configuration; looking for what was meant 
 class Loaded:
     """A checked experiment, the bytes it was read from, and what is odd about it without being wrong."""
 
-    spec: ExperimentSpec
+    experiment: Experiment
     source: bytes
     warnings: tuple[Fault, ...]
 
+    @property
+    def spec(self) -> ExperimentSpec:
+        """What the file wishes for."""
+        return self.experiment.spec
 
-def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
-    """Read, override (``"optimizer.lr=0.1"``) and check an experiment. Raises SpecError with every fault."""
+
+def load_spec(path: Path | str, overrides: Sequence[str] = (), *, facts: DataFacts | None = None) -> Loaded:
+    """Read, override (``"optimizer.lr=0.1"``) and check an experiment. Raises SpecError with every fault.
+
+    ``facts`` are those on record; without them the data are asked.
+    """
     path = Path(path)
     content, document = read_file(path)
     if {"base", "optimizers"} <= document.value.keys():
         message = f"is a comparison, wanted an experiment; run it with `mlptrain compare-optimizers {path}`"
         raise SpecError([Fault(str(path), None, None, "", message)])
-    return _load(document, content, default_name=path.stem, overrides=overrides)
+    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts)
 
 
-def load_text(text: str, *, source: str = "<text>", overrides: Sequence[str] = ()) -> Loaded:
+def load_text(
+    text: str, *, source: str = "<text>", overrides: Sequence[str] = (), facts: DataFacts | None = None
+) -> Loaded:
     """As load_spec, from YAML text; ``source`` stands in the places of faults."""
-    return _load(parse(text, source=source), text.encode(), default_name="experiment", overrides=overrides)
+    document = parse(text, source=source)
+    return _load(document, text.encode(), default_name="experiment", overrides=overrides, facts=facts)
 
 
-def _load(document: Document, content: bytes, *, default_name: str, overrides: Sequence[str]) -> Loaded:
+def _load(
+    document: Document, content: bytes, *, default_name: str, overrides: Sequence[str], facts: DataFacts | None
+) -> Loaded:
     for override in overrides:
         apply_override(document, override)
     document.value.setdefault("name", folder_name(default_name))
-    spec, _, faults = check(document, ExperimentSpec, RULES)
-    if spec is None or faults:
+    spec, sections, faults = check(document, ExperimentSpec, RULES, facts=facts)
+    known = sections.get("facts")
+    if spec is None or faults or not isinstance(known, DataFacts):
         raise SpecError(in_order(faults, document.source))
-    spec = in_force(spec)
-    return Loaded(spec, content, tuple(document.fault(path, message) for path, message in warnings_about(spec)))
+    experiment = Experiment(with_defaults(spec), known)
+    warnings = tuple(document.fault(path, message) for path, message in warnings_about(experiment))
+    return Loaded(experiment, content, warnings)
 
 
 def folder_name(text: str) -> str:
@@ -71,10 +87,12 @@ def check(
     rules: Iterable[Callable[..., Iterator[Finding]]],
     *,
     known: Mapping[str, object] | None = None,
+    facts: DataFacts | None = None,
 ) -> tuple[Checked | None, dict[str, object], list[Fault]]:
     """The document as ``model``, or None; its sections that have no fault of their own; and every fault.
 
-    The rules may read those sections and the ``known`` ones.
+    The rules may read those sections, the ``known`` ones and, as a section of its own, the ``facts`` of the data, which
+    are asked for where they are not given.
     """
     faults = list(document.faults)
     sections: dict[str, object] = {}
@@ -96,6 +114,11 @@ def check(
                 sections[name] = field.get_default()
     else:
         sections = {name: getattr(spec, name) for name in model.model_fields}
+    if (data := sections.get("data")) is not None:
+        try:
+            sections["facts"] = facts or cast(DataSpec, data).facts()
+        except DataError as error:
+            faults.append(document.fault(("data",), str(error)))
     findings = broken_rules({**(known or {}), **sections}, rules)
     return spec, sections, faults + [document.fault(path, message) for path, message in findings]
 
@@ -108,13 +131,13 @@ def in_order(faults: Iterable[Fault], source: str) -> list[Fault]:
     )
 
 
-def split_in_force(data: DataSpec, evaluation: EvaluationSpec) -> Literal["validation", "test", "none"]:
+def measured_split(data: DataSpec, evaluation: EvaluationSpec) -> Literal["validation", "test", "none"]:
     """The split that is measured after every epoch."""
     return evaluation.split or ("validation" if data.validation else "none")
 
 
-def in_force(spec: ExperimentSpec) -> ExperimentSpec:
+def with_defaults(spec: ExperimentSpec) -> ExperimentSpec:
     """The experiment with the defaults that follow from other values written out."""
-    split = split_in_force(spec.data, spec.evaluation)
+    split = measured_split(spec.data, spec.evaluation)
     keep = spec.evaluation.keep or ("best" if split == "validation" else "last")
     return spec.model_copy(update={"evaluation": EvaluationSpec(split=split, keep=keep)})

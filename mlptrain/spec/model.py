@@ -1,17 +1,26 @@
-"""The ``model`` and ``loss`` sections: layer widths, activations, initial values, and the loss."""
+"""The ``model`` section: layer widths, activations, initial values."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from mlptrain.spec.base import Section, ShortName, positive_or
 
-MOST_WIDTH = 65_536
-MOST_LAYERS = 200
-MOST_PARAMETERS = 2**30  # 4 GiB of float32 weights, and as much again for gradients and each optimizer buffer
+MAX_WIDTH = 65_536
+MAX_LAYERS = 200
+MAX_PARAMETERS = 2**30  # 4 GiB of float32 weights, and as much again for gradients and each optimizer buffer
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """The section of an op with parameters of its own."""
+
+    @staticmethod
+    def parameter_shapes(width: int) -> dict[str, tuple[int, ...]]:
+        """Their shapes in a layer of ``width`` units, by name."""
 
 
 class PlainActivation(Section):
@@ -39,6 +48,11 @@ class PReLU(Section):
 
     name: Literal["prelu"]
     slope: float = Field(0.25, ge=-10, le=10, description="The slope before training.")
+
+    @staticmethod
+    def parameter_shapes(width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG004
+        """What a layer of ``width`` units learns besides weight and bias."""
+        return {"slope": ()}
 
 
 class Softplus(Section):
@@ -83,8 +97,8 @@ InitSpec = Annotated[DefaultInit | NormalInit | ScaledInit, Field(discriminator=
 class ModelSpec(Section):
     """A multi-layer perceptron; the input and output widths follow from data and loss."""
 
-    hidden: list[Annotated[int, Field(ge=1, le=MOST_WIDTH)]] = Field(
-        max_length=MOST_LAYERS, description="Widths of the hidden layers; [] is a linear model."
+    hidden: list[Annotated[int, Field(ge=1, le=MAX_WIDTH)]] = Field(
+        max_length=MAX_LAYERS, description="Widths of the hidden layers; [] is a linear model."
     )
     activation: ActivationSpec = Field(PlainActivation(name="relu"), description="After every hidden layer.")
     output_activation: ActivationSpec = Field(
@@ -93,30 +107,21 @@ class ModelSpec(Section):
     bias: bool = Field(True, description="Whether layers have biases.")
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
+    def layer_ops(self, *, last: bool) -> list[Section]:
+        """The sections of what comes after the product of a hidden layer, or of the last one, in order."""
+        return [self.output_activation if last else self.activation]
 
-class LossSpec(Section):
-    """What is minimised; cross_entropy and bce read logits."""
+    def parameter_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameter tensors, in their order.
 
-    name: Literal["cross_entropy", "bce", "mse", "mae"]
-    reduction: Literal["mean", "sum"] = Field(
-        "mean", description="How the batch's losses become one number; metrics are means either way."
-    )
-
-
-def parameter_shapes(
-    widths: tuple[int, ...], *, bias: bool, slopes: tuple[bool, bool] = (False, False)
-) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's parameter tensors, in their order.
-
-    ``widths`` run from the inputs to the outputs; ``slopes`` says whether the hidden and the output activation learn a
-    slope. Layer i has ``layers.i.weight`` (outputs, inputs), ``layers.i.bias`` (outputs,), ``layers.i.slope`` ().
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    last = len(widths) - 2
-    for index, (inputs, outputs) in enumerate(pairwise(widths)):
-        shapes[f"layers.{index}.weight"] = (outputs, inputs)
-        if bias:
-            shapes[f"layers.{index}.bias"] = (outputs,)
-        if slopes[index == last]:
-            shapes[f"layers.{index}.slope"] = ()
-    return shapes
+        ``widths`` run from the inputs to the outputs. Layer i has ``layers.i.weight`` (outputs, inputs),
+        ``layers.i.bias`` (outputs,) and what its ops learn.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for index, (inputs, outputs) in enumerate(pairwise(widths)):
+            own: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs)}
+            own |= {"bias": (outputs,)} if self.bias else {}
+            for op in self.layer_ops(last=index == len(widths) - 2):
+                own |= op.parameter_shapes(outputs) if isinstance(op, Learns) else {}
+            shapes |= {f"layers.{index}.{name}": shape for name, shape in own.items()}
+        return shapes

@@ -18,12 +18,14 @@ _Betas = Annotated[
 ]
 
 
-class _Optimizer(Section):
+class Optimizer(Section):
+    """What all optimizers have."""
+
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
 
 
-class SGD(_Optimizer):
+class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's variant of it (torch.optim.SGD)."""
 
     name: Literal["sgd"]
@@ -44,7 +46,7 @@ class SGD(_Optimizer):
         return self
 
 
-class Adam(_Optimizer):
+class Adam(Optimizer):
     """Kingma & Ba (2015), as torch.optim.Adam."""
 
     name: Literal["adam"]
@@ -54,7 +56,7 @@ class Adam(_Optimizer):
     amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
 
 
-class AdamW(_Optimizer):
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), as torch.optim.AdamW."""
 
     name: Literal["adamw"]
@@ -65,7 +67,7 @@ class AdamW(_Optimizer):
     amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
 
 
-class NAdam(_Optimizer):
+class NAdam(Optimizer):
     """Adam with Nesterov's momentum (Dozat, 2016), as torch.optim.NAdam."""
 
     name: Literal["nadam"]
@@ -75,7 +77,7 @@ class NAdam(_Optimizer):
     momentum_decay: float = Field(0.004, ge=0, le=1, description="How quickly the momentum warms up.")
 
 
-class RMSprop(_Optimizer):
+class RMSprop(Optimizer):
     """Tieleman & Hinton (2012), as torch.optim.RMSprop."""
 
     name: Literal["rmsprop"]
@@ -86,7 +88,7 @@ class RMSprop(_Optimizer):
     centered: bool = Field(False, description="Divide by the standard deviation instead of the root mean square.")
 
 
-class Adagrad(_Optimizer):
+class Adagrad(Optimizer):
     """Duchi et al. (2011), as torch.optim.Adagrad."""
 
     name: Literal["adagrad"]

@@ -11,6 +11,7 @@ import codecs
 import errno
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
+from mlptrain.spec.syntax import LOADER, explain, unprintable
 from mlptrain.system.files import read_regular
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -162,7 +162,7 @@ def parse(text: str, *, source: str) -> Document:
 
 def parse_value(text: str, *, source: str) -> tuple[Any, list[Fault]]:
     """Any single YAML value, as ``--set key=value`` carries it, with its faults."""
-    document = _Builder(source).build(f"value: {text}")
+    document = _Builder(source, has_places=False).build(f"value: {text}")
     if list(document.value) != ["value"]:
         raise SpecError([Fault(source, None, None, "", "must be a single value")])
     return document.value["value"], document.faults
@@ -178,8 +178,9 @@ class _Open:
 
 
 class _Builder:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, has_places: bool = True) -> None:
         self.document = Document(source)
+        self.has_places = has_places
         self.source = source
         self.stack: list[_Open] = []
         self.nodes = 0
@@ -192,21 +193,27 @@ class _Builder:
         except UnicodeEncodeError as error:  # half a surrogate pair, as undecodable bytes of a command line become
             detail = f"character {error.start + 1} is U+{ord(text[error.start]):04X}"
             raise SpecError([Fault(self.source, None, None, "", f"is not Unicode text: {detail}")]) from None
+        if broken := unprintable(text):
+            index, message = broken
+            line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+            raise SpecError([Fault(self.source, line, column, "", f"is not valid YAML: {message}")])
         try:
-            for event in yaml.parse(text, Loader=_LOADER):
-                self.take(event)
+            self.take_all(text)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problem = error.problem or error.context or "broken syntax"
-            if mark is not None and text[mark.index : mark.index + 1] == "\t":
-                problem = "a tab cannot indent; use spaces"
-            raise self.error(mark, f"is not valid YAML: {problem}") from None
-        except yaml.YAMLError as error:
-            detail = str(error).splitlines()[0]
-            raise SpecError([Fault(self.source, None, None, "", f"is not valid YAML: {detail}")]) from None
+            mark: Any = error.problem_mark
+            if mark is not None:
+                # The parser reads 1,024 characters ahead of its events, and has a limit of depth of its own: what is
+                # refused before that place would be missed, so read up to it once more.
+                with suppress(yaml.YAMLError):
+                    _Builder(self.source).take_all(text[: mark.index])
+            raise self.error(mark, f"is not valid YAML: {explain(text, error, with_places=self.has_places)}") from None
         if not self.document.places:
             raise SpecError([Fault(self.source, None, None, "", "is empty; `mlptrain init NAME` writes a starter")])
         return self.document
+
+    def take_all(self, text: str) -> None:
+        for event in yaml.parse(text, Loader=LOADER):
+            self.take(event)
 
     def error(self, mark: Any, message: str) -> SpecError:
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)

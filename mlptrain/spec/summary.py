@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded
 
 
-def describe_model(spec: ExperimentSpec) -> str:
+def describe_model(spec: Experiment | ExperimentSpec) -> str:
     """``784-500-256-10 relu``."""
     return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
 
 
-def describe_optimizer(spec: ExperimentSpec) -> str:
+def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
     """``sgd 0.1``, with momentum where it has some."""
     optimizer = spec.optimizer
     momentum = getattr(optimizer, "momentum", 0)
@@ -24,8 +24,8 @@ def describe_optimizer(spec: ExperimentSpec) -> str:
 
 def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
     """What `mlptrain check` says of one configuration."""
-    spec = loaded.spec
-    shapes = spec.parameter_shapes
+    spec = loaded.experiment
+    shapes, facts = spec.parameter_shapes, spec.facts
     last = len(spec.widths) - 2
     layers = []
     for index in range(last + 1):
@@ -44,7 +44,7 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "name": spec.name,
         "model": describe_model(spec),
         "optimizer": describe_optimizer(spec),
-        "rows": {"train": spec.training_rows, "validation": spec.data.validation_rows, "test": spec.data.test_rows},
+        "rows": {"train": facts.train_rows, "validation": facts.validation_rows, "test": facts.test_rows},
         "steps_per_epoch": spec.steps_per_epoch,
         "layers": layers,
         "parameter_tensors": len(shapes),

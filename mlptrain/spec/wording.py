@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from mlptrain.spec.base import LARGEST
+from mlptrain.spec.base import LARGEST, either, names_of, sections_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted
 from mlptrain.spec.synonyms import SYNONYMS
@@ -52,31 +52,35 @@ def came(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where pydantic's location leads: the keys of the file, the sections there, and what each might have been."""
+    """Where pydantic's location leads: the keys of the file, the sections there, and what each may be instead."""
 
     path: KeyPath
     sections: list[type[BaseModel]]
     siblings: list[type[BaseModel]]
+    choices: list[str]  # words that the last key may have for its value or its section's name
 
 
 def _follow(model: type[BaseModel], location: Sequence[str | int]) -> _Spot:
     """Walk a location, whose parts are keys, indices and the tags of union members, which the file does not have."""
     path: KeyPath = ()
     sections, siblings = [model], [model]
+    choices: list[str] = []
     previous: str | int = ""
     tag_follows = False
     for part in location:
-        tagged = [section for section in sections if part in _names(section)] if tag_follows else []
+        tagged = [section for section in sections if part in names_of(section)] if tag_follows else []
         if tagged:
             sections, tag_follows = tagged, False
         elif previous != "scaling" or part not in SCALING_FORMS:
             path = (*path, part)
             fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
-            found = [inner for field in fields for inner in _sections(field.annotation)]
+            found = [inner for field in fields for inner in sections_in(field.annotation)]
+            words = [*(word for field in fields for word in _words(field.annotation)), *_names_of(found)]
+            choices = list(dict.fromkeys(words)) or choices
             sections = siblings = found or sections
             tag_follows = len(found) > 1
         previous = part
-    return _Spot(path, sections, siblings)
+    return _Spot(path, sections, siblings, choices)
 
 
 def fault_path(document: Document, error: ErrorDetails, model: type[BaseModel]) -> KeyPath:
@@ -96,17 +100,17 @@ def fault_path(document: Document, error: ErrorDetails, model: type[BaseModel]) 
     return path
 
 
-def _names(section: type[BaseModel]) -> tuple[Any, ...]:
-    field = section.model_fields.get("name")
-    return get_args(field.annotation) if field is not None else ()
+def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
+    return [name for section in sections for name in names_of(section)]
 
 
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+def _words(annotation: Any) -> Iterator[str]:
+    """The words of every ``Literal`` in an annotation."""
     for inner in get_args(annotation):
-        if get_origin(annotation) is not Literal and not isinstance(inner, (str, int)):
-            yield from _sections(inner)
+        if get_origin(annotation) is not Literal:
+            yield from _words(inner)
+        elif isinstance(inner, str):
+            yield inner
 
 
 def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: Collection[str] = ()) -> list[str]:
@@ -116,13 +120,13 @@ def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: 
     for its optimizer, which the comparison names.
     """
     homes = [dotted(within) or "the top level"] if key in model.model_fields else []
-    fields = {name: list(_sections(field.annotation)) for name, field in model.model_fields.items()}
+    fields = {name: list(sections_in(field.annotation)) for name, field in model.model_fields.items()}
     for name, sections in fields.items():
         owners = [section for section in sections if key in section.model_fields]
         if not owners or name in without:
             continue
         if len(owners) < len(sections):
-            homes += [f"{dotted((*within, name))} {tag}" for owner in owners for tag in _names(owner)]
+            homes += [f"{dotted((*within, name))} {tag}" for owner in owners for tag in names_of(owner)]
         else:
             homes.append(dotted((*within, name, key)))
     if not homes and "base" in fields:
@@ -154,24 +158,15 @@ def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel], *, w
     if kind == "extra_forbidden":
         return _unknown_key(str(path[-1]), error["loc"], model, within=within)
     if kind in ("missing", "union_tag_not_found") and path[-1] == "name":
-        names = [name for section in _follow(model, path[:-1]).sections for name in _names(section)]
+        names = _names_of(_follow(model, path[:-1]).sections)
         return f"required key is missing; e.g. name: {names[0]}"
     if kind == "missing":
         return f"required key is missing; e.g. {_EXAMPLES.get(dotted(path), f'{path[-1]}: …')}"
     if kind.startswith("at:"):
         return error["msg"] + (f", got {came(value.get('classes'))}" if kind == "at:classes" else "")
     if kind in ("literal_error", "union_tag_invalid"):
-        choices = _choices(context.get("expected", "") or context.get("expected_tags", ""))
         word = value["name"] if kind == "union_tag_invalid" else value
-        return not_among(choices, word, scaling=path[-1] == "scaling")
-    if kind in _BOUNDS:
-        key, words = _BOUNDS[kind]
-        limit = f"{context[key]:,}" if isinstance(context[key], int) else f"{context[key]:,.15g}"
-        return f"must be {words} {limit}, got {came(value)}"
-    if kind in ("too_short", "too_long"):
-        words = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        items = "item" if words.endswith(" 1") else "items"
-        return f"must have {words} {items}, got {context['actual_length']}"
+        return not_among(_follow(model, error["loc"]).choices, word, scaling=path[-1] == "scaling")
     if kind == "string_pattern_mismatch":
         guess = meant(value, ["cuda"]) if path[-1] == "device" else None
         wanted = _PATTERNS.get(str(path[-1]), "of another form")
@@ -183,12 +178,28 @@ def message_for(error: ErrorDetails, path: KeyPath, model: type[BaseModel], *, w
     if kind == "list_type":
         return f"must be a list such as {_LISTS.get(str(path[-1]), '[1, 2]')}, got {came(value)}"
     if kind in ("model_type", "model_attributes_type"):
-        names = [name for section in _follow(model, path).sections for name in _names(section)]
+        names = _names_of(_follow(model, path).sections)
         named = f"a name such as {names[0]}, or " if names else ""
         return f"must be {named}a mapping of keys and values, got {came(value)}"
+    return plain_message(error) + number_hint(kind, value)
+
+
+def plain_message(error: ErrorDetails) -> str:
+    """One finding of pydantic about a value, whatever it stands for; pydantic's own words are the last resort."""
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "missing":
+        return "is missing"
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        limit = f"{context[key]:,}" if isinstance(context[key], int) else f"{context[key]:,.15g}"
+        return f"must be {words} {limit}, got {came(value)}"
+    if kind in ("too_short", "too_long"):
+        words = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        items = "item" if words.endswith(" 1") else "items"
+        return f"must have {words} {items}, got {context['actual_length']}"
     if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, got {came(value)}{number_hint(kind, value)}"
-    return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came(value)}"
+        return f"must be {_KINDS[kind]}, got {came(value)}"
+    return f"is not accepted, got {came(value)} ({error['msg']})"
 
 
 _EXAMPLES = {
@@ -214,7 +225,7 @@ _PATTERNS = {
 def not_among(choices: Sequence[str], value: object, *, scaling: bool = False) -> str:
     """Says which words there are, and which was probably meant."""
     guess = nearest(value, choices)
-    wanted = _or([*choices, "{mean: …, std: …}"] if scaling else choices)
+    wanted = either([*choices, "{mean: …, std: …}"] if scaling else choices)
     return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
 
 
@@ -240,22 +251,13 @@ def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel]
     allowed = list(dict.fromkeys(known for section in spot.sections for known in section.model_fields))
     if guess := meant(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
-    owners = [name for section in spot.siblings if key in section.model_fields for name in _names(section)]
+    owners = [name for section in spot.siblings if key in section.model_fields for name in names_of(section)]
     if owners:
-        return f"unknown key here; it belongs to {_or([f'{spot.path[-1]} {name}' for name in owners])}"
+        return f"unknown key here; it belongs to {either([f'{spot.path[-1]} {name}' for name in owners])}"
     if guess := nearest(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
     if homes := home_of(model, key, within=within):
-        return f"unknown key here; it belongs to {_or(homes)}"
+        return f"unknown key here; it belongs to {either(homes)}"
     if homes := home_of(model, SYNONYMS.get(key.lower(), ""), within=within):
-        return f"unknown key here; did you mean {_or(homes)}?"
+        return f"unknown key here; did you mean {either(homes)}?"
     return f"unknown key; known here: {', '.join(allowed)}"
-
-
-def _choices(text: str) -> list[str]:
-    """Names out of pydantic's ``'a', 'b' or 'c'``."""
-    return [part.strip().strip("'") for part in text.replace(" or ", ", ").split(",") if part.strip()]
-
-
-def _or(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

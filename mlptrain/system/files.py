@@ -36,8 +36,8 @@ def open_regular(path: Path) -> BinaryIO:
     try:
         # A pipe without a writer would block; the flag is without meaning for the files that are read in the end.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a NUL in the name
-        raise OSError(errno.EINVAL, f"{error} in the file's name", str(path)) from None
+    except ValueError:
+        raise OSError(errno.EINVAL, "a NUL stands in the file's name", str(path)) from None
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):

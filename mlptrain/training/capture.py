@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mlptrain.nn.engines.analytic import Backward
-from mlptrain.updates.optimizers import Optimizer
+from mlptrain.nn.engines import Engine
+from mlptrain.updates.chain import Updates
 
-Updates = Sequence[tuple[Optimizer, list[Tensor]]]
+StepFunction = Callable[[Sequence[Tensor], Tensor], Tensor]
 
 
-def step_runner(backward: Backward, updates: Updates) -> Callable[[Sequence[Tensor], Tensor], Tensor]:
-    """A function of inputs and targets: makes the gradients, lets every optimizer update its models, gives the outputs.
+def step_runner(engine: Engine, updates: Updates) -> StepFunction:
+    """A function of inputs and targets: makes the gradients, updates all models, gives the outputs.
 
     The outputs (models, outputs, n) are those before the update and overwritten by the next step.
     """
 
     def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        outputs = backward(inputs, targets)
-        for optimizer, gradients in updates:
-            optimizer.step(gradients)
+        outputs = engine(inputs, targets)
+        updates.advance()
+        updates.apply()
         return outputs
 
-    return CapturedStep(backward, updates, step) if backward.parameters.flat.is_cuda else step
+    return CapturedStep(engine, updates, step) if engine.capturable and engine.parameters.flat.is_cuda else step
 
 
 class CapturedStep:
@@ -36,21 +36,16 @@ class CapturedStep:
     warms the libraries up; so does the last, smaller one of every epoch. Optimizers that count on the CPU stay outside.
     """
 
-    def __init__(
-        self, backward: Backward, updates: Updates, step: Callable[[Sequence[Tensor], Tensor], Tensor]
-    ) -> None:
-        self._backward = backward
-        self._inside = [update for update in updates if update[0].capturable]
-        self._outside = [update for update in updates if not update[0].capturable]
-        self._plain_step = step
+    def __init__(self, engine: Engine, updates: Updates, step: StepFunction) -> None:
+        self._engine, self._updates, self._plain_step = engine, updates, step
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = False
         self._inputs: list[Tensor] = []
-        self._targets = self._outputs = backward.parameters.flat
+        self._targets = self._outputs = engine.parameters.flat
 
     def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As the plain step."""
-        is_full = inputs[0].shape[0] == self._backward.batch_size
+        is_full = inputs[0].shape[0] == self._engine.batch_size
         if not (is_full and self._warm):
             self._warm = self._warm or is_full
             return self._plain_step(inputs, targets)
@@ -59,9 +54,9 @@ class CapturedStep:
         for buffer, x in zip(self._inputs, inputs, strict=True):
             buffer.copy_(x)
         self._targets.copy_(targets)
+        self._updates.advance()
         self._graph.replay()
-        for optimizer, gradients in self._outside:
-            optimizer.step(gradients)
+        self._updates.apply(captured=False)
         return self._outputs
 
     def _capture(self, inputs: Sequence[Tensor], targets: Tensor) -> torch.cuda.CUDAGraph:
@@ -71,7 +66,6 @@ class CapturedStep:
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._outputs = self._backward(self._inputs, self._targets)
-            for optimizer, gradients in self._inside:
-                optimizer.step(gradients)
+            self._outputs = self._engine(self._inputs, self._targets)
+            self._updates.apply(captured=True)
         return graph

@@ -24,7 +24,7 @@ _SHAPES = ((64, 784, 500), (64, 500, 10), (500, 64, 784), (125, 784, 64), (2500,
 
 
 @dataclass(frozen=True)
-class Decisions:
+class ResolvedDevice:
     """Device, matrix-product precision and number of CPU threads of one run."""
 
     device: str
@@ -32,13 +32,11 @@ class Decisions:
     threads: int
 
 
-def decide(*, device: str, precision: str, threads: int | str) -> Decisions:
-    """Turn the configuration's wishes into decisions. Raises DeviceError for a device that is not there."""
+def resolve_device(*, device: str, precision: Precision | Literal["auto"], threads: int | str) -> ResolvedDevice:
+    """Resolve what a configuration wishes for. Raises DeviceError for a device that is not there."""
     chosen = _device(device)
     count = torch.get_num_threads() if isinstance(threads, str) else threads
-    if precision in ("highest", "high", "medium"):
-        return Decisions(chosen, precision, count)  # type: ignore[arg-type]
-    return Decisions(chosen, _fastest_exact_precision(chosen), count)
+    return ResolvedDevice(chosen, _fastest_exact_precision(chosen) if precision == "auto" else precision, count)
 
 
 def _device(wanted: str) -> str:
@@ -58,14 +56,14 @@ def _device(wanted: str) -> str:
 
 
 @contextlib.contextmanager
-def in_force(decisions: Decisions) -> Iterator[None]:
+def applied(resolved: ResolvedDevice) -> Iterator[None]:
     """Set threads and precision for this block, and put back what was there."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    if decisions.device != "cpu":  # cuBLAS repeats its results only with a workspace of fixed size
+    if resolved.device != "cpu":  # cuBLAS repeats its results only with a workspace of fixed size
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        torch.set_num_threads(decisions.threads)
-        torch.set_float32_matmul_precision(decisions.precision)
+        torch.set_num_threads(resolved.threads)
+        torch.set_float32_matmul_precision(resolved.precision)
         yield
     finally:
         torch.set_num_threads(threads)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters
-from mlptrain.spec import ExperimentSpec
-from mlptrain.training.metrics import Figures
-from mlptrain.training.trainer import Member
+from mlptrain.spec import Experiment
+from mlptrain.training.metrics import Metrics
+from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
 
@@ -48,14 +48,14 @@ def is_falling(losses: Sequence[float]) -> bool:
 
 
 def diagnose(
-    member: Member, spec: ExperimentSpec, *, train: Figures, losses: Sequence[float], initial: Parameters
+    model: TrainedModel, experiment: Experiment, *, train: Metrics, losses: Sequence[float], initial: Parameters
 ) -> Diagnosis | None:
     """None for a network that learnt; ``losses`` are the training losses of all epochs, ``initial`` the first weights.
 
     Judged on classifiers with cross_entropy or bce, whose loss under a constant guess is ln k.
     """
-    n_classes = len(spec.data.class_names)
-    if spec.loss.name not in ("cross_entropy", "bce") or train.accuracy is None:
+    n_classes = len(experiment.facts.class_names)
+    if experiment.loss.reads != "logits" or train.accuracy is None:
         return None
     loss_line, accuracy_line = chance_lines(n_classes)
     falling = is_falling(losses)
@@ -65,7 +65,7 @@ def diagnose(
         f"training loss {train.loss:.4f} (a constant guess over {n_classes} classes costs {math.log(n_classes):.4f}), "
         f"accuracy {train.accuracy:.3f}"
     )
-    causes = _causes(member, spec, initial)
+    causes = _causes(model, experiment, initial)
     if falling:
         message = f"slow: {figures}; the loss is still falling, so train longer or raise the learning rate"
         return Diagnosis("slow", message, causes)
@@ -73,37 +73,36 @@ def diagnose(
     return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes or unknown)
 
 
-def _causes(member: Member, spec: ExperimentSpec, initial: Parameters) -> tuple[str, ...]:
-    x, targets = member.rows.first(_PROBE_ROWS)
-    causes = _output_activation(spec) + _dead_units(member, x)
-    causes += _weight_decay(member, spec, x, targets)
-    causes += _learning_rate(member, spec, initial)
+def _causes(model: TrainedModel, experiment: Experiment, initial: Parameters) -> tuple[str, ...]:
+    x, targets = model.examples.first(_PROBE_ROWS)
+    causes = _output_activation(experiment) + _dead_units(model, x)
+    causes += _weight_decay(model, experiment, x, targets)
+    causes += _learning_rate(model, experiment, initial)
     return tuple(causes)
 
 
-def _output_activation(spec: ExperimentSpec) -> list[str]:
-    name = spec.model.output_activation.name
+def _output_activation(experiment: Experiment) -> list[str]:
+    name = experiment.model.output_activation.name
     if name == "identity":
         return []
     return [
-        f"model.output_activation: '{name}' bends the logits that '{spec.loss.name}' reads"
+        f"model.output_activation: '{name}' is applied to the logits that '{experiment.loss.name}' expects"
         + ("; it cuts off every negative one and its gradient with it" if name == "relu" else "")
         + "; set it to identity"
     ]
 
 
 @torch.no_grad()
-def _dead_units(member: Member, x: Tensor) -> list[str]:
+def _dead_units(model: TrainedModel, x: Tensor) -> list[str]:
     """Layers of rectifiers most of whose units give zero for every example."""
     causes = []
-    network, parameters = member.trainer.network, member.parameters
-    for index, activation in enumerate(network.activations):
-        z = torch.nn.functional.linear(x, parameters[f"layers.{index}.weight"], parameters.get(f"layers.{index}.bias"))
-        x = activation(z, parameters.get(f"layers.{index}.slope"))
+    network, parameters = model.trainer.network, model.parameters
+    for layer in network.layers:
+        x = layer.activate(parameters, layer.product(parameters, x))
         dead = float((x == 0).all(dim=0).double().mean())
-        if activation.kinks and dead >= 0.5:
-            last = index == network.n_layers - 1
-            where = "the output layer" if last else f"hidden layer {index + 1}"
+        if dead >= 0.5 and any(op.kinks for op in layer.ops):
+            last = layer is network.layers[-1]
+            where = "the output layer" if last else f"hidden layer {layer.index + 1}"
             remedy = "set model.output_activation to identity" if last else "lower the learning rate or use leaky_relu"
             causes.append(
                 f"{dead:.0%} of the units of {where} give 0 for every one of {len(x):,} examples and can no longer "
@@ -112,34 +111,36 @@ def _dead_units(member: Member, x: Tensor) -> list[str]:
     return causes
 
 
-def _weight_decay(member: Member, spec: ExperimentSpec, x: Tensor, targets: Tensor) -> list[str]:
+def _weight_decay(model: TrainedModel, experiment: Experiment, x: Tensor, targets: Tensor) -> list[str]:
     """Weight decay that pulls as hard as the data do: at rest under both, the two balance."""
-    decay = spec.optimizer.weight_decay
+    decay = experiment.optimizer.weight_decay
     if decay == 0:
         return []
-    trainer = member.trainer
-    outputs = {name: tensor.detach().requires_grad_() for name, tensor in member.parameters.items()}
+    trainer = model.trainer
+    outputs = {name: tensor.detach().requires_grad_() for name, tensor in model.parameters.items()}
     objective = trainer.loss(trainer.network.forward(outputs, x), targets)
-    if trainer.loss.reduction == "sum":
+    if experiment.loss.reduction == "sum":
         objective = objective * (trainer.batch_size / len(x))
     gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
-    pull = decay * float(torch.linalg.vector_norm(member.parameters.clone().flat))
+    pull = decay * float(torch.linalg.vector_norm(model.parameters.clone().flat))
     push = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
-    shrunk = spec.training.epochs * trainer.steps_per_epoch * spec.optimizer.lr * decay
+    shrunk = experiment.training.epochs * trainer.steps_per_epoch * experiment.optimizer.lr * decay
     if pull < 0.3 * push and shrunk < 3:
         return []
+    relation = "exceeds" if pull > push else "is not small beside"
+    norms = f"the weight-decay term (norm {pull:.2g}) {relation} the data gradient (norm {push:.2g})"
     return [
-        f"optimizer.weight_decay: {decay:g} pulls the weights to zero with a force of {pull:.2g} against {push:.2g} "
-        f"from the data, at lr {spec.optimizer.lr:g}; try {decay / 1000:g} or 0"
+        f"optimizer.weight_decay: {norms} with weight_decay {decay:g} at lr {experiment.optimizer.lr:g}; "
+        f"try {decay / 1000:g} or 0"
     ]
 
 
-def _learning_rate(member: Member, spec: ExperimentSpec, initial: Parameters) -> list[str]:
+def _learning_rate(model: TrainedModel, experiment: Experiment, initial: Parameters) -> list[str]:
     """How far the weights went from where they began, in lengths of the initial weights."""
     start = float(torch.linalg.vector_norm(initial.flat))
-    moved = float(torch.linalg.vector_norm(member.parameters.clone().flat - initial.flat))
+    moved = float(torch.linalg.vector_norm(model.parameters.clone().flat - initial.flat))
     ratio = moved / start if start else math.inf
-    lr = spec.optimizer.lr
+    lr = experiment.optimizer.lr
     if ratio > 10:
         return [f"optimizer.lr: {lr:g} threw the weights {ratio:.3g} times their initial length away; try {lr / 100:g}"]
     if ratio < 0.02:

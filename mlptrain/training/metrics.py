@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlptrain.data import Examples
 from mlptrain.nn.functions import softmax
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
@@ -19,7 +20,7 @@ CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Means over the examples of a split; accuracy is a fraction, None for regression."""
 
     loss: float
@@ -33,32 +34,30 @@ def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(
-    network: MLP, parameters: Parameters, *, loss: Loss, x: Tensor, targets: Tensor, classify: bool
-) -> Figures:
-    """Mean loss and accuracy; ``targets`` as the loss encodes them. Touches no generator, parameter or buffer."""
-    outputs = outputs_of(network, parameters, x)
-    total = loss.per_example(outputs, targets).double().mean()
-    correct = int(loss.correct(outputs, targets).sum()) if classify else 0
-    return Figures(float(total), correct / len(x) if classify else None)
+def evaluate(network: MLP, parameters: Parameters, *, loss: Loss, examples: Examples, classify: bool) -> Metrics:
+    """Mean loss and accuracy; targets as the loss encodes them. Touches no generator, parameter or buffer."""
+    outputs = outputs_of(network, parameters, examples.inputs)
+    total = loss.per_example(outputs, examples.targets).double().mean()
+    correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
+    return Metrics(float(total), correct / len(examples) if classify else None)
 
 
 def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tuple[str, ...]) -> dict[str, Any]:
     """What there is to say of predictions (n,) against labels (n,): keys wrong, interval, per_class, confusion.
 
     ``interval`` is Wilson's 95 % interval of the accuracy, from scipy; precision and recall are scikit-learn's, 0
-    where undefined; ``confusion[i][j]`` counts examples of class i that were called j.
+    where undefined; ``confusion[i][j]`` counts examples of class i that were predicted as j.
     """
     from scipy.stats import binomtest  # here: it takes longer to import than to train a small network
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    truth, called = labels.cpu().numpy(), predicted.cpu().numpy()
+    true, found = labels.cpu().numpy(), predicted.cpu().numpy()
     known = list(range(len(class_names)))
-    correct = int((truth == called).sum())
-    interval = binomtest(correct, len(truth)).proportion_ci(confidence_level=0.95, method="wilson")
-    precision, recall, _, support = precision_recall_fscore_support(truth, called, labels=known, zero_division=0)
+    correct = int((true == found).sum())
+    interval = binomtest(correct, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
+    precision, recall, _, support = precision_recall_fscore_support(true, found, labels=known, zero_division=0)
     return {
-        "wrong": len(truth) - correct,
+        "wrong": len(true) - correct,
         "interval": [float(interval.low), float(interval.high)],
         "per_class": [
             {
@@ -69,7 +68,7 @@ def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tupl
             }
             for index, name in enumerate(class_names)
         ],
-        "confusion": confusion_matrix(truth, called, labels=known).tolist(),
+        "confusion": confusion_matrix(true, found, labels=known).tolist(),
     }
 
 

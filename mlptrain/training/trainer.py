@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -16,16 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlptrain.data import Split
-from mlptrain.data.batches import Batches, TrainingRows
-from mlptrain.errors import DivergedError, InterruptedRunError
-from mlptrain.nn.engines.analytic import Backward
+from mlptrain.data import Examples
+from mlptrain.data.batches import Batches, epoch_order
+from mlptrain.errors import InterruptedRunError
+from mlptrain.nn.engines import Engine, engine_for
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import Constant, ScheduleSpec
 from mlptrain.training.capture import step_runner
-from mlptrain.training.metrics import Figures, evaluate
-from mlptrain.updates.optimizers import Optimizer, make_optimizer
+from mlptrain.training.endings import Ending
+from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.updates.chain import ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
 # own cache.
@@ -37,43 +40,47 @@ class Epoch:
     """What one epoch gave one model; epoch 0 is before training and has no training figures.
 
     ``train`` are means over the examples as they were trained on, ``evaluated`` those on the measured split after the
-    epoch. ``step`` counts steps since the beginning. ``step_losses`` (mean per example) and ``step_accuracies`` hold
-    the epoch's steps. The seconds are those of all models that train together. ``diverged`` says what is no longer
-    finite; a diverged model has no further epochs.
+    epoch. ``step`` counts steps since the beginning; ``lr`` is that of the last of them. ``step_losses`` (mean per
+    example) and ``step_accuracies`` hold the epoch's steps. The seconds are those of all models that train together.
+    ``ending`` is set where training ends before its last epoch; such a model has no further epochs.
     """
 
     epoch: int
     step: int
     lr: float
-    train: Figures | None
-    evaluated: Figures | None
+    train: Metrics | None
+    evaluated: Metrics | None
     training_seconds: float
     evaluation_seconds: float
     step_losses: Tensor | None = None
     step_accuracies: Tensor | None = None
-    diverged: DivergedError | None = None
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model to train: where it starts, its optimizer with its settings, its rows and what it is measured on.
+    """One model to train: where it starts, its optimizer, what it is trained and what it is measured on.
 
-    Models with the very same ``rows`` share their batches.
+    Targets are encoded by the loss. Models with the very same ``examples`` and seed share their batches.
     """
 
     initial: Parameters
-    optimizer: str
-    settings: Mapping[str, Any]
-    rows: TrainingRows
-    evaluated: Split | None
+    optimizer: OptimizerSpec
+    seed: int
+    examples: Examples
+    evaluated: Examples | None
+
+
+CONSTANT = Constant(name="constant")
 
 
 class Trainer:
     """Models of one architecture, ready to train: everything on its device, targets as the loss encodes them.
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
-    optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``gradient``
-    is what makes the gradients, ``Backward`` or ``Autograd``.
+    optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
+    is the length of the run, which the schedule follows; ``engine`` the one that makes the gradients, by default the
+    fastest that can run the network.
     """
 
     def __init__(
@@ -85,7 +92,9 @@ class Trainer:
         classify: bool,
         batch_size: int,
         shuffle: bool,
-        gradient: type[Backward] = Backward,
+        schedule: ScheduleSpec = CONSTANT,
+        epochs: int = 1,
+        engine: type[Engine] | None = None,
     ) -> None:
         self.network, self.models, self.loss = network, tuple(models), loss
         self.classify, self.batch_size = classify, batch_size
@@ -94,46 +103,46 @@ class Trainer:
         for member, model in zip(self.parameters.members, models, strict=True):
             member.copy_(model.initial)
         self.gradients = self.parameters.zeros_like()
-        groups = [list(group) for _, group in groupby(models, key=lambda model: id(model.rows))]
-        self.rows = len(models[0].rows)
-        if any(len(model.rows) != self.rows for model in models):
-            raise ValueError(f"models with {sorted({len(model.rows) for model in models})} rows cannot train together")
-        self.backward = gradient(
+        groups = [list(group) for _, group in groupby(models, key=lambda model: (id(model.examples), model.seed))]
+        self.rows = len(models[0].examples)
+        if len(sizes := {len(model.examples) for model in models}) > 1:
+            raise ValueError(f"models with {sorted(sizes)} rows cannot train together")
+        self.engine = (engine or engine_for(network))(
             network,
             loss=loss,
             parameters=self.parameters,
             gradients=self.gradients,
             batch_size=batch_size,
             groups=[len(group) for group in groups],
+            seeds=[model.seed for model in models],
         )
         self.steps_per_epoch = -(-self.rows // batch_size)
         self.batches = Batches(
-            [group[0].rows for group in groups],
+            [group[0].examples for group in groups],
+            seeds=[group[0].seed for group in groups],
             models=[len(group) for group in groups],
             batch_size=batch_size,
             shuffle=shuffle and self.steps_per_epoch > 1,
         )
-        self.optimizers, self._places = self._make_optimizers()
-        self._step = step_runner(self.backward, list(zip(self.optimizers, self._gradient_pieces, strict=True)))
-        sizes = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
-        self._sizes = torch.tensor(sizes, dtype=torch.float64)
-        self._diverged: dict[int, DivergedError] = {}
+        self.updates = Updates(
+            self.parameters,
+            self.gradients,
+            [model.optimizer for model in models],
+            schedule=schedule,
+            steps=epochs * self.steps_per_epoch,
+        )
+        self._run_step = step_runner(self.engine, self.updates)
+        steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
+        self._sizes = torch.tensor(steps, dtype=torch.float64)
+        self._ended: dict[int, Ending] = {}
 
-    def _make_optimizers(self) -> tuple[list[Optimizer], list[tuple[int, int, int]]]:
-        """One optimizer for each run of models with equal settings; and each model's: which one, place, of how many."""
-        optimizers, places, start = [], [], 0
-        self._gradient_pieces = []
-        for (name, settings), run in groupby(self.models, key=lambda model: (model.optimizer, dict(model.settings))):
-            count = len(list(run))
-            optimizers.append(make_optimizer(name, self.parameters.pieces(start, start + count), **settings))
-            self._gradient_pieces.append(list(self.gradients.pieces(start, start + count)))
-            places += [(len(optimizers) - 1, place, count) for place in range(count)]
-            start += count
-        return optimizers, places
+    def revive(self, index: int) -> None:
+        """A model that had ended has a new state, and trains again."""
+        self._ended.pop(index, None)
 
-    def member(self, index: int = 0) -> Member:
-        """One of the models with its live parameters and optimizer state."""
-        return Member(self, index)
+    def model(self, index: int = 0) -> TrainedModel:
+        """One of the models with its live parameters and state."""
+        return TrainedModel(self, index)
 
     def epochs(self, *, first: int, last: int, should_stop: Callable[[], bool]) -> Iterator[list[Epoch | None]]:
         """Train epochs ``first`` to ``last``; with ``first`` 0, begin with the evaluation before training.
@@ -143,19 +152,19 @@ class Trainer:
         Raises InterruptedRunError after the step during which ``should_stop`` became true.
         """
         for epoch in range(first, last + 1):
-            before = set(self._diverged)
+            before = set(self._ended)
             started = time.perf_counter()
             trained = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
             middle = time.perf_counter()
             evaluated = [
-                None if index in self._diverged else self._evaluate(index, epoch) for index in range(len(self.models))
+                None if index in self._ended else self._evaluate(index, epoch) for index in range(len(self.models))
             ]
             seconds = (middle - started if epoch else 0.0), time.perf_counter() - middle
             yield [
                 None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **figures)
                 for index, figures in enumerate(trained)
             ]
-            if len(self._diverged) == len(self.models):
+            if len(self._ended) == len(self.models):
                 return
 
     def _epoch(
@@ -165,17 +174,17 @@ class Trainer:
         training_seconds: float,
         evaluation_seconds: float,
         *,
-        train: Figures | None = None,
+        train: Metrics | None = None,
         **figures: Any,
     ) -> Epoch:
         return Epoch(
             epoch=epoch,
             step=epoch * self.steps_per_epoch,
-            lr=float(self.models[index].settings["lr"]),
+            lr=self.updates.lr(index, max(0, epoch * self.steps_per_epoch - 1)),
             train=train,
             training_seconds=training_seconds,
             evaluation_seconds=evaluation_seconds,
-            diverged=self._diverged.get(index),
+            ending=self._ended.get(index),
             **figures,
         )
 
@@ -184,11 +193,13 @@ class Trainer:
         n, k = self.batch_size, self.network.widths[-1]
         steps_at_once = max(1, _BLOCK_ELEMENTS // (len(self.models) * k * n))
         losses, hits = [], []
+        self.engine.start_epoch(epoch)
+        self.updates.start((epoch - 1) * self.steps_per_epoch)
         for block in self.batches.blocks(epoch, steps=steps_at_once):
             outputs = self.parameters.flat.new_empty(len(self.models), k, block.targets.shape[-1])
-            kept = outputs.split(n, dim=2)  # type: ignore[no-untyped-call]
+            kept = torch.split(outputs, n, dim=2)
             for (inputs, targets), keep in zip(block.steps(), kept, strict=True):
-                keep.copy_(self._step(inputs, targets))
+                keep.copy_(self._run_step(inputs, targets))
                 if should_stop():
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
             losses.append(_sums(self.loss.losses(outputs, block.targets), n))
@@ -207,7 +218,7 @@ class Trainer:
             if step_hits is not None:
                 accuracy = int(step_hits[index].sum()) / self.rows
                 found["step_accuracies"] = step_hits[index] / self._sizes
-            figures.append(found | {"train": Figures(loss, accuracy)})
+            figures.append(found | {"train": Metrics(loss, accuracy)})
         return figures
 
     def _finite(self) -> list[bool]:
@@ -218,33 +229,28 @@ class Trainer:
         return found
 
     def _note_divergence(self, index: int, epoch: int, losses: Tensor) -> None:
-        if index in self._diverged:
+        if index in self._ended:
             return
         bad = (~losses.isfinite()).nonzero()
-        step = int(bad[0]) if len(bad) else len(losses) - 1
-        self._diverged[index] = diverged(
-            "the training loss" if len(bad) else "a parameter",
-            epoch=epoch,
-            step=(epoch - 1) * self.steps_per_epoch + step + 1,
-            lr=float(self.models[index].settings["lr"]),
-        )
+        step = (epoch - 1) * self.steps_per_epoch + (int(bad[0]) if len(bad) else len(losses) - 1)
+        what = "the training loss" if len(bad) else "a parameter"
+        self._ended[index] = Ending.diverged(what, epoch=epoch, step=step + 1, lr=self.updates.lr(index, step))
 
-    def _evaluate(self, index: int, epoch: int) -> Figures | None:
-        split = self.models[index].evaluated
-        if split is None:
+    def _evaluate(self, index: int, epoch: int) -> Metrics | None:
+        examples = self.models[index].evaluated
+        if examples is None:
             return None
         member = self.parameters.members[index]
-        figures = evaluate(self.network, member, loss=self.loss, x=split.x, targets=split.y, classify=self.classify)
-        if not torch.tensor(figures.loss).isfinite():
-            lr = float(self.models[index].settings["lr"])
-            self._diverged[index] = diverged(
-                "the evaluated loss", epoch=epoch, step=epoch * self.steps_per_epoch, lr=lr
-            )
+        figures = evaluate(self.network, member, loss=self.loss, examples=examples, classify=self.classify)
+        if not math.isfinite(figures.loss):
+            step = epoch * self.steps_per_epoch
+            lr = self.updates.lr(index, max(0, step - 1))
+            self._ended[index] = Ending.diverged("the evaluated loss", epoch=epoch, step=step, lr=lr)
         return figures
 
 
 @dataclass(frozen=True)
-class Member:
+class TrainedModel:
     """One model of a trainer, as what records and judges it sees it; everything is live."""
 
     trainer: Trainer
@@ -256,43 +262,23 @@ class Member:
         return self.trainer.parameters.members[self.index]
 
     @property
-    def rows(self) -> TrainingRows:
+    def examples(self) -> Examples:
         """What it trains on."""
-        return self.trainer.models[self.index].rows
+        return self.trainer.models[self.index].examples
 
     def order(self, epoch: int) -> Tensor:
         """Positions among its rows in the order of this epoch, (n,)."""
-        return self.rows.order(epoch, shuffle=self.trainer.batches.shuffle)
+        seed, shuffle = self.trainer.models[self.index].seed, self.trainer.batches.shuffle
+        return epoch_order(len(self.examples), seed=seed, epoch=epoch, shuffle=shuffle)
 
-    def optimizer_buffers(self) -> dict[str, Parameters]:
-        """Its share of its optimizer's buffers, as views, named like the parameters."""
-        optimizer, place, count = self.trainer._places[self.index]
-        return {
-            name: Parameters([tensor.view(count, -1)[place] for tensor in tensors], self.parameters.shapes)
-            for name, tensors in self.trainer.optimizers[optimizer].buffers.items()
-        }
+    def state(self) -> ModelState:
+        """Its parameters and the state of its updates, as views."""
+        return self.trainer.updates.state(self.index)
 
-    def optimizer_scalars(self) -> dict[str, Tensor]:
-        """Its optimizer's tensors of shape ()."""
-        return self.trainer.optimizers[self.trainer._places[self.index][0]].scalars
-
-    def load(
-        self,
-        parameters: Mapping[str, Tensor],
-        *,
-        buffers: Mapping[str, Mapping[str, Tensor]],
-        scalars: Mapping[str, Tensor],
-    ) -> None:
-        """Take over parameters and optimizer state. Raises ValueError for those of another network or optimizer."""
-        optimizer, place, count = self.trainer._places[self.index]
-        self.parameters.copy_(parameters)
-        sizes = [len(piece) for piece in self.parameters.pieces]
-        pieces = {
-            name: Parameters.zeros(self.parameters.shapes).copy_(tensors).flat.split(sizes)  # type: ignore[no-untyped-call]
-            for name, tensors in buffers.items()
-        }
-        self.trainer.optimizers[optimizer].load_state(pieces, scalars, place=place, count=count)
-        self.trainer._diverged.pop(self.index, None)
+    def load(self, state: ModelState) -> None:
+        """Take over parameters and state. Raises ValueError for those of another network or optimizer."""
+        self.trainer.updates.load(self.index, state)
+        self.trainer.revive(self.index)
 
 
 def all_finite(stack: Stack) -> Tensor:
@@ -300,8 +286,8 @@ def all_finite(stack: Stack) -> Tensor:
 
     Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
     """
-    stacked = [tensor for name in stack.shapes if (tensor := stack.stacked(name)) is not None]
-    return torch.stack([tensor.isfinite().reshape(stack.models, -1).all(dim=1) for tensor in stacked]).all(dim=0)
+    finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
+    return torch.stack(finite).all(dim=0)
 
 
 def _sums(values: Tensor, size: int) -> Tensor:
@@ -311,13 +297,3 @@ def _sums(values: Tensor, size: int) -> Tensor:
     if whole == values.shape[1]:
         return sums
     return torch.cat([sums, values[:, whole:].sum(dim=1, keepdim=True)], dim=1)
-
-
-def diverged(what: str, *, epoch: int, step: int, lr: float) -> DivergedError:
-    """The error for figures that are no longer finite."""
-    return DivergedError(
-        f"diverged: {what} is not finite at step {step:,} (epoch {epoch}) with lr {lr:g}; try a smaller learning rate",
-        epoch=epoch,
-        step=step,
-        lr=lr,
-    )

@@ -1,1 +1,1 @@
-"""How weights change: optimizers."""
+"""How weights change: optimizers, and the chain that a step runs through. Learning rates live here."""

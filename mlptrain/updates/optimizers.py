@@ -10,8 +10,8 @@ functional form.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,20 +19,26 @@ from torch.optim.adagrad import adagrad
 from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 
+from mlptrain.spec import optimizer
+from mlptrain.spec.optimizer import OptimizerSpec
+
 State = dict[str, list[Tensor]]
+Settings = TypeVar("Settings", bound=optimizer.Optimizer)
 
 
-class Optimizer(ABC):
+class Optimizer(ABC, Generic[Settings]):
     """Updates ``parameters`` (few tensors of any shape) from gradients of the same shapes.
 
-    ``settings`` are the fields of the configuration's optimizer section. ``buffers`` maps names to one tensor for each
-    of the parameters, ``scalars`` names to tensors of shape (); together they are all that a checkpoint needs.
+    ``settings`` are the optimizer section of a configuration; its ``lr`` is scheduled, so a step is told which to use.
+    ``buffers`` maps names to one tensor for each of the parameters, ``scalars`` names to tensors of shape (); together
+    they are all that a checkpoint needs.
     """
 
     zeros: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()  # buffers of sums or means of squares, which are never negative
     capturable: ClassVar[bool] = False  # whether a step can be captured in a CUDA graph: nothing of it is on the CPU
 
-    def __init__(self, parameters: Sequence[Tensor], **settings: Any) -> None:
+    def __init__(self, parameters: Sequence[Tensor], settings: Settings) -> None:
         self.parameters = list(parameters)
         self.settings = settings
         self.buffers: State = {name: self._filled(0.0) for name in self.zeros}
@@ -44,8 +50,8 @@ class Optimizer(ABC):
         """Make the state that does not begin as zeros of the parameters' shapes."""
 
     @abstractmethod
-    def step(self, gradients: list[Tensor]) -> None:
-        """One update in place."""
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+        """One update in place. ``lr`` is a tensor of shape () only where ``capturable``."""
 
     def load_state(
         self, buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor], *, place: int = 0, count: int = 1
@@ -78,7 +84,7 @@ def _sizes(buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor
     }
 
 
-class SGD(Optimizer):
+class SGD(Optimizer[optimizer.SGD]):
     """torch.optim.SGD; the momentum begins as the first gradient, undampened."""
 
     capturable = True  # but for the first step, which makes the momentum
@@ -90,39 +96,44 @@ class SGD(Optimizer):
         self, buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor], *, place: int = 0, count: int = 1
     ) -> None:
         """As Optimizer.load_state; there is no momentum before the first step."""
-        if "momentum_buffer" in buffers and self.settings["momentum"]:
+        if "momentum_buffer" in buffers and self.settings.momentum:
             self.buffers.setdefault("momentum_buffer", self._filled(0.0))
         super().load_state(buffers, scalars, place=place, count=count)
 
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
-        first = bool(self.settings["momentum"]) and "momentum_buffer" not in self.buffers
+        first = bool(self.settings.momentum) and "momentum_buffer" not in self.buffers
         if first:
             self.buffers["momentum_buffer"] = self._filled(0.0)
         torch._fused_sgd_(
             self.parameters,
             gradients,
             self.buffers.get("momentum_buffer", []),
+            lr=lr,
+            momentum=self.settings.momentum,
+            dampening=self.settings.dampening,
+            nesterov=self.settings.nesterov,
+            weight_decay=self.settings.weight_decay,
             maximize=False,
             is_first_step=first,
-            **self.settings,
         )
 
 
-class Adam(Optimizer):
+class Adam(Optimizer[optimizer.Adam | optimizer.AdamW]):
     """torch.optim.Adam, and AdamW with decoupled weight decay."""
 
     zeros = ("exp_avg", "exp_avg_sq")
+    squares = ("exp_avg_sq", "max_exp_avg_sq")
     capturable = True
-    kernel = staticmethod(torch._fused_adam_)
+    kernel: ClassVar[Callable[..., object]] = staticmethod(torch._fused_adam_)
 
     def _begin(self) -> None:
         """The step, and amsgrad's largest second moment."""
         self.scalars["step"] = torch.zeros((), device=self.parameters[0].device)
-        if self.settings["amsgrad"]:
+        if self.settings.amsgrad:
             self.buffers["max_exp_avg_sq"] = self._filled(0.0)
 
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
         settings = self.settings
         self.scalars["step"].add_(1)
@@ -133,12 +144,12 @@ class Adam(Optimizer):
             self.buffers["exp_avg_sq"],
             self.buffers.get("max_exp_avg_sq", []),
             self._steps(),
-            amsgrad=settings["amsgrad"],
-            beta1=settings["betas"][0],
-            beta2=settings["betas"][1],
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            eps=settings["eps"],
+            amsgrad=settings.amsgrad,
+            beta1=settings.betas[0],
+            beta2=settings.betas[1],
+            lr=lr,
+            weight_decay=settings.weight_decay,
+            eps=settings.eps,
             maximize=False,
         )
 
@@ -146,19 +157,20 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """torch.optim.AdamW."""
 
-    kernel = staticmethod(torch._fused_adamw_)
+    kernel: ClassVar[Callable[..., object]] = staticmethod(torch._fused_adamw_)
 
 
-class NAdam(Optimizer):
+class NAdam(Optimizer[optimizer.NAdam]):
     """torch.optim.NAdam, which has no fused kernel."""
 
     zeros = ("exp_avg", "exp_avg_sq")
+    squares = ("exp_avg_sq",)
 
     def _begin(self) -> None:
         """The step and the product of the momentum's schedule, which torch keeps on the CPU."""
         self.scalars |= {"step": torch.zeros(()), "mu_product": torch.ones(())}
 
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
         settings, count = self.settings, len(self.parameters)
         # torch counts in every parameter's own step and product; the copies are put back below.
@@ -171,30 +183,31 @@ class NAdam(Optimizer):
             products,
             steps,
             foreach=True,
-            beta1=settings["betas"][0],
-            beta2=settings["betas"][1],
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            momentum_decay=settings["momentum_decay"],
-            eps=settings["eps"],
+            beta1=settings.betas[0],
+            beta2=settings.betas[1],
+            lr=float(lr),
+            weight_decay=settings.weight_decay,
+            momentum_decay=settings.momentum_decay,
+            eps=settings.eps,
         )
         self.scalars["step"].copy_(steps[0])
         self.scalars["mu_product"].copy_(products[0])
 
 
-class RMSprop(Optimizer):
+class RMSprop(Optimizer[optimizer.RMSprop]):
     """torch.optim.RMSprop, which has no fused kernel."""
 
     zeros = ("square_avg",)
+    squares = ("square_avg",)
 
     def _begin(self) -> None:
         """The step (kept on the CPU), and the buffers of momentum and of the centred form where they are used."""
         self.scalars["step"] = torch.zeros(())
-        for name, used in (("grad_avg", self.settings["centered"]), ("momentum_buffer", self.settings["momentum"])):
+        for name, used in (("grad_avg", self.settings.centered), ("momentum_buffer", self.settings.momentum)):
             if used:
                 self.buffers[name] = self._filled(0.0)
 
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
         steps = [self.scalars["step"].clone() for _ in self.parameters]  # torch counts in every one of them
         rmsprop(
@@ -205,20 +218,27 @@ class RMSprop(Optimizer):
             self.buffers.get("momentum_buffer", []),
             steps,
             foreach=True,
-            **self.settings,
+            lr=float(lr),
+            alpha=self.settings.alpha,
+            eps=self.settings.eps,
+            momentum=self.settings.momentum,
+            centered=self.settings.centered,
+            weight_decay=self.settings.weight_decay,
         )
         self.scalars["step"].copy_(steps[0])
 
 
-class Adagrad(Optimizer):
+class Adagrad(Optimizer[optimizer.Adagrad]):
     """torch.optim.Adagrad."""
+
+    squares = ("sum",)
 
     def _begin(self) -> None:
         """The sum of squared gradients, which may begin above 0, and the step."""
-        self.buffers["sum"] = self._filled(self.settings["initial_accumulator_value"])
+        self.buffers["sum"] = self._filled(self.settings.initial_accumulator_value)
         self.scalars["step"] = torch.zeros(())
 
-    def step(self, gradients: list[Tensor]) -> None:
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
         settings = self.settings
         steps = [self.scalars["step"].clone() for _ in self.parameters]  # torch counts in every one of them
@@ -230,25 +250,25 @@ class Adagrad(Optimizer):
             steps,
             fused=on_cpu,
             foreach=not on_cpu,
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            lr_decay=settings["lr_decay"],
-            eps=settings["eps"],
+            lr=float(lr),
+            weight_decay=settings.weight_decay,
+            lr_decay=settings.lr_decay,
+            eps=settings.eps,
             maximize=False,
         )
         self.scalars["step"].copy_(steps[0])
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "nadam": NAdam,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
+OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {
+    optimizer.SGD: SGD,
+    optimizer.Adam: Adam,
+    optimizer.AdamW: AdamW,
+    optimizer.NAdam: NAdam,
+    optimizer.RMSprop: RMSprop,
+    optimizer.Adagrad: Adagrad,
 }
 
 
-def make_optimizer(name: str, parameters: Sequence[Tensor], **settings: Any) -> Optimizer:
-    """The optimizer of that name; ``settings`` are its configuration's fields but for the name."""
-    return OPTIMIZERS[name](parameters, **settings)
+def make_optimizer(section: OptimizerSpec, parameters: Sequence[Tensor]) -> Optimizer[Any]:
+    """The optimizer of a section."""
+    return OPTIMIZERS[type(section)](parameters, section)

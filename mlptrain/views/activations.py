@@ -46,8 +46,8 @@ def _activation_curve(name: str, derivatives: int, low: float, high: float) -> A
         values = torch.stack(_derivatives(half_tanh, z, derivatives))
         return ActivationCurve(name, z.numpy(), values.numpy())
     activation = make_activation(name)
-    slope = torch.tensor(getattr(activation, "slope", 0.0), dtype=torch.float64) if activation.learnt else None
-    values = torch.stack(_derivatives(lambda at: activation(at, slope), z, derivatives))
+    learnt = [torch.tensor(value, dtype=torch.float64) for value in activation.initial_values().values()]
+    values = torch.stack(_derivatives(lambda at: activation.apply(at, learnt), z, derivatives))
     # ELU with alpha 1 has no kink, but its second derivative jumps like the first of the others.
     for order, places in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
         for place in places:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mlptrain.data import Examples
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
@@ -14,7 +15,9 @@ from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 from mlptrain.report.arrays import FloatArray, LabelledPoints
-from mlptrain.spec import ExperimentSpec
+from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.spec import Experiment
+from mlptrain.spec.base import either
 from mlptrain.training.metrics import outputs_of, probabilities
 
 
@@ -27,9 +30,9 @@ class Trained:
     parameters: Parameters
 
     @property
-    def spec(self) -> ExperimentSpec:
-        """The specification that the checkpoint was trained with."""
-        return self.checkpoint.spec
+    def experiment(self) -> Experiment:
+        """What the checkpoint was trained on."""
+        return self.checkpoint.experiment
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs (n, width) for scaled inputs (n, n_features)."""
@@ -38,7 +41,7 @@ class Trained:
     def confidences(self, x: Tensor) -> Tensor:
         """Class probabilities (n, k) for scaled inputs; under mse and mae, which have none, shares of outputs > 0."""
         outputs = self.outputs(x)
-        if self.spec.loss.name in ("cross_entropy", "bce"):
+        if self.experiment.loss.reads == "logits":
             return probabilities(outputs)
         positive = outputs.double().clamp(min=1e-12)
         return positive / positive.sum(dim=1, keepdim=True)
@@ -47,39 +50,39 @@ class Trained:
 def load_trained(run: Path) -> Trained:
     """The kept checkpoint of a run, or a checkpoint file. Raises CheckpointError or RunFolderError."""
     checkpoint = load_kept(run)
-    network = build_network(checkpoint.spec)
-    parameters = Parameters.zeros(network.parameter_shapes).copy_(checkpoint.parameters)
+    network = build_network(checkpoint.experiment)
+    parameters = Parameters.zeros(network.parameter_shapes).copy_(checkpoint.state.parameters)
     return Trained(checkpoint, network, parameters)
 
 
 def load_classifier(run: Path, what: str) -> Trained:
     """As load_trained; raises UserError for regression, where there is no ``what``."""
     trained = load_trained(run)
-    if trained.spec.is_regression:
+    if trained.experiment.is_regression:
         raise UserError(
-            f"{run}: {what} needs classes, but the targets of data '{trained.spec.data.name}' are numbers; "
+            f"{run}: {what} needs classes, but the targets of data '{trained.experiment.data.name}' are numbers; "
             "`mlptrain plot curves` works for every run"
         )
     return trained
 
 
-def labelled_points(x: Tensor, y: Tensor, spec: ExperimentSpec, label: str) -> LabelledPoints:
+def labelled_points(examples: Examples, experiment: Experiment, label: str) -> LabelledPoints:
     """Inputs (n, 2) and labels (n,) as arrays."""
-    return LabelledPoints(label, x.double().numpy(), y.numpy(), spec.data.class_names)
+    points, labels = examples.inputs.double().numpy(), examples.targets.numpy()
+    return LabelledPoints(label, points, labels, experiment.facts.class_names)
 
 
-def image_shape(spec: ExperimentSpec, where: str) -> tuple[int, int]:
+def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
     """Height and width of the data's images. Raises UserError, which begins with ``where``, for other data."""
-    facts = getattr(spec.data, "facts", None)
-    if facts is None:
+    facts = experiment.facts
+    if facts.image_shape is None:
         raise UserError(
-            f"{where}: data '{spec.data.name}' has {spec.data.input_width:,} numbers per row, which are no image; "
-            "mnist, fashion_mnist and digits have images"
+            f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
+            f"choose data such as {either(list(IMAGE_DATASETS))}"
         )
-    height, width = facts.image_shape
-    return height, width
+    return facts.image_shape
 
 
-def as_images(rows: Tensor, spec: ExperimentSpec, where: str) -> FloatArray:
+def as_images(rows: Tensor, experiment: Experiment, where: str) -> FloatArray:
     """Rows (n, pixels) as images (n, height, width). Raises UserError for data that are no images."""
-    return rows.double().numpy().reshape(-1, *image_shape(spec, where))
+    return rows.double().numpy().reshape(-1, *image_shape(experiment, where))

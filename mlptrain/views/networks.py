@@ -13,7 +13,7 @@ from mlptrain.inference.evaluate import choose_split, evaluate_checkpoint, load_
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import describe_model, load_spec
+from mlptrain.spec import describe_model
 from mlptrain.training.metrics import predicted_classes
 from mlptrain.views.kept import (
     as_images,
@@ -40,23 +40,23 @@ def decision_map(
     UserError for a network that has not two inputs or does not classify.
     """
     trained = load_classifier(run, "a decision map")
-    spec = trained.spec
-    if spec.data.input_width != 2:
+    experiment, facts = trained.experiment, trained.experiment.facts
+    if facts.n_features != 2:
         raise UserError(
-            f"{run}: a decision map is drawn over two inputs, but data '{spec.data.name}' has "
-            f"{spec.data.input_width:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
+            f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
+            f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
     train = load_split(trained.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
-    left, right, bottom, top = extent = _extent(train.x)
+    left, right, bottom, top = extent = _extent(train.inputs)
     columns = torch.linspace(left, right, resolution)
     rows = torch.linspace(bottom, top, resolution)
     grid = torch.cartesian_prod(rows, columns).flip(1)
     found = trained.confidences(grid).numpy()
-    right_calls = predicted_classes(trained.outputs(train.x)) == train.y
+    correct = predicted_classes(trained.outputs(train.inputs)) == train.targets
     return DecisionMap(
-        training=labelled_points(train.x, train.y, spec, label or spec.name),
-        model=describe_model(spec),
-        accuracy=float(right_calls.double().mean()),
+        training=labelled_points(train, experiment, label or experiment.name),
+        model=describe_model(experiment),
+        accuracy=float(correct.double().mean()),
         extent=extent,
         probabilities=found.reshape(resolution, resolution, -1),
     )
@@ -65,17 +65,17 @@ def decision_map(
 def confusion(
     run: Path, *, split: str | None = None, data_dir: Path | None = None, on_fetch: Progress | None = None
 ) -> Confusion:
-    """How often every class was called what, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
+    """How often every class was predicted as which, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for regression.
     """
     trained = load_classifier(run, "a confusion matrix")
-    split = choose_split(trained.spec, split)
+    split = choose_split(trained.experiment, split)
     rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    k = len(trained.spec.data.class_names)
-    pairs = rows.y * k + predicted_classes(trained.outputs(rows.x))
+    k = len(trained.experiment.facts.class_names)
+    pairs = rows.targets * k + predicted_classes(trained.outputs(rows.inputs))
     counts = torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
-    return Confusion(trained.spec.name, split, counts, trained.spec.data.class_names)
+    return Confusion(trained.experiment.name, split, counts, trained.experiment.facts.class_names)
 
 
 def mistakes(
@@ -86,28 +86,28 @@ def mistakes(
     data_dir: Path | None = None,
     on_fetch: Progress | None = None,
 ) -> Mistakes:
-    """The ``count`` wrong calls of a run's kept checkpoint with the highest confidence, fewer where there are fewer.
+    """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
     Raises UserError for regression and for data that are no images.
     """
     trained = load_classifier(run, "a picture of mistakes")
-    image_shape(trained.spec, str(run))
-    split = choose_split(trained.spec, split)
+    image_shape(trained.experiment, str(run))
+    split = choose_split(trained.experiment, split)
     rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    called = predicted_classes(trained.outputs(rows.x))
-    confidence = trained.confidences(rows.x).gather(1, called.unsqueeze(1)).squeeze(1)
-    wrong = (called != rows.y).nonzero().squeeze(1)
+    predicted = predicted_classes(trained.outputs(rows.inputs))
+    confidence = trained.confidences(rows.inputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
+    wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
-        label=trained.spec.name,
+        label=trained.experiment.name,
         split=split,
         wrong=len(wrong),
-        examples=len(rows.x),
-        images=as_images(rows.x[worst], trained.spec, str(run)),
-        true=rows.y[worst].numpy(),
-        called=called[worst].numpy(),
+        examples=len(rows),
+        images=as_images(rows.inputs[worst], trained.experiment, str(run)),
+        true=rows.targets[worst].numpy(),
+        predicted=predicted[worst].numpy(),
         confidence=confidence[worst].numpy(),
-        class_names=trained.spec.data.class_names,
+        class_names=trained.experiment.facts.class_names,
     )
 
 
@@ -120,8 +120,8 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     weights = trained.parameters["layers.0.weight"]
     longest = torch.linalg.vector_norm(weights, dim=1).argsort(descending=True, stable=True)[:count]
     units = longest.sort().values
-    images = as_images(weights[units], trained.spec, str(run))
-    return WeightImages(trained.spec.name, images, units.numpy(), len(weights))
+    images = as_images(weights[units], trained.experiment, str(run))
+    return WeightImages(trained.experiment.name, images, units.numpy(), len(weights))
 
 
 def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | None = None) -> dict[str, Any]:
@@ -132,12 +132,12 @@ def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | 
     folder = RunFolder.open(run)
     if (folder.read_result() or {}).get("status") != "completed":
         return {}
-    spec = load_spec(folder.resolved).spec
+    facts = folder.experiment().facts
     where: dict[str, Any] = {"data_dir": data_dir, "on_fetch": on_fetch}
     parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **where)}
-    if not spec.is_regression and hasattr(spec.data, "facts"):
+    if not facts.is_regression and facts.image_shape:
         parts["mistakes"] = mistakes(run, **where)
-    if not spec.is_regression and spec.data.input_width == 2:
+    if not facts.is_regression and facts.n_features == 2:
         parts["decision"] = decision_map(run, **where)
     return parts
 

@@ -10,9 +10,9 @@ import pytest
 from mlptrain.comparison import compare_optimizers
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.trials import run_batch
-from mlptrain.data import data_folder
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError
 from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.system.lock import FolderLock
 from tests.comparison.small import FIXED, TUNED, compare, forged, load, plan_of
@@ -131,7 +131,7 @@ def test_a_comparison_of_another_layout_is_named_as_such(tmp_path: Path, written
         lambda: load_comparison(plan),
         lambda: comparison_page(found.path),
     ):
-        with pytest.raises(RunFolderError, match=rf"another version .*\(format {shown}, expected 2\)"):
+        with pytest.raises(RunFolderError, match=rf"another version .*\({shown}, expected 2\)"):
             command()
 
 

@@ -13,7 +13,7 @@ from mlptrain.comparison import make_plan
 from mlptrain.spec.comparison.load import load_comparison, plan_digest
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import read_file
-from mlptrain.training.device import Decisions
+from mlptrain.training.device import ResolvedDevice
 from tests.command import Call
 from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of
 
@@ -49,7 +49,7 @@ def test_device_precision_and_threads_of_the_plan_are_repeated(tmp_path: Path) -
     plan = plan_of(FIXED, tmp_path, "base.training.threads=3", "base.training.precision=high")
     (tmp_path / "plan.yaml").write_text(yaml_text(plan.to_plain()))
     again = make_plan(load_comparison(tmp_path / "plan.yaml").spec)
-    assert again.decisions == Decisions("cpu", "high", 3)
+    assert again.resolved == ResolvedDevice("cpu", "high", 3)
 
 
 def test_the_command_at_the_end_trains_the_same_anew(

@@ -83,7 +83,7 @@ BAD_MIRRORS = {
     "stalled": "no data for 0.5 s after 1000 bytes",
     "dripping": "too slow: ",
     "endless": "not the published archive: more than 67108864 bytes",
-    "hanging-up": "Remote end closed connection without response",
+    "hanging-up": "the server closed the connection without an answer",
 }
 
 
@@ -168,3 +168,10 @@ def test_a_full_disk_is_not_blamed_on_the_mirror(mirrors: Mirrors, tmp_path: Pat
 def test_what_cannot_be_fetched_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=name):
         fetch(name, tmp_path)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "http://["])
+def test_what_is_not_an_address_is_said_first_in_our_words(tmp_path: Path, address: str) -> None:
+    with pytest.raises(MachineError) as caught:
+        fetch("mnist", tmp_path, mirrors=[address])
+    assert f"{address}/{FIRST}: is not an address that begins with http:// or https:// (" in str(caught.value)

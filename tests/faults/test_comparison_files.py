@@ -17,8 +17,6 @@ from tests.comparison.damaged import Compared, edit, edited_lines, message_of
 from tests.comparison.small import BASE, forged, write
 from tests.faults.hostile import NO_FILES, call, put, refused
 
-pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # of characters that the font has not
-
 Attacks = Callable[[str, int, int], Iterator[int]]
 Change = Callable[[dict[str, Any]], object]
 # Tuning, a batch for each seed, trials that last and that diverge, and a time to target.

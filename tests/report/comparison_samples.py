@@ -16,7 +16,7 @@ from mlptrain.comparison.verdicts import choose
 from mlptrain.report.comparison.outputs import comparison_page
 from mlptrain.runs.comparison import Summary, Timings, TrialRecord, TriedSetting
 from mlptrain.spec.comparison.load import load_comparison
-from mlptrain.training.device import Decisions
+from mlptrain.training.device import ResolvedDevice
 
 SIX = ("SGD", "momentum", "Nesterov", "RMSprop", "Adam", "AdamW")
 FIFTEEN = (*SIX, "NAdam", "Adagrad", "SGD decay", "Adam amsgrad", "RMSprop centred", "SGD 0.5", "SGD 0.99", "Adam_low",
@@ -87,7 +87,7 @@ def make(
     split = "validation" if validation else "test"
     file = parent / "sample.yaml"
     file.write_text(_written(optimizers, seeds, epochs, split=split, tuned=tuned, target=target), encoding="utf-8")
-    plan = Plan(load_comparison(file).spec, Decisions("cpu", "highest", 1))
+    plan = Plan(load_comparison(file).spec, ResolvedDevice("cpu", "highest", 1))
     rng = np.random.default_rng(0)
     choices = {
         name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.settings(name)[0]) for name in plan.spec.optimizers

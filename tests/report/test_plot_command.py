@@ -109,7 +109,7 @@ def test_what_cannot_be_drawn(runs: Runs, capsys: pytest.CaptureFixture[str]) ->
         "no such file": ("samples", "nowhere.yaml"),
         "--split must be train, validation or test, got 'all'": ("confusion", digits, "--split", "all"),
         "has no test rows; choose train": ("confusion", spirals, "--split", "test"),
-        "Missing argument": ("decision",),
+        "RUN": ("decision",),
     }.items():
         assert message in fails(capsys, *arguments)
 

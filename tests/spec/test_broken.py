@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec, load_text
+from mlptrain.spec.base import Section
+from mlptrain.spec.load import check
+from mlptrain.spec.reader import parse
 from tests.spec.broken_keys import TYPES, UNKNOWN_KEYS, Case
 from tests.spec.broken_values import RANGES, RULES, UNIONS
 from tests.spec.texts import complete, marked
@@ -33,10 +38,14 @@ SYNTAX: dict[str, Case] = {
     "two documents": ("seed: 1\n«---\nseed: 2", "", ["second document", "one file is one experiment"]),
     "list as key": ("? «[a]\n: 1", "", ["a key must be a word"]),
     "tab": ("training:\n«\tepochs: 5", "", ["not valid YAML", "tab", "spaces"]),
-    "colon in a value": ("training: epochs«: 5", "", ["not valid YAML", "mapping values are not allowed"]),
-    "after characters of several bytes": ("name: größe€𝄞«: 1", "", ["mapping values are not allowed"]),
-    "unfinished list": ("model: {hidden: [1, 2\n«", "model.hidden", ["not valid YAML"]),
-    "unfinished text": ("name: 'a\n«", "", ["not valid YAML", "end of stream"]),
+    "colon in a value": ("training: epochs«: 5", "", ["not valid YAML", "a ':' is not expected here"]),
+    "after characters of several bytes": ("name: größe€𝄞«: 1", "", ["a ':' is not expected here"]),
+    "unfinished list": (
+        "model: {hidden: [1, 2\n«",
+        "model.hidden",
+        ["not valid YAML", "the list opened with '[' at 1:17"],
+    ),
+    "unfinished text": ("name: 'a\n«", "", ["not valid YAML", "the text opened with ' at 1:7 is not closed"]),
     "nested 25 deep": ("seed: " + "[" * 19 + "«" + "[" * 6 + "]" * 25, "seed" + "[0]" * 18, ["deeper than 20 levels"]),
     "nested 1,000 deep": ("seed: " + "[" * 19 + "«" + "[" * 981, "seed" + "[0]" * 18, ["deeper than 20 levels"]),
     "mappings 1,000 deep": ("seed: " + "{a: " * 18 + "{«" + "a: {" * 981, "seed" + ".a" * 18, ["deeper than 20"]),
@@ -168,3 +177,43 @@ def test_absent_file_names_its_neighbours(tmp_path: Path) -> None:
 def test_folder_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read: Is a directory"):
         load_spec(tmp_path)
+
+
+class _Other(Section):
+    choice: Literal["a or b", "c, d", "it's"]
+
+
+class _Odd(Section):
+    name: Literal["odd"]
+    choice: Literal["this, or that", "neither"] | None = None
+
+
+class _Even(Section):
+    name: Literal["even", "'even'"]
+
+
+class _Whole(Section):
+    other: _Other
+    either: Annotated[_Odd | _Even, Field(discriminator="name")]
+
+
+@pytest.mark.parametrize(
+    ("other", "either", "says"),
+    [
+        ("c", "{name: odd}", "other.choice: must be a or b, c, d or it's, got the text 'c'"),
+        (
+            "'a or b'",
+            "{name: odder}",
+            "either.name: must be odd, even or 'even', got the text 'odder'; did you mean 'odd'?",
+        ),
+        (
+            "'c, d'",
+            "{name: odd, choice: those}",
+            "either.choice: must be this, or that or neither, got the text 'those'",
+        ),
+    ],
+)
+def test_choices_are_those_of_the_schema(other: str, either: str, says: str) -> None:
+    """Whatever the words hold that pydantic's sentence about them has too."""
+    _, _, [fault] = check(parse(f"other: {{choice: {other}}}\neither: {either}", source="c.yaml"), _Whole, [])
+    assert f"{fault.path}: {fault.message}" == says

@@ -48,6 +48,11 @@ def test_no_command_breaks_on_a_file_without_an_end() -> None:
         load_checkpoint(path)
 
 
+def test_a_nul_in_a_name() -> None:
+    with pytest.raises(SpecError, match="cannot be read: a NUL stands in the file's name"):
+        read_file(Path("a\0b.yaml"))
+
+
 @pytest.mark.parametrize("size", [0, 1, 8_191, 8_193, 3_000_000])
 def test_a_file_with_an_end_is_read_to_it(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)

@@ -1,4 +1,4 @@
-"""The gradient of multi-layer perceptrons, derived by hand and written in place, for one model or several at once.
+"""The analytic gradient of multi-layer perceptrons, written in place, for one model or several at once.
 
 Examples stand in columns. With Z_l = W_l Y_{l−1} + b_l and Y_l = f_l(Z_l) for the layers l = 1 … L, Y₀ = Xᵀ, and
 Δ_l = ∂objective/∂Z_l (out_l, n):
@@ -7,7 +7,8 @@ Examples stand in columns. With Z_l = W_l Y_{l−1} + b_l and Y_l = f_l(Z_l) for
     Δ_l = (W_{l+1}ᵀ Δ_{l+1}) ⊙ f_l′(Z_l)
     ∂/∂W_l = Δ_l Y_{l−1}ᵀ            (out_l, in_l)
     ∂/∂b_l = Σ over columns of Δ_l   (out_l,)
-    ∂/∂slope_l = Σ ∂objective/∂Y_l ⊙ min(Z_l, 0), for a learnt slope
+
+with f_l, f_l′ and the gradients of what f_l itself learns from the compiled form of the layer's op.
 
 Rumelhart, Hinton & Williams, Learning representations by back-propagating errors (1986); in matrices: Goodfellow,
 Bengio & Courville, Deep Learning (2016), algorithm 6.4.
@@ -26,18 +27,18 @@ to thirty times the time of threshold_backward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mlptrain.nn.losses import Loss
+from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.network import MLP
-from mlptrain.nn.ops.activations import Activation
-from mlptrain.nn.parameters import Stack
+from mlptrain.nn.ops.base import Call, CompiledOp
 
 # Multiply-adds up to which a float32 product on the CPU is made by the kernel of the precision "highest" whatever
 # precision is set. The lower ones go to oneDNN, which is faster for large products and costs 10 to 20 µs more for
@@ -45,7 +46,6 @@ from mlptrain.nn.parameters import Stack
 # (2-core AMD EPYC). A rule by size alone, so that a run repeats to the last bit.
 SMALL_PRODUCT = 2**20
 
-Call = Callable[[], object]
 Program = tuple["list[_First]", list[Call], Tensor, Tensor, list[Call]]
 
 
@@ -53,16 +53,16 @@ Program = tuple["list[_First]", list[Call], Tensor, Tensor, list[Call]]
 class _Layer:
     """The buffers of a layer for one batch size, all (models, out, n), and its parameters and their gradients.
 
-    z and y are one buffer unless the activation needs z for its derivative.
+    z and y are one buffer unless the op needs z for its derivative. ``own`` is what the op learns.
     """
 
-    activation: Activation
+    op: CompiledOp
     weight: Tensor
     weight_gradient: Tensor
     bias: Tensor | None
     bias_gradient: Tensor | None
-    slope: Tensor | None
-    slope_gradient: Tensor | None
+    own: Mapping[str, Tensor]
+    own_gradients: Mapping[str, Tensor]
     z: Tensor
     y: Tensor
     delta: Tensor
@@ -70,21 +70,14 @@ class _Layer:
     def add_bias_and_activate(self) -> list[Call]:
         """From the product in z to y."""
         calls: list[Call] = [] if self.bias is None else [partial(self.z.add_, self.bias)]
-        return [*calls, partial(self.activation.forward_, self.z, self.slope, out=self.y)]
+        return calls + self.op.forward_calls(self.z, self.y, self.own)
 
     def from_upstream_to_delta(self) -> list[Call]:
-        """From ∂objective/∂y in delta to Δ in the same place, and the gradients of bias and slope."""
-        calls: list[Call] = []
-        if self.slope_gradient is not None:
-            calls.append(self._write_slope_gradient)
-        calls.append(partial(self.activation.backward_, self.delta, self.z, self.y, self.slope))
+        """From ∂objective/∂y in delta to Δ in the same place, and the gradients of the bias and the op."""
+        calls = self.op.backward_calls(self.delta, self.z, self.y, self.own, self.own_gradients)
         if self.bias_gradient is not None:
             calls.append(partial(torch.sum, self.delta, dim=2, out=self.bias_gradient))
         return calls
-
-    def _write_slope_gradient(self) -> None:
-        assert self.slope_gradient is not None
-        self.slope_gradient.copy_(self.activation.slope_gradient(self.delta, self.z))
 
 
 @dataclass(frozen=True)
@@ -120,60 +113,40 @@ class _Calls:
             self._current = precision
 
 
-class Backward:
-    """Forward and backward pass of the models of a stack, without autograd, into buffers made once.
-
-    ``groups`` says how many neighbouring models share a batch: (3, 2) are three models with one batch and two with
-    another; left out, all share one. A call reads ``parameters`` and overwrites ``gradients``, both bound here by their
-    memory: update them in place. ``batch_size`` is the largest batch; a smaller one uses the first part of the buffers.
+class Analytic(Engine):
+    """Without autograd, into buffers made once; a smaller batch than the largest uses the first part of them.
 
     Any floating dtype and device, as the parameters have them. The addresses of all buffers are fixed for one batch
     size, so that a call can be captured in a CUDA graph.
 
     Memory besides the parameters, per model: per layer batch_size × out elements for y, again as many for z where the
-    activation needs it, and two buffers of batch_size × the widest layer for Δ.
+    op needs it, and two buffers of batch_size × the widest layer for Δ.
     """
 
-    def __init__(
-        self,
-        network: MLP,
-        *,
-        loss: Loss,
-        parameters: Stack,
-        gradients: Stack,
-        batch_size: int,
-        groups: Sequence[int] | None = None,
-    ) -> None:
-        for role, given in (("parameters", parameters), ("gradients", gradients)):
-            if given.shapes != network.parameter_shapes:
-                raise ValueError(f"{role} of other shapes than the network's: {given.shapes}")
-        self.network = network
-        self.loss = loss
-        self.parameters = parameters
-        self.gradients = gradients
-        self.batch_size = batch_size
-        self.models = parameters.models
-        self.groups = tuple(groups or (self.models,))
-        if sum(self.groups) != self.models or gradients.models != self.models:
-            raise ValueError(f"groups {self.groups} and {gradients.models} gradients for {self.models} models")
-        new = parameters.flat.new_empty
-        size = self.models * batch_size
+    capturable = True
+
+    def __init__(self, network: MLP, **settings: Any) -> None:
+        super().__init__(network, **settings)
+        self._ops = [op for layer in network.layers for op in layer.ops if isinstance(op, CompiledOp)]
+        new = self.parameters.flat.new_empty
+        size = self.models * self.batch_size
         self._outputs = [new(size * width) for width in network.widths[1:]]
         self._inputs = [
-            new(size * width) if activation.needs_input else output
-            for activation, width, output in zip(network.activations, network.widths[1:], self._outputs, strict=True)
+            new(size * width) if op.needs_input else output
+            for op, width, output in zip(self._ops, network.widths[1:], self._outputs, strict=True)
         ]
         # Δ_l is made from Δ_{l+1} alone, so two buffers that take turns are enough for any depth.
-        self._deltas = [new(size * max(network.widths[1:])) for _ in range(min(2, network.n_layers))]
+        self._deltas = [new(size * max(network.widths[1:])) for _ in range(min(2, len(network.layers)))]
         self._programs: dict[tuple[int, str], Program] = {}
+
+    @classmethod
+    def runs(cls, network: MLP) -> bool:
+        """Whether every layer has one op, with a compiled form."""
+        return all(len(layer.ops) == 1 and isinstance(layer.ops[0], CompiledOp) for layer in network.layers)
 
     @torch.no_grad()
     def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """The outputs (models, outputs, n), overwritten by the next call; the gradients are written.
-
-        ``inputs`` holds a batch (n, in) for every group, n at most ``batch_size``; ``targets`` (models, t, n) are
-        encoded by the loss, in columns. Raises ValueError for a larger batch.
-        """
+        """As Engine."""
         n, ambient = inputs[0].shape[0], torch.get_float32_matmul_precision()
         program = self._programs.get((n, ambient)) or self._compile(n, ambient)
         first, forward, outputs, delta, backward = program
@@ -197,7 +170,7 @@ class Backward:
         """The calls of a step, but for the first layer's products, which read the batch, and the loss."""
         if not 0 < n <= self.batch_size:
             raise ValueError(f"a batch of {n} rows, but the buffers hold 1 to {self.batch_size}")
-        layers = [self._layer(i, n) for i in range(self.network.n_layers)]
+        layers = [self._layer(i, n) for i in range(len(self.network.layers))]
         first = self._first(n, layers[0], ambient)
         calls = _Calls(first[-1].precision)
         calls.add(layers[0].add_bias_and_activate())
@@ -222,22 +195,21 @@ class Backward:
         return stacked[0] if self.models == 1 else stacked
 
     def _layer(self, i: int, n: int) -> _Layer:
-        name, width = f"layers.{i}", self.network.widths[i + 1]
-        (weight, weight_gradient), (bias, bias_gradient), (slope, slope_gradient) = (
-            [stack.stacked(f"{name}.{kind}") for stack in (self.parameters, self.gradients)]
-            for kind in ("weight", "bias", "slope")
+        layer, op = self.network.layers[i], self._ops[i]
+        own = op.parameter_shapes(layer.outputs)
+        values, gradients = (
+            {name: stack.stacked(layer.prefix + name) for name in ("weight", *(["bias"] if layer.bias else []), *own)}
+            for stack in (self.parameters, self.gradients)
         )
-        assert weight is not None
-        assert weight_gradient is not None
-        shape, size = (self.models, width, n), self.models * width * n
+        shape, size = (self.models, layer.outputs, n), self.models * layer.outputs * n
         return _Layer(
-            activation=self.network.activations[i],
-            weight=weight,
-            weight_gradient=weight_gradient,
-            bias=None if bias is None else bias.unsqueeze(2),
-            bias_gradient=bias_gradient,
-            slope=None if slope is None else slope.view(-1, 1, 1),
-            slope_gradient=slope_gradient,
+            op=op,
+            weight=values["weight"],
+            weight_gradient=gradients["weight"],
+            bias=values["bias"].unsqueeze(2) if layer.bias else None,
+            bias_gradient=gradients.get("bias"),
+            own={name: values[name] for name in own},
+            own_gradients={name: gradients[name] for name in own},
             z=self._inputs[i][:size].view(shape),
             y=self._outputs[i][:size].view(shape),
             delta=self._deltas[i % len(self._deltas)][:size].view(shape),

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.ops.elementwise import Activation
+from mlptrain.nn.ops.base import Activation, CompiledOp
 from mlptrain.nn.ops.rectifiers import ELU, LeakyReLU, PReLU, ReLU
 
 __all__ = ["ACTIVATIONS", "Activation", "make_activation"]
@@ -27,16 +27,16 @@ class Identity(Activation):
 
     name: ClassVar[str] = "identity"
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return z
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return torch.ones_like(z)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return out if out is z else out.copy_(z)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         return upstream
 
 
@@ -46,17 +46,17 @@ class Sigmoid(Activation):
 
     name: ClassVar[str] = "sigmoid"
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         y = torch.sigmoid(z)
         return y * (1 - y)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.sigmoid(z, out=out)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         _aten.sigmoid_backward.grad_input(upstream, y, grad_input=upstream)
         return upstream
 
@@ -67,16 +67,16 @@ class Tanh(Activation):
 
     name: ClassVar[str] = "tanh"
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return torch.tanh(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return 1 - torch.tanh(z).square()
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.tanh(z, out=out)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         _aten.tanh_backward.grad_input(upstream, y, grad_input=upstream)
         return upstream
 
@@ -92,17 +92,17 @@ class Softplus(Activation):
     beta: float = 1.0
     name: ClassVar[str] = "softplus"
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return torch.logaddexp(self.beta * z, z.new_zeros(())) / self.beta
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return torch.sigmoid(self.beta * z)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         torch.mul(z, self.beta, out=out)
         return torch.logaddexp(out, z.new_zeros(()), out=out).div_(self.beta)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         return upstream.mul_(torch.mul(y, -self.beta).expm1_().neg_())
 
 
@@ -116,16 +116,16 @@ class Arctan(Activation):
     def needs_input(self) -> bool:
         return True
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return torch.arctan(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return 1 / (1 + z.square())
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.arctan(z, out=out)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         return upstream.div_(z.square_().add_(1))
 
 
@@ -142,19 +142,19 @@ class GELU(Activation):
     def needs_input(self) -> bool:
         return True
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return functional.gelu(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
         distribution: Tensor = torch.special.ndtr(z)
         return distribution + z * density
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.gelu.out(z, out=out)
         return out
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         _aten.gelu_backward.grad_input(upstream, z, grad_input=upstream)
         return upstream
 
@@ -172,28 +172,28 @@ class SiLU(Activation):
     def needs_input(self) -> bool:
         return True
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return functional.silu(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         s = torch.sigmoid(z)
         return s * (1 + z * (1 - s))
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.silu.out(z, out=out)
         return out
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         _aten.silu_backward.grad_input(upstream, z, grad_input=upstream)
         return upstream
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
+ACTIVATIONS: dict[str, type[CompiledOp]] = {
     kind.name: kind for kind in (ReLU, LeakyReLU, ELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
 }
 
 
-def make_activation(name: str, **fields: float) -> Activation:
+def make_activation(name: str, **fields: float) -> CompiledOp:
     """The activation called ``name`` with its own fields, e.g. ``make_activation("leaky_relu", slope=0.2)``.
 
     Raises UserError for a name that is not in ``ACTIVATIONS``, TypeError for a field that the activation lacks.

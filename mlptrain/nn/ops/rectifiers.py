@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlptrain.nn.ops.elementwise import Activation
+from mlptrain.nn.ops.base import Activation, Call, CompiledOp
 
 _aten = torch.ops.aten
 
@@ -26,16 +27,16 @@ class ReLU(Activation):
     def kinks(self) -> tuple[float, ...]:
         return (0.0,)
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return torch.relu(z)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return (z > 0).to(z.dtype)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.clamp_min(z, 0.0, out=out)
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         _aten.threshold_backward.grad_input(upstream, y, 0, grad_input=upstream)
         return upstream
 
@@ -51,6 +52,10 @@ class LeakyReLU(Activation):
     name: ClassVar[str] = "leaky_relu"
 
     @property
+    def negative_slope(self) -> float:
+        return self.slope
+
+    @property
     def kinks(self) -> tuple[float, ...]:
         return (0.0,)
 
@@ -58,17 +63,17 @@ class LeakyReLU(Activation):
     def needs_input(self) -> bool:
         return self.slope < 0
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return functional.leaky_relu(z, self.slope)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return torch.ones_like(z).masked_fill_(z <= 0, self.slope)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.leaky_relu.out(z, self.slope, out=out)
         return out
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         source = z if self.needs_input else y
         _aten.leaky_relu_backward.grad_input(upstream, source, self.slope, False, grad_input=upstream)
         return upstream
@@ -93,24 +98,24 @@ class ELU(Activation):
     def needs_input(self) -> bool:
         return self.alpha < 0
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         return functional.elu(z, self.alpha)
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
+    def derivative(self, z: Tensor) -> Tensor:
         return z.clamp(max=0).exp_().mul_(self.alpha).masked_fill_(z > 0, 1.0)
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.elu.out(z, self.alpha, out=out)
         return out
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         source, from_output = (z, False) if self.needs_input else (y, True)
         _aten.elu_backward.grad_input(upstream, self.alpha, 1, 1, from_output, source, grad_input=upstream)
         return upstream
 
 
 @dataclass(frozen=True)
-class PReLU(Activation):
+class PReLU(CompiledOp):
     """Leaky ReLU whose slope is learnt: dy/dz = 1 or slope, dL/dslope = Σ dL/dy·z over all z ≤ 0.
 
     He, Zhang, Ren & Sun (2015), with one slope for the whole layer. ``slope`` here is its initial value. A learnt
@@ -119,7 +124,6 @@ class PReLU(Activation):
 
     slope: float = 0.25
     name: ClassVar[str] = "prelu"
-    learnt: ClassVar[bool] = True
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -129,23 +133,39 @@ class PReLU(Activation):
     def needs_input(self) -> bool:
         return True
 
-    def __call__(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
-        return torch.where(z > 0, z, _learnt(slope) * z)
+    @property
+    def negative_slope(self) -> float:
+        return self.slope
 
-    def derivative(self, z: Tensor, slope: Tensor | None = None) -> Tensor:
-        return torch.where(z > 0, torch.ones_like(z), _learnt(slope))
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        return {"slope": ()}
 
-    def forward_(self, z: Tensor, slope: Tensor | None = None, *, out: Tensor) -> Tensor:
-        return torch.where(z > 0, z, torch.mul(z, _learnt(slope), out=out), out=out)
+    def initial_values(self) -> dict[str, float]:
+        return {"slope": self.slope}
 
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
-        return upstream.mul_(self.derivative(z, slope))
+    def __call__(self, z: Tensor, slope: Tensor) -> Tensor:
+        """f(z) for a slope of shape (), or (models, 1, 1) for several models side by side."""
+        return torch.where(z > 0, z, slope * z)
+
+    def derivative(self, z: Tensor, slope: Tensor) -> Tensor:
+        return torch.where(z > 0, torch.ones_like(z), slope)
 
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
+        """dL/dslope from ``upstream`` = dL/dy: the sum over the last two axes."""
         return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
 
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
+        return self(z, parameters[0])
 
-def _learnt(slope: Tensor | None) -> Tensor:
-    if slope is None:
-        raise TypeError("prelu's slope is a learnt parameter: pass it as a tensor of shape ()")
-    return slope
+    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
+        slope = parameters["slope"].view(-1, 1, 1)
+        return [lambda: torch.where(z > 0, z, torch.mul(z, slope, out=y), out=y)]
+
+    def backward_calls(
+        self, delta: Tensor, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> list[Call]:
+        slope, gradient = parameters["slope"].view(-1, 1, 1), gradients["slope"]
+        return [
+            lambda: gradient.copy_(self.slope_gradient(delta, z)),
+            lambda: delta.mul_(self.derivative(z, slope)),
+        ]

@@ -52,7 +52,7 @@ def render_comparison(summary: Summary, timings: Timings, *, base: ExperimentSpe
     ]
     lead = (
         f"{describe_model(base)} on {base.data.name}, {counted(summary.epochs, 'epoch')} of "
-        f"{counted(summary.steps_per_epoch, 'step')} with batches of {base.batch_size:,} · "
+        f"{counted(summary.steps_per_epoch, 'step')} with batches of {base.experiment.batch_size:,} · "
         f"{counted(len(summary.optimizers), 'optimizer')}, {counted(len(summary.seeds), 'seed')} each "
         f"· plan {summary.plan}"
     )

@@ -14,7 +14,7 @@ from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
 from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import ExperimentSpec
-from mlptrain.spec.load import check, folder_name, in_force, in_order
+from mlptrain.spec.load import check, folder_name, in_order, with_defaults
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Place, read_file, scalar
 from mlptrain.spec.rules import RULES, warnings_about
@@ -22,7 +22,8 @@ from mlptrain.spec.wording import came
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
-OF_THE_BASE = ("data", "model", "loss", "training", "evaluation")  # every trial's, and therefore the base's alone
+# Every trial's, and therefore the base's alone.
+OF_THE_BASE = ("data", "model", "loss", "schedule", "training", "evaluation")
 OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is not an experiment
 IGNORED = "has no effect: the comparison names the optimizers"
 
@@ -181,7 +182,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Seq
     if spec is None or base is None or base_document is None or faults:
         raise SpecError(in_order(faults, document.source))
     spec = _written_out(spec)
-    warnings = [base_document.fault(path, message) for path, message in warnings_about(base)]
+    warnings = [base_document.fault(path, message) for path, message in warnings_about(base.experiment)]
     if ignored:
         warnings.append(document.fault(("base", "optimizer"), IGNORED))
     warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
@@ -235,7 +236,7 @@ def _base(
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
     spec, sections, faults = check(base, ExperimentSpec, RULES)
-    return (in_force(spec) if spec is not None and not faults else None), sections, faults
+    return (with_defaults(spec) if spec is not None and not faults else None), sections, faults
 
 
 def _stand_in() -> ExperimentSpec:

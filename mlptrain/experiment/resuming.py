@@ -1,19 +1,20 @@
-"""A run folder to go on with: what is in it must be whole, and belong together."""
+"""A run folder to resume: what is in it must be whole, and belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mlptrain.data import Splits, data_folder
+from mlptrain.data import Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.checkpoints import Checkpoint, check_resumable, load_checkpoint
-from mlptrain.experiment.recorded import RecordedRun
+from mlptrain.experiment.recording import RecordedRun
 from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.steps import step_figures
-from mlptrain.spec import ExperimentSpec, load_spec
+from mlptrain.sources.store import data_folder
+from mlptrain.spec import Experiment
+from mlptrain.spec.schedule import Constant
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Reopened:
     """A run before its data are loaded; a ``finished`` one only waits for the others of its group."""
 
     folder: RunFolder
-    spec: ExperimentSpec
+    experiment: Experiment
     checkpoint: Checkpoint | None = None
     finished: bool = False
 
@@ -30,33 +31,36 @@ class Reopened:
         if splits.fingerprint != self.folder.read_environment().get("hashes", {}).get("data"):
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
         saved = self.checkpoint
-        if saved is not None and (saved.data_fingerprint, saved.scaling) != (splits.fingerprint, splits.scaling):
+        if saved is not None and (saved.data_fingerprint, saved.preprocessing) != (
+            splits.fingerprint,
+            splits.preprocessing,
+        ):
             raise CheckpointError(f"{self.folder.last} was trained on other data than the run it lies in")
-        return RecordedRun(self.folder, self.spec, splits, saved, self.finished)
+        return RecordedRun(self.folder, self.experiment, splits, saved, self.finished)
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
     """A checkpoint of this very run. Raises CheckpointError for another run's, or of an edited ``resolved.yaml``."""
-    checkpoint, spec = load_checkpoint(path), load_spec(folder.resolved).spec
-    if with_training(checkpoint.spec, epochs=spec.training.epochs) != spec:
+    checkpoint, experiment = load_checkpoint(path), folder.experiment()
+    if checkpoint.experiment.with_training(epochs=experiment.training.epochs) != experiment:
         raise CheckpointError(f"{path} belongs to another run than {folder.resolved}, or that file was edited")
     return checkpoint
 
 
 def check_members(group: SeedGroup, folders: Sequence[RunFolder]) -> None:
     """Raises RunFolderError unless every run of a group is its first one's experiment with the seed of its place."""
-    specs = [load_spec(folder.resolved).spec for folder in folders]
-    for folder, seed, spec in zip(folders, group.seeds, specs, strict=True):
-        wanted = with_training(specs[0], epochs=spec.training.epochs).model_copy(update={"seed": seed})
-        if spec != wanted:
+    experiments = [folder.experiment() for folder in folders]
+    for folder, seed, experiment in zip(folders, group.seeds, experiments, strict=True):
+        expected = experiments[0].with_training(epochs=experiment.training.epochs).changed(seed=seed)
+        if experiment != expected:
             raise RunFolderError(
-                f"{folder.path} is not the experiment of {folders[0].path} with seed {seed}, so it is no run of this "
-                "group; put the run that was there back"
+                f"{folder.path} is not the experiment of {folders[0].path} with seed {seed}, so it is not a run of "
+                "this group; put the run that was there back"
             )
 
 
 def is_done(folder: RunFolder, epochs: int | None) -> bool:
-    """Whether there is nothing to go on with in this run of a group, to ``epochs`` in all if given."""
+    """Whether there is nothing to resume in this run of a group, to ``epochs`` in all if given."""
     result = folder.read_result()
     if result is None:
         return False
@@ -64,30 +68,30 @@ def is_done(folder: RunFolder, epochs: int | None) -> bool:
 
 
 def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
-    """A run to go on with. Raises RunFolderError and CheckpointError where it is damaged or there is nothing to do."""
-    spec = load_spec(folder.resolved).spec
+    """A run to resume. Raises RunFolderError and CheckpointError where it is damaged or there is nothing to do."""
+    experiment = folder.experiment()
     checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
     if checkpoint is not None:
         check_resumable(folder.last, checkpoint)
-        folder.check_metrics(spec, epochs=checkpoint.epoch)
+        folder.check_metrics(experiment, epochs=checkpoint.epoch)
         if folder.metrics_digest(epochs=checkpoint.epoch) != checkpoint.metrics_digest:
             raise RunFolderError(
                 f"{folder.metrics} was changed after {folder.last} was written; put its old content back"
             )
         _check_best_loss(folder, checkpoint)
-        if checkpoint.step and (spec.training.record_steps or folder.steps.exists()):
+        if checkpoint.step and (experiment.training.record_steps or folder.steps.exists()):
             step_figures(folder.steps, least=checkpoint.step)
     elif folder.result.exists():
-        raise RunFolderError(f"{folder.last} is gone; without it the run cannot be extended, only trained anew")
-    spec = _extended(folder, spec, epochs, done=checkpoint.epoch if checkpoint else 0)
+        raise RunFolderError(f"{folder.last} is gone; without it the run cannot be extended, only retrained")
+    experiment = _extended(folder, experiment, epochs, done=checkpoint.epoch if checkpoint else 0)
     if checkpoint is not None and checkpoint.best is not None:
-        _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=spec.training.epochs)
-    return Reopened(folder, spec, checkpoint)
+        _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=experiment.training.epochs)
+    return Reopened(folder, experiment, checkpoint)
 
 
 def _check_best_loss(folder: RunFolder, checkpoint: Checkpoint) -> None:
     """Raises CheckpointError where the best epoch so far is not that of the log with the lowest loss."""
-    key = f"{checkpoint.spec.evaluation.split}_loss"
+    key = f"{checkpoint.experiment.evaluation.split}_loss"
     if checkpoint.best is None:
         return
     losses = [line[key] for line in folder.read_metrics()[: checkpoint.epoch + 1]]
@@ -102,26 +106,26 @@ def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None
     """
     found = load_own_checkpoint(folder, folder.best).epoch
     if found != best and found <= last:
-        raise RunFolderError(f"{folder.best} is of epoch {found}, wanted {best}; the run folder is damaged")
+        raise RunFolderError(f"{folder.best} is of epoch {found}, expected {best}; the run folder is damaged")
     if found > epochs:
         raise RunFolderError(f"{folder.best} is of epoch {found} already; training.epochs={epochs} is fewer")
 
 
-def _extended(folder: RunFolder, spec: ExperimentSpec, epochs: int | None, *, done: int) -> ExperimentSpec:
-    """The specification to go on with. Raises RunFolderError where there is nothing to go on with."""
+def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, done: int) -> Experiment:
+    """The experiment to resume. Raises RunFolderError where there is nothing to resume."""
     result = folder.read_result()
     if result is not None and result.get("status") == "diverged":
         raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
-    wanted = epochs or spec.training.epochs
-    if wanted < done:
-        raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wanted} is fewer")
-    if result is not None and wanted == done:
+    wished = epochs or experiment.training.epochs
+    if wished != experiment.training.epochs and not isinstance(experiment.schedule, Constant):
+        raise RunFolderError(
+            f"{folder.path} was scheduled over {experiment.training.epochs} epochs, so that {wished} would be another "
+            f"run; start over with training.epochs={wished}"
+        )
+    if wished < done:
+        raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wished} is fewer")
+    if result is not None and wished == done:
         raise RunFolderError(
             f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2}"
         )
-    return with_training(spec, epochs=wanted)
-
-
-def with_training(spec: ExperimentSpec, **values: Any) -> ExperimentSpec:
-    """The specification with other values in its training section."""
-    return spec.model_copy(update={"training": spec.training.model_copy(update=values)})
+    return experiment.with_training(epochs=wished)

@@ -1,0 +1,66 @@
+"""Rows with their targets, as stored, and how their inputs become what a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mlptrain.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The rows ``index`` (all where None) of x (N, n_features), and of y (N, …), labels int64 or targets float32.
+
+    x is as stored, and ``preprocessing`` is applied to what is read: MNIST takes 47 MB so instead of 188, and a batch
+    of 512 rows or more half the time to gather and scale that it took as float32, one of 64 as much (2-core AMD EPYC).
+    Splits, and seeds with splits of their own, are indices into one x.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor | None = None
+    preprocessing: Preprocessing = Preprocessing.NONE
+
+    def __len__(self) -> int:
+        return len(self.x) if self.index is None else len(self.index)
+
+    def stored(self) -> Tensor:
+        """The inputs of these rows as stored, (n, n_features); a copy where ``index`` chooses."""
+        return self.x if self.index is None else self.x.index_select(0, self.index)
+
+    def first(self, n: int) -> tuple[Tensor, Tensor]:
+        """Inputs (n, n_features) float32, as a network sees them, and targets of the first ``n`` rows."""
+        rows = slice(n) if self.index is None else self.index[:n]
+        return self.preprocessing.apply(self.x[rows]), self.y[rows]
+
+    def head(self, n: int) -> Examples:
+        """The first ``n`` rows alone."""
+        if self.index is None:
+            return replace(self, x=self.x[:n], y=self.y[:n])
+        return replace(self, index=self.index[:n])
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """All inputs as a network sees them, (n, n_features) float32; made when first asked for, and kept."""
+        return self.first(len(self))[0]
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """All labels (n,) or targets (n, t), in the order of ``inputs``."""
+        return self.y if self.index is None else self.y.index_select(0, self.index)
+
+    def encoded(self, encode: Callable[[Tensor], Tensor]) -> Examples:
+        """With targets as a loss reads them; all of y is encoded, so that the index still fits."""
+        return replace(self, y=encode(self.y))
+
+    def to(self, device: str | torch.device, *, moved: dict[int, Tensor]) -> Examples:
+        """On a device. ``moved`` remembers by ``id(x)`` what is there, so that splits of one x share the copy."""
+        if id(self.x) not in moved:
+            moved[id(self.x)] = self.x.to(device)
+        x = moved[id(self.x)]
+        return replace(self, x=x, y=self.y.to(device), index=None if self.index is None else self.index.to(device))

@@ -1,0 +1,101 @@
+"""One way to train for everybody: models side by side, each from where it stands, and listeners that are told.
+
+A run, several seeds, a resumed group and the trials of a comparison are all trained by ``fit``; one model is a group of
+one. What is done with an epoch (log, checkpoint, picture, screen) is a listener's business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlptrain.data import Splits
+from mlptrain.experiment.build import build_trainer
+from mlptrain.spec import Experiment
+from mlptrain.training.endings import Ending
+from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.updates.chain import ModelState
+
+
+class Listener(Protocol):
+    """Told what happens while models train, with one entry for each model. Every method may be left as it is."""
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        """The models are ready; nothing is trained yet."""
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """An epoch is over; None for a model that has no part in it, since it ended before or is further already."""
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        """Training is over; None for a model that only took part."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a model starts: after ``epoch`` with its ``state``, or before training. A ``done`` one only takes part.
+
+    It does so since the shapes of the products, and with them the last bits of the other models, depend on it.
+    """
+
+    epoch: int = -1
+    state: ModelState | None = None
+    done: bool = False
+
+
+def fit(
+    experiments: Sequence[Experiment],
+    splits: Sequence[Splits],
+    listeners: Sequence[Listener] = (),
+    *,
+    starts: Sequence[Start] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train all models to the end of their runs. Raises InterruptedRunError where ``should_stop`` becomes true."""
+    deque(epochs_of(experiments, splits, listeners, starts=starts, should_stop=should_stop), maxlen=0)
+
+
+def epochs_of(
+    experiments: Sequence[Experiment],
+    splits: Sequence[Splits],
+    listeners: Sequence[Listener] = (),
+    *,
+    starts: Sequence[Start] | None = None,
+    evaluate: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[list[Epoch | None]]:
+    """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure, and epoch 0.
+
+    A model that is further than others takes part and is dropped until they have caught up; then it goes on from its
+    own state.
+    """
+    trainer = build_trainer(experiments, splits, evaluate=evaluate)
+    models = [trainer.model(index) for index in range(len(experiments))]
+    starts = starts or [Start(-1 if evaluate else 0)] * len(models)
+    first = min(start.epoch + 1 for start in starts if not start.done)
+    last = max(one.training.epochs for one, start in zip(experiments, starts, strict=True) if not start.done)
+    for listener in listeners:
+        listener.started(models)
+    _load(models, starts, first - 1)
+    endings: list[Ending | None] = [None] * len(models)
+    for number, found in enumerate(trainer.epochs(first=first, last=last, should_stop=should_stop), first):
+        _load(models, starts, number)
+        taken = [
+            None if start.done or number <= start.epoch else epoch for start, epoch in zip(starts, found, strict=True)
+        ]
+        for index, epoch in enumerate(taken):
+            if epoch is not None:
+                endings[index] = epoch.ending or Ending("completed", epoch.epoch, epoch.step, epoch.lr)
+        for listener in listeners:
+            listener.epoch(taken)
+        yield taken
+    for listener in listeners:
+        listener.ended(endings)
+
+
+def _load(models: Sequence[TrainedModel], starts: Sequence[Start], epoch: int) -> None:
+    """Give the models that stand after ``epoch`` their states."""
+    for model, start in zip(models, starts, strict=True):
+        if start.state is not None and start.epoch == epoch and not start.done:
+            model.load(start.state)

@@ -1,0 +1,226 @@
+"""Runs that train together, each recorded in its folder, from the first line of the log to the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlptrain.data import Splits
+from mlptrain.errors import DivergedError, InterruptedRunError
+from mlptrain.experiment.build import initial_parameters, prepared
+from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.experiment.fit import Listener, Start
+from mlptrain.experiment.recorder import Recorder, named
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs import RunFolder, machine_errors
+from mlptrain.spec import Experiment, to_yaml
+from mlptrain.training.diagnosis import diagnose
+from mlptrain.training.endings import Ending
+from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.trainer import Epoch, TrainedModel
+
+_PROBE_ROWS = 2048  # enough to see whether weights give numbers at all
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its folder and the content of its ``result.json``."""
+
+    folder: RunFolder
+    result: Mapping[str, Any]
+
+    def error(self) -> DivergedError | None:
+        """The divergence that the run ended with, if it did."""
+        if self.result.get("status") != "diverged":
+            return None
+        message, numbers = self.result["message"], {key: self.result[key] for key in ("epoch", "step", "lr")}
+        error = DivergedError(message, **numbers)
+        error.run = self.folder.path
+        return error
+
+
+@dataclass
+class RecordedRun:
+    """One run among those that train together; a ``finished`` one only takes part."""
+
+    folder: RunFolder
+    experiment: Experiment
+    splits: Splits
+    checkpoint: Checkpoint | None = None
+    finished: bool = False
+    recorder: Recorder | None = field(default=None, repr=False)
+    ended: bool = False
+
+    @property
+    def start(self) -> Start:
+        """Where training goes on."""
+        if self.finished or self.checkpoint is None:
+            return Start(done=self.finished)
+        return Start(self.checkpoint.epoch, self.checkpoint.state)
+
+
+class Recording(Listener):
+    """Records all runs of one training below ``path``, and finishes their folders.
+
+    ``begin`` makes or opens the runs once the models are ready, so that what cannot be trained leaves no folder; it
+    returns the folder that holds all, and the runs. ``outcomes`` has one entry per run when training is over.
+    """
+
+    def __init__(self, begin: Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]) -> None:
+        self._begin = begin
+        self.path = Path()
+        self.runs: list[RecordedRun] = []
+        self.outcomes: list[Outcome] = []
+        self._models: Sequence[TrainedModel] = ()
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        """Open the logs. Raises MachineError, and RunFolderError for damaged ones."""
+        self._models = models
+        self.path, self.runs = self._begin(models)
+        with machine_errors(self.path):
+            for run, model in zip(self.runs, models, strict=True):
+                if not run.finished:
+                    run.recorder = Recorder(run.folder, run.experiment, run.splits, model, checkpoint=run.checkpoint)
+                    if run.checkpoint is not None:
+                        run.folder.extend(resolved=to_yaml(run.experiment.spec))
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """Record every model's epoch. Raises MachineError."""
+        with machine_errors(self.path):
+            for run, epoch in zip(self.runs, epochs, strict=True):
+                if run.recorder is None or epoch is None:
+                    continue
+                if epoch.ending is None:
+                    run.recorder.record(epoch)
+                else:
+                    run.recorder.save()
+                    _end(run, epoch.ending)
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
+        """Finish the folders. Raises MachineError."""
+        with machine_errors(self.path):
+            self.outcomes = [_finished(run, model) for run, model in zip(self.runs, self._models, strict=True)]
+
+    @property
+    def _how_to_resume(self) -> str:
+        return f"resume with `mlptrain train --resume {self.path}`"
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Saves what there is when training is interrupted, and says how to resume.
+
+        A second signal ends at once, without saving. Raises InterruptedRunError.
+        """
+        try:
+            yield
+        except InterruptedRunError as error:
+            with machine_errors(self.path):
+                kept = []
+                for run in self.runs:
+                    if run.recorder is not None and not run.ended:
+                        run.recorder.save()
+                        kept.append(max(run.recorder.saved_epoch, 0))
+            of = max(run.experiment.training.epochs for run in self.runs)
+            saved = f"{min(kept, default=0)} of {of} epochs are saved"
+            raise InterruptedRunError(f"{error}; {saved}, {self._how_to_resume}") from None
+        except KeyboardInterrupt:
+            if not self.runs:  # nothing was begun
+                raise
+            raise InterruptedRunError(
+                f"stopped at once; the epochs saved before are kept, {self._how_to_resume}"
+            ) from None
+
+
+def _end(run: RecordedRun, ending: Ending) -> None:
+    """Finish a run that ended before its last epoch."""
+    run.folder.write_result(
+        {
+            "status": ending.kind,
+            "epoch": ending.epoch,
+            "step": ending.step,
+            "lr": ending.lr,
+            "message": ending.message,
+        }
+    )
+    run.ended = True
+
+
+def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
+    if run.recorder is not None and not run.ended:
+        run.recorder.save()
+        result = _result(run, run.recorder, model)
+        if isinstance(result, Ending):
+            _end(run, result)
+        else:
+            run.folder.write_result(result)
+            return Outcome(run.folder, result)
+    return Outcome(run.folder, run.folder.read_result() or {})
+
+
+def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> dict[str, Any] | Ending:
+    """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
+    lines = run.folder.read_metrics()
+    last = lines[-1]
+    kept, parameters, file = last, model.parameters, run.folder.last.name
+    if run.experiment.evaluation.keep == "best" and (best := recorder.keep.best) is not None:
+        kept, file = lines[best.epoch], run.folder.best.name
+        parameters = recorder.keep.parameters or model.parameters.clone().copy_(
+            load_checkpoint(run.folder.best).state.parameters
+        )
+    figures, evaluations = _final_evaluation(run, model, parameters, lines)
+    loss = next((value for name, value in figures.items() if name.endswith("_loss")), 0.0)
+    if not math.isfinite(loss):
+        what = "the test loss" if "test_loss" in figures else "the loss after training"
+        return Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
+    figures.pop("probe_loss", None)
+    diagnosis = _diagnosis(run, model, lines)
+    return {
+        "status": "completed",
+        "epochs": last["epoch"],
+        "steps": last["step"],
+        "kept": {"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **figures},
+        "last": _metrics_of(last),
+        "diagnosis": diagnosis,
+        "test_looks": evaluations,
+    }
+
+
+def _metrics_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key not in ("epoch", "step", "lr")}
+
+
+def _final_evaluation(
+    run: RecordedRun, model: TrainedModel, parameters: Parameters, lines: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, float], int]:
+    """Metrics of the kept weights that no epoch has measured, and how often the test set was evaluated in all.
+
+    Of a run that measures nothing, ``probe_loss``: whether the weights give numbers at all.
+    """
+    experiment, trainer = run.experiment, model.trainer
+    evaluations = int(run.folder.read_environment().get("earlier_test_looks", 0))
+    if experiment.evaluation.split == "test":
+        return {}, evaluations + len(lines)
+    metrics = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
+    if run.splits.test is not None:
+        test = prepared(run.splits.test, loss=trainer.loss, experiment=experiment, device=experiment.training.device)
+        return named("test", metrics(examples=test, classify=trainer.classify)), evaluations + 1
+    if experiment.evaluation.split == "none":
+        return named("probe", metrics(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
+    return {}, evaluations
+
+
+def _diagnosis(run: RecordedRun, model: TrainedModel, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    last, device = lines[-1], run.experiment.training.device
+    diagnosis = diagnose(
+        model,
+        run.experiment,
+        train=Metrics(last["train_loss"], last.get("train_accuracy")),
+        losses=[line["train_loss"] for line in lines[1:]],
+        initial=initial_parameters(run.experiment, model.trainer.network).clone(device=device),
+    )
+    return asdict(diagnosis) if diagnosis else None

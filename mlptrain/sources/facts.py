@@ -1,0 +1,156 @@
+"""What data say of themselves before a row of them is read, and after some of the rows are chosen.
+
+A configuration says what is wished for; how many rows, columns and classes there are, only the data know. Facts are
+found once, when a configuration is loaded, and travel with every run folder and checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from mlptrain.system.jsonfiles import Count, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
+Shape = Annotated[tuple[Count, Count], Field(strict=False)]
+
+
+class Column(Record):
+    """An input column of a table; ``categories`` are the values of a categorical one, in the order of their codes."""
+
+    name: str
+    kind: Literal["numeric", "categorical"] = "numeric"
+    categories: Names = ()
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """A data set as it is stored or generated.
+
+    ``train_counts`` and ``test_counts`` hold the rows of each class, or one number of rows where that is not known
+    beforehand. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum``
+    is the largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height,
+    width) where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of
+    the files, where facts were read from files.
+    """
+
+    train_counts: tuple[int, ...]
+    n_features: int
+    test_counts: tuple[int, ...] = ()
+    class_names: tuple[str, ...] = ()
+    n_targets: int = 0
+    image_shape: tuple[int, int] | None = None
+    maximum: int | None = None
+    columns: tuple[Column, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows of a data set an experiment takes, in this order.
+
+    ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
+    kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows by the
+    seed. The last two are counts, or fractions below 1.
+    """
+
+    classes: Sequence[int] | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    test: float = 0
+    validation: float = 0
+
+
+def drawn(wish: float, rows: int) -> int:
+    """How many of ``rows`` a count, or a fraction below 1, takes."""
+    return int(wish) if isinstance(wish, int) or wish >= 1 else round(wish * rows)
+
+
+class DataFacts(Record):
+    """What the data of an experiment are after the choice of rows: the numbers that its network and steps follow from.
+
+    ``train_rows`` are those that are trained on, without validation and test rows. The other fields are those of
+    ``SourceFacts``, of the chosen classes.
+    """
+
+    train_rows: int  # not positive where the wishes leave none, which a rule of the specification says
+    validation_rows: Count
+    test_rows: Count
+    n_features: Count
+    class_names: Names = ()
+    n_targets: Count = 0
+    image_shape: Shape | None = None
+    maximum: Count | None = None
+    columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
+    digest: str = ""
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether targets are numbers; there is then no accuracy."""
+        return not self.class_names
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of every split that there is: test, validation, train, in the order in which figures are preferred."""
+        rows = {"test": self.test_rows, "validation": self.validation_rows, "train": self.train_rows}
+        return {name: count for name, count in rows.items() if count}
+
+    @classmethod
+    def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
+        """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules."""
+        train = choice.train_size or stored_rows(source.train_counts, choice.classes)
+        test = choice.test_size or stored_rows(source.test_counts, choice.classes)
+        if drawn_test := drawn(choice.test, train):
+            train, test = train - drawn_test, drawn_test
+        validation = drawn(choice.validation, train)
+        names = source.class_names
+        return cls(
+            train_rows=train - validation,
+            validation_rows=validation,
+            test_rows=test,
+            n_features=source.n_features,
+            class_names=names if choice.classes is None else tuple(names[index] for index in choice.classes),
+            n_targets=source.n_targets,
+            image_shape=source.image_shape,
+            maximum=source.maximum,
+            columns=source.columns,
+            digest=source.digest,
+        )
+
+
+def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
+    """Rows of the chosen classes; ``counts`` are those of a split."""
+    return sum(counts if classes is None or not counts else (counts[index] for index in classes))
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Rows as stored or generated: x (n, n_features) uint8 or float32; labels (n,) int64 or targets (n, t) float32."""
+
+    x: NDArray[np.generic]
+    y: NDArray[np.generic]
+    test_x: NDArray[np.generic] | None = None
+    test_y: NDArray[np.generic] | None = None
+
+
+class Source(Protocol):
+    """One kind of data. ``by_seed`` says whether the rows themselves follow from the seed."""
+
+    by_seed: ClassVar[bool]
+
+    def facts(self) -> SourceFacts:
+        """What is known without reading rows. Raises DataError where a file is absent or damaged."""
+
+    def read(self, *, seed: int, folder: Path) -> RawData:
+        """The rows; ``folder`` is the data folder.
+
+        Raises DataAbsentError where files must be fetched first, DataError for damaged ones, MachineError.
+        """
