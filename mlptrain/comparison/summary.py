@@ -238,7 +238,7 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
     phrases = {
         "better": "better than",
         "tie": "tied with",
-        "not decided": "not told apart from",
+        "not decided": "not significantly different from",
         "no verdict": "without a verdict (too few seeds) against",
     }
     by_verdict = _grouped({name: verdicts[name] for name in ranking[1:]})
