@@ -66,16 +66,17 @@ def compare_optimizers(
     Rerun the same command to resume a stopped comparison. The plan.yaml that a comparison leaves is a comparison too:
     it repeats it.
     """
+    from mlptrain.runs import is_comparison
+
     if config.is_dir():
-        config, run_dir = _plan_in(config), run_dir or config
-    given = {
-        "--optimizers": optimizers,
-        "--lr": lr,
-        "--seeds": seeds,
-        "--tuning-seeds": tuning_seeds,
-        "--target": target,
-    }
-    loaded = _load(config, given, executor=executor, overrides=overrides)
+        if not is_comparison(config):
+            raise UserError(
+                f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
+            )
+        config, run_dir = config / "plan.yaml", run_dir or config
+    given = {"optimizers": optimizers, "lr": lr, "seeds": seeds, "tuning_seeds": tuning_seeds, "target": target}
+    options = {key: value for key, value in given.items() if value is not None}
+    loaded = _load(config, options, executor=executor, overrides=overrides)
     screen.show_warnings(loaded.warnings)
     if plan_only:
         _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
@@ -126,46 +127,23 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
             show_summary(str(folder.path), summary, timings)
 
 
-def _plan_in(folder: Path) -> Path:
-    """The plan of the comparison in a folder."""
-    from mlptrain.runs import is_comparison
-
-    if not is_comparison(folder):
-        raise UserError(
-            f"{folder} is not a comparison's folder: it holds no plan.yaml; name a YAML file or a comparison's folder"
-        )
-    return folder / "plan.yaml"
-
-
-def _load(
-    config: Path, given: dict[str, str | None], *, executor: str | None, overrides: list[str]
-) -> LoadedComparison:
+def _load(config: Path, options: dict[str, str], *, executor: str | None, overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
 
     if is_comparison(config):
-        if named := [name for name, value in given.items() if value is not None]:
+        if options:
+            named = ", ".join(f"--{key.replace('_', '-')}" for key in options)
             raise UserError(
-                f"{config} is a comparison and says this itself: leave out {', '.join(named)}, "
-                "or change values with --set"
+                f"{config} is a comparison and says this itself: leave out {named}, or change values with --set"
             )
-        extra = [] if executor is None else [f"executor={executor}"]
-        return load_comparison(config, [*extra, *overrides])
-    if given["--optimizers"] is None:
+        return load_comparison(config, [*([] if executor is None else [f"executor={executor}"]), *overrides])
+    if "optimizers" not in options:
         raise UserError(
             f"{config} is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam --lr 1e-3,1e-2,1e-1"
         )
-    loaded = comparison_from_options(
-        config,
-        optimizers=given["--optimizers"],
-        lr=given["--lr"],
-        seeds="10" if given["--seeds"] is None else given["--seeds"],
-        tuning_seeds="3" if given["--tuning-seeds"] is None else given["--tuning-seeds"],
-        target=given["--target"],
-        executor=executor or "local",
-        overrides=overrides,
-    )
-    if given["--lr"] is None:
-        effect = ", and --tuning-seeds has no effect" if given["--tuning-seeds"] is not None else ""
+    loaded = comparison_from_options(config, executor=executor or "local", overrides=overrides, **options)
+    if "lr" not in options:
+        effect = ", and --tuning-seeds has no effect" if "tuning_seeds" in options else ""
         message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
         return replace(loaded, warnings=(Fault("--lr", None, None, "", message), *loaded.warnings))
     return loaded

@@ -156,16 +156,16 @@ class ComparisonFolder(ComparisonFiles):
 
         Raises RunFolderError where a batch does not hold the trials that its name stands for.
         """
-        found: dict[str, TrialRecord] = {}
+        by_name: dict[str, TrialRecord] = {}
         for batch in batches:
             records = self._batches[batch.identity]
             if tuple(record.trial for record in records) != batch.identities:
                 raise RunFolderError(f"{self.trials}: batch {batch.identity} holds other trials; {REMEDY}")
-            found |= dict(zip(batch.identities, records, strict=True))
-        return found
+            by_name |= dict(zip(batch.identities, records, strict=True))
+        return by_name
 
     def sort(self, order: Sequence[str]) -> None:
-        """Bring the batches into the plan's order, by their names, whatever order they came in. Raises OSError."""
+        """Bring the batches into the plan's order, by their names. Raises OSError."""
         places = {name: place for place, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: places.get(item[0], len(places))))
         if self.trials.read_bytes() != self._content():

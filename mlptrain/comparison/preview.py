@@ -93,9 +93,9 @@ def probe(batch: TrialBatch) -> float:
         return time.perf_counter() - began > PROBE_SECONDS
 
     with applied(batch.resolved):
-        specs = [trial.experiment(batch.base) for trial in batch.trials]
-        splits = {spec.seed: data(spec.seed) for spec in specs}
-        trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
+        splits = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
+        experiments = [trial.experiment(batch.base) for trial in batch.trials]
+        trainer = build_trainer(experiments, [splits[trial.seed] for trial in batch.trials])
         with contextlib.suppress(InterruptedRunError):
             for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
                 epoch = next(one for one in epochs if one is not None)

@@ -28,13 +28,13 @@ class Progress(Protocol):
     """Notified of what happens; every method may do nothing."""
 
     def phase(self, name: str, *, trials: int, done: int) -> None:
-        """A phase begins: so many trials in it, of which so many are recorded."""
+        """A phase of so many trials begins, of which ``done`` are recorded."""
 
     def advance(self, trials: float) -> None:
-        """So many more trials are done; parts of trials count, and 0 says that training begins only now."""
+        """So many more trials are done; parts of trials count, and 0 means that training starts now."""
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
-        """So many bytes of a data set's archive have come."""
+        """So many bytes of a data set's archive are loaded."""
 
 
 class NullProgress:
@@ -61,7 +61,7 @@ def compare(
 ) -> Summary:
     """Run what is missing of a comparison and return its summary, which is written last.
 
-    ``on_summary`` is then called while the folder is still locked, so that nobody else writes in it or cleans it up.
+    ``on_summary`` is then called while the folder is still locked, so that no other command writes in it or cleans it up.
     Raises RunFolderError where trials of one seed did not have the same noise, and MachineError.
     """
     with folder_errors(folder.path), folder:

@@ -94,7 +94,7 @@ def failed(batch: TrialBatch, reason: str) -> list[TrialRecord]:
 
 
 def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
-    """What a record says of its trial, whatever came of it."""
+    """What a record says of its trial, whatever its outcome."""
     common = {"batch": batch.identity, "batch_size": len(batch.trials)}
     return [
         {"trial": name, **common, "role": trial.role, "optimizer": trial.optimizer, "setting": trial.setting,
@@ -105,14 +105,12 @@ def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
 def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
     experiments = [trial.experiment(batch.base) for trial in batch.trials]
     data = task_data(batch.base, batch.data_dir)
-    by_seed = {experiment.seed: data(experiment.seed) for experiment in experiments}
+    by_seed = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
     splits = [by_seed[experiment.seed] for experiment in experiments]
     recorder = _BatchRecorder(experiments, splits, on_epoch)
     fit(experiments, splits, [recorder])
-    return [
-        one.record(head, batch.split if trial.role == "scoring" else None)
-        for one, head, trial in zip(recorder.trials, _heads(batch), batch.trials, strict=True)
-    ]
+    scored = [batch.split if trial.role == "scoring" else None for trial in batch.trials]
+    return [one.record(head, split) for one, head, split in zip(recorder.trials, _heads(batch), scored, strict=True)]
 
 
 class _BatchRecorder:
@@ -167,7 +165,7 @@ class TrialRecorder:
         return self._last_epoch if self._keep is None or self._keep.best is None else self._keep.best.epoch
 
     def record(self, head: Mapping[str, Any], split: SplitName | None) -> TrialRecord:
-        """What came of the trial; where a ``split`` is scored, the kept weights' figures on it."""
+        """The outcome of the trial; where a ``split`` is scored, with the kept weights' figures on it."""
         outcome: dict[str, Any] = {}
         if split is not None:
             labels = getattr(self._splits, split).targets

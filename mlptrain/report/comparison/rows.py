@@ -82,8 +82,8 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
 
 def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:
     """The optimizers by their median time to target; of equals, those that more trials reached it with."""
-    found = [(name, times) for name, entry in summary.ranked if (times := entry.epochs_to_target) is not None]
-    return sorted(found, key=lambda item: (item[1].median or math.inf, -item[1].reached))
+    timed = [(name, times) for name, entry in summary.ranked if (times := entry.epochs_to_target) is not None]
+    return sorted(timed, key=lambda item: (item[1].median or math.inf, -item[1].reached))
 
 
 def _seconds(value: float | None) -> str:
