@@ -125,7 +125,7 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
             raise ValueError("there is no momentum")  # SGD has none before its first step
         for name, tensors in state.buffers.items():
             flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
-            if flat.isnan().any() or (name in optimizer.squares and (flat < 0).any()):
+            if flat.isnan().any() or (name in optimizer.non_negative and (flat < 0).any()):
                 raise ValueError(f"the optimizer's {name} cannot come out of training")
         steps = state.scalars.get("step")
         if steps is not None and steps != min(checkpoint.step, _MAX_COUNTED):

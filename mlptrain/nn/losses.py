@@ -148,7 +148,7 @@ class BinaryCrossEntropy(Loss):
 
 
 @dataclass(frozen=True)
-class _Error(Loss):
+class _Difference(Loss):
     """What the losses on differences share; targets: one-hot rows for classes, else the values, float (n, k)."""
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
@@ -173,7 +173,7 @@ class _Error(Loss):
 
 
 @dataclass(frozen=True)
-class MeanSquaredError(_Error):
+class MeanSquaredError(_Difference):
     """(p − y)²; the gradient is 2(p − y)."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class MeanSquaredError(_Error):
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(_Error):
+class MeanAbsoluteError(_Difference):
     """|p − y|; the gradient is sign(p − y), 0 where p = y."""
 
     def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
