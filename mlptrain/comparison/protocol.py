@@ -61,7 +61,7 @@ def compare(
 ) -> Summary:
     """Run what is missing of a comparison and return its summary, which is written last.
 
-    ``on_summary`` is then called while the folder is still locked, so that no other command writes in it or cleans it up.
+    ``on_summary`` is then called while the folder is still locked, so that no other command changes it.
     Raises RunFolderError where trials of one seed did not have the same noise, and MachineError.
     """
     with folder_errors(folder.path), folder:

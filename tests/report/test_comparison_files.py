@@ -20,6 +20,7 @@ from mlptrain.errors import MachineError
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
+from mlptrain.system.jsonfiles import to_json
 from tests.report.comparison_samples import KINDS, Samples, read, summary_of
 
 MINUS = "\N{MINUS SIGN}"
@@ -240,6 +241,13 @@ def test_every_comparison_gets_its_pictures(samples: Samples, tmp_path: Path, ki
             with Image.open(folder / "pictures" / name) as image:
                 assert image.size[0] > 700
     assert not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_summary_that_is_read_and_written_keeps_its_bytes(samples: Samples, kind: str) -> None:
+    files = ComparisonFiles(samples(kind))
+    assert to_json(files.read_summary()) == files.summary.read_bytes()
+    assert (json.dumps(read(samples(kind)), indent=2) + "\n").encode() == files.summary.read_bytes()
 
 
 def test_writing_again_gives_the_same_bytes(samples: Samples, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_wider_family_that_lost_is_told(samples: Samples, tmp_path: Path) -> N
     summary["inclusion"] = [summary["pairs"][0]]
     (folder / "summary.json").write_text(json.dumps(summary | {"majority_bar": 0.1567}))
     text = Page(comparison_page(folder)).text
-    assert "SGD contains momentum as a special case and yet came out worse" in text
+    assert "SGD contains momentum as a special case but scored worse" in text
     assert "below 15.67 %" in text
 
 

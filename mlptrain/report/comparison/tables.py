@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 from mlptrain.report.comparison.rates import good_range, medians_by_rate
@@ -40,7 +40,7 @@ _SHAPES = {
 def results_table(summary: Summary, timings: Timings) -> str:
     """Every optimizer, best mean accuracy first."""
     classes = {1: "text long", 2: "main"}
-    return _optimizers_table(summary, result_rows(summary, timings), name="Results", text=2, classes=classes)
+    return _optimizers_table(summary, result_rows(summary, timings), name="Results", classes=classes)
 
 
 def times_table(summary: Summary, timings: Timings) -> str:
@@ -73,7 +73,7 @@ def verdict_list(summary: Summary) -> str:
         ]
         for row, pair in zip(rows, summary.ranked_pairs, strict=True)
     ]
-    return _table(head, cells, name="Verdicts as a list")
+    return _table(head, cells, name="Verdicts as a list", text=(0, len(head) - 1))
 
 
 def rates_table(summary: Summary) -> str:
@@ -104,7 +104,7 @@ def failures_table(summary: Summary) -> str:
         for status, trials in what_failed(entry)
     ]
     classes = {1: "text", 2: "text long"}
-    return _optimizers_table(summary, rows, name="What failed", text=3, classes=classes) if rows[1:] else ""
+    return _optimizers_table(summary, rows, name="What failed", classes=classes) if rows[1:] else ""
 
 
 def budget_table(summary: Summary) -> str:
@@ -119,7 +119,7 @@ def budget_table(summary: Summary) -> str:
         ]
         for name, entry in summary.optimizers.items()
     ]
-    return _optimizers_table(summary, rows, name="Tuning budget", text=2, classes={1: "text long"})
+    return _optimizers_table(summary, rows, name="Tuning budget", classes={1: "text long"})
 
 
 def row_head(summary: Summary, name: str) -> str:
@@ -148,22 +148,22 @@ def _cell(text: str, kind: str = "") -> str:
     return f"<td{classes}>{escape(text)}</td>"
 
 
-def _optimizers_table(
-    summary: Summary, rows: Rows, *, name: str, text: int = 1, classes: Mapping[int, str] | None = None
-) -> str:
+def _optimizers_table(summary: Summary, rows: Rows, *, name: str, classes: Mapping[int, str] | None = None) -> str:
     """Rows of text below their headings, an optimizer's name first; ``classes`` are those of whole columns."""
     head, *body = rows
     kinds = [(classes or {}).get(index, "") for index in range(len(head))]
     cells = [[row_head(summary, row[0]), *map(_cell, row[1:], kinds[1:])] for row in body]
-    return _table(head, cells, name=name, text=text)
+    return _table(head, cells, name=name, text=[0, *(index for index, kind in enumerate(kinds) if "text" in kind)])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, text: int = 1, kind: str = "") -> str:
-    """Rows of cells that are HTML already, under headings that are not; the first ``text`` columns hold words."""
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, text: Collection[int] = (0,), kind: str = ""
+) -> str:
+    """Rows of cells that are HTML already, under headings that are not; the columns ``text`` hold words."""
     words = ' class="text"'
     heads = "".join(
-        f'<th scope="col"{words if index < text else ""}><span>{escape(one)}</span></th>'
-        for index, one in enumerate(head)
+        f'<th scope="col"{words if index in text else ""}><span>{escape(heading)}</span></th>'
+        for index, heading in enumerate(head)
     )
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     classes = f' class="{kind}"' if kind else ""

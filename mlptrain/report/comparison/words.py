@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from mlptrain.report.comparison.rates import good_range, medians_by_rate
-from mlptrain.runs.comparison import OptimizerResult, Pair, ScoredTrial, Summary, TimeToTarget, Verdict
+from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.comparison.sections import TargetSpec
 
 MINUS = "\N{MINUS SIGN}"
@@ -145,14 +145,6 @@ def _seeds(trials: Sequence[ScoredTrial]) -> str:
     return f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
 
 
-def describe_inclusion(pair: Pair) -> str:
-    """That a wider family came out worse than its own special case."""
-    return (
-        f"{pair.a} contains {pair.b} as a special case and yet came out worse: its search space is too small to rank "
-        "the two."
-    )
-
-
 def basis(summary: Summary) -> str:
     """How the figures and the verdicts were made."""
     seeds, pairs = len(summary.seeds), len(summary.pairs)
@@ -179,7 +171,11 @@ def caveats(summary: Summary) -> list[str]:
         for name, entry in summary.ranked
         if entry.under_tuned
     ]
-    return notes + [describe_inclusion(pair) for pair in summary.inclusion]
+    notes += [
+        f"{pair.a} contains {pair.b} as a special case but scored worse: its search space is too small to rank the two."
+        for pair in summary.inclusion
+    ]
+    return notes
 
 
 def counted(number: int, what: str) -> str:
