@@ -10,15 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mlptrain.comparison.trials import Trial, TrialBatch, software
 from mlptrain.comparison.verdicts import at_edge
 from mlptrain.runs.comparison import SplitName
 from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
-from mlptrain.spec.comparison.sections import FORMAT, ComparisonSpec
+from mlptrain.spec.comparison.sections import FORMAT, Candidate, ComparisonSpec
 from mlptrain.training.device import ResolvedDevice
 
 # What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
@@ -141,7 +139,7 @@ class Plan:
         )
 
 
-def grown(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) -> Grids | None:
+def grown(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> Grids | None:
     """The grids of an optimizer with every tuned field extended at whose edge the ``chosen`` value lies.
 
     None where no chosen value lies on an edge that can be extended.
@@ -149,19 +147,22 @@ def grown(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) 
     larger = {}
     for field, side in _edges(grids, chosen).items():
         values = grids[field]
-        if (more := spec.next_value(name, field, values, side)) is not None:
+        if (more := candidate.next_value(field, values, side)) is not None:
             larger[field] = [more, *values] if side == "low" else [*values, more]
     return grids | larger if larger else None
 
 
-def ends_on_edge(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) -> bool:
+def ends_on_edge(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> bool:
     """Whether a chosen value lies on the edge of its grid though the field takes values beyond it.
 
     A momentum of 0 does not lie on such an edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule,
     is not a momentum.
     """
-    edges = _edges(grids, chosen).items()
-    return any(_continues(spec, name, field, getattr(chosen, field), side) for field, side in edges)
+    ends = {"low": -math.inf, "high": math.inf}
+    return any(
+        candidate.accepts(field, math.nextafter(getattr(chosen, field), ends[side]))
+        for field, side in _edges(grids, chosen).items()
+    )
 
 
 def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
@@ -169,12 +170,3 @@ def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
     ordered = {field: values for field, values in grids.items() if not isinstance(values[0], list)}
     sides = {field: at_edge(getattr(chosen, field), grid=values) for field, values in ordered.items()}
     return {field: side for field, side in sides.items() if side is not None}
-
-
-def _continues(spec: ComparisonSpec, name: str, field: str, value: float, side: Side) -> bool:
-    """Whether the field takes the next float beyond ``value``."""
-    try:
-        spec.settings(name, {field: [math.nextafter(value, -math.inf if side == "low" else math.inf)]})
-    except ValidationError:
-        return False
-    return True

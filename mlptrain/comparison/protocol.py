@@ -114,7 +114,7 @@ class _Comparison:
             larger: dict[str, Grids] = {}
             for name, grids in growing.items():
                 tuned[name] = _chosen(self.plan, records, name, grids, extensions=extension)
-                if extension < most and (more := grown(spec, name, grids, tuned[name].setting)) is not None:
+                if extension < most and (more := grown(spec.optimizers[name], grids, tuned[name].setting)) is not None:
                     larger[name] = more
             growing = larger
         return tuned
@@ -158,7 +158,7 @@ def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Gr
         setting=best,
         grids=grids,
         extensions=extensions,
-        under_tuned=ends_on_edge(plan.spec, name, grids, best),
+        under_tuned=ends_on_edge(plan.spec.optimizers[name], grids, best),
         tried=[
             TriedSetting(setting={key: getattr(setting, key) for key in grids}, accuracies=row)
             for setting, row in zip(settings, accuracies, strict=True)

@@ -124,7 +124,7 @@ def test_next_value_stays_in_the_range_of_the_field(
     side: Literal["low", "high"],
     wanted: float | None,
 ) -> None:
-    assert honest.next_value(name, field, values, side) == wanted
+    assert honest.optimizers[name].next_value(field, values, side) == wanted
 
 
 SEEDS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {

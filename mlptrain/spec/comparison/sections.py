@@ -174,6 +174,22 @@ class Candidate:
         validate = optimizer_adapter().validate_python
         return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
 
+    def accepts(self, field: str, value: float) -> bool:
+        """Whether ``value`` lies in the field's range."""
+        try:
+            self.settings({field: [value]})
+        except ValidationError:
+            return False
+        return True
+
+    def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
+        """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
+
+        None where nothing does: pairs have no order, 0 has no ratio, and the next value may lie outside the range.
+        """
+        value = None if isinstance(values[0], list) else extended(values, side)
+        return value if value is not None and self.accepts(field, value) else None
+
     def plain(self) -> dict[str, Any]:
         """As the YAML's mapping, defaults included."""
         first = self.settings()[0].model_dump()
@@ -210,22 +226,6 @@ class ComparisonSpec(Section):
         The order is that of the fields in the schema (lr first) and ascending values, however the file wrote them.
         """
         return self.optimizers[name].settings(grids)
-
-    def next_value(self, name: str, field: str, values: Sequence[Any], side: Side) -> float | None:
-        """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
-
-        None where nothing does: pairs have no order, 0 has no ratio, and a value may lie outside the field's range.
-        """
-        if any(isinstance(value, list) for value in values):
-            return None
-        value = extended(values, side)
-        if value is None:
-            return None
-        try:
-            self.settings(name, {field: [value]})
-        except ValidationError:
-            return None
-        return value
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
