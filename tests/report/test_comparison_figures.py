@@ -181,8 +181,12 @@ def test_times_are_dots_at_their_epochs_and_misses_stand_apart(failures: Summary
 
 
 def test_curves_hold_mean_and_spread(six: Summary) -> None:
-    for metric, key, first in (("loss", "train_loss", 1), ("accuracy", "validation_accuracy", 0)):
-        (axes,) = draw_learning_curves(six, metric).axes  # type: ignore[arg-type]
+    cases: tuple[tuple[Literal[loss, accuracy], str, int], ...] = (
+        ("loss", "train_loss", 1),
+        ("accuracy", "validation_accuracy", 0),
+    )
+    for metric, key, first in cases:
+        (axes,) = draw_learning_curves(six, metric).axes
         lines = {str(line.get_label()): line for line in axes.get_lines()}
         bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
         assert len(bands) == 6
