@@ -182,7 +182,7 @@ def test_times_are_dots_at_their_epochs_and_misses_stand_apart(failures: Summary
 
 
 def test_curves_hold_mean_and_spread(six: Summary) -> None:
-    cases: tuple[tuple[Literal[loss, accuracy], str, int], ...] = (
+    cases: tuple[tuple[Literal["loss", "accuracy"], str, int], ...] = (
         ("loss", "train_loss", 1),
         ("accuracy", "validation_accuracy", 0),
     )
