@@ -18,6 +18,7 @@ from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
 from mlptrain.spec.comparison.load import LoadedComparison, is_comparison, load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.optimizer import AdamW
 from tests.spec.comparison_strategies import comparisons
 from tests.spec.texts import ROOT
@@ -213,11 +214,11 @@ def test_overrides_reach_both_files(honest: ComparisonSpec, tmp_path: Path) -> N
 
 def test_dump_is_read_back_from_anywhere(honest: ComparisonSpec, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    again = load(honest.to_yaml(), tmp_path / "elsewhere")
+    again = load(yaml_text(honest.to_plain()), tmp_path / "elsewhere")
     assert again.spec == honest
-    assert again.spec.to_yaml() == honest.to_yaml()
+    assert yaml_text(again.spec.to_plain()) == yaml_text(honest.to_plain())
     assert list(again.spec.optimizers) == list(honest.optimizers)
-    assert yaml.safe_load(honest.to_yaml()) == honest.to_plain()  # for readers of YAML 1.1 too
+    assert yaml.safe_load(yaml_text(honest.to_plain())) == honest.to_plain()  # for readers of YAML 1.1 too
 
 
 def test_dump_has_every_value_in_force(honest: ComparisonSpec) -> None:
@@ -243,7 +244,7 @@ def test_dump_has_the_defaults_that_follow_from_others(tmp_path: Path) -> None:
 def test_a_grid_means_the_same_however_it_is_written(tmp_path: Path) -> None:
     grids = ["{log_grid: [1e-3, 0.1, 3]}", "[0.1, 0.001, 0.01]", "[1e-3, 1e-2, 1e-1]"]
     texts = [f"{PLAIN}optimizers: {{A: {{name: sgd, lr: {grid}}}, B: adam}}\n" for grid in grids]
-    dumps = {load(text, tmp_path).spec.to_yaml() for text in texts}
+    dumps = {yaml_text(load(text, tmp_path).spec.to_plain()) for text in texts}
     assert len(dumps) == 1
 
 
@@ -252,7 +253,7 @@ def test_a_grid_means_the_same_however_it_is_written(tmp_path: Path) -> None:
 def test_any_comparison_survives(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> None:
     folder = tmp_path_factory.getbasetemp()
     spec = load(json.dumps(document), folder).spec
-    again = load(spec.to_yaml(), folder).spec
+    again = load(yaml_text(spec.to_plain()), folder).spec
     assert again == spec
     assert [again.settings(name) for name in again.optimizers] == [spec.settings(name) for name in spec.optimizers]
     assert math.prod(spec.budgets.values()) == math.prod(len(spec.settings(name)) for name in spec.optimizers)

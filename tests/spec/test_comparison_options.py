@@ -9,6 +9,7 @@ import pytest
 
 from mlptrain.errors import SpecError
 from mlptrain.spec.comparison.load import comparison_from_options
+from mlptrain.spec.dump import yaml_text
 from tests.spec.test_comparison import load
 from tests.spec.texts import ROOT
 
@@ -33,7 +34,7 @@ tie: 0.002
 """
     assert loaded.spec == load(text, tmp_path).spec
     assert loaded.warnings == ()
-    assert load(loaded.spec.to_yaml(), tmp_path).spec == loaded.spec
+    assert load(yaml_text(loaded.spec.to_plain()), tmp_path).spec == loaded.spec
 
 
 def test_options_and_overrides() -> None:

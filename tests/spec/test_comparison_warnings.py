@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
+from mlptrain.spec.dump import yaml_text
 from tests.spec.texts import ROOT, marked
 
 BASE = "base: {data: digits, model: {hidden: [4]}}\n"
@@ -100,7 +101,7 @@ def test_warning_stays_with_a_dump(tmp_path: Path) -> None:
     for text, wanted in ((f"{BASE}{PAIR}scoring: {{seeds: 3}}\n", ["scoring.seeds"]), (f"{BASE}{TUNED}", [])):
         file = tmp_path / "c.yaml"
         file.write_text(text, encoding="utf-8")
-        file.write_text(load_comparison(file).spec.to_yaml(), encoding="utf-8")
+        file.write_text(yaml_text(load_comparison(file).spec.to_plain()), encoding="utf-8")
         assert [warning.path for warning in load_comparison(file).warnings] == wanted
 
 

@@ -19,9 +19,7 @@ from mlptrain.report.comparison.files import summary_csv, summary_latex, summary
 from mlptrain.report.comparison.rates import rates_are_tuned
 from mlptrain.runs import is_comparison, write_atomically
 from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
-from mlptrain.spec import load_text
-from mlptrain.spec.comparison.load import NO_OPTIMIZER, check_format, plan_digest
-from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
 
 if TYPE_CHECKING:
@@ -56,10 +54,8 @@ def comparison_page(path: Path) -> str:
     try:
         content, document = read_file(files.plan)
         check_format(document.value, files.plan)
-        if document.faults:
-            raise SpecError(document.faults)
-        base = load_text(yaml_text({**document.value["base"], "optimizer": NO_OPTIMIZER})).spec
-    except (SpecError, KeyError, TypeError, ValueError) as error:
+        base = load_comparison(files.plan).spec.base
+    except SpecError as error:
         raise RunFolderError(f"{files.plan} is not a plan ({error}); the folder is damaged") from None
     summary, timings = files.read_summary(), files.read_timings()
     if plan_digest(document.value) != summary.plan:

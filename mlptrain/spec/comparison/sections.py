@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.comparison.grids import Side, extended
-from mlptrain.spec.dump import plain, yaml_text
+from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 
@@ -258,10 +258,6 @@ class ComparisonSpec(Section):
             "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
             "tuning": values.pop("tuning", "none"),
         } | values
-
-    def to_yaml(self) -> str:
-        """``to_plain`` as YAML."""
-        return yaml_text(self.to_plain())
 
 
 def _explicit(seeds: int | list[int]) -> tuple[int, ...]:
