@@ -18,6 +18,8 @@ TESTS: dict[str, list[str]] = {  # a module, or what its path begins with, and t
     "mlptrain/system/disk.py": [FAULTS + "test_disk.py", FAULTS + "test_disk_gone.py"],
     "mlptrain/system/atomic.py": ["tests/training/test_checkpoints.py", "tests/runs", FAULTS + "test_disk.py"],
     "mlptrain/runs/folder.py": [*FOLDERS, FAULTS + "test_disk.py"],
+    "mlptrain/runs/comparison.py": ["tests/report/test_comparison_command.py", FAULTS + "test_comparison_files.py",
+                                    "tests/report/test_comparison_files.py", "tests/comparison/test_folder.py"],
     "mlptrain/runs/": FOLDERS,
     "mlptrain/spec/comparison/candidates.py": [*COMPARISON, *LATER],
     "mlptrain/spec/comparison/grids.py": [*reversed(COMPARISON), *LATER],
