@@ -17,7 +17,7 @@ from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
 from mlptrain.spec.comparison.sections import FORMAT, Candidate, ComparisonSpec
-from mlptrain.training.device import ResolvedDevice
+from mlptrain.training.device import ResolvedDevice, resolve_device
 
 # What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
 MAX_MODELS = 64
@@ -138,6 +138,15 @@ class Plan:
             split=self.split,
             data_dir=data_dir,
         )
+
+
+def make_plan(spec: ComparisonSpec) -> Plan:
+    """The plan of a comparison on this machine: device, precision and threads are resolved here, once.
+
+    Raises DeviceError for a device that is not there.
+    """
+    training = spec.base.training
+    return Plan(spec, resolve_device(device=training.device, precision=training.precision, threads=training.threads))
 
 
 def grown(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> Grids | None:

@@ -106,12 +106,6 @@ def test_sign_flip_above_the_exact_limit_is_drawn_the_same_each_time() -> None:
     assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.25)
 
 
-@pytest.mark.parametrize("values", [[], [0.1, math.nan], [math.inf]])
-def test_sign_flip_refuses_what_it_cannot_test(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="finite differences"):
-        sign_flip_p(values)
-
-
 # --- Holm ---
 
 
@@ -179,8 +173,6 @@ def test_mean_interval_is_students() -> None:
     assert estimate == pytest.approx((np.mean(values), interval.low, interval.high))
     assert mean_interval([0.1] * 7) == (0.1, 0.1, 0.1)
     assert mean_interval([0.97]) == (0.97, None, None)
-    with pytest.raises(ValueError, match="at least one"):
-        mean_interval([])
 
 
 # --- what a number of seeds can show ---

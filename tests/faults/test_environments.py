@@ -63,7 +63,7 @@ HEAVY = {
     "doctor": 0,
 }
 COMPARED = {
-    "compare-optimizers first.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --tuning-seeds 1 "
+    "compare-optimizers first.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 "
     "--set base.training.epochs=1 --run-dir compared": 0,
     "report run": 0,
     "report compared": 0,
