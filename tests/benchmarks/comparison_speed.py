@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script
 
-from mlptrain.data import data_folder  # noqa: E402
+from mlptrain.sources.store import data_folder  # noqa: E402
 from mlptrain.spec.comparison.load import load_comparison  # noqa: E402
 from tests.benchmarks.machine import describe_machine  # noqa: E402
 
