@@ -6,12 +6,11 @@ code with the package, and the settings under which the two are held against eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import mpmath  # type: ignore[import-untyped]
-import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
@@ -37,7 +36,7 @@ class OptimizerRow:
     both. Small networks train well with each of ``good``.
     """
 
-    reference: type[torch.optim.Optimizer]
+    reference: Callable[..., torch.optim.Optimizer]
     good: Sequence[Settings]
     cases: Sequence[Settings] = ({},)
     tolerance: float = 1e-12
@@ -234,6 +233,10 @@ def _yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
-every_loss = pytest.mark.parametrize("loss", LOSSES)
-every_op = pytest.mark.parametrize(("op", "settings"), cases(OPS))
+def either(names: Iterable[str]) -> str:
+    """As messages list choices: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+COMPARED = ["sgd", "momentum", "nesterov", *list(OPTIMIZERS)[1:]]  # what a comparison calls them

@@ -21,19 +21,19 @@ from mlptrain.training.device import applied, resolve_device
 from tests.benchmarks.problem import Epochs, inputs_file
 from tests.benchmarks.workloads import WORKLOADS, OptimizerName, Row, Workload
 
-_applied = ExitStack()
+_settings = ExitStack()
 
 
 def start() -> None:
     """Threads and precision as the `mlptrain` command chooses them, for as long as this process lives."""
-    _applied.enter_context(applied(resolve_device(device="cpu", precision="auto", threads="auto")))
+    _settings.enter_context(applied(resolve_device(device="cpu", precision="auto", threads="auto")))
 
 
 def write_inputs(name: str, *, folder: Path, data_dir: Path) -> None:
     """Write the initial weights of all models of a workload and, if generated, its rows."""
     workload = WORKLOADS[name]
     experiments = _experiments(workload, next(iter(workload.rates)))
-    drawn = [initial_parameters(spec, build_network(spec)) for one in experiments]
+    drawn = [initial_parameters(one, build_network(one)) for one in experiments]
     arrays: dict[str, Any] = {}
     for layer in range(len(workload.widths) - 1):
         for kind in ("weight", "bias"):

@@ -16,7 +16,7 @@ every_reduction = pytest.mark.parametrize("reduction", ["mean", "sum"])
 
 
 def batch(name: str, n: int = 11) -> tuple[Tensor, Tensor]:
-    """Outputs in float64 and the encoded targets of n labelled examples: one logit where the loss reads one, else four."""
+    """Outputs in float64 and the encoded targets of n labelled examples: a single logit where the loss reads one."""
     generator = torch.Generator().manual_seed(3)
     n_outputs = LOSSES[name].outputs(4)
     labels = torch.randint(0, LOSSES[name].labels(4), (n,), generator=generator)

@@ -101,7 +101,7 @@ def test_stacked_is_a_view_of_a_parameter_of_all_models(models: int, shapes: dic
         assert torch.equal(stacked, torch.stack([member[name] for member in stack.members]))
         stacked[-1] = 7
         assert (stack.members[-1][name] == 7).all()
-    with pytest.raises(KeyError, match="layers.9.weight"):
+    with pytest.raises(KeyError, match=r"layers\.9\.weight"):
         stack.stacked("layers.9.weight")
 
 

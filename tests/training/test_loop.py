@@ -104,7 +104,7 @@ def test_equals_a_plain_pytorch_loop(engine: type[Engine], schedule: Schedule) -
                 accuracies.append(hits / len(rows))
                 correct += hits
                 torch.autograd.backward(loss)
-                rates += scheduler.get_last_lr()
+                rates.append(float(scheduler.get_last_lr()[0]))
                 optimizer.step()
                 scheduler.step()
             assert epoch.train is not None
