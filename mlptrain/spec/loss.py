@@ -12,6 +12,7 @@ from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 
 class _Loss(Section):
     reads: ClassVar[Literal["logits", "values"]]  # what the outputs are: only logits give probabilities
+    title: ClassVar[str]  # with its unit, as the axis of a picture has it
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -35,6 +36,7 @@ class CrossEntropy(_Loss):
 
     name: Literal["cross_entropy"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
+    title: ClassVar[str] = "cross-entropy (nats per example)"
 
 
 class BinaryCrossEntropy(_Loss):
@@ -42,6 +44,7 @@ class BinaryCrossEntropy(_Loss):
 
     name: Literal["bce"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
+    title: ClassVar[str] = "binary cross-entropy (nats per example)"
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -59,6 +62,7 @@ class MeanSquaredError(_Loss):
 
     name: Literal["mse"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "mean squared error (target units²)"
 
 
 class MeanAbsoluteError(_Loss):
@@ -66,6 +70,7 @@ class MeanAbsoluteError(_Loss):
 
     name: Literal["mae"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "mean absolute error (target units)"
 
 
 LossSpec = Annotated[
