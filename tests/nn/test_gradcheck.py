@@ -33,7 +33,7 @@ def random_network_check(
     seed: int,
     x: Tensor | None = None,
     labels: Tensor | None = None,
-    most_coordinates: int = 200,
+    max_coordinates: int = 200,
 ) -> GradientCheck:
     """A network with weights and biases from N(0, std), on N(0, 1) inputs and random labels unless given."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +51,7 @@ def random_network_check(
         x=x,
         targets=targets,
         generator=generator,
-        most_coordinates=most_coordinates,
+        max_coordinates=max_coordinates,
     )
 
 
@@ -66,8 +66,7 @@ def _one_thread() -> Any:
 
 def test_a_hundred_random_leaky_networks_pass() -> None:
     checks = [
-        random_network_check([10, 20, 4], activation="leaky_relu", seed=seed, most_coordinates=50)
-        for seed in range(100)
+        random_network_check([10, 20, 4], activation="leaky_relu", seed=seed, max_coordinates=50) for seed in range(100)
     ]
     assert all(check.passed for check in checks)
     assert sum(one.checked for check in checks for one in check.parameters) > 100 * 120
@@ -198,7 +197,7 @@ def test_nothing_checked_is_not_a_pass() -> None:
 
 def test_a_network_that_amplifies_rounding_is_refused_rather_than_called_wrong() -> None:
     with pytest.raises(UserError, match=r"changes by .* with the last bits of the inputs"):
-        random_network_check([10, *[50] * 25, 3], activation="arctan", rows=30, seed=0, most_coordinates=5)
+        random_network_check([10, *[50] * 25, 3], activation="arctan", rows=30, seed=0, max_coordinates=5)
 
 
 def test_parameters_and_random_state_are_left_alone() -> None:
