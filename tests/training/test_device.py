@@ -46,7 +46,7 @@ def test_cuda_without_cuda(wanted: str) -> None:
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda:", "cuda:-1", "mps", ""])
 def test_what_is_not_a_device(wanted: str) -> None:
-    with pytest.raises(DeviceError, match="wanted auto, cpu, cuda or cuda:N"):
+    with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
         resolve_device(device=wanted, precision="auto", threads="auto")
 
 

@@ -290,7 +290,7 @@ def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
         ModelState(own.parameters, foreign.buffers, own.scalars),
         ModelState(own.parameters),
     ):
-        with pytest.raises(ValueError, match="wanted"):
+        with pytest.raises(ValueError, match="expected"):
             member.load(state)
     assert torch.equal(member.parameters.clone().flat, before)
 

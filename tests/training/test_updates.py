@@ -166,6 +166,6 @@ def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
     adam, sgd = (copied(models.updates.state(model)) for model in range(2))
     cut = {name: tensor[:1] for name, tensor in adam.parameters.items()}
     for wrong in (sgd, ModelState(cut, adam.buffers, adam.scalars), ModelState(adam.parameters, adam.buffers)):
-        with pytest.raises(ValueError, match="wanted"):
+        with pytest.raises(ValueError, match="expected"):
             models.updates.load(0, wrong)
     assert torch.equal(models.parameters.flat, before)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparisonSpec,
@@ -23,9 +24,9 @@ from mlptrain.spec.rules import Finding
 WIDE_TIE = 0.05
 
 
-def base_has_classes(data: DataSpec) -> Iterator[Finding]:
-    """Optimizers are compared by accuracy, which a regression has not."""
-    if not data.class_names:
+def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
+    """Optimizers are compared by accuracy, which a regression does not have."""
+    if not facts.class_names:
         message = (
             f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
             "use data with classes"
@@ -57,9 +58,11 @@ def tuning_has_validation(
         yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
 
 
-def target_is_measured(data: DataSpec, evaluation: EvaluationSpec, target: TargetSpec | None) -> Iterator[Finding]:
+def target_is_measured(
+    data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, target: TargetSpec | None
+) -> Iterator[Finding]:
     """The metric of the target is measured after every epoch."""
-    if target is None or not data.class_names:
+    if target is None or not facts.class_names:
         return
     split = measured_split(data, evaluation)
     if target.split == "validation" and data.validation == 0:
@@ -70,15 +73,15 @@ def target_is_measured(data: DataSpec, evaluation: EvaluationSpec, target: Targe
         yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
 
 
-def scoring_has_its_split(data: DataSpec, scoring: ScoringSpec) -> Iterator[Finding]:
+def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec) -> Iterator[Finding]:
     """There are rows to score on."""
-    if not data.class_names:
+    if not facts.class_names:
         return
-    if scoring.split == "test" and data.test_rows == 0:
+    if scoring.split == "test" and facts.test_rows == 0:
         yield ("scoring", "split"), f"data '{data.name}' has no test rows; choose validation"
     elif scoring.split == "validation" and data.validation == 0:
         yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
-    elif data.test_rows == 0 and data.validation == 0:
+    elif facts.test_rows == 0 and data.validation == 0:
         message = (
             f"has no rows to score on: data '{data.name}' has no test rows and data.validation is 0; set that, e.g. 0.1"
         )
@@ -86,19 +89,20 @@ def scoring_has_its_split(data: DataSpec, scoring: ScoringSpec) -> Iterator[Find
 
 
 def tuning_seeds_once(tuning: TuningSpec | None) -> Iterator[Finding]:
-    """Each tuning seed stands once."""
-    yield from _repeated("tuning", tuning.seeds if tuning is not None else 1)
+    """Each tuning seed is given once."""
+    yield from _repeated("tuning", tuning)
 
 
 def scoring_seeds_once(scoring: ScoringSpec) -> Iterator[Finding]:
-    """Each scoring seed stands once."""
-    yield from _repeated("scoring", scoring.seeds)
+    """Each scoring seed is given once. A rule of its own: it holds where tuning has faults too."""
+    yield from _repeated("scoring", scoring)
 
 
-def _repeated(section: str, seeds: int | list[int]) -> Iterator[Finding]:
-    for index, seed in enumerate([] if isinstance(seeds, int) else seeds):
-        if isinstance(seeds, list) and seeds.index(seed) < index:
-            yield (section, "seeds", index), f"seed {seed} is given twice; take another"
+def _repeated(name: str, section: TuningSpec | ScoringSpec | None) -> Iterator[Finding]:
+    seeds = section.seeds if section is not None and isinstance(section.seeds, list) else []
+    for index, seed in enumerate(seeds):
+        if seed in seeds[:index]:
+            yield (name, "seeds", index), f"seed {seed} is given twice; take another"
 
 
 def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
@@ -130,10 +134,10 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         pairs = "one pair" if spec.pairs == 1 else f"{spec.pairs} pairs"
         message = (
             f"no verdict is possible over {pairs} with {seeds} {'seed' if seeds == 1 else 'seeds'}, figures only: the "
-            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; it takes {needed} seeds"
+            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; {needed} seeds are needed"
         )
         yield ("scoring", "seeds"), message
-    tuned = any(spec.tuned_fields(name) for name in spec.optimizers)
+    tuned = any(candidate.grids for candidate in spec.optimizers.values())
     if spec.tuning is not None and not tuned:
         yield ("tuning",), "has no effect: no optimizer has values to choose from"
     if tuned and spec.scoring.split == "validation":
@@ -144,7 +148,7 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         yield ("optimizers",), message
     yield from _twins(spec)
     if spec.tie > WIDE_TIE:
-        message = f"calls differences up to {spec.tie * 100:g} percentage points a tie; 0.001 is 0.1 points"
+        message = f"counts differences up to {spec.tie * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
 
 
