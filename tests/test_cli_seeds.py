@@ -145,7 +145,7 @@ def test_one_seed_has_a_mean_and_no_spread(call: Call) -> None:
 
 def curvature(seed: int) -> float:
     """The largest eigenvalue of the Hessian of the mean squared error of LINEAR."""
-    splits = load_data(load_text(LINEAR, overrides=[f"seed={seed}"]).spec)
+    splits = load_data(load_text(LINEAR, overrides=[f"seed={seed}"]).experiment)
     inputs = torch.cat([splits.train.x.double(), torch.ones(len(splits.train.x), 1, dtype=torch.float64)], dim=1)
     return float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / len(inputs)).max())
 

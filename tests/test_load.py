@@ -77,7 +77,7 @@ def test_names_and_shapes_are_those_of_an_ordinary_module(run: Path) -> None:
     assert isinstance(network, torch.nn.Module)
     assert not network.training
     assert network.class_names == tuple("0123456789")
-    assert network.spec.model.hidden == [64, 32]
+    assert network.experiment.model.hidden == [64, 32]
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert "(1): Layer(64, 32, bias=True, activation=relu)" in repr(network)
     assert "(2): Layer(32, 10, bias=True, activation=identity)" in repr(network)
@@ -124,14 +124,14 @@ def test_a_learnt_slope_is_a_parameter(tmp_path: Path) -> None:
 def test_preprocessing_is_that_of_training(tmp_path: Path) -> None:
     run = train(tmp_path, "data: {name: digits, scaling: standard, validation: 0}\nmodel: {hidden: [4]}\n")
     network = mlptrain.load(run)
-    test = load_data(network.spec).test
+    test = load_data(network.experiment).test
     assert test is not None
     images, _ = digits_test()
     as_numbers = torch.from_numpy(images).double()
     forms = (images, images.reshape(360, 64), torch.from_numpy(images), as_numbers, images.tolist())
     for form in forms:
-        assert torch.equal(network.preprocess(form), test.x)
-    assert torch.equal(network.preprocess(images[3]), test.x[3:4])
+        assert torch.equal(network.preprocess(form), test.inputs)
+    assert torch.equal(network.preprocess(images[3]), test.inputs[3:4])
 
 
 @pytest.mark.parametrize(

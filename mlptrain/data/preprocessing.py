@@ -45,7 +45,7 @@ class Standardize(Record):
 
     name: Literal["standardize"] = "standardize"
     mean: Numbers
-    std: Numbers
+    std: Annotated[tuple[Positive, ...], Field(strict=False)]
 
     @cached_property
     def _tensors(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
@@ -79,6 +79,11 @@ class Preprocessing(Record):
         for transform in self.transforms:
             transform.apply_(out)
         return out
+
+    def fits(self, n_features: int) -> bool:
+        """Whether it can be applied to rows of so many inputs."""
+        by_column = [one for one in self.transforms if isinstance(one, Standardize)]
+        return all(len(one.mean) == len(one.std) == n_features for one in by_column)
 
     @classmethod
     def fit(cls, scaling: str | Mapping[str, float], rows: Callable[[], Tensor], facts: DataFacts) -> Preprocessing:

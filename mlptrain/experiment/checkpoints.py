@@ -183,6 +183,8 @@ def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, 
         best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
         state=_sorted_tensors(experiment, tensors),
     )
+    if not checkpoint.preprocessing.fits(experiment.facts.n_features):
+        raise ValueError("its preprocessing is of other columns than its facts")
     if checkpoint.step != checkpoint.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
     if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.state.parameters.values()):

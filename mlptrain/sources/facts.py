@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlptrain.system.jsonfiles import Count, Record
 
@@ -91,6 +91,15 @@ class DataFacts(Record):
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     digest: str = ""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        height, width = self.image_shape or (1, self.n_features)
+        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+            raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
+        if bool(self.class_names) == bool(self.n_targets):
+            raise ValueError("targets are either classes or numbers")
+        return self
 
     @property
     def is_regression(self) -> bool:

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -19,9 +18,9 @@ from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment import recorder, train
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
-from mlptrain.training.trainer import Epoch
 from tests.faults.disks import disk, make_read_only, make_writable, own_mounts, skip_without_own_mounts
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
+from tests.listeners import interrupting
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 LONGER = ("--set", "training.epochs=40", "--set", "model.hidden=[256]")
@@ -63,12 +62,8 @@ def _in_a_process(function: Callable[..., None], arguments: tuple[object, ...], 
 def interrupted_run(path: Path) -> None:
     """A run that Ctrl-C stopped after two of its four epochs, and a file that a killed process left half-written."""
 
-    def press(epoch: Epoch) -> None:
-        if epoch.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
     with pytest.raises(InterruptedRunError):
-        train(load_text(SMALL), run_dir=path, on_epoch=press)
+        train(load_text(SMALL), run_dir=path, listeners=[interrupting(2)])
     (path / "checkpoints/.last.safetensors.0123abcd.tmp").write_bytes(b"half")
 
 
