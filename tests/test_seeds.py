@@ -167,7 +167,7 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     momentum = ", momentum: 0.9" if name in ("sgd", "rmsprop") else ""
     optimizer = f"optimizer={{name: {name}, lr: 0.01{momentum}}}"
     run("whole", optimizer)
-    with pytest.raises(InterruptedRunError, match=rf"; {at} of 6 epochs are kept, .* --resume part`"):
+    with pytest.raises(InterruptedRunError, match=rf"; {at} of 6 epochs are saved, resume with .* --resume part`"):
         run("part", optimizer, listeners=[interrupting(at)])
     assert not Path("part/summary.json").exists()
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
@@ -234,7 +234,7 @@ def test_runs_at_different_epochs(whole: str) -> None:
     shutil.rmtree("part/seed-11/checkpoints")
     Path("part/seed-11/checkpoints").mkdir()
     Path("part/seed-11/steps.npz").unlink()
-    with pytest.raises(InterruptedRunError, match="; 2 of 6 epochs are kept"):
+    with pytest.raises(InterruptedRunError, match="; 2 of 6 epochs are saved"):
         resume_seeds("part", listeners=[interrupting(2)])
     assert load_checkpoint(Path("part/seed-0", LAST)).epoch == 4
     heard: list[list[int | None]] = []
@@ -333,7 +333,7 @@ def test_a_diverged_seed_stays_as_it_is_when_the_others_are_extended() -> None:
 def test_all_seeds_diverged(epochs: int | None) -> None:
     outcome = train_seeds(load_text(LINEAR, overrides=["optimizer.lr=1e20"]), [0, 1], run_dir=Path("group"))
     assert outcome.summary == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
-    with pytest.raises(RunFolderError, match="all seeds of group diverged; start anew with a smaller learning rate"):
+    with pytest.raises(RunFolderError, match="all seeds of group diverged; start over with a smaller learning rate"):
         resume_seeds("group", epochs=epochs)
 
 

@@ -79,7 +79,7 @@ PREPROCESSINGS: dict[str, Any] = {
     "a column of std 0": standardized([0.0] * 64, [1.0] * 63 + [0.0]),
 }  # fmt: skip
 FACTS: tuple[dict[str, Any], ...] = (
-    *({"train_rows": value} for value in (0, -1, 1336, "1337", 10**30, 1.5, None, True)),
+    *({"train_rows": value} for value in (0, -1, 900, "1337", 10**30, 1.5, None, True)),
     *({"test_rows": value} for value in (-1, "1", None)),
     *({"n_features": value} for value in (0, 63, -64, None)),
     *({"class_names": value} for value in ([], ["0"] * 9, [0] * 10, "0123456789", None)),
