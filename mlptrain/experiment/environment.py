@@ -1,4 +1,4 @@
-"""What a run's figures depend on besides its configuration."""
+"""What a run's metrics depend on besides its configuration."""
 
 from __future__ import annotations
 

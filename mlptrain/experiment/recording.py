@@ -58,7 +58,7 @@ class RecordedRun:
 
     @property
     def start(self) -> Start:
-        """Where training goes on."""
+        """Where training continues."""
         if self.finished or self.checkpoint is None:
             return Start(done=self.finished)
         return Start(self.checkpoint.epoch, self.checkpoint.state)
@@ -172,18 +172,18 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> dict[s
         parameters = recorder.keep.parameters or model.parameters.clone().copy_(
             load_checkpoint(run.folder.best).state.parameters
         )
-    figures, evaluations = _final_evaluation(run, model, parameters, lines)
-    loss = next((value for name, value in figures.items() if name.endswith("_loss")), 0.0)
+    metrics, evaluations = _final_evaluation(run, model, parameters, lines)
+    loss = next((value for name, value in metrics.items() if name.endswith("_loss")), 0.0)
     if not math.isfinite(loss):
-        what = "the test loss" if "test_loss" in figures else "the loss after training"
+        what = "the test loss" if "test_loss" in metrics else "the loss after training"
         return Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
-    figures.pop("probe_loss", None)
+    metrics.pop("probe_loss", None)
     diagnosis = _diagnosis(run, model, lines)
     return {
         "status": "completed",
         "epochs": last["epoch"],
         "steps": last["step"],
-        "kept": {"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **figures},
+        "kept": {"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **metrics},
         "last": _metrics_of(last),
         "diagnosis": diagnosis,
         "test_looks": evaluations,
@@ -205,12 +205,12 @@ def _final_evaluation(
     evaluations = int(run.folder.read_environment().get("earlier_test_looks", 0))
     if experiment.evaluation.split == "test":
         return {}, evaluations + len(lines)
-    metrics = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
+    measure = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
     if run.splits.test is not None:
         test = prepared(run.splits.test, loss=trainer.loss, experiment=experiment, device=experiment.training.device)
-        return named("test", metrics(examples=test, classify=trainer.classify)), evaluations + 1
+        return named("test", measure(examples=test, classify=trainer.classify)), evaluations + 1
     if experiment.evaluation.split == "none":
-        return named("probe", metrics(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
+        return named("probe", measure(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
     return {}, evaluations
 
 

@@ -27,7 +27,7 @@ class Reopened:
     finished: bool = False
 
     def on(self, splits: Splits, data_dir: Path | None) -> RecordedRun:
-        """The run on its data. Raises DataError where they are no longer those that it was begun with."""
+        """The run on its data. Raises DataError where they are no longer those that it started with."""
         if splits.fingerprint != self.folder.read_environment().get("hashes", {}).get("data"):
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
         saved = self.checkpoint

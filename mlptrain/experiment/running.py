@@ -72,7 +72,7 @@ def train_seeds(
     its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds {list(seeds)}: wanted at least one whole number from 0 on, each once")
+        raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
     loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
     name = loaded.experiment.name
     with ExitStack() as stack:  # the group stays locked until its summary is written
@@ -99,7 +99,7 @@ def resume(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
 ) -> Outcome:
-    """Resume an interrupted run, or with ``epochs`` extend a completed one, under the recorded decisions.
+    """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """

@@ -18,12 +18,6 @@ from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_l
 
 Metric = Literal["loss", "accuracy"]
 
-LOSS_NAMES = {
-    "cross_entropy": "cross-entropy (nats per example)",
-    "bce": "binary cross-entropy (nats per example)",
-    "mse": "mean squared error (target units²)",
-    "mae": "mean absolute error (target units)",
-}
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
 _MOST_POINTS = 1500  # of a line: more than a picture has pixels for, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
@@ -138,7 +132,7 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
     if metric == "loss":
         losses = {history.loss for history in histories}
         scale = ""
-        name = LOSS_NAMES[losses.pop()] if len(losses) == 1 else "loss (each run's own, per example)"
+        name = losses.pop() if len(losses) == 1 else "loss (each run's own, per example)"
         if spans_decade(histories, [f"{split}_loss" for split in SPLITS]):
             set_log_scale(axes)
             scale = " (logarithmic scale)"

@@ -24,7 +24,7 @@ class History:
     """A run's figures by epoch, or by step.
 
     ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,); figures that there are not have
-    no key. ``status`` is that of ``mlptrain runs``.
+    no key. ``status`` is that of ``mlptrain runs``, ``loss`` the loss with its unit.
     """
 
     label: str
@@ -48,7 +48,7 @@ def read_history(run: Path, *, label: str | None = None) -> History:
     status = summarise(folder).status
     if not values:
         raise RunFolderError(f"{run} {_without_epochs(run, status)}")
-    return History(label or experiment.name, status, experiment.loss.name, "epoch", values)
+    return History(label or experiment.name, status, experiment.loss.title, "epoch", values)
 
 
 def _without_epochs(run: Path, status: str) -> str:
@@ -70,7 +70,7 @@ def read_steps(run: Path, *, label: str | None = None) -> History:
         f"train_{name}": (np.arange(1, len(array) + 1, dtype=np.float64), array)
         for name, array in step_figures(folder.steps).items()
     }
-    return History(label or experiment.name, summarise(folder).status, experiment.loss.name, "step", values)
+    return History(label or experiment.name, summarise(folder).status, experiment.loss.title, "step", values)
 
 
 def run_labels(runs: Sequence[Path]) -> list[str]:

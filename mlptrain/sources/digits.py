@@ -1,18 +1,12 @@
-"""scikit-learn's bundled digits: 1,797 real images of 8 × 8 pixels from 0 to 16, with a fixed test split.
-
-The file is read where scikit-learn keeps it, since importing ``sklearn.datasets`` takes over a second and reading the
-file 0.02 s.
-"""
+"""scikit-learn's bundled digits: 1,797 real images of 8 × 8 pixels from 0 to 16, with a fixed test split."""
 
 from __future__ import annotations
-
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
+from mlptrain.sources.bundled import bundled_file
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.sources.store import RawImages, sha256_of
 
@@ -49,19 +43,13 @@ def digits_digest(table: NDArray[np.uint8]) -> str:
 
 def digits_table() -> NDArray[np.uint8]:
     """The rows as stored, shape (1797, 65): 64 pixels and the label. Raises DataError where they are not numbers."""
-    package = importlib.util.find_spec("sklearn")
-    origin = package.origin if package is not None else None
-    file = Path(origin or "").parent / "datasets" / "data" / "digits.csv.gz"
-    if origin is None or not file.is_file():
-        return _table_from_sklearn()
+    file = bundled_file("digits.csv.gz")
+    if file is None:
+        from sklearn.datasets import load_digits
+
+        pixels, labels = load_digits(return_X_y=True)
+        return np.column_stack([pixels, labels]).astype(np.uint8)
     try:
         return np.loadtxt(file, delimiter=",", ndmin=2).astype(np.uint8)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"cannot read the digits of scikit-learn, {file}: {error}. Reinstall scikit-learn.") from error
-
-
-def _table_from_sklearn() -> NDArray[np.uint8]:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    return np.column_stack([pixels, labels]).astype(np.uint8)

@@ -92,8 +92,8 @@ def downloaded_facts(name: str) -> ImageFacts:
     if facts is None or facts.folder is None:
         known = ", ".join(RAW_SHA256)
         raise DataError(
-            f"data {name!r} has no files in the data folder: only {known} are downloaded; digits come with "
-            "scikit-learn, and the others are generated"
+            f"data {name!r} has no files in the data folder: only {known} are downloaded; other data come installed or "
+            "are generated"
         )
     return facts
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -30,6 +30,31 @@ class Section(BaseModel):
         json_schema_extra=_describe_name,
         defer_build=True,  # twenty validators that no command needs one by one; the whole experiment's has them all
     )
+
+
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every section of a field's annotation, in order: those of a union, of a list's items, or the one itself."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        if get_origin(annotation) is not Literal and not isinstance(inner, (str, int)):
+            yield from sections_in(inner)
+
+
+def names_of(section: type[BaseModel]) -> tuple[str, ...]:
+    """The names that a section goes by; none for one without a ``name`` of its own."""
+    field = section.model_fields.get("name")
+    return get_args(field.annotation) if field is not None else ()
+
+
+def names_in(annotation: Any) -> tuple[str, ...]:
+    """The names of every section of a union, in order: what a configuration may write there."""
+    return tuple(name for section in sections_in(annotation) for name in names_of(section))
+
+
+def either(names: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)

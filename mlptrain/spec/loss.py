@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 
 
 class _Loss(Section):
     reads: ClassVar[Literal["logits", "values"]]  # what the outputs are: only logits give probabilities
+    title: ClassVar[str]  # with its unit, as the axis of a picture has it
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -24,7 +25,9 @@ class _Loss(Section):
     def misfit(self, facts: DataFacts, *, name: str) -> str | None:
         """Why the loss cannot be fitted to these data, called ``name``; None where it can."""
         if self.reads == "logits" and facts.is_regression:
-            return f"needs classes, but the targets of '{name}' are numbers; use mse or mae"
+            others = [section for section in sections_in(LossSpec) if issubclass(section, _Loss)]
+            fitting = [names_of(section)[0] for section in others if section.reads == "values"]
+            return f"needs classes, but the targets of '{name}' are numbers; use {either(fitting)}"
         return None
 
 
@@ -33,6 +36,7 @@ class CrossEntropy(_Loss):
 
     name: Literal["cross_entropy"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
+    title: ClassVar[str] = "cross-entropy (nats per example)"
 
 
 class BinaryCrossEntropy(_Loss):
@@ -40,6 +44,7 @@ class BinaryCrossEntropy(_Loss):
 
     name: Literal["bce"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
+    title: ClassVar[str] = "binary cross-entropy (nats per example)"
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -57,6 +62,7 @@ class MeanSquaredError(_Loss):
 
     name: Literal["mse"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "mean squared error (target units²)"
 
 
 class MeanAbsoluteError(_Loss):
@@ -64,6 +70,7 @@ class MeanAbsoluteError(_Loss):
 
     name: Literal["mae"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "mean absolute error (target units)"
 
 
 LossSpec = Annotated[

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
+from mlptrain.spec.base import names_in
+from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.model import ActivationSpec, InitSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import ScheduleSpec
 
 STARTER = """\
 # {name}: an MLP on scikit-learn's bundled digits; a few seconds on a CPU.
@@ -13,7 +20,8 @@ name: {name}
 seed: 0                      # every random number of the run follows from it
 
 data:
-  name: digits               # mnist | fashion_mnist | digits | spirals | random_regression | random_classification
+{data}
+  name: digits
   validation: 0.1            # rows taken from the training rows: a count, or a fraction below 1; 0 for none
   scaling: unit              # none | unit | standard | {{mean: 0.1307, std: 0.3081}}
   # classes: [0, 1]          # a subset, relabelled 0..k-1
@@ -21,16 +29,23 @@ data:
 
 model:
   hidden: [64, 32]           # widths of the hidden layers; [] is a linear model
-  activation: relu           # relu leaky_relu elu prelu sigmoid tanh softplus arctan gelu silu identity
-  # init: kaiming_normal     # default | {{name: normal, std: fan_in}} | xavier_uniform | kaiming_normal …
+{activation}
+  activation: relu
+{init}
+  # init: {{name: normal, std: fan_in}}
 
-loss: cross_entropy          # cross_entropy | bce (two classes) | mse | mae
+{loss}
+loss: cross_entropy
 
+{optimizer}
 optimizer:
-  name: sgd                  # sgd adam adamw nadam rmsprop adagrad
+  name: sgd
   lr: 0.1
   momentum: 0.9
   nesterov: true
+
+{schedule}
+# schedule: constant
 
 training:
   epochs: 20
@@ -41,11 +56,24 @@ evaluation:
   split: validation          # measured after every epoch: validation | test | none
   keep: best                 # the run stands for the weights with the lowest validation loss, or the last
 """
+CHOICES = {
+    "data": DataSpec,
+    "activation": ActivationSpec,
+    "init": InitSpec,
+    "loss": LossSpec,
+    "optimizer": OptimizerSpec,
+    "schedule": ScheduleSpec,
+}
 
 
 def starter_yaml(name: str) -> str:
-    """A commented configuration to begin with."""
-    return STARTER.format(name=name)
+    """A commented configuration to begin with; the names that it lists are those of the schema."""
+    lists = {}
+    for key, union in CHOICES.items():
+        indent = "  # " if key in ("data", "activation", "init") else "# "
+        text = f"one of {', '.join(names_in(union))}"
+        lists[key] = textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent)
+    return STARTER.format(name=name, **lists)
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from mlptrain.spec.base import LARGEST
+from mlptrain.spec.base import LARGEST, either, names_of, sections_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted
 from mlptrain.spec.synonyms import SYNONYMS
@@ -68,13 +68,13 @@ def _follow(model: type[BaseModel], location: Sequence[str | int]) -> _Spot:
     previous: str | int = ""
     tag_follows = False
     for part in location:
-        tagged = [section for section in sections if part in _names(section)] if tag_follows else []
+        tagged = [section for section in sections if part in names_of(section)] if tag_follows else []
         if tagged:
             sections, tag_follows = tagged, False
         elif previous != "scaling" or part not in SCALING_FORMS:
             path = (*path, part)
             fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
-            found = [inner for field in fields for inner in _sections(field.annotation)]
+            found = [inner for field in fields for inner in sections_in(field.annotation)]
             words = [*(word for field in fields for word in _words(field.annotation)), *_names_of(found)]
             choices = list(dict.fromkeys(words)) or choices
             sections = siblings = found or sections
@@ -100,13 +100,8 @@ def fault_path(document: Document, error: ErrorDetails, model: type[BaseModel]) 
     return path
 
 
-def _names(section: type[BaseModel]) -> tuple[Any, ...]:
-    field = section.model_fields.get("name")
-    return get_args(field.annotation) if field is not None else ()
-
-
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
-    return [name for section in sections for name in _names(section)]
+    return [name for section in sections for name in names_of(section)]
 
 
 def _words(annotation: Any) -> Iterator[str]:
@@ -118,14 +113,6 @@ def _words(annotation: Any) -> Iterator[str]:
             yield inner
 
 
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        if get_origin(annotation) is not Literal and not isinstance(inner, (str, int)):
-            yield from _sections(inner)
-
-
 def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: Collection[str] = ()) -> list[str]:
     """The dotted paths at which ``key`` is known, for a key that stands in the wrong section.
 
@@ -133,13 +120,13 @@ def home_of(model: type[BaseModel], key: str, *, within: KeyPath = (), without: 
     for its optimizer, which the comparison names.
     """
     homes = [dotted(within) or "the top level"] if key in model.model_fields else []
-    fields = {name: list(_sections(field.annotation)) for name, field in model.model_fields.items()}
+    fields = {name: list(sections_in(field.annotation)) for name, field in model.model_fields.items()}
     for name, sections in fields.items():
         owners = [section for section in sections if key in section.model_fields]
         if not owners or name in without:
             continue
         if len(owners) < len(sections):
-            homes += [f"{dotted((*within, name))} {tag}" for owner in owners for tag in _names(owner)]
+            homes += [f"{dotted((*within, name))} {tag}" for owner in owners for tag in names_of(owner)]
         else:
             homes.append(dotted((*within, name, key)))
     if not homes and "base" in fields:
@@ -238,7 +225,7 @@ _PATTERNS = {
 def not_among(choices: Sequence[str], value: object, *, scaling: bool = False) -> str:
     """Says which words there are, and which was probably meant."""
     guess = nearest(value, choices)
-    wanted = _or([*choices, "{mean: …, std: …}"] if scaling else choices)
+    wanted = either([*choices, "{mean: …, std: …}"] if scaling else choices)
     return f"must be {wanted}, got {came(value)}" + (f"; did you mean '{guess}'?" if guess else "")
 
 
@@ -264,17 +251,13 @@ def _unknown_key(key: str, location: Sequence[str | int], model: type[BaseModel]
     allowed = list(dict.fromkeys(known for section in spot.sections for known in section.model_fields))
     if guess := meant(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
-    owners = [name for section in spot.siblings if key in section.model_fields for name in _names(section)]
+    owners = [name for section in spot.siblings if key in section.model_fields for name in names_of(section)]
     if owners:
-        return f"unknown key here; it belongs to {_or([f'{spot.path[-1]} {name}' for name in owners])}"
+        return f"unknown key here; it belongs to {either([f'{spot.path[-1]} {name}' for name in owners])}"
     if guess := nearest(key, allowed):
         return f"unknown key; did you mean '{guess}'?"
     if homes := home_of(model, key, within=within):
-        return f"unknown key here; it belongs to {_or(homes)}"
+        return f"unknown key here; it belongs to {either(homes)}"
     if homes := home_of(model, SYNONYMS.get(key.lower(), ""), within=within):
-        return f"unknown key here; did you mean {_or(homes)}?"
+        return f"unknown key here; did you mean {either(homes)}?"
     return f"unknown key; known here: {', '.join(allowed)}"
-
-
-def _or(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -35,7 +35,7 @@ class Optimizer(ABC, Generic[Settings]):
     """
 
     zeros: ClassVar[tuple[str, ...]] = ()
-    squares: ClassVar[tuple[str, ...]] = ()  # buffers of sums or means of squares, which are never negative
+    non_negative: ClassVar[tuple[str, ...]] = ()  # buffers that training cannot make negative
     capturable: ClassVar[bool] = False  # whether a step can be captured in a CUDA graph: nothing of it is on the CPU
 
     def __init__(self, parameters: Sequence[Tensor], settings: Settings) -> None:
@@ -61,9 +61,9 @@ class Optimizer(ABC, Generic[Settings]):
         Raises ValueError where names or sizes do not fit.
         """
         ours = {name: [tensor.view(count, -1)[place] for tensor in tensors] for name, tensors in self.buffers.items()}
-        wanted, came = _sizes(ours, self.scalars), _sizes(buffers, scalars)
-        if wanted != came:
-            raise ValueError(f"optimizer state has {came}, wanted {wanted}")
+        expected, given = _sizes(ours, self.scalars), _sizes(buffers, scalars)
+        if expected != given:
+            raise ValueError(f"optimizer state has {given}, expected {expected}")
         for name, tensors in buffers.items():
             for mine, theirs in zip(ours[name], tensors, strict=True):
                 mine.copy_(theirs.flatten())
@@ -73,9 +73,13 @@ class Optimizer(ABC, Generic[Settings]):
     def _filled(self, value: float) -> list[Tensor]:
         return [torch.full_like(tensor, value) for tensor in self.parameters]
 
-    def _steps(self) -> list[Tensor]:
-        """The step, once for each of the parameters, as the kernels want it."""
-        return [self.scalars["step"]] * len(self.parameters)
+    def _steps_of_each(self) -> list[Tensor]:
+        """A copy of the step for each of the parameters: torch's functional forms count in every one of them."""
+        return [self.scalars["step"].clone() for _ in self.parameters]
+
+    def _take_step(self, steps: Sequence[Tensor]) -> None:
+        """What the functional form has counted."""
+        self.scalars["step"].copy_(steps[0])
 
 
 def _sizes(buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor]) -> dict[str, object]:
@@ -123,7 +127,7 @@ class Adam(Optimizer[optimizer.Adam | optimizer.AdamW]):
     """torch.optim.Adam, and AdamW with decoupled weight decay."""
 
     zeros = ("exp_avg", "exp_avg_sq")
-    squares = ("exp_avg_sq", "max_exp_avg_sq")
+    non_negative = ("exp_avg_sq", "max_exp_avg_sq")
     capturable = True
     kernel: ClassVar[Callable[..., object]] = staticmethod(torch._fused_adam_)
 
@@ -143,7 +147,7 @@ class Adam(Optimizer[optimizer.Adam | optimizer.AdamW]):
             self.buffers["exp_avg"],
             self.buffers["exp_avg_sq"],
             self.buffers.get("max_exp_avg_sq", []),
-            self._steps(),
+            [self.scalars["step"]] * len(self.parameters),
             amsgrad=settings.amsgrad,
             beta1=settings.betas[0],
             beta2=settings.betas[1],
@@ -164,7 +168,7 @@ class NAdam(Optimizer[optimizer.NAdam]):
     """torch.optim.NAdam, which has no fused kernel."""
 
     zeros = ("exp_avg", "exp_avg_sq")
-    squares = ("exp_avg_sq",)
+    non_negative = ("exp_avg_sq",)
 
     def _begin(self) -> None:
         """The step and the product of the momentum's schedule, which torch keeps on the CPU."""
@@ -172,9 +176,8 @@ class NAdam(Optimizer[optimizer.NAdam]):
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
-        settings, count = self.settings, len(self.parameters)
-        # torch counts in every parameter's own step and product; the copies are put back below.
-        steps, products = ([self.scalars[name].clone() for _ in range(count)] for name in ("step", "mu_product"))
+        settings, steps = self.settings, self._steps_of_each()
+        products = [self.scalars["mu_product"].clone() for _ in self.parameters]
         nadam(
             self.parameters,
             gradients,
@@ -190,7 +193,7 @@ class NAdam(Optimizer[optimizer.NAdam]):
             momentum_decay=settings.momentum_decay,
             eps=settings.eps,
         )
-        self.scalars["step"].copy_(steps[0])
+        self._take_step(steps)
         self.scalars["mu_product"].copy_(products[0])
 
 
@@ -198,7 +201,7 @@ class RMSprop(Optimizer[optimizer.RMSprop]):
     """torch.optim.RMSprop, which has no fused kernel."""
 
     zeros = ("square_avg",)
-    squares = ("square_avg",)
+    non_negative = ("square_avg",)
 
     def _begin(self) -> None:
         """The step (kept on the CPU), and the buffers of momentum and of the centred form where they are used."""
@@ -209,7 +212,7 @@ class RMSprop(Optimizer[optimizer.RMSprop]):
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
-        steps = [self.scalars["step"].clone() for _ in self.parameters]  # torch counts in every one of them
+        steps = self._steps_of_each()
         rmsprop(
             self.parameters,
             gradients,
@@ -225,13 +228,13 @@ class RMSprop(Optimizer[optimizer.RMSprop]):
             centered=self.settings.centered,
             weight_decay=self.settings.weight_decay,
         )
-        self.scalars["step"].copy_(steps[0])
+        self._take_step(steps)
 
 
 class Adagrad(Optimizer[optimizer.Adagrad]):
     """torch.optim.Adagrad."""
 
-    squares = ("sum",)
+    non_negative = ("sum",)
 
     def _begin(self) -> None:
         """The sum of squared gradients, which may begin above 0, and the step."""
@@ -241,7 +244,7 @@ class Adagrad(Optimizer[optimizer.Adagrad]):
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place."""
         settings = self.settings
-        steps = [self.scalars["step"].clone() for _ in self.parameters]  # torch counts in every one of them
+        steps = self._steps_of_each()
         on_cpu = self.parameters[0].device.type == "cpu"  # torch has the fused kernel on the CPU only
         adagrad(
             self.parameters,
@@ -256,7 +259,7 @@ class Adagrad(Optimizer[optimizer.Adagrad]):
             eps=settings.eps,
             maximize=False,
         )
-        self.scalars["step"].copy_(steps[0])
+        self._take_step(steps)
 
 
 OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {

@@ -15,7 +15,9 @@ from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 from mlptrain.report.arrays import FloatArray, LabelledPoints
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
+from mlptrain.spec.base import either
 from mlptrain.training.metrics import outputs_of, probabilities
 
 
@@ -76,7 +78,7 @@ def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
     if facts.image_shape is None:
         raise UserError(
             f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
-            "mnist, fashion_mnist and digits have images"
+            f"choose data such as {either(list(IMAGE_DATASETS))}"
         )
     return facts.image_shape
 

@@ -53,30 +53,28 @@ Program = tuple["list[_First]", list[Call], Tensor, Tensor, list[Call]]
 class _Layer:
     """The buffers of a layer for one batch size, all (models, out, n), and its parameters and their gradients.
 
-    z and y are one buffer unless the op needs z for its derivative. ``own`` is what the op learns.
+    z and y are one buffer unless the op needs z for its derivative. Parameters of all models are stacked, by their
+    names in the layer.
     """
 
     op: CompiledOp
-    weight: Tensor
-    weight_gradient: Tensor
-    bias: Tensor | None
-    bias_gradient: Tensor | None
-    own: Mapping[str, Tensor]
-    own_gradients: Mapping[str, Tensor]
+    parameters: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
     z: Tensor
     y: Tensor
     delta: Tensor
 
     def add_bias_and_activate(self) -> list[Call]:
         """From the product in z to y."""
-        calls: list[Call] = [] if self.bias is None else [partial(self.z.add_, self.bias)]
-        return calls + self.op.forward_calls(self.z, self.y, self.own)
+        bias = self.parameters.get("bias")
+        calls: list[Call] = [] if bias is None else [partial(self.z.add_, bias.unsqueeze(2))]
+        return calls + self.op.forward_calls(self.z, self.y, self.parameters)
 
     def from_upstream_to_delta(self) -> list[Call]:
         """From ∂objective/∂y in delta to Δ in the same place, and the gradients of the bias and the op."""
-        calls = self.op.backward_calls(self.delta, self.z, self.y, self.own, self.own_gradients)
-        if self.bias_gradient is not None:
-            calls.append(partial(torch.sum, self.delta, dim=2, out=self.bias_gradient))
+        calls = self.op.backward_calls(self.delta, self.z, self.y, self.parameters, self.gradients)
+        if "bias" in self.gradients:
+            calls.append(partial(torch.sum, self.delta, dim=2, out=self.gradients["bias"]))
         return calls
 
 
@@ -175,15 +173,17 @@ class Analytic(Engine):
         calls = _Calls(first[-1].precision)
         calls.add(layers[0].add_bias_and_activate())
         for below, layer in pairwise(layers):
-            precision = self._precision(layer.weight[0].numel() * n, ambient)
-            calls.product(self._one(layer.weight), self._one(below.y), self._one(layer.z), precision=precision)
+            precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
+            calls.product(
+                self._one(layer.parameters["weight"]), self._one(below.y), self._one(layer.z), precision=precision
+            )
             calls.add(layer.add_bias_and_activate())
         forward, calls.calls = calls.calls, []
         for below, layer in reversed(list(pairwise(layers))):
-            precision = self._precision(layer.weight[0].numel() * n, ambient)
-            weight, delta = self._one(layer.weight), self._one(layer.delta)
+            precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
+            weight, delta = self._one(layer.parameters["weight"]), self._one(layer.delta)
             calls.add(layer.from_upstream_to_delta())
-            calls.product(delta, self._one(below.y).mT, self._one(layer.weight_gradient), precision=precision)
+            calls.product(delta, self._one(below.y).mT, self._one(layer.gradients["weight"]), precision=precision)
             calls.product(weight.mT, delta, self._one(below.delta), precision=precision)
         calls.add(layers[0].from_upstream_to_delta())
         program = first, forward, layers[-1].y, layers[-1].delta, calls.calls
@@ -195,30 +195,22 @@ class Analytic(Engine):
         return stacked[0] if self.models == 1 else stacked
 
     def _layer(self, i: int, n: int) -> _Layer:
-        layer, op = self.network.layers[i], self._ops[i]
-        own = op.parameter_shapes(layer.outputs)
-        values, gradients = (
-            {name: stack.stacked(layer.prefix + name) for name in ("weight", *(["bias"] if layer.bias else []), *own)}
+        layer = self.network.layers[i]
+        parameters, gradients = (
+            {name.removeprefix(layer.prefix): stack.stacked(name) for name in layer.parameter_shapes}
             for stack in (self.parameters, self.gradients)
         )
         shape, size = (self.models, layer.outputs, n), self.models * layer.outputs * n
-        return _Layer(
-            op=op,
-            weight=values["weight"],
-            weight_gradient=gradients["weight"],
-            bias=values["bias"].unsqueeze(2) if layer.bias else None,
-            bias_gradient=gradients.get("bias"),
-            own={name: values[name] for name in own},
-            own_gradients={name: gradients[name] for name in own},
-            z=self._inputs[i][:size].view(shape),
-            y=self._outputs[i][:size].view(shape),
-            delta=self._deltas[i % len(self._deltas)][:size].view(shape),
-        )
+        z, y, delta = self._inputs[i], self._outputs[i], self._deltas[i % len(self._deltas)]
+        buffers = [buffer[:size].view(shape) for buffer in (z, y, delta)]
+        return _Layer(self._ops[i], parameters, gradients, *buffers)
 
     def _first(self, n: int, layer: _Layer, ambient: str) -> list[_First]:
         parts, start = [], 0
         n_inputs, width = self.network.widths[:2]
-        without_gaps = layer.weight.stride(0) == width * n_inputs  # alignment may leave gaps between the models
+        without_gaps = (
+            layer.parameters["weight"].stride(0) == width * n_inputs
+        )  # alignment may leave gaps between the models
         for group, size in enumerate(self.groups):
             step = size if without_gaps else 1
             for first in range(start, start + size, step):
@@ -226,8 +218,8 @@ class Analytic(Engine):
                 parts.append(
                     _First(
                         group=group,
-                        weight=layer.weight[models].view(rows, n_inputs),
-                        weight_gradient=layer.weight_gradient[models].view(rows, n_inputs),
+                        weight=layer.parameters["weight"][models].view(rows, n_inputs),
+                        weight_gradient=layer.gradients["weight"][models].view(rows, n_inputs),
                         z=layer.z[models].view(rows, n),
                         delta=layer.delta[models].view(rows, n),
                         precision=self._precision(rows * n_inputs * n, ambient),
