@@ -79,8 +79,8 @@ def test_names_and_shapes_are_those_of_an_ordinary_module(run: Path) -> None:
     assert network.class_names == tuple("0123456789")
     assert network.experiment.model.hidden == [64, 32]
     assert all(parameter.requires_grad for parameter in network.parameters())
-    assert "(1): Layer(64, 32, bias=True, activation=relu)" in repr(network)
-    assert "(2): Layer(32, 10, bias=True, activation=identity)" in repr(network)
+    assert "(1): Layer(64, 32, bias=True, ops=relu)" in repr(network)
+    assert "(2): Layer(32, 10, bias=True, ops=identity)" in repr(network)
 
 
 def test_it_equals_the_same_network_built_of_torch_modules(run: Path) -> None:
@@ -137,7 +137,7 @@ def test_preprocessing_is_that_of_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 28, 28)), r"shape \(2, 28, 28\): wanted \(n, 8, 8\), \(8, 8\) or \(n, 64\), as in 'digits'"),
+        (np.zeros((2, 28, 28)), r"shape \(2, 28, 28\): expected \(n, 8, 8\), \(8, 8\) or \(n, 64\), as in 'digits'"),
         (np.zeros((2, 1, 8, 8)), r"shape \(2, 1, 8, 8\)"),
         (np.zeros(64), r"shape \(64,\)"),
         (np.full((8, 8), 17), "outside 0 to 16"),

@@ -366,7 +366,7 @@ def test_runs_without_a_final_checkpoint(call: Call, run: Path, tmp_path: Path) 
     shutil.rmtree(unfinished / "checkpoints")
     code, out, err = call(unfinished, "--index", 0)
     assert (code, out) == (2, "")
-    assert "holds no checkpoint yet; go on with `mlptrain train --resume" in err
+    assert "holds no checkpoint yet; resume with `mlptrain train --resume" in err
     assert call(run, "--index", 0)[2] == ""
     assert call(tmp_path / "nowhere", "--index", 0)[0] == 2
 

@@ -195,7 +195,9 @@ def numbers_of(examples: Examples | None) -> list[int]:
     return [] if examples is None else [int(value) for value in examples.inputs.flatten()]
 
 
-@pytest.mark.parametrize(("test", "validation", "sizes"), [(10, 6, (24, 6, 10)), (0.25, 0.5, (15, 15, 10)), (5, 0, (35, 0, 5))])
+@pytest.mark.parametrize(
+    ("test", "validation", "sizes"), [(10, 6, (24, 6, 10)), (0.25, 0.5, (15, 15, 10)), (5, 0, (35, 0, 5))]
+)
 def test_test_rows_are_drawn_first_and_from_training_rows_that_have_none(
     test: float, validation: float, sizes: tuple[int, int, int]
 ) -> None:
@@ -370,7 +372,10 @@ def test_fingerprint_of_arrays_sees_every_row_label_and_draw() -> None:
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
-        ({"validation": 40}, "validation 40 of 40 training rows takes 40: it must take at least 1 and leave at least 1"),
+        (
+            {"validation": 40},
+            "validation 40 of 40 training rows takes 40: it must take at least 1 and leave at least 1",
+        ),
         ({"validation": 41}, "validation 41 of 40 training rows takes 41"),
         ({"validation": 0.01}, "validation 0.01 of 40 training rows takes 0"),
         ({"validation": 0.99}, "takes 40"),

@@ -110,7 +110,9 @@ def test_warning_of_a_base_by_path_names_its_file(tmp_path: Path) -> None:
     )
     (tmp_path / "c.yaml").write_text(f"base: one.yaml\n{PAIR}", encoding="utf-8")
     [warning] = load_comparison(tmp_path / "c.yaml").warnings
-    assert str(warning).startswith(f"{tmp_path / 'one.yaml'}:2:41  model.output_activation: 'relu' changes the logits")
+    assert str(warning).startswith(
+        f"{tmp_path / 'one.yaml'}:2:41  model.output_activation: 'relu' is applied to the logits"
+    )
 
 
 def test_override_of_the_bases_optimizer(tmp_path: Path) -> None:

@@ -106,7 +106,12 @@ def test_evaluation_defaults(text: str, split: str, keep: str) -> None:
 
 def test_other_defaults() -> None:
     experiment = _experiment("")
-    assert (experiment.name, experiment.seed, experiment.data.validation, experiment.loss.name) == ("experiment", 0, 0.1, "cross_entropy")
+    assert (experiment.name, experiment.seed, experiment.data.validation, experiment.loss.name) == (
+        "experiment",
+        0,
+        0.1,
+        "cross_entropy",
+    )
     assert (experiment.model.activation.name, experiment.model.output_activation.name) == ("relu", "identity")
 
 
