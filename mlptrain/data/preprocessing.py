@@ -15,7 +15,8 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.system.jsonfiles import Figure, Record
 
-Positive = Annotated[float, Field(gt=0, le=1e38)]
+MAX_DIVISOR = 1e38  # float32 ends at 3.4e38
+Positive = Annotated[float, Field(gt=0, le=MAX_DIVISOR)]
 Numbers = Annotated[tuple[Figure, ...], Field(strict=False, min_length=1)]
 
 
@@ -101,6 +102,11 @@ class Preprocessing(Record):
             return cls()
         if scaling == "standard" and facts.columns:
             means, stds = _moments_of_columns(rows())
+            for column, mean, std in zip(facts.columns, means, stds, strict=True):
+                if not abs(mean) + std <= MAX_DIVISOR:
+                    raise DataError(
+                        f"scaling of column '{column.name}' needs finite values, got mean {mean}, std {std}"
+                    )
             return cls(transforms=(Standardize(mean=means, std=stds),))
         if scaling == "unit":
             return cls(transforms=(Scale(divisor=divisor),))
@@ -119,7 +125,7 @@ Preprocessing.NONE = Preprocessing()
 def _moments_of_columns(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     values = x.double()
     std = values.std(dim=0, correction=0)
-    std[std == 0] = 1
+    std[(values == values[0]).all(dim=0)] = 1  # whose std may come out as 1e-17, and would make 1e17 of another value
     return tuple(values.mean(dim=0).tolist()), tuple(std.tolist())
 
 

@@ -152,7 +152,7 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
     if type(version) is int and 0 < version < FORMAT_VERSION:
-        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; train the network again")
+        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; retrain the network")
     if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
     if size > _MAX_BYTES:

@@ -63,9 +63,12 @@ def standardized(mean: Any, std: Any) -> dict[str, Any]:
     return {"transforms": [{"name": "standardize", "mean": mean, "std": std}]}
 
 
+NO_MAPPINGS: tuple[Any, ...] = ([], None, "unit", 5)
+NO_TRANSFORMS: tuple[Any, ...] = ({}, 5, None, {"divisor": 16.0}, {"name": ["scale"]})
+NO_COLUMNS: tuple[Any, ...] = ([{"name": "a"}], [{"name": 5}] * 64, {})
 PREPROCESSINGS: dict[str, Any] = {
-    **{repr(value): value for value in ([], None, "unit", 5, {"transforms": None}, {"transforms": {}})},
-    **{repr(value): {"transforms": [value]} for value in ({}, 5, None, {"divisor": 16.0}, {"name": ["scale"]})},
+    **{repr(value): value for value in (*NO_MAPPINGS, {"transforms": None}, {"transforms": {}})},
+    **{repr(value): {"transforms": [value]} for value in NO_TRANSFORMS},
     **{f"scale, {values}": scaled(**values)
        for values in (
            {"name": "log"}, {"divisor": 0.0}, {"divisor": -1.0}, {"std": 0.0}, {"std": -1.0}, {"mean": float("nan")},
@@ -78,17 +81,17 @@ PREPROCESSINGS: dict[str, Any] = {
     "a column that is nothing": standardized([None] * 64, [1.0] * 64),
     "a column of std 0": standardized([0.0] * 64, [1.0] * 63 + [0.0]),
 }  # fmt: skip
-FACTS: tuple[dict[str, Any], ...] = (
+FACTS: list[dict[str, Any]] = [  # a value for each key
     *({"train_rows": value} for value in (0, -1, 900, "1337", 10**30, 1.5, None, True)),
     *({"test_rows": value} for value in (-1, "1", None)),
     *({"n_features": value} for value in (0, 63, -64, None)),
     *({"class_names": value} for value in ([], ["0"] * 9, [0] * 10, "0123456789", None)),
     *({"image_shape": value} for value in ([8], [4, 4], [8, 8, 1], [-8, -8], "88")),
-    *({"columns": value} for value in ([{"name": "a"}], [{"name": 5}] * 64, {})),
+    *({"columns": value} for value in NO_COLUMNS),
     {"n_targets": 3},
     {"maximum": -1},
     {"unheard": 1},
-)
+]
 DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a list": lambda described: [described],
     "null": lambda described: None,
@@ -118,7 +121,7 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     **{f"digest {value!r}": with_(digest=value) for value in ("", 5, None, "\ud800" * 64, "A" * 64, "é" * 64)},
     **{f"best {value!r}": with_(best=value) for value in BESTS},
     **{f"preprocessing: {name}": with_(preprocessing=value) for name, value in PREPROCESSINGS.items()},
-    **{f"facts {value!r}": with_(facts=value) for value in ([], None, 5, {})},
+    **{f"facts {value!r}": with_(facts=value) for value in (*NO_MAPPINGS, {})},
     **{f"facts, {values!r}": refacted(**values) for values in FACTS},
     "a fingerprint that is none": with_(data_fingerprint=["x"]),
 }  # fmt: skip
