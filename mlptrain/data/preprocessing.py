@@ -125,7 +125,7 @@ Preprocessing.NONE = Preprocessing()
 def _moments_of_columns(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     values = x.double()
     std = values.std(dim=0, correction=0)
-    std[(values == values[0]).all(dim=0)] = 1  # whose std may come out as 1e-17, and would make 1e17 of another value
+    std[std == 0] = 1
     return tuple(values.mean(dim=0).tolist()), tuple(std.tolist())
 
 

@@ -150,7 +150,7 @@ def test_columns_are_those_of_scikit_learns_scaler_fitted_on_the_training_rows(m
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e-20, 3e30])
 def test_a_constant_column_becomes_zero_and_keeps_its_unit(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the mean of equal numbers is not quite that number, so that their std comes out above 0."""
+    """Also where the mean of equal numbers, rounded, is not that number: a std of 1e-17 would be no unit."""
     table = as_columns()
     table.put_in_place(monkeypatch)
     table.x[:, 4] = value
