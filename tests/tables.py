@@ -51,7 +51,8 @@ class Table:
         assert not self.closed, "facts that are on record were asked for"
         return self.known
 
-    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 - the same rows for every seed
+    def read(self, *, seed: int, folder: Path) -> RawData:
+        """The same rows for every seed."""
         return RawData(self.x.copy(), self.y.copy())
 
     def put_in_place(self, monkeypatch: pytest.MonkeyPatch, *, test: float = 0.2) -> None:

@@ -11,7 +11,7 @@ import mlptrain
 from mlptrain.errors import CheckpointError, RunFolderError
 from mlptrain.spec import load_text
 from tests.command import Call
-from tests.faults.checkpoints import best_of, last_of, read, seal
+from tests.faults.tools.checkpoints import best_of, last_of, read, seal
 
 CONFIG = """\
 name: old
@@ -51,7 +51,7 @@ def test_checkpoints_of_format_1(call: Call) -> None:
         assert refused.err.count("\n") == 1
         assert refused.err.startswith("error: run/checkpoints/")
         assert refused.err.endswith("was written by an earlier version of mlptrain; retrain the network\n")
-    with pytest.raises(CheckpointError, match="earlier version of mlptrain; retrain the network$"):
+    with pytest.raises(CheckpointError, match=r"earlier version of mlptrain; retrain the network$"):
         mlptrain.load("run")
     assert contents() == before
 

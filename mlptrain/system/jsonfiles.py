@@ -58,13 +58,14 @@ def from_json(content: bytes) -> Any:
     return value
 
 
-def read_json(path: Path, kind: type[T]) -> T:
-    """The content of a JSON file as ``kind``, a Record or any type pydantic knows.
+def read_json(path: Path, kind: type[T] | TypeAdapter[T]) -> T:
+    """The content of a JSON file as ``kind``, a Record or any type pydantic knows; a union comes as its adapter.
 
     Raises RunFolderError where the file cannot be read or holds something else, with the first thing that is wrong.
     """
     try:
-        return TypeAdapter(kind).validate_python(from_json(read_regular(path, most=MAX_BYTES)))
+        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        return adapter.validate_python(from_json(read_regular(path, most=MAX_BYTES)))
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}); the folder is damaged") from None
     except ValidationError as error:
@@ -74,7 +75,7 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The key of the first thing that is wrong with a record, in words."""
+    """The first thing that is wrong with a record: its key, or what the record's own validator says."""
     [detail, *_] = error.errors(include_url=False, include_input=False, include_context=False)
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
@@ -82,6 +83,8 @@ def first_fault(error: ValidationError) -> str:
             return f"key {key} is missing"
         case "extra_forbidden":
             return f"key {key} is unknown"
+        case "value_error":  # of a record's own validator
+            return detail["msg"].removeprefix("Value error, ")
         case _:
             return f"{key or 'its content'} is not what was written"
 
