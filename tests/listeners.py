@@ -7,10 +7,24 @@ import signal
 from collections.abc import Callable, Sequence
 
 from mlptrain.experiment import Listener
-from mlptrain.training.trainer import Epoch
+from mlptrain.training.endings import Ending
+from mlptrain.training.trainer import Epoch, TrainedModel
 
 
-class OnEpoch(Listener):
+class Silent(Listener):
+    """What a test does not listen to."""
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        pass
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        pass
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        pass
+
+
+class OnEpoch(Silent):
     """Calls a function after every epoch, with what each model gave."""
 
     def __init__(self, call: Callable[[Sequence[Epoch | None]], None]) -> None:

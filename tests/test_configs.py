@@ -60,7 +60,8 @@ def stuck_network(outcome: Outcome) -> None:
     assert diagnosis["kind"] == "stuck"
     causes = " ".join(diagnosis["causes"])
     assert "model.output_activation: 'relu'" in causes
-    assert "optimizer.weight_decay: 0.1" in causes
+    assert "optimizer.weight_decay: the weight-decay term" in causes
+    assert "with weight_decay 0.1 at lr 0.01" in causes
 
 
 def stuck_network_repaired(outcome: Outcome) -> None:

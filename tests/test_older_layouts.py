@@ -62,12 +62,17 @@ def test_a_run_folder_without_facts(call: Call) -> None:
     for arguments in COMMANDS:
         refused = call(*arguments)
         assert refused.code == 2
-        assert refused.err == "error: run has no facts.json: an earlier version wrote it; retrain the network\n"
-    with pytest.raises(RunFolderError, match=r"^run has no facts\.json: an earlier version wrote it"):
+        assert (
+            refused.err
+            == "error: run was written by an earlier version of mlptrain (it has no facts.json); train it again\n"
+        )
+    with pytest.raises(
+        RunFolderError, match=r"^run was written by an earlier version of mlptrain \(it has no facts\.json\)"
+    ):
         mlptrain.load("run")
     assert contents() == before
     [listed] = call("runs", ".", "--json").json
-    assert listed["status"] == "damaged"
+    assert listed["status"] == "outdated"
     assert call("eval", "run/checkpoints/best.safetensors").code == 0, "a checkpoint has facts of its own"
 
 
@@ -77,7 +82,10 @@ def test_a_group_without_facts(call: Call) -> None:
         Path(f"group/seed-{seed}/facts.json").unlink()
     refused = call("train", "--resume", "group", "--set", "training.epochs=4")
     assert refused.code == 2
-    assert refused.err == "error: group/seed-1 has no facts.json: an earlier version wrote it; retrain the network\n"
+    assert (
+        refused.err
+        == "error: group/seed-1 was written by an earlier version of mlptrain (it has no facts.json); train it again\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from mlptrain.errors import DataError, DivergedError, InterruptedRunError, RunFolderError, UserError
-from mlptrain.experiment import Listener, SeedsOutcome, resume, resume_seeds, train, train_seeds
+from mlptrain.experiment import SeedsOutcome, resume, resume_seeds, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
-from tests.listeners import OnEpoch, interrupting
+from tests.listeners import OnEpoch, Silent, interrupting
 
 SEEDS = (3, 0, 11)
 BASE = """\
@@ -189,7 +189,7 @@ def numbers(found: Sequence[Epoch | None]) -> list[int | None]:
     return [None if epoch is None else epoch.epoch for epoch in found]
 
 
-class Aside(Listener):
+class Aside(Silent):
     """A listener that copies a run's checkpoints aside after an epoch, as a slower disk would have left them."""
 
     def __init__(self, run: str, *, at: int) -> None:
@@ -372,7 +372,7 @@ def test_other_data_than_a_seed_was_trained_on() -> None:
 
 @pytest.mark.parametrize("seeds", [[], [1, 2, 1], [0, -1]])
 def test_seeds_that_cannot_be_trained(seeds: list[int]) -> None:
-    with pytest.raises(UserError, match=r"wanted at least one whole number from 0 on, each once"):
+    with pytest.raises(UserError, match=r"expected at least one whole number from 0 on, each once"):
         run("group", seeds=seeds)
     assert not Path("group").exists()
 

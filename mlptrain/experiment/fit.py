@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlptrain.data import Splits
 from mlptrain.experiment.build import build_trainer
@@ -18,7 +19,7 @@ from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
 
 
-class Listener:
+class Listener(Protocol):
     """Notified of what happens while models train, with one entry for each model. Every method may be left as it is."""
 
     def started(self, models: Sequence[TrainedModel]) -> None:

@@ -195,10 +195,6 @@ class RunFolder:
 
     def experiment(self) -> Experiment:
         """What was trained, with the facts of its data on record. Raises SpecError and RunFolderError."""
-        if not self.facts.exists():
-            raise RunFolderError(
-                f"{self.path} has no {self.facts.name}: an earlier version wrote it; retrain the network"
-            )
         return load_spec(self.resolved, facts=read_json(self.facts, DataFacts)).experiment
 
     def read_result(self) -> RunResult | None:

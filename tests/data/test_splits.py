@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ def test_test_rows_are_drawn_first_and_from_training_rows_that_have_none(
 
     rows = [numbers_of(one) for one in (splits.train, splits.validation, splits.test)]
     assert tuple(map(len, rows)) == sizes
-    assert sorted(sum(rows, [])) == list(range(40))
+    assert sorted(itertools.chain(*rows)) == list(range(40))
     assert all(part == sorted(part) for part in rows)
     for examples, part in zip((splits.train, splits.validation, splits.test), rows, strict=True):
         assert examples is None or examples.targets.tolist() == [number % 3 for number in part]

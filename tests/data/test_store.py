@@ -176,7 +176,7 @@ from pathlib import Path
 from mlptrain.data import load_splits, read_data
 from mlptrain.spec import load_text
 for data in ("{name: mnist, test_size: 10}", "digits"):
-    experiment = load_text(f"data: {data}\nmodel: {{hidden: []}}\noptimizer: sgd\n").experiment
+    experiment = load_text(f"{{data: {data}, model: {{hidden: []}}, optimizer: sgd}}").experiment
     load_splits(experiment, read_data(experiment, folder=Path(sys.argv[1])))
 print(sorted({"torchvision", "sklearn", "scipy", "torch._dynamo"} & set(sys.modules)))
 """
