@@ -95,6 +95,8 @@ UNIONS: dict[str, Case] = {
     ),
     "name missing": ("«optimizer: {lr: 1}", "optimizer.name", ["required key is missing", "e.g. name: sgd"]),
     "name of loss missing": ("«loss: {reduction: sum}", "loss.name", ["is missing", "e.g. name: cross_entropy"]),
+    "name of schedule missing": ("«schedule: {}", "schedule.name", ["required key is missing", "e.g. name: constant"]),
+    "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
     "unit scaling on generated data": (
