@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
+from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
@@ -20,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 _MAX_PAIRS = 15  # as many as six optimizers have
 
 
-class TrialProgress(Fetching):
+class TrialProgress(Fetching, Progress):
     """Live progress over trials: a bar for each phase in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
@@ -48,10 +49,11 @@ class TrialProgress(Fetching):
             self._console.print(f"{name}: {trials} trials{recorded}", markup=False)
             return
         if self._phases is None:
-            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
 
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"))
-            self._phases = Progress(*columns, console=self._console)
+            self._phases = RichProgress(*columns, console=self._console)
             self._phases.start()
         self._phase = self._phases.add_task(name, total=trials, completed=done, shown=self._shown())
 

@@ -23,7 +23,7 @@ class Executor(Protocol):
         """No batch follows. May be called twice."""
 
 
-class Local(Executor):
+class Local:
     """One batch after the other in this process."""
 
     def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
@@ -38,6 +38,9 @@ class Local(Executor):
 
             on_done(run_batch(batch, on_epoch=reach))
             reach(batch.base.training.epochs)  # where all models have diverged, no further epoch is reported
+
+    def close(self) -> None:
+        """Nothing to do."""
 
 
 def make_executor(spec: ExecutorSpec) -> Executor:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from mlptrain.comparison.executors import Executor, make_executor
 from mlptrain.comparison.folder import ComparisonFolder, folder_errors
@@ -28,8 +27,8 @@ from mlptrain.system.signals import ended_by_signals
 OnSummary = Callable[[ComparisonFolder, Summary], None]
 
 
-class Progress(Protocol):
-    """Notified of what happens; every method may do nothing."""
+class Progress:
+    """Notified of what happens; shows nothing itself."""
 
     def phase(self, name: str, *, trials: int, done: int) -> None:
         """A phase of so many trials begins, of which ``done`` are recorded."""
@@ -39,10 +38,6 @@ class Progress(Protocol):
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
         """So many bytes of a data set's archive are loaded."""
-
-
-class NullProgress(Progress):
-    """Shows nothing."""
 
 
 def compare_optimizers(
@@ -59,7 +54,7 @@ def compare_optimizers(
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
-    plan, progress = make_plan(spec), progress or NullProgress()
+    plan, progress = make_plan(spec), progress or Progress()
     files = ComparisonFolder.of(plan, folder=folder)
     data_dir = data_folder(data_dir).resolve()  # workers elsewhere have another working folder
     with (
