@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,24 +62,19 @@ def init(
 ) -> None:
     """Write a commented configuration to begin with."""
     from mlptrain.spec import NAME_PATTERN, starter_yaml
+    from mlptrain.system.atomic import write_atomically
+    from mlptrain.system.disk import remedy
 
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
-    created = False
+    if path.exists():
+        raise UserError(f"{path} exists and is not overwritten; choose another name")
     try:
-        with path.open("x", encoding="utf-8") as stream:
-            created = True
-            stream.write(starter_yaml(path.stem))
-    except FileExistsError:
-        raise UserError(f"{path} exists and is not overwritten; choose another name") from None
+        write_atomically(path, starter_yaml(path.stem).encode())
     except OSError as error:
-        if created:  # and empty, so that it would only be in the way
-            path.unlink(missing_ok=True)
-        from mlptrain.system.disk import remedy
-
         raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then rerun") from error
     screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
 
@@ -154,7 +150,7 @@ def runs(
         raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
     listed = list_runs(folder)
     if as_json:
-        screen.say_json([screen.run_as_json(run) for run in listed])
+        screen.say_json([asdict(run) | {"path": str(run.path)} for run in listed])
     else:
         screen.show_runs(folder, listed)
 
@@ -181,13 +177,13 @@ def schema(
     ] = "experiment",
 ) -> None:
     """The JSON Schema of a configuration, for editors."""
-    if of not in ("experiment", "comparison"):
+    from mlptrain.spec import json_schema
+    from mlptrain.spec.comparison.schema import comparison_json_schema
+
+    schemas = {"experiment": json_schema, "comparison": comparison_json_schema}
+    if of not in schemas:
         raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
-    if of == "comparison":
-        from mlptrain.spec.comparison.schema import comparison_json_schema as make
-    else:
-        from mlptrain.spec import json_schema as make
-    screen.say_json(make())
+    screen.say_json(schemas[of]())
 
 
 @data_app.command("fetch", rich_help_panel=DATA)
@@ -223,10 +219,10 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
     checks = verify(name, data_folder(data_dir))
     if as_json:
-        screen.say_json([{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks])
+        screen.say_json([asdict(check) for check in checks])
     else:
         screen.show_checks(checks)
-    if bad := sum(not c.ok for c in checks):
+    if bad := sum(not check.ok for check in checks):
         raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
 
 

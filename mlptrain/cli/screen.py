@@ -11,7 +11,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,9 +41,9 @@ def say_json(value: object) -> None:
 
 def _finite(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -207,11 +206,6 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
 
 
-def run_as_json(run: RunSummary) -> dict[str, Any]:
-    """A run's line in `mlptrain runs --json`."""
-    return asdict(run) | {"path": str(run.path)}
-
-
 def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
     """The table of runs."""
     if not runs:
@@ -228,7 +222,7 @@ def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
 
 def show_checks(checks: Sequence[Check]) -> None:
     """The findings of `mlptrain data verify`."""
-    show_table(("", "what", "found"), [("ok" if one.ok else "WRONG", one.what, one.detail) for one in checks])
+    show_table(("", "what", "found"), [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks])
 
 
 def duration(seconds: float | None) -> str:
