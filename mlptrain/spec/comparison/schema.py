@@ -46,6 +46,7 @@ def comparison_json_schema() -> dict[str, Any]:
         definitions[_title(name)] = _with_grids(definitions, name)
     properties = schema["properties"]
     properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
+    properties["tuning"]["anyOf"] = [{"const": "none"}, {"$ref": "#/$defs/TuningSpec"}]
     properties["optimizers"] |= {
         "minProperties": 2,
         "maxProperties": MAX_OPTIMIZERS,
