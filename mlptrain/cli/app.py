@@ -17,12 +17,10 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
-from mlptrain.cli.doctor import doctor
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck, predict
 from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
-from mlptrain.cli.plot import plot_app
-from mlptrain.cli.report import report as report_command
+from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
@@ -97,8 +95,8 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     if as_json:
         screen.say_json(reports)
     else:
-        for report in reports:
-            screen.show_check(report)
+        for shown in reports:
+            screen.show_check(shown)
     if faults:
         raise SpecError(faults)
 
@@ -121,13 +119,13 @@ def evaluate(
     from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
 
     with screen.Fetching() as fetching:
-        report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+        result = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
     if as_json:
-        screen.say_json(report)
+        screen.say_json(result)
     else:
-        screen.show_evaluation(report)
+        screen.show_evaluation(result)
 
 
 app.command(rich_help_panel=TRAIN)(predict)
@@ -156,7 +154,7 @@ def runs(
 
 
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
-app.command(rich_help_panel=LOOK)(report_command)
+app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
 app.command(
     "compare-optimizers",
@@ -164,7 +162,31 @@ app.command(
     short_help="Compare optimizers, tuned, over seeds, by exact tests",
 )(compare_optimizers)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
-app.command(rich_help_panel=HELP)(doctor)
+
+
+@app.command(rich_help_panel=HELP)
+def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Is this machine ready to train?
+
+    Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known. Every problem
+    comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
+    """
+    from mlptrain.checks.doctor import examine
+
+    findings = []
+    for finding in examine(data_dir=data_dir):
+        findings.append(finding)
+        if not as_json:
+            screen.show_finding(finding)
+    problems = sum(finding.level == "problem" for finding in findings)
+    if as_json:
+        screen.say_json({"healthy": not problems, "findings": [asdict(finding) for finding in findings]})
+    elif problems:
+        screen.say(f"{problems} {'problem' if problems == 1 else 'problems'}: see above what to do")
+    else:
+        screen.say("ready to train")
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=HELP)

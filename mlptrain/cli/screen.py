@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.table import Table
 
+    from mlptrain.checks.doctor import Finding
     from mlptrain.runs import RunSummary
     from mlptrain.sources.verify import Check
 
@@ -223,6 +224,14 @@ def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
 def show_checks(checks: Sequence[Check]) -> None:
     """The findings of `mlptrain data verify`."""
     show_table(("", "what", "found"), [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks])
+
+
+def show_finding(finding: Finding) -> None:
+    """A line of `mlptrain doctor`, and what to do."""
+    level = "PROBLEM" if finding.level == "problem" else finding.level
+    say(f"{level:<8} {finding.about}: {finding.found}")
+    if finding.advice:
+        say(f"{'':<8} → {finding.advice}")
 
 
 def duration(seconds: float | None) -> str:

@@ -96,18 +96,10 @@ class Plan:
         self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None
     ) -> list[TrialBatch]:
         """The batches that try every setting of the grids on every tuning seed, without the ``known`` trials."""
-        return self._batches(
-            [
-                [
-                    trial
-                    for name, fields in grids.items()
-                    for setting in self.spec.settings(name, fields)
-                    if self.identity(trial := Trial("tuning", name, setting, seed)) not in known
-                ]
-                for seed in self.spec.tuning_seeds
-            ],
-            data_dir,
-        )
+        settings = [(name, setting) for name, fields in grids.items() for setting in self.spec.settings(name, fields)]
+        by_seed = [[Trial("tuning", *setting, seed) for setting in settings] for seed in self.spec.tuning_seeds]
+        missing = [[trial for trial in trials if self.identity(trial) not in known] for trials in by_seed]
+        return self._batches(missing, data_dir)
 
     def scoring_batches(self, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path | None = None) -> list[TrialBatch]:
         """The batches that train every chosen setting on every scoring seed."""

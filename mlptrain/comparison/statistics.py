@@ -90,16 +90,8 @@ def sign_flip_p(differences: Sequence[float] | Floats) -> float:
 def _drawn_sign_flip_p(values: Floats) -> float:
     from scipy.stats import permutation_test
 
-    result = permutation_test(
-        (values,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        n_resamples=99_999,
-        vectorized=True,
-        batch=10_000,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue)
+    options = {"n_resamples": 99_999, "batch": 10_000, "rng": np.random.default_rng(0)}
+    return float(permutation_test((values,), np.mean, permutation_type="samples", vectorized=True, **options).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -113,7 +105,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
+    return list(map(float, adjusted))
 
 
 # --- intervals ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -201,9 +202,8 @@ def _families(candidates: Mapping[str, Candidate]) -> list[tuple[str, str]]:
     """Each optimizer of the comparison that contains another, with that one."""
     return [
         (wide, narrow)
-        for wide, one in candidates.items()
-        for narrow, other in candidates.items()
-        if wide != narrow and _contains(one, other)
+        for wide, narrow in itertools.permutations(candidates, 2)
+        if _contains(candidates[wide], candidates[narrow])
     ]
 
 
@@ -234,7 +234,6 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
     best = ranking[0]
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
     verdicts = {side.b: side.verdict for side in sides if side.a == best}
-    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %"
     phrases = {
         "better": "better than",
         "tie": "tied with",
@@ -247,7 +246,7 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
         for key, phrase in phrases.items()
         if key in by_verdict
     ]
-    text = f"{text}: {'; '.join(parts)}."
+    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %: {'; '.join(parts)}."
     if all(entry.failed == len(entry.trials) for entry in optimizers.values()):
         text = "The machine could not train a single trial."
     for key in ("did_not_learn", "diverged", "failed"):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs.log import check_metrics, read_lines
+from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
@@ -200,7 +200,17 @@ class RunFolder(NewFolder):
 
     def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
-        check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
+        lines, split = self.read_metrics(), spec.evaluation.split
+        if len(lines) <= epochs:
+            state = f"ends before epoch {epochs}" if lines else "is empty or missing"
+            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
+        always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
+        for line in lines:
+            expected = always | ({"train_loss"} if line["epoch"] else set())
+            if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
+                raise RunFolderError(
+                    f"{self.metrics}: the line of epoch {line['epoch']} was edited; the run folder is damaged"
+                )
 
     def metrics_digest(self, *, epochs: int) -> str:
         """SHA-256 of the lines of ``metrics.jsonl`` from before training to the last of ``epochs``."""

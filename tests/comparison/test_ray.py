@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlptrain.cli import main
-from mlptrain.comparison.ray_cluster import run_on_node
+from mlptrain.comparison.executors import run_on_node
 from mlptrain.comparison.trials import software
 from mlptrain.errors import UserError
 from tests.comparison.processes import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
@@ -54,7 +54,7 @@ def test_an_address_where_something_else_listens(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """Asked itself, Ray waits for minutes; auto is the address that RAY_ADDRESS names."""
-    monkeypatch.setattr("mlptrain.comparison.ray_cluster.CONNECT_SECONDS", 4.0)
+    monkeypatch.setattr("mlptrain.comparison.executors.CONNECT_SECONDS", 4.0)
     began = time.monotonic()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         there = f"127.0.0.1:{server.getsockname()[1]}"
