@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, duration, say, show_table, standard_error
+from mlptrain.cli.screen import Fetching, console, duration, say, show_table
 from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
@@ -25,7 +25,7 @@ class TrialProgress(Fetching, Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = standard_error()
+        self._console = console(stderr=True)
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""

@@ -48,17 +48,8 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def standard_output() -> Console:
-    """Standard output."""
-    return _console(stderr=False)
-
-
-def standard_error() -> Console:
-    """Standard error."""
-    return _console(stderr=True)
-
-
-def _console(*, stderr: bool) -> Console:
+def console(*, stderr: bool = False) -> Console:
+    """Standard output or standard error."""
     from rich.console import Console
     from rich.text import Text
 
@@ -76,12 +67,12 @@ def _console(*, stderr: bool) -> Console:
 
     # Bold and moving bars are escape sequences too, and whoever asks for no colour gets none of them.
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
-    console = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
-    if not console.file.isatty():
-        console.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
+    made = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+    if not made.file.isatty():
+        made.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     elif not stderr:
-        console.width = max(console.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
-    return console
+        made.width = max(made.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
+    return made
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -101,7 +92,7 @@ def show_table(
         table.add_column(column, justify="right" if index in right else "left")
     for row in rows:
         table.add_row(*map(str, row))
-    standard_output().print(table)
+    console().print(table)
 
 
 def show_error(message: str, *, bare: bool = False) -> None:
@@ -144,10 +135,10 @@ class Fetching:
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
         """So many bytes of a file have arrived."""
-        console = standard_error()
-        if not console.is_terminal:
+        err = console(stderr=True)
+        if not err.is_terminal:
             if file not in self._tasks:
-                console.print(f"downloading {file}")
+                err.print(f"downloading {file}")
             self._tasks[file] = done
             return
         if self._bars is None:
@@ -160,7 +151,7 @@ class Fetching:
                 DownloadColumn(),
                 TransferSpeedColumn(),
             )
-            self._bars = RichProgress(*columns, console=console)
+            self._bars = RichProgress(*columns, console=err)
             self._bars.start()
         if file not in self._tasks:
             self._tasks[file] = self._bars.add_task(file, total=total)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, duration, new_table, say, show_table, standard_error, standard_output
+from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -29,7 +29,7 @@ class Progress(Fetching):
     def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
         self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
-        self._console = standard_error()
+        self._console = console(stderr=True)
         self._training: RichProgress | None = None
         self._task: Any = None
         self._first: tuple[int, float] | None = None
@@ -139,7 +139,7 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    standard_output().print(table)
+    console().print(table)
     _show_diagnoses(
         {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
     )

@@ -31,26 +31,16 @@ class Estimate(NamedTuple):
 # --- one trial: did it learn? ---
 
 
-def _least_correct(n: int, share: float, level: float) -> int:
-    """The smallest k with P(at least k of n correct) at most ``level``; n + 1 where no count is."""
-    from scipy.stats import binom
-
-    return int(binom.isf(level, n, share)) + 1  # isf: the smallest x with P(X > x) <= level
-
-
 def majority_bar(n_majority: int, *, n: int, level: float = 0.05) -> float:
     """The smallest accuracy on ``n`` examples that is significantly above always naming the majority class.
 
     ``n_majority`` of the examples belong to that class. One-sided exact binomial test. ``inf`` where even n of n
     correct would not be significant. MNIST's test set (1,135 of 10,000): 0.1188.
     """
-    least = _least_correct(n, n_majority / n, level)
+    from scipy.stats import binom
+
+    least = int(binom.isf(level, n, n_majority / n)) + 1  # isf: the smallest x with P(X > x) <= level
     return least / n if least <= n else math.inf
-
-
-def learnt(correct: int, *, n: int, majority_share: float, level: float = 0.05) -> bool:
-    """Whether ``correct`` of ``n`` is significantly above the majority class's share, as ``majority_bar`` has it."""
-    return correct >= _least_correct(n, majority_share, level)
 
 
 # --- pairs: tests ---

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mlptrain.comparison.plan import Grids, Plan
-from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval
+from mlptrain.comparison.statistics import majority_bar, mean_interval
 from mlptrain.comparison.verdicts import compare_all, inclusion_violations, median_time, time_to_target
 from mlptrain.runs.comparison import (
     Accuracy,
@@ -161,8 +161,8 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
             message=record.message,
         )
     accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
-    correct = round(accuracy * chance.examples)
-    has_learnt = learnt(correct, n=chance.examples, majority_share=chance.share, level=chance.level)
+    share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
+    has_learnt = chance.bar is not None and share >= chance.bar
     return ScoredTrial(
         seed=record.seed,
         trial=record.trial,
