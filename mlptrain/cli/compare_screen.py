@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, console, duration, say, show_table
+from mlptrain.cli.screen import Fetching, duration, say, show_table
 from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
@@ -25,21 +25,14 @@ class TrialProgress(Fetching, Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = console(stderr=True)
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""
         self._total = self._done = self._before = 0.0
         self._started = self._printed = time.monotonic()
 
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._phases is not None:
-            self._phases.stop()
-
     def phase(self, name: str, *, trials: int, done: int) -> None:
         """A phase of the comparison begins."""
-        super().__exit__()  # a download is over
         self._name, self._total, self._done = name, float(trials), float(done)
         self._before = self._done
         self._started = self._printed = time.monotonic()
@@ -49,11 +42,9 @@ class TrialProgress(Fetching, Progress):
             return
         if self._phases is None:
             from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
 
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"))
-            self._phases = RichProgress(*columns, console=self._console)
-            self._phases.start()
+            self._phases = self.new_bars(*columns)
         self._phase = self._phases.add_task(name, total=trials, completed=done, shown=self._shown())
 
     def advance(self, trials: float) -> None:

@@ -119,9 +119,10 @@ def show_warnings(warnings: Sequence[Fault | str]) -> None:
 
 
 class Fetching:
-    """Progress of a download, if there is one."""
+    """Progress of a download, if there is one: bars in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
+        self._console = console(stderr=True)
         self._bars: RichProgress | None = None
         self._tasks: dict[str, Any] = {}
 
@@ -133,29 +134,28 @@ class Fetching:
             self._bars.stop()
             self._bars = None
 
+    def new_bars(self, *columns: Any) -> RichProgress:
+        """Bars of these columns; those before them, as of a download that is over, stop."""
+        from rich.progress import Progress as RichProgress
+
+        self.__exit__()
+        self._bars = RichProgress(*columns, console=self._console)
+        self._bars.start()
+        return self._bars
+
     def fetch(self, file: str, done: int, total: int | None) -> None:
         """So many bytes of a file have arrived."""
-        err = console(stderr=True)
-        if not err.is_terminal:
-            if file not in self._tasks:
-                err.print(f"downloading {file}")
-            self._tasks[file] = done
-            return
-        if self._bars is None:
+        if self._console.is_terminal:
             from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-            from rich.progress import Progress as RichProgress
 
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-            )
-            self._bars = RichProgress(*columns, console=err)
-            self._bars.start()
-        if file not in self._tasks:
-            self._tasks[file] = self._bars.add_task(file, total=total)
-        self._bars.update(self._tasks[file], completed=done, total=total)
+            name = TextColumn("{task.description}", markup=False)
+            bars = self._bars or self.new_bars(name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            if file not in self._tasks:
+                self._tasks[file] = bars.add_task(file, total=total)
+            bars.update(self._tasks[file], completed=done, total=total)
+        elif file not in self._tasks:
+            self._tasks[file] = done
+            self._console.print(f"downloading {file}")
 
 
 def show_check(report: Mapping[str, Any]) -> None:

@@ -29,16 +29,10 @@ class Progress(Fetching):
     def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
         self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
-        self._console = console(stderr=True)
         self._training: RichProgress | None = None
         self._task: Any = None
         self._first: tuple[int, float] | None = None
         self._printed_at = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._training is not None:
-            self._training.stop()
 
     def started(self, models: Sequence[object]) -> None:
         """Nothing is shown before the first epoch."""
@@ -91,17 +85,14 @@ class Progress(Fetching):
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:
         if self._training is None:
             from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
             from rich.table import Column
 
-            columns = (
+            self._training = self.new_bars(
                 TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
                 BarColumn(bar_width=20),
                 TextColumn("{task.description}", table_column=Column()),  # folds, and leaves the others their width
                 TextColumn("{task.fields[left]}"),
             )
-            self._training = RichProgress(*columns, console=self._console)
-            self._training.start()
             self._task = self._training.add_task("", total=self.epochs, left="")
         shown = f"{duration(left)} left" if left is not None and epoch < self.epochs else ""
         self._training.update(self._task, completed=epoch, description=figures, left=shown)

@@ -52,7 +52,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
-    first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0, 1))
+    first = chances.get(plan.spec.scoring_seeds[0], _Chance())
     return Summary(
         name=plan.spec.name,
         plan=plan.digest,
@@ -64,7 +64,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         target=plan.spec.target,
         tie=plan.spec.tie,
         majority=first.share,
-        majority_bar=first.bar,
+        majority_bar=first.bar if math.isfinite(first.bar) else None,
         ranking=ranking,
         optimizers=optimizers,
         pairs=pairs,
@@ -79,46 +79,31 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
 
 
 class _Chance(NamedTuple):
-    """A scored split: how many of its examples belong to its largest class.
+    """What always naming the largest class of a scored split is worth, and the accuracy significantly above it.
 
-    ``trials`` are judged together by the bar, at 5 % for all of them (Bonferroni): of forty that name nearly always the
-    same class, two would be called learnt at 5 % each.
+    The level of one trial's test is 5 % over all scored trials (Bonferroni): of forty that name nearly always the same
+    class, two would be called learnt at 5 % each.
     """
 
-    majority: int
-    examples: int
-    trials: int
-
-    @property
-    def level(self) -> float:
-        """The level of one trial's test."""
-        return 0.05 / self.trials
-
-    @property
-    def share(self) -> float:
-        """What always naming that class is worth; 0 where nothing was counted."""
-        return self.majority / self.examples if self.examples else 0.0
-
-    @property
-    def bar(self) -> float | None:
-        """The lowest accuracy that is significantly above that; None where there is none."""
-        bar = majority_bar(self.majority, n=self.examples, level=self.level) if self.examples else math.inf
-        return bar if math.isfinite(bar) else None
+    share: float = 0.0
+    bar: float = math.inf  # the lowest such accuracy
+    examples: int = 1
 
 
 def _chances(records: Sequence[TrialRecord]) -> dict[int, _Chance]:
     """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
-    return {
-        record.seed: _Chance(record.scored.majority, record.scored.examples, len(records))
-        for record in records
-        if record.scored is not None
-    }
+    chances = {}
+    for record in records:
+        if (scored := record.scored) is not None and record.seed not in chances:
+            bar = majority_bar(scored.majority, n=scored.examples, level=0.05 / len(records))
+            chances[record.seed] = _Chance(scored.majority / scored.examples, bar, scored.examples)
+    return chances
 
 
 def _optimizer(
     plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]
 ) -> OptimizerResult:
-    other = next(iter(chances.values()), _Chance(0, 0, 1))
+    other = next(iter(chances.values()), _Chance())
     trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
     scores = [trial.score for trial in trials]
     states = [trial.status for trial in trials]
@@ -162,11 +147,10 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
         )
     accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
     share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
-    has_learnt = chance.bar is not None and share >= chance.bar
     return ScoredTrial(
         seed=record.seed,
         trial=record.trial,
-        status="completed" if has_learnt else "did not learn",
+        status="completed" if share >= chance.bar else "did not learn",
         score=accuracy,
         accuracy=accuracy,
         loss=getattr(kept, f"{plan.split}_loss"),
