@@ -152,15 +152,15 @@ def test_what_cannot_be_reported_on(samples: Samples, tmp_path: Path, capsys: py
     assert "plan.yaml belongs to a comparison of another version" in message("plan.yaml", "name: x\n")
     assert "plan.yaml is not a plan" in message("plan.yaml", "name: x\nformat: 2\n")
     assert "plan.yaml is not a plan" in message("plan.yaml", "base: [1\n")
-    assert "is no run folder" in message("plan.yaml", None)
+    assert "is not a run folder" in message("plan.yaml", None)
     with pytest.raises(RunFolderError, match=r"is not a comparison's folder: it holds no plan\.yaml"):
         comparison_page(tmp_path)
 
 
-def test_reading_and_tables_load_neither_matplotlib_nor_torch() -> None:
+def test_reading_and_tables_load_neither_matplotlib_nor_torch_nor_jinja() -> None:
     code = (
         "import sys, mlptrain.report.comparison.outputs, mlptrain.report.comparison.files, mlptrain.cli.report\n"
-        "print([name for name in ('matplotlib', 'torch', 'scipy') if name in sys.modules])"
+        "print([name for name in ('matplotlib', 'torch', 'scipy', 'jinja2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
