@@ -71,11 +71,8 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, help="keep the comparison's folder here; default: a temporary one")
     options = parser.parse_args()
     comparison = load_comparison(COMPARISON)
-<<<<<<< HEAD
-    base, seeds = Experiment(comparison.base, comparison.base.data.facts()), len(comparison.spec.scoring_seeds)
-=======
-    base, seeds = comparison.spec.base, len(comparison.spec.scoring_seeds)
->>>>>>> main
+    wishes, seeds = comparison.spec.base, len(comparison.spec.scoring_seeds)
+    base = Experiment(wishes, wishes.data.facts())
     assert set(SETTINGS) == set(comparison.spec.optimizers)
     seconds: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
 
