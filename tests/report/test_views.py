@@ -22,6 +22,7 @@ from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserErro
 from mlptrain.report.arrays import LabelledPoints, Samples
 from mlptrain.spec import load_spec
 from mlptrain.training.metrics import probabilities
+from tests import catalogue
 from tests.report.conftest import CONFIGS, Runs
 
 Array = NDArray[np.float64]
@@ -175,18 +176,8 @@ def test_weights_are_the_longest_rows(runs: Runs) -> None:
 
 
 REFERENCES: dict[str, Any] = {
-    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
-    "tanh": mpmath.tanh,
+    **{name: row.exact for name, row in catalogue.ACTIVATIONS.items()},
     "half_tanh": lambda z: mpmath.tanh(z / 2),
-    "softplus": lambda z: mpmath.log(1 + mpmath.exp(z)),
-    "arctan": mpmath.atan,
-    "gelu": lambda z: z * mpmath.ncdf(z),
-    "silu": lambda z: z / (1 + mpmath.exp(-z)),
-    "identity": lambda z: z,
-    "relu": lambda z: max(z, mpmath.mpf(0)),
-    "leaky_relu": lambda z: z if z > 0 else z / 100,
-    "prelu": lambda z: z if z > 0 else z / 4,
-    "elu": lambda z: z if z > 0 else mpmath.exp(z) - 1,
 }
 
 

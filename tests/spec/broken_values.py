@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.catalogue import LOSSES, either
 from tests.spec.broken_keys import Case
 
 RANGES: dict[str, Case] = {
@@ -80,7 +81,7 @@ UNIONS: dict[str, Case] = {
         ["got the text 'leakyrelu'", "did you mean 'leaky_relu'?"],
     ),
     "init": ("model: {hidden: [4], init: «he_normal}", "model.init", ["'he_normal'", "mean 'kaiming_normal'?"]),
-    "loss": ("loss: «crossentropy", "loss", ["cross_entropy, bce, mse or mae", "mean 'cross_entropy'?"]),
+    "loss": ("loss: «crossentropy", "loss", [either(LOSSES), "mean 'cross_entropy'?"]),
     "loss of Keras": ("loss: «binary_crossentropy", "loss", ["got the text 'binary_crossentropy'", "mean 'bce'?"]),
     "loss in full": ("loss: {name: «mean_squared_error}", "loss.name", ["must be cross_entropy", "mean 'mse'?"]),
     "optimizer": ("optimizer: «sdg", "optimizer", ["must be sgd, adam", "got the text 'sdg'", "did you mean 'sgd'?"]),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
-import torch
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
@@ -22,6 +21,7 @@ from mlptrain.spec.base import Section
 from mlptrain.spec.reader import parse
 from mlptrain.spec.synonyms import SYNONYMS
 from mlptrain.updates.optimizers import OPTIMIZERS
+from tests import catalogue
 from tests.spec.strategies import experiments
 from tests.spec.texts import CONFIGS, complete
 
@@ -151,21 +151,13 @@ def test_activations_have_the_fields_that_the_section_has(name: str) -> None:
 
 
 LEFT_OUT = {"params", "maximize", "foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"}
-IN_TORCH = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "nadam": torch.optim.NAdam,
-    "rmsprop": torch.optim.RMSprop,
-    "adagrad": torch.optim.Adagrad,
-}
 
 
 @pytest.mark.parametrize("name", sorted(_names(OPTIMIZERS)))
 def test_optimizers_have_the_fields_and_defaults_of_torch(name: str) -> None:
     fields = load_text(complete(f"optimizer: {name}")).spec.optimizer.model_dump()
     assert fields.pop("name") == name
-    parameters = inspect.signature(IN_TORCH[name]).parameters
+    parameters = inspect.signature(catalogue.OPTIMIZERS[name].reference).parameters
     wanted = {key: parameter.default for key, parameter in parameters.items() if key not in LEFT_OUT}
     if "betas" in wanted:
         wanted["betas"] = list(wanted["betas"])
