@@ -1,4 +1,4 @@
-"""``mlptrain report``: the page of a run or of a comparison. Matplotlib and torch are imported inside."""
+"""``mlptrain report``: the page of a run or of a comparison. Matplotlib, Jinja and torch are imported inside."""
 
 from __future__ import annotations
 
