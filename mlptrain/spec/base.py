@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-LARGEST = 1e30  # its square is still finite in float64, and it is itself in float32
+MAX_NUMBER = 1e30  # its square is still finite in float64, and it is itself in float32
 
 
 def _describe_name(schema: dict[str, Any]) -> None:
@@ -81,10 +81,10 @@ class ShortName:
 
 @dataclass(frozen=True)
 class Checked:
-    """A scalar checked by ``accepts``; a refusal reads "must be ``wanted``, got …"."""
+    """A scalar checked by ``accepts``; a refusal reads "must be ``expected``, got …"."""
 
     accepts: Callable[[object], bool]
-    wanted: str
+    expected: str
     json_schema: dict[str, Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -97,7 +97,7 @@ class Checked:
 
     def _check(self, value: object) -> object:
         if isinstance(value, bool) or not self.accepts(value):
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": self.wanted})
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": self.expected})
         return value
 
 
@@ -113,9 +113,9 @@ def count_or(word: str, *, most: int) -> Checked:
 def positive_or(word: str) -> Checked:
     """A positive number up to 1e30, or one word such as ``fan_in``."""
     return Checked(
-        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value <= LARGEST),
-        f"a positive number up to {LARGEST:g} or the word {word}",
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}, {"const": word}]},
+        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value <= MAX_NUMBER),
+        f"a positive number up to {MAX_NUMBER:g} or the word {word}",
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER}, {"const": word}]},
     )
 
 

@@ -28,12 +28,12 @@ _Dumper.add_representer(list, _list)
 
 
 def to_yaml(spec: ExperimentSpec) -> str:
-    """Every value in force, defaults and overrides written out, keys in the order of the schema."""
+    """Every resolved value, defaults and overrides included, keys in the order of the schema."""
     return yaml_text(plain(spec))
 
 
 def plain(spec: ExperimentSpec) -> dict[str, Any]:
-    """Every value in force as mappings, lists, numbers and text, keys in the order of the schema."""
+    """As to_yaml, as mappings, lists, numbers and text."""
     return {key: _name_first(value) for key, value in spec.model_dump(exclude_none=True).items()}
 
 

@@ -50,6 +50,11 @@ class EvaluationSpec(Section):
         None, description="best: lowest validation loss; last. Default: best where validation is measured, else last."
     )
 
+    def resolved(self, data: DataSpec) -> EvaluationSpec:
+        """With the defaults that follow from the data written out."""
+        split = self.split or ("validation" if data.validation else "none")
+        return EvaluationSpec(split=split, keep=self.keep or ("best" if split == "validation" else "last"))
+
 
 class ExperimentSpec(Section):
     """A YAML file in full: what is wished for. What the data say is in ``DataFacts``, and both in ``Experiment``."""

@@ -54,7 +54,7 @@ class BinaryCrossEntropy(_Loss):
         """It wants exactly two classes."""
         if facts.is_regression or len(facts.class_names) == 2:
             return super().misfit(facts, name=name)
-        return f"needs exactly two classes, data '{name}' has {_count(len(facts.class_names))}"
+        return f"needs exactly two classes, data '{name}' has {len(facts.class_names)}"
 
 
 class MeanSquaredError(_Loss):
@@ -76,8 +76,3 @@ class MeanAbsoluteError(_Loss):
 LossSpec = Annotated[
     CrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError, Field(discriminator="name"), ShortName()
 ]
-
-
-def _count(number: int) -> str:
-    words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    return words[number] if number < len(words) else str(number)

@@ -16,9 +16,9 @@ from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec, Scoring
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_order, with_defaults
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, KeyPath, Place, read_file, scalar
+from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
 from mlptrain.spec.rules import RULES, warnings_about
-from mlptrain.spec.wording import came
+from mlptrain.spec.wording import described
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # stands where the base's optimizer would; nothing reads it
@@ -132,20 +132,20 @@ def comparison_from_options(
     return LoadedComparison(spec, spec.to_yaml().encode(), _of_options(warnings, options))
 
 
-def _option_places(base_path: Path | str, names: Sequence[str]) -> dict[KeyPath, Place]:
+def _option_places(base_path: Path | str, names: Sequence[str]) -> dict[KeyPath, Position]:
     """Which option each value comes from."""
     return {
-        (): Place("compare-optimizers"),
-        ("name",): Place("--name"),
-        ("base",): Place(str(base_path)),
-        ("optimizers",): Place("--optimizers"),
-        **{("optimizers", key, "lr"): Place("--lr") for key in names},
-        ("scoring", "seeds"): Place("--seeds"),
-        ("tuning", "seeds"): Place("--tuning-seeds"),
-        ("tuning", "extensions"): Place("--extensions"),
-        ("target",): Place("--target"),
-        ("tie",): Place("--tie"),
-        ("executor",): Place("--executor"),
+        (): Position("compare-optimizers"),
+        ("name",): Position("--name"),
+        ("base",): Position(str(base_path)),
+        ("optimizers",): Position("--optimizers"),
+        **{("optimizers", key, "lr"): Position("--lr") for key in names},
+        ("scoring", "seeds"): Position("--seeds"),
+        ("tuning", "seeds"): Position("--tuning-seeds"),
+        ("tuning", "extensions"): Position("--extensions"),
+        ("target",): Position("--target"),
+        ("tie",): Position("--tie"),
+        ("executor",): Position("--executor"),
     }
 
 
@@ -215,9 +215,9 @@ def _base_document(document: Document, folder: Path) -> Document | None:
     if isinstance(value, dict):
         return document.section("base")
     if isinstance(value, str):
-        inside = document.place(("base",)).line is not None
+        inside = document.position(("base",)).line is not None
         if inside and not value.endswith((".yaml", ".yml")):  # what an option names is the user's own choice
-            message = f"must name a .yaml or .yml file, got {came(value)}"
+            message = f"must name a .yaml or .yml file, got {described(value)}"
             document.faults.append(document.fault(("base",), message))
             return None
         try:
@@ -240,7 +240,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
         document.faults.append(document.fault(("base",), message))
     elif "base" in document.value:
         wanted = "must be the path of an experiment's file, or a mapping of an experiment"
-        document.faults.append(document.fault(("base",), f"{wanted}, got {came(value)}"))
+        document.faults.append(document.fault(("base",), f"{wanted}, got {described(value)}"))
     return None
 
 
