@@ -24,7 +24,7 @@ class FixedScaling(Section):
     std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
 
 
-SCALING_FORMS = ("word", "numbers")  # tags of the union that is told apart by its type
+SCALING_FORMS = ("word", "numbers")  # tags of the union that is discriminated by type
 
 
 def _scaling_form(value: object) -> str:
@@ -49,7 +49,7 @@ Validation = Annotated[
 
 
 class _Data(Section):
-    """What every data set answers before it is loaded."""
+    """What every data set knows before it is loaded."""
 
     validation: Validation = 0.1
 
@@ -59,10 +59,10 @@ class _Data(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(validation=self.validation)
+        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "validation"}))
 
     def facts(self) -> DataFacts:
-        """What the chosen rows say of themselves. Raises DataError where a file is absent or damaged."""
+        """The facts of the chosen rows. Raises DataError where a file is absent or damaged."""
         return DataFacts.of(self.source().facts(), self.choice())
 
     # --- in transition ---
@@ -89,15 +89,11 @@ class _Data(Section):
 
 
 class _Classes(_Data):
-    """Data of which ``classes`` may choose some."""
+    """Data with classes, of which some may be chosen."""
 
     classes: Classes | None = Field(
         None, description="A subset of the classes, relabelled 0..k-1 in the order given. Default: all."
     )
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(classes=self.classes, validation=self.validation)
 
     @model_validator(mode="after")
     def _classes_exist_once(self) -> Self:
@@ -127,10 +123,6 @@ class ImageData(_Classes):
     def source(self) -> Source:
         """The published files."""
         return Images(self.name)
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(self.classes, self.train_size, self.test_size, validation=self.validation)
 
 
 class SpiralsData(_Classes):
@@ -163,7 +155,7 @@ class _Drawn(_Data):
 
 
 class RandomClassificationData(_Drawn):
-    """Inputs from N(0, 1) with labels drawn at random: nothing to learn, made for checking gradients."""
+    """Inputs from N(0, 1) with labels drawn at random: nothing to learn, meant for checking gradients."""
 
     name: Literal["random_classification"]
     n_samples: int = Field(100, ge=2, le=MAX_ROWS, description="Rows.")
@@ -177,21 +169,21 @@ class RandomClassificationData(_Drawn):
 
 
 class RandomRegressionData(_Drawn):
-    """Inputs and targets from N(0, 1): nothing to learn but by heart."""
+    """Inputs and targets from N(0, 1): nothing to learn except by memorising the rows."""
 
     name: Literal["random_regression"]
     n_samples: int = Field(64, ge=2, le=MAX_ROWS, description="Rows.")
     n_targets: int = Field(1, ge=1, le=10_000, description="Targets of one row.")
 
     def source(self) -> Source:
-        """Targets of no classes."""
+        """Targets without classes."""
         facts = SourceFacts((self.n_samples,), n_features=self.n_features, n_targets=self.n_targets)
         settings = self.model_dump(include={"n_samples", "n_features", "n_targets"})
         return Generated(facts, partial(make_random_regression, **settings))
 
 
 def _numbers(count: int) -> tuple[str, ...]:
-    """Names of classes that have none but their numbers."""
+    """Names of classes that only have numbers."""
     return tuple(map(str, range(count)))
 
 

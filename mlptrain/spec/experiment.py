@@ -51,13 +51,13 @@ class EvaluationSpec(Section):
     )
 
     def resolved(self, data: DataSpec) -> EvaluationSpec:
-        """With the defaults that follow from the data written out."""
+        """With defaults that depend on the data resolved."""
         split = self.split or ("validation" if data.validation else "none")
         return EvaluationSpec(split=split, keep=self.keep or ("best" if split == "validation" else "last"))
 
 
 class ExperimentSpec(Section):
-    """A YAML file in full: what is wished for. What the data say is in ``DataFacts``, and both in ``Experiment``."""
+    """The whole YAML file: what is asked for. What the data are is in ``DataFacts``, and both in ``Experiment``."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the run folder. Default: the file's name.")
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
@@ -96,7 +96,7 @@ class ExperimentSpec(Section):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is wished for and what the data are: all that a run follows from."""
+    """What is asked for and what the data are: everything that determines a run."""
 
     spec: ExperimentSpec
     facts: DataFacts
@@ -108,7 +108,7 @@ class Experiment:
 
     @property
     def seed(self) -> int:
-        """What every random number follows from."""
+        """Determines every random number."""
         return self.spec.seed
 
     @property
@@ -143,11 +143,11 @@ class Experiment:
 
     @property
     def evaluation(self) -> EvaluationSpec:
-        """The evaluation section, without defaults left open."""
+        """The evaluation section, with its defaults resolved."""
         return self.spec.evaluation
 
     def changed(self, **sections: Any) -> Experiment:
-        """With other sections, seed or name; the data stay as they are."""
+        """With other sections, seed or name and the same facts."""
         return Experiment(self.spec.model_copy(update=sections), self.facts)
 
     def with_training(self, **values: Any) -> Experiment:
@@ -172,7 +172,7 @@ class Experiment:
 
     @property
     def output_width(self) -> int:
-        """Width of the last layer, as the loss wants it."""
+        """Width of the last layer, which the loss determines."""
         return self.loss.n_outputs(self.facts)
 
     @property

@@ -19,12 +19,12 @@ from mlptrain.spec.reader import Document, parse, read_file, refusal
 from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
 from mlptrain.spec.wording import fault_of
 
-_MAX_DETAILS = 1000  # faults of one configuration; looking for what was meant by 10,000 unknown keys took a second
+_MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked experiment, the bytes it was read from, and what is odd about it without being wrong."""
+    """A checked experiment, the bytes it was read from, and warnings."""
 
     experiment: Experiment
     source: bytes
@@ -32,14 +32,14 @@ class Loaded:
 
     @property
     def spec(self) -> ExperimentSpec:
-        """What the file wishes for."""
+        """What the file asks for."""
         return self.experiment.spec
 
 
 def load_spec(path: Path | str, overrides: Sequence[str] = (), *, facts: DataFacts | None = None) -> Loaded:
     """Read, override (``"optimizer.lr=0.1"``) and check an experiment. Raises SpecError with every fault.
 
-    ``facts`` are those on record; without them the data are asked.
+    ``facts`` are recorded ones; by default they are read from the data.
     """
     path = Path(path)
     content, document = read_file(path)
@@ -52,7 +52,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = (), *, facts: DataFac
 def load_text(
     text: str, *, source: str = "<text>", overrides: Sequence[str] = (), facts: DataFacts | None = None
 ) -> Loaded:
-    """As load_spec, from YAML text; ``source`` stands in the places of faults."""
+    """As load_spec, from YAML text; ``source`` is the name in faults."""
     document = parse(text, source=source)
     return _load(document, text.encode(), default_name="experiment", overrides=overrides, facts=facts)
 
@@ -87,10 +87,10 @@ def check(
     known: Mapping[str, object] | None = None,
     facts: DataFacts | None = None,
 ) -> tuple[Checked | None, dict[str, Any], list[Fault]]:
-    """The document as ``model``, or None; its sections that have no fault of their own; and every fault.
+    """The document as ``model``, or None; its sections without faults; and every fault.
 
-    The rules may read those sections, the ``known`` ones and, as a section of its own, the ``facts`` of the data, which
-    are asked for where they are not given.
+    The rules may read these sections, the ``known`` ones and the ``facts`` of the data, by default as the data section
+    reads them.
     """
     faults = list(document.faults)
     spec: Checked | None = None
@@ -112,7 +112,7 @@ def check(
 
 
 def _sections_without(model: type[BaseModel], values: Mapping[str, Any], *, faulty: Container[Any]) -> dict[str, Any]:
-    """The sections of a configuration that as a whole is not valid, but for the ``faulty`` ones."""
+    """The sections of an invalid configuration except the ``faulty`` ones."""
     annotations = get_type_hints(model, include_extras=True)
     return {
         name: TypeAdapter(annotations[name]).validate_python(values[name]) if name in values else field.get_default()
@@ -122,7 +122,7 @@ def _sections_without(model: type[BaseModel], values: Mapping[str, Any], *, faul
 
 
 def in_order(faults: Iterable[Fault], source: str) -> list[Fault]:
-    """Each fault once, in the order of their places: first the file ``source``, other files, then overrides."""
+    """Each fault once, in the order of positions: first the file ``source``, other files, then overrides."""
     return sorted(
         dict.fromkeys(faults),
         key=lambda fault: (fault.line is None, fault.source != source, fault.line or 0, fault.column or 0),
@@ -130,5 +130,5 @@ def in_order(faults: Iterable[Fault], source: str) -> list[Fault]:
 
 
 def with_defaults(spec: ExperimentSpec) -> ExperimentSpec:
-    """The experiment with the defaults that follow from other values written out."""
+    """The experiment with defaults that depend on other values resolved."""
     return spec.model_copy(update={"evaluation": spec.evaluation.resolved(spec.data)})

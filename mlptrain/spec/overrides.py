@@ -23,7 +23,7 @@ def apply_override(document: Document, assignment: str, *, within: str = "") -> 
     key = key.strip().removeprefix(within)
     try:
         if not equals or not _PATH.fullmatch(key):
-            message = "must read key=value with a key such as optimizer.lr or model.hidden[0]"
+            message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
             raise refusal(position.source, message)
         path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", key))
         value, faults = parse_value(text, source=position.source)

@@ -52,7 +52,7 @@ def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
         )
         yield ("data", "validation"), message
     elif data.validation and facts.validation_rows == 0:
-        message = f"takes no row: {data.validation:g} of {rows:,} rows rounds to 0; use a count, or 0 for none"
+        message = f"takes no rows: {data.validation:g} of {rows:,} rows rounds to 0; use a count, or 0 for none"
         yield ("data", "validation"), message
 
 

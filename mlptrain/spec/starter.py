@@ -17,7 +17,7 @@ STARTER = """\
 # {name}: an MLP on scikit-learn's bundled digits; a few seconds on a CPU.
 # Check it with `mlptrain check {name}.yaml`, train it with `mlptrain train {name}.yaml`.
 name: {name}
-seed: 0                      # every random number of the run follows from it
+seed: 0                      # determines every random number of the run
 
 data:
 {data}
@@ -67,7 +67,7 @@ CHOICES = {
 
 
 def starter_yaml(name: str) -> str:
-    """A commented configuration to begin with; the names that it lists are those of the schema."""
+    """A commented configuration to start with, which lists the names in the schema."""
     lists = {}
     for key, union in CHOICES.items():
         indent = "  # " if key in ("data", "activation", "init") else "# "

@@ -1,4 +1,4 @@
-"""A specification in a few words, and what follows from it: layers, tensors, counts."""
+"""A specification in a few words, and its layers, tensors and counts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
 
 
 def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
-    """What `mlptrain check` says of one configuration."""
+    """What `mlptrain check` prints about one configuration."""
     spec = loaded.experiment
     shapes, facts, activation = spec.parameter_shapes, spec.facts, spec.model.activation.name
-    layers = []
+    layers: list[dict[str, Any]] = []
     for index, (inputs, outputs) in enumerate(pairwise(spec.widths)):
         prefix = f"layers.{index}."
         tensors = {name.removeprefix(prefix): list(shape) for name, shape in shapes.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What people write who come from scikit-learn, Keras, Lightning, torch or a paper, and what it is called here."""
+"""Words of scikit-learn, Keras, Lightning, torch and papers, and the names that they have here."""
 
 from __future__ import annotations
 

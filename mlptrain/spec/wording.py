@@ -59,23 +59,17 @@ class _Finding:
     """One of pydantic's errors: the keys that lead to it, the sections there, and what each may be instead."""
 
     error: ErrorDetails
+    value: Any
     path: KeyPath
+    key: str  # the last of the path
     sections: list[type[BaseModel]]
     siblings: list[type[BaseModel]]
     choices: list[str]  # words that the last key may have for its value or its section's name
     homes_of: Callable[[str], list[str]]  # see _homes_of
 
-    @property
-    def key(self) -> str:
-        return str(self.path[-1])
-
-    @property
-    def value(self) -> Any:
-        return self.error["input"]
-
 
 def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _Finding:
-    """Walk the error's location, whose parts are keys, indices and tags of union members, which the file has not."""
+    """Walk the error's location, whose parts are keys, indices and tags of union members, which the file lacks."""
     path: KeyPath = ()
     sections, siblings = [model], [model]
     choices: list[str] = []
@@ -93,7 +87,8 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         if members:
             sections = siblings = members
         tag_follows = len(members) > 1 or part == "scaling"
-    return _Finding(error, path, sections, siblings, choices, partial(_homes_of, model, within=within))
+    homes_of = partial(_homes_of, model, within=within)
+    return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, homes_of)
 
 
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
@@ -265,7 +260,7 @@ def plain_message(error: ErrorDetails) -> str:
     if kind in _EXPECTED:
         limits = {key: f"{limit:,}" if isinstance(limit, int) else f"{limit:,.15g}" for key, limit in context.items()}
         return must_be(_EXPECTED[kind].format(**limits), value)
-    return f"is not accepted, got {described(value)} ({error['msg']})"
+    return f"is not valid, got {described(value)} ({error['msg']})"
 
 
 def number_hint(kind: str, value: object) -> str:
