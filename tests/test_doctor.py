@@ -63,7 +63,7 @@ def test_a_sound_machine_is_fit_and_leaves_no_trace(capfd: pytest.CaptureFixture
         main(["doctor"])
     out, err = capfd.readouterr()
     assert (ended.value.code or 0, err) == (0, "")
-    assert out.splitlines()[-1] == "fit to train on"
+    assert out.splitlines()[-1] == "ready to train"
     assert {line[9:].partition(":")[0] for line in out.splitlines()[:-1] if line[9:11] != "→ "} == ABOUT
     assert "`mlptrain data fetch mnist`" in out
     assert [path.name for path in tmp_path.rglob("*")] == ["here"]

@@ -1,4 +1,4 @@
-"""``mlptrain doctor``: is this machine fit to train on? Torch is imported inside."""
+"""``mlptrain doctor``: is this machine ready to train? Torch is imported inside."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known.
+    """Is this machine ready to train?
 
-    Every problem comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
+    Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known. Every problem
+    comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
     """
     from mlptrain.checks.doctor import examine
 
@@ -32,7 +33,7 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     elif problems:
         screen.say(f"{problems} {'problem' if problems == 1 else 'problems'}: see above what to do")
     else:
-        screen.say("fit to train on")
+        screen.say("ready to train")
     if problems:
         raise typer.Exit(1)
 

@@ -56,7 +56,7 @@ def _without_epochs(run: Path, status: str) -> str:
         return "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate"
     if status == "running":
         return "has no epoch yet to draw; it is being trained, so draw it later"
-    return f"has no epoch yet to draw; go on with `mlptrain train --resume {run}`"
+    return f"has no epoch yet to draw; resume with `mlptrain train --resume {run}`"
 
 
 def read_steps(run: Path, *, label: str | None = None) -> History:

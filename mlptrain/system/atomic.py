@@ -12,7 +12,7 @@ _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, sync, rename: after a crash the old or the new file stands there, never half of one.
+    """Write beside the target, sync, rename: after a crash there is the old or the new file, never half of one.
 
     Raises OSError; the temporary file is removed then.
     """

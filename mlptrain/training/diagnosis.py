@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters
+from mlptrain.runs.records import Diagnosis
 from mlptrain.spec import Experiment
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
-
-    kind: Literal["stuck", "slow"]
-    message: str
-    causes: tuple[str, ...]
 
 
 def chance_lines(n_classes: int) -> tuple[float, float]:
@@ -68,9 +58,10 @@ def diagnose(
     causes = _causes(model, experiment, initial)
     if falling:
         message = f"slow: {described}; the loss is still falling, so train longer or raise the learning rate"
-        return Diagnosis("slow", message, causes)
+        return Diagnosis(kind="slow", message=message, causes=list(causes))
     unknown = ("no known cause was found; look at the learning rate and at the scaling of the data first",)
-    return Diagnosis("stuck", f"stuck: the network did not learn: {described}", causes or unknown)
+    message = f"stuck: the network did not learn: {described}"
+    return Diagnosis(kind="stuck", message=message, causes=list(causes or unknown))
 
 
 def _causes(model: TrainedModel, experiment: Experiment, initial: Parameters) -> tuple[str, ...]:
