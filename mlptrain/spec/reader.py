@@ -119,22 +119,13 @@ def read_file(path: Path) -> tuple[bytes, Document]:
         if isinstance(error, IsADirectoryError) and (resolved := path / "resolved.yaml").is_file():
             message = f"is a run folder; resume it with `mlptrain train --resume {path}`, or name {resolved}"
         raise refusal(source, message) from None
-    if _looks_like_utf16(content):
-        raise refusal(source, "is not UTF-8 text: it looks like UTF-16; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        byte = f"byte {error.start} is 0x{content[error.start]:02x}"
-        raise refusal(source, f"is not UTF-8 text: {byte}; save it as UTF-8") from None
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        reason = "it looks like UTF-16" if is_utf16 else f"byte {error.start} is 0x{content[error.start]:02x}"
+        raise refusal(source, f"is not UTF-8 text: {reason}; save it as UTF-8") from None
     return content, parse(text, source=source)
-
-
-def _looks_like_utf16(content: bytes) -> bool:
-    """Whether a byte order mark, or zeros as every second byte of the first 100, say so."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return True
-    are_zero = [2 * half.count(0) > len(half) for half in (content[0:100:2], content[1:100:2])]
-    return len(content) >= 8 and are_zero[0] != are_zero[1]
 
 
 def parse(text: str, *, source: str, has_lines: bool = True) -> Document:
@@ -191,7 +182,7 @@ class _Builder:
             self.check(event)
             if isinstance(event, yaml.MappingStartEvent):
                 self.document.value = self.value(event, ())
-            elif isinstance(event, yaml.SequenceStartEvent) or getattr(event, "value", ""):  # "" is only comments
+            elif isinstance(event, yaml.NodeEvent) and getattr(event, "value", None) != "":  # "" is a file of comments
                 raise self.error(event.start_mark, "the top level must be a mapping such as `data: {name: digits}`")
 
     def next_in(self, path: KeyPath) -> Any:

@@ -86,7 +86,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
-        tag_follows = len(members) > 1 or part == "scaling"
+        tag_follows = part == "scaling" or any(field.discriminator for field in fields)
     homes_of = partial(_homes_of, model, within=within)
     return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, homes_of)
 
