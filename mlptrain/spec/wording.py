@@ -126,9 +126,8 @@ def _homes_of(model: type[BaseModel], key: str, *, within: KeyPath, without: Col
 
 def fault_of(error: ErrorDetails, document: Document, model: type[BaseModel]) -> Fault:
     """One of pydantic's errors about a document that ``model`` describes."""
-    path = _path_in(document.value, _finding(error, model, document.prefix))
-    message = message_for(error, model, within=document.prefix)
-    return document.fault(path, message, key=error["type"] == "extra_forbidden")
+    finding = _finding(error, model, document.prefix)
+    return document.fault(_path_in(document.value, finding), _message(finding), key=error["type"] == "extra_forbidden")
 
 
 def _path_in(value: Any, finding: _Finding) -> KeyPath:
@@ -147,10 +146,25 @@ def _path_in(value: Any, finding: _Finding) -> KeyPath:
 
 def message_for(error: ErrorDetails, model: type[BaseModel], *, within: KeyPath = ()) -> str:
     """One of pydantic's errors as one sentence; ``within`` leads to the mapping that ``model`` describes."""
-    kind = error["type"]
-    if write := _MESSAGES.get(kind.partition(":")[0]):
-        return write(_finding(error, model, within))
-    return plain_message(error) + number_hint(kind, error["input"])
+    return _message(_finding(error, model, within))
+
+
+def _message(finding: _Finding) -> str:
+    return _MESSAGES.get(finding.error["type"].partition(":")[0], _wrong_value)(finding)
+
+
+def _wrong_value(finding: _Finding) -> str:
+    kind, context = finding.error["type"], finding.error.get("ctx", {})
+    if kind not in _EXPECTED:  # pydantic's own words are the last resort
+        return f"is not valid, got {described(finding.value)} ({finding.error['msg']})"
+    limits = {key: f"{limit:,}" if isinstance(limit, int) else f"{limit:,.15g}" for key, limit in context.items()}
+    return must_be(_EXPECTED[kind].format(**limits), finding.value) + number_hint(kind, finding.value)
+
+
+def _wrong_length(finding: _Finding) -> str:
+    context = finding.error["ctx"]
+    limit = f"at least {context['min_length']}" if "min_length" in context else f"at most {context['max_length']}"
+    return f"must have {limit} {'item' if limit.endswith(' 1') else 'items'}, got {context['actual_length']}"
 
 
 def _about_one_key(finding: _Finding) -> str:
@@ -214,6 +228,8 @@ _MESSAGES: dict[str, Callable[[_Finding], str]] = {
     "model_attributes_type": _not_a_mapping,
     "model_type": _not_a_mapping,
     "string_pattern_mismatch": _wrong_form,
+    "too_long": _wrong_length,
+    "too_short": _wrong_length,
     "union_tag_invalid": _wrong_word,
     "union_tag_not_found": _missing,
 }
@@ -228,7 +244,6 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     "string_type": "text",
 }
-_LENGTHS = {"too_short": "at least {min_length}", "too_long": "at most {max_length}"}
 _LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]", "seeds": "[0, 1, 2]"}
 _FORMS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
@@ -244,23 +259,8 @@ _EXAMPLES = {
     "data.scaling.std": "std: 0.3081",
     "base": "base: mnist.yaml, or the mapping of an experiment",
     "optimizers": "optimizers: {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}",
-    "target.metric": "metric: validation_accuracy",
     "target.value": "value: 0.97",
 }
-
-
-def plain_message(error: ErrorDetails) -> str:
-    """One of pydantic's errors about a value of any file; pydantic's own words are the last resort."""
-    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
-    if kind == "missing":
-        return "is missing"
-    if kind in _LENGTHS:
-        limit = _LENGTHS[kind].format(**context)
-        return f"must have {limit} {'item' if limit.endswith(' 1') else 'items'}, got {context['actual_length']}"
-    if kind in _EXPECTED:
-        limits = {key: f"{limit:,}" if isinstance(limit, int) else f"{limit:,.15g}" for key, limit in context.items()}
-        return must_be(_EXPECTED[kind].format(**limits), value)
-    return f"is not valid, got {described(value)} ({error['msg']})"
 
 
 def number_hint(kind: str, value: object) -> str:
