@@ -32,14 +32,9 @@ def _scaling_form(value: object) -> str:
 
 
 NumbersOrWord = Discriminator(_scaling_form)
-ImageScaling = Annotated[
-    Annotated[Literal["none", "unit", "standard"], Tag("word")] | Annotated[FixedScaling, Tag("numbers")],
-    NumbersOrWord,
-]
-PlainScaling = Annotated[
-    Annotated[Literal["none", "standard"], Tag("word")] | Annotated[FixedScaling, Tag("numbers")],
-    NumbersOrWord,
-]
+_Numbers = Annotated[FixedScaling, Tag("numbers")]
+ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
+PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 Validation = Annotated[
     int | float,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -74,55 +74,23 @@ class ExperimentSpec(Section):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is asked for and what the data are: everything that determines a run."""
+    """What is asked for and what the data are: everything that determines a run. The sections are those of ``spec``."""
 
     spec: ExperimentSpec
     facts: DataFacts
+    name: str = field(init=False, repr=False, compare=False)
+    seed: int = field(init=False, repr=False, compare=False)
+    data: DataSpec = field(init=False, repr=False, compare=False)
+    model: ModelSpec = field(init=False, repr=False, compare=False)
+    loss: LossSpec = field(init=False, repr=False, compare=False)
+    optimizer: OptimizerSpec = field(init=False, repr=False, compare=False)
+    schedule: ScheduleSpec = field(init=False, repr=False, compare=False)
+    training: TrainingSpec = field(init=False, repr=False, compare=False)
+    evaluation: EvaluationSpec = field(init=False, repr=False, compare=False)  # its defaults are resolved
 
-    @property
-    def name(self) -> str:
-        """Names the run folder."""
-        return self.spec.name
-
-    @property
-    def seed(self) -> int:
-        """Determines every random number."""
-        return self.spec.seed
-
-    @property
-    def data(self) -> DataSpec:
-        """The data section."""
-        return self.spec.data
-
-    @property
-    def model(self) -> ModelSpec:
-        """The model section."""
-        return self.spec.model
-
-    @property
-    def loss(self) -> LossSpec:
-        """The loss section."""
-        return self.spec.loss
-
-    @property
-    def optimizer(self) -> OptimizerSpec:
-        """The optimizer section."""
-        return self.spec.optimizer
-
-    @property
-    def schedule(self) -> ScheduleSpec:
-        """The schedule section."""
-        return self.spec.schedule
-
-    @property
-    def training(self) -> TrainingSpec:
-        """The training section."""
-        return self.spec.training
-
-    @property
-    def evaluation(self) -> EvaluationSpec:
-        """The evaluation section, with its defaults resolved."""
-        return self.spec.evaluation
+    def __post_init__(self) -> None:
+        for key in ExperimentSpec.model_fields:
+            object.__setattr__(self, key, getattr(self.spec, key))  # as the dataclass itself does, which is frozen
 
     def changed(self, **sections: Any) -> Experiment:
         """With other sections, seed or name and the same facts."""

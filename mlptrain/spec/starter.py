@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from mlptrain.spec.base import names_in
@@ -20,7 +19,7 @@ name: {name}
 seed: 0                      # determines every random number of the run
 
 data:
-{data}
+  # one of {data}
   name: digits
   validation: 0.1            # rows taken from the training rows: a count, or a fraction below 1; 0 for none
   scaling: unit              # none | unit | standard | {{mean: 0.1307, std: 0.3081}}
@@ -29,22 +28,22 @@ data:
 
 model:
   hidden: [64, 32]           # widths of the hidden layers; [] is a linear model
-{activation}
+  # one of {activation}
   activation: relu
-{init}
+  # one of {init}
   # init: {{name: normal, std: fan_in}}
 
-{loss}
+# one of {loss}
 loss: cross_entropy
 
-{optimizer}
+# one of {optimizer}
 optimizer:
   name: sgd
   lr: 0.1
   momentum: 0.9
   nesterov: true
 
-{schedule}
+# one of {schedule}
 # schedule: constant
 
 training:
@@ -68,12 +67,8 @@ CHOICES = {
 
 def starter_yaml(name: str) -> str:
     """A commented configuration to start with, which lists the names in the schema."""
-    lists = {}
-    for key, union in CHOICES.items():
-        indent = "  # " if key in ("data", "activation", "init") else "# "
-        text = f"one of {', '.join(names_in(union))}"
-        lists[key] = textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent)
-    return STARTER.format(name=name, **lists)
+    names = {key: ", ".join(names_in(union)) for key, union in CHOICES.items()}
+    return STARTER.format(name=name, **names)
 
 
 def json_schema() -> dict[str, Any]:
