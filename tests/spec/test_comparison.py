@@ -179,7 +179,7 @@ def test_scoring_split_by_default(base: str, split: str, tmp_path: Path) -> None
 def test_base_by_path_is_that_experiment_but_for_its_optimizer(honest: ComparisonSpec, tmp_path: Path) -> None:
     experiment = load_spec(tmp_path / "mnist.yaml").experiment
     [setting] = honest.settings("Adam (plain)")
-    trial = Trial("scoring", "Adam (plain)", setting, 7).experiment(load_comparison(tmp_path / "honest.yaml").base)
+    trial = Trial("scoring", "Adam (plain)", setting, 7).experiment(load(HONEST, tmp_path).base)
     assert trial == experiment.changed(optimizer=setting, seed=7)
     assert honest.settings("SGD")[0] not in (trial.optimizer, experiment.optimizer)
 
