@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mlptrain.errors import DataError, Fault, SpecError
-from mlptrain.sources.facts import DataFacts
+from mlptrain.sources.facts import ChoiceError, DataFacts
 from mlptrain.spec.base import Section
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.overrides import apply_override
@@ -105,6 +105,8 @@ def check(
     if (data := sections.get("data")) is not None:
         try:
             sections["facts"] = facts or data.facts()
+        except ChoiceError as error:
+            faults.append(document.fault(("data", error.key), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
     findings = broken_rules({**(known or {}), **sections}, rules)

@@ -167,11 +167,6 @@ def _wrong_length(finding: _Finding) -> str:
     return f"must have {limit} {'item' if limit.endswith(' 1') else 'items'}, got {context['actual_length']}"
 
 
-def _about_one_key(finding: _Finding) -> str:
-    is_about_classes = finding.error["type"] == "at:classes"
-    return finding.error["msg"] + (f", got {described(finding.value['classes'])}" if is_about_classes else "")
-
-
 def _missing(finding: _Finding) -> str:
     path = (*finding.path, "name") if finding.error["type"] == "union_tag_not_found" else finding.path
     example = _EXAMPLES.get(dotted(path)) or f"{path[-1]}: {next(iter(finding.choices), '…')}"
@@ -219,7 +214,7 @@ def _unknown_key(finding: _Finding) -> str:
 
 
 _MESSAGES: dict[str, Callable[[_Finding], str]] = {
-    "at": _about_one_key,
+    "at": lambda finding: finding.error["msg"],  # raised by a section, in these words
     "expected": _wrong_scalar,
     "extra_forbidden": _unknown_key,
     "list_type": _not_a_list,

@@ -212,10 +212,10 @@ def test_decision_colours_follow_the_probabilities(runs: Runs) -> None:
 def test_confusion_writes_every_count() -> None:
     counts = np.array([[40, 2], [1, 1357]])
     figure = draw_confusion(Confusion("mine", "test", counts, ("cat", "dog")))
-    # Columns are called classes, from the left; rows are true ones, from the top.
+    # Columns are predicted classes, from the left; rows are true ones, from the top.
     cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     assert cells == {(0, 0): "40", (1, 0): "2", (0, 1): "1", (1, 1): "1,357"}
-    assert figure.axes[0].get_xlabel().startswith("called class")
+    assert figure.axes[0].get_xlabel().startswith("predicted class")
     shown = texts(figure)
     assert {"40", "2", "1", "1,357", "cat", "dog", "true class"} <= set(shown)
     assert "mine: 3 wrong of 1,400 test examples" in shown
