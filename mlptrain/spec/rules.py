@@ -29,8 +29,8 @@ def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator
         yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {remedy}" if len(facts.class_names) > 2 else "")
 
 
-def sizes_are_stored(data: DataSpec) -> Iterator[Finding]:
-    """train_size and test_size are at most the rows of the data set."""
+def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # noqa: ARG001
+    """train_size and test_size are at most the rows of the data set; classes exist where there are facts."""
     if not isinstance(data, ImageData):
         return
     source = data.source().facts()
