@@ -98,7 +98,8 @@ class OpRow:
 
     def reference(self, settings: Settings) -> nn.Module:
         """The module; settings that are not given are torch's own defaults."""
-        return self.module(**{self.renamed.get(key, key): value for key, value in settings.items()}, **self.fixed)
+        renamed = {self.renamed.get(key, key): value for key, value in settings.items()}
+        return self.module(**renamed, **self.fixed).eval()
 
 
 class Arctan(nn.Module):
