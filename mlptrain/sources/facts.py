@@ -1,7 +1,7 @@
-"""What data say of themselves before a row of them is read, and after some of the rows are chosen.
+"""What is known of data before a row of them is read, and after some of the rows are chosen.
 
-A configuration says what is wished for; how many rows, columns and classes there are, only the data know. Facts are
-found once, when a configuration is loaded, and travel with every run folder and checkpoint.
+A configuration says what is wanted; the numbers of rows, columns and classes come from the data. Facts are read once,
+when a configuration is loaded, and are stored in every run folder and checkpoint.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Column(Record):
 class SourceFacts:
     """A data set as it is stored or generated.
 
-    ``train_counts`` and ``test_counts`` hold the rows of each class, or one number of rows where that is not known
-    beforehand. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum``
-    is the largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height,
-    width) where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of
-    the files, where facts were read from files.
+    ``train_counts`` and ``test_counts`` hold the rows of each class, or one total where those of each class are not
+    known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum`` is the
+    largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
+    where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
+    files, where facts were read from files.
     """
 
     train_counts: tuple[int, ...]
@@ -69,9 +69,9 @@ class Choice:
     validation: float = 0
 
 
-def drawn(wish: float, rows: int) -> int:
+def drawn(wanted: float, rows: int) -> int:
     """How many of ``rows`` a count, or a fraction below 1, takes."""
-    return int(wish) if isinstance(wish, int) or wish >= 1 else round(wish * rows)
+    return int(wanted) if isinstance(wanted, int) or wanted >= 1 else round(wanted * rows)
 
 
 class DataFacts(Record):
@@ -81,7 +81,7 @@ class DataFacts(Record):
     ``SourceFacts``, of the chosen classes.
     """
 
-    train_rows: int  # not positive where the wishes leave none, which a rule of the specification says
+    train_rows: int  # not positive where the choice leaves none; a rule of the specification reports that
     validation_rows: Count
     test_rows: Count
     n_features: Count
@@ -111,19 +111,10 @@ class DataFacts(Record):
         if drawn_test := drawn(choice.test, train):
             train, test = train - drawn_test, drawn_test
         validation = drawn(choice.validation, train)
-        names = source.class_names
-        return cls(
-            train_rows=train - validation,
-            validation_rows=validation,
-            test_rows=test,
-            n_features=source.n_features,
-            class_names=names if choice.classes is None else tuple(names[index] for index in choice.classes),
-            n_targets=source.n_targets,
-            image_shape=source.image_shape,
-            maximum=source.maximum,
-            columns=source.columns,
-            digest=source.digest,
-        )
+        known = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+        if choice.classes is not None:
+            known["class_names"] = tuple(source.class_names[index] for index in choice.classes)
+        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **known)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

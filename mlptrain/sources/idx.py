@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin.
+"""The IDX format of MNIST.
 
 Two zero bytes, a type code (8 is unsigned byte), the number of dimensions, each dimension as a big-endian unsigned
 32-bit number, then the values with the last dimension running fastest.
@@ -25,23 +25,23 @@ def parse_idx(content: NDArray[np.uint8], *, source: str, n_dimensions: int) -> 
     Raises DataError for a file too short for its header, a wrong magic number, another value type, another number of
     dimensions, and a length that does not follow from the dimensions.
     """
+    header = 4 + 4 * n_dimensions
     if content.size < 4:
         raise DataError(f"{source}: {content.size} bytes are too few for an IDX header")
     first, second, value_type, dimensions = content[:4].tolist()
     if first or second:
         raise DataError(f"{source}: not an IDX file; it starts with {bytes(content[:4]).hex(' ')}, not with 00 00")
     if value_type != _UNSIGNED_BYTE:
-        raise DataError(f"{source}: IDX value type {value_type:#04x}, wanted 0x08 (unsigned bytes)")
+        raise DataError(f"{source}: IDX value type {value_type:#04x}, expected 0x08 (unsigned bytes)")
     if dimensions != n_dimensions:
-        raise DataError(f"{source}: {dimensions} dimensions, wanted {n_dimensions}")
-    header = 4 + 4 * dimensions
+        raise DataError(f"{source}: {dimensions} dimensions, expected {n_dimensions}")
     if content.size < header:
         raise DataError(f"{source}: {content.size} bytes are too few for an IDX header of {header}")
-    shape = tuple(int.from_bytes(content[start : start + 4].tobytes(), "big") for start in range(4, header, 4))
-    wanted = header + math.prod(shape)
-    if content.size != wanted:
+    shape = tuple(content[4:header].view(">u4").tolist())
+    expected = header + math.prod(shape)
+    if content.size != expected:
         size = " × ".join(map(str, shape))
         raise DataError(
-            f"{source}: {content.size} bytes, but its header announces {size} values, {wanted} bytes in all"
+            f"{source}: {content.size} bytes, but its header announces {size} values, {expected} bytes in all"
         )
     return content[header:].reshape(shape)

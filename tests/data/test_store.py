@@ -15,7 +15,8 @@ import pytest
 from mlptrain.data import data_folder
 from mlptrain.errors import DataAbsentError, DataError
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.sources.store import RAW_FILES, read_images, replacing
+from mlptrain.sources.store import RAW_FILES, read_images
+from mlptrain.system.atomic import replacing
 from tests.data.damage import DAMAGES, damage, full_disk
 
 IMAGES = "train-images-idx3-ubyte"
@@ -55,7 +56,7 @@ def test_content_is_torchvisions(data_dir: Path, name: str, class_name: str) -> 
     np.testing.assert_array_equal(raw.train_labels, train.targets.numpy())
     np.testing.assert_array_equal(raw.test_images, test.data.numpy())
     np.testing.assert_array_equal(raw.test_labels, test.targets.numpy())
-    assert [one.split(" - ")[0] for one in published.classes] == list(IMAGE_DATASETS[name].class_names)
+    assert [one.split(" - ")[0] for one in published.classes] == list(IMAGE_DATASETS[name].facts().class_names)
 
 
 def test_archives_are_unpacked_once(archives: Path) -> None:

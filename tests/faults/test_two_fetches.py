@@ -53,11 +53,11 @@ def test_killed_in_the_middle(mirrors: Mirrors, place: Path, attacks: Attacks, c
     raw = place / "data/MNIST/raw"
     for _ in attacks("kills of a fetch", 1, 50):
         stalled = fetching(place, mirrors, "stalled")
-        assert stalled.wait_until(lambda: bool(list(raw.glob(".*.part"))))
+        assert stalled.wait_until(lambda: bool(list(raw.glob(".*.tmp"))))
         killed = fetching(place, mirrors, "good")
         killed.process.join(chance.uniform(0, 0.5))
         assert killed.kill() in (-signal.SIGKILL, 0)
-        assert list(raw.glob(f".{FIRST}.*.part")) or (raw / FIRST).exists()
+        assert list(raw.glob(f".{FIRST}.*.tmp")) or (raw / FIRST).exists()
         assert stalled.kill() == -signal.SIGKILL
         assert fetching(place, mirrors, "good").end() == 0
         assert_complete(place / "data")
