@@ -53,7 +53,7 @@ def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
     facts = experiment.facts
     if facts.image_shape is None:
         raise UserError(
-            f"{where}: a row of data '{experiment.data.name}' has {facts.n_features:,} numbers, which are not an image; "
+            f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
             f"choose data such as {either(list(IMAGE_DATASETS))}"
         )
     return facts.image_shape

@@ -155,7 +155,7 @@ def test_mistakes_are_the_most_confident_wrong_images(runs: Runs) -> None:
 
 
 def test_what_has_no_mistakes_to_show(runs: Runs) -> None:
-    with pytest.raises(UserError, match="2 numbers per row, which are no image"):
+    with pytest.raises(UserError, match="2 numbers per row, which are not an image"):
         views.mistakes(runs("spirals"))
     with pytest.raises(UserError, match="needs classes"):
         views.mistakes(runs("regression"))
@@ -170,7 +170,7 @@ def test_weights_are_the_longest_rows(runs: Runs) -> None:
     assert set(found.units.tolist()) == set(np.argsort(lengths)[-10:].tolist())
     assert list(found.units) == sorted(found.units)
     np.testing.assert_allclose(found.images, weights[found.units].reshape(10, 8, 8), atol=1e-7)
-    with pytest.raises(UserError, match="no image"):
+    with pytest.raises(UserError, match="not an image"):
         views.first_layer_weights(runs("regression"))
 
 
@@ -242,7 +242,7 @@ def test_samples_in_the_plane_are_points() -> None:
     found = views.samples(load_spec(CONFIGS / "spirals.yaml").spec)
     assert isinstance(found, LabelledPoints)
     assert found.points.shape == (300, 2)
-    with pytest.raises(UserError, match="10 numbers per row, which are no image"):
+    with pytest.raises(UserError, match="10 numbers per row, which are not an image"):
         views.samples(load_spec(CONFIGS / "regression_by_heart.yaml").spec)
 
 
