@@ -1,4 +1,4 @@
-"""``mlptrain doctor``: is this machine fit to train on? Torch is imported inside."""
+"""``mlptrain doctor``: is this machine ready to train? Torch is imported inside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     elif problems:
         screen.say(f"{problems} {'problem' if problems == 1 else 'problems'}: see above what to do")
     else:
-        screen.say("fit to train on")
+        screen.say("ready to train")
     if problems:
         raise typer.Exit(1)
 

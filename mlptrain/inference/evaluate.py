@@ -1,4 +1,4 @@
-"""A checkpoint asked about the data it was trained on: which file, which split, which figures."""
+"""Evaluating a checkpoint on the data it was trained on: which file, which split, which metrics."""
 
 from __future__ import annotations
 

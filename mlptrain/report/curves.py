@@ -20,9 +20,9 @@ from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_l
 Metric = Literal["loss", "accuracy"]
 
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
-_MAX_POINTS = 1500  # of a line: more than a picture has pixels for, and an SVG would grow with every epoch
+_MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
-_FEW_POINTS = 15  # up to so many, every point has its marker
+_FEW_POINTS = 15  # up to this number every point has its marker
 _MARKED = 8
 
 
@@ -110,21 +110,20 @@ def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
     )
 
 
-def thinned(x: FloatArray, y: FloatArray, *, at_most: int = _MAX_POINTS) -> tuple[FloatArray, FloatArray]:
-    """At most ``at_most`` of the points (n,), with the lowest and highest of every stretch, so that no spike is lost."""
-    if len(x) <= at_most:
+def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """At most 1,500 of the points (n,), with the lowest and highest of every stretch, so that no spike is lost."""
+    if len(x) <= _MAX_POINTS:
         return x, y
     chosen = {0, len(x) - 1}
-    for stretch in np.array_split(np.arange(len(x)), at_most // 2 - 1):
+    for stretch in np.array_split(np.arange(len(x)), _MAX_POINTS // 2 - 1):
         chosen |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
     kept = np.array(sorted(chosen))
     return x[kept], y[kept]
 
 
 def spans_decade(histories: Sequence[History], keys: Sequence[str]) -> bool:
-    """Whether the positive values reach over a factor of ten or more, and all are positive."""
-    found = [history.values[key][1] for history in histories for key in keys if key in history.values]
-    values = np.concatenate(found)
+    """Whether all values are positive and span a factor of ten or more."""
+    values = np.concatenate([history.values[key][1] for history in histories for key in keys if key in history.values])
     return bool(values.min() > 0 and values.max() >= 10 * values.min())
 
 

@@ -30,7 +30,7 @@ _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
 _PANEL_COLUMNS = 4
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
-_PALE = 0.5  # how much white lies over the probabilities, so that points stand out
+_PALE = 0.5  # of white over the probabilities, so that points stand out
 
 
 @styled
@@ -122,7 +122,7 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
 
 @styled
 def draw_confusion(confusion: Confusion) -> Figure:
-    """Counts of true against predicted classes; shades follow the share of the true class, small ones enlarged."""
+    """Counts of true against predicted classes; shades are square roots of the shares of the true class."""
     counts, names = confusion.counts, confusion.class_names
     k = len(names)
     side = min(10.0, max(4.6, 0.62 * k + 1.6))
@@ -157,15 +157,11 @@ def _draw_regions(axes: Axes, decision: DecisionMap) -> None:
     axes.imshow(shown, origin="lower", extent=decision.extent, interpolation="bilinear", aspect="equal")
     axes.grid(visible=False)
     for index in range(decision.probabilities.shape[2]):
-        margin = _margin(decision.probabilities, index)
+        # The lead over the best other class, at every grid point.
+        others: FloatArray = np.delete(decision.probabilities, index, axis=2)
+        margin = decision.probabilities[:, :, index] - others.max(axis=2)
         if margin.min() < 0 < margin.max():
             axes.contour(margin, levels=[0.0], extent=decision.extent, colors=INK, linewidths=0.7)
-
-
-def _margin(probabilities: FloatArray, index: int) -> FloatArray:
-    """The lead of a class over the best other one, at every grid point."""
-    others: FloatArray = np.delete(probabilities, index, axis=2).max(axis=2)
-    return np.asarray(probabilities[:, :, index] - others)
 
 
 def _draw_points(axes: Axes, data: LabelledPoints) -> None:

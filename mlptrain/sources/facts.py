@@ -1,6 +1,6 @@
 """What is known of data before a row of them is read, and after some of the rows are chosen.
 
-A configuration says what is wanted; the numbers of rows, columns and classes come from the data. Facts are read once,
+A configuration says what is requested; the numbers of rows, columns and classes come from the data. Facts are read once,
 when a configuration is loaded, and are stored in every run folder and checkpoint.
 """
 
@@ -69,9 +69,9 @@ class Choice:
     validation: float = 0
 
 
-def drawn(wanted: float, rows: int) -> int:
+def drawn(amount: float, rows: int) -> int:
     """How many of ``rows`` a count, or a fraction below 1, takes."""
-    return int(wanted) if isinstance(wanted, int) or wanted >= 1 else round(wanted * rows)
+    return int(amount) if isinstance(amount, int) or amount >= 1 else round(amount * rows)
 
 
 class DataFacts(Record):

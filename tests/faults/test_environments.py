@@ -124,7 +124,7 @@ def test_all_commands(what: str, request: pytest.FixtureRequest, attacks: Attack
     for _ in attacks("surroundings for all commands", 1, 1):
         lines = {"init first": 0, **HEAVY, **(COMPARED if full or what == "a C locale" else {})}
         out = call(lines, tmp_path, SURROUNDINGS[what])
-        assert "fit to train on" in out
+        assert "ready to train" in out
         assert (tmp_path / "run" / "result.json").is_file()
         assert not (tmp_path / "~").exists()
 

@@ -146,7 +146,7 @@ def test_unfinished_runs_say_so(runs: Runs, tmp_path: Path) -> None:
     (run / "result.json").unlink()
     assert "digits (interrupted)" in texts(draw_curves([read_history(run)]))
     (run / "metrics.jsonl").write_text("")
-    with pytest.raises(RunFolderError, match="has no epoch yet to draw; go on with `mlptrain train --resume"):
+    with pytest.raises(RunFolderError, match="has no epoch to draw yet; resume with `mlptrain train --resume"):
         read_history(run)
     with RunFolder.open(run), pytest.raises(RunFolderError, match="it is being trained, so draw it later"):
         read_history(run)
@@ -212,10 +212,10 @@ def test_decision_colours_follow_the_probabilities(runs: Runs) -> None:
 def test_confusion_writes_every_count() -> None:
     counts = np.array([[40, 2], [1, 1357]])
     figure = draw_confusion(Confusion("mine", "test", counts, ("cat", "dog")))
-    # Columns are called classes, from the left; rows are true ones, from the top.
+    # Columns are predicted classes, from the left; rows are true ones, from the top.
     cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     assert cells == {(0, 0): "40", (1, 0): "2", (0, 1): "1", (1, 1): "1,357"}
-    assert figure.axes[0].get_xlabel().startswith("called class")
+    assert figure.axes[0].get_xlabel().startswith("predicted class")
     shown = texts(figure)
     assert {"40", "2", "1", "1,357", "cat", "dog", "true class"} <= set(shown)
     assert "mine: 3 wrong of 1,400 test examples" in shown

@@ -273,7 +273,7 @@ def test_a_run_without_or_with_a_foreign_checkpoint(runs: Runs, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="damaged"):
         views.decision_map(run)
     last.unlink()
-    with pytest.raises(RunFolderError, match="holds no checkpoint yet; go on with"):
+    with pytest.raises(RunFolderError, match="holds no checkpoint yet; resume with"):
         views.decision_map(run)
 
 
