@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,6 @@ _SHOWN_VERSIONS = ("mlptrain", "python", "torch", "numpy", "safetensors")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY",
                      "KMP_AFFINITY", "KMP_BLOCKTIME")  # fmt: skip
 _ROUNDING_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
-_TERMINAL_VARIABLES = ("TERM", "NO_COLOR", "COLUMNS", "LC_ALL", "LANG")
 _REINSTALL = "reinstall it: `pip install --force-reinstall {}`"
 _OTHER_TORCH = f"{_REINSTALL.format('torch')}, or train with device: cpu"
 _UNRELIABLE = f"results from this machine are unreliable: {_OTHER_TORCH}"
@@ -44,16 +43,13 @@ class Finding:
     about: str
     level: Literal["ok", "note", "problem"]
     found: str
-    advice: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    advice: str
+    figures: Mapping[str, Any]
 
 
-def _finding(
-    about: str, found: str, *, problem: str = "", note: str = "", figures: Mapping[str, Any] | None = None
-) -> Finding:
+def _finding(about: str, found: str, *, problem: str = "", note: str = "", **figures: Any) -> Finding:
     """A problem or a note where there is advice on one, else ok."""
-    level: Literal["ok", "note", "problem"] = "problem" if problem else "note" if note else "ok"
-    return Finding(about, level, found, problem or note, figures or {})
+    return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures)
 
 
 def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
@@ -94,8 +90,8 @@ def _in_words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _set_variables(names: tuple[str, ...]) -> list[str]:
-    return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+def _set_variables(*names: str) -> str:
+    return ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ) or "none"
 
 
 def _versions() -> Iterator[Finding]:
@@ -116,7 +112,7 @@ def _versions() -> Iterator[Finding]:
             remedy = f"install Python {needed} or later" if name == "python" else f"`pip install -U '{name}>={needed}'`"
             yield _finding("versions", found, problem=remedy)
     shown = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if versions[name])
-    yield _finding("versions", f"{shown}; {platform.platform()}", figures=versions)
+    yield _finding("versions", f"{shown}; {platform.platform()}", **versions)
 
 
 def _version(name: str) -> str | None:
@@ -158,12 +154,11 @@ def _device() -> Iterator[Finding]:
         yield _finding("device", f"no CUDA device can be used: {reason}", note=advice)
     elif not works:
         yield _finding("device", "no CUDA device; device: auto is cpu")
-    for index in range(torch.cuda.device_count() if works else 0):
-        device = f"cuda:{index}"
-        title = f"{device}: {torch.cuda.get_device_name(index)}"
+    for device in map("cuda:{}".format, range(torch.cuda.device_count() if works else 0)):
+        title = f"{device}: {torch.cuda.get_device_name(device)}"
         try:
             torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
-            free, total = torch.cuda.mem_get_info(index)
+            free, total = torch.cuda.mem_get_info(device)
         except RuntimeError as error:
             advice = "free the device or restart its driver, or train with training.device: cpu"
             yield _finding("device", f"{title}, computes nothing: {error}", problem=advice)
@@ -177,14 +172,13 @@ def _threads() -> Iterator[Finding]:
     from mlptrain.training.device import usable_cores
 
     threads, cores = torch.get_num_threads(), usable_cores()
-    variables = _set_variables(_THREAD_VARIABLES)
-    found = f"{threads} for {cores:g} usable cores" + (f"; set: {', '.join(variables)}" if variables else "")
+    found = f"{threads} for {cores:g} usable cores; variables set: {_set_variables(*_THREAD_VARIABLES)}"
     whole, note = max(1, int(cores)), ""
     if threads > whole:
         note = f"threads that wait for a core slow each other down: set training.threads: {whole}, or OMP_NUM_THREADS"
     elif threads < whole and "OMP_NUM_THREADS" in os.environ:
         note = "unset OMP_NUM_THREADS to let large networks use all cores"
-    yield _finding("threads", found, note=note, figures={"threads": threads, "cores": cores})
+    yield _finding("threads", found, note=note, threads=threads, cores=cores)
 
 
 def _precision() -> Iterator[Finding]:
@@ -195,13 +189,11 @@ def _precision() -> Iterator[Finding]:
     errors: dict[str, float] = {level: error_under(level, resolved.device) for level in levels}
     listed = ", ".join(f"{level} {error:.1e}" for level, error in errors.items())
     found = f"auto is {resolved.precision} on {resolved.device}; relative errors of products: {listed}"
-    if errors["highest"] < LARGEST_ERROR:
-        yield _finding("precision", f"{found} (float32: below {LARGEST_ERROR:g})", figures=errors)
-    else:
-        variables = " and ".join(name for name in _ROUNDING_VARIABLES if name in os.environ)
-        advice = f"unset {variables}" if variables else _OTHER_TORCH
-        found = f"{found}; none is float32's, below {LARGEST_ERROR:g}"
-        yield _finding("precision", found, problem=advice, figures=errors)
+    accurate = errors["highest"] < LARGEST_ERROR
+    found += f" (float32: below {LARGEST_ERROR:g})" if accurate else f"; none is float32's, below {LARGEST_ERROR:g}"
+    variables = " and ".join(name for name in _ROUNDING_VARIABLES if name in os.environ)
+    advice = f"unset {variables}" if variables else _OTHER_TORCH
+    yield _finding("precision", found, problem="" if accurate else advice, **errors)
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
@@ -259,20 +251,20 @@ def _space(about: str, folder: Path, advice: str) -> Finding:
         return _finding(about, f"{existing} cannot be written: {reason}", problem=advice)
     made = "" if existing == whole else f" ({folder} will be made)"
     found, more = f"{existing}{made}: can be written, {free / 1e9:,.1f} GB free", f"free some space; or {advice}"
-    level = "problem" if free < _NO_SPACE else "note" if free < _LITTLE_SPACE else ""
-    return _finding(about, found, figures={"free_bytes": free}, **({level: more} if level else {}))
+    problem, note = (more if free < least else "" for least in (_NO_SPACE, _LITTLE_SPACE))
+    return _finding(about, found, problem=problem, note=note, free_bytes=free)
 
 
 def _terminal() -> Iterator[Finding]:
     encoding = getattr(sys.stdout, "encoding", None) or "none"
     kind = "a terminal" if sys.stdout and sys.stdout.isatty() else "not a terminal"
-    variables = ", ".join(_set_variables(_TERMINAL_VARIABLES)) or "nothing set"
+    variables = _set_variables("TERM", "NO_COLOR", "COLUMNS", "LC_ALL", "LANG")
     note = ""
     try:
         "×é±…─".encode(encoding)
     except (LookupError, UnicodeEncodeError):
         note = "letters such as × are shown as ?; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
-    yield _finding("terminal", f"{kind}, encoding {encoding}; {variables}", note=note)
+    yield _finding("terminal", f"{kind}, encoding {encoding}; variables set: {variables}", note=note)
 
 
 def _self_training() -> Iterator[Finding]:
@@ -281,21 +273,16 @@ def _self_training() -> Iterator[Finding]:
     try:
         trained = train_known_network(max_seconds=_MAX_SECONDS)
     except InterruptedRunError:
-        found = f"not done after {_MAX_SECONDS:g} s, usually below 1 s"
-        yield _finding("self-training", found, problem=_CROWDED)
+        yield _finding("self-training", f"not done after {_MAX_SECONDS:g} s, usually below 1 s", problem=_CROWDED)
         return
     except DivergedError as error:
         yield _finding("self-training", str(error), problem=_UNRELIABLE)
         return
+    slow = trained.seconds > _USUAL_SECONDS
     found = (
         f"loss {trained.loss:.6f} after {STEPS} steps in {trained.seconds:.1f} s on {trained.device}; float64 gives "
         f"{EXPECTED_LOSS:.6f}, threads and precision may change {TOLERANCE:.6f} of it"
     )
-    slow = trained.as_expected and trained.seconds > _USUAL_SECONDS
-    yield _finding(
-        "self-training",
-        f"{found}; usually below 1 s" if slow else found,
-        problem="" if trained.as_expected else _UNRELIABLE,
-        note=_CROWDED if slow else "",
-        figures={**asdict(trained), "expected": EXPECTED_LOSS, "tolerance": TOLERANCE},
-    )
+    problem, note = "" if trained.as_expected else _UNRELIABLE, f"usually below 1 s: {_CROWDED}" if slow else ""
+    figures = {**asdict(trained), "expected": EXPECTED_LOSS, "tolerance": TOLERANCE}
+    yield _finding("self-training", found, problem=problem, note=note, **figures)

@@ -1,7 +1,7 @@
 """What is known of data before a row of them is read, and after some of the rows are chosen.
 
-A configuration says what is requested; the numbers of rows, columns and classes come from the data. Facts are read once,
-when a configuration is loaded, and are stored in every run folder and checkpoint.
+A configuration says what is requested; rows, columns and classes are facts of the data. They are read once, when a
+configuration is loaded, and are stored in every run folder and checkpoint.
 """
 
 from __future__ import annotations

@@ -174,8 +174,7 @@ def _download_once(archive: Path, md5: str, address: str, timeout: float, on_pro
 
 
 def _open(address: str, timeout: float) -> http.client.HTTPResponse:
-    try:
-        # Some servers refuse urllib's own name.
+    try:  # with a name of our own, since some servers refuse urllib's
         request = urllib.request.Request(address, headers={"User-Agent": "mlptrain"})
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -222,9 +221,9 @@ def _reason(error: Exception, timeout: float) -> str:
     return str(cause) or type(cause).__name__
 
 
-def _failure(name: str, archive: Path, tried: str) -> str:
+def _failure(name: str, archive: Path, reasons: str) -> str:
     files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
     return (
-        f"{downloaded_images(name).title} could not be fetched: no mirror has a good {archive.name}.\n{tried}\n"
+        f"{downloaded_images(name).title} could not be fetched: no mirror has a good {archive.name}.\n{reasons}\n"
         f"Try again later, or put these four files into {archive.parent}:\n{files}\n{OFFLINE_ALTERNATIVE}"
     )
