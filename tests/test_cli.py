@@ -25,13 +25,10 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(tmp_path / "data"))
 
 
-def test_version_and_help(call: Call) -> None:
+def test_version(call: Call) -> None:
     import mlptrain
 
     assert call("--version").out == f"mlptrain {mlptrain.__version__}\n"
-    listed = call("--help").out
-    for command in ("train", "eval", "check", "schema", "init", "runs", "data"):
-        assert f"\n  {command} " in listed
 
 
 def test_init_check_train_eval_runs(call: Call) -> None:
@@ -56,7 +53,7 @@ def test_init_overwrites_nothing(call: Call) -> None:
 
 def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
-    assert list(trained) == ["run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_looks"]
+    assert list(trained) == ["run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations"]
     evaluated = call("eval", "run", "--json").json
     assert list(evaluated) == [
         "split", "examples", "loss", "accuracy", "wrong", "interval", "per_class", "confusion",
@@ -133,15 +130,15 @@ def test_resume_and_extend(call: Call) -> None:
         (("train", "."), "cannot be read"),
         (("train", DIGITS, "--set", "optimizer.lr"), "key=value"),
         (("train", "--resume", "absent"), "no such run folder"),
-        (("train", "--resume", "."), "is no run folder"),
-        (("train", "--resume", "x", "--run-dir", "y"), "--run-dir does not go with --resume"),
+        (("train", "--resume", "."), "is not a run folder"),
+        (("train", "--resume", "x", "--run-dir", "y"), "--run-dir conflicts with --resume"),
         (("eval", "absent"), "no such checkpoint or run folder"),
-        (("eval", DIGITS), "no checkpoint of mlptrain"),
+        (("eval", DIGITS), "not a checkpoint of mlptrain"),
         (("eval", ".", "--split", "dev"), "must be train, validation or test"),
         (("init", "my file"), "since it names a folder"),
         (("runs", "absent"), "no such folder"),
         (("data", "fetch", "cifar"), "cifar"),
-        (("data", "fetch", "digits"), "scikit-learn"),
+        (("data", "fetch", "digits"), "come installed"),
         (("data", "verify", "spirals"), "spirals"),
     ],
 )
@@ -264,7 +261,7 @@ def test_paths_may_be_strings() -> None:
 
     mlptrain.train(DIGITS, run_dir=Path("run"))
     assert mlptrain.evaluate("run")["examples"] == 360
-    assert mlptrain.resume("run", epochs=31).result["epochs"] == 31
+    assert mlptrain.resume("run", epochs=31).result.plain()["epochs"] == 31
 
 
 def test_a_run_folder_is_no_configuration(call: Call) -> None:

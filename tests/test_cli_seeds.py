@@ -118,7 +118,7 @@ def test_json_keys(call: Call) -> None:
     assert (found["group"], found["seeds"], found["diverged"]) == ("group", [4, 2], [])
     assert [(run["seed"], run["run"]) for run in found["runs"]] == [(4, "group/seed-4"), (2, "group/seed-2")]
     assert list(found["runs"][0]) == [
-        "seed", "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_looks",
+        "seed", "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations",
     ]  # fmt: skip
     accuracies = [run["kept"]["test_accuracy"] for run in found["runs"]]
     assert found["kept"]["test_accuracy"] == pytest.approx(
@@ -145,7 +145,7 @@ def test_one_seed_has_a_mean_and_no_spread(call: Call) -> None:
 
 def curvature(seed: int) -> float:
     """The largest eigenvalue of the Hessian of the mean squared error of LINEAR."""
-    splits = load_data(load_text(LINEAR, overrides=[f"seed={seed}"]).spec)
+    splits = load_data(load_text(LINEAR, overrides=[f"seed={seed}"]).experiment)
     inputs = torch.cat([splits.train.x.double(), torch.ones(len(splits.train.x), 1, dtype=torch.float64)], dim=1)
     return float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / len(inputs)).max())
 
@@ -215,17 +215,17 @@ def test_seeds_that_do_not_learn_are_named_with_the_reason(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--seeds", "0,-1,x"), "--seeds: '-1', 'x' are no seeds; wanted whole numbers from 0 on"),
-        (("--seeds", "0-4"), "'0-4' is no seed; wanted whole numbers from 0 on with commas between them, ranges"),
-        (("--seeds", "1.5"), "'1.5' is no seed"),
-        (("--seeds", ""), "'' is no seed"),
-        (("--seeds", "0,,1"), "'' is no seed"),
-        (("--seeds", "٣"), "'٣' is no seed"),
+        (("--seeds", "0,-1,x"), "--seeds: '-1', 'x' are not seeds; expected whole numbers from 0 on"),
+        (("--seeds", "0-4"), "'0-4' is not a seed; expected whole numbers from 0 on with commas between them, ranges"),
+        (("--seeds", "1.5"), "'1.5' is not a seed"),
+        (("--seeds", ""), "'' is not a seed"),
+        (("--seeds", "0,,1"), "'' is not a seed"),
+        (("--seeds", "٣"), "'٣' is not a seed"),
         (("--seeds", "1,2,01"), "'1': named more than once"),
         (("--seeds", f"0,{2**63}"), f"'{2**63}': the largest seed is"),
         (("--seeds", "9" * 5000), "the largest seed is"),
         (("--seeds", ",".join(map(str, range(1001)))), "1,001 seeds, and at most 1,000"),
-        (("--seeds", "0,1", "--set", "seed=3"), "--set seed=3 does not go with --seeds 0,1"),
+        (("--seeds", "0,1", "--set", "seed=3"), "--set seed=3 conflicts with --seeds 0,1"),
         (("--seeds", "0,1", "--set", "optimizer.lr=fast"), "optimizer.lr"),
     ],
 )
@@ -260,8 +260,8 @@ def test_extending_a_group(call: Call, group: None) -> None:
 
 def test_resume_with_what_a_group_has_settled(call: Call, group: None) -> None:
     for arguments, message in (
-        (("--resume", "group", "--seeds", "2"), "--seeds does not go with --resume"),
-        (("--resume", "group", "--run-dir", "other"), "--run-dir does not go with --resume"),
+        (("--resume", "group", "--seeds", "2"), "--seeds conflicts with --resume"),
+        (("--resume", "group", "--run-dir", "other"), "--run-dir conflicts with --resume"),
         (("--resume", "group/seed-1", "--set", "training.epochs=4"), "`mlptrain train --resume group`"),
         ((DIGITS, "--resume", "group"), "name one of the two"),
         ((DIGITS, "--seeds", "0,1", "--run-dir", "group"), "not empty"),
@@ -279,7 +279,7 @@ def test_a_group_that_lost_a_run_or_its_list(call: Call, group: None) -> None:
     shutil.move("lost", "group/seed-1")
     Path("group/seeds.json").write_text('{"seeds": "0,1"}')
     result = call(*extend)
-    assert (result.code, "group/seeds.json holds no list of seeds; the folder is damaged" in result.err) == (2, True)
+    assert (result.code, "group/seeds.json is damaged: seeds is not what was written" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("other", ["its neighbour", "another network", "an edited result"])
@@ -291,7 +291,7 @@ def test_a_group_with_a_run_that_is_not_its_own(call: Call, group: None, other: 
         Path("group/seed-1/result.json").write_text(json.dumps(result))
         Path("group/summary.json").unlink()
         refused = call("train", "--resume", "group")
-        assert (refused.code, "group/seed-1: its result lacks figures of the others'" in refused.err) == (2, True)
+        assert (refused.code, "group/seed-1: its result lacks metrics of the others'" in refused.err) == (2, True)
         return
     shutil.move("group/seed-1", "mine")
     if other == "its neighbour":
@@ -373,5 +373,5 @@ def test_from_python(call: Call) -> None:
 
     outcome = mlptrain.train_seeds(DIGITS, [0, 1], run_dir=Path("group"))
     assert outcome.group.path == Path("group")
-    assert mlptrain.evaluate("group/seed-1")["accuracy"] == outcome.outcomes[1].result["kept"]["test_accuracy"]
+    assert mlptrain.evaluate("group/seed-1")["accuracy"] == outcome.outcomes[1].result.plain()["kept"]["test_accuracy"]
     assert call("train", "--resume", "group").code == 2

@@ -25,16 +25,16 @@ def last(outcome: Outcome, key: str) -> float:
 
 
 def digits(outcome: Outcome) -> None:
-    assert outcome.result["kept"]["test_accuracy"] >= 0.95
+    assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.95
 
 
 def mnist(outcome: Outcome) -> None:
-    assert outcome.result["kept"]["test_accuracy"] >= 0.975
-    assert outcome.result["test_looks"] == 1
+    assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.975
+    assert outcome.result.plain()["test_evaluations"] == 1
 
 
 def fashion_mnist(outcome: Outcome) -> None:
-    assert outcome.result["kept"]["test_accuracy"] >= 0.865
+    assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.865
 
 
 def mnist_summed_loss(outcome: Outcome) -> None:
@@ -56,7 +56,7 @@ def mnist_zero_or_one(outcome: Outcome) -> None:
 
 def stuck_network(outcome: Outcome) -> None:
     assert 2.14 <= last(outcome, "train_loss") <= 2.305
-    diagnosis = outcome.result["diagnosis"]
+    diagnosis = outcome.result.plain()["diagnosis"]
     assert diagnosis["kind"] == "stuck"
     causes = " ".join(diagnosis["causes"])
     assert "model.output_activation: 'relu'" in causes
@@ -65,8 +65,8 @@ def stuck_network(outcome: Outcome) -> None:
 
 def stuck_network_repaired(outcome: Outcome) -> None:
     assert last(outcome, "train_loss") < 0.95
-    assert outcome.result["kept"]["test_accuracy"] > 0.71
-    assert outcome.result["diagnosis"] is None
+    assert outcome.result.plain()["kept"]["test_accuracy"] > 0.71
+    assert outcome.result.plain()["diagnosis"] is None
 
 
 def regression_by_heart(outcome: Outcome) -> None:
@@ -78,7 +78,7 @@ def regression_by_heart(outcome: Outcome) -> None:
 def optimizer_sgd(outcome: Outcome) -> None:
     assert 2.24 <= last(outcome, "train_loss") <= 2.27
     assert 0.30 <= last(outcome, "test_accuracy") <= 0.65
-    assert outcome.result["diagnosis"]["kind"] == "slow"
+    assert outcome.result.plain()["diagnosis"]["kind"] == "slow"
 
 
 def optimizer_nesterov(outcome: Outcome) -> None:
@@ -94,7 +94,7 @@ def optimizer_adam_lr_1(outcome: Outcome) -> None:
 
     correct = round(last(outcome, "test_accuracy") * 10_000)
     assert binomtest(correct, 10_000, 0.1135, alternative="greater").pvalue > 0.05
-    diagnosis = outcome.result["diagnosis"]
+    diagnosis = outcome.result.plain()["diagnosis"]
     assert diagnosis["kind"] == "stuck"
     causes = " ".join(diagnosis["causes"])
     assert "optimizer.lr: 1 threw the weights" in causes
@@ -132,10 +132,10 @@ def test_every_configuration_is_checked_here() -> None:
 def test_configuration(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     data_dir: Any = None if name in OFFLINE else request.getfixturevalue("data_dir")
     outcome = train(CONFIGS / f"{name}.yaml", run_dir=tmp_path / "run", data_dir=data_dir)
-    assert outcome.result["status"] == "completed"
+    assert outcome.result.plain()["status"] == "completed"
     EXPECTED[name](outcome)
     if name not in ("stuck_network", "optimizer_sgd", "optimizer_adam_lr_1"):
-        assert outcome.result["diagnosis"] is None
+        assert outcome.result.plain()["diagnosis"] is None
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

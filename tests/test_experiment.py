@@ -73,8 +73,8 @@ def test_the_run_folder() -> None:
     ]  # fmt: skip
     assert [line["step"] for line in found] == [14 * epoch for epoch in range(7)]
     result = json.loads((folder / "result.json").read_text())
-    assert result == outcome.result
-    assert (result["status"], result["epochs"], result["steps"], result["test_looks"]) == ("completed", 6, 84, 1)
+    assert result == outcome.result.plain()
+    assert (result["status"], result["epochs"], result["steps"], result["test_evaluations"]) == ("completed", 6, 84, 1)
     lowest = min(found[1:], key=lambda line: line["validation_loss"])
     assert result["kept"]["epoch"] == lowest["epoch"]
     assert result["kept"]["validation_loss"] == lowest["validation_loss"]
@@ -95,7 +95,7 @@ def test_untrained_figures_are_line_zero() -> None:
     first = lines(outcome.folder.path)[0]
     assert first["test_loss"] == pytest.approx(expected.loss, rel=1e-6)
     assert first["test_accuracy"] == expected.accuracy
-    assert outcome.result["test_looks"] == 7
+    assert outcome.result.plain()["test_evaluations"] == 7
 
 
 def test_recorded_steps_average_to_the_epochs() -> None:
@@ -125,11 +125,11 @@ def test_environment_holds_decisions_and_hashes() -> None:
         run(name, *overrides).folder.read_environment()
         for name, overrides in (("a", ()), ("b", ("optimizer.lr=1e-3",)), ("c", ("seed=5",)))
     ]
-    assert environments[0]["threads"] >= 1
-    assert environments[0]["device"] == "cpu" or torch.cuda.is_available()
-    assert environments[0]["torch"] == torch.__version__
-    same, other = environments[1]["hashes"], environments[2]["hashes"]
-    assert environments[0]["hashes"] == same
+    assert environments[0].threads >= 1
+    assert environments[0].device == "cpu" or torch.cuda.is_available()
+    assert environments[0].torch == torch.__version__
+    same, other = environments[1].hashes.plain(), environments[2].hashes.plain()
+    assert environments[0].hashes.plain() == same
     assert all(other[key] != same[key] for key in same)
 
 
@@ -148,7 +148,7 @@ def test_extending_a_completed_run() -> None:
     whole = run("whole").folder.path
     run("part", "training.epochs=4")
     outcome = resume(Path("part"), epochs=6)
-    assert outcome.result["test_looks"] == 2
+    assert outcome.result.plain()["test_evaluations"] == 2
     assert (whole / "metrics.jsonl").read_bytes() == Path("part/metrics.jsonl").read_bytes()
     assert (whole / "resolved.yaml").read_bytes() == Path("part/resolved.yaml").read_bytes()
     with pytest.raises(RunFolderError, match="complete with 6 epochs"):
@@ -184,7 +184,7 @@ def test_killed_between_the_last_checkpoint_and_the_result() -> None:
     whole = run("whole", *stuck).folder.path
     shutil.copytree(whole, "cut")
     Path("cut/result.json").unlink()
-    assert resume(Path("cut")).result["diagnosis"]["kind"] == "stuck"
+    assert resume(Path("cut")).result.plain()["diagnosis"]["kind"] == "stuck"
     assert_same_run(whole, Path("cut"))
 
 
@@ -221,7 +221,7 @@ def test_run_dir_must_be_new_or_empty() -> None:
 
 def test_evaluation_repeats_the_runs_figures() -> None:
     outcome = run()
-    kept = outcome.result["kept"]
+    kept = outcome.result.plain()["kept"]
     report = evaluate_checkpoint(outcome.folder.path)
     assert (report["split"], report["examples"]) == ("test", 360)
     assert (report["loss"], report["accuracy"]) == (kept["test_loss"], kept["test_accuracy"])

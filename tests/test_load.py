@@ -195,7 +195,7 @@ def test_a_checkpoint_of_mnist_loads_without_the_data(data_dir: Path, tmp_path: 
 def test_mistakes_are_one_message_each(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint or run folder"):
         mlptrain.load(tmp_path / "nowhere")
-    with pytest.raises(RunFolderError, match="is no run folder"):
+    with pytest.raises(RunFolderError, match="is not a run folder"):
         mlptrain.load(tmp_path)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes((run / "checkpoints" / "best.safetensors").read_bytes()[:-4])

@@ -316,9 +316,9 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         (["a.png", "--index", "1"], "name one of the two"),
         (["--index", "360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
         (["--index", "2", "--index", "-1"], "index -1: the test rows"),
-        (["--index", "0", "--split", "exam"], "no exam rows; choose test, validation, train"),
-        (["a.png", "--split", "test"], "--split belongs to --index"),
-        (["--index", "0", "--invert"], "belong to image files"),
+        (["--index", "0", "--split", "exam"], "--split must be train, validation or test, got 'exam'"),
+        (["a.png", "--split", "test"], "--split needs --index"),
+        (["--index", "0", "--invert"], "--invert and --no-invert need image files"),
     ],
 )
 def test_wrong_questions(call: Call, run: Path, arguments: list[str], message: str) -> None:
@@ -364,7 +364,7 @@ def test_runs_without_a_final_checkpoint(call: Call, run: Path, tmp_path: Path) 
     shutil.rmtree(unfinished / "checkpoints")
     code, out, err = call(unfinished, "--index", 0)
     assert (code, out) == (2, "")
-    assert "holds no checkpoint yet; go on with `mlptrain train --resume" in err
+    assert "holds no checkpoint yet; resume with `mlptrain train --resume" in err
     assert call(run, "--index", 0)[2] == ""
     assert call(tmp_path / "nowhere", "--index", 0)[0] == 2
 

@@ -105,9 +105,9 @@ def test_the_group_folder() -> None:
             "steps.npz", "timings.jsonl",
         ]  # fmt: skip
         assert (folder / "config.yaml").read_text() == BASE
-        assert read(f"{folder}/result.json") == one.result
+        assert read(f"{folder}/result.json") == one.result.plain()
         assert load_checkpoint(folder / LAST).spec.seed == seed
-        kept = one.result["kept"]
+        kept = one.result.plain()["kept"]
         report = evaluate_checkpoint(folder)
         assert report["loss"] == pytest.approx(kept["test_loss"], rel=1e-6)
         assert report["accuracy"] == kept["test_accuracy"]
@@ -115,7 +115,7 @@ def test_the_group_folder() -> None:
 
 
 def test_the_summary_is_over_the_kept_weights_of_all_seeds() -> None:
-    summary = run().summary
+    summary = run().summary.plain()
     assert read("group/summary.json") == summary
     assert (summary["seeds"], summary["diverged"]) == ([3, 0, 11], [])
     kept = [read(f"group/seed-{seed}/result.json")["kept"] for seed in SEEDS]
@@ -130,7 +130,7 @@ def test_the_summary_is_over_the_kept_weights_of_all_seeds() -> None:
 
 
 def test_one_seed_has_no_spread() -> None:
-    found = run("group", "training.epochs=1", seeds=[4]).summary["kept"]["test_loss"]
+    found = run("group", "training.epochs=1", seeds=[4]).summary.plain()["kept"]["test_loss"]
     assert found["mean"] == found["min"] == found["max"]
     assert found["std"] is None
 
@@ -183,7 +183,7 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     assert not Path("part/summary.json").exists()
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
     outcome = resume_seeds(Path("part"))
-    assert outcome.summary == read("whole/summary.json")
+    assert outcome.summary.plain() == read("whole/summary.json")
     assert_same_group("whole", "part")
 
 
@@ -270,7 +270,7 @@ def test_extending(whole: str) -> None:
     outcome = resume_seeds("part", epochs=6)
     for seed, one in zip(SEEDS, outcome.outcomes, strict=True):
         assert_same_bytes(f"{whole}/seed-{seed}", f"part/seed-{seed}", OF_A_RUN[:-1])
-        assert one.result["test_looks"] == 2
+        assert one.result.plain()["test_evaluations"] == 2
     assert_same_bytes(whole, "part", ("summary.json",))
     with pytest.raises(RunFolderError, match="part is complete"):
         resume_seeds("part", epochs=6)
@@ -302,18 +302,18 @@ def linear(folder: str, seeds: Sequence[int], **more: Any) -> SeedsOutcome:
 
 def test_a_diverged_seed_leaves_the_others_alone() -> None:
     outcome = linear("group", [1, 5, 3])
-    assert [one.result["status"] for one in outcome.outcomes] == ["completed", "diverged", "completed"]
+    assert [one.result.plain()["status"] for one in outcome.outcomes] == ["completed", "diverged", "completed"]
     with pytest.raises(DivergedError) as caught:
         train(load_text(LINEAR, overrides=["seed=5"]), run_dir=Path("alone"))
     alone = read("alone/result.json")
     assert 20 < caught.value.epoch < 130
-    assert outcome.outcomes[1].result == alone == read("group/seed-5/result.json")
+    assert outcome.outcomes[1].result.plain() == alone == read("group/seed-5/result.json")
     assert len(lines("group/seed-5")) == len(lines("alone")) == caught.value.epoch
     assert load_checkpoint(Path("group/seed-5", LAST)).epoch == caught.value.epoch - 1
-    kept = [one.result["kept"]["train_loss"] for one in (outcome.outcomes[0], outcome.outcomes[2])]
-    assert (outcome.summary["seeds"], outcome.summary["diverged"]) == ([1, 5, 3], [5])
-    assert outcome.summary["kept"]["train_loss"]["mean"] == pytest.approx(np.mean(kept))
-    assert outcome.summary["kept"]["train_loss"]["std"] == pytest.approx(np.std(kept, ddof=1))
+    kept = [one.result.plain()["kept"]["train_loss"] for one in (outcome.outcomes[0], outcome.outcomes[2])]
+    assert (outcome.summary.plain()["seeds"], outcome.summary.plain()["diverged"]) == ([1, 5, 3], [5])
+    assert outcome.summary.plain()["kept"]["train_loss"]["mean"] == pytest.approx(np.mean(kept))
+    assert outcome.summary.plain()["kept"]["train_loss"]["std"] == pytest.approx(np.std(kept, ddof=1))
     for seed in (1, 3):
         train(load_text(LINEAR, overrides=[f"seed={seed}"]), run_dir=Path(f"alone-{seed}"))
         for line, expected in zip(lines(f"group/seed-{seed}"), lines(f"alone-{seed}"), strict=True):
@@ -327,7 +327,7 @@ def test_interrupted_before_and_after_a_seed_has_diverged(at: int) -> None:
         linear("part", [1, 5, 3], on_epochs=interrupting(at))
     assert Path("part/seed-5/result.json").exists() == (at == 120)
     outcome = resume_seeds("part")
-    assert outcome.summary["diverged"] == [5]
+    assert outcome.summary.plain()["diverged"] == [5]
     assert_same_group("whole", "part", seeds=[1, 5, 3])
 
 
@@ -337,13 +337,13 @@ def test_a_diverged_seed_stays_as_it_is_when_the_others_are_extended() -> None:
     outcome = resume_seeds("group", epochs=140)
     assert [len(lines(f"group/seed-{seed}")) for seed in (1, 3)] == [141, 141]
     assert Path("group/seed-5/result.json").read_bytes() == before
-    assert outcome.summary["diverged"] == [5]
+    assert outcome.summary.plain()["diverged"] == [5]
 
 
 @pytest.mark.parametrize("epochs", [None, 200])
 def test_all_seeds_diverged(epochs: int | None) -> None:
     outcome = train_seeds(load_text(LINEAR, overrides=["optimizer.lr=1e20"]), [0, 1], run_dir=Path("group"))
-    assert outcome.summary == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
+    assert outcome.summary.plain() == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
     with pytest.raises(RunFolderError, match="all seeds of group diverged; start anew with a smaller learning rate"):
         resume_seeds("group", epochs=epochs)
 
@@ -357,15 +357,15 @@ def test_one_run_of_a_group_is_not_resumed_alone() -> None:
             resume(name, epochs=9)
     assert {path: path.read_bytes() for path in Path("group").rglob("*") if path.is_file()} == before
     shutil.copytree("group/seed-0", "elsewhere")
-    assert resume("elsewhere").result["epochs"] == 6
+    assert resume("elsewhere").result.plain()["epochs"] == 6
 
 
 def test_what_is_no_group() -> None:
-    with pytest.raises(RunFolderError, match=r"no runs of several seeds: there is no seeds\.json"):
+    with pytest.raises(RunFolderError, match=r"not a group of seeds: it has no seeds\.json"):
         resume_seeds("nowhere")
     run("group", "training.epochs=1")
     Path("group/seeds.json").write_text('{"seeds": [1, "two"]}')
-    with pytest.raises(RunFolderError, match="no list of seeds; the folder is damaged"):
+    with pytest.raises(RunFolderError, match=r"seeds\.json is damaged"):
         resume_seeds("group")
     Path("group/seeds.json").write_text('{"seeds": [3, 0, 11, 12]}')
     with pytest.raises(RunFolderError, match="seed-12: no such run folder"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mlptrain.cli import interrupts
+from mlptrain.system import signals
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code; errors become one message on standard error."""
-    interrupts.listen()  # before anything is imported
+    signals.listen()  # before anything else is imported
     from mlptrain.cli.app import run
 
     run(arguments)

@@ -14,12 +14,15 @@ from typing import Annotated, Any
 import typer
 
 import mlptrain
-from mlptrain.cli import compare, inspect, interrupts, screen
+from mlptrain.cli import screen
+from mlptrain.cli.compare import compare_optimizers
 from mlptrain.cli.doctor import doctor
-from mlptrain.cli.environment import prepare_environment, prepare_streams
-from mlptrain.cli.options import DataDir, Json, Set
+from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
+from mlptrain.cli.inspect import gradcheck, predict
+from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
 from mlptrain.cli.plot import plot_app
 from mlptrain.cli.report import report as report_command
+from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
     Fault,
@@ -30,19 +33,14 @@ from mlptrain.errors import (
     UserError,
     is_out_of_memory,
 )
+from mlptrain.system import signals
 
-app = typer.Typer(
-    help="Train, check and compare multi-layer perceptrons from a YAML file.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-data_app = typer.Typer(help="Get a data set, or check every byte of it.", no_args_is_help=True)
+app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
+data_app = new_group("Get a data set, or check every byte of it.")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"mlptrain {mlptrain.__version__}")
         raise typer.Exit
 
@@ -57,7 +55,7 @@ def _options(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def init(
     name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
 ) -> None:
@@ -69,29 +67,28 @@ def init(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
-    made = False
+    created = False
     try:
         with path.open("x", encoding="utf-8") as stream:
-            made = True
+            created = True
             stream.write(starter_yaml(path.stem))
     except FileExistsError:
-        raise UserError(f"{path} exists and is left as it is; choose another name") from None
+        raise UserError(f"{path} exists and is not overwritten; choose another name") from None
     except OSError as error:
-        if made:  # and empty, so that it would only be in the way
+        if created:  # and empty, so that it would only be in the way
             path.unlink(missing_ok=True)
         from mlptrain.system.disk import remedy
 
-        raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then do it again") from error
+        raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then rerun") from error
     screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
 
 
-@app.command()
-def check(
-    configs: Annotated[list[Path], typer.Argument(help="Configurations.", show_default=False, metavar="CONFIG...")],
-    overrides: Set = [],  # noqa: B006 - typer copies it
-    as_json: Json = False,
-) -> None:
-    """Check configurations and show layers, parameter tensors and parameters, without loading torch."""
+@app.command(rich_help_panel=TRAIN)
+def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006 - typer copies it
+    """Check configurations; show layers and parameters.
+
+    Nothing is trained, and torch is not loaded.
+    """
     from mlptrain.spec import check_report, load_spec
 
     reports: list[dict[str, Any]] = []
@@ -110,36 +107,21 @@ def check(
         raise SpecError(faults)
 
 
-@app.command()
-def schema(
-    of: Annotated[str, typer.Argument(metavar="[KIND]", help="experiment or comparison.")] = "experiment",
-) -> None:
-    """Print the JSON Schema of a configuration, for editors."""
-    if of not in ("experiment", "comparison"):
-        raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
-    if of == "comparison":
-        from mlptrain.spec.comparison.schema import comparison_json_schema as make
-    else:
-        from mlptrain.spec import json_schema as make
-    screen.say_json(make())
+app.command(rich_help_panel=TRAIN)(train)
 
 
-app.command()(train)
-
-
-@app.command("eval")
+@app.command("eval", rich_help_panel=TRAIN)
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint file or a run folder.", show_default=False)],
-    split: Annotated[
-        str | None, typer.Option(help="train, validation or test; default test, else validation, else train.")
-    ] = None,
+    checkpoint: Run,
+    split: Split = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Loss, accuracy with its 95 % interval, precision and recall per class, confusion matrix."""
-    if split not in (None, "train", "validation", "test"):
-        raise UserError(f"--split must be train, validation or test, got '{split}'")
+    """Loss, accuracy and confusion matrix of a trained network.
+
+    The accuracy with its 95 % interval; precision and recall per class.
+    """
     from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
 
     with screen.Fetching() as fetching:
@@ -152,37 +134,63 @@ def evaluate(
         screen.show_evaluation(report)
 
 
-@app.command()
+app.command(rich_help_panel=TRAIN)(predict)
+
+
+@app.command(rich_help_panel=LOOK)
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for run folders.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """The table of runs: status, data, model, optimizer, best metric, age."""
+    """The table of runs.
+
+    Status, data, model, optimizer, best metric and age of each.
+    """
     from mlptrain.runs import is_comparison, list_runs
 
     if not folder.is_dir() and folder != Path("runs"):
         raise UserError(f"{folder}: no such folder; name one that holds run folders")
     if is_comparison(folder):
         raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
-    found = list_runs(folder)
+    listed = list_runs(folder)
     if as_json:
-        screen.say_json([screen.run_as_json(run) for run in found])
+        screen.say_json([screen.run_as_json(run) for run in listed])
     else:
-        screen.show_runs(folder, found)
+        screen.show_runs(folder, listed)
 
 
-app.command()(inspect.predict)
-app.command()(inspect.gradcheck)
-app.add_typer(plot_app, name="plot")
-app.command()(report_command)
-app.command("compare-optimizers")(compare.compare_optimizers)
-app.add_typer(data_app, name="data")
-app.command()(doctor)
+app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
+app.command(rich_help_panel=LOOK)(report_command)
+app.command(rich_help_panel=LOOK)(gradcheck)
+app.command(
+    "compare-optimizers",
+    rich_help_panel=COMPARE,
+    short_help="Compare optimizers, tuned, over seeds, by exact tests",
+)(compare_optimizers)
+app.add_typer(data_app, name="data", rich_help_panel=DATA)
+app.command(rich_help_panel=HELP)(doctor)
 
-DataName = Annotated[str, typer.Argument(help="mnist, fashion_mnist or digits.", show_default=False)]
+
+@app.command(rich_help_panel=HELP)
+def schema(
+    of: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KIND]", help="experiment or comparison.", autocompletion=lambda: ["experiment", "comparison"]
+        ),
+    ] = "experiment",
+) -> None:
+    """The JSON Schema of a configuration, for editors."""
+    if of not in ("experiment", "comparison"):
+        raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
+    if of == "comparison":
+        from mlptrain.spec.comparison.schema import comparison_json_schema as make
+    else:
+        from mlptrain.spec import json_schema as make
+    screen.say_json(make())
 
 
-@data_app.command("fetch")
+@data_app.command("fetch", rich_help_panel=DATA)
 def data_fetch(
     name: DataName,
     mirror: Annotated[
@@ -191,7 +199,7 @@ def data_fetch(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Get a data set; what lies there already is checked, and kept if it is right."""
+    """Get a data set; good files that are there are kept."""
     from mlptrain.sources.fetch import fetch
     from mlptrain.sources.store import data_folder
 
@@ -204,9 +212,12 @@ def data_fetch(
         screen.say(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
 
 
-@data_app.command("verify")
+@data_app.command("verify", rich_help_panel=DATA)
 def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Check every byte of a data set: sums, sizes, counts, label ranges. Exit code 2 where something is wrong."""
+    """Check every byte: sums, sizes, counts, label ranges.
+
+    Exit code 2 where something is wrong.
+    """
     from mlptrain.sources.store import data_folder
     from mlptrain.sources.verify import verify
 
@@ -220,7 +231,7 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """``mlptrain.cli.main``, once interruptions are listened to."""
+    """``mlptrain.cli.main``, once it listens to signals."""
     prepare_streams()
     prepare_environment()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -234,51 +245,56 @@ def run(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except SystemExit as end:
-        interrupts.ignore()
-        if end.code == interrupts.EXIT_CODE:  # all that typer makes of a KeyboardInterrupt
+        signals.ignore()
+        if end.code == signals.EXIT_CODE:  # all that typer makes of a KeyboardInterrupt
             _report(_interruption(end))
         raise
     except (KeyboardInterrupt, Exception) as error:
         if debug:
             raise
-        interrupts.ignore()
-        # What comes out in place of a KeyboardInterrupt, as where pydantic was building a validator, is none of ours.
-        lost = interrupts.came and not isinstance(error, MlptrainError)
+        signals.ignore()
+        # A KeyboardInterrupt may turn into another exception, as where pydantic was building a validator.
+        lost = signals.received and not isinstance(error, MlptrainError)
         sys.exit(_report(KeyboardInterrupt() if lost else error))
 
 
 def _interruption(end: BaseException) -> BaseException:
-    """The run's own word on how to go on, where a second Ctrl-C came between it and the terminal."""
-    found: BaseException | None = end
-    while found is not None and not isinstance(found, InterruptedRunError):
-        found = found.__cause__ or found.__context__
-    return found or KeyboardInterrupt()
+    """The run's own message on how to resume, where a second Ctrl-C came between it and the terminal."""
+    cause: BaseException | None = end
+    while cause is not None and not isinstance(cause, InterruptedRunError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or KeyboardInterrupt()
 
 
 def _check_current_folder() -> None:
-    """Raises MachineError where it is gone: some of torch's libraries end the process then, without a word of ours."""
+    """Raises MachineError where it is gone: some of torch's libraries end the process then, without any message."""
     try:
         Path.cwd()
     except OSError as error:
-        raise MachineError(f"the current folder cannot be used: {error.strerror}; go to one that is there") from error
+        raise MachineError(f"the current folder cannot be used: {error.strerror}; change to another one") from error
 
 
 def _report(error: BaseException) -> int:
     """Print one message; returns the exit code."""
-    if isinstance(error, MlptrainError):
-        screen.show_error(str(error), bare=isinstance(error, (SpecError, InterruptedRunError)))
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        screen.show_error(interrupts.TOLD)
-        return interrupts.EXIT_CODE
-    if isinstance(error, OSError) and error.strerror:
-        from mlptrain.system.disk import remedy
+    code = error.exit_code if isinstance(error, MlptrainError) else MachineError.exit_code
+    first, *_ = [*str(error).strip().splitlines(), ""]
+    match error:
+        case SpecError() | InterruptedRunError():
+            screen.show_error(str(error), bare=True)
+        case MlptrainError():
+            screen.show_error(str(error))
+        case KeyboardInterrupt():
+            screen.show_error(signals.INTERRUPTED)
+            code = signals.EXIT_CODE
+        case OSError(strerror=str(reason)):
+            from mlptrain.system.disk import remedy
 
-        screen.show_error(f"{error.filename or 'the output'}: {error.strerror}. {remedy(error)}, then do it again")
-        return MachineError.exit_code
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if is_out_of_memory(error):
-        screen.show_error(f"out of memory: {text}; take a smaller network, batch or train_size")
-    else:
-        screen.show_error(f"{type(error).__name__}: {text}; this should not happen, --debug shows where it comes from")
-    return 1
+            screen.show_error(f"{error.filename or 'the output'}: {reason}. {remedy(error)}, then rerun")
+        case _ if is_out_of_memory(error):
+            screen.show_error(f"out of memory: {first or 'MemoryError'}; use a smaller network, batch or train_size")
+        case _:
+            name = type(error).__name__
+            screen.show_error(
+                f"internal error: {name}{': ' * bool(first)}{first}; rerun with --debug and report the traceback"
+            )
+    return code

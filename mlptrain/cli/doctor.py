@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known.
+    """Is this machine ready to train?
 
-    Every problem comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
+    Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known. Every problem
+    comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
     """
     from mlptrain.checks.doctor import examine
 

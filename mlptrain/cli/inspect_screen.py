@@ -18,7 +18,7 @@ def show_gradcheck(name: str, check: GradientCheck) -> None:
     from mlptrain.nn.gradcheck import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, EPSILON
 
     title = f"{name}: {check.rows} rows, loss {check.objective:.6g}, float64, ε = {EPSILON:g}"
-    columns = ("gradient norm", "hand - autograd", "hand - differences", "checked", "at a kink")
+    columns = ("gradient norm", "analytic - autograd", "analytic - differences", "checked", "at a kink")
     rows = [
         [
             one.name,
@@ -32,7 +32,7 @@ def show_gradcheck(name: str, check: GradientCheck) -> None:
         ]
         for one in check.parameters
     ]
-    _show_table(title, ("parameter", "shape", *columns, ""), rows, right=range(2, 7))
+    screen.show_table(("parameter", "shape", *columns, ""), rows, title=title, right=range(2, 7))
     screen.say(
         f"largest errors relative to the gradient's norm; tolerances {AUTOGRAD_TOLERANCE:g} and "
         f"{DIFFERENCE_TOLERANCE:g}"
@@ -40,13 +40,13 @@ def show_gradcheck(name: str, check: GradientCheck) -> None:
     screen.say(check.verdict)
 
 
-def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, top: int) -> None:
+def show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction], *, top: int) -> None:
     """A line per image or row: class, confidence and runners-up, or the values of a regression."""
     if not network.class_names:
-        rows = [[_what(one), _numbers(one.outputs), _numbers(one.true)] for one in found]
-        _show_table(None, ("row", "predicted", "true"), rows)
+        rows = [[_what(one), _numbers(one.outputs), _numbers(one.true)] for one in predictions]
+        screen.show_table(("row", "predicted", "true"), rows)
         return
-    with_truth = found[0].true is not None
+    with_truth = predictions[0].true is not None
     rows = [
         [
             _what(one),
@@ -56,11 +56,11 @@ def show_predictions(network: TrainedNetwork, found: Sequence[Prediction], *, to
             ", ".join(_runners_up(network, one, top - 1)),
             *([] if with_truth else ["; ".join(one.notes)]),
         ]
-        for one in found
+        for one in predictions
     ]
     columns = ("row", "class", "true") if with_truth else ("image", "class")
     notes = () if with_truth else ("notes",)
-    _show_table(None, (*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
+    screen.show_table((*columns, "confidence", "runners-up", *notes), rows, right=[len(columns)])
     if not network.gives_probabilities:
         screen.say(
             f"a network trained with the loss '{network.experiment.loss.name}' gives no probabilities: the class is "
@@ -74,7 +74,7 @@ def _what(one: Prediction) -> str:
 
 def _truth(network: TrainedNetwork, one: Prediction) -> str:
     assert isinstance(one.true, int)
-    return network.class_names[one.true] + ("" if one.true == one.label else " (wrong)")
+    return network.class_names[one.true] + ("" if one.true == one.label else " (misclassified)")
 
 
 def _runners_up(network: TrainedNetwork, one: Prediction, count: int) -> list[str]:
@@ -86,14 +86,3 @@ def _runners_up(network: TrainedNetwork, one: Prediction, count: int) -> list[st
 
 def _numbers(values: int | tuple[float, ...] | None) -> str:
     return ", ".join(f"{value:.6g}" for value in values) if isinstance(values, tuple) else ""
-
-
-def _show_table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
-) -> None:
-    table = screen.new_table(title=title)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place in right else "left")
-    for row in rows:
-        table.add_row(*row)
-    screen.standard_output().print(table)

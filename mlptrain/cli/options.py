@@ -1,18 +1,77 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options of the commands, each defined once, and what the shell completes for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from glob import escape
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mlptrain.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+def check_split(split: str | None) -> str | None:
+    """Raises UserError for a word that names no split."""
+    if split not in (None, *SPLITS):
+        raise UserError(f"--split must be train, validation or test, got '{split}'")
+    return split
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """YAML files whose path begins so, also in the folders whose name does; the shell itself knows all other files."""
+    return _matching(incomplete, "*.yaml", "*.yml", "*/*.yaml", "*/*.yml")
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Folders of runs, of groups of seeds and of comparisons whose path begins so, a folder further down too."""
+    marks = ("resolved.yaml", "seeds.json", "plan.yaml")
+    found = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
+    return sorted({str(Path(path).parent) for path in found})
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """Data sets that can be fetched or verified."""
+    from mlptrain.sources.published import IMAGE_DATASETS
+
+    return [name for name in (*IMAGE_DATASETS, "digits") if name.startswith(incomplete)]
+
+
+def _matching(incomplete: str, *patterns: str) -> list[str]:
+    root = Path(incomplete).anchor
+    start = escape(incomplete.removeprefix(root))
+    return sorted(str(path) for pattern in patterns for path in Path(root).glob(start + pattern))
+
+
+def _argument(metavar: str, about: str, complete: Callable[[str], list[str]]) -> Any:
+    return typer.Argument(metavar=metavar, help=about, show_default=False, autocompletion=complete)
+
+
+Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digits.yaml.", complete_config)]
+Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
+Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
+Runs = Annotated[
+    list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
+]
+RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
+DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="train, validation or test; default test, else validation, else train.",
+        callback=check_split,
+        autocompletion=lambda: list(SPLITS),
+    ),
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where data sets lie; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+    typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

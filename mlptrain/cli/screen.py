@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -85,22 +85,34 @@ def _console(*, stderr: bool) -> Console:
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
-    """An empty table in the house's style."""
+    """An empty table in the common style."""
     from rich import box
     from rich.table import Table
 
     return Table(*columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, right: Sequence[int] = ()
+) -> None:
+    """A table on standard output; ``right`` are the numbers of the columns that are set to the right."""
+    table = new_table(title=title)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in right else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    standard_output().print(table)
+
+
 def show_error(message: str, *, bare: bool = False) -> None:
-    """One message on standard error; bare where it has places of its own or is no error."""
-    with contextlib.suppress(OSError):  # nobody reads it: the exit code says it all the same
+    """One message on standard error; bare where it names positions in a file or is not an error."""
+    with contextlib.suppress(OSError):  # nobody reads it, and the exit code stays
         say(message if bare else f"error: {message}", err=True)
 
 
 @contextlib.contextmanager
 def result_of(folder: Path) -> Iterator[None]:
-    """Raises MachineError where the result of hours cannot be shown, with the folder in which it lies all the same."""
+    """Raises MachineError where the result of hours cannot be shown, with the folder that holds it."""
     try:
         yield
     except BrokenPipeError:
@@ -109,7 +121,7 @@ def result_of(folder: Path) -> Iterator[None]:
         raise MachineError(f"{folder} is complete, but its result cannot be shown: {error.strerror}") from error
 
 
-def show_warnings(warnings: Sequence[Fault]) -> None:
+def show_warnings(warnings: Sequence[Fault | str]) -> None:
     """What is odd about a configuration, on standard error."""
     for warning in warnings:
         say(f"warning: {warning}", err=True)
@@ -131,11 +143,11 @@ class Fetching:
             self._bars = None
 
     def fetch(self, file: str, done: int, total: int | None) -> None:
-        """So many bytes of a file have come."""
+        """So many bytes of a file have arrived."""
         console = standard_error()
         if not console.is_terminal:
             if file not in self._tasks:
-                console.print(f"downloading {file}", markup=False)
+                console.print(f"downloading {file}")
             self._tasks[file] = done
             return
         if self._bars is None:
@@ -157,57 +169,42 @@ class Fetching:
 
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
-    rows = report["rows"]
-    table = new_table(title=f"{report['config']}: no faults")
-    for column in ("layer", "inputs", "outputs", "activation", "tensors", "parameters"):
-        table.add_column(column, justify="left" if column in ("activation", "tensors") else "right")
+    columns = ("layer", "inputs", "outputs", "activation", "tensors", "parameters")
+    layers = []
     for index, layer in enumerate(report["layers"]):
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
-        table.add_row(
-            str(index),
-            str(layer["inputs"]),
-            str(layer["outputs"]),
-            layer["activation"],
-            tensors,
-            f"{layer['parameters']:,}",
-        )
-    out = standard_output()
-    out.print(table)
-    out.print(
+        widths = (layer["inputs"], layer["outputs"])
+        layers.append([index, *widths, layer["activation"], tensors, f"{layer['parameters']:,}"])
+    show_table(columns, layers, title=f"{report['config']}: no faults", right=(0, 1, 2, 5))
+    rows = report["rows"]
+    say(
         f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters; "
         f"rows: {rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test; "
-        f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}",
-        soft_wrap=True,
+        f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )
-    for warning in report["warnings"]:
-        standard_error().print(f"warning: {warning}", markup=False, soft_wrap=True)
+    show_warnings(report["warnings"])
 
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    out = standard_output()
-    out.print(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
+    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
     if report["accuracy"] is None:
         return
     low, high = report["interval"]
-    out.print(
+    say(
         f"accuracy {report['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
-    table = new_table("class", title="per class")
-    for column in ("precision", "recall", "examples"):
-        table.add_column(column, justify="right")
-    for row in report["per_class"]:
-        table.add_row(row["class"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['examples']:,}")
-    out.print(table)
+    rows = [
+        (row["class"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['examples']:,}")
+        for row in report["per_class"]
+    ]
+    show_table(("class", "precision", "recall", "examples"), rows, title="per class", right=(1, 2, 3))
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
-        confusion = new_table("true \\ predicted", title="confusion")
-        for name in names:
-            confusion.add_column(name, justify="right")
-        for name, counts in zip(names, report["confusion"], strict=True):
-            confusion.add_row(name, *(f"{count:,}" if count else "·" for count in counts))
-        out.print(confusion)
+        counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]
+        confusion = [[name, *row] for name, row in zip(names, counts, strict=True)]
+        show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
 
 
 def run_as_json(run: RunSummary) -> dict[str, Any]:
@@ -215,26 +212,23 @@ def run_as_json(run: RunSummary) -> dict[str, Any]:
     return asdict(run) | {"path": str(run.path)}
 
 
-def show_runs(folder: Path, found: Sequence[RunSummary]) -> None:
+def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
     """The table of runs."""
-    if not found:
-        standard_output().print(f"no runs in {folder}; `mlptrain train CONFIG` makes one", markup=False)
+    if not runs:
+        say(f"no runs in {folder}; `mlptrain train CONFIG` makes one")
         return
-    table = new_table("run", "status", "data", "model", "optimizer", "epoch", "metric", "age")
-    for run in found:
+    rows = []
+    for run in runs:
         metric = f"{run.metric} {run.value:.4f}" if run.metric and run.value is not None else ""
-        epoch = "" if run.epoch is None else str(run.epoch)
-        name = str(run.path.relative_to(folder))  # a seed's run lies in the folder of its group
-        table.add_row(name, run.status, run.data, run.model, run.optimizer, epoch, metric, duration(run.age))
-    standard_output().print(table)
+        epoch = "" if run.epoch is None else run.epoch
+        name = run.path.relative_to(folder)  # a seed's run lies in the folder of its group
+        rows.append((name, run.status, run.data, run.model, run.optimizer, epoch, metric, duration(run.age)))
+    show_table(("run", "status", "data", "model", "optimizer", "epoch", "metric", "age"), rows)
 
 
 def show_checks(checks: Sequence[Check]) -> None:
     """The findings of `mlptrain data verify`."""
-    table = new_table("", "what", "found")
-    for check in checks:
-        table.add_row("ok" if check.ok else "WRONG", check.what, check.detail)
-    standard_output().print(table)
+    show_table(("", "what", "found"), [("ok" if one.ok else "WRONG", one.what, one.detail) for one in checks])
 
 
 def duration(seconds: float | None) -> str:

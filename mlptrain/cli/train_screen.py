@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
+from mlptrain.cli.options import SPLITS
+from mlptrain.cli.screen import Fetching, duration, new_table, say, show_table, standard_error, standard_output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
     from mlptrain.spec import Experiment
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
@@ -19,12 +21,14 @@ _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; 
 
 
 class Progress(Fetching):
-    """Live progress of training: a bar in a terminal, plain lines elsewhere."""
+    """Live progress of training: a bar in a terminal, plain lines elsewhere.
 
-    def __init__(self, experiment: Experiment, *, epochs: int) -> None:
+    With ``seeds`` of several models that train together: mean and spread over those that have not diverged.
+    """
+
+    def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.experiment = experiment
-        self.epochs = epochs
+        self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
         self._console = standard_error()
         self._training: RichProgress | None = None
         self._task: Any = None
@@ -40,43 +44,48 @@ class Progress(Fetching):
         """Nothing is shown before the first epoch."""
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
-        """One epoch is over."""
+        """One epoch of every model is over; None for a model that takes no part in it."""
+        diverged: dict[str, list[int]] = {}
+        for seed, epoch in zip(self.seeds or (), epochs, strict=self.seeds is not None):
+            if epoch is not None and epoch.ending is not None:
+                diverged.setdefault(epoch.ending.message, []).append(seed)
+        for message, seeds in diverged.items():
+            self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
         if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
 
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
 
-    def _show(self, found: Sequence[Epoch]) -> None:
+    def _show(self, epochs: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
-        number, now = found[0].epoch, time.monotonic()
+        number, now = epochs[0].epoch, time.monotonic()
         if self._first is None:
             self._first = (number, now)
         done, seconds = number - self._first[0], now - self._first[1]
         left = seconds / done * (self.epochs - number) if done else None
         if self._console.is_terminal:
-            self._draw(number, self._figures(found), left)
+            self._draw(number, self._figures(epochs), left)
         elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
             self._printed_at = now
             remaining = f"{duration(left)} left" if left is not None and number < self.epochs else ""
-            parts = [f"epoch {number}/{self.epochs}", self._figures(found), remaining]
-            self._console.print("  ".join(filter(None, parts)), markup=False, soft_wrap=True)
+            parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), remaining]
+            self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
 
-    def _figures(self, found: Sequence[Epoch]) -> str:
+    def _figures(self, epochs: Sequence[Epoch]) -> str:
         """Means over the models, with their standard deviations; examples per second of all models together."""
-        parts = []
-        measured = [epoch.evaluated for epoch in found]
-        for name, of_split in (
-            ("train", [epoch.train for epoch in found]),
-            (self.experiment.evaluation.split, measured),
-        ):
+        parts, split = [], self.experiment.evaluation.split
+        measured = {"train": [epoch.train for epoch in epochs], split: [epoch.evaluated for epoch in epochs]}
+        for name, of_split in measured.items():
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
-        if found[0].training_seconds:
-            parts.append(f"{len(found) * self.experiment.facts.train_rows / found[0].training_seconds:,.0f} examples/s")
+        if seconds := epochs[0].training_seconds:
+            parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
+        if self.seeds is not None:
+            parts.append(f"({name_count(len(epochs))})")
         return "  ".join(parts)
 
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:
@@ -98,94 +107,62 @@ class Progress(Fetching):
         self._training.update(self._task, completed=epoch, description=figures, left=shown)
 
 
-class SeedsProgress(Progress):
-    """Live progress of several seeds: mean and spread over those that have not diverged."""
-
-    def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int]) -> None:
-        super().__init__(experiment, epochs=epochs)
-        self.seeds = seeds
-
-    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
-        """One epoch of every seed is over; None stands for a seed that has no part in it."""
-        diverged: dict[str, list[int]] = {}
-        for seed, epoch in zip(self.seeds, epochs, strict=True):
-            if epoch is not None and epoch.ending is not None:
-                diverged.setdefault(epoch.ending.message, []).append(seed)
-        for message, seeds in diverged.items():
-            self._console.print(f"{name_seeds(seeds)} {message}", markup=False, soft_wrap=True)
-        super().epoch(epochs)
-
-    def _figures(self, found: Sequence[Epoch]) -> str:
-        return "  ".join(filter(None, [super()._figures(found), f"({name_count(len(found))})"]))
+def show_result(run: str, result: CompletedRun) -> None:
+    """The metrics a run ends with, its diagnosis, and where it lies."""
+    kept, metrics = result.kept, result.kept.metrics
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
+    splits = [split for split in SPLITS if f"{split}_loss" in metrics]
+    rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
+    show_table(("split", *kinds), rows, right=(1, 2))
+    if result.diagnosis is not None:
+        show_diagnosis(result.diagnosis)
+    say(f"run folder: {run}")
 
 
-def show_result(run: str, result: Mapping[str, Any]) -> None:
-    """The figures a run ends with, its diagnosis, and where it lies."""
-    kept = result["kept"]
-    standard_output().print(f"kept: epoch {kept['epoch']} of {result['epochs']}, {kept['checkpoint']}")
-    table = new_table()
-    table.add_column("split")
-    table.add_column("loss", justify="right")
-    with_accuracy = any(key.endswith("_accuracy") for key in kept)
-    if with_accuracy:
-        table.add_column("accuracy", justify="right")
-    for split in ("train", "validation", "test"):
-        if f"{split}_loss" in kept:
-            accuracy = [f"{kept[f'{split}_accuracy']:.4f}"] if with_accuracy else []
-            table.add_row(split, f"{kept[f'{split}_loss']:.4f}", *accuracy)
-    standard_output().print(table)
-    if result["diagnosis"]:
-        show_diagnosis(result["diagnosis"])
-    standard_output().print(f"run folder: {run}", markup=False, soft_wrap=True)
-
-
-def show_seeds(group: str, runs: Sequence[Mapping[str, Any]], kept: Mapping[str, Mapping[str, float | None]]) -> None:
-    """A line for each seed, mean and sample standard deviation of the kept weights' figures, and where they lie.
-
-    ``runs`` are results with their ``seed``; ``kept`` has the keys of a group's summary.
-    """
-    out = standard_output()
-    completed = [run for run in runs if run["status"] == "completed"]
-    out.print(f"{len(completed)} of {name_count(len(runs))} completed; figures of the kept weights:")
+def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
+    """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
+    completed = sum(result.status == "completed" for result in runs.values())
+    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
-    for run in runs:
-        if run["status"] == "completed":
-            remark = f" ({run['diagnosis']['kind']})" if run["diagnosis"] else ""
-            epoch = f"epoch {run['kept']['epoch']}{remark}"
-            table.add_row(str(run["seed"]), epoch, *(f"{run['kept'][name]:.4f}" for name in kept))
+    for seed, result in runs.items():
+        if result.status == "completed":
+            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
+            table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:
-            table.add_row(str(run["seed"]), f"diverged in epoch {run['epoch']}")
+            table.add_row(str(seed), f"diverged in epoch {result.epoch}")
     table.add_section()
-    for statistic in ("mean", "std") if kept else ():
-        values = [spread[statistic] for spread in kept.values()]
-        table.add_row(statistic, "", *("–" if value is None else f"{value:.4f}" for value in values))
-    out.print(table)
-    _show_diagnoses(runs)
+    if kept:
+        table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
+        table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
+    standard_output().print(table)
+    _show_diagnoses(
+        {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
+    )
     if len(runs) == 1:
-        note = "note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five"
-        standard_error().print(note, markup=False, soft_wrap=True)
-    out.print(f"group folder: {group}", markup=False, soft_wrap=True)
+        say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
+    say(f"group folder: {group}")
 
 
-def _show_diagnoses(runs: Sequence[Mapping[str, Any]]) -> None:
+def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
     """Why seeds did not learn: of each kind the first one's diagnosis, and which others share the kind."""
     for kind in ("stuck", "slow"):
-        found = [run for run in runs if (run.get("diagnosis") or {}).get("kind") == kind]
-        if found:
-            show_diagnosis(found[0]["diagnosis"], who=f"seed {found[0]['seed']} ")
-        if found[1:]:
-            also = f"{name_seeds([run['seed'] for run in found[1:]])} {'is' if len(found) == 2 else 'are'} {kind} too"
-            standard_error().print(f"  {also}; the causes are in each run's result.json", markup=False, soft_wrap=True)
+        seeds = [seed for seed, diagnosis in diagnoses.items() if diagnosis.kind == kind]
+        if seeds:
+            show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
+        if others := seeds[1:]:
+            also = f"{name_seeds(others)} {'is' if len(others) == 1 else 'are'} {kind} too"
+            say(f"  {also}; the causes are in each run's result.json", err=True)
 
 
-def show_diagnosis(diagnosis: Mapping[str, Any], *, who: str = "") -> None:
+def show_diagnosis(diagnosis: Diagnosis, *, who: str = "") -> None:
     """Why a network did not learn, on standard error."""
-    standard_error().print(f"warning: {who}{diagnosis['message']}", markup=False, soft_wrap=True)
-    for cause in diagnosis["causes"]:
-        standard_error().print(f"  - {cause}", markup=False, soft_wrap=True)
+    for line in (f"warning: {who}{diagnosis.message}", *(f"  - {cause}" for cause in diagnosis.causes)):
+        say(line, err=True)
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.errors import InterruptedRunError
+from mlptrain.system.signals import ended_by_signals
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -53,7 +49,9 @@ def compare_optimizers(
 
     plan = make_plan(spec)
     place = ComparisonFolder.of(plan, folder=folder)
-    with _ended_by_signals(), closing(make_executor(spec.executor)) as executor:
+    # A single run stops after its step, and saves. Of a batch of models nothing would be saved, and one step of 64 of
+    # them may take seconds.
+    with ended_by_signals("stopped by a signal"), closing(make_executor(spec.executor)) as executor:
         summary = compare(
             plan,
             place,
@@ -63,25 +61,3 @@ def compare_optimizers(
             on_summary=on_summary,
         )
     return place, summary
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT end the block at once, with InterruptedRunError.
-
-    A single run goes on to the end of its step, and saves. Of a batch of models nothing would be saved, and one step of
-    64 of them may take seconds.
-    """
-    is_main = threading.current_thread() is threading.main_thread()  # elsewhere Python sets no handlers
-    before = {}
-    try:
-        if is_main:
-            before = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM)}
-            for number, handler in before.items():  # the command line's own has more to it
-                signal.signal(number, handler if callable(handler) else signal.default_int_handler)
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedRunError("stopped by a signal") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -23,12 +23,12 @@ from mlptrain.comparison.records import AGAIN, check_record, read_batches, read_
 from mlptrain.comparison.trials import Record, TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs import is_comparison, write_atomically
-from mlptrain.runs.reading import read_json
 from mlptrain.spec import ExperimentSpec, load_text
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary
 from mlptrain.system.disk import refusal, remedy
+from mlptrain.system.jsonfiles import read_json
 from mlptrain.system.lock import FolderLock
 
 
@@ -199,7 +199,7 @@ class ComparisonFolder:
         from mlptrain.report.comparison.record import read_timings
 
         try:
-            timings = read_json(self.timings)
+            timings = read_json(self.timings, dict[str, Any])
             read_timings(timings)
         except (RunFolderError, ValueError):
             return None
@@ -219,7 +219,7 @@ class ComparisonFolder:
             raise RunFolderError(
                 f"{self.path} is not finished: run the same `mlptrain compare-optimizers` again to go on with it"
             )
-        return read_json(self.summary)
+        return read_json(self.summary, dict[str, Any])
 
 
 @cache

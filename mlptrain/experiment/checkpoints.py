@@ -45,7 +45,7 @@ _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, ad
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights with all that is needed to use them, and in ``last`` all that is needed to go on.
+    """Weights with all that is needed to use them, and in ``last`` all that is needed to resume.
 
     ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
     SHA-256 of the metrics of all epochs until then.
@@ -192,7 +192,7 @@ def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, 
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError("a number of epochs or steps is no whole number from 0 on")
+        raise ValueError("a number of epochs or steps is not a whole number from 0 on")
     return value
 
 
@@ -210,7 +210,7 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     scalars: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
-            raise ValueError(f"tensor {name!r} is {tensor.dtype}, wanted torch.float32")
+            raise ValueError(f"tensor {name!r} is {tensor.dtype}, expected torch.float32")
         buffer, _, parameter = name.removeprefix(_STATE).partition(".")
         if name in shapes:
             parameters[name] = tensor
@@ -225,10 +225,10 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
         if wrong := sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)):
             name = wrong[0]
             raise ValueError(
-                f"another network than its configuration: tensor {name!r} has shape {found.get(name)}, wanted "
+                f"another network than its configuration: tensor {name!r} has shape {found.get(name)}, expected "
                 f"{shapes.get(name)}"
             )
     if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
-        raise ValueError(f"the optimizer's {wrong[0]!r} is no single number")
+        raise ValueError(f"the optimizer's {wrong[0]!r} is not a single number")
     ordered = {buffer: {name: state[buffer][name] for name in shapes} for buffer in sorted(state)}
     return ModelState({name: parameters[name] for name in shapes}, ordered, scalars)

@@ -1,4 +1,4 @@
-"""One way to train for everybody: models side by side, each from where it stands, and listeners that are told.
+"""One way to train for everybody: models side by side, each from where it stands, and listeners that are notified.
 
 A run, several seeds, a resumed group and the trials of a comparison are all trained by ``fit``; one model is a group of
 one. What is done with an epoch (log, checkpoint, picture, screen) is a listener's business.
@@ -20,7 +20,7 @@ from mlptrain.updates.chain import ModelState
 
 
 class Listener(Protocol):
-    """Told what happens while models train, with one entry for each model. Every method may be left as it is."""
+    """Notified of what happens while models train, with one entry for each model. Every method may be left as it is."""
 
     def started(self, models: Sequence[TrainedModel]) -> None:
         """The models are ready; nothing is trained yet."""
@@ -67,7 +67,7 @@ def epochs_of(
 ) -> Iterator[list[Epoch | None]]:
     """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure, and epoch 0.
 
-    A model that is further than others takes part and is dropped until they have caught up; then it goes on from its
+    A model that is further than others takes part and is dropped until they have caught up; then it continues from its
     own state.
     """
     trainer = build_trainer(experiments, splits, evaluate=evaluate)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Splits
-from mlptrain.errors import DivergedError, InterruptedRunError
+from mlptrain.errors import DivergedError, InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import initial_parameters, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder, machine_errors
+from mlptrain.runs.records import CompletedRun, Diagnosis, DivergedRun, Kept, RunResult
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.endings import Ending
@@ -32,14 +33,22 @@ class Outcome:
     """A finished run: its folder and the content of its ``result.json``."""
 
     folder: RunFolder
-    result: Mapping[str, Any]
+    result: RunResult
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Outcome:
+        """Of a run that was finished before. Raises RunFolderError for any other."""
+        result = folder.read_result()
+        if result is None:
+            raise RunFolderError(f"{folder.result} is missing; the run folder is damaged")
+        return cls(folder, result)
 
     def error(self) -> DivergedError | None:
         """The divergence that the run ended with, if it did."""
-        if self.result.get("status") != "diverged":
+        result = self.result
+        if result.status != "diverged":
             return None
-        message, numbers = self.result["message"], {key: self.result[key] for key in ("epoch", "step", "lr")}
-        error = DivergedError(message, **numbers)
+        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
         error.run = self.folder.path
         return error
 
@@ -58,7 +67,7 @@ class RecordedRun:
 
     @property
     def start(self) -> Start:
-        """Where training goes on."""
+        """Where training continues."""
         if self.finished or self.checkpoint is None:
             return Start(done=self.finished)
         return Start(self.checkpoint.epoch, self.checkpoint.state)
@@ -138,15 +147,7 @@ class Recording(Listener):
 
 def _end(run: RecordedRun, ending: Ending) -> None:
     """Finish a run that ended before its last epoch."""
-    run.folder.write_result(
-        {
-            "status": ending.kind,
-            "epoch": ending.epoch,
-            "step": ending.step,
-            "lr": ending.lr,
-            "message": ending.message,
-        }
-    )
+    run.folder.write_result(DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message))
     run.ended = True
 
 
@@ -159,10 +160,10 @@ def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
         else:
             run.folder.write_result(result)
             return Outcome(run.folder, result)
-    return Outcome(run.folder, run.folder.read_result() or {})
+    return Outcome.read(run.folder)
 
 
-def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> dict[str, Any] | Ending:
+def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> CompletedRun | Ending:
     """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
     lines = run.folder.read_metrics()
     last = lines[-1]
@@ -172,22 +173,20 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> dict[s
         parameters = recorder.keep.parameters or model.parameters.clone().copy_(
             load_checkpoint(run.folder.best).state.parameters
         )
-    figures, evaluations = _final_evaluation(run, model, parameters, lines)
-    loss = next((value for name, value in figures.items() if name.endswith("_loss")), 0.0)
+    metrics, evaluations = _final_evaluation(run, model, parameters, lines)
+    loss = next((value for name, value in metrics.items() if name.endswith("_loss")), 0.0)
     if not math.isfinite(loss):
-        what = "the test loss" if "test_loss" in figures else "the loss after training"
+        what = "the test loss" if "test_loss" in metrics else "the loss after training"
         return Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
-    figures.pop("probe_loss", None)
-    diagnosis = _diagnosis(run, model, lines)
-    return {
-        "status": "completed",
-        "epochs": last["epoch"],
-        "steps": last["step"],
-        "kept": {"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **figures},
-        "last": _metrics_of(last),
-        "diagnosis": diagnosis,
-        "test_looks": evaluations,
-    }
+    metrics.pop("probe_loss", None)
+    return CompletedRun(
+        epochs=last["epoch"],
+        steps=last["step"],
+        kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **metrics}),
+        last=_metrics_of(last),
+        diagnosis=_diagnosis(run, model, lines),
+        test_evaluations=evaluations,
+    )
 
 
 def _metrics_of(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,25 +201,24 @@ def _final_evaluation(
     Of a run that measures nothing, ``probe_loss``: whether the weights give numbers at all.
     """
     experiment, trainer = run.experiment, model.trainer
-    evaluations = int(run.folder.read_environment().get("earlier_test_looks", 0))
+    evaluations = run.folder.read_environment().earlier_test_evaluations
     if experiment.evaluation.split == "test":
         return {}, evaluations + len(lines)
-    metrics = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
+    measure = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
     if run.splits.test is not None:
         test = prepared(run.splits.test, loss=trainer.loss, experiment=experiment, device=experiment.training.device)
-        return named("test", metrics(examples=test, classify=trainer.classify)), evaluations + 1
+        return named("test", measure(examples=test, classify=trainer.classify)), evaluations + 1
     if experiment.evaluation.split == "none":
-        return named("probe", metrics(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
+        return named("probe", measure(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
     return {}, evaluations
 
 
-def _diagnosis(run: RecordedRun, model: TrainedModel, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _diagnosis(run: RecordedRun, model: TrainedModel, lines: Sequence[Mapping[str, Any]]) -> Diagnosis | None:
     last, device = lines[-1], run.experiment.training.device
-    diagnosis = diagnose(
+    return diagnose(
         model,
         run.experiment,
         train=Metrics(last["train_loss"], last.get("train_accuracy")),
         losses=[line["train_loss"] for line in lines[1:]],
         initial=initial_parameters(run.experiment, model.trainer.network).clone(device=device),
     )
-    return asdict(diagnosis) if diagnosis else None

@@ -27,8 +27,8 @@ class Reopened:
     finished: bool = False
 
     def on(self, splits: Splits, data_dir: Path | None) -> RecordedRun:
-        """The run on its data. Raises DataError where they are no longer those that it was begun with."""
-        if splits.fingerprint != self.folder.read_environment().get("hashes", {}).get("data"):
+        """The run on its data. Raises DataError where they are no longer those that it started with."""
+        if splits.fingerprint != self.folder.read_environment().hashes.data:
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
         saved = self.checkpoint
         if saved is not None and (saved.data_fingerprint, saved.preprocessing) != (
@@ -64,7 +64,7 @@ def is_done(folder: RunFolder, epochs: int | None) -> bool:
     result = folder.read_result()
     if result is None:
         return False
-    return epochs is None or result["status"] == "diverged" or result["epochs"] == epochs
+    return epochs is None or result.status == "diverged" or result.epochs == epochs
 
 
 def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
@@ -114,7 +114,7 @@ def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None
 def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, done: int) -> Experiment:
     """The experiment to resume. Raises RunFolderError where there is nothing to resume."""
     result = folder.read_result()
-    if result is not None and result.get("status") == "diverged":
+    if result is not None and result.status == "diverged":
         raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
     wished = epochs or experiment.training.epochs
     if wished != experiment.training.epochs and not isinstance(experiment.schedule, Constant):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from mlptrain.experiment.fit import Listener, fit
 from mlptrain.experiment.recording import Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.runs import RunFolder, SeedGroup, machine_errors
+from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
 from mlptrain.system.disk import refusal
@@ -29,7 +30,7 @@ class SeedsOutcome:
 
     group: SeedGroup
     outcomes: tuple[Outcome, ...]
-    summary: Mapping[str, Any]
+    summary: GroupSummary
 
 
 def train(
@@ -72,7 +73,7 @@ def train_seeds(
     its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds {list(seeds)}: wanted at least one whole number from 0 on, each once")
+        raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
     loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
     name = loaded.experiment.name
     with ExitStack() as stack:  # the group stays locked until its summary is written
@@ -99,7 +100,7 @@ def resume(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
 ) -> Outcome:
-    """Resume an interrupted run, or with ``epochs`` extend a completed one, under the recorded decisions.
+    """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
@@ -219,10 +220,10 @@ def _sound(outcome: Outcome) -> Outcome:
 
 def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | None) -> SeedsOutcome:
     """The summary of a group that was killed after its last result. Raises RunFolderError where there is one."""
-    results = [folder.read_result() or {} for folder in folders]
+    outcomes = [Outcome.read(folder) for folder in folders]
     if epochs is None and not group.summary.exists():
-        return _finish(group, [Outcome(folder, result) for folder, result in zip(folders, results, strict=True)])
-    if all(result.get("status") == "diverged" for result in results):
+        return _finish(group, outcomes)
+    if all(outcome.result.status == "diverged" for outcome in outcomes):
         raise RunFolderError(f"all seeds of {group.path} diverged; start over with a smaller learning rate")
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 

@@ -53,10 +53,10 @@ def load_kept(path: Path) -> Checkpoint:
         return load_checkpoint(file)
     folder = RunFolder.open(path)
     checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
-    if result is not None and result["status"] == "completed" and result["kept"]["epoch"] != checkpoint.epoch:
+    if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
             f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that those after epoch "
-            f"{result['kept']['epoch']} were kept; one of them was replaced"
+            f"{result.kept.epoch} were kept; one of them was replaced"
         )
     return checkpoint
 
@@ -68,7 +68,7 @@ def unfinished(path: Path) -> str | None:
     result = RunFolder.open(path).read_result()
     if result is None:
         return f"{path} is not finished"
-    return f"{path} diverged" if result["status"] == "diverged" else None
+    return f"{path} diverged" if result.status == "diverged" else None
 
 
 def choose_split(experiment: Experiment, name: str | None) -> str:

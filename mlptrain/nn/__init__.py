@@ -1,6 +1,6 @@
-"""The mathematics of multi-layer perceptrons: forward pass, losses, initial weights and derivatives by hand.
+"""The mathematics of multi-layer perceptrons: forward pass, losses, initial weights and derivatives.
 
-``activations``, ``losses`` and ``initialisation`` hold one table each from a name to what it means; ``network`` the
-layers and their parameters in one flat tensor; ``backward`` the gradient by hand that training uses; ``functions`` the
-functions that no configuration names, softmax and the losses on probabilities, with their derivatives.
+``network`` has the layers and ``ops`` what follows their products; ``losses`` what is minimised; ``initialisation`` the
+weights to start from; ``parameters`` the tensors they live in; ``engines`` the gradients of a step; ``functions`` what
+no configuration names: softmax and the losses on probabilities, with their derivatives.
 """

@@ -1,4 +1,4 @@
-"""Functions that no configuration names, with their derivatives by hand: softmax and the losses as textbooks have them.
+"""Functions that no configuration names, with analytic derivatives: softmax and the losses as textbooks have them.
 
 Here the losses read probabilities (or logits with probabilities as targets) and are differentiated for the prediction
 *and* the target. The two cross-entropies are sums over all elements, the two errors means over all elements. What

@@ -45,7 +45,7 @@ from mlptrain.nn.parameters import Parameters, Stack
 EPSILON = 1e-6
 AUTOGRAD_TOLERANCE = 1e-12
 DIFFERENCE_TOLERANCE = 1e-6
-MOST_COORDINATES = 200
+MAX_COORDINATES = 200
 
 _UNIT = 2.0**-53
 _DIFFERENCE_ROUNDING = 64 / EPSILON  # on 400 random networks differences erred by up to 17·u·S/ε
@@ -113,12 +113,12 @@ def check_gradients(
     x: Tensor,
     targets: Tensor,
     generator: torch.Generator,
-    most_coordinates: int = MOST_COORDINATES,
+    max_coordinates: int = MAX_COORDINATES,
 ) -> GradientCheck:
     """Check every parameter's gradient at ``parameters`` for x (n, inputs) and ``targets`` as the loss encodes them.
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
-    than ``most_coordinates`` elements as many are drawn with ``generator``.
+    than ``max_coordinates`` elements as many are drawn with ``generator``.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.
@@ -126,14 +126,16 @@ def check_gradients(
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
     objective, sensitivity, automatic = _by_autograd(network, loss=loss, parameters=parameters, x=x, targets=targets)
-    by_hand = _by_hand(network, loss=loss, parameters=parameters, x=x, targets=targets)
+    analytic = _by_engine(network, loss=loss, parameters=parameters, x=x, targets=targets)
     rounding = _UNIT * ((len(x) if loss.section.reduction == "sum" else 1) + abs(objective) + sensitivity)
     differences = _Differences(network, loss=loss, parameters=parameters, x=x, targets=targets)
     checks = []
     for name, gradient in automatic.items():
-        chosen = torch.randperm(gradient.numel(), generator=generator)[:most_coordinates].tolist()
+        chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].tolist()
         found = {index: differences(name, index) for index in chosen}
-        checks.append(_compared(name, by_hand=by_hand[name], automatic=gradient, differences=found, rounding=rounding))
+        checks.append(
+            _compared(name, analytic=analytic[name], automatic=gradient, differences=found, rounding=rounding)
+        )
     check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
     if not check.passed:
         altered = _by_autograd(network, loss=loss, parameters=parameters, x=x * (1 + 2 * _UNIT), targets=targets)[2]
@@ -153,19 +155,19 @@ def _refuse_amplified_rounding(gradients: Mapping[str, Tensor], altered: Mapping
 
 
 def _compared(
-    name: str, *, by_hand: Tensor, automatic: Tensor, differences: Mapping[int, float | None], rounding: float
+    name: str, *, analytic: Tensor, automatic: Tensor, differences: Mapping[int, float | None], rounding: float
 ) -> ParameterCheck:
     """``differences`` by index into the flattened tensor; ``rounding`` is u·S."""
     norm = float(automatic.norm())
-    hand = by_hand.reshape(-1)
-    errors = [_or_infinite(float(hand[index]) - value) for index, value in differences.items() if value is not None]
+    flat = analytic.reshape(-1)
+    errors = [_or_infinite(float(flat[index]) - value) for index, value in differences.items() if value is not None]
     exact_scale = max(norm, rounding / AUTOGRAD_TOLERANCE)
     difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
     return ParameterCheck(
         name=name,
         shape=tuple(automatic.shape),
         gradient_norm=norm,
-        autograd_error=_or_infinite(float((by_hand - automatic).abs().max())) / exact_scale,
+        autograd_error=_or_infinite(float((analytic - automatic).abs().max())) / exact_scale,
         difference_error=max(errors) / difference_scale if errors else None,
         checked=len(errors),
         left_out=len(differences) - len(errors),
@@ -177,7 +179,7 @@ def _or_infinite(error: float) -> float:
     return math.inf if math.isnan(error) else abs(error)
 
 
-def _by_hand(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
+def _by_engine(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
     gradients = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
     engine = engine_for(network)(
         network, loss=loss, parameters=Stack.of(parameters), gradients=Stack.of(gradients), batch_size=len(x)

@@ -1,4 +1,4 @@
-"""The losses of a configuration on a network's outputs, each with its gradient by hand.
+"""The losses of a configuration on a network's outputs, each with its analytic gradient.
 
 Shapes: ``outputs`` (n, k), one row per example; ``targets`` in the form that ``encode_targets`` gives. The training
 step has the examples in columns, for any number of models: outputs (models, k, n) and targets (models, t, n), t = 1 for
@@ -72,7 +72,7 @@ class Loss(ABC):
         return losses.mean() if self.section.reduction == "mean" else losses.sum() * self._terms(outputs)
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """d objective / d outputs by hand, (n, k)."""
+        """d objective / d outputs, (n, k), without autograd."""
         out = torch.empty_like(outputs)
         self.write_gradient(columns(outputs), columns(targets), columns(out))
         return out
@@ -201,7 +201,7 @@ class MeanAbsoluteError(_Difference):
 
 @cache
 def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number in every place of a tensor that takes up one; making it anew would cost as much as a small product.
+    """A number in every place of a tensor that takes up one; making it each time would cost a small product.
 
     Kept for good: a captured CUDA graph reads it at its address.
     """

@@ -72,7 +72,7 @@ class Parameters(Mapping[str, Tensor]):
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in other.items()}
         if shapes != self.shapes:
-            raise ValueError(f"parameters of other names or shapes: wanted {self.shapes}, got {shapes}")
+            raise ValueError(f"parameters of other names or shapes: expected {self.shapes}, got {shapes}")
         with torch.no_grad():
             for name, view in self._views.items():
                 view.copy_(other[name])

@@ -19,8 +19,8 @@ from mlptrain.system.text import printable
 SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
     "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
-    "running": "has no epoch to draw yet; it is being trained, so draw it later",
-    "interrupted": "has no epoch to draw yet; resume with `mlptrain train --resume {}`",
+    "running": "has no epoch yet to draw; it is being trained, so draw it later",
+    "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
 }
 
 

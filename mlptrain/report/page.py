@@ -20,6 +20,7 @@ from mlptrain.report.images import percentage
 from mlptrain.report.style import inline_svg
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
+from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
@@ -71,13 +72,13 @@ def _lead(folder: RunFolder, experiment: Experiment) -> str:
 
 
 def _outcome(
-    folder: RunFolder, experiment: Experiment, result: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None
+    folder: RunFolder, experiment: Experiment, result: RunResult | None, evaluation: Mapping[str, Any] | None
 ) -> str:
     status = summarise(folder).status
     parts = [f'<p class="status">{_status(folder, experiment, status, result)}</p>']
     figures = _measured(evaluation) if evaluation else _last_figures(folder)
     if seconds := _training_seconds(folder):
-        figures.append(("Training time", _duration(seconds), f"on {folder.read_environment().get('device')}"))
+        figures.append(("Training time", _duration(seconds), f"on {folder.read_environment().device}"))
     entries = "".join(
         f'<div><dt>{escape(name)}</dt><dd class="value{" first" if number == 0 else ""}">{escape(value)}</dd>'
         f'<dd class="note">{escape(note)}</dd></div>'
@@ -85,26 +86,27 @@ def _outcome(
     )
     if entries:
         parts.append(f'<dl class="figures">{entries}</dl>')
-    if result and result.get("diagnosis"):
-        parts.append(_diagnosis(result["diagnosis"]))
-    if result and result.get("kept"):
+    doubtful = ""
+    if result is not None and result.status == "completed":
+        if result.diagnosis is not None:
+            parts.append(_diagnosis(result.diagnosis))
+            doubtful = " doubtful"
         parts.append(f'<p class="note">{escape(_kept(experiment, result))}</p>')
-    doubtful = " doubtful" if result and result.get("diagnosis") else ""
     return section("outcome", "Outcome", "\n".join(parts), kind=status + doubtful)
 
 
-def _status(folder: RunFolder, experiment: Experiment, status: str, result: Mapping[str, Any] | None) -> str:
+def _status(folder: RunFolder, experiment: Experiment, status: str, result: RunResult | None) -> str:
     """What became of the run and what to do, as HTML."""
     lines = folder.read_metrics()
     reached = f"epoch {lines[-1]['epoch']:,} of {experiment.training.epochs:,}" if lines else "no epoch yet"
     path = shlex.quote(str(folder.path))
-    if status == "completed" and result:
-        return f"Completed: {result['epochs']:,} epochs, {result['steps']:,} steps."
-    if status == "diverged" and result:
+    if result is not None and result.status == "completed" and status == "completed":
+        return f"Completed: {result.epochs:,} epochs, {result.steps:,} steps."
+    if result is not None and result.status == "diverged":
         again = (
             f"mlptrain train {shlex.quote(str(folder.resolved))} --set optimizer.lr={experiment.optimizer.lr / 10:g}"
         )
-        return f"{escape(_sentence(result['message']))} For instance: <code>{escape(again)}</code>"
+        return f"{escape(_sentence(result.message))} For instance: <code>{escape(again)}</code>"
     if status == "running":
         return f"Still running, {reached}; make this report again when it has ended."
     resume = f"mlptrain train --resume {path}"
@@ -140,24 +142,21 @@ def _last_figures(folder: RunFolder) -> list[tuple[str, str, str]]:
     return figures
 
 
-def _diagnosis(diagnosis: Mapping[str, Any]) -> str:
-    causes = "".join(f"<li>{escape(cause)}</li>" for cause in diagnosis["causes"])
+def _diagnosis(diagnosis: Diagnosis) -> str:
+    causes = "".join(f"<li>{escape(cause)}</li>" for cause in diagnosis.causes)
     listed = f"<ul>{causes}</ul>" if causes else ""
-    message = escape(_sentence(diagnosis["message"]))
+    message = escape(_sentence(diagnosis.message))
     return f'<div class="warning" role="note"><p><strong>{message}</strong></p>{listed}</div>'
 
 
-def _kept(experiment: Experiment, result: Mapping[str, Any]) -> str:
+def _kept(experiment: Experiment, result: CompletedRun) -> str:
     why = "lowest validation loss" if experiment.evaluation.keep == "best" else "the last"
-    kept = f"The figures are those of the weights after epoch {result['kept']['epoch']:,} ({why})."
+    kept = f"The figures are those of the weights after epoch {result.kept.epoch:,} ({why})."
     if not experiment.facts.test_rows:
         return kept
-    looks = result.get("test_looks", 0)
-    times = {0: "The test set was not looked at", 1: "The test set was looked at once"}
-    looked = times.get(looks, f"The test set was looked at {looks:,} times")
-    return (
-        f"The figures are those of the weights after epoch {result['kept']['epoch']:,} ({why}). {looked} by this run."
-    )
+    count = result.test_evaluations
+    times = {0: "never", 1: "once"}.get(count, f"{count:,} times")
+    return f"{kept} This run evaluated the test set {times}."
 
 
 def _curves(run: Path, folder: RunFolder) -> str:
@@ -249,7 +248,7 @@ def _specification(folder: RunFolder) -> str:
 
 def _environment(folder: RunFolder) -> str:
     flat: list[tuple[str, str]] = []
-    for key, value in folder.read_environment().items():
+    for key, value in folder.read_environment().plain().items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
         start = "hash of" if key == "hashes" else key
         flat += [(f"{start} {name}".strip().replace("_", " "), str(v)) for name, v in inner if v is not None]

@@ -1,7 +1,7 @@
 """One run's folder: made exclusively, appended to while training, finished by ``result.json``.
 
 config.yaml        the user's file, byte for byte
-resolved.yaml      every value in force
+resolved.yaml      every value as applied
 facts.json         what the data said: rows, columns, classes
 environment.json   versions, device, threads, precision, hashes
 metrics.jsonl      a line per epoch, without any clock value
@@ -14,16 +14,15 @@ result.json        written last: a run that has it is finished
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs.reading import check_metrics, read_environment, read_lines, read_result
+from mlptrain.runs.log import check_metrics, read_lines
+from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
 from mlptrain.system.atomic import is_temporary, write_atomically
@@ -32,7 +31,8 @@ from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import FolderLock
 
 _NAMED_RUNS = 10
-_BEGINNING = ".beginning.00000000.tmp"  # says that a folder was empty; goes with the other temporary files
+# Says that a folder was empty and holds no epoch yet: the log of the first one removes it with other temporary files.
+_BEGINNING = ".beginning.00000000.tmp"
 
 
 class RunFolder:
@@ -59,16 +59,15 @@ class RunFolder:
     def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
         """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
-        ``run_dir`` must not exist, be empty, or hold nothing but what a process left that was killed before it could
-        begin. Raises RunFolderError where ``run_dir`` is in use and MachineError where no folder can be made.
+        ``run_dir`` must not exist, be empty, or be one in which a process was killed before its first epoch. Raises
+        RunFolderError where it is in use and MachineError where no folder can be made.
         """
-        place = parent if run_dir is None else run_dir
         try:
             return cls._create_below(parent, name) if run_dir is None else cls._create_at(run_dir)
         except OSError as error:
             remedies = f"{remedy(error)}, or choose another folder with --run-dir"
             raise MachineError(
-                f"no run folder can be made at {place}: {error.strerror or error}. {remedies}"
+                f"no run folder can be made at {run_dir or parent}: {error.strerror or error}. {remedies}"
             ) from error
 
     @classmethod
@@ -82,12 +81,12 @@ class RunFolder:
             except FileExistsError:
                 continue  # another run of this second drew the same four digits
             return cls(path)._begin()
-        raise MachineError(f"{parent}: a hundred run folders of this second are taken; try again")
+        raise MachineError(f"{parent}: a hundred run folders of this second are taken; rerun the command")
 
     @classmethod
     def _create_at(cls, path: Path) -> Self:
         is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
-        resume = f", or go on with `mlptrain train --resume {path}`" if is_run else ""
+        resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
         refusal = f"{path} exists and is not empty; name a new folder{resume}"
         if path.exists() and not path.is_dir():
             raise RunFolderError(refusal)
@@ -95,12 +94,12 @@ class RunFolder:
         folder = cls(path)
         folder._lock = FolderLock(path)  # of two that start at once, one passes
         try:
-            if not _holds_nothing(path):
+            if any(path.iterdir()) and not folder._has_not_begun():
                 raise RunFolderError(refusal)
             for entry in path.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
-                elif entry.name != _BEGINNING:  # which says, should this be killed too, whose folder it is
+                elif entry.name != _BEGINNING:  # so that a kill in here leaves the mark
                     entry.unlink()
             return folder._begin()
         except BaseException:
@@ -117,6 +116,13 @@ class RunFolder:
             self.discard()
             raise
         return self
+
+    def _has_not_begun(self) -> bool:
+        """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
+        files = (path for path in self.path.rglob("*") if not path.is_dir())
+        known = {file.name for file in (self.facts, self.environment, self.config, self.resolved)}
+        begun = (self.path / _BEGINNING).exists()
+        return begun and all(file.name in known or is_temporary(file) for file in files)
 
     def __enter__(self) -> Self:
         """Lock the folder. Raises RunFolderError where another process has it, and OSError."""
@@ -136,57 +142,64 @@ class RunFolder:
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
-            if any(path.iterdir()) and _holds_nothing(path):
-                raise RunFolderError(f"{path} was stopped before it began; train with `--run-dir {path}` once more")
+            if folder._has_not_begun():
+                raise RunFolderError(f"{path} was stopped before its training started; rerun with `--run-dir {path}`")
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
             if is_comparison(path):
                 raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
-            raise RunFolderError(f"{path} is no run folder: it holds no {folder.resolved.name}")
+            raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
+        if folder.is_outdated:
+            raise RunFolderError(
+                f"{path} was written by an earlier version of mlptrain (it has no facts.json); train it again"
+            )
         return folder
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the facts are missing, as in all folders that earlier versions of mlptrain wrote."""
+        return self.resolved.is_file() and not self.facts.exists()
 
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Mapping[str, Any]) -> None:
+    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
         write_atomically(self.facts, to_json(facts))
-        write_atomically(self.environment, _json(environment))
+        write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
 
     def extend(self, *, resolved: str) -> None:
-        """Open a run for more epochs: a result goes, its looks at the test set stay on record. Raises OSError.
+        """Open a run for more epochs: its result is removed, the number of its test evaluations stays on record.
 
-        The result goes last: on a full disk it is still there.
+        The result goes last: on a full disk it is still there. Raises OSError.
         """
         if (result := self.read_result()) is not None:
-            environment = self.read_environment()
-            environment["earlier_test_looks"] = result.get("test_looks", 0)
-            write_atomically(self.environment, _json(environment))
+            count = result.test_evaluations if result.status == "completed" else 0
+            environment = self.read_environment().model_copy(update={"earlier_test_evaluations": count})
+            write_atomically(self.environment, to_json(environment))
         if self.resolved.read_bytes() != resolved.encode():
             write_atomically(self.resolved, resolved.encode())
         self.result.unlink(missing_ok=True)
 
-    def write_result(self, result: Mapping[str, Any]) -> None:
+    def write_result(self, result: RunResult) -> None:
         """Finish the run. Raises OSError."""
-        write_atomically(self.result, _json(result))
+        write_atomically(self.result, to_json(result))
+
+    def read_environment(self) -> Environment:
+        """What was decided and hashed when the run began. Raises RunFolderError for a damaged one."""
+        return read_json(self.environment, Environment)
 
     def experiment(self) -> Experiment:
         """What was trained, with the facts of its data on record. Raises SpecError and RunFolderError."""
         return load_spec(self.resolved, facts=read_json(self.facts, DataFacts)).experiment
 
-    def read_environment(self) -> dict[str, Any]:
-        """What was decided and hashed when the run began."""
-        return read_environment(self.environment)
-
-    def read_result(self) -> dict[str, Any] | None:
+    def read_result(self) -> RunResult | None:
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
-        if not self.result.exists():
-            return None
-        return read_result(self.result)
+        return read_json(self.result, RUN_RESULT) if self.result.exists() else None
 
     def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
@@ -197,11 +210,11 @@ class RunFolder:
         lines = self.metrics.read_bytes().splitlines(keepends=True)
         return hashlib.sha256(b"".join(lines[: epochs + 1])).hexdigest()
 
-    def read_timings(self) -> list[dict[str, Any]]:
+    def read_timings(self) -> list[Line]:
         """Seconds of the epochs from 0 on; raises as ``read_metrics``."""
         return list(read_lines(self.timings))
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[Line]:
         """The epochs' lines from 0 on; a last line that a crash cut off is left out.
 
         Raises RunFolderError where a line is missing or holds anything but numbers.
@@ -216,33 +229,5 @@ def is_comparison(path: Path) -> bool:
 
 def runs_of_seeds(path: Path) -> list[Path]:
     """The run folders in a group of seeds, by seed; none in any other folder."""
-    found = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
-    return sorted(found, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def _holds_nothing(path: Path) -> bool:
-    """Whether a folder is empty, or was begun in when it was, with nothing in it yet but what comes before training."""
-    entries = {entry.name: entry for entry in path.iterdir()}
-    if _BEGINNING not in entries:
-        return not entries  # whatever its files are called, they may be the user's own
-    runs = [entry for name, entry in entries.items() if name.startswith("seed-") and entry.is_dir()]
-    of_none = [entry for entry in entries.values() if not is_temporary(entry) and entry not in runs]
-    if runs:
-        return not of_none and all(map(_has_not_begun, runs))
-    return "resolved.yaml" not in entries and _has_not_begun(path)
-
-
-def _has_not_begun(path: Path) -> bool:
-    """Whether a folder holds what ``write_start`` writes, or a part of it, and no epoch."""
-    folder = RunFolder(path)
-    entries = {entry for entry in path.iterdir() if not is_temporary(entry)}
-    files = {folder.facts, folder.environment, folder.config, folder.resolved}
-    logs = [log for log in (folder.metrics, folder.timings) if log in entries]
-    empty = not any(log.stat().st_size for log in logs)
-    checkpoints = folder.last.parent.iterdir() if folder.last.parent.is_dir() else ()
-    known = all(entry.is_file() for entry in entries & files) and entries <= {*files, *logs, folder.last.parent}
-    return known and empty and all(map(is_temporary, checkpoints))
+    runs = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
+    return sorted(runs, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10

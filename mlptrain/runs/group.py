@@ -7,18 +7,18 @@ summary.json     mean and spread over the seeds; written last
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.folder import RunFolder
-from mlptrain.runs.reading import read_json
+from mlptrain.runs.records import GroupStart, GroupSummary, RunResult, Spread
 from mlptrain.system.atomic import remove_temporary, write_atomically
+from mlptrain.system.jsonfiles import read_json, to_json
 
 
 class SeedGroup:
@@ -64,7 +64,7 @@ class SeedGroup:
         """An existing group. Raises RunFolderError for anything else."""
         group = cls(path)
         if not cls.is_group(path):
-            raise RunFolderError(f"{path} holds no runs of several seeds: there is no {group.start.name}")
+            raise RunFolderError(f"{path} is not a group of seeds: it has no {group.start.name}")
         return group
 
     @classmethod
@@ -79,12 +79,7 @@ class SeedGroup:
     @property
     def seeds(self) -> list[int]:
         """The seeds, in the order in which they were named. Raises RunFolderError where the file is damaged."""
-        seeds: Any = read_json(self.start).get("seeds")
-        are_seeds = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-        if not seeds or not are_seeds or len(set(seeds)) < len(seeds):
-            raise RunFolderError(f"{self.start} holds no list of seeds; the folder is damaged")
-        found: list[int] = seeds
-        return found
+        return read_json(self.start, GroupStart).seeds
 
     def member(self, seed: int) -> Path:
         """Where the run of a seed lies."""
@@ -96,34 +91,34 @@ class SeedGroup:
 
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""
-        write_atomically(self.start, (json.dumps({"seeds": list(seeds)}) + "\n").encode())
-        remove_temporary(self.path)  # also the sign of its beginning, by which it could be begun again until now
+        write_atomically(self.start, to_json(GroupStart(seeds=list(seeds))))
+        remove_temporary(self.path)  # also the mark by which --run-dir could reuse the folder until now
 
-    def write_summary(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Write and return mean, sample standard deviation, smallest and largest of every figure of the kept weights.
+    def write_summary(self, results: Sequence[RunResult]) -> GroupSummary:
+        """Write and return mean, sample standard deviation, smallest and largest of every metric of the kept weights.
 
-        ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no figures.
-        Raises RunFolderError where one lacks a figure of another, and OSError.
+        ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no metrics.
+        Raises RunFolderError where one lacks a metric of another, and OSError.
         """
         seeds = self.seeds
-        kept = [result["kept"] for result in results if result["status"] == "completed"]
-        names = [name for name in (kept[0] if kept else {}) if name not in ("checkpoint", "epoch")]
-        for seed, result in zip(seeds, results, strict=True):
-            if result["status"] == "completed" and not set(names) <= result["kept"].keys():
-                raise RunFolderError(f"{self.member(seed)}: its result lacks figures of the others'; it was edited")
-        summary = {
-            "seeds": seeds,
-            "diverged": [seed for seed, result in zip(seeds, results, strict=True) if result["status"] == "diverged"],
-            "kept": {name: _spread([float(figures[name]) for figures in kept]) for name in names},
+        kept = {
+            seed: result.kept.metrics
+            for seed, result in zip(seeds, results, strict=True)
+            if result.status == "completed"
         }
-        write_atomically(self.summary, (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
+        names = list(next(iter(kept.values()), {}))
+        for seed, metrics in kept.items():
+            if not set(names) <= metrics.keys():
+                raise RunFolderError(f"{self.member(seed)}: its result lacks metrics of the others'; it was edited")
+        summary = GroupSummary(
+            seeds=seeds,
+            diverged=[seed for seed in seeds if seed not in kept],
+            kept={name: _spread([metrics[name] for metrics in kept.values()]) for name in names},
+        )
+        write_atomically(self.summary, to_json(summary))
         return summary
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None]:
-    return {
-        "mean": statistics.fmean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "min": min(values),
-        "max": max(values),
-    }
+def _spread(values: Sequence[float]) -> Spread:
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(mean=statistics.fmean(values), std=std, min=min(values), max=max(values))

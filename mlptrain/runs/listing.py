@@ -17,8 +17,9 @@ from mlptrain.system.lock import is_locked
 class RunSummary:
     """One run in the table.
 
-    ``status`` is completed, diverged, running, interrupted or damaged; ``metric`` names the value in ``value`` (the
-    accuracy where there is one, else the loss) of the weights the run stands for; ``age`` is in seconds.
+    ``status`` is completed, diverged, running, interrupted, damaged, or outdated: of an earlier version. ``metric``
+    names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run stands for;
+    ``age`` is in seconds.
     """
 
     path: Path
@@ -43,11 +44,11 @@ def list_runs(parent: Path) -> list[RunSummary]:
     for path in [parent] if SeedGroup.is_group(parent) else parent.iterdir():
         try:
             folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
-            found = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
+            runs = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
         except OSError:
             continue  # another user's, or deleted in between
-        if found:
-            blocks.append(found)
+        if runs:
+            blocks.append(runs)
     blocks.sort(key=lambda block: min(run.age for run in block))
     return [run for block in blocks for run in block]
 
@@ -55,22 +56,23 @@ def list_runs(parent: Path) -> list[RunSummary]:
 def summarise(folder: RunFolder) -> RunSummary:
     """A run's line in the table, whatever state it is in."""
     age = time.time() - folder.resolved.stat().st_mtime
+    if folder.is_outdated:
+        return RunSummary(folder.path, "outdated", age=age)
     try:
         spec = folder.experiment()
         result = folder.read_result()
         lines = folder.read_metrics()
-        if result is not None and result["status"] == "completed":
-            folder.check_metrics(spec, epochs=result["epochs"])
+        if result is not None and result.status == "completed":
+            folder.check_metrics(spec, epochs=result.epochs)
     except MlptrainError:
         return RunSummary(folder.path, "damaged", age=age)
-    if result is not None:
-        status, shown = str(result.get("status")), result.get("kept", {})
+    if result is None:
+        metric, value = best_metric(lines[-1] if lines else {})
     else:
-        status, shown = ("running" if _is_trained(folder) else "interrupted"), (lines[-1] if lines else {})
-    metric, value = best_metric(shown)
+        metric, value = best_metric(result.kept.metrics if result.status == "completed" else {})
     return RunSummary(
         folder.path,
-        status,
+        result.status if result is not None else "running" if _is_trained(folder) else "interrupted",
         data=spec.data.name,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),
@@ -87,10 +89,10 @@ def _is_trained(folder: RunFolder) -> bool:
     return is_locked(folder.path) or (SeedGroup.is_group(group) and is_locked(group))
 
 
-def best_metric(figures: dict[str, float]) -> tuple[str | None, float | None]:
-    """The figure that says most: test before validation before training, accuracy before loss."""
+def best_metric(metrics: dict[str, float]) -> tuple[str | None, float | None]:
+    """The metric that says most: test before validation before training, accuracy before loss."""
     for kind in ("accuracy", "loss"):
         for split in ("test", "validation", "train"):
-            if f"{split}_{kind}" in figures:
-                return f"{split}_{kind}", figures[f"{split}_{kind}"]
+            if f"{split}_{kind}" in metrics:
+                return f"{split}_{kind}", metrics[f"{split}_{kind}"]
     return None, None

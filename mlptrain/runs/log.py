@@ -1,24 +1,71 @@
-"""The two logs of a run that is being trained."""
+"""The two logs of a run: ``metrics.jsonl`` and ``timings.jsonl``, a line for each epoch from 0 on."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mlptrain.runs.folder import RunFolder
-from mlptrain.runs.reading import read_lines
+from mlptrain.errors import RunFolderError
+from mlptrain.runs.records import METRICS, Line
 from mlptrain.system.atomic import remove_temporary, write_atomically
+from mlptrain.system.files import read_regular
+from mlptrain.system.jsonfiles import from_json, to_line
+
+if TYPE_CHECKING:
+    from mlptrain.runs.folder import RunFolder
+    from mlptrain.spec import Experiment
+
+_MAX_BYTES = 3_000_000_000  # ten million epochs, the most there can be, of under 300 bytes each
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The epochs' lines of a log from 0 on, checked one by one; a last line that a crash cut off is left out.
+
+    Raises RunFolderError where a line is missing or holds anything but numbers as training gives them.
+    """
+    for epoch, content in enumerate(_whole_lines(path)):
+        try:
+            line: Line = from_json(content)
+            METRICS.validate_python(line)
+            sound = line["epoch"] == epoch
+        except (ValueError, KeyError):
+            sound = False
+        if not sound:
+            raise RunFolderError(f"{path}:{epoch + 1} is not the line of epoch {epoch}; the run folder is damaged")
+        yield line
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    try:
+        lines = read_regular(path, most=_MAX_BYTES).splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read ({error.strerror}); the run folder is damaged") from None
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+
+
+def check_metrics(path: Path, lines: Sequence[Line], *, spec: Experiment, epochs: int) -> None:
+    """Raises RunFolderError unless the lines of a run's log are those that it writes for so many ``epochs``."""
+    if len(lines) <= epochs:
+        state = f"ends before epoch {epochs}" if lines else "is empty or missing"
+        raise RunFolderError(f"{path} {state}; the run folder is damaged")
+    split = spec.evaluation.split
+    always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
+    for line in lines:
+        expected = always | ({"train_loss"} if line["epoch"] else set())
+        if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
+            raise RunFolderError(f"{path}: the line of epoch {line['epoch']} was edited; the run folder is damaged")
 
 
 class RunLog:
-    """Appends the lines of epochs. Who has one holds the folder's lock.
+    """Appends the lines of epochs. Whoever has one holds the folder's lock.
 
-    The files are opened for every line: a thousand runs that train together would need more
-    open files than most systems grant, and a folder that has vanished is found out at once.
+    The files are opened for every line: a thousand runs that train together would need more open files than most
+    systems grant, and a folder that has vanished is detected at once.
     """
 
     def __init__(self, folder: RunFolder, *, epoch: int) -> None:
@@ -31,25 +78,25 @@ class RunLog:
         self._metrics, self._timings = folder.metrics, folder.timings
         for path in (self._metrics, self._timings):
             _drop_lines_after(path, epoch)
-            os.close(_to_append(path))  # a disk that cannot be written is found out before an epoch is trained
+            os.close(_to_append(path))  # a disk that cannot be written is detected before an epoch is trained
         self._digest = hashlib.sha256(self._metrics.read_bytes())
 
     @property
     def metrics_digest(self) -> str:
-        """SHA-256 of all of ``metrics.jsonl``, which a checkpoint keeps, so that edited figures are found out."""
+        """SHA-256 of all of ``metrics.jsonl``, which a checkpoint keeps, so that edited metrics are detected."""
         return self._digest.hexdigest()
 
-    def append(self, metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
+    def append(self, metrics: Line, timings: Line) -> None:
         """One epoch's lines, handed to the system so that a killed process loses none. Raises OSError."""
         for path, line in ((self._metrics, metrics), (self._timings, timings)):
-            content = _json_line(line)
+            content = to_line(line)
             descriptor = _to_append(path)
             try:
                 while content:  # a disk that runs full takes a part first, and refuses the rest
                     content = content[os.write(descriptor, content) :]
             finally:
                 os.close(descriptor)
-        self._digest.update(_json_line(metrics))
+        self._digest.update(to_line(metrics))
 
     def sync(self) -> None:
         """Bring the lines to the disk; before a checkpoint, which promises that they are there. Raises OSError."""
@@ -62,17 +109,12 @@ class RunLog:
 
 
 def _to_append(path: Path) -> int:
-    """A descriptor of a file that is there: one made anew would lack the lines before."""
+    """A descriptor of an existing file: a new one would lack the lines before."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
 
 def _drop_lines_after(path: Path, epoch: int) -> None:
     """Rewrite a log where it holds later epochs, or a line that a crash cut off."""
-    kept = b"".join(_json_line(line) for line in read_lines(path) if line["epoch"] <= epoch)
+    kept = b"".join(to_line(line) for line in read_lines(path) if line["epoch"] <= epoch)
     if path.is_symlink() or not path.exists() or path.read_bytes() != kept:  # a link could lead out of the folder
         write_atomically(path, kept)
-
-
-def _json_line(line: Mapping[str, Any]) -> bytes:
-    """One line of JSON. Floats are written with repr, which gives back the same float."""
-    return (json.dumps(line, allow_nan=False) + "\n").encode()

@@ -15,9 +15,9 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.system.files import read_regular
 from mlptrain.system.jsonfiles import read_json
 
-_MOST_BYTES = 10_000_000_000
-_MOST = {"loss": float(np.finfo(np.float32).max), "accuracy": 1.0}  # losses are means of float32 numbers
-_MOST_DETAIL = 200  # characters of numpy's message, which quotes the file
+_MAX_BYTES = 10_000_000_000
+_MAX = {"loss": float(np.finfo(np.float32).max), "accuracy": 1.0}  # losses are means of float32 numbers
+_MAX_DETAIL = 200  # characters of numpy's message, which quotes the file
 
 
 def step_figures(path: Path, *, least: int = 0) -> dict[str, NDArray[np.float64]]:
@@ -28,21 +28,21 @@ def step_figures(path: Path, *, least: int = 0) -> dict[str, NDArray[np.float64]
     """
     regression = read_json(path.with_name("facts.json"), DataFacts).is_regression
     try:
-        found = _arrays(path, ("loss",) if regression else ("loss", "accuracy"))
-        lengths = {len(values) for values in found.values()}
+        arrays = _arrays(path, ("loss",) if regression else ("loss", "accuracy"))
+        lengths = {len(values) for values in arrays.values()}
         if len(lengths) > 1 or min(lengths) < max(1, least):
             raise ValueError("steps are missing")
     except Exception as error:  # the readers of both formats raise nearly anything for forged headers
-        detail = str(error).partition("\n")[0][:_MOST_DETAIL]
+        detail = str(error).partition("\n")[0][:_MAX_DETAIL]
         raise RunFolderError(f"{path} cannot be read ({detail}); the run folder is damaged") from None
-    return found
+    return arrays
 
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
     """The arrays of exactly these names, each (n,), its numbers in their range."""
-    found: dict[str, NDArray[np.float64]] = {}
+    arrays: dict[str, NDArray[np.float64]] = {}
     # The entries of such a file are stored, not packed, so that none is larger than the file.
-    with zipfile.ZipFile(io.BytesIO(read_regular(path, most=_MOST_BYTES))) as archive, warnings.catch_warnings():
+    with zipfile.ZipFile(io.BytesIO(read_regular(path, most=_MAX_BYTES))) as archive, warnings.catch_warnings():
         warnings.simplefilter("error")  # of headers that only Python 2 wrote
         if any(entry.file_size > entry.compress_size for entry in archive.infolist()):
             raise ValueError("its entries are packed")
@@ -50,10 +50,10 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]
             raise ValueError(f"it does not hold {' and '.join(names)} alone")
         for name in names:
             with archive.open(f"{name}.npy") as stream:
-                found[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    for name, values in found.items():
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    for name, values in arrays.items():
         if values.dtype != np.float64 or values.ndim != 1:
-            raise ValueError("it holds other than lists of numbers")
-        if not (np.abs(values) <= _MOST[name]).all():  # nor NaN: a step that gives none ends the run unrecorded
-            raise ValueError(f"a step's {name} is beyond {_MOST[name]:.3g} or no number")
-    return found
+            raise ValueError("it holds something else than lists of numbers")
+        if not (np.abs(values) <= _MAX[name]).all():  # nor NaN: a step that gives none ends the run unrecorded
+            raise ValueError(f"a step's {name} is beyond {_MAX[name]:.3g} or not a number")
+    return arrays

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class _Answering(io.FileIO):
-    """A file whose reading raises BlockingIOError where it would have to wait; of itself it returns None then.
+    """A file whose reading raises BlockingIOError where it would have to wait; io.FileIO returns None there.
 
-    Some files of the system, as /proc/kmsg, call themselves regular and wait for what is to come.
+    Some files of the system, such as /proc/kmsg, call themselves regular and wait for more to come.
     """
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -28,7 +28,7 @@ class _Answering(io.FileIO):
         return self._waiting() if content is None else content
 
     def _waiting(self) -> NoReturn:
-        raise BlockingIOError(errno.EAGAIN, "it is no file with an end: reading it would wait for more")
+        raise BlockingIOError(errno.EAGAIN, "it has no end: reading would wait for more")
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -42,7 +42,7 @@ def open_regular(path: Path) -> BinaryIO:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            raise OSError(number, "Is a directory" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+            raise OSError(number, "Is a directory" if stat.S_ISDIR(mode) else "it is not a regular file", str(path))
         return io.BufferedReader(_Answering(descriptor))
     except BaseException:
         os.close(descriptor)

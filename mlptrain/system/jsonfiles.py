@@ -58,13 +58,14 @@ def from_json(content: bytes) -> Any:
     return value
 
 
-def read_json(path: Path, kind: type[T]) -> T:
-    """The content of a JSON file as ``kind``, a Record or any type pydantic knows.
+def read_json(path: Path, kind: type[T] | TypeAdapter[T]) -> T:
+    """The content of a JSON file as ``kind``, a Record or any type pydantic knows; a union comes as its adapter.
 
     Raises RunFolderError where the file cannot be read or holds something else, with the first thing that is wrong.
     """
     try:
-        return TypeAdapter(kind).validate_python(from_json(read_regular(path, most=MAX_BYTES)))
+        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        return adapter.validate_python(from_json(read_regular(path, most=MAX_BYTES)))
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}); the folder is damaged") from None
     except ValidationError as error:

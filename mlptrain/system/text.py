@@ -1,4 +1,4 @@
-"""Text from outside, as in names of files and folders, made fit to be shown: none of it acts on who reads it."""
+"""Text from outside, as in names of files and folders, made safe to show: none of it acts on a terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u20
 def printable(text: str) -> str:
     """The text with what would act on a terminal, page or picture written out, as in ``\\x1b[31m``.
 
-    What is left can be encoded: the bytes of a name that is no UTF-8 come as half surrogates.
+    What is left can be encoded: bytes of a name that are not UTF-8 come as half surrogates.
     """
-    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _ACTING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:

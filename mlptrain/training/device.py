@@ -39,19 +39,19 @@ def resolve_device(*, device: str, precision: Precision | Literal["auto"], threa
     return ResolvedDevice(chosen, _fastest_exact_precision(chosen) if precision == "auto" else precision, count)
 
 
-def _device(wanted: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", wanted):
-        raise DeviceError(f"device '{wanted}': wanted auto, cpu, cuda or cuda:N")
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+def _device(wish: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", wish):
+        raise DeviceError(f"device '{wish}': expected auto, cpu, cuda or cuda:N")
+    if wish == "cpu" or (wish == "auto" and not torch.cuda.is_available()):
         return "cpu"
     if not torch.cuda.is_available():
         raise DeviceError(
-            f"device {wanted} was asked for, but this machine has no CUDA device that torch can use; take auto or cpu"
+            f"device {wish} was asked for, but this machine has no CUDA device that torch can use; choose auto or cpu"
         )
-    index = int(wanted.partition(":")[2] or 0)
+    index = int(wish.partition(":")[2] or 0)
     if index >= torch.cuda.device_count():
         known = ", ".join(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-        raise DeviceError(f"device {wanted} was asked for, but this machine has only {known}")
+        raise DeviceError(f"device {wish} was asked for, but this machine has only {known}")
     return f"cuda:{index}"
 
 
@@ -84,7 +84,7 @@ def _fastest_exact_precision(device: str) -> Precision:
 
 
 def error_under(level: Precision, device: str) -> float:
-    """``product_error`` with the setting ``level``; the one in force is put back."""
+    """``product_error`` with the setting ``level``; the current one is put back."""
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(level)
@@ -94,7 +94,7 @@ def error_under(level: Precision, device: str) -> float:
 
 
 def product_error(device: str) -> float:
-    """Largest relative error (Frobenius norm) of float32 products against float64 under the setting in force."""
+    """Largest relative error (Frobenius norm) of float32 products against float64 under the current setting."""
     generator = torch.Generator().manual_seed(derived_seed(0, "precision"))
     errors = []
     for rows, inner, columns in _SHAPES:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters
+from mlptrain.runs.records import Diagnosis
 from mlptrain.spec import Experiment
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
-
-    kind: Literal["stuck", "slow"]
-    message: str
-    causes: tuple[str, ...]
 
 
 def chance_lines(n_classes: int) -> tuple[float, float]:
@@ -61,16 +51,17 @@ def diagnose(
     falling = is_falling(losses)
     if train.loss <= loss_line or (train.accuracy >= accuracy_line and not falling):
         return None
-    figures = (
+    described = (
         f"training loss {train.loss:.4f} (a constant guess over {n_classes} classes costs {math.log(n_classes):.4f}), "
         f"accuracy {train.accuracy:.3f}"
     )
     causes = _causes(model, experiment, initial)
     if falling:
-        message = f"slow: {figures}; the loss is still falling, so train longer or raise the learning rate"
-        return Diagnosis("slow", message, causes)
+        message = f"slow: {described}; the loss is still falling, so train longer or raise the learning rate"
+        return Diagnosis(kind="slow", message=message, causes=list(causes))
     unknown = ("no known cause was found; look at the learning rate and at the scaling of the data first",)
-    return Diagnosis("stuck", f"stuck: the network did not learn: {figures}", causes or unknown)
+    message = f"stuck: the network did not learn: {described}"
+    return Diagnosis(kind="stuck", message=message, causes=list(causes or unknown))
 
 
 def _causes(model: TrainedModel, experiment: Experiment, initial: Parameters) -> tuple[str, ...]:
@@ -112,7 +103,7 @@ def _dead_units(model: TrainedModel, x: Tensor) -> list[str]:
 
 
 def _weight_decay(model: TrainedModel, experiment: Experiment, x: Tensor, targets: Tensor) -> list[str]:
-    """Weight decay that pulls as hard as the data do: at rest under both, the two balance."""
+    """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     decay = experiment.optimizer.weight_decay
     if decay == 0:
         return []
@@ -122,13 +113,13 @@ def _weight_decay(model: TrainedModel, experiment: Experiment, x: Tensor, target
     if experiment.loss.reduction == "sum":
         objective = objective * (trainer.batch_size / len(x))
     gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
-    pull = decay * float(torch.linalg.vector_norm(model.parameters.clone().flat))
-    push = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
+    decay_norm = decay * float(torch.linalg.vector_norm(model.parameters.clone().flat))
+    gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     shrunk = experiment.training.epochs * trainer.steps_per_epoch * experiment.optimizer.lr * decay
-    if pull < 0.3 * push and shrunk < 3:
+    if decay_norm < 0.3 * gradient_norm and shrunk < 3:
         return []
-    relation = "exceeds" if pull > push else "is not small beside"
-    norms = f"the weight-decay term (norm {pull:.2g}) {relation} the data gradient (norm {push:.2g})"
+    relation = "exceeds" if decay_norm > gradient_norm else "is not small beside"
+    norms = f"the weight-decay term (norm {decay_norm:.2g}) {relation} the data gradient (norm {gradient_norm:.2g})"
     return [
         f"optimizer.weight_decay: {norms} with weight_decay {decay:g} at lr {experiment.optimizer.lr:g}; "
         f"try {decay / 1000:g} or 0"

@@ -37,7 +37,7 @@ _BLOCK_ELEMENTS = 2**17
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave one model; epoch 0 is before training and has no training figures.
+    """What one epoch gave one model; epoch 0 is before training and has no training metrics.
 
     ``train`` are means over the examples as they were trained on, ``evaluated`` those on the measured split after the
     epoch. ``step`` counts steps since the beginning; ``lr`` is that of the last of them. ``step_losses`` (mean per
@@ -148,21 +148,21 @@ class Trainer:
         """Train epochs ``first`` to ``last``; with ``first`` 0, begin with the evaluation before training.
 
         Yields one epoch for every model, None for those that diverged in an earlier one, and ends early when all have.
-        A model diverges in the epoch in which a loss or parameter of it is no longer finite; the others do not notice.
+        A model diverges in the epoch in which a loss or parameter of it is no longer finite; others are not affected.
         Raises InterruptedRunError after the step during which ``should_stop`` became true.
         """
         for epoch in range(first, last + 1):
             before = set(self._ended)
             started = time.perf_counter()
-            trained = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
+            of_models = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
             middle = time.perf_counter()
             evaluated = [
                 None if index in self._ended else self._evaluate(index, epoch) for index in range(len(self.models))
             ]
             seconds = (middle - started if epoch else 0.0), time.perf_counter() - middle
             yield [
-                None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **figures)
-                for index, figures in enumerate(trained)
+                None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **trained)
+                for index, trained in enumerate(of_models)
             ]
             if len(self._ended) == len(self.models):
                 return
@@ -175,7 +175,7 @@ class Trainer:
         evaluation_seconds: float,
         *,
         train: Metrics | None = None,
-        **figures: Any,
+        **trained: Any,
     ) -> Epoch:
         return Epoch(
             epoch=epoch,
@@ -185,11 +185,11 @@ class Trainer:
             training_seconds=training_seconds,
             evaluation_seconds=evaluation_seconds,
             ending=self._ended.get(index),
-            **figures,
+            **trained,
         )
 
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
-        """One pass over the rows; the figures of every model."""
+        """One pass over the rows; what it gave every model."""
         n, k = self.batch_size, self.network.widths[-1]
         steps_at_once = max(1, _BLOCK_ELEMENTS // (len(self.models) * k * n))
         losses, hits = [], []
@@ -208,7 +208,7 @@ class Trainer:
         finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
-        figures = []
+        of_models = []
         for index, whole in enumerate(finite):
             loss = float(step_losses[index].sum()) / self.rows
             if not (whole and math.isfinite(loss)):
@@ -218,8 +218,8 @@ class Trainer:
             if step_hits is not None:
                 accuracy = int(step_hits[index].sum()) / self.rows
                 found["step_accuracies"] = step_hits[index] / self._sizes
-            figures.append(found | {"train": Metrics(loss, accuracy)})
-        return figures
+            of_models.append(found | {"train": Metrics(loss, accuracy)})
+        return of_models
 
     def _finite(self) -> list[bool]:
         """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once."""
@@ -241,12 +241,12 @@ class Trainer:
         if examples is None:
             return None
         member = self.parameters.members[index]
-        figures = evaluate(self.network, member, loss=self.loss, examples=examples, classify=self.classify)
-        if not math.isfinite(figures.loss):
+        metrics = evaluate(self.network, member, loss=self.loss, examples=examples, classify=self.classify)
+        if not math.isfinite(metrics.loss):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))
             self._ended[index] = Ending.diverged("the evaluated loss", epoch=epoch, step=step, lr=lr)
-        return figures
+        return metrics
 
 
 @dataclass(frozen=True)

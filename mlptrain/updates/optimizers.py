@@ -61,9 +61,9 @@ class Optimizer(ABC, Generic[Settings]):
         Raises ValueError where names or sizes do not fit.
         """
         ours = {name: [tensor.view(count, -1)[place] for tensor in tensors] for name, tensors in self.buffers.items()}
-        wanted, came = _sizes(ours, self.scalars), _sizes(buffers, scalars)
-        if wanted != came:
-            raise ValueError(f"optimizer state has {came}, wanted {wanted}")
+        expected, given = _sizes(ours, self.scalars), _sizes(buffers, scalars)
+        if expected != given:
+            raise ValueError(f"optimizer state has {given}, expected {expected}")
         for name, tensors in buffers.items():
             for mine, theirs in zip(ours[name], tensors, strict=True):
                 mine.copy_(theirs.flatten())

@@ -124,7 +124,8 @@ def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
     folder = RunFolder.open(run)
-    if (folder.read_result() or {}).get("status") != "completed":
+    result = folder.read_result()
+    if result is None or result.status != "completed":
         return {}
     facts = folder.experiment().facts
     where: dict[str, Any] = {"data_dir": data_dir, "on_fetch": on_fetch}

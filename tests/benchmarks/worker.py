@@ -45,7 +45,7 @@ class Worker:
         self.folder, self.data_dir = folder, data_dir
         self.rows: dict[int, Epochs] = {}
         if framework == "ours":
-            from mlptrain.cli.environment import prepare_environment
+            from mlptrain.cli.startup import prepare_environment
 
             prepare_environment()  # as the command does, before torch is imported
             from tests.benchmarks import ours

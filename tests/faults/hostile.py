@@ -48,7 +48,7 @@ def call(*arguments: object, seconds: int = 60) -> tuple[int, str, str]:
             code = ended.code
     assert isinstance(code, int) or code is None
     assert "Traceback" not in err.getvalue()
-    assert "should not happen" not in err.getvalue(), err.getvalue()
+    assert "internal error" not in err.getvalue(), err.getvalue()
     return code or 0, out.getvalue(), err.getvalue()
 
 

@@ -169,7 +169,7 @@ def call(*arguments: str) -> tuple[int, str, str]:
 def one_error(text: str) -> str:
     """The only error on standard error, of one line and without a traceback."""
     assert "Traceback" not in text
-    assert "should not happen" not in text
+    assert "internal error" not in text
     lines = [line for line in text.splitlines() if not re.match(r"epoch \d|warning: |tuning|scoring|timing", line)]
     assert len(lines) == 1, text
     return lines[0]

@@ -69,7 +69,9 @@ def go_on() -> None:
         if not (run / "result.json").exists():
             resume(run)
         return
-    with pytest.raises(RunFolderError, match=r"no such run folder|stopped before it began|holds no resolved.yaml"):
+    with pytest.raises(
+        RunFolderError, match=r"no such run folder|stopped before its training started|has no resolved.yaml"
+    ):
         resume(run)
     train(Path("small.yaml"), run_dir=run)
 

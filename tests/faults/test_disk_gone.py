@@ -10,13 +10,13 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mlptrain.errors import InterruptedRunError
-from mlptrain.experiment import recorder, train
+from mlptrain.experiment import Listener, recorder, train
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
@@ -63,12 +63,19 @@ def _in_a_process(function: Callable[..., None], arguments: tuple[object, ...], 
 def interrupted_run(path: Path) -> None:
     """A run that Ctrl-C stopped after two of its four epochs, and a file that a killed process left half-written."""
 
-    def press(epoch: Epoch) -> None:
-        if epoch.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+    class Press(Listener):
+        def started(self, models: object) -> None:
+            pass
+
+        def ended(self, endings: object) -> None:
+            pass
+
+        def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+            if epochs[0] is not None and epochs[0].epoch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(InterruptedRunError):
-        train(load_text(SMALL), run_dir=path, on_epoch=press)
+        train(load_text(SMALL), run_dir=path, listeners=[Press()])
     (path / "checkpoints/.last.safetensors.0123abcd.tmp").write_bytes(b"half")
 
 
@@ -156,7 +163,7 @@ def folders_that_are_moved(lines: list[int], unbroken: Path) -> None:
         code, errors = while_training(count, lambda: until_it_works(lambda: RUN.rename("elsewhere")))
         if code != 0:
             assert code == 1, errors
-            assert f"{RUN} has vanished. Put it back, then go on with `mlptrain train --resume" in one_error(errors)
+            assert f"{RUN} has vanished. Put it back, then resume with `mlptrain train --resume" in one_error(errors)
             assert not RUN.exists()  # and is not made anew
             assert call("train", "--resume", "elsewhere")[0] == 0
         assert_same_files(unbroken / "longer", Path("elsewhere"), OF_A_RUN)
@@ -244,7 +251,7 @@ def forbidden(unbroken: dict[str, bytes]) -> None:
         os.setuid(NOBODY)
     code, errors = while_training(5, lambda: (RUN / "checkpoints").chmod(0o555))
     assert code == 1, errors
-    assert "Permission denied. Get the right to write there, then go on with" in one_error(errors)
+    assert "Permission denied. Get write permission there, then resume with" in one_error(errors)
     assert load_checkpoint(RUN / "checkpoints/last.safetensors").epoch >= 3
     (RUN / "checkpoints").chmod(0o755)
     code, _, errors = call("train", "--resume", str(RUN))

@@ -102,7 +102,7 @@ def call(lines: dict[str, int], folder: Path, changed: dict[str, str | None]) ->
     out = done.stdout.decode("latin-1")
     assert done.returncode == 0, out
     assert "Traceback" not in out
-    assert "this should not happen" not in out
+    assert "internal error" not in out
     assert "\x1b" not in out
     ended = [int(line.split()[1]) for line in out.splitlines() if line.startswith("ended ")]
     assert dict(zip(lines, ended, strict=True)) == lines, out

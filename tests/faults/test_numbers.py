@@ -180,15 +180,16 @@ def test_weights_thrown_away_by_the_very_last_step_are_no_result(optimizer: str,
     assert (raised.value.epoch, raised.value.step) == (1, 1)
     result = RunFolder.open(tmp_path / "run").read_result()
     assert result is not None
-    assert (result["status"], result["epoch"], result["step"]) == ("diverged", 1, 1)
+    assert result.status == "diverged"
+    assert (result.epoch, result.step) == (1, 1)
 
 
 def test_the_last_step_of_some_seeds_spoils_no_other(tmp_path: Path) -> None:
     """Rates just at the brink: some seeds end with finite figures and others without."""
     text = configuration(data=DIGITS, optimizer="adam", lr=1e30, epochs=1, batch_size="full")
     outcome = experiment.train_seeds(load_text(text), [0, 1, 2], run_dir=tmp_path / "group")
-    assert outcome.summary["diverged"] == [0, 1, 2]
-    assert all(one.result["status"] == "diverged" for one in outcome.outcomes)
+    assert outcome.summary.plain()["diverged"] == [0, 1, 2]
+    assert all(one.result.plain()["status"] == "diverged" for one in outcome.outcomes)
 
 
 def test_weights_that_overflow_in_the_last_step(tmp_path: Path) -> None:
@@ -247,8 +248,8 @@ def test_data_that_hardly_are_any(what: str, tmp_path: Path) -> None:
     from mlptrain.inference.evaluate import evaluate_checkpoint
 
     outcome = train(ODD[what], tmp_path / "run")
-    assert outcome.result["status"] == "completed"
-    figures = outcome.result["kept"] | outcome.result["last"]
+    assert outcome.result.plain()["status"] == "completed"
+    figures = outcome.result.plain()["kept"] | outcome.result.plain()["last"]
     assert all(math.isfinite(value) for key, value in figures.items() if key != "checkpoint")
     report = evaluate_checkpoint(tmp_path / "run")
     assert math.isfinite(report["loss"])

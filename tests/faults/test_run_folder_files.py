@@ -21,18 +21,18 @@ import pytest
 import mlptrain
 from mlptrain.errors import RunFolderError
 from mlptrain.runs import list_runs
-from mlptrain.runs.reading import read_json
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import load_text
+from mlptrain.system.jsonfiles import read_json
 from tests.faults.conftest import SMALL
 from tests.faults.hostile import NO_FILES, call, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 FILES = (
-    "config.yaml", "resolved.yaml", "environment.json", "metrics.jsonl", "timings.jsonl", "steps.npz", "result.json",
-    "checkpoints/last.safetensors", "checkpoints/best.safetensors",
+    "config.yaml", "resolved.yaml", "facts.json", "environment.json", "metrics.jsonl", "timings.jsonl", "steps.npz",
+    "result.json", "checkpoints/last.safetensors", "checkpoints/best.safetensors",
 )  # fmt: skip
-JSON = ("environment.json", "metrics.jsonl", "timings.jsonl", "result.json")
+JSON = ("facts.json", "environment.json", "metrics.jsonl", "timings.jsonl", "result.json")
 VALUES = (
     *("[]", "null", "{}", "1", '"x"', "true", "1e999", "NaN", "-Infinity", "1e400", "9" * 400, "9" * 5_000),
     *('"\\ud800"', '"\\u0000"', "[" * 100_000, '{"a":' * 100_000, "[1, ", "\ufeff{}", "{'a': 1}", '{"a": 1, "a": 2}'),
@@ -350,11 +350,11 @@ def test_the_largest_whole_number(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
     for number in (2**63 - 1, 1 - 2**63, 10**18):
         path.write_text(json.dumps({"a": number}))
-        assert read_json(path) == {"a": number}
+        assert read_json(path, dict[str, int]) == {"a": number}
     for number in (2**63, -(2**63), 2**63 + 1, 10**19, 10**30):
         path.write_text(json.dumps({"a": number}))
-        with pytest.raises(RunFolderError, match="is no finite number of 64 bits"):
-            read_json(path)
+        with pytest.raises(RunFolderError, match="its content is not valid JSON"):
+            read_json(path, dict[str, int])
 
 
 def test_groups_of_seeds(

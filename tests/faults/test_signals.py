@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.cli.interrupts import TOLD
 from mlptrain.experiment import resume, resume_seeds, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup, list_runs
 from mlptrain.spec import load_text
+from mlptrain.system.signals import INTERRUPTED
 from tests.comparison.small import BASE, FIXED, compare, write
 from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
 
@@ -87,17 +87,17 @@ def test_one_run(place: Path, unbroken: Path, attacks: Attacks, chance: random.R
         code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds), times=times)
         if code == 130 and RUN.exists():
             last_line = child.told.splitlines()[-1]
-            assert last_line.endswith(f"go on with `mlptrain train --resume {RUN}`")
+            assert last_line.endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert not (RUN / "result.json").exists()
             assert list_runs(Path())[0].status == "interrupted"
-            if kept := re.search(r"(\d+) of 40 epochs are kept", last_line):
+            if kept := re.search(r"(\d+) of 40 epochs are saved", last_line):
                 last = RUN / "checkpoints/last.safetensors"
                 assert int(kept[1]) == (load_checkpoint(last).epoch if last.exists() else 0)
             else:
                 assert times == 2
             resume(RUN)
         elif code == 130:
-            assert child.told.splitlines()[-1].startswith("error: interrupted; what was completed is kept")
+            assert child.told.splitlines()[-1].startswith("error: interrupted; completed work is saved")
             continue
         assert_same_files(unbroken / "run", RUN, OF_A_RUN)
         assert not list(RUN.rglob(".*"))
@@ -121,7 +121,7 @@ def test_pressed_again_and_again(place: Path, unbroken: Path) -> None:
     child = command("train", "small.yaml", "--run-dir", str(RUN), *LONGER, folder=place, first=press_at_every_folder)
     assert child.end() == 130, child.told
     assert "Traceback" not in child.told
-    assert child.told.splitlines()[-1].endswith(f"go on with `mlptrain train --resume {RUN}`")
+    assert child.told.splitlines()[-1].endswith(f"resume with `mlptrain train --resume {RUN}`")
     resume(RUN)
     assert_same_files(unbroken / "run", RUN, OF_A_RUN)
 
@@ -151,7 +151,7 @@ def test_at_moments_where_python_has_ways_of_its_own(place: Path, moment: str) -
     )
     ended = subprocess.run([sys.executable, "-m", "press"], capture_output=True, text=True)
     assert (ended.returncode, "no faults" in ended.stdout) == (wanted, wanted == 0), ended
-    assert ended.stderr == ("" if wanted == 0 else f"error: {TOLD}\n")
+    assert ended.stderr == ("" if wanted == 0 else f"error: {INTERRUPTED}\n")
 
 
 def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
@@ -161,7 +161,7 @@ def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: ra
         child = command(*arguments, folder=place)
         code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds))
         if code == 130 and RUN.exists():
-            assert child.told.splitlines()[-1].endswith(f"go on with `mlptrain train --resume {RUN}`")
+            assert child.told.splitlines()[-1].endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert SeedGroup.is_group(RUN)
             resume_seeds(RUN)
         elif code == 130:
@@ -180,7 +180,7 @@ def test_a_comparison(place: Path, unbroken: Path, attacks: Attacks, chance: ran
         child = command(*arguments, folder=place)
         if signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds)) == 130:
             told = child.told.splitlines()[-1]
-            assert told.endswith(("the same command goes on", "the same command begins or goes on"))
+            assert told.endswith(("the same command goes on", INTERRUPTED))
             again = command(*arguments, folder=place)
             assert again.end() == 0, again.told
         assert_same_files(unbroken / "comparison", RUN, ("plan.yaml", "trials.jsonl", "summary.json"))

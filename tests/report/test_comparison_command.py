@@ -157,7 +157,7 @@ def test_what_cannot_be_reported_on(samples: Samples, tmp_path: Path, capsys: py
     assert "timings.json is damaged (seconds_per_epoch" in message("timings.json", '{"seconds_per_epoch": 3}')
     assert "plan.yaml is no plan" in message("plan.yaml", "name: x\n")
     assert "plan.yaml is no plan" in message("plan.yaml", "base: [1\n")
-    assert "is no run folder" in message("plan.yaml", None)
+    assert "is not a run folder" in message("plan.yaml", None)
     with pytest.raises(RunFolderError, match=r"no comparison's folder: it holds no plan\.yaml"):
         comparison_page(tmp_path)
 

@@ -146,7 +146,7 @@ def test_unfinished_runs_say_so(runs: Runs, tmp_path: Path) -> None:
     (run / "result.json").unlink()
     assert "digits (interrupted)" in texts(draw_curves([read_history(run)]))
     (run / "metrics.jsonl").write_text("")
-    with pytest.raises(RunFolderError, match="has no epoch to draw yet; resume with `mlptrain train --resume"):
+    with pytest.raises(RunFolderError, match="has no epoch yet to draw; resume with `mlptrain train --resume"):
         read_history(run)
     with RunFolder.open(run), pytest.raises(RunFolderError, match="it is being trained, so draw it later"):
         read_history(run)

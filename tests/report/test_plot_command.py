@@ -138,7 +138,7 @@ def test_nothing_wrong_is_nothing_to_draw(runs: Runs, tmp_path: Path, capsys: py
 
     overrides = ["data.classes=[0, 1]", "data.test_size=20", "training.epochs=8"]
     run = train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "perfect").folder.path
-    assert "calls all 20 test examples right" in fails(capsys, "mistakes", run)
+    assert "predicts all 20 test examples correctly" in fails(capsys, "mistakes", run)
 
 
 def test_unfinished_runs(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

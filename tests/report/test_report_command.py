@@ -88,7 +88,7 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
         f"Wrong {wrong} of 360 test examples",
         f"Test loss {result['kept']['test_loss']:.4f}",
         "Completed: 4 epochs, 164 steps.",
-        f"weights after epoch {result['kept']['epoch']} (lowest validation loss). The test set was looked at once",
+        f"weights after epoch {result['kept']['epoch']} (lowest validation loss). This run evaluated the test set once",
         "64-64-32-10 relu, 6,570 parameters · sgd 0.1 momentum 0.9 nesterov · data digits",
         f"mlptrain train {run / 'resolved.yaml'}",
         json.loads((run / "environment.json").read_text())["hashes"]["data"],
@@ -238,7 +238,7 @@ def test_a_diverged_run_says_what_to_do(tmp_path: Path) -> None:
 def test_a_stuck_run_says_why(tmp_path: Path) -> None:
     overrides = ["model.output_activation=relu", "optimizer.weight_decay=1", "training.epochs=3"]
     outcome = train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
-    diagnosis = outcome.result["diagnosis"]
+    diagnosis = outcome.result.plain()["diagnosis"]
     assert diagnosis, "the run was to be stuck"
     page = page_of(tmp_path / "run", tmp_path)
     assert diagnosis["message"][1:] in page.text
@@ -247,7 +247,7 @@ def test_a_stuck_run_says_why(tmp_path: Path) -> None:
 
 def test_what_is_no_run_or_no_page(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(tmp_path) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     assert report(runs("digits"), "--out", tmp_path / "page.txt") == 2
     assert "ends in .html" in capsys.readouterr().err
     assert report(runs("digits"), "--out", tmp_path / "no" / "page.html") == 2

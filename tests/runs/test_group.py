@@ -12,11 +12,16 @@ import pytest
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs import RunFolder, SeedGroup, list_runs
+from mlptrain.runs.records import RUN_RESULT, Environment, Hashes
 from mlptrain.spec import load_text, to_yaml
 
-SPEC = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").spec
-COMPLETED = {"status": "completed", "epochs": 2, "steps": 8, "last": {}, "diagnosis": None, "test_looks": 1}
+EXPERIMENT = load_text("{name: small, data: digits, model: {hidden: [4]}, optimizer: {name: sgd, lr: 0.1}}").experiment
+COMPLETED = {"status": "completed", "epochs": 2, "steps": 8, "last": {}, "diagnosis": None, "test_evaluations": 1}
 DIVERGED = {"status": "diverged", "epoch": 1, "step": 2, "lr": 0.1, "message": "diverged"}
+ENVIRONMENT = Environment(
+    mlptrain="1", python="3", torch="2", numpy="2", platform="Linux", processor="AVX2", device="cpu", device_name=None,
+    precision="highest", threads=1, git_commit=None, hashes=Hashes(data="0", initial_weights="1", batch_order="2"),
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +32,22 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def make_run(path: Path, *, result: dict[str, Any] | None = None, written: float | None = None) -> RunFolder:
     """A run folder as training leaves it, ``written`` seconds after the epoch."""
     with RunFolder.create("small", run_dir=path) as folder:
-        folder.write_start(config=b"", resolved=to_yaml(SPEC), environment={})
+        folder.write_start(
+            config=b"", resolved=to_yaml(EXPERIMENT.spec), facts=EXPERIMENT.facts, environment=ENVIRONMENT
+        )
     lines = [
-        {"epoch": epoch, "step": epoch * SPEC.steps_per_epoch, "lr": 0.1, "train_loss": 2.5, "validation_loss": 2.5}
+        {
+            "epoch": epoch,
+            "step": epoch * EXPERIMENT.steps_per_epoch,
+            "lr": 0.1,
+            "train_loss": 2.5,
+            "validation_loss": 2.5,
+        }
         for epoch in range(3)
     ]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if result is not None:
-        folder.write_result(result)
+        folder.write_result(RUN_RESULT.validate_python(result))
     if written is not None:
         os.utime(folder.resolved, (written, written))
     return folder
@@ -60,14 +73,14 @@ def test_a_new_group_is_named_like_a_run_and_holds_its_runs() -> None:
 
 def test_a_group_takes_no_folder_in_use() -> None:
     make_group(Path("group"), [0])
-    with pytest.raises(RunFolderError, match="not empty; name a new folder, or go on with `mlptrain train --resume"):
+    with pytest.raises(RunFolderError, match="not empty; name a new folder, or resume with `mlptrain train --resume"):
         SeedGroup.create("small", run_dir=Path("group"))
 
 
 def test_opening_what_is_no_group() -> None:
     make_run(Path("run"))
     for path in ("run", "absent"):
-        with pytest.raises(RunFolderError, match=rf"^{path} holds no runs of several seeds: there is no seeds.json"):
+        with pytest.raises(RunFolderError, match=rf"^{path} is not a group of seeds: it has no seeds.json"):
             SeedGroup.open(Path(path))
 
 
@@ -99,12 +112,12 @@ def test_the_group_around_a_run() -> None:
 def test_summary_against_numpy() -> None:
     group = make_group(Path("group"), [4, 0, 9])
     losses, accuracies = [0.5, 0.25, 0.125], [0.7, 0.8, 0.95]
-    results = [
-        COMPLETED
-        | {"kept": {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": loss, "test_accuracy": accuracy}}
-        for loss, accuracy in zip(losses, accuracies, strict=True)
-    ]
-    summary = group.write_summary(results)
+    results = []
+    for loss, accuracy in zip(losses, accuracies, strict=True):
+        kept = {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": loss, "test_accuracy": accuracy}
+        results.append(RUN_RESULT.validate_python(COMPLETED | {"kept": kept}))
+    diverged = RUN_RESULT.validate_python(DIVERGED)
+    summary = group.write_summary(results).plain()
     assert json.loads(group.summary.read_text()) == summary
     assert (summary["seeds"], summary["diverged"], list(summary["kept"])) == (
         [4, 0, 9],
@@ -114,13 +127,13 @@ def test_summary_against_numpy() -> None:
     for name, values in (("test_loss", losses), ("test_accuracy", accuracies)):
         expected = {"mean": np.mean(values), "std": np.std(values, ddof=1), "min": min(values), "max": max(values)}
         assert summary["kept"][name] == pytest.approx(expected)
-    without_one = group.write_summary([results[0], DIVERGED, results[2]])
+    without_one = group.write_summary([results[0], diverged, results[2]]).plain()
     assert without_one["diverged"] == [0]
     assert without_one["kept"]["test_loss"]["mean"] == np.mean([0.5, 0.125])
     assert without_one["kept"]["test_loss"]["std"] == pytest.approx(np.std([0.5, 0.125], ddof=1))
-    alone = group.write_summary([DIVERGED, DIVERGED, results[2]])
+    alone = group.write_summary([diverged, diverged, results[2]]).plain()
     assert alone["kept"]["test_loss"] == {"mean": 0.125, "std": None, "min": 0.125, "max": 0.125}
-    assert group.write_summary([DIVERGED] * 3)["kept"] == {}
+    assert group.write_summary([diverged] * 3).kept == {}
 
 
 def test_a_group_is_no_run_and_names_those_it_holds() -> None:
@@ -131,7 +144,7 @@ def test_a_group_is_no_run_and_names_those_it_holds() -> None:
     with pytest.raises(RunFolderError, match=r"holds the runs of 12 seeds; .*many/seed-8, many/seed-9, …$"):
         RunFolder.open(Path("many"))
     Path("empty").mkdir()
-    with pytest.raises(RunFolderError, match=r"^empty is no run folder: it holds no resolved.yaml$"):
+    with pytest.raises(RunFolderError, match=r"^empty is not a run folder: it has no resolved.yaml$"):
         RunFolder.open(Path("empty"))
 
 
@@ -150,10 +163,9 @@ def test_the_list_keeps_a_group_together_by_seed() -> None:
 
 def test_every_run_of_a_group_has_its_own_status() -> None:
     group = make_group(Path("group"), [0, 1, 2, 3])
-    RunFolder(group.member(0)).write_result(
-        COMPLETED | {"kept": {"checkpoint": "best.safetensors", "epoch": 1, "test_loss": 0.5}}
-    )
-    RunFolder(group.member(1)).write_result(DIVERGED)
+    kept = {"checkpoint": "best.safetensors", "epoch": 1, "test_loss": 0.5}
+    RunFolder(group.member(0)).write_result(RUN_RESULT.validate_python(COMPLETED | {"kept": kept}))
+    RunFolder(group.member(1)).write_result(RUN_RESULT.validate_python(DIVERGED))
     RunFolder(group.member(2)).metrics.write_text("[]\n")
     with RunFolder(group.member(3)):
         found = {run.path.name: run for run in list_runs(Path())}

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.reading import read_lines, read_result
+from mlptrain.runs import RunFolder, list_runs
+from mlptrain.runs.log import read_lines
+from tests.runs.test_group import make_run
 
 LINE = {"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5, "validation_accuracy": 1.0}
+KEPT = {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": 0.5, "test_accuracy": 0.0}
 RESULT = {
-    "status": "completed", "epochs": 2, "steps": 8, "last": {"train_loss": 3.4e38}, "diagnosis": None, "test_looks": 1,
-    "kept": {"checkpoint": "best.safetensors", "epoch": 2, "test_loss": 0.5, "test_accuracy": 0.0},
+    "status": "completed", "epochs": 2, "steps": 8, "last": {"train_loss": 3.4e38}, "diagnosis": None,
+    "test_evaluations": 1, "kept": KEPT,
 }  # fmt: skip
 
 
@@ -32,9 +35,24 @@ def test_a_line_of_the_log(tmp_path: Path, key: str, value: float) -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("test_accuracy", 999.0), ("test_accuracy", True), ("test_loss", -1e39)])
 def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(RESULT))
-    assert read_result(path) == RESULT
-    path.write_text(json.dumps(RESULT | {"kept": RESULT["kept"] | {key: value}}))  # type: ignore[operator]
-    with pytest.raises(RunFolderError, match=r"holds no right kept of a result; the run folder is damaged"):
-        read_result(path)
+    folder = RunFolder(tmp_path)
+    folder.result.write_text(json.dumps(RESULT))
+    result = folder.read_result()
+    assert result is not None
+    assert result.plain() == RESULT
+    folder.result.write_text(json.dumps(RESULT | {"kept": KEPT | {key: value}}))
+    with pytest.raises(RunFolderError, match=r"result\.json is damaged: completed\.kept.* is not what was written"):
+        folder.read_result()
+
+
+def test_the_layout_of_an_earlier_version(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    facts = run.facts.read_bytes()
+    run.facts.unlink()  # which those versions did not write
+    with pytest.raises(RunFolderError, match=r"run was written by an earlier version of mlptrain .*; train it again$"):
+        RunFolder.open(run.path)
+    assert [summary.status for summary in list_runs(tmp_path)] == ["outdated"]
+    run.facts.write_bytes(facts[:-5])  # damaged, which is another thing
+    assert [summary.status for summary in list_runs(tmp_path)] == ["damaged"]
+    run.facts.write_bytes(facts)
+    assert [summary.status for summary in list_runs(tmp_path)] == ["interrupted"]

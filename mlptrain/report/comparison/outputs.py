@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.report.comparison.record import Summary, Timings, read_summary, read_timings
 from mlptrain.runs import is_comparison, write_atomically
-from mlptrain.runs.reading import read_json
+from mlptrain.system.jsonfiles import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,8 @@ def comparison_page(path: Path) -> str:
         raise RunFolderError(f"{path} is not finished: {_AGAIN} to go on with it, then make the report")
     timings = path / "timings.json"
     try:
-        values = read_json(path / "summary.json"), read_json(timings) if timings.is_file() else {}
+        plain = dict[str, Any]
+        values = read_json(path / "summary.json", plain), read_json(timings, plain) if timings.is_file() else {}
     except RunFolderError as error:
         raise RunFolderError(f"{error}; {_AGAIN}, which writes it anew") from None
     found, seconds = _checked(path, *values)

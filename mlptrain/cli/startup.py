@@ -1,4 +1,4 @@
-"""What the process's surroundings must be like before a command begins, and before torch is loaded."""
+"""Standard streams and environment variables, put in order before a command begins and torch is loaded."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def prepare_environment() -> None:
 
 
 def prepare_streams() -> None:
-    """Make standard input, output and error fit to be used, whatever the process was started with.
+    """Make standard input, output and error usable, whatever the process was started with.
 
     Where one is closed, the next file that is opened would take its number, and what a library writes to it would end
-    in a checkpoint. A terminal or file without × gets a ? and goes on.
+    in a checkpoint. A terminal or file without × gets a ? instead.
     """
     with contextlib.suppress(OSError):
         while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -43,7 +43,7 @@ def prepare_streams() -> None:
 class _Patient(io.TextIOWrapper):
     """Standard error, which falls silent once it cannot be written: its reader or terminal has gone, its disk is full.
 
-    What is said there is progress, and no reason to end a training whose run folder is well.
+    What is written there is progress: no reason to end a training whose run folder can be written.
     """
 
     def write(self, text: str) -> int:
@@ -62,4 +62,4 @@ class _Patient(io.TextIOWrapper):
     def _fall_silent(self) -> None:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            super().flush()  # what is left over of it
+            super().flush()  # the rest of it

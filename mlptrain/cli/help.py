@@ -1,0 +1,40 @@
+"""The help of groups of commands: a line for each command, below the heading of its panel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+TRAIN, LOOK, COMPARE, DATA, HELP = "Train and evaluate", "Look", "Compare", "Data", "Help"
+
+
+class PanelledGroup(TyperGroup):
+    """Commands below their ``rich_help_panel``, drawn without rich, which would take longer to import than all else."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the panels in the order of their first commands, that of the help last."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        names = self.list_commands(ctx)
+        for name in names:
+            command: Any = self.get_command(ctx, name)
+            summary = command.short_help or " ".join((command.help or "").partition("\n\n")[0].split())
+            panels.setdefault(command.rich_help_panel, []).append(
+                (name.ljust(max(map(len, names))), summary.removesuffix("."))
+            )
+        for panel, rows in sorted(panels.items(), key=lambda item: item[0] == HELP):
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+def new_group(summary: str, *, add_completion: bool = False) -> typer.Typer:
+    """An empty group of commands; with ``add_completion`` its options install the shell's completion."""
+    return typer.Typer(
+        cls=PanelledGroup,
+        help=summary,
+        no_args_is_help=True,
+        add_completion=add_completion,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )

@@ -1,0 +1,101 @@
+"""What the command line says of itself: help in panels, a line for each command, and completion in the shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import Call
+
+ROOT = Path(__file__).parent.parent
+PANELS = {
+    (): {
+        "Train and evaluate": ["init", "check", "train", "eval", "predict"],
+        "Look": ["runs", "report", "gradcheck", "plot"],
+        "Compare": ["compare-optimizers"],
+        "Data": ["data"],
+        "Help": ["doctor", "schema"],
+    },
+    ("plot",): {
+        "Runs": ["curves", "decision", "confusion", "mistakes", "weights"],
+        "Data": ["samples", "histogram"],
+        "Functions": ["activation"],
+    },
+    ("data",): {"Data": ["fetch", "verify"]},
+}
+
+
+def complete(*words: str, folder: Path, code: str = "") -> list[str]:
+    """What bash is offered for the last word; ``code`` runs when the process has completed it."""
+    run = f"import atexit, sys\natexit.register(lambda: exec({code!r}))\nfrom mlptrain.cli import main; main()"
+    environment = {
+        "_MLPTRAIN_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["mlptrain", *words]),
+        "COMP_CWORD": str(len(words)),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", run],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("group", PANELS)
+def test_every_command_has_a_line_in_a_panel(call: Call, group: tuple[str, ...]) -> None:
+    text = call(*group, "--help").out
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    sections = dict(re.findall(r"^(\S.*):\n((?:  .*\n)+)", text, re.MULTILINE))
+    sections.pop("Options")
+    lines = {panel: block.splitlines() for panel, block in sections.items()}
+    assert {panel: [line.split()[0] for line in block] for panel, block in lines.items()} == PANELS[group]
+    assert all(re.fullmatch(r"  [a-z-]+ {2,}[A-Z].*[^.…]", line) for block in lines.values() for line in block)
+
+
+def test_completion_of_commands_files_and_names(tmp_path: Path) -> None:
+    for file in ("mine.yaml", "configs/digits.yaml", "runs/first/resolved.yaml", "runs/group/seeds.json", "notes.txt"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    for words, offered in {
+        ("tr",): ["train"],
+        ("plot", "con"): ["confusion"],
+        ("train", ""): ["configs/digits.yaml", "mine.yaml"],
+        ("train", "co"): ["configs/digits.yaml"],
+        ("check", "mine.yaml", "configs/"): ["configs/digits.yaml"],
+        ("train", "--resume", ""): ["runs/first", "runs/group"],
+        ("eval", "runs/f"): ["runs/first"],
+        ("report", "ru"): ["runs/first", "runs/group"],
+        ("eval", "runs/first", "--split", "va"): ["validation"],
+        ("data", "fetch", "fa"): ["fashion_mnist"],
+        ("train", "no"): [],
+    }.items():
+        assert complete(*words, folder=tmp_path) == offered, words
+    absolute = str(tmp_path / "m")
+    assert complete("check", absolute, folder=tmp_path) == [str(tmp_path / "mine.yaml")]
+
+
+def test_completion_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    for words in (("tr",), ("train", "m"), ("data", "fetch", "m"), ("plot", "c")):
+        modules = set(complete(*words, folder=tmp_path, code=loaded))
+        assert "typer" in modules
+        assert not modules & {"torch", "numpy", "scipy", "sklearn", "matplotlib", "rich"}, words
+
+
+def test_the_script_of_completion_is_bashs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlptrain", "--show-completion", "bash"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "_MLPTRAIN_COMPLETE=complete_bash" in done.stdout
+    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
