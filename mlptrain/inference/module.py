@@ -51,30 +51,22 @@ class TrainedNetwork(nn.Module):
     be trained further with any optimizer of torch.
 
     Attributes: ``checkpoint``, the content of the file, and of it ``experiment``, the configuration with the facts of
-    its data, ``class_names``, in the order of the logits and empty for regression, ``preprocessing``, and ``epoch``,
-    after which the parameters were kept.
+    its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape`` (height, width) and
+    ``maximum``, the largest raw value, both None for data without them, ``preprocessing``, and ``epoch``, after which
+    the parameters were kept.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.checkpoint = checkpoint
         self.experiment = checkpoint.experiment
-        self.class_names = self.experiment.facts.class_names
+        facts = checkpoint.experiment.facts
+        self.class_names, self.image_shape, self.maximum = facts.class_names, facts.image_shape, facts.maximum
         self.preprocessing = checkpoint.preprocessing
         self.epoch = checkpoint.epoch
         layers = build_network(checkpoint.experiment).layers
         self.layers = nn.ModuleList(Layer(layer, checkpoint.state.parameters) for layer in layers)
         self.eval()
-
-    @property
-    def image_shape(self) -> tuple[int, int] | None:
-        """(height, width) of the data set's images; None for other data."""
-        return self.experiment.facts.image_shape
-
-    @property
-    def maximum(self) -> int | None:
-        """The largest raw value, 255 or 16 for digits; None for data without such a range."""
-        return self.experiment.facts.maximum
 
     @property
     def gives_probabilities(self) -> bool:

@@ -69,10 +69,8 @@ def fetch(
             for file in RAW_FILES:
                 archive = raw / f"{file}.gz"
                 if not _is_good(name, raw / file, checksums[archive.name]):
-                    try:
-                        _download(archive, checksums[archive.name], order, timeout, attempts, on_progress)
-                    except _MirrorError as error:
-                        raise MachineError(_failure(name, archive, str(error))) from error
+                    title = downloaded_images(name).title
+                    _download(title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
                     downloaded.append(archive.name)
                 try:
                     read_raw(name, raw / file)
@@ -131,9 +129,9 @@ class _MirrorError(Exception):
 
 
 def _download(
-    archive: Path, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
+    title: str, archive: Path, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
 ) -> None:
-    """Get one archive from the first mirror that has it; raises _MirrorError with the reason of each.
+    """Get one archive from the first mirror that has it; raises MachineError with the reason of each.
 
     The mirror that worked moves to the front of ``mirrors``, so that a dead one costs its time-outs once only.
     """
@@ -153,7 +151,12 @@ def _download(
             else:
                 mirrors.insert(0, mirrors.pop(mirrors.index(mirror)))
                 return
-    raise _MirrorError("\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known")
+    tried = "\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known"
+    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
+    raise MachineError(
+        f"{title} could not be fetched: no mirror has a good {archive.name}.\n{tried}\n"
+        f"Try again later, or put these four files into {archive.parent}:\n{files}\n{OFFLINE_ALTERNATIVE}"
+    )
 
 
 def _download_once(archive: Path, md5: str, address: str, timeout: float, on_progress: Progress | None) -> None:
@@ -219,11 +222,3 @@ def _reason(error: Exception, timeout: float) -> str:
     if isinstance(cause, http.client.RemoteDisconnected):
         return "the server closed the connection without an answer"
     return str(cause) or type(cause).__name__
-
-
-def _failure(name: str, archive: Path, reasons: str) -> str:
-    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
-    return (
-        f"{downloaded_images(name).title} could not be fetched: no mirror has a good {archive.name}.\n{reasons}\n"
-        f"Try again later, or put these four files into {archive.parent}:\n{files}\n{OFFLINE_ALTERNATIVE}"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,12 +64,8 @@ def confusion(
     Raises UserError for regression.
     """
     network = load_classifier(run, "a confusion matrix")
-    split = choose_split(network.experiment, split)
-    rows = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    k = len(network.class_names)
-    pairs = rows.targets * k + predicted_classes(outputs_of(network, rows.inputs))
-    counts = torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
-    return Confusion(network.experiment.name, split, counts, network.class_names)
+    report = evaluate_checkpoint(run, split=split, data_dir=data_dir, device="cpu", on_fetch=on_fetch)
+    return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
 
 
 def mistakes(
