@@ -47,9 +47,9 @@ class Finding:
     figures: Mapping[str, Any]
 
 
-def _finding(about: str, found: str, *, problem: str = "", note: str = "", **figures: Any) -> Finding:
+def _finding(about: str, found: str, *, problem: str = "", note: str = "", figures: Any = None) -> Finding:
     """A problem or a note where there is advice on one, else ok."""
-    return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures)
+    return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures or {})
 
 
 def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def _versions() -> Iterator[Finding]:
             remedy = f"install Python {needed} or later" if name == "python" else f"`pip install -U '{name}>={needed}'`"
             yield _finding("versions", found, problem=remedy)
     shown = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if versions[name])
-    yield _finding("versions", f"{shown}; {platform.platform()}", **versions)
+    yield _finding("versions", f"{shown}; {platform.platform()}", figures=versions)
 
 
 def _version(name: str) -> str | None:
@@ -178,7 +178,7 @@ def _threads() -> Iterator[Finding]:
         note = f"threads that wait for a core slow each other down: set training.threads: {whole}, or OMP_NUM_THREADS"
     elif threads < whole and "OMP_NUM_THREADS" in os.environ:
         note = "unset OMP_NUM_THREADS to let large networks use all cores"
-    yield _finding("threads", found, note=note, threads=threads, cores=cores)
+    yield _finding("threads", found, note=note, figures={"threads": threads, "cores": cores})
 
 
 def _precision() -> Iterator[Finding]:
@@ -193,7 +193,7 @@ def _precision() -> Iterator[Finding]:
     found += f" (float32: below {LARGEST_ERROR:g})" if accurate else f"; none is float32's, below {LARGEST_ERROR:g}"
     variables = " and ".join(name for name in _ROUNDING_VARIABLES if name in os.environ)
     advice = f"unset {variables}" if variables else _OTHER_TORCH
-    yield _finding("precision", found, problem="" if accurate else advice, **errors)
+    yield _finding("precision", found, problem="" if accurate else advice, figures=errors)
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
@@ -252,7 +252,7 @@ def _space(about: str, folder: Path, advice: str) -> Finding:
     made = "" if existing == whole else f" ({folder} will be made)"
     found, more = f"{existing}{made}: can be written, {free / 1e9:,.1f} GB free", f"free some space; or {advice}"
     problem, note = (more if free < least else "" for least in (_NO_SPACE, _LITTLE_SPACE))
-    return _finding(about, found, problem=problem, note=note, free_bytes=free)
+    return _finding(about, found, problem=problem, note=note, figures={"free_bytes": free})
 
 
 def _terminal() -> Iterator[Finding]:
@@ -285,4 +285,4 @@ def _self_training() -> Iterator[Finding]:
     )
     problem, note = "" if trained.as_expected else _UNRELIABLE, f"usually below 1 s: {_CROWDED}" if slow else ""
     figures = {**asdict(trained), "expected": EXPECTED_LOSS, "tolerance": TOLERANCE}
-    yield _finding("self-training", found, problem=problem, note=note, **figures)
+    yield _finding("self-training", found, problem=problem, note=note, figures=figures)

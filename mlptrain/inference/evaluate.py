@@ -21,7 +21,7 @@ from mlptrain.training.metrics import classification_table, evaluate, outputs_of
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The checkpoint file meant by a file or by a run folder, whose kept one it is.
+    """The given file, or the kept checkpoint of a run folder.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
@@ -37,14 +37,14 @@ def checkpoint_path(path: Path) -> Path:
     folder = RunFolder.open(path)
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
     if not kept.exists() and kept != folder.last and folder.last.exists():
-        raise RunFolderError(f"{kept}, which the run stands for, is gone; for the last weights name {folder.last}")
+        raise RunFolderError(f"{kept}, the run's kept checkpoint, is gone; for the last weights name {folder.last}")
     if not kept.exists():
         raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
     return kept
 
 
 def load_kept(path: Path) -> Checkpoint:
-    """The checkpoint in a file, or the kept one of a run folder, whose own it must be.
+    """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
@@ -55,8 +55,8 @@ def load_kept(path: Path) -> Checkpoint:
     checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
     if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
-            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that those after epoch "
-            f"{result.kept.epoch} were kept; one of them was replaced"
+            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
+            f"{result.kept.epoch} was kept; one of them was replaced"
         )
     return checkpoint
 

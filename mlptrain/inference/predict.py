@@ -26,7 +26,7 @@ class Prediction:
 
     ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
     None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. ``inverted`` and ``notes`` say what was done to a file.
+    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file.
     """
 
     image: str | None = None
@@ -68,7 +68,7 @@ def predict_images(
             continue
         inverted = is_dark_on_light(picture.grey) if invert is None else invert
         fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.experiment.data.name)
-        # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, comes back exactly.
+        # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = ("dark on light, inverted",) if inverted else ()
         facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})

@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 class ActivationCurve:
     """An activation and its derivatives: ``values[k]`` (n,) is the k-th derivative at ``z`` (n,).
 
-    NaN stands where a derivative jumps, so that no line is drawn across.
+    NaN where a derivative jumps, so that no line is drawn across.
     """
 
     name: str

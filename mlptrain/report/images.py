@@ -15,7 +15,7 @@ from mlptrain.report.arrays import FloatArray, Mistakes, Samples, WeightImages
 from mlptrain.report.style import new_figure, styled
 
 _IMAGE = 0.94  # of a column's width; the rest is a gap
-_WITHIN = 0.998  # of all weights lie within the scale: one long weight would turn all others grey
+_WITHIN = 0.998  # of all weights are within the scale: one large weight would turn all others grey
 
 
 def percentage(fraction: float) -> str:

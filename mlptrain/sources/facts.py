@@ -69,9 +69,9 @@ class Choice:
     validation: float = 0
 
 
-def drawn(amount: float, rows: int) -> int:
+def drawn(wish: float, rows: int) -> int:
     """How many of ``rows`` a count, or a fraction below 1, takes."""
-    return int(amount) if isinstance(amount, int) or amount >= 1 else round(amount * rows)
+    return int(wish) if isinstance(wish, int) or wish >= 1 else round(wish * rows)
 
 
 class DataFacts(Record):
@@ -133,7 +133,7 @@ class RawData:
 
 
 class Source(Protocol):
-    """One kind of data. ``by_seed`` says whether the rows themselves follow from the seed."""
+    """One kind of data. ``by_seed``: whether the rows themselves follow from the seed."""
 
     by_seed: ClassVar[bool]
 

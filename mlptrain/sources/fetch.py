@@ -27,7 +27,7 @@ from mlptrain.sources.store import (
     read_raw,
     unpack,
 )
-from mlptrain.system.atomic import remove_temporary, replacing, write_atomically
+from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.lock import shared_lock
 
@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int | None], None]
 
 _BLOCK = 1 << 16
 _MIN_RATE = 1024  # bytes per second; a trickle of bytes would never hit the socket's time-out
-_MAX_BYTES = 1 << 26  # bytes; the largest archive has 26 MB, and a wrong answer must not fill the disk
+_MAX_BYTES = 1 << 26  # bytes; the largest archive has 26 MB, and a wrong answer must not fill the memory
 _PAUSE = 0.5  # seconds between rounds over the mirrors
 
 
@@ -93,7 +93,11 @@ def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, in hexadecimal digits; a check against damage, not against intent. Raises MachineError."""
-    return hashlib.md5(read_file(path).data, usedforsecurity=False).hexdigest()
+    return _md5(read_file(path).data)
+
+
+def _md5(content: bytearray | memoryview) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _is_good(name: str, raw: Path, md5: str) -> bool:
@@ -131,10 +135,11 @@ class _MirrorError(Exception):
 def _download(
     title: str, archive: Path, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
 ) -> None:
-    """Get one archive from the first mirror that has it; raises MachineError with the reason of each.
+    """Get one archive from the first mirror that has it; raises MachineError with the reason of each, and OSError.
 
     The mirror that worked moves to the front of ``mirrors``, so that a dead one costs its time-outs once only.
     """
+    report = partial(on_progress or (lambda *_: None), archive.name)
     reasons: dict[str, str] = {}
     remaining = list(mirrors)
     for attempt in range(attempts):
@@ -143,13 +148,14 @@ def _download(
         for mirror in tuple(remaining):
             address = f"{mirror.rstrip('/')}/{archive.name}"
             try:
-                _download_once(archive, md5, address, timeout, on_progress)
+                content = _content(address, md5, timeout, report)
             except _MirrorError as error:
                 reasons[address] = str(error)
                 if error.permanent:
                     remaining.remove(mirror)
             else:
                 mirrors.insert(0, mirrors.pop(mirrors.index(mirror)))
+                write_atomically(archive, content)
                 return
     tried = "\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known"
     files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
@@ -159,21 +165,24 @@ def _download(
     )
 
 
-def _download_once(archive: Path, md5: str, address: str, timeout: float, on_progress: Progress | None) -> None:
-    """Download to a temporary file, check, rename. Raises _MirrorError, or OSError where the disk fails."""
-    digest, received = hashlib.md5(usedforsecurity=False), 0
-    with _open(address, timeout) as response, replacing(archive) as file:
+def _content(address: str, md5: str, timeout: float, on_progress: Callable[[int, int | None], None]) -> bytearray:
+    """The archive at an address, checked. Raises _MirrorError."""
+    content, begin = bytearray(), time.monotonic()
+    with _open(address, timeout) as response:
         total: int | None = response.length
-        for block in _blocks(response, timeout):
-            file.write(block)
-            digest.update(block)
-            received += len(block)
-            if on_progress is not None:
-                on_progress(archive.name, received, total)
-        if total is not None and received != total:
-            raise _MirrorError(f"the connection ended after {received} of {total} bytes")
-        if digest.hexdigest() != md5:
-            raise _MirrorError(f"not the published archive: MD5 {digest.hexdigest()}, expected {md5}")
+        while block := _block(response, timeout, len(content)):
+            content += block
+            elapsed = time.monotonic() - begin
+            if elapsed > timeout and len(content) < elapsed * _MIN_RATE:
+                raise _MirrorError(f"too slow: {len(content)} bytes in {elapsed:.0f} s")
+            if len(content) > _MAX_BYTES:
+                raise _MirrorError(f"not the published archive: more than {_MAX_BYTES} bytes", permanent=True)
+            on_progress(len(content), total)
+    if total is not None and len(content) != total:
+        raise _MirrorError(f"the connection ended after {len(content)} of {total} bytes")
+    if (digest := _md5(content)) != md5:
+        raise _MirrorError(f"not the published archive: MD5 {digest}, expected {md5}")
+    return content
 
 
 def _open(address: str, timeout: float) -> http.client.HTTPResponse:
@@ -196,23 +205,11 @@ def _open(address: str, timeout: float) -> http.client.HTTPResponse:
     return response
 
 
-def _blocks(response: http.client.HTTPResponse, timeout: float) -> Iterator[bytes]:
-    """The body, block by block, each as soon as it arrives. Raises _MirrorError."""
-    begin, received = time.monotonic(), 0
-    while True:
-        try:
-            block = response.read1(_BLOCK)
-        except (OSError, http.client.HTTPException) as error:
-            raise _MirrorError(f"{_reason(error, timeout)} after {received} bytes") from error
-        if not block:
-            return
-        received += len(block)
-        elapsed = time.monotonic() - begin
-        if elapsed > timeout and received < elapsed * _MIN_RATE:
-            raise _MirrorError(f"too slow: {received} bytes in {elapsed:.0f} s")
-        if received > _MAX_BYTES:
-            raise _MirrorError(f"not the published archive: more than {_MAX_BYTES} bytes", permanent=True)
-        yield block
+def _block(response: http.client.HTTPResponse, timeout: float, received: int) -> bytes:
+    try:
+        return response.read1(_BLOCK)  # as soon as anything arrives
+    except (OSError, http.client.HTTPException) as error:
+        raise _MirrorError(f"{_reason(error, timeout)} after {received} bytes") from error
 
 
 def _reason(error: Exception, timeout: float) -> str:

@@ -17,7 +17,7 @@ from mlptrain.sources.facts import RawData, SourceFacts
 class Images:
     """A source of images with class labels.
 
-    ``folder`` is its folder below the data folder, named as torchvision names it; None for data that come installed.
+    ``folder`` is its folder below the data folder, named as torchvision names it; None for installed data.
     """
 
     name: str

@@ -64,7 +64,7 @@ def data_folder(explicit: Path | None = None) -> Path:
     """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache.
 
     Without a home folder, as in some containers, there is no cache: then one among the temporary files. Raises
-    DataError where a ``~`` stands for no folder.
+    DataError for a ``~`` without a home folder.
     """
     named = explicit or os.environ.get(FOLDER_VARIABLE)
     if not named:
@@ -121,7 +121,7 @@ def read_images(name: str, folder: Path) -> RawImages:
 
 
 def read_idx(content: NDArray[np.uint8], file: str) -> NDArray[np.uint8]:
-    """Images (n, height, width) or labels (n,), as the name ``file`` says, from bytes (n_bytes,). Raises DataError."""
+    """Images (n, height, width) or labels (n,), by the name ``file``, from bytes (n_bytes,). Raises DataError."""
     return parse_idx(content, source=file, n_dimensions=3 if "images" in file else 1)
 
 

@@ -1,4 +1,4 @@
-"""Checking a data set against what was published: every byte, and what the bytes say."""
+"""Checking a data set against what was published: every byte, and what the bytes mean."""
 
 from __future__ import annotations
 

@@ -6,33 +6,21 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write beside the target, sync, rename: after a crash there is the old or the new file, never half of one.
 
-    Raises OSError; the temporary file is removed then.
-    """
-    with replacing(path) as stream:
-        stream.write(content)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that replaces ``path`` when the block ends, and is removed when the block raises.
-
-    Its name is unique, so that several processes can write the same file; its mode follows the umask, so that a shared
-    folder stays readable for others (the files of ``tempfile`` are for the owner alone). Raises OSError.
+    The temporary file has a unique name, so that several processes can write the same file, and the mode that the umask
+    gives. Raises OSError; the temporary file is removed then.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:
-            yield stream
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

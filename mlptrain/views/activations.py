@@ -48,10 +48,10 @@ def _activation_curve(name: str, derivatives: int, low: float, high: float) -> A
     learnt = [torch.tensor(value, dtype=torch.float64) for value in activation.initial_values().values()]
     values = _derivatives(lambda at: activation.apply(at, learnt), z, derivatives)
     # ELU with alpha 1 has no kink, but its second derivative jumps like the first of the others.
-    for order, places in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
-        for place in places:
-            if low < place < high:
-                values[order:, (z - place).abs().argmin()] = torch.nan
+    for order, points in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
+        for point in points:
+            if low < point < high:
+                values[order:, (z - point).abs().argmin()] = torch.nan
     return ActivationCurve(name, z.numpy(), values.numpy())
 
 

@@ -49,15 +49,17 @@ def test_two_at_once(mirrors: Mirrors, place: Path, attacks: Attacks) -> None:
 
 
 def test_killed_in_the_middle(mirrors: Mirrors, place: Path, attacks: Attacks, chance: random.Random) -> None:
-    """The next fetch keeps what is complete and removes the rest; one beside it keeps what it is writing."""
+    """The next fetch keeps what is complete and removes the rest; one beside it keeps what it may be writing."""
     raw = place / "data/MNIST/raw"
-    for _ in attacks("kills of a fetch", 1, 50):
+    half = raw / f".{FIRST}.0123abcd.tmp"  # of one killed while it was writing
+    for number in attacks("kills of a fetch", 1, 50):
         stalled = fetching(place, mirrors, "stalled")
-        assert stalled.wait_until(lambda: bool(list(raw.glob(".*.tmp"))))
+        assert stalled.wait_until(lambda number=number: mirrors.requests.count(f"stalled/{FIRST}") > number)
+        half.write_bytes(b"half")
         killed = fetching(place, mirrors, "good")
         killed.process.join(chance.uniform(0, 0.5))
         assert killed.kill() in (-signal.SIGKILL, 0)
-        assert list(raw.glob(f".{FIRST}.*.tmp")) or (raw / FIRST).exists()
+        assert half.exists()
         assert stalled.kill() == -signal.SIGKILL
         assert fetching(place, mirrors, "good").end() == 0
         assert_complete(place / "data")
