@@ -1,8 +1,12 @@
+"""What all tests share."""
+
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +17,16 @@ from tests.command import Call, Result
 
 if TYPE_CHECKING:
     from tests.data.mirrors import Mirrors
+
+
+ATTACKS = "attacks"  # a property of a test's report: how many it made of each kind
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported, and for the processes that tests start: teams of threads that share the cores with
+    # those of another worker wait for one another, which makes small products twenty times slower. Tests of several
+    # threads ask for them; those that wait leave their core soon, as under the command line.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,3 +89,17 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
         return Result(code or 0, out, err)
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many attacks tests/faults made. Here: the process that hands the tests to others loads no other conftest."""
+    made: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for name, counts in report.user_properties:
+                if name == ATTACKS and isinstance(counts, dict):
+                    made.update(counts)
+    if made:
+        terminalreporter.section("attacks survived or refused")
+        for kind, count in sorted(made.items()):
+            terminalreporter.line(f"{count:7,}  {kind}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlptrain.cli import compare_screen, screen
+from mlptrain.cli import screen
+from mlptrain.cli.options import DataDir, Json
 from mlptrain.errors import Fault, InterruptedRunError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
+    from mlptrain.runs.comparison import Summary
     from mlptrain.spec.comparison.load import LoadedComparison
     from mlptrain.spec.comparison.sections import ComparisonSpec
 
@@ -21,7 +23,7 @@ def compare_optimizers(
     config: Annotated[
         Path,
         typer.Argument(
-            help="A comparison, e.g. configs/comparisons/digits.yaml, or the folder of one, to go on with it; or an "
+            help="A comparison, e.g. configs/comparisons/digits.yaml, or the folder of one, to resume it; or an "
             "experiment, with --optimizers.",
             show_default=False,
         ),
@@ -52,30 +54,29 @@ def compare_optimizers(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. base.training.epochs=3."),
     ] = [],  # noqa: B006 - typer copies it
     plan_only: Annotated[
-        bool, typer.Option("--plan", help="Show trials, time, disk and what the seeds can tell apart; train nothing.")
+        bool,
+        typer.Option("--plan", help="Show trials, time, disk and the smallest detectable difference; train nothing."),
     ] = False,
     run_dir: Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where data sets lie; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
 ) -> None:
     """Compare optimizers fairly: same noise, tuned on validation data, scored over seeds, judged by exact tests.
 
-    The same command goes on where an earlier one was stopped. The plan.yaml that a comparison leaves is a comparison
-    too: it repeats it.
+    Rerun the same command to resume a stopped comparison. The plan.yaml that a comparison leaves is a comparison too:
+    it repeats it.
     """
+    from mlptrain.runs import is_comparison
+
     if config.is_dir():
-        config, run_dir = _plan_in(config), run_dir or config
-    given = {
-        "--optimizers": optimizers,
-        "--lr": lr,
-        "--seeds": seeds,
-        "--tuning-seeds": tuning_seeds,
-        "--target": target,
-    }
-    loaded = _load(config, given, executor=executor, overrides=overrides)
+        if not is_comparison(config):
+            raise UserError(
+                f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
+            )
+        config, run_dir = config / "plan.yaml", run_dir or config
+    given = {"optimizers": optimizers, "lr": lr, "seeds": seeds, "tuning_seeds": tuning_seeds, "target": target}
+    options = {key: value for key, value in given.items() if value is not None}
+    loaded = _load(config, options, executor=executor, overrides=overrides)
     screen.show_warnings(loaded.warnings)
     if plan_only:
         _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
@@ -85,84 +86,64 @@ def compare_optimizers(
 
 def _show_plan(spec: ComparisonSpec, *, data_dir: Path | None, as_json: bool) -> None:
     """What the comparison will take; ``--json`` prints the keys of ``mlptrain.comparison.preview.preview``."""
+    from mlptrain.cli.compare_screen import show_preview
     from mlptrain.comparison import make_plan
     from mlptrain.comparison.preview import preview
 
     with screen.Fetching() as fetching:
-        found = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
+        plan = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
-        screen.say_json(found)
+        screen.say_json(plan)
     else:
-        compare_screen.show_preview(spec.name, found)
+        show_preview(spec.name, plan)
 
 
 def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Run the comparison and show what came out.
+    """Run the comparison and show its result.
 
-    ``--json`` prints ``folder``, the keys of ``mlptrain.comparison.summary.summarise``, and ``timings`` with those of
-    ``mlptrain.comparison.timing.time_alone``.
+    ``--json`` prints ``folder``, the keys of a ``Summary`` and ``timings`` with those of ``Timings``.
     """
     try:
+        from mlptrain.cli.compare_screen import TrialProgress, show_summary
         from mlptrain.comparison import compare_optimizers as run
+        from mlptrain.report.comparison.outputs import write_outputs
 
-        def write_tables_and_pictures(folder: ComparisonFolder, summary: dict[str, Any]) -> None:
-            from mlptrain.report.comparison.outputs import write_outputs
+        def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
+            write_outputs(folder.path, summary, folder.read_timings())
 
-            write_outputs(folder.path, summary, folder.read_timings() or {})
-
-        with compare_screen.TrialProgress() as progress:
+        with TrialProgress() as progress:
             folder, summary = run(
                 spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
             )
-        timings: dict[str, Any] = folder.read_timings() or {}
+        timings = folder.read_timings()
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"
-        raise InterruptedRunError(f"{what}; every finished batch of trials is kept, the same command goes on") from None
+        message = f"{what}; every finished batch of trials is saved. Rerun the same command to resume"
+        raise InterruptedRunError(message) from None
     with screen.result_of(folder.path):
         if as_json:
-            screen.say_json({"folder": str(folder.path), **summary, "timings": timings})
+            screen.say_json({"folder": str(folder.path), **summary.plain(), "timings": timings.plain()})
         else:
-            compare_screen.show_summary(str(folder.path), summary, timings)
+            show_summary(str(folder.path), summary, timings)
 
 
-def _plan_in(folder: Path) -> Path:
-    """The plan of the comparison in a folder."""
-    from mlptrain.runs import is_comparison
-
-    if not is_comparison(folder):
-        raise UserError(f"{folder} is a folder without a comparison in it; name a YAML file or a comparison's folder")
-    return folder / "plan.yaml"
-
-
-def _load(
-    config: Path,
-    given: dict[str, str | None],
-    *,
-    executor: str | None,
-    overrides: list[str],
-) -> LoadedComparison:
+def _load(config: Path, options: dict[str, str], *, executor: str | None, overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
 
     if is_comparison(config):
-        if named := [name for name, value in given.items() if value is not None]:
+        if options:
+            named = ", ".join(f"--{key.replace('_', '-')}" for key in options)
             raise UserError(
-                f"{config} is a comparison and says this itself: leave out {', '.join(named)}, "
-                "or change values with --set"
+                f"{config} is a comparison and says this itself: leave out {named}, or change values with --set"
             )
-        extra = [] if executor is None else [f"executor={executor}"]
-        return load_comparison(config, [*extra, *overrides])
-    if given["--optimizers"] is None:
+        return load_comparison(config, [*([] if executor is None else [f"executor={executor}"]), *overrides])
+    if "optimizers" not in options:
         raise UserError(
             f"{config} is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam --lr 1e-3,1e-2,1e-1"
         )
-    loaded = comparison_from_options(
-        config,
-        executor=executor or "local",
-        overrides=overrides,
-        **{key[2:].replace("-", "_"): value for key, value in given.items() if value is not None},  # type: ignore[arg-type]
-    )
-    if given["--lr"] is None:
-        effect = ", and --tuning-seeds has no effect" if given["--tuning-seeds"] is not None else ""
+    loaded = comparison_from_options(config, executor=executor or "local", overrides=overrides, **options)
+    if "lr" not in options:
+        effect = ", and --tuning-seeds has no effect" if "tuning_seeds" in options else ""
         message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
         return replace(loaded, warnings=(Fault("--lr", None, None, "", message), *loaded.warnings))
     return loaded

@@ -62,7 +62,7 @@ def train(
 
 def parse_seeds(text: str) -> list[int]:
     """The seeds in ``0,1,2``. Raises UserError for anything else, with the parts that are at fault."""
-    from mlptrain.spec.comparison.sections import MOST_SEEDS
+    from mlptrain.spec.comparison.sections import MAX_SEEDS
 
     expected = "expected whole numbers from 0 on with commas between them, ranges written out, such as --seeds 0,1,2"
     parts = [part.strip() for part in text.split(",")]
@@ -74,8 +74,8 @@ def parse_seeds(text: str) -> list[int]:
     seeds = [int(part) for part in parts]
     if twice := [seed for seed, times in Counter(seeds).items() if times > 1]:
         raise UserError(f"--seeds: {_first_few(twice)}: named more than once; name every seed once")
-    if len(seeds) > MOST_SEEDS:
-        raise UserError(f"--seeds names {len(seeds):,} seeds, and at most {MOST_SEEDS:,} train at once; name fewer")
+    if len(seeds) > MAX_SEEDS:
+        raise UserError(f"--seeds names {len(seeds):,} seeds, and at most {MAX_SEEDS:,} train at once; name fewer")
     return seeds
 
 

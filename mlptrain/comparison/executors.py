@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from mlptrain.comparison.trials import Record, TrialBatch, run_batch
-from mlptrain.spec import load_text
+from mlptrain.comparison.trials import TrialBatch, run_batch
+from mlptrain.runs.comparison import TrialRecord
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
 
-if TYPE_CHECKING:
-    from mlptrain.comparison.protocol import Executor, Progress
+OnDone = Callable[[list[TrialRecord]], None]
+OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
+
+
+class Executor(Protocol):
+    """Runs batches of trials."""
+
+    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
+        """Run all batches and hand over each one's records as it is done, in any order."""
+
+    def close(self) -> None:
+        """No batch follows. May be called twice."""
 
 
 class Local:
     """One batch after the other in this process."""
 
-    def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
+    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
         """Run all batches. Raises DataError or MachineError where the data cannot be had."""
-        epochs = load_text(batches[0].base).spec.training.epochs
         for batch in batches:
-            share = _Share(len(batch.trials), epochs, progress)
-            on_done(run_batch(batch, on_epoch=share.reach))
-            share.reach(epochs)  # where all models have diverged, no epoch tells of the last
+            share, reached = len(batch.trials) / batch.base.training.epochs, 0
+
+            def reach(epoch: int, share: float = share) -> None:
+                nonlocal reached
+                on_advance(share * (epoch - reached))
+                reached = epoch
+
+            on_done(run_batch(batch, on_epoch=reach))
+            reach(batch.base.training.epochs)  # where all models have diverged, no further epoch is reported
 
     def close(self) -> None:
         """Nothing."""
-
-
-class _Share:
-    """How much of a batch a progress has been told of."""
-
-    def __init__(self, trials: int, epochs: int, progress: Progress) -> None:
-        self._per_epoch, self._epoch, self._progress = trials / epochs, 0, progress
-
-    def reach(self, epoch: int) -> None:
-        """The batch has trained so many epochs."""
-        self._progress.advance(self._per_epoch * (epoch - self._epoch))
-        self._epoch = epoch
 
 
 def make_executor(spec: ExecutorSpec) -> Executor:

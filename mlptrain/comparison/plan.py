@@ -1,27 +1,27 @@
-"""What a comparison is going to do, fixed and hashed before the first trial."""
+"""What a comparison will do, fixed and hashed before the first trial."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from mlptrain.comparison.trials import Trial, TrialBatch, software, task_text
+from mlptrain.comparison.trials import Trial, TrialBatch, software
 from mlptrain.comparison.verdicts import at_edge
-from mlptrain.spec import OptimizerSpec
+from mlptrain.runs.comparison import SplitName
+from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
-from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec
+from mlptrain.spec.comparison.sections import FORMAT, Candidate, ComparisonSpec
+from mlptrain.training.device import ResolvedDevice
 
-# What the models of one batch may be and take. A batch that is lost to a crash is trained again whole.
-MOST_MODELS = 64
-MOST_BYTES = 2_000_000_000
+# What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
+MAX_MODELS = 64
+MAX_BYTES = 2_000_000_000
 EXTENSION_RULE = (
     "a chosen value on the edge of its grid extends the grid by the ratio of the two values next to that edge, "
     "as often as tuning.extensions allows; an optimizer whose choice is still on an edge then is under-tuned, "
@@ -33,42 +33,44 @@ Grids = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison with device, precision and threads as decided. The hash names the comparison's folder."""
+    """A comparison with device, precision and threads as resolved. The hash names the comparison's folder."""
 
     spec: ComparisonSpec
-    device: str
-    precision: str
-    threads: int
+    resolved: ResolvedDevice
 
     @cached_property
-    def task(self) -> str:
-        """The experiment that every trial trains but for optimizer and seed, with the decisions in it, as YAML."""
-        training = self.spec.base.training.model_copy(
-            update={"device": self.device, "precision": self.precision, "threads": self.threads}
-        )
-        return task_text(self.spec.base.model_copy(update={"training": training, "seed": 0}))
+    def task(self) -> Experiment:
+        """The experiment that every trial trains but for optimizer and seed, with the resolved values in it."""
+        return self.spec.base.experiment.changed(seed=0).with_training(**asdict(self.resolved))
+
+    @cached_property
+    def _task_text(self) -> str:
+        return to_yaml(self.task.spec)
+
+    def identity(self, trial: Trial) -> str:
+        """The name of a trial."""
+        return trial.identity(self._task_text)
 
     @property
-    def split(self) -> str:
+    def split(self) -> SplitName:
         """The split that scoring reads."""
-        return str(self.spec.scoring.split)
+        return self.spec.scoring.split or "test"
 
     def to_plain(self) -> dict[str, Any]:
         """Everything that decides the results; where trials run does not.
 
-        A comparison with device, precision and threads written out, that runs again as it stands, and ``PLAN_KEYS``.
+        A comparison with device, precision and threads written out, that can be rerun as it stands, and ``PLAN_KEYS``.
         """
         values = self.spec.to_plain()
         values.pop("executor", None)
-        decided = {"device": self.device, "precision": self.precision, "threads": self.threads}
-        values["base"] = values["base"] | {"training": values["base"]["training"] | decided}
-        told: list[Any] = [
-            software(),
-            EXTENSION_RULE,
-            self.models_at_once,
-            [batch.identity for batch in self.tuning_batches(self.first_grids())],
-        ]
-        return values | dict(zip(PLAN_KEYS, told, strict=True))
+        values["base"] = values["base"] | {"training": values["base"]["training"] | asdict(self.resolved)}
+        return values | {
+            "format": FORMAT,
+            "software": software(),
+            "extension_rule": EXTENSION_RULE,
+            "models_at_once": self.models_at_once,
+            "tuning_batches": [batch.identity for batch in self.tuning_batches(self.first_grids())],
+        }
 
     @cached_property
     def digest(self) -> str:
@@ -78,20 +80,16 @@ class Plan:
     @cached_property
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
-        base = self.spec.base
+        base = self.task
         parameters = sum(a * b + b for a, b in pairwise(base.widths))
-        per_model = 4 * (8 * parameters + 4 * base.experiment.batch_size * sum(base.widths[1:]))
-        return max(1, min(MOST_MODELS, MOST_BYTES // per_model))
+        per_model = 4 * (8 * parameters + 4 * base.batch_size * sum(base.widths[1:]))
+        return max(1, min(MAX_MODELS, MAX_BYTES // per_model))
 
     def first_grids(self) -> dict[str, Grids]:
         """The grids of the file, of every optimizer that has something to tune."""
         if self.spec.tuning is None:
             return {}
-        return {
-            name: {field: self.spec.grid_of(name, field) for field in fields}
-            for name in self.spec.optimizers
-            if (fields := self.spec.tuned_fields(name))
-        }
+        return {name: candidate.grids for name, candidate in self.spec.optimizers.items() if candidate.grids}
 
     def tuning_batches(
         self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None
@@ -103,7 +101,7 @@ class Plan:
                     trial
                     for name, fields in grids.items()
                     for setting in self.spec.settings(name, fields)
-                    if (trial := Trial("tuning", name, setting, seed)).identity(self.task) not in known
+                    if self.identity(trial := Trial("tuning", name, setting, seed)) not in known
                 ]
                 for seed in self.spec.tuning_seeds
             ],
@@ -121,10 +119,10 @@ class Plan:
         )
 
     def _batches(self, by_seed: Sequence[Sequence[Trial]], data_dir: Path | None) -> list[TrialBatch]:
-        """Trials of one seed together, since they share their batches; equal ones that stand twice are trained once."""
+        """Trials of one seed together, since they share their batches; equal ones are trained once."""
         batches = []
         for trials in by_seed:
-            unique = list({trial.identity(self.task): trial for trial in trials}.values())
+            unique = list({self.identity(trial): trial for trial in trials}.values())
             starts = range(0, len(unique), self.models_at_once)
             batches += [self.batch(unique[start : start + self.models_at_once], data_dir=data_dir) for start in starts]
         return batches
@@ -134,15 +132,14 @@ class Plan:
         return TrialBatch(
             base=self.task,
             trials=tuple(trials),
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
+            identities=tuple(map(self.identity, trials)),
+            resolved=self.resolved,
             split=self.split,
             data_dir=data_dir,
         )
 
 
-def grown(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) -> Grids | None:
+def grown(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> Grids | None:
     """The grids of an optimizer with every tuned field extended at whose edge the ``chosen`` value lies.
 
     None where no chosen value lies on an edge that can be extended.
@@ -150,18 +147,22 @@ def grown(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) 
     larger = {}
     for field, side in _edges(grids, chosen).items():
         values = grids[field]
-        if (more := spec.next_value(name, field, values, side)) is not None:
+        if (more := candidate.next_value(field, values, side)) is not None:
             larger[field] = [more, *values] if side == "low" else [*values, more]
     return grids | larger if larger else None
 
 
-def ends_on_edge(spec: ComparisonSpec, name: str, grids: Grids, chosen: OptimizerSpec) -> bool:
+def ends_on_edge(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> bool:
     """Whether a chosen value lies on the edge of its grid though the field takes values beyond it.
 
-    A momentum of 0 lies on no such edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule, is none.
+    A momentum of 0 does not lie on such an edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule,
+    is not a momentum.
     """
-    edges = _edges(grids, chosen).items()
-    return any(_goes_on(spec, name, field, getattr(chosen, field), side) for field, side in edges)
+    ends = {"low": -math.inf, "high": math.inf}
+    return any(
+        candidate.accepts(field, math.nextafter(getattr(chosen, field), ends[side]))
+        for field, side in _edges(grids, chosen).items()
+    )
 
 
 def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
@@ -169,12 +170,3 @@ def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
     ordered = {field: values for field, values in grids.items() if not isinstance(values[0], list)}
     sides = {field: at_edge(getattr(chosen, field), grid=values) for field, values in ordered.items()}
     return {field: side for field, side in sides.items() if side is not None}
-
-
-def _goes_on(spec: ComparisonSpec, name: str, field: str, value: float, side: Side) -> bool:
-    """Whether the field takes the next float beyond ``value``."""
-    try:
-        spec.settings(name, {field: [math.nextafter(value, -math.inf if side == "low" else math.inf)]})
-    except ValidationError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""What a comparison will take, before it starts: trials, seconds by a probe, disk, and what its seeds tell apart."""
+"""What a comparison will take, before it starts: trials, seconds by a probe, disk, and what its seeds can show."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.statistics import seeds_needed, smallest_detectable, verdict_possible
+from mlptrain.comparison.statistics import smallest_detectable, verdict_possible
 from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.errors import InterruptedRunError
-from mlptrain.spec import load_text
+from mlptrain.experiment.build import build_trainer
+from mlptrain.spec.comparison.sections import seeds_for_verdict
+from mlptrain.training.device import applied
 
 PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
 # Paired standard deviation of accuracies over seeds that is assumed before there is any: Nesterov against Adam on MNIST
@@ -42,21 +44,21 @@ def preview(plan: Plan, *, data_dir: Path | None = None, on_fetch: OnFetch | Non
     return {
         "plan": plan.digest,
         "tuning_trials": tuning_trials,
-        "most_extension_trials": most_extension_trials(plan),
+        "most_extension_trials": max_extension_trials(plan),
         "scoring_trials": scoring_trials,
         "batches": len(tuning) + len(scoring),
         "models_at_once": max(len(batch.trials) for batch in [*tuning, *scoring]),
         "seconds": epochs * (_seconds_per_epoch(tuning) + _seconds_per_epoch(scoring)),
         "bytes": trials * (_BYTES_PER_RECORD + _BYTES_PER_EPOCH * epochs),
         "seeds": len(spec.scoring_seeds),
-        "seeds_for_verdict": seeds_needed(spec.pairs),
+        "seeds_for_verdict": seeds_for_verdict(spec.pairs),
         "verdict_possible": possible,
         "assumed_spread": ASSUMED_SPREAD,
         "smallest_detectable": detectable if possible else None,
     }
 
 
-def most_extension_trials(plan: Plan) -> int:
+def max_extension_trials(plan: Plan) -> int:
     """Trials that extensions can add at most: each time one value more in every tuned field that has an order."""
     spec = plan.spec
     if spec.tuning is None:
@@ -81,10 +83,6 @@ def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
 
 def probe(batch: TrialBatch) -> float:
     """Seconds per epoch, evaluation included, when the models of this batch train together."""
-    from mlptrain.experiment.build import build_trainer
-    from mlptrain.training.device import ResolvedDevice, applied
-
-    task = load_text(batch.base).experiment
     data = task_data(batch.base, batch.data_dir)
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0
@@ -94,13 +92,13 @@ def probe(batch: TrialBatch) -> float:
         steps += 1
         return time.perf_counter() - began > PROBE_SECONDS
 
-    with applied(ResolvedDevice(batch.device, batch.precision, batch.threads)):  # type: ignore[arg-type]
-        specs = [task.changed(optimizer=trial.setting, seed=trial.seed) for trial in batch.trials]
-        splits = {spec.seed: data(spec.seed) for spec in specs}
-        trainer = build_trainer(specs, [splits[spec.seed] for spec in specs])
+    with applied(batch.resolved):
+        splits = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
+        experiments = [trial.experiment(batch.base) for trial in batch.trials]
+        trainer = build_trainer(experiments, [splits[trial.seed] for trial in batch.trials])
         with contextlib.suppress(InterruptedRunError):
-            for found in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
-                epoch = next(one for one in found if one is not None)
+            for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
+                epoch = next(one for one in epochs if one is not None)
                 if epoch.epoch:
                     whole.append(epoch.training_seconds + epoch.evaluation_seconds)
                 else:

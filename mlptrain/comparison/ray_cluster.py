@@ -10,14 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlptrain.comparison.trials import Record, TrialBatch, failed, run_batch, software
+from mlptrain.comparison.executors import OnAdvance, OnDone
+from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
-
-if TYPE_CHECKING:
-    from mlptrain.comparison.protocol import Progress
+from mlptrain.runs.comparison import TrialRecord
 
 RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0
@@ -28,12 +26,12 @@ try:
 except Exception as error:
     sys.exit(str(error).strip().splitlines()[0])
 """
-_SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_BETWEEN_CHECKS = 5.0
 _REMEDY = "start one with `ray start --head`, or take address local, or executor local"
 
 
 class Ray:
-    """Batches as Ray tasks. Ray starts a task whose worker dies again, on a node that is alive."""
+    """Batches as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -41,22 +39,22 @@ class Ray:
         self._is_ours = False
         self._cpus = 0
 
-    def run(self, batches: list[TrialBatch], on_done: Callable[[list[Record]], None], progress: Progress) -> None:
+    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
         """Run all batches.
 
         Raises UserError for a cluster that is not there or cannot train, and what a batch raises.
         """
         self._connect()
         tasks = self._submit(batches)
-        looked = time.monotonic()
+        checked = time.monotonic()
         while tasks:
-            done, _ = self._ray.wait(list(tasks), timeout=_SECONDS_BETWEEN_LOOKS)
+            done, _ = self._ray.wait(list(tasks), timeout=_SECONDS_BETWEEN_CHECKS)
             for task in done:
                 batch = tasks.pop(task)
                 on_done(self._records(task, batch))
-                progress.advance(len(batch.trials))
-            if time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS:
-                looked = time.monotonic()
+                on_advance(len(batch.trials))
+            if time.monotonic() - checked > _SECONDS_BETWEEN_CHECKS:
+                checked = time.monotonic()
                 if self._largest_node(batches[0]) < self._cpus:  # no node is left that could ever run what waits
                     for task in tasks:
                         self._ray.cancel(task)
@@ -69,18 +67,18 @@ class Ray:
             self._is_ours = False
 
     def _submit(self, batches: list[TrialBatch]) -> dict[Any, TrialBatch]:
-        """A task for each batch. It gets as many CPUs as it has threads, as far as there is a node that has them.
+        """A task for each batch. It gets as many CPUs as it has threads, or all of the largest node.
 
         Ray sets OMP_NUM_THREADS in its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
         """
-        self._cpus = min(batches[0].threads, self._largest_node(batches[0]))
-        gpus = 0 if batches[0].device == "cpu" else 1
+        self._cpus = min(batches[0].resolved.threads, self._largest_node(batches[0]))
+        gpus = 0 if batches[0].resolved.device == "cpu" else 1
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
         return {task.remote(batch, software()): batch for batch in batches}
 
-    def _records(self, task: Any, batch: TrialBatch) -> list[Record]:
+    def _records(self, task: Any, batch: TrialBatch) -> list[TrialRecord]:
         try:
-            records: list[Record] = self._ray.get(task)
+            records: list[TrialRecord] = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, MlptrainError):
                 raise error.cause from None
@@ -95,11 +93,12 @@ class Ray:
 
     def _largest_node(self, batch: TrialBatch) -> int:
         """CPUs of the largest node that is alive and, for training on a GPU, has one. Raises UserError without any."""
-        needs_gpu = batch.device != "cpu"
-        if needs_gpu and batch.device != "cuda:0":
+        device = batch.resolved.device
+        needs_gpu = device != "cpu"
+        if needs_gpu and device != "cuda:0":
             raise UserError(
                 f"executor ray gives every batch a GPU of its own, which torch then calls cuda:0; got device "
-                f"{batch.device}, take cuda"
+                f"{device}, take cuda"
             )
         usable = [
             int(node["Resources"].get("CPU", 0))
@@ -107,8 +106,8 @@ class Ray:
             if node["Alive"] and (not needs_gpu or node["Resources"].get("GPU", 0) >= 1)
         ]
         if not any(usable):
-            wanted = "a CPU and a GPU" if needs_gpu else "a CPU"
-            raise UserError(f"executor ray: the cluster at '{self._address}' has no node with {wanted}; add one")
+            missing = "a CPU and a GPU" if needs_gpu else "a CPU"
+            raise UserError(f"executor ray: the cluster at '{self._address}' has no node with {missing}; add one")
         return max(usable)
 
     def _connect(self) -> None:
@@ -116,7 +115,7 @@ class Ray:
         if self._ray is not None:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-        os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # or else without end
+        os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # Ray's default is without end
         try:
             ray = importlib.import_module("ray")
         except ImportError:
@@ -169,11 +168,11 @@ class Ray:
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
 
 
-def run_on_node(batch: TrialBatch, wanted: dict[str, str]) -> list[Record]:
+def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord]:
     """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
-    if (here := software()) != wanted:
+    if (here := software()) != expected:
         raise UserError(
-            f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(wanted)}; "
+            f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(expected)}; "
             "results would differ, so install the same versions on every node"
         )
     return run_batch(batch)

@@ -175,26 +175,12 @@ def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> E
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
-def median_and_iqr(values: Sequence[float] | Floats) -> Estimate:
-    """The median between the lower and the upper quartile (numpy's linear rule); all three are one value's own."""
-    low, median, high = (float(q) for q in np.percentile(np.asarray(values, dtype=np.float64), [25, 50, 75]))
-    return Estimate(median, low, high)
-
-
 # --- what a number of seeds can show ---
 
 
 def verdict_possible(n_seeds: int, *, pairs: int, level: float = 0.05) -> bool:
     """Whether the smallest p-value of ``n_seeds`` differences, 2/2**n, survives Holm's correction over ``pairs``."""
     return math.ldexp(2 * pairs, -n_seeds) <= level
-
-
-def seeds_needed(pairs: int, *, level: float = 0.05) -> int:
-    """The fewest scoring seeds with which a verdict is possible: 6 for one pair, 7 for 3, 8 for 6, 10 for 15."""
-    n_seeds = 1
-    while not verdict_possible(n_seeds, pairs=pairs, level=level):
-        n_seeds += 1
-    return n_seeds
 
 
 def smallest_detectable(

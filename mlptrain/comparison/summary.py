@@ -5,64 +5,76 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval, seeds_needed
-from mlptrain.comparison.trials import Record
-from mlptrain.comparison.verdicts import Pair, compare_all, inclusion_violations, median_time, time_to_target
-from mlptrain.spec.comparison.sections import Candidate
+from mlptrain.comparison.plan import Grids, Plan
+from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval
+from mlptrain.comparison.verdicts import compare_all, inclusion_violations, median_time, time_to_target
+from mlptrain.runs.comparison import (
+    Accuracy,
+    Curve,
+    OptimizerResult,
+    Pair,
+    ScoredTrial,
+    Summary,
+    TimeToTarget,
+    TrialRecord,
+    TriedSetting,
+)
+from mlptrain.spec import OptimizerSpec
+from mlptrain.spec.comparison.sections import Candidate, seeds_for_verdict
 
-if TYPE_CHECKING:
-    from mlptrain.comparison.protocol import Tuned
-
-_MOST_NAMED = 6  # optimizers in a row of the sentence
+_MAX_NAMED = 6  # optimizers in a row of the sentence
 
 
-def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
-    """The content of ``summary.json``; ``scored`` holds one record per scoring seed for every optimizer.
+@dataclass
+class Tuned:
+    """The choice for one optimizer: the setting, the grids it was chosen from, and how often they were extended.
 
-    Keys: name, plan, split, seeds, tuning_seeds, epochs, steps_per_epoch, target, tie, majority, majority_bar, ranking,
-    optimizers, pairs, inclusion, seeds_for_verdict, sentence.
-
-    majority is the share of the largest class in the scored split, majority_bar the lowest accuracy that is
-    significantly above it; where the split is drawn by the seed, the first seed's. Each optimizer has the keys setting,
-    grids, tuning_trials, failed_tuning_trials, extensions, under_tuned, tuning (setting, accuracies), trials (seed,
-    trial, status, score, accuracy, loss, epoch; step where it diverged, message where it failed), accuracy (mean, low,
-    high, median), completed, did_not_learn, diverged, failed, epochs_to_target (median, reached, n, trials; None
-    without a target), curves (per measured figure mean, low and high over the seeds, epoch by epoch).
+    ``tried`` holds every setting of the grids; ``failed`` counts the trials that the machine could not train.
     """
+
+    setting: OptimizerSpec
+    grids: Grids = field(default_factory=dict)
+    extensions: int = 0
+    under_tuned: bool = False
+    tried: list[TriedSetting] = field(default_factory=list)
+    failed: int = 0
+
+
+def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Sequence[TrialRecord]]) -> Summary:
+    """The summary; ``scored`` holds one record per scoring seed for every optimizer."""
     chances = _chances([record for records in scored.values() for record in records])
     optimizers = {name: _optimizer(plan, tuned[name], records, chances) for name, records in scored.items()}
-    under_tuned = [name for name, entry in optimizers.items() if entry["under_tuned"]]
-    scores = {name: [trial["score"] for trial in entry["trials"]] for name, entry in optimizers.items()}
+    under_tuned = [name for name, entry in optimizers.items() if entry.under_tuned]
+    scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
     first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0, 1))
-    return {
-        "name": plan.spec.name,
-        "plan": plan.digest,
-        "split": plan.split,
-        "seeds": list(plan.spec.scoring_seeds),
-        "tuning_seeds": list(plan.spec.tuning_seeds),
-        "epochs": plan.spec.base.training.epochs,
-        "steps_per_epoch": plan.spec.base.steps_per_epoch,
-        "target": None if plan.spec.target is None else plan.spec.target.model_dump(),
-        "tie": plan.spec.tie,
-        "majority": first.share,
-        "majority_bar": first.bar,
-        "ranking": ranking,
-        "optimizers": optimizers,
-        "pairs": [asdict(pair) for pair in pairs],
-        "inclusion": [
-            asdict(pair)
+    return Summary(
+        name=plan.spec.name,
+        plan=plan.digest,
+        split=plan.split,
+        seeds=list(plan.spec.scoring_seeds),
+        tuning_seeds=list(plan.spec.tuning_seeds),
+        epochs=plan.spec.base.training.epochs,
+        steps_per_epoch=plan.task.steps_per_epoch,
+        target=plan.spec.target,
+        tie=plan.spec.tie,
+        majority=first.share,
+        majority_bar=first.bar,
+        ranking=ranking,
+        optimizers=optimizers,
+        pairs=pairs,
+        inclusion=[
+            pair
             for wide, narrow in _families(plan.spec.optimizers)
             for pair in inclusion_violations(pairs, families={wide: narrow})
         ],
-        "seeds_for_verdict": seeds_needed(plan.spec.pairs),
-        "sentence": sentence(ranking, optimizers, pairs),
-    }
+        seeds_for_verdict=seeds_for_verdict(plan.spec.pairs),
+        sentence=sentence(ranking, optimizers, pairs),
+    )
 
 
 class _Chance(NamedTuple):
@@ -93,103 +105,96 @@ class _Chance(NamedTuple):
         return bar if math.isfinite(bar) else None
 
 
-def _chances(records: Sequence[Record]) -> dict[int, _Chance]:
+def _chances(records: Sequence[TrialRecord]) -> dict[int, _Chance]:
     """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
     return {
-        record["seed"]: _Chance(record["scored"]["majority"], record["scored"]["examples"], len(records))
+        record.seed: _Chance(record.scored.majority, record.scored.examples, len(records))
         for record in records
-        if "scored" in record
+        if record.scored is not None
     }
 
 
-def _optimizer(plan: Plan, tuned: Tuned, records: Sequence[Record], chances: Mapping[int, _Chance]) -> dict[str, Any]:
+def _optimizer(
+    plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]
+) -> OptimizerResult:
     other = next(iter(chances.values()), _Chance(0, 0, 1))
-    trials = [_trial(plan, record, chances.get(record["seed"], other)) for record in records]
-    scores = [trial["score"] for trial in trials]
-    states = [trial["status"] for trial in trials]
+    trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
+    scores = [trial.score for trial in trials]
+    states = [trial.status for trial in trials]
     interval = mean_interval(scores)
-    return {
-        "setting": tuned.setting.model_dump(),
-        "grids": tuned.grids,
-        "tuning_trials": len(tuned.medians) * len(plan.spec.tuning_seeds),
-        "failed_tuning_trials": tuned.failed,
-        "extensions": tuned.extensions,
-        "under_tuned": tuned.under_tuned,
-        "tuning": tuned.medians,
-        "trials": trials,
-        "accuracy": {
-            "mean": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "median": statistics.median(scores),
-        },
-        "completed": states.count("completed"),
-        "did_not_learn": states.count("did not learn"),
-        "diverged": states.count("diverged"),
-        "failed": states.count("failed"),
-        "epochs_to_target": _epochs_to_target(plan, records),
-        "curves": _curves(records),
-    }
+    return OptimizerResult(
+        setting=tuned.setting,
+        grids=tuned.grids,
+        tuning_trials=len(tuned.tried) * len(plan.spec.tuning_seeds),
+        failed_tuning_trials=tuned.failed,
+        extensions=tuned.extensions,
+        under_tuned=tuned.under_tuned,
+        tuning=tuned.tried,
+        trials=trials,
+        accuracy=Accuracy(mean=interval.value, low=interval.low, high=interval.high, median=statistics.median(scores)),
+        completed=states.count("completed"),
+        did_not_learn=states.count("did not learn"),
+        diverged=states.count("diverged"),
+        failed=states.count("failed"),
+        epochs_to_target=_epochs_to_target(plan, records),
+        curves=_curves(records),
+    )
 
 
-def _trial(plan: Plan, record: Record, chance: _Chance) -> dict[str, Any]:
+def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     """A scored trial: what it came to, and the score that enters paired differences.
 
     A trial that diverged, or that the machine failed, enters with the accuracy of the majority class.
     """
-    head = {"seed": record["seed"], "trial": record["trial"], "status": record["status"]}
-    if record["status"] != "completed":
-        return head | {"score": chance.share, "accuracy": None, "loss": None, **_place(record)}
-    accuracy = float(record["kept"][f"{plan.split}_accuracy"])
+    kept, lost = record.kept, record.diverged
+    if kept is None:
+        return ScoredTrial(
+            seed=record.seed,
+            trial=record.trial,
+            status=record.status,
+            score=chance.share,
+            accuracy=None,
+            loss=None,
+            epoch=None if lost is None else lost.epoch,
+            step=None if lost is None else lost.step,
+            message=record.message,
+        )
+    accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
     correct = round(accuracy * chance.examples)
-    if not learnt(correct, n=chance.examples, majority_share=chance.share, level=chance.level):
-        head["status"] = "did not learn"
-    return head | {
-        "score": accuracy,
-        "accuracy": accuracy,
-        "loss": record["kept"][f"{plan.split}_loss"],
-        "epoch": record["kept"]["epoch"],
-    }
+    has_learnt = learnt(correct, n=chance.examples, majority_share=chance.share, level=chance.level)
+    return ScoredTrial(
+        seed=record.seed,
+        trial=record.trial,
+        status="completed" if has_learnt else "did not learn",
+        score=accuracy,
+        accuracy=accuracy,
+        loss=getattr(kept, f"{plan.split}_loss"),
+        epoch=kept.epoch,
+    )
 
 
-def _place(record: Record) -> dict[str, Any]:
-    if "diverged" in record:
-        return {"epoch": record["diverged"]["epoch"], "step": record["diverged"]["step"]}
-    return {"epoch": None, "message": record.get("message")}
-
-
-def _epochs_to_target(plan: Plan, records: Sequence[Record]) -> dict[str, Any] | None:
+def _epochs_to_target(plan: Plan, records: Sequence[TrialRecord]) -> TimeToTarget | None:
     """Median over the trials, a miss counted as longer than any time, and how many reached the target."""
     target = plan.spec.target
     if target is None:
         return None
-    times = [
-        time_to_target(
-            record.get("curves", {}).get(target.metric, [])[1:],  # the first value is from before training
-            target=target.value,
-            higher_is_better=target.metric.endswith("accuracy"),
-        )
-        for record in records
-    ]
-    return median_time(times)._asdict() | {"trials": times}
+    higher = target.metric.endswith("accuracy")
+    curves = [record.curves.get(target.metric, [])[1:] for record in records]  # the first value precedes training
+    return median_time([time_to_target(curve, target=target.value, higher_is_better=higher) for curve in curves])
 
 
-def _curves(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
+def _curves(records: Sequence[TrialRecord]) -> dict[str, Curve]:
     """Mean, lowest and highest over the trials that lasted, epoch by epoch."""
-    lasting = [record["curves"] for record in records if record["status"] == "completed"]
-    if not lasting:
-        return {}
-    curves = {}
-    for name in lasting[0]:
-        by_epoch = list(zip(*(curve[name] for curve in lasting), strict=True))
-        if any(value is None for value in by_epoch[0]):
-            continue
-        curves[name] = {
-            "mean": [statistics.fmean(values) for values in by_epoch],
-            "low": [min(values) for values in by_epoch],
-            "high": [max(values) for values in by_epoch],
-        }
-    return curves
+    lasting = [record.curves for record in records if record.kept is not None]
+    by_name = {name: list(zip(*(curves[name] for curves in lasting), strict=True)) for name in next(iter(lasting), {})}
+    return {
+        name: Curve(
+            mean=[statistics.fmean(values) for values in by_epoch],
+            low=[min(values) for values in by_epoch],
+            high=[max(values) for values in by_epoch],
+        )
+        for name, by_epoch in by_name.items()
+    }
 
 
 def _families(candidates: Mapping[str, Candidate]) -> list[tuple[str, str]]:
@@ -224,35 +229,33 @@ def _values(candidate: Candidate, field: str) -> list[Any]:
     return candidate.grids.get(field, [candidate.fixed.get(field)])
 
 
-def sentence(ranking: Sequence[str], optimizers: Mapping[str, Any], pairs: Sequence[Pair]) -> str:
-    """What came out, in plain words."""
+def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], pairs: Sequence[Pair]) -> str:
+    """The outcome in plain words."""
     best = ranking[0]
-    told = {pair.b if pair.a == best else pair.a: pair if pair.a == best else pair.mirrored()
-            for pair in pairs if best in (pair.a, pair.b)}  # fmt: skip
-    by_verdict: dict[str, list[str]] = {}
-    for name in ranking[1:]:
-        by_verdict.setdefault(told[name].verdict, []).append(name)
-    mean = optimizers[best]["accuracy"]["mean"]
-    parts = [f"{best} has the highest mean accuracy, {100 * mean:.2f} %"]
+    sides = [side for pair in pairs for side in (pair, pair.mirrored())]
+    verdicts = {side.b: side.verdict for side in sides if side.a == best}
+    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %"
     phrases = {
         "better": "better than",
         "tie": "tied with",
-        "not decided": "not told apart from",
+        "not decided": "not significantly different from",
         "no verdict": "without a verdict (too few seeds) against",
     }
-    others = len(ranking) - 1
-    parts += [f"{phrase} {_list(by_verdict[key], of=others)}" for key, phrase in phrases.items() if key in by_verdict]
-    text = ": ".join([parts[0], "; ".join(parts[1:])]) + "."
-    if all(entry["failed"] == len(entry["trials"]) for entry in optimizers.values()):
+    by_verdict = _grouped({name: verdicts[name] for name in ranking[1:]})
+    parts = [
+        f"{phrase} {_list(by_verdict[key], of=len(ranking) - 1)}"
+        for key, phrase in phrases.items()
+        if key in by_verdict
+    ]
+    text = f"{text}: {'; '.join(parts)}."
+    if all(entry.failed == len(entry.trials) for entry in optimizers.values()):
         text = "The machine could not train a single trial."
-    for key, words in (("did_not_learn", "did not learn"), ("diverged", "diverged"), ("failed", "failed")):
-        by_count: dict[str, list[str]] = {}
-        for name, entry in optimizers.items():
-            if entry[key]:
-                by_count.setdefault(f"{entry[key]} of {len(entry['trials'])}", []).append(name)
-        for count, names in by_count.items():
-            text += f" {_list(names)} {words} in {count} trials{' each' if len(names) > 1 else ''}."
-    if under := [name for name, entry in optimizers.items() if entry["under_tuned"]]:
+    for key in ("did_not_learn", "diverged", "failed"):
+        counts = {name: (getattr(entry, key), len(entry.trials)) for name, entry in optimizers.items()}
+        for (count, of), names in _grouped({name: pair for name, pair in counts.items() if pair[0]}).items():
+            each = " each" if len(names) > 1 else ""
+            text += f" {_list(names)} {key.replace('_', ' ')} in {count} of {of} trials{each}."
+    if under := [name for name, entry in optimizers.items() if entry.under_tuned]:
         are, them = ("is", "it") if len(under) == 1 else ("are", "them")
         text += (
             f" {_list(under)} {are} under-tuned: the best value lies on the edge of the grid, so nothing is said "
@@ -261,10 +264,18 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, Any], pairs: Seque
     return text
 
 
+def _grouped(values: Mapping[str, Any]) -> dict[Any, list[str]]:
+    """The names by their value, in the order given."""
+    names: dict[Any, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(value, []).append(name)
+    return names
+
+
 def _list(names: Sequence[str], *, of: int = 0) -> str:
     """The names in a row, of many the first ones; ``of`` is how many there are to name at most."""
-    if len(names) == of > _MOST_NAMED:
+    if len(names) == of > _MAX_NAMED:
         return f"all {of} others"
-    more = len(names) - _MOST_NAMED
-    shown = list(names) if more <= 0 else [*names[:_MOST_NAMED], f"{more} more"]
+    more = len(names) - _MAX_NAMED
+    shown = list(names) if more <= 0 else [*names[:_MAX_NAMED], f"{more} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

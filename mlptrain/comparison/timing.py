@@ -5,20 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.trials import task_data
-from mlptrain.spec import OptimizerSpec, load_text
+from mlptrain.comparison.trials import Trial, task_data
+from mlptrain.experiment.build import build_trainer
+from mlptrain.runs.comparison import Timings
+from mlptrain.spec import OptimizerSpec
+from mlptrain.training.device import applied
 
-ROUNDS, MOST_ROUNDS = 3, 30
-MOST_SECONDS = 60.0  # of three rounds together; slower tasks get fewer
+ROUNDS, MAX_ROUNDS = 3, 30
+MAX_SECONDS = 60.0  # of three rounds together; slower tasks get fewer
 ENOUGH_SECONDS = 1.0  # rounds that take less together are as many as fit, since short epochs are disturbed the most
-
-
-def settings_of(chosen: Mapping[str, OptimizerSpec]) -> dict[str, Any]:
-    """What was timed, to tell whether seconds on record are of the settings that were chosen in the end."""
-    return {name: setting.model_dump() for name, setting in chosen.items()}
 
 
 def time_alone(
@@ -27,30 +24,21 @@ def time_alone(
     *,
     data_dir: Path,
     on_share: Callable[[float], None],
-) -> dict[str, Any]:
+) -> Timings:
     """Seconds per training epoch of every optimizer, without evaluation, checkpoints or warm-up.
 
-    Each optimizer trains alone; after an epoch that is not counted, rounds of one epoch each go around, so that a
-    machine that gets slower or faster does so for all. Keys: rounds, seconds_per_epoch (name to the median, None where
-    it diverged at once or could not be trained), samples (name to list), settings. ``on_share`` is told of parts of
-    optimizers as they are done.
+    Each optimizer trains alone; after an epoch that is not counted, rounds of one epoch each take turns, so that a
+    machine that gets slower or faster does so for all. ``on_share`` is given the parts of optimizers that are done.
     """
-    from mlptrain.training.device import ResolvedDevice, applied
-
     names = list(chosen)
     samples: dict[str, list[float]] = {}
-    with applied(ResolvedDevice(plan.device, plan.precision, plan.threads)):  # type: ignore[arg-type]
+    with applied(plan.resolved):
         for start in range(0, len(names), plan.models_at_once):  # as many as fit into memory; nearly always all
             runs = {name: _epochs(plan, chosen[name], data_dir) for name in names[start : start + plan.models_at_once]}
             samples |= _interleaved(runs, on_share)
-    return {
-        "rounds": max(map(len, samples.values())),
-        "seconds_per_epoch": {
-            name: statistics.median(seconds) if seconds else None for name, seconds in samples.items()
-        },
-        "samples": samples,
-        "settings": settings_of(chosen),
-    }
+    medians = {name: statistics.median(seconds) if seconds else None for name, seconds in samples.items()}
+    rounds = max(map(len, samples.values()))
+    return Timings(rounds=rounds, seconds_per_epoch=medians, samples=samples, settings=dict(chosen))
 
 
 def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float], None]) -> dict[str, list[float]]:
@@ -58,7 +46,7 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
     on_share(0.0)
     warm = [next(epochs, 0.0) for epochs in runs.values()]
     one = max(sum(warm), 1e-9)
-    rounds = max(1, min(ROUNDS, int(MOST_SECONDS / one)), min(MOST_ROUNDS, int(ENOUGH_SECONDS / one)))
+    rounds = max(1, min(ROUNDS, int(MAX_SECONDS / one)), min(MAX_ROUNDS, int(ENOUGH_SECONDS / one)))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     on_share(len(runs) / (rounds + 1))
     for _ in range(rounds):
@@ -70,15 +58,13 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
 
 def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[float]:
     """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
-    from mlptrain.experiment.build import build_trainer
-
     seed = plan.spec.scoring_seeds[0]
-    spec = load_text(plan.task).experiment.changed(optimizer=setting, seed=seed)
+    experiment = Trial("scoring", "", setting, seed).experiment(plan.task)
     splits = task_data(plan.task, data_dir)(seed)
     try:
-        trainer = build_trainer([spec], [splits], evaluate=False)
-        for [found] in trainer.epochs(first=1, last=MOST_ROUNDS + 1, should_stop=lambda: False):
-            if found is not None:
-                yield found.training_seconds
+        trainer = build_trainer([experiment], [splits], evaluate=False)
+        for [epoch] in trainer.epochs(first=1, last=MAX_ROUNDS + 1, should_stop=lambda: False):
+            if epoch is not None:
+                yield epoch.training_seconds
     except (MemoryError, RuntimeError):
         return

@@ -5,44 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from mlptrain.comparison.statistics import bootstrap_interval, holm, sign_flip_p, verdict_possible
+from mlptrain.runs.comparison import Pair, TimeToTarget, Verdict
 
-Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
 Setting = TypeVar("Setting", bound=Hashable)
-
-MIRRORED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Optimizer ``a`` against ``b`` over ``n`` seeds; ``verdict`` speaks of ``a``.
-
-    ``mean``, ``low`` and ``high`` are of a's score minus b's, in the unit of the scores: the mean and its 95 %
-    bootstrap interval, whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all
-    pairs of the comparison.
-    """
-
-    a: str
-    b: str
-    n: int
-    mean: float
-    low: float | None
-    high: float | None
-    p: float
-    p_holm: float
-    verdict: Verdict
-
-    def mirrored(self) -> Pair:
-        """The same result told of ``b`` against ``a``."""
-        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
-        verdict = MIRRORED.get(self.verdict, self.verdict)
-        return replace(self, a=self.b, b=self.a, mean=-self.mean, low=low, high=high, verdict=verdict)
 
 
 def compare_all(
@@ -61,8 +32,7 @@ def compare_all(
 
     - *no verdict* where the seeds are too few for any p-value to survive Holm's correction;
     - *tie* where the 95 % interval lies inside ±``tie``;
-    - *better* or *worse* where the corrected p is at most ``level``, unless that would be said against an optimizer
-      in ``under_tuned``;
+    - *better* or *worse* where the corrected p is at most ``level``, unless the loser is in ``under_tuned``;
     - *not decided*.
 
     A tie that involves an ``under_tuned`` optimizer is *not decided* either: better tuned it might have won.
@@ -81,9 +51,11 @@ def compare_all(
     pairs = []
     for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
         low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
-        pair = Pair(a, b, len(values), float(values.mean()), low, high, p, p_holm, "no verdict")
-        if verdict_possible(pair.n, pairs=len(names), level=level):
-            pair = replace(pair, verdict=_verdict(pair, tie=tie, level=level, under_tuned=under_tuned))
+        n, mean = len(values), float(values.mean())
+        pair = Pair(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict")
+        if verdict_possible(n, pairs=len(names), level=level):
+            verdict = _verdict(pair, tie=tie, level=level, under_tuned=under_tuned)
+            pair = pair.model_copy(update={"verdict": verdict})
         pairs.append(pair)
     return pairs
 
@@ -101,31 +73,18 @@ def _verdict(pair: Pair, *, tie: float, level: float, under_tuned: Collection[st
 
 
 def inclusion_violations(pairs: Sequence[Pair], *, families: Mapping[str, str]) -> list[Pair]:
-    """The pairs in which a wider family came out *worse* than its own special case, told of the wider one.
+    """The pairs in which a wider family came out *worse* than its own special case, the wider one first.
 
     ``families`` names, for each wider optimizer of the comparison, the narrower one that it contains. Exact
     inclusions among torch's optimizers: SGD with momentum and with Nesterov momentum contain plain SGD (momentum 0),
     AdamW contains Adam (weight decay 0), RMSprop with momentum contains RMSprop. A wider family searched well enough
     cannot be worse, so such a pair says that the search space was too small to rank the two.
     """
-    told = [side for pair in pairs for side in (pair, pair.mirrored())]
-    return [side for side in told if families.get(side.a) == side.b and side.verdict == "worse"]
+    sides = [side for pair in pairs for side in (pair, pair.mirrored())]
+    return [side for side in sides if families.get(side.a) == side.b and side.verdict == "worse"]
 
 
 # --- time to target ---
-
-
-class MedianTime(NamedTuple):
-    """The median time to target (None: not reached by the median trial), and how many of ``n`` trials reached it."""
-
-    median: float | None
-    reached: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """The share of the trials that reached the target."""
-        return self.reached / self.n
 
 
 def time_to_target(curve: Sequence[float], *, target: float, higher_is_better: bool) -> int | None:
@@ -139,14 +98,15 @@ def time_to_target(curve: Sequence[float], *, target: float, higher_is_better: b
     return None
 
 
-def median_time(times: Sequence[float | None]) -> MedianTime:
+def median_time(times: Sequence[int | None]) -> TimeToTarget:
     """The median over trials, a miss (None) counted as longer than any time. Raises ValueError without trials.
 
     With an even number of trials the median lies between two of them, and one miss among those two is a miss.
     """
     median = statistics.median(math.inf if time is None else time for time in times)
     reached = sum(time is not None for time in times)
-    return MedianTime(median if math.isfinite(median) else None, reached, len(times))
+    finite = float(median) if math.isfinite(median) else None
+    return TimeToTarget(median=finite, reached=reached, n=len(times), trials=list(times))
 
 
 # --- tuning ---

@@ -75,7 +75,7 @@ def read_json(path: Path, kind: type[T] | TypeAdapter[T]) -> T:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The key of the first thing that is wrong with a record, in words."""
+    """The first thing that is wrong with a record: its key, or what the record's own validator says."""
     [detail, *_] = error.errors(include_url=False, include_input=False, include_context=False)
     key = ".".join(map(str, detail["loc"]))
     match detail["type"]:
@@ -83,6 +83,8 @@ def first_fault(error: ValidationError) -> str:
             return f"key {key} is missing"
         case "extra_forbidden":
             return f"key {key} is unknown"
+        case "value_error":  # of a record's own validator
+            return detail["msg"].removeprefix("Value error, ")
         case _:
             return f"{key or 'its content'} is not what was written"
 

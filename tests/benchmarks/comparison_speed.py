@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, help="keep the comparison's folder here; default: a temporary one")
     options = parser.parse_args()
     comparison = load_comparison(COMPARISON)
-    base, seeds = comparison.base, len(comparison.spec.scoring_seeds)
+    base, seeds = comparison.spec.base, len(comparison.spec.scoring_seeds)
     assert set(SETTINGS) == set(comparison.spec.optimizers)
     seconds: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
 

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mlptrain.comparison.statistics import smallest_detectable
-from mlptrain.comparison.verdicts import Pair, compare_all
+from mlptrain.comparison.verdicts import compare_all
+from mlptrain.runs.comparison import Pair
 
 TEST_IMAGES = 10_000
 PLANTED = 0.005

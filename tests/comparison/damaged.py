@@ -14,7 +14,7 @@ from mlptrain.comparison import compare_optimizers
 from mlptrain.errors import MlptrainError
 from mlptrain.spec.comparison.sections import ComparisonSpec
 from tests.comparison.small import Result
-from tests.faults.hostile import ends_within
+from tests.faults.tools.hostile import ends_within
 
 VALUES: tuple[Any, ...] = (
     *(None, True, "", "x", "0.5", "\ud800", "\0", [], {}, [[]], ["a"], {"a": 1}, [1e308], [None]),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlptrain.cli import main
 from tests.comparison.small import BASE, TUNED, write
-from tests.faults.processes import FORKS
+from tests.faults.tools.processes import FORKS
 
 LONGER = BASE.replace("hidden: [8]", "hidden: [32]").replace("epochs: 2", "epochs: 15")  # a second and a half
 TEXT = TUNED.replace("[0.03, 0.3, 3.0]", "[0.01, 0.03, 0.1]")  # which SGD's best lies above

@@ -10,8 +10,10 @@ import pytest
 from mlptrain.comparison import compare_optimizers
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.trials import run_batch
-from mlptrain.data import data_folder
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError
+from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.sources.store import data_folder
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.system.lock import FolderLock
 from tests.comparison.small import FIXED, TUNED, compare, forged, load, plan_of
 
@@ -100,7 +102,7 @@ def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path: Path) -> None:
     held.release()
     (found.path / "trials.jsonl").write_text("{}\n")
     for _ in range(2):  # a refusal leaves no lock behind
-        with pytest.raises(RunFolderError, match="is no record"):
+        with pytest.raises(RunFolderError, match="is not a record"):
             compare(FIXED, tmp_path)
 
 
@@ -115,6 +117,24 @@ def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
         compare(FIXED, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"), [("format: 1", "format 1"), ("", "format 1"), ("format: 99", "format 99")]
+)
+def test_a_comparison_of_another_layout_is_named_as_such(tmp_path: Path, written: str, shown: str) -> None:
+    found = compare(FIXED, tmp_path)
+    plan = found.path / "plan.yaml"
+    whole = plan.read_text()
+    assert whole.count("format: 2\n") == 1
+    plan.write_text(whole.replace("format: 2\n", f"{written}\n"))
+    for command in (
+        lambda: compare(FIXED, tmp_path),
+        lambda: load_comparison(plan),
+        lambda: comparison_page(found.path),
+    ):
+        with pytest.raises(RunFolderError, match=rf"another version .*\({shown}, expected 2\)"):
+            command()
+
+
 @pytest.mark.parametrize("override", ["tie=0.5", "base.training.threads=2"])
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> None:
     compare(FIXED, tmp_path)
@@ -125,11 +145,11 @@ def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> N
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "comparison").mkdir()
     (tmp_path / "comparison" / "thesis.tex").write_text("precious")
-    with pytest.raises(RunFolderError, match="holds no comparison"):
+    with pytest.raises(RunFolderError, match="is not a comparison's folder"):
         compare(FIXED, tmp_path)
     assert [file.name for file in (tmp_path / "comparison").iterdir()] == ["thesis.tex"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="holds no comparison"):
+    with pytest.raises(RunFolderError, match="is not a comparison's folder"):
         compare(FIXED, tmp_path, name="file")
 
 
@@ -153,9 +173,6 @@ def test_an_unfinished_comparison_has_no_summary(tmp_path: Path) -> None:
     folder = ComparisonFolder.of(plan, folder=tmp_path / "comparison")
     with pytest.raises(RunFolderError, match="is not finished"):
         folder.read_summary()
-    assert ComparisonFolder.open(folder.path).path == folder.path
-    with pytest.raises(RunFolderError, match="is no comparison's folder"):
-        ComparisonFolder.open(tmp_path)
 
 
 def test_seconds_of_other_settings_are_measured_anew(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.comparison.preview import most_extension_trials
+from mlptrain.comparison.preview import max_extension_trials
 from mlptrain.comparison.trials import Trial
 from mlptrain.spec.optimizer import SGD, Adam
 from tests.comparison.small import BASE, FIXED, TUNED, compare, plan_of
@@ -122,7 +122,7 @@ scoring: {seeds: 2}
 )
 def test_most_extension_trials_by_hand(tmp_path: Path, optimizers: str, wanted: int) -> None:
     plan = plan_of(f"optimizers: {optimizers}\ntuning: {{seeds: 3, extensions: 2}}\n", tmp_path)
-    assert most_extension_trials(plan) == wanted
+    assert max_extension_trials(plan) == wanted
 
 
 def test_extensions_add_no_more_than_that(tmp_path: Path) -> None:
@@ -138,4 +138,4 @@ scoring: {seeds: 1}
     entry = found.optimizer("a")
     added = len(found.of_role("tuning")) - 4
     assert entry["extensions"] == 3
-    assert 0 < added <= most_extension_trials(plan_of(text, tmp_path)) == 5 * 5 - 4
+    assert 0 < added <= max_extension_trials(plan_of(text, tmp_path)) == 5 * 5 - 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 from torch import Tensor
 
 import mlptrain
-from mlptrain.data import Split, Splits
+from mlptrain.data import Examples, Splits
 from mlptrain.errors import RunFolderError
+from mlptrain.experiment.build import SharedData
 from mlptrain.spec import load_spec
 from tests.comparison.small import FIXED, TUNED, Result, compare, load
 
@@ -77,33 +80,38 @@ def test_other_noise_in_a_later_trial_is_an_error(tmp_path: Path) -> None:
 # --- the test set ---
 
 
-class CountedSplit:
-    """The test split with its labels in another order; tells when its inputs are read."""
+class CountedExamples:
+    """The test split with its labels in another order; ``read`` is called when anything but the labels is asked for."""
 
-    def __init__(self, split: Split, read: Any) -> None:
-        self._split, self._read = split, read
+    def __init__(self, examples: Examples, read: Callable[[], None]) -> None:
+        self._examples, self._read = replace(examples, y=examples.y.roll(1)), read
 
     @property
-    def x(self) -> Tensor:
+    def targets(self) -> Tensor:
+        return self._examples.targets
+
+    def __getattr__(self, name: str) -> Any:
         self._read()
-        return self._split.x
-
-    @property
-    def y(self) -> Tensor:
-        return self._split.y.roll(1)
+        return getattr(self._examples, name)
 
 
 def test_the_test_set_is_read_once_per_scored_trial_after_tuning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = compare(TUNED, tmp_path, name="honest")
-    whole = Splits.test.fget  # type: ignore[attr-defined]
+    of_seed = SharedData.__call__
     looks: list[int] = []  # at each, how many tuning trials were on record
 
     def look() -> None:
         looks.append((tmp_path / "blind" / "trials.jsonl").read_text().count('"role": "tuning"'))
 
-    monkeypatch.setattr(Splits, "test", property(lambda splits: CountedSplit(whole(splits), look)))
+    def counted(data: SharedData, seed: int) -> Splits:
+        splits = of_seed(data, seed)
+        assert splits.test is not None
+        test: Any = CountedExamples(splits.test, look)
+        return replace(splits, test=test)
+
+    monkeypatch.setattr(SharedData, "__call__", counted)
     blind = compare(TUNED, tmp_path, name="blind")
 
     tuning = len(honest.of_role("tuning"))

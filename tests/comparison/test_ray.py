@@ -161,7 +161,7 @@ def stopped(place: Path, number: signal.Signals, *options: str) -> None:
     assert ended(process) == 130
     assert time.monotonic() - sent < 10
     [told] = [line for line in errors_of(place).read_text().splitlines() if "stopped" in line]
-    assert told == "stopped by a signal; every finished batch of trials is kept, the same command goes on"
+    assert told == "stopped by a signal; every finished batch of trials is saved. Rerun the same command to resume"
 
 
 def test_sigterm_ends_it_whatever_ray_makes_of_it(tmp_path: Path, two_nodes: TwoNodes) -> None:

@@ -13,6 +13,7 @@ from mlptrain.comparison import make_plan
 from mlptrain.spec.comparison.load import load_comparison, plan_digest
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import read_file
+from mlptrain.training.device import ResolvedDevice
 from tests.command import Call
 from tests.comparison.small import FIXED, TUNED, Result, compare, plan_of
 
@@ -48,7 +49,7 @@ def test_device_precision_and_threads_of_the_plan_are_repeated(tmp_path: Path) -
     plan = plan_of(FIXED, tmp_path, "base.training.threads=3", "base.training.precision=high")
     (tmp_path / "plan.yaml").write_text(yaml_text(plan.to_plain()))
     again = make_plan(load_comparison(tmp_path / "plan.yaml").spec)
-    assert (again.device, again.precision, again.threads) == ("cpu", "high", 3)
+    assert again.resolved == ResolvedDevice("cpu", "high", 3)
 
 
 def test_the_command_at_the_end_trains_the_same_anew(
@@ -72,14 +73,16 @@ def test_a_folder_goes_on_with_its_comparison(tmp_path: Path, call: Call) -> Non
     (part / "summary.json").unlink()
     told = call("compare-optimizers", str(part))
     assert told.code == 0
-    assert "tuning: 27 trials, 18 of them on record" in told.err.splitlines()
+    assert "tuning: 27 trials, 18 of them already recorded" in told.err.splitlines()
     assert Result(part).bytes == whole.bytes
 
 
 def test_a_folder_without_a_comparison(tmp_path: Path, call: Call) -> None:
     told = call("compare-optimizers", str(tmp_path))
     assert told.code == 2
-    assert told.err.startswith(f"error: {tmp_path} is a folder without a comparison in it; name a YAML file")
+    assert told.err.startswith(
+        f"error: {tmp_path} is not a comparison's folder: it holds no plan.yaml; name a YAML file"
+    )
 
 
 def test_training_does_not_go_on_with_a_comparison(tmp_path: Path, call: Call) -> None:

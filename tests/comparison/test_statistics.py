@@ -14,12 +14,11 @@ from mlptrain.comparison.statistics import (
     learnt,
     majority_bar,
     mean_interval,
-    median_and_iqr,
-    seeds_needed,
     sign_flip_p,
     smallest_detectable,
     verdict_possible,
 )
+from mlptrain.spec.comparison.sections import seeds_for_verdict
 
 # --- majority class ---
 
@@ -184,22 +183,16 @@ def test_mean_interval_is_students() -> None:
         mean_interval([])
 
 
-def test_median_and_quartiles() -> None:
-    assert median_and_iqr([5, 1, 4, 2, 3]) == (3, 2, 4)
-    assert median_and_iqr([1, 2, 3, 10]) == (2.5, 1.75, 4.75)
-    assert median_and_iqr([0.5]) == (0.5, 0.5, 0.5)
-
-
 # --- what a number of seeds can show ---
 
 
-def test_seeds_needed() -> None:
-    assert [seeds_needed(pairs) for pairs in (1, 3, 6, 10, 15)] == [6, 7, 8, 9, 10]
+def test_seeds_for_verdict() -> None:
+    assert [seeds_for_verdict(pairs) for pairs in (1, 3, 6, 10, 15)] == [6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("pairs", [1, 3, 6, 15])
 def test_no_verdict_is_possible_one_seed_below(pairs: int) -> None:
-    for n_seeds, possible in ((seeds_needed(pairs), True), (seeds_needed(pairs) - 1, False)):
+    for n_seeds, possible in ((seeds_for_verdict(pairs), True), (seeds_for_verdict(pairs) - 1, False)):
         strongest = [sign_flip_p([0.01] * n_seeds)] * pairs
         assert (holm(strongest)[0] <= 0.05) is possible
         assert verdict_possible(n_seeds, pairs=pairs) is possible

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.comparison.summary import sentence
-from mlptrain.comparison.verdicts import Pair, Verdict
+from mlptrain.runs.comparison import OptimizerResult, Pair, Verdict
 from tests.comparison.small import BASE, compare
 
 SIX = BASE.replace("epochs: 2", "epochs: 6")
@@ -72,9 +72,22 @@ tuning: {{seeds: 1, extensions: 0}}
 def told_of(others: int, *, verdict: Verdict = "no verdict", did_not_learn: int = 0) -> str:
     """The sentence about a best optimizer and others of one verdict, of which some did not learn."""
     names = ["best", *(f"n{index}" for index in range(others))]
-    entry = {"accuracy": {"mean": 0.9}, "trials": [{}] * 7, "diverged": 0, "failed": 0, "under_tuned": False}
-    optimizers = {name: entry | {"did_not_learn": 7 * (0 < index <= did_not_learn)} for index, name in enumerate(names)}
-    return sentence(names, optimizers, [Pair("best", name, 7, 0.1, 0.0, 0.2, 0.1, 0.1, verdict) for name in names[1:]])
+    trial = {"seed": 0, "trial": "", "status": "completed", "score": 0.9, "accuracy": 0.9, "loss": 0.1, "epoch": 1}
+    entry = {
+        "setting": {"name": "sgd", "lr": 0.1}, "grids": {}, "tuning_trials": 0, "failed_tuning_trials": 0,
+        "extensions": 0, "under_tuned": False, "tuning": [], "trials": [trial] * 7, "completed": 7, "diverged": 0,
+        "accuracy": {"mean": 0.9, "low": None, "high": None, "median": 0.9}, "failed": 0, "epochs_to_target": None,
+        "curves": {},
+    }  # fmt: skip
+    optimizers = {
+        name: OptimizerResult.model_validate(entry | {"did_not_learn": 7 * (0 < index <= did_not_learn)})
+        for index, name in enumerate(names)
+    }
+    pairs = [
+        Pair(a="best", b=name, n=7, mean=0.1, low=0.0, high=0.2, p=0.1, p_holm=0.1, verdict=verdict)
+        for name in names[1:]
+    ]
+    return sentence(names, optimizers, pairs)
 
 
 def test_the_sentence_names_some_and_counts_many() -> None:

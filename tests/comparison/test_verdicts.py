@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from scipy import stats
 
 from mlptrain.comparison.verdicts import (
-    Verdict,
     at_edge,
     choose,
     compare_all,
@@ -17,6 +15,7 @@ from mlptrain.comparison.verdicts import (
     median_time,
     time_to_target,
 )
+from mlptrain.runs.comparison import Verdict
 from tests.benchmarks.verdict_simulation import CLAIMS, PLANTED, false_claim, simulated
 
 SPREAD = np.array([0.0011, -0.0004, 0.0002, -0.0013, 0.0007, 0.0001, -0.0009, 0.0005, -0.0002, 0.0002])  # mean 0
@@ -104,7 +103,8 @@ def test_the_other_way_round_is_the_mirror_image() -> None:
     (forth,), (back,) = compare_all({"a": a, "b": b}), compare_all({"b": b, "a": a})
     told = forth.mirrored()
     assert (told.low, told.high) == pytest.approx((back.low, back.high))
-    assert replace(told, low=None, high=None) == replace(back, low=None, high=None)
+    unbounded = {"low": None, "high": None}
+    assert told.model_copy(update=unbounded) == back.model_copy(update=unbounded)
     assert {forth.verdict, back.verdict} == {"better", "worse"}
     assert forth.mirrored().mirrored() == forth
 
@@ -227,14 +227,17 @@ def test_a_miss_is_no_epoch() -> None:
 
 
 def test_median_time_takes_a_miss_as_longer_than_any_time() -> None:
-    assert median_time([7, 3, 5]) == (5, 3, 3)
-    assert median_time([3, None, 5]) == (5, 2, 3)
-    assert median_time([3, None, None]) == (None, 1, 3)
-    assert median_time([2, 4, 9, None]) == (6.5, 3, 4)
-    assert median_time([2, 4, None, None]) == (None, 2, 4)
-    assert median_time([None]) == (None, 0, 1)
-    assert median_time([1.25, 1.75]).median == 1.5
-    assert median_time([2, 4, 9, None]).share == 0.75
+    def shown(*times: int | None) -> tuple[float | None, int, int]:
+        time = median_time(times)
+        assert time.trials == list(times)
+        return time.median, time.reached, time.n
+
+    assert shown(7, 3, 5) == (5, 3, 3)
+    assert shown(3, None, 5) == (5, 2, 3)
+    assert shown(3, None, None) == (None, 1, 3)
+    assert shown(2, 4, 9, None) == (6.5, 3, 4)
+    assert shown(2, 4, None, None) == (None, 2, 4)
+    assert shown(None) == (None, 0, 1)
     with pytest.raises(ValueError, match="no median"):
         median_time([])
 

@@ -85,6 +85,7 @@ BAD_MIRRORS = {
     "endless": "not the published archive: more than 67108864 bytes",
     "hanging-up": "the server closed the connection without an answer",
 }
+HANGING = ("silent", "stalled", "dripping")  # of the others, and of good ones, a busy machine may ask for patience
 
 
 @pytest.mark.parametrize("mirror", BAD_MIRRORS)
@@ -92,7 +93,7 @@ def test_a_bad_mirror_is_told_from_a_good_one(mirrors: Mirrors, tmp_path: Path, 
     addresses = [mirrors.address(mirror), mirrors.address("good")]
 
     begin = time.monotonic()
-    assert fetch("mnist", tmp_path, mirrors=addresses, timeout=0.5) == ARCHIVES
+    assert fetch("mnist", tmp_path, mirrors=addresses, timeout=2 if mirror in HANGING else 60) == ARCHIVES
 
     assert time.monotonic() - begin < 8
     # The good one is asked first from the second archive on.
@@ -105,7 +106,7 @@ def test_where_no_mirror_helps_one_message_says_all(mirrors: Mirrors, tmp_path: 
     addresses = [mirrors.address(mirror), "http://127.0.0.1:9/"]
 
     with pytest.raises(MachineError) as caught:
-        fetch("mnist", tmp_path, mirrors=addresses, timeout=0.5)
+        fetch("mnist", tmp_path, mirrors=addresses, timeout=0.5 if mirror in HANGING else 60)
 
     message = str(caught.value)
     assert f"{mirrors.address(mirror)}{FIRST}: {reason}" in message

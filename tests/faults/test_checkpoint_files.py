@@ -19,8 +19,8 @@ import mlptrain
 from mlptrain.errors import CheckpointError
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
-from tests.faults.checkpoints import assert_refused_at_every_door, best_of, last_of, read
-from tests.faults.hostile import NO_FILES, call, ends_within, put, refused
+from tests.faults.tools.checkpoints import assert_refused_at_every_door, best_of, last_of, read
+from tests.faults.tools.hostile import NO_FILES, call, ends_within, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 Tensors = dict[str, torch.Tensor]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.comparison.processes import LONGER, TEXT
 from tests.comparison.small import BASE, FIXED, Result, write
-from tests.faults.processes import KillAt, KillInWrite, assert_same_files, command
+from tests.faults.tools.processes import KillAt, KillInWrite, assert_same_files, command
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 BATCHES = 3 + 3 + 3  # tuning, an extension, scoring

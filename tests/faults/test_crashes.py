@@ -18,24 +18,13 @@ from mlptrain.experiment import resume, resume_seeds, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
 from mlptrain.spec import load_text
-from tests.faults.processes import OF_A_RUN, SMALL, Child, KillAt, KillInWrite, command
+from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, KillAt, KillInWrite, command
+from tests.faults.tools.unbroken import LONGER, SEEDS, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-LONGER = ("--set", "training.epochs=40", "--set", "model.hidden=[256]")
-SEEDS = (3, 0, 11)
 BEGIN = ("train", "small.yaml", "--run-dir", "run")
 RESUME = ("train", "--resume", "run")
 BEGIN_SEEDS = (*BEGIN, "--seeds", ",".join(map(str, SEEDS)))
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What nobody disturbed: ``run``, ``longer`` and the group ``seeds``. Read it, change nothing in it."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    train(load_text(SMALL), run_dir=folder / "run")
-    train(load_text(SMALL, overrides=[one for one in LONGER if one != "--set"]), run_dir=folder / "longer")
-    train_seeds(load_text(SMALL), SEEDS, run_dir=folder / "seeds")
-    return folder
 
 
 def touches(place: Path, *arguments: str) -> int:
@@ -82,7 +71,9 @@ def chosen(chance: random.Random, count: int) -> Iterator[int]:
         yield from chance.sample(range(1, count + 1), count)
 
 
-def test_killed_at_any_touch_of_a_file(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_killed_at_any_touch_of_a_file(
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
+) -> None:
     """Before and after every opening, syncing and renaming; every second time the resumed run is killed as well."""
     numbers = chosen(chance, touches(place, *BEGIN))
     for number in attacks("kills of train at a touch of a file", 5, 100):
@@ -94,24 +85,26 @@ def test_killed_at_any_touch_of_a_file(place: Path, unbroken: Path, attacks: Att
             assert command(*RESUME, folder=place, first=again).end() in (0, -signal.SIGKILL)
             assert_readable(Path("run"))
         go_on()
-        assert_same_run(unbroken / "run", Path("run"))
+        assert_same_run(unbroken.run, Path("run"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")
 
 
-def test_killed_in_the_middle_of_a_write(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
-    largest = max((unbroken / "run" / name).stat().st_size for name in OF_A_RUN)
+def test_killed_in_the_middle_of_a_write(
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
+) -> None:
+    largest = max((unbroken.run / name).stat().st_size for name in OF_A_RUN)
     for _ in attacks("kills of train in the middle of a write", 2, 50):
         size = chance.randint(100, largest - 1)
         assert command(*BEGIN, folder=place, first=KillInWrite(size)).end() == -signal.SIGXFSZ
         assert_readable(Path("run"))
         go_on()
-        assert_same_run(unbroken / "run", Path("run"))
+        assert_same_run(unbroken.run, Path("run"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")
 
 
-def test_killed_at_a_random_moment(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_killed_at_a_random_moment(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     started = time.monotonic()
     assert command(*BEGIN, *LONGER, folder=place).end() == 0
     seconds = time.monotonic() - started
@@ -125,7 +118,7 @@ def test_killed_at_a_random_moment(place: Path, unbroken: Path, attacks: Attacks
             child = command(*BEGIN, *LONGER, folder=place)
             assert child.end() == 0, child.told
         go_on()
-        assert_same_run(unbroken / "longer", Path("run"))
+        assert_same_run(unbroken.longer_run, Path("run"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")
 
@@ -152,7 +145,7 @@ def test_the_real_command_is_killed(place: Path, attacks: Attacks, chance: rando
 
 
 def test_several_seeds_killed_at_any_touch_of_a_file(
-    place: Path, unbroken: Path, attacks: Attacks, chance: random.Random
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
 ) -> None:
     numbers = chosen(chance, touches(place, *BEGIN_SEEDS))
     for _ in attacks("kills of train --seeds at a touch of a file", 2, 50):
@@ -165,9 +158,9 @@ def test_several_seeds_killed_at_any_touch_of_a_file(
         else:
             train_seeds(Path("small.yaml"), SEEDS, run_dir=Path("run"))
         for name in ("seeds.json", "summary.json"):
-            assert (unbroken / "seeds" / name).read_bytes() == Path("run", name).read_bytes()
+            assert (unbroken.seeds / name).read_bytes() == Path("run", name).read_bytes()
         for seed in SEEDS:
-            assert_same_run(unbroken / f"seeds/seed-{seed}", Path(f"run/seed-{seed}"))
+            assert_same_run(unbroken.seeds / f"seed-{seed}", Path(f"run/seed-{seed}"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")
 
@@ -176,7 +169,11 @@ def test_a_reader_never_sees_half_a_checkpoint(place: Path, attacks: Attacks) ->
     child: Child = command(*BEGIN, *LONGER[2:], "--set", "training.epochs=1000000", folder=place)
     last = Path("run/checkpoints/last.safetensors")
     assert child.wait_until(last.exists)
-    epochs = [load_checkpoint(last).epoch for _ in attacks("readings of a checkpoint that is being written", 100, 2000)]
+    epochs = []
+    for _ in attacks("readings of a checkpoint that is being written", 100, 2000):
+        epochs.append(load_checkpoint(last).epoch)
+        if len(epochs) % 20 == 0:  # there are others to read, however busy the machine is
+            child.wait_until(lambda: load_checkpoint(last).epoch > epochs[-1])
     child.kill()
     assert epochs == sorted(epochs)
-    assert len(set(epochs)) > len(epochs) // 20
+    assert len(set(epochs)) >= len(epochs) // 20

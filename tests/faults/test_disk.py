@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.experiment import recorder, train, train_seeds
+from mlptrain.experiment import recorder
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
-from mlptrain.spec import load_text
-from tests.comparison.small import FIXED, compare, write
-from tests.faults.disks import disk, make_room, own_mounts, skip_without_own_mounts
-from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
+from tests.comparison.small import FIXED, write
+from tests.faults.tools.disks import disk, make_room, own_mounts, skip_without_own_mounts
+from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
+from tests.faults.tools.unbroken import SEEDS, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-SEEDS = [3, 0, 11]
 BEGIN = ("train", "small.yaml", "--run-dir", "disk/run")
 RESUME = ("train", "--resume", "disk/run")
 RUN, DISK = Path("disk/run"), Path("disk")
@@ -33,16 +32,6 @@ def place(tmp_path: Path) -> Path:
     (folder / "disk").mkdir(parents=True)
     (folder / "small.yaml").write_text(SMALL)
     skip_without_own_mounts(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What nobody disturbed: ``run``, the group ``seeds`` and ``comparison``. Read it, change nothing in it."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    train(load_text(SMALL), run_dir=folder / "run")
-    train_seeds(load_text(SMALL), SEEDS, run_dir=folder / "seeds")
-    compare(FIXED, folder)
     return folder
 
 
@@ -88,7 +77,7 @@ def a_run_on_full_disks(sizes: list[tuple[int, int]], unbroken: Path) -> None:
                     assert f"`mlptrain train --resume {RUN}`" in told
                     code, _, errors = call(*RESUME)
                     assert code == 0, errors
-            assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+            assert_same_files(unbroken, RUN, OF_A_RUN)
             assert not list(RUN.rglob(".*"))
 
 
@@ -99,10 +88,10 @@ def sizes_to(pages: int, files: int, chance: random.Random) -> Iterator[tuple[in
         yield from chance.sample(sizes, len(sizes))
 
 
-def test_a_full_disk_at_every_level(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_full_disk_at_every_level(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     sizes = sizes_to(30, 14, chance)
     chosen = [next(sizes) for _ in attacks("full disks under train", 10, 60)]
-    on_own_mounts(place, a_run_on_full_disks, chosen, unbroken)
+    on_own_mounts(place, a_run_on_full_disks, chosen, unbroken.run)
 
 
 def seeds_on_full_disks(sizes: list[tuple[int, int]], unbroken: Path) -> None:
@@ -121,16 +110,18 @@ def seeds_on_full_disks(sizes: list[tuple[int, int]], unbroken: Path) -> None:
                     assert SeedGroup.is_group(RUN)
                     code, _, errors = call(*RESUME)
                     assert code == 0, errors
-            assert_same_files(unbroken / "seeds", RUN, ("seeds.json", "summary.json"))
+            assert_same_files(unbroken, RUN, ("seeds.json", "summary.json"))
             for seed in SEEDS:
-                assert_same_files(unbroken / f"seeds/seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
+                assert_same_files(unbroken / f"seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
             assert not list(RUN.rglob(".*"))
 
 
-def test_a_full_disk_under_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_full_disk_under_several_seeds(
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
+) -> None:
     sizes = sizes_to(80, 36, chance)
     chosen = [next(sizes) for _ in attacks("full disks under train --seeds", 2, 50)]
-    on_own_mounts(place, seeds_on_full_disks, chosen, unbroken)
+    on_own_mounts(place, seeds_on_full_disks, chosen, unbroken.seeds)
 
 
 def comparisons_on_full_disks(sizes: list[tuple[int, int]], unbroken: Path) -> None:
@@ -145,14 +136,16 @@ def comparisons_on_full_disks(sizes: list[tuple[int, int]], unbroken: Path) -> N
                 make_room(DISK)
                 code, _, errors = call(*arguments)
                 assert code == 0, errors
-            assert_same_files(unbroken / "comparison", RUN, OF_A_COMPARISON)
+            assert_same_files(unbroken, RUN, OF_A_COMPARISON)
             assert not list(RUN.rglob(".*"))
 
 
-def test_a_full_disk_under_a_comparison(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_full_disk_under_a_comparison(
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
+) -> None:
     sizes = sizes_to(14, 6, chance)
     chosen = [next(sizes) for _ in attacks("full disks under compare-optimizers", 2, 50)]
-    on_own_mounts(place, comparisons_on_full_disks, chosen, unbroken)
+    on_own_mounts(place, comparisons_on_full_disks, chosen, unbroken.comparison)
 
 
 def few_open_files() -> None:

@@ -20,11 +20,11 @@ from mlptrain.experiment import Listener, recorder, train
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
-from tests.faults.disks import disk, make_read_only, make_writable, own_mounts, skip_without_own_mounts
-from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
+from tests.faults.tools.disks import disk, make_read_only, make_writable, own_mounts, skip_without_own_mounts
+from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
+from tests.faults.tools.unbroken import LONGER, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-LONGER = ("--set", "training.epochs=40", "--set", "model.hidden=[256]")
 RUN, DISK, METRICS = Path("disk/run"), Path("disk"), Path("disk/run/metrics.jsonl")
 BEGIN = ("train", "small.yaml", "--run-dir", str(RUN))
 NOBODY = 65534
@@ -35,15 +35,6 @@ def place(tmp_path: Path) -> Path:
     folder = tmp_path / "place"
     (folder / "disk").mkdir(parents=True)
     (folder / "small.yaml").write_text(SMALL)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What nobody disturbed: ``run`` and ``longer``. Read it, change nothing in it."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    train(load_text(SMALL), run_dir=folder / "run")
-    train(load_text(SMALL, overrides=[one for one in LONGER if one != "--set"]), run_dir=folder / "longer")
     return folder
 
 
@@ -85,7 +76,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def a_read_only_disk(unbroken: Path) -> None:
     with disk(DISK):
-        shutil.copytree(unbroken / "run", "disk/whole")
+        shutil.copytree(unbroken, "disk/whole")
         interrupted_run(Path("disk/part"))
         before = contents(DISK)
         make_read_only(DISK)
@@ -98,13 +89,13 @@ def a_read_only_disk(unbroken: Path) -> None:
         assert contents(DISK) == before
         make_writable(DISK)
         assert call("train", "--resume", "disk/part")[0] == 0
-        assert_same_files(unbroken / "run", Path("disk/part"), OF_A_RUN)
+        assert_same_files(unbroken, Path("disk/part"), OF_A_RUN)
         assert not list(Path("disk/part").rglob(".*"))
 
 
-def test_a_read_only_disk(place: Path, unbroken: Path) -> None:
+def test_a_read_only_disk(place: Path, unbroken: Unbroken) -> None:
     skip_without_own_mounts(place)
-    in_a_process(place, a_read_only_disk, unbroken)
+    in_a_process(place, a_read_only_disk, unbroken.run)
 
 
 def while_training(lines: int, act: Callable[[], None]) -> tuple[int, str]:
@@ -149,13 +140,13 @@ def disks_that_turn_read_only(lines: list[int], unbroken: Path) -> None:
                 assert load_checkpoint(RUN / "checkpoints/last.safetensors").epoch >= count - 2
                 make_writable(DISK)
                 assert call("train", "--resume", str(RUN))[0] == 0
-            assert_same_files(unbroken / "longer", RUN, OF_A_RUN)
+            assert_same_files(unbroken, RUN, OF_A_RUN)
 
 
-def test_a_disk_that_turns_read_only(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_disk_that_turns_read_only(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     skip_without_own_mounts(place)
     lines = [chance.randint(2, 35) for _ in attacks("disks that turn read-only under train", 2, 50)]
-    in_a_process(place, disks_that_turn_read_only, lines, unbroken)
+    in_a_process(place, disks_that_turn_read_only, lines, unbroken.longer_run)
 
 
 def folders_that_are_moved(lines: list[int], unbroken: Path) -> None:
@@ -166,13 +157,15 @@ def folders_that_are_moved(lines: list[int], unbroken: Path) -> None:
             assert f"{RUN} has vanished. Put it back, then resume with `mlptrain train --resume" in one_error(errors)
             assert not RUN.exists()  # and is not made anew
             assert call("train", "--resume", "elsewhere")[0] == 0
-        assert_same_files(unbroken / "longer", Path("elsewhere"), OF_A_RUN)
+        assert_same_files(unbroken, Path("elsewhere"), OF_A_RUN)
         shutil.rmtree("elsewhere")
 
 
-def test_a_run_folder_that_is_moved_away(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_run_folder_that_is_moved_away(
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
+) -> None:
     lines = [chance.randint(2, 35) for _ in attacks("run folders moved away in mid-run", 2, 50)]
-    in_a_process(place, folders_that_are_moved, lines, unbroken, mounts=False)
+    in_a_process(place, folders_that_are_moved, lines, unbroken.longer_run, mounts=False)
 
 
 def things_that_are_deleted(choices: list[tuple[str, int]], unbroken: Path) -> None:
@@ -191,16 +184,16 @@ def things_that_are_deleted(choices: list[tuple[str, int]], unbroken: Path) -> N
                 gone.mkdir()  # as the message says: put back, here empty
                 (RUN / "steps.npz").unlink(missing_ok=True)
                 assert call("train", "--resume", str(RUN))[0] == 0
-                assert_same_files(unbroken / "longer", RUN, OF_A_RUN)
+                assert_same_files(unbroken, RUN, OF_A_RUN)
         shutil.rmtree(RUN, ignore_errors=True)
 
 
 def test_parts_of_a_run_folder_that_are_deleted(
-    place: Path, unbroken: Path, attacks: Attacks, chance: random.Random
+    place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random
 ) -> None:
     names = ("", "checkpoints", "metrics.jsonl", "timings.jsonl")
     choices = [(names[number % 4], chance.randint(2, 35)) for number in attacks("parts of run folders deleted", 4, 60)]
-    in_a_process(place, things_that_are_deleted, choices, unbroken, mounts=False)
+    in_a_process(place, things_that_are_deleted, choices, unbroken.longer_run, mounts=False)
 
 
 def test_a_file_where_a_folder_should_be(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +272,6 @@ def forbidden(unbroken: dict[str, bytes]) -> None:
     assert "Permission denied" in one_error(errors)
 
 
-def test_what_the_user_may_not_write_or_read(open_place: Path, unbroken: Path) -> None:
-    wanted = {name: (unbroken / "longer" / name).read_bytes() for name in OF_A_RUN}
+def test_what_the_user_may_not_write_or_read(open_place: Path, unbroken: Unbroken) -> None:
+    wanted = {name: (unbroken.longer_run / name).read_bytes() for name in OF_A_RUN}
     in_a_process(open_place, forbidden, wanted, mounts=False)

@@ -12,8 +12,8 @@ import torch
 
 from mlptrain.errors import CheckpointError
 from mlptrain.experiment.checkpoints import load_checkpoint
-from tests.faults.checkpoints import Tensors, assert_refused_at_every_door, best_of, last_of, read, seal
-from tests.faults.hostile import call, ends_within, refused
+from tests.faults.tools.checkpoints import Tensors, assert_refused_at_every_door, best_of, last_of, read, seal
+from tests.faults.tools.hostile import call, ends_within, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 

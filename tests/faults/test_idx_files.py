@@ -18,7 +18,7 @@ import pytest
 from mlptrain.errors import DataError, MlptrainError
 from mlptrain.sources.idx import parse_idx
 from mlptrain.sources.store import RAW_FILES, read_images, read_raw, unpack
-from tests.faults.hostile import NO_FILES, ends_within, put, refused
+from tests.faults.tools.hostile import NO_FILES, ends_within, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = RAW_FILES

@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from mlptrain.errors import UserError
 from mlptrain.inference.image_files import FORMATS, read_image
-from tests.faults.hostile import NO_FILES, call, ends_within, put, refused
+from tests.faults.tools.hostile import NO_FILES, call, ends_within, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 

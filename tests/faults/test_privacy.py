@@ -29,8 +29,7 @@ from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.runs import SeedGroup
 from mlptrain.sources.fetch import fetch
 from mlptrain.system.text import printable
-from tests.faults.conftest import SMALL
-from tests.faults.hostile import call, refused
+from tests.faults.tools.hostile import SMALL, call, refused
 
 ROOT = Path(__file__).parent.parent.parent
 Attacks = Callable[[str, int, int], Iterator[int]]
@@ -396,8 +395,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     result = compare(FIXED, tmp_path_factory.mktemp("compared"))
     from mlptrain.report.comparison.outputs import write_outputs
+    from mlptrain.runs.comparison import Summary, Timings
 
-    write_outputs(result.path, result.summary, {})
+    write_outputs(result.path, Summary.model_validate(result.summary), Timings())
     return result.path
 
 
@@ -420,6 +420,7 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
 ) -> None:
     from mlptrain.cli.compare_screen import show_summary
     from mlptrain.report.comparison.outputs import comparison_page, write_outputs
+    from mlptrain.runs.comparison import Summary, Timings
 
     harmless = Elements(comparison_page(compared))
     files = {path.relative_to(compared) for path in compared.rglob("*")}
@@ -434,7 +435,8 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
         assert page.found <= harmless.found, (evil, page.found - harmless.found)
         assert page.targets <= harmless.targets
         assert printable(evil) in "".join(page.words)
-        write_outputs(folder, summary, {})
+        typed = Summary.model_validate(summary)
+        write_outputs(folder, typed, Timings())
         assert {path.relative_to(folder) for path in folder.rglob("*")} == files
         assert names_below(tmp_path / "x") == sorted(["copy", *(f"copy/{path}" for path in files)])
         markdown = (folder / "summary.md").read_text(encoding="utf-8")
@@ -444,7 +446,7 @@ def test_no_text_of_a_comparison_acts_in_page_tables_or_terminal(
         assert "\\input" not in latex
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            show_summary("folder", summary, {})
+            show_summary("folder", typed, Timings())
         assert_harmless(out.getvalue())
         assert printable(evil).split()[0] in out.getvalue()
 

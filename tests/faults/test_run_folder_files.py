@@ -24,8 +24,7 @@ from mlptrain.runs import list_runs
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import load_text
 from mlptrain.system.jsonfiles import read_json
-from tests.faults.conftest import SMALL
-from tests.faults.hostile import NO_FILES, call, put, refused
+from tests.faults.tools.hostile import NO_FILES, SMALL, call, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 FILES = (
@@ -84,14 +83,6 @@ def assert_extended(folder: Path, whole: Path) -> None:
         assert call("train", "--resume", extended, *RESUME)[0] == 0
     for name in ("metrics.jsonl", "checkpoints/last.safetensors", "checkpoints/best.safetensors"):
         assert (folder / name).read_bytes() == (extended / name).read_bytes(), name
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As ``run``, to be left as it is."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    mlptrain.train(load_text(SMALL), run_dir=folder)
-    return folder
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -16,33 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.experiment import resume, resume_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup, list_runs
-from mlptrain.spec import load_text
 from mlptrain.system.signals import INTERRUPTED
-from tests.comparison.small import BASE, FIXED, compare, write
-from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
+from tests.comparison.processes import LONGER as COMPARED
+from tests.comparison.small import FIXED, write
+from tests.faults.tools.processes import OF_A_RUN, Child, assert_same_files, command
+from tests.faults.tools.unbroken import LONGER, SEEDS, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals are watched by Linux's /proc")
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-LONGER = ("--set", "training.epochs=40", "--set", "model.hidden=[256]")
-SEEDS = (3, 0, 11)
 RUN = Path("run")
-COMPARED = BASE.replace("hidden: [8]", "hidden: [32]").replace("epochs: 2", "epochs: 15")
 SECONDS = 2.0
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What nobody disturbed: ``run``, the group ``seeds`` and ``comparison``. Read it, change nothing in it."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    longer = load_text(SMALL, overrides=[one for one in LONGER if one != "--set"])
-    train(longer, run_dir=folder / "run")
-    train_seeds(longer, SEEDS, run_dir=folder / "seeds")
-    compare(FIXED, folder, base=COMPARED)
-    return folder
 
 
 def has_begun(pid: int) -> bool:
@@ -78,7 +65,7 @@ def duration(place: Path, *arguments: str) -> float:
     return time.monotonic() - begun
 
 
-def test_one_run(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_one_run(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
     seconds = duration(place, *arguments)
     for attempt in attacks("signals to train", 4, 60):
@@ -99,7 +86,7 @@ def test_one_run(place: Path, unbroken: Path, attacks: Attacks, chance: random.R
         elif code == 130:
             assert child.told.splitlines()[-1].startswith("error: interrupted; completed work is saved")
             continue
-        assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+        assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
         assert not list(RUN.rglob(".*"))
         shutil.rmtree(RUN)
 
@@ -117,13 +104,13 @@ def press_at_every_folder() -> None:
     os.close = pressing
 
 
-def test_pressed_again_and_again(place: Path, unbroken: Path) -> None:
+def test_pressed_again_and_again(place: Path, unbroken: Unbroken) -> None:
     child = command("train", "small.yaml", "--run-dir", str(RUN), *LONGER, folder=place, first=press_at_every_folder)
     assert child.end() == 130, child.told
     assert "Traceback" not in child.told
     assert child.told.splitlines()[-1].endswith(f"resume with `mlptrain train --resume {RUN}`")
     resume(RUN)
-    assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+    assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
 
 
 PRESS = "os.kill(os.getpid(), signal.SIGINT); [0] * 1000"
@@ -154,7 +141,7 @@ def test_at_moments_where_python_has_ways_of_its_own(place: Path, moment: str) -
     assert ended.stderr == ("" if wanted == 0 else f"error: {INTERRUPTED}\n")
 
 
-def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_several_seeds(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("train", "small.yaml", "--run-dir", str(RUN), "--seeds", ",".join(map(str, SEEDS)), *LONGER)
     seconds = duration(place, *arguments)
     for attempt in attacks("signals to train --seeds", 2, 50):
@@ -166,14 +153,14 @@ def test_several_seeds(place: Path, unbroken: Path, attacks: Attacks, chance: ra
             resume_seeds(RUN)
         elif code == 130:
             continue
-        assert_same_files(unbroken / "seeds", RUN, ("seeds.json", "summary.json"))
+        assert_same_files(unbroken.longer_seeds, RUN, ("seeds.json", "summary.json"))
         for seed in SEEDS:
-            assert_same_files(unbroken / f"seeds/seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
+            assert_same_files(unbroken.longer_seeds / f"seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
         assert not list(RUN.rglob(".*"))
         shutil.rmtree(RUN)
 
 
-def test_a_comparison(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_a_comparison(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("compare-optimizers", str(write(FIXED, place, base=COMPARED)), "--run-dir", str(RUN))
     seconds = duration(place, *arguments)
     for attempt in attacks("signals to compare-optimizers", 2, 50):
@@ -183,12 +170,12 @@ def test_a_comparison(place: Path, unbroken: Path, attacks: Attacks, chance: ran
             assert told.endswith(("the same command goes on", INTERRUPTED))
             again = command(*arguments, folder=place)
             assert again.end() == 0, again.told
-        assert_same_files(unbroken / "comparison", RUN, ("plan.yaml", "trials.jsonl", "summary.json"))
+        assert_same_files(unbroken.longer_comparison, RUN, ("plan.yaml", "trials.jsonl", "summary.json"))
         assert not list(RUN.rglob(".*"))
         shutil.rmtree(RUN)
 
 
-def test_the_real_command(place: Path, unbroken: Path, attacks: Attacks, chance: random.Random) -> None:
+def test_the_real_command(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     """Also while torch is imported and the data are read."""
     for attempt in attacks("signals to train as a process from scratch", 2, 20):
         with place.with_name("told").open("w") as told:
@@ -213,5 +200,5 @@ def test_the_real_command(place: Path, unbroken: Path, attacks: Attacks, chance:
         assert "Exception ignored" not in text
         if RUN.exists():
             resume(RUN)
-            assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+            assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
             shutil.rmtree(RUN)

@@ -19,11 +19,11 @@ from mlptrain.experiment import train, train_seeds
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
-from tests.comparison.small import FIXED, compare, write
-from tests.faults.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
+from tests.comparison.small import FIXED, write
+from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
+from tests.faults.tools.unbroken import SEEDS, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-SEEDS = (3, 0, 11)
 RUN = Path("run")
 
 
@@ -40,16 +40,6 @@ class Gate:
             secrets.token_hex = lambda nbytes=32: draws.randbytes(nbytes or 32).hex()
         while not Path(self.path).exists():
             time.sleep(0.0005)
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What nobody disturbed: ``run``, the group ``seeds`` and ``comparison``. Read it, change nothing in it."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    train(load_text(SMALL), run_dir=folder / "run")
-    train_seeds(load_text(SMALL), SEEDS, run_dir=folder / "seeds")
-    compare(FIXED, folder)
-    return folder
 
 
 def at_once(place: Path, *arguments: str, processes: int = 2, same_draws: bool = False) -> list[tuple[int, str]]:
@@ -72,7 +62,7 @@ def assert_one_was_refused(ended: list[tuple[int, str]], *reasons: str) -> None:
     assert any(reason in told for reason in reasons), told
 
 
-def test_twenty_runs_begin_in_the_same_second(place: Path, unbroken: Path, attacks: Attacks) -> None:
+def test_twenty_runs_begin_in_the_same_second(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     for attempt in attacks("twenty runs begun at once", 1, 6):
         ended = at_once(place, "train", "small.yaml", processes=20, same_draws=attempt % 2 == 0)
         assert [code for code, _ in ended] == [0] * 20, ended
@@ -80,15 +70,15 @@ def test_twenty_runs_begin_in_the_same_second(place: Path, unbroken: Path, attac
         assert [run.status for run in runs] == ["completed"] * 20
         assert sorted(Path("runs").iterdir()) == sorted(run.path for run in runs)
         for run in runs:
-            assert_same_files(unbroken / "run", run.path, OF_A_RUN)
+            assert_same_files(unbroken.run, run.path, OF_A_RUN)
         shutil.rmtree("runs")
 
 
-def test_two_begin_in_one_folder(place: Path, unbroken: Path, attacks: Attacks) -> None:
+def test_two_begin_in_one_folder(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     for _ in attacks("two runs begun in one folder", 2, 50):
         ended = at_once(place, "train", "small.yaml", "--run-dir", str(RUN))
         assert_one_was_refused(ended, "is being trained by another process", "exists and is not empty")
-        assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+        assert_same_files(unbroken.run, RUN, OF_A_RUN)
         shutil.rmtree(RUN)
 
 
@@ -102,18 +92,18 @@ def pressing(at: int) -> Callable[[Epoch], None]:
     return press
 
 
-def test_two_go_on_with_one_run(place: Path, unbroken: Path, attacks: Attacks) -> None:
+def test_two_go_on_with_one_run(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     with pytest.raises(InterruptedRunError):
         train(load_text(SMALL), run_dir=Path("part"), on_epoch=pressing(1))
     for _ in attacks("two --resume of one run", 2, 50):
         shutil.copytree("part", RUN)
         ended = at_once(place, "train", "--resume", str(RUN))
         assert_one_was_refused(ended, "is being trained by another process", "is complete with 4 epochs")
-        assert_same_files(unbroken / "run", RUN, OF_A_RUN)
+        assert_same_files(unbroken.run, RUN, OF_A_RUN)
         shutil.rmtree(RUN)
 
 
-def test_two_go_on_with_one_group(place: Path, unbroken: Path, attacks: Attacks) -> None:
+def test_two_go_on_with_one_group(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     with pytest.raises(InterruptedRunError):
         train_seeds(load_text(SMALL), SEEDS, run_dir=Path("part"), on_epochs=lambda found: pressing(1)(found[0]))  # type: ignore[arg-type]
     for _ in attacks("two --resume of one group of seeds", 1, 30):
@@ -121,7 +111,7 @@ def test_two_go_on_with_one_group(place: Path, unbroken: Path, attacks: Attacks)
         ended = at_once(place, "train", "--resume", str(RUN))
         assert_one_was_refused(ended, "is being trained by another process", "is complete")
         for seed in SEEDS:
-            assert_same_files(unbroken / f"seeds/seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
+            assert_same_files(unbroken.seeds / f"seed-{seed}", RUN / f"seed-{seed}", OF_A_RUN)
         shutil.rmtree(RUN)
 
 
@@ -149,12 +139,12 @@ def test_the_lock_lives_and_dies_with_its_owner(place: Path, attacks: Attacks, c
         shutil.rmtree(RUN)
 
 
-def test_two_comparisons_of_one_plan(place: Path, unbroken: Path, attacks: Attacks) -> None:
+def test_two_comparisons_of_one_plan(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     config = write(FIXED, place).name
     for _ in attacks("two compare-optimizers of one plan", 1, 30):
         ended = at_once(place, "compare-optimizers", config, "--run-dir", str(RUN))
         if [code for code, _ in ended] != [0, 0]:  # the second may come after the first has ended
             assert_one_was_refused(ended, "by another process")
-        assert_same_files(unbroken / "comparison", RUN, ("plan.yaml", "trials.jsonl", "summary.json"))
+        assert_same_files(unbroken.comparison, RUN, ("plan.yaml", "trials.jsonl", "summary.json"))
         assert not list(RUN.rglob(".*"))
         shutil.rmtree(RUN)

@@ -14,7 +14,7 @@ from mlptrain.sources.fetch import fetch
 from mlptrain.sources.store import RAW_FILES
 from mlptrain.sources.verify import verify
 from tests.data.mirrors import ARCHIVES, FIRST, Mirrors, files_below
-from tests.faults.processes import Child
+from tests.faults.tools.processes import Child
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec, load_text, to_yaml
 from mlptrain.spec.comparison.load import load_comparison
-from tests.faults.hostile import NO_FILES, ends_within, put, refused
+from tests.faults.tools.hostile import NO_FILES, ends_within, put, refused
 from tests.spec.texts import CONFIGS, ROOT
 
 Attacks = Callable[[str, int, int], Iterator[int]]

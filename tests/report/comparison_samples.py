@@ -11,11 +11,12 @@ import numpy as np
 
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.protocol import Tuned
-from mlptrain.comparison.summary import summarise
+from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.verdicts import choose
 from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.runs.comparison import Summary, Timings, TrialRecord, TriedSetting
 from mlptrain.spec.comparison.load import load_comparison
+from mlptrain.training.device import ResolvedDevice
 
 SIX = ("SGD", "momentum", "Nesterov", "RMSprop", "Adam", "AdamW")
 FIFTEEN = (*SIX, "NAdam", "Adagrad", "SGD decay", "Adam amsgrad", "RMSprop centred", "SGD 0.5", "SGD 0.99", "Adam_low",
@@ -86,7 +87,7 @@ def make(
     split = "validation" if validation else "test"
     file = parent / "sample.yaml"
     file.write_text(_written(optimizers, seeds, epochs, split=split, tuned=tuned, target=target), encoding="utf-8")
-    plan = Plan(load_comparison(file).spec, "cpu", "highest", 1)
+    plan = Plan(load_comparison(file).spec, ResolvedDevice("cpu", "highest", 1))
     rng = np.random.default_rng(0)
     choices = {
         name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.settings(name)[0]) for name in plan.spec.optimizers
@@ -105,7 +106,8 @@ def make(
     if timed:
         samples = {name: rng.uniform(0.01, 0.03, size=3).tolist() for name in choices}
         medians = {name: sorted(values)[1] for name, values in samples.items()}
-        folder.write_timings({"rounds": 3, "seconds_per_epoch": medians, "samples": samples})
+        settings = {name: choice.setting for name, choice in choices.items()}
+        folder.write_timings(Timings(rounds=3, seconds_per_epoch=medians, samples=samples, settings=settings))
     return folder.path
 
 
@@ -133,6 +135,11 @@ def read(folder: Path) -> dict[str, Any]:
     return summary
 
 
+def summary_of(folder: Path) -> Summary:
+    """The same, typed."""
+    return Summary.model_validate(read(folder))
+
+
 def _tuned(plan: Plan, name: str, rng: np.random.Generator) -> Tuned:
     """Best near 0.1; the highest rate diverges on one seed of three."""
     settings = plan.spec.settings(name)
@@ -143,26 +150,27 @@ def _tuned(plan: Plan, name: str, rng: np.random.Generator) -> Tuned:
         values[index] = (peak + rng.normal(0, 0.004, size=seeds)).round(6).tolist()
         if setting.lr == RATES[-1]:
             values[index][0] = float("-inf")
-    medians = [
-        {"setting": {"lr": setting.lr}, "accuracies": [None if v == float("-inf") else v for v in values[index]]}
+    tried = [
+        TriedSetting(setting={"lr": setting.lr}, accuracies=[None if v == float("-inf") else v for v in values[index]])
         for index, setting in enumerate(settings)
     ]
-    return Tuned(settings[choose(values)], {"lr": list(RATES)}, 0, medians=medians)
+    return Tuned(settings[choose(values)], {"lr": list(RATES)}, 0, tried=tried)
 
 
-def _record(plan: Plan, name: str, choice: Tuned, seed: int, fate: str, rng: np.random.Generator) -> dict[str, Any]:
+def _record(plan: Plan, name: str, choice: Tuned, seed: int, fate: str, rng: np.random.Generator) -> TrialRecord:
     status = ("diverged" if seed % 3 == 0 else "completed") if fate == "some diverged" else fate
     place = list(plan.spec.optimizers).index(name)
     epochs, split = plan.spec.base.training.epochs, str(plan.spec.base.evaluation.split)
-    head = {"trial": f"{name}-{seed}", "seed": seed, "status": status, "optimizer": name}
+    head: dict[str, Any] = {"trial": f"{place:08x}{seed:08x}", "batch": "0" * 16, "batch_size": 1, "role": "scoring"}
+    head |= {"optimizer": name, "setting": choice.setting, "seed": seed}
     counted = {"scored": {"split": plan.split, "examples": EXAMPLES, "majority": MAJORITY}}
     if status == "diverged":
-        message = "diverged: the loss is not finite"
-        return head | counted | {"curves": {}, "diverged": {"epoch": 1 + seed, "step": 7 + seed, "message": message}}
+        where = {"epoch": 1 + seed, "step": 7 + seed, "message": "diverged: the loss is not finite"}
+        return TrialRecord.model_validate(head | counted | {"status": "diverged", "diverged": where})
     if status == "failed":
-        return head | {"message": "RuntimeError: out of <memory> & luck"}
+        message = "RuntimeError: out of <memory> & luck"
+        return TrialRecord.model_validate(head | {"status": "failed", "message": message})
     last = 0.122 if status == "did not learn" else 0.975 - 0.004 * place + rng.normal(0, 0.003)
-    head["status"] = "completed"
     at = np.arange(epochs + 1)
     accuracy = np.clip(0.1 + (last - 0.1) * (1 - np.exp(-at * (2 - place / 20) / 4)) + rng.normal(0, 0.003, epochs + 1),
                        0.05, 1)  # fmt: skip
@@ -175,4 +183,4 @@ def _record(plan: Plan, name: str, choice: Tuned, seed: int, fate: str, rng: np.
     }
     score = round(last * EXAMPLES) / EXAMPLES
     kept = {"epoch": epochs, f"{plan.split}_accuracy": score, f"{plan.split}_loss": float(loss[-1])}
-    return head | counted | {"curves": curves, "kept": kept}
+    return TrialRecord.model_validate(head | counted | {"status": "completed", "curves": curves, "kept": kept})

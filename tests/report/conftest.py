@@ -7,6 +7,7 @@ import pytest
 
 from mlptrain.experiment import train
 from mlptrain.spec import load_spec
+from tests.report.comparison_samples import Samples
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
@@ -37,3 +38,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         return made[kind]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """Small finished comparisons by their kind, each run once: read them, change nothing in them."""
+    return Samples(tmp_path_factory.mktemp("comparisons"))

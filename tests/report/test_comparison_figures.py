@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
-from dataclasses import asdict, replace
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,26 +18,22 @@ from matplotlib.text import Text
 
 from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
-from mlptrain.report.comparison.record import Summary, read_summary
+from mlptrain.report.comparison.rates import good_range, rates_are_tuned
 from mlptrain.report.style import INK, picture_bytes
-from tests.report.comparison_samples import KINDS, Samples, read
+from mlptrain.runs.comparison import Summary
+from tests.report.comparison_samples import KINDS, Samples, summary_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
-@pytest.fixture(scope="module")
 def six(samples: Samples) -> Summary:
-    return read_summary(read(samples("six")))
+    return summary_of(samples("six"))
 
 
 @pytest.fixture(scope="module")
 def failures(samples: Samples) -> Summary:
-    return read_summary(read(samples("failures")))
+    return summary_of(samples("failures"))
 
 
 def drawn(summary: Summary) -> dict[str, Figure]:
@@ -48,7 +42,7 @@ def drawn(summary: Summary) -> dict[str, Figure]:
         figures["times"] = draw_times(summary)
     if any(entry.curves for entry in summary.optimizers.values()):
         figures |= {metric: draw_learning_curves(summary, metric) for metric in ("loss", "accuracy")}
-    if any(entry.medians_by_rate for entry in summary.optimizers.values()):
+    if rates_are_tuned(summary):
         figures["rates"] = draw_learning_rates(summary)
     return figures
 
@@ -118,9 +112,9 @@ def test_trials_far_below_that_learnt_are_not_called_failed(failures: Summary) -
         name for name, entry in failures.optimizers.items() if {t.status for t in entry.trials} == {"did not learn"}
     )
     entry = failures.optimizers[idle]
-    trials = [replace(trial, status="completed") if trial.seed < 2 else trial for trial in entry.trials]
-    changed = {**failures.optimizers, idle: replace(entry, trials=trials)}
-    shown = " ".join(texts(draw_scores(replace(failures, optimizers=changed))))
+    trials = [trial.model_copy(update={"status": "completed"}) if trial.seed < 2 else trial for trial in entry.trials]
+    changed = {**failures.optimizers, idle: entry.model_copy(update={"trials": trials})}
+    shown = " ".join(texts(draw_scores(failures.model_copy(update={"optimizers": changed}))))
     assert "(10 of 10 seeds, 8 did not learn)" in shown
 
 
@@ -138,12 +132,12 @@ def test_scores_all_over_the_place_are_all_shown(six: Summary) -> None:
 
 def read_scores(summary: Summary, scores: dict[str, float]) -> Summary:
     """The comparison with scores close to those given."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(summary)))
+    values = summary.plain()
     for name, score in scores.items():
         for place, trial in enumerate(values["optimizers"][name]["trials"]):
             trial["score"] = trial["accuracy"] = score + place / 10_000
         values["optimizers"][name]["accuracy"]["mean"] = score
-    return read_summary(values)
+    return Summary.model_validate(values)
 
 
 def test_differences_have_the_pairs_means_and_intervals(six: Summary) -> None:
@@ -183,8 +177,12 @@ def test_times_are_dots_at_their_epochs_and_misses_stand_apart(failures: Summary
 
 
 def test_curves_hold_mean_and_spread(six: Summary) -> None:
-    for metric, key, first in (("loss", "train_loss", 1), ("accuracy", "validation_accuracy", 0)):
-        (axes,) = draw_learning_curves(six, metric).axes  # type: ignore[arg-type]
+    cases: tuple[tuple[Literal["loss", "accuracy"], str, int], ...] = (
+        ("loss", "train_loss", 1),
+        ("accuracy", "validation_accuracy", 0),
+    )
+    for metric, key, first in cases:
+        (axes,) = draw_learning_curves(six, metric).axes
         lines = {str(line.get_label()): line for line in axes.get_lines()}
         bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
         assert len(bands) == 6
@@ -199,7 +197,7 @@ def test_curves_hold_mean_and_spread(six: Summary) -> None:
 
 
 def test_many_optimizers_get_a_panel_each(samples: Samples) -> None:
-    summary = read_summary(read(samples("fifteen")))
+    summary = summary_of(samples("fifteen"))
     figure = draw_learning_curves(summary, "loss")
     lasting = [name for name, entry in summary.ranked if entry.curves]
     assert len(lasting) == 14
@@ -227,13 +225,14 @@ def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summa
             one.setting["lr"]: np.median([-1 if v is None else v for v in one.accuracies]) for one in entry.tuning
         }
         assert dict(zip(np.asarray(medians.get_xdata()), np.asarray(medians.get_ydata()), strict=True)) == wanted
-        assert (x_of(chosen), y_of(chosen)) == (entry.setting["lr"], wanted[entry.setting["lr"]])
+        assert (x_of(chosen), y_of(chosen)) == (entry.setting.lr, wanted[entry.setting.lr])
         (band,) = axes.patches
         assert isinstance(band, Rectangle)
-        assert entry.good_range is not None
-        ends = (entry.good_range.low, entry.good_range.high)
+        good = good_range(entry)
+        assert good is not None
+        ends = (good.low, good.high)
         assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(ends, rel=0.03)
-        assert f"{entry.good_range.decades:.2f} decades" in axes.get_title(loc="left")
+        assert f"{good.decades:.2f} decades" in axes.get_title(loc="left")
 
 
 def test_even_steps_up_the_accuracy_axis_halve_the_error(six: Summary) -> None:
@@ -245,7 +244,7 @@ def test_even_steps_up_the_accuracy_axis_halve_the_error(six: Summary) -> None:
 
 
 def test_an_optimizer_has_one_colour_in_every_picture(samples: Samples) -> None:
-    summary = read_summary(read(samples("six")))
+    summary = summary_of(samples("six"))
     colours: dict[str, set[str]] = {name: set() for name in summary.optimizers}
     scores, differences = draw_scores(summary).axes[0], draw_differences(summary).axes[0]
     for row, name in enumerate(summary.ranking):
@@ -263,7 +262,7 @@ def test_an_optimizer_has_one_colour_in_every_picture(samples: Samples) -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_no_text_is_cut(samples: Samples, kind: str) -> None:
-    for name, figure in drawn(read_summary(read(samples(kind)))).items():
+    for name, figure in drawn(summary_of(samples(kind))).items():
         figure.canvas.draw()
         unseen = {id(label) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in beyond(axis)}
         for text in figure.findobj(Text):
@@ -283,7 +282,7 @@ def beyond(axis: Axis) -> list[Text]:
 
 
 def test_what_a_comparison_has_not_cannot_be_drawn(samples: Samples) -> None:
-    plain, failed = (read_summary(read(samples(kind))) for kind in ("plain", "all failed"))
+    plain, failed = (summary_of(samples(kind)) for kind in ("plain", "all failed"))
     with pytest.raises(ValueError, match="without a target"):
         draw_times(plain)
     with pytest.raises(ValueError, match="no optimizer has a tuned learning rate"):

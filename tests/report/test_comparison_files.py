@@ -16,10 +16,12 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from mlptrain.errors import MachineError, RunFolderError
+from mlptrain.errors import MachineError
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
-from tests.report.comparison_samples import KINDS, Samples, read
+from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
+from mlptrain.system.jsonfiles import to_json
+from tests.report.comparison_samples import KINDS, Samples, read, summary_of
 
 MINUS = "\N{MINUS SIGN}"
 NASTY = [
@@ -32,11 +34,6 @@ PICTURES = {"scores", "differences", "loss_curves", "accuracy_curves", "learning
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
-@pytest.fixture(scope="module")
 def written(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(samples("failures"), tmp_path_factory.mktemp("written") / "copy")
 
@@ -44,8 +41,7 @@ def written(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write(folder: Path, copy: Path, **changes: Any) -> Path:
     """A copy of the comparison with its outputs."""
     shutil.copytree(folder, copy)
-    timings = copy / "timings.json"
-    write_outputs(copy, read(copy) | changes, json.loads(timings.read_bytes()) if timings.exists() else {})
+    write_outputs(copy, Summary.model_validate(read(copy) | changes), ComparisonFiles(copy).read_timings())
     return copy
 
 
@@ -170,7 +166,7 @@ def test_the_verdicts_are_the_summarys(samples: Samples, written: Path, kind: st
     summary, (_, verdicts) = read(samples("failures")), tables(written, kind)
     pairs = {frozenset((pair["a"], pair["b"])): pair for pair in summary["pairs"]}
     assert len(verdicts) - 1 == len(pairs)
-    for who, difference, _, p, verdict in verdicts[1:]:
+    for who, difference, _, p, _, verdict in verdicts[1:]:
         a, b = who.split(" against ")
         pair = pairs[frozenset((a, b))]
         sign = 1 if pair["a"] == a else -1
@@ -242,6 +238,13 @@ def test_every_comparison_gets_its_pictures(samples: Samples, tmp_path: Path, ki
     assert not list(folder.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_summary_that_is_read_and_written_keeps_its_bytes(samples: Samples, kind: str) -> None:
+    files = ComparisonFiles(samples(kind))
+    assert to_json(files.read_summary()) == files.summary.read_bytes()
+    assert (json.dumps(read(samples(kind)), indent=2) + "\n").encode() == files.summary.read_bytes()
+
+
 def test_writing_again_gives_the_same_bytes(samples: Samples, tmp_path: Path) -> None:
     one, two = (write(samples("one epoch"), tmp_path / name) for name in ("one", "two"))
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
@@ -249,12 +252,8 @@ def test_writing_again_gives_the_same_bytes(samples: Samples, tmp_path: Path) ->
     assert all((one / file).read_bytes() == (two / file).read_bytes() for file in files)
 
 
-def test_what_cannot_be_written_and_what_is_no_summary(samples: Samples, tmp_path: Path) -> None:
+def test_what_cannot_be_written(samples: Samples, tmp_path: Path) -> None:
     folder = shutil.copytree(samples("one epoch"), tmp_path / "copy")
     (folder / "pictures").write_text("in the way")
-    with pytest.raises(MachineError, match=r"pictures: File exists; .* again: it trains nothing anew"):
-        write_outputs(folder, read(folder), {})
-    with pytest.raises(RunFolderError, match=r"summary\.json is damaged"):
-        write_outputs(folder, {}, {})
-    with pytest.raises(RunFolderError, match=r"timings\.json is damaged"):
-        write_outputs(folder, read(folder), {"samples": 1})
+    with pytest.raises(MachineError, match=r"pictures: File exists; .* again: it retrains nothing"):
+        write_outputs(folder, summary_of(folder), Timings())

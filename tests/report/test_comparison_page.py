@@ -18,11 +18,6 @@ from tests.report.test_report_command import Page
 MINUS = "\N{MINUS SIGN}"
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
-    return Samples(tmp_path_factory.mktemp("comparisons"))
-
-
 class Tables(HTMLParser):
     """The tables of a page by their names: rows of cells' texts, the headings first."""
 
@@ -229,7 +224,7 @@ def test_a_wider_family_that_lost_is_told(samples: Samples, tmp_path: Path) -> N
     summary["inclusion"] = [summary["pairs"][0]]
     (folder / "summary.json").write_text(json.dumps(summary | {"majority_bar": 0.1567}))
     text = Page(comparison_page(folder)).text
-    assert "SGD contains momentum as a special case and yet came out worse" in text
+    assert "SGD contains momentum as a special case but scored worse" in text
     assert "below 15.67 %" in text
 
 
@@ -268,7 +263,7 @@ def test_what_a_comparison_has_not_is_left_out_or_said(samples: Samples) -> None
     assert {row["95 % interval"] for row in one["Results"]} == {"–"}
     assert {row["95 % interval"] for row in one["Verdicts as a list"]} == {"–"}
     text = Page(samples.page("one seed")).text
-    assert "No verdicts: 6 pairs of optimizers take at least 8 seeds, and there is 1." in text
+    assert "No verdicts: 6 pairs of optimizers need at least 8 seeds, and there is 1." in text
     assert "No trial lasted, so there are none." in Page(samples.page("all failed")).text
     assert "all 60 scored trials lasted and learnt" in Page(samples.page("six")).text
 

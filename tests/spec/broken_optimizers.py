@@ -72,7 +72,7 @@ OPTIMIZERS: dict[str, Case] = {
     "names that differ in case": (
         "optimizers: {SGD: sgd, «sgd: {name: sgd, lr: 0.1}}",
         "optimizers.sgd",
-        "differs from 'SGD' in upper and lower case only, which file names may not tell apart; rename one",
+        "differs from 'SGD' in case only, which some file systems do not distinguish; rename one",
     ),
     "a name twice": (
         "optimizers: {A: sgd, «A: adam, B: adam}",

@@ -83,7 +83,7 @@ FILES: dict[str, tuple[str | None, str, str]] = {
     "not YAML": ("data: a: b\n", "one.yaml:1:8  is not valid YAML: ", ""),
     "empty": ("", "one.yaml is empty; ", "c.yaml:1:7  base: "),
     "a list": ("- 1\n", "one.yaml:1:1  the top level must be a mapping", ""),
-    "a comparison": ("base: c.yaml\n", "one.yaml is a comparison, wanted an experiment", "c.yaml:1:7  base: "),
+    "a comparison": ("base: c.yaml\n", "one.yaml is a comparison, not an experiment", "c.yaml:1:7  base: "),
     "without data": ("model: {hidden: [4]}\n", "one.yaml:1:1  data: required key is missing; e.g. data: digits", ""),
     "typing error": ("data: minst\nmodel: {hidden: [4]}\n", "one.yaml:1:7  data: must be mnist, ", ""),
     "regression": (
@@ -139,18 +139,18 @@ def test_a_base_that_is_no_experiment_is_not_quoted(content: str, name: str, tmp
     if not name.endswith(("yaml", "yml")):
         assert f"base: must name a .yaml or .yml file, got the text '../{name}'" in str(fault)
     elif content == SECRETS["accounts"]:
-        assert "is no experiment: it has none of the keys data, model, optimizer" in str(fault)
+        assert "is not an experiment: it has none of the keys data, model, optimizer" in str(fault)
 
 
 def test_a_base_beside_the_folder_is_taken_and_an_option_names_any_file(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     for name in ("one.yaml", "one.yml", "one.txt"):
         (tmp_path / name).write_text("model: {hidden: [4]}\ndata: digits\n", encoding="utf-8")
-        assert comparison_from_options(tmp_path / name, optimizers="sgd,adam").base.model.hidden == [4]
+        assert comparison_from_options(tmp_path / name, optimizers="sgd,adam").spec.base.model.hidden == [4]
     for name in ("one.yaml", "one.yml"):
         file = tmp_path / "inside" / "c.yaml"
         file.write_text(f"base: ../{name}\noptimizers: {{A: sgd, B: adam}}\n", encoding="utf-8")
-        assert load_comparison(file).base.model.hidden == [4]
+        assert load_comparison(file).spec.base.model.hidden == [4]
 
 
 OVERRIDES: dict[str, tuple[str, str]] = {
@@ -187,7 +187,7 @@ def test_experiment_and_comparison_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_comparison(experiment)
     assert str(caught.value) == (
-        f"{experiment}  is an experiment, wanted a comparison; "
+        f"{experiment}  is an experiment, not a comparison; "
         f"try `mlptrain compare-optimizers {experiment} --optimizers sgd,adam`"
     )
     with pytest.raises(SpecError) as caught:
@@ -234,4 +234,4 @@ def test_any_mapping_is_read_or_refused_with_faults(
     text = re.sub(r"\bnan\b", ".nan", re.sub(r"\binf\b", ".inf", repr(document).replace("None", "~")))
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(SpecError):
-        assert load_comparison(path).source == text.encode()
+        assert len(load_comparison(path).spec.optimizers) >= 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
+from mlptrain.spec.dump import yaml_text
 from tests.spec.texts import ROOT, marked
 
 BASE = "base: {data: digits, model: {hidden: [4]}}\n"
@@ -20,21 +21,21 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         f"{BASE}{PAIR}scoring: {{seeds: «5}}\n",
         "scoring.seeds",
         "no verdict is possible over one pair with 5 seeds, figures only: the corrected p cannot go below 0.062; "
-        "it takes 6 seeds",
+        "6 seeds are needed",
         f"{BASE}{PAIR}scoring: {{seeds: 6}}\n",
     ),
     "six seeds for three pairs": (
         f"{BASE}{THREE}scoring: {{seeds: «[5, 4, 3, 2, 1, 0]}}\n",
         "scoring.seeds",
         "no verdict is possible over 3 pairs with 6 seeds, figures only: the corrected p cannot go below 0.094; "
-        "it takes 7 seeds",
+        "7 seeds are needed",
         f"{BASE}{THREE}scoring: {{seeds: 7}}\n",
     ),
     "one seed": (
         f"{BASE}{PAIR}scoring: {{seeds: «1}}\n",
         "scoring.seeds",
         "no verdict is possible over one pair with 1 seed, figures only: the corrected p cannot go below 1; "
-        "it takes 6 seeds",
+        "6 seeds are needed",
         f"{BASE}{PAIR}",
     ),
     "unequal budgets": (
@@ -64,7 +65,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "wide tie": (
         f"{BASE}{PAIR}tie: «0.1\n",
         "tie",
-        "calls differences up to 10 percentage points a tie; 0.001 is 0.1 points",
+        "counts differences up to 10 percentage points as ties; 0.001 is 0.1 points",
         f"{BASE}{PAIR}tie: 0.01\n",
     ),
     "optimizer of the base": (
@@ -100,7 +101,7 @@ def test_warning_stays_with_a_dump(tmp_path: Path) -> None:
     for text, wanted in ((f"{BASE}{PAIR}scoring: {{seeds: 3}}\n", ["scoring.seeds"]), (f"{BASE}{TUNED}", [])):
         file = tmp_path / "c.yaml"
         file.write_text(text, encoding="utf-8")
-        file.write_text(load_comparison(file).spec.to_yaml(), encoding="utf-8")
+        file.write_text(yaml_text(load_comparison(file).spec.to_plain()), encoding="utf-8")
         assert [warning.path for warning in load_comparison(file).warnings] == wanted
 
 
@@ -110,7 +111,8 @@ def test_warning_of_a_base_by_path_names_its_file(tmp_path: Path) -> None:
     )
     (tmp_path / "c.yaml").write_text(f"base: one.yaml\n{PAIR}", encoding="utf-8")
     [warning] = load_comparison(tmp_path / "c.yaml").warnings
-    assert str(warning).startswith(f"{tmp_path / 'one.yaml'}:2:41  model.output_activation: 'relu' changes the logits")
+    place = f"{tmp_path / 'one.yaml'}:2:41"
+    assert str(warning).startswith(f"{place}  model.output_activation: 'relu' is applied to the logits")
 
 
 def test_override_of_the_bases_optimizer(tmp_path: Path) -> None:
@@ -121,5 +123,5 @@ def test_override_of_the_bases_optimizer(tmp_path: Path) -> None:
 
 
 def test_warning_names_the_option() -> None:
-    [warning] = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", seeds=3).warnings
+    [warning] = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", seeds="3").warnings
     assert str(warning).startswith("--seeds  no verdict is possible over one pair with 3 seeds")

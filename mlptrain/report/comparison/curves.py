@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
-from mlptrain.report.comparison.record import Curve, Optimizer, Summary
+from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, wrapped
 from mlptrain.report.curves import thinned
 from mlptrain.report.style import (
@@ -31,6 +31,7 @@ from mlptrain.report.style import (
     set_log_scale,
     styled,
 )
+from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
 
 _TOGETHER = 6  # optimizers whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
@@ -108,11 +109,11 @@ def draw_learning_rates(summary: Summary) -> Figure:
     Dots are tuning seeds, the line goes through their medians, the band is the good range. Raises ValueError where no
     optimizer tuned its learning rate.
     """
-    shown = [(name, entry) for name, entry in summary.ranked if entry.medians_by_rate]
+    shown = [(name, entry) for name, entry in summary.ranked if medians_by_rate(entry)]
     if not shown:
         raise ValueError("no optimizer has a tuned learning rate")
-    values = [value for _, entry in shown for tried in entry.tuning for value in tried.accuracies if value is not None]
-    rates = [rate for _, entry in shown for rate in entry.medians_by_rate]
+    values = [value for _, entry in shown for value in entry.tuning_accuracies if value is not None]
+    rates = [rate for _, entry in shown for rate in medians_by_rate(entry)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     figure, panels = _grid(
         [f"{wrapped(name)}\n{describe_good_range(entry)}" for name, entry in shown],
@@ -242,7 +243,7 @@ def _accuracy_label(best: float) -> str:
 
 
 def _halvings(accuracy: ArrayLike) -> FloatArray:
-    """How often the error is halved, from 1 on; the smallest error told apart is 1 in 20,000."""
+    """How often the error is halved, from 1 on; the smallest distinguishable error is 1 in 20,000."""
     return -np.log2(np.maximum(1 - np.asarray(accuracy, dtype=np.float64), _LEAST_ERROR))
 
 
@@ -250,11 +251,11 @@ def _from_halvings(halvings: ArrayLike) -> FloatArray:
     return 1 - np.exp2(-np.asarray(halvings, dtype=np.float64))
 
 
-def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
-    good, medians = entry.good_range, entry.medians_by_rate
+def _draw_rates(axes: Axes, entry: OptimizerResult, index: int) -> None:
+    good, medians = good_range(entry), medians_by_rate(entry)
     if good is not None:
         axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
-    tried = [(one.rate, value) for one in entry.tuning if one.rate is not None for value in one.accuracies]
+    tried = [(rate, value) for rate, accuracies in outcomes_by_rate(entry) for value in accuracies]
     dots = [(rate, value) for rate, value in tried if value is not None]
     lost = [rate for rate, value in tried if value is None]
     x, y = [rate for rate, _ in dots], [value for _, value in dots]
@@ -263,19 +264,19 @@ def _draw_rates(axes: Axes, entry: Optimizer, index: int) -> None:
     axes.plot(lost, [0.06] * len(lost), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
     finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
     axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
-    if (chosen := entry.rate) in finite:
+    if (chosen := entry.setting.lr) in finite:
         axes.plot(
             [chosen], [finite[chosen]], marker="o", markersize=9, mfc="none", mec=INK, mew=1.3, linestyle="", zorder=4
         )
 
 
-def _legend_of_rates(shown: Sequence[tuple[str, Optimizer]]) -> list[Artist]:
+def _legend_of_rates(shown: Sequence[tuple[str, OptimizerResult]]) -> list[Artist]:
     handles: list[Artist] = [
         Line2D([], [], color=QUIET, marker=".", linestyle="", label="a tuning seed"),
         Line2D([], [], color=QUIET, label="median"),
         Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="chosen"),
         Patch(color=QUIET, alpha=0.3, label="good range"),
     ]
-    if any(value is None for _, entry in shown for tried in entry.tuning for value in tried.accuracies):
+    if any(None in entry.tuning_accuracies for _, entry in shown):
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="did not last"))
     return handles

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mlptrain.report.comparison.record import Accuracy, Optimizer, Pair, Status, Summary
+from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.words import (
     MINUS,
+    counted,
     describe_target,
     epochs_and_reached,
     percent,
@@ -25,14 +25,15 @@ from mlptrain.report.comparison.words import (
     wrapped,
 )
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
+from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
 
 _WIDTH = 7.2  # inches
 _ROW = 0.46
 _FIRST_COLUMN, _SECOND_COLUMN = 7.0, 66.0  # points right of the axes
 _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middle
 _PLACES = 90  # side by side in a row before values count as equal
-_MOST_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
-_MOST_SEEDS_PAIRED = 20
+_MAX_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
+_MAX_SEEDS_PAIRED = 20
 _TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
@@ -43,7 +44,7 @@ _LEAST_GAP = 0.05
 def draw_scores(summary: Summary) -> Figure:
     """Every scored trial, a row for each optimizer, with the mean and its 95 % interval; best mean first.
 
-    Values far below all others stand as a text at the left edge, so that the axis can show the others apart.
+    Values far below all others stand as a text at the left edge, so that the axis can spread out the others.
     """
     figure, axes = _rows(summary.ranking)
     values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
@@ -62,9 +63,9 @@ def draw_scores(summary: Summary) -> Figure:
     verdicts = against_best(summary)
     _right_labels(axes, "against the best", ["", *(pair.verdict for pair in verdicts)], start=_SECOND_COLUMN)
     split = split_name(summary.split)
-    n = len(summary.seeds)
-    title = f"{split} accuracy over {n} seed{'s' if n > 1 else ''}"
-    _set_title(axes, titled(summary, title))
+    axes.set_title(
+        titled(summary, f"{split} accuracy over {counted(len(summary.seeds), 'seed')}"), pad=_TITLE_ABOVE, y=1.0
+    )
     axes.set_xlabel(f"{split} accuracy (% of examples)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
     _legend_of_scores(figure, summary, majority=low < summary.majority < high)
@@ -78,14 +79,14 @@ def draw_differences(summary: Summary) -> Figure:
     The shaded band is the width of a tie.
     """
     best, *others = summary.ranking
-    told = against_best(summary)
+    pairs = against_best(summary)
     figure, axes = _rows(others)
-    low, high = _limits([[pair.mean] for pair in told] + [[0.0]], told)
+    low, high = _limits([[pair.mean] for pair in pairs] + [[0.0]], pairs)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     axes.set_xlim(low, high)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    for y, pair in enumerate(told):
+    for y, pair in enumerate(pairs):
         index = summary.number(pair.a)
         if pair.low is not None and pair.high is not None and pair.mean >= low:
             axes.plot(
@@ -94,10 +95,10 @@ def draw_differences(summary: Summary) -> Figure:
         axes.plot([pair.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
         if pair.mean < low:
             _at_edge(axes, y, points(pair.mean))
-    _right_labels(axes, "verdict", [_verdict(pair) for pair in told])
+    _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", MINUS)))
     split = split_name(summary.split)
-    _set_title(axes, titled(summary, f"{split} accuracy compared with {best}'s"))
+    axes.set_title(titled(summary, f"{split} accuracy compared with {best}'s"), pad=_TITLE_ABOVE, y=1.0)
     tie = f"grey: a tie, ±{100 * summary.tie:g}"
     axes.set_xlabel(f"mean difference by seed, 95 % interval (percentage points; {tie})")
     return figure
@@ -105,49 +106,32 @@ def draw_differences(summary: Summary) -> Figure:
 
 @styled
 def draw_times(summary: Summary) -> Figure:
-    """The epoch after which each trial reached the target, fastest optimizer first; misses stand apart on the right.
+    """The epoch after which each trial reached the target, fastest optimizer first; misses are on the right.
 
-    Needs a target.
+    Raises ValueError without a target.
     """
     if summary.target is None:
         raise ValueError("a comparison without a target has no time to it")
-    names = fastest_first(summary)
-    figure, axes = _rows(names)
+    fastest = fastest_first(summary)
+    figure, axes = _rows([name for name, _ in fastest])
     start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
     miss = (start + end) / 2
     axes.set_xlim(0, end)
     axes.axvspan(start, end, color="#eef0f3", zorder=0, linewidth=0)
-    for y, name in enumerate(names):
-        times = summary.optimizers[name].epochs_to_target
-        if times is None:
-            continue
+    for y, (name, times) in enumerate(fastest):
         at = [miss if epoch is None else float(epoch) for epoch in times.trials]
         states: list[Status] = ["diverged" if epoch is None else "completed" for epoch in times.trials]
         _draw_trials(axes, at, _stacked(at, y=y, span=end), states, index=summary.number(name))
         if times.median is not None:
             axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
-    every = [summary.optimizers[name].epochs_to_target for name in names]
-    labels = [epochs_and_reached(times) for times in every if times is not None]
-    _right_labels(axes, "median (reached)", labels)
+    _right_labels(axes, "median (reached)", [epochs_and_reached(times) for _, times in fastest])
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
     ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
     axes.set_xticks([*ticks, miss], [*(f"{tick:,}" for tick in ticks), "not\nreached"])
-    steps = f"{summary.steps_per_epoch:,} step{'s' if summary.steps_per_epoch > 1 else ''}"
-    _set_title(axes, titled(summary, f"time to a {describe_target(summary.target)}"))
+    steps = counted(summary.steps_per_epoch, "step")
+    axes.set_title(titled(summary, f"time to a {describe_target(summary.target)}"), pad=_TITLE_ABOVE, y=1.0)
     axes.set_xlabel(f"epoch after which a seed reached it ({steps} each; black: the median)")
     return figure
-
-
-def fastest_first(summary: Summary) -> list[str]:
-    """The optimizers by their median time to target; of equals, those that more trials reached it with."""
-
-    def slowness(name: str) -> tuple[float, int]:
-        times = summary.optimizers[name].epochs_to_target
-        if times is None or times.median is None:
-            return math.inf, -(times.reached if times else 0)
-        return times.median, -times.reached
-
-    return sorted(summary.ranking, key=slowness)
 
 
 def against_best(summary: Summary) -> list[Pair]:
@@ -170,10 +154,6 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
         axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
     axes.spines["left"].set_visible(False)
     return figure, axes
-
-
-def _set_title(axes: Axes, title: str) -> None:
-    axes.set_title(title, pad=_TITLE_ABOVE, y=1.0)
 
 
 def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
@@ -218,7 +198,7 @@ def _stacked(values: Sequence[float], *, y: float, span: float) -> list[float]:
 
 def scores_are_joined(summary: Summary) -> bool:
     """Whether the picture of the scores joins those of a seed by a line: among many it would be a thicket."""
-    return len(summary.optimizers) <= _MOST_PAIRED and 1 < len(summary.seeds) <= _MOST_SEEDS_PAIRED
+    return len(summary.optimizers) <= _MAX_PAIRED and 1 < len(summary.seeds) <= _MAX_SEEDS_PAIRED
 
 
 def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights: list[list[float]]) -> None:
@@ -229,7 +209,7 @@ def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights
         axes.plot(x, y, color="#b9c0c9", linewidth=0.6, zorder=1)
 
 
-def _interval(axes: Axes, y: int, entry: Optimizer, shade: str) -> None:
+def _interval(axes: Axes, y: int, entry: OptimizerResult, shade: str) -> None:
     accuracy = entry.accuracy
     if accuracy.low is not None and accuracy.high is not None:
         axes.plot(
@@ -245,11 +225,11 @@ def _interval(axes: Axes, y: int, entry: Optimizer, shade: str) -> None:
 
 
 def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Sequence[Status], *, index: int) -> None:
-    """A sign for every trial: filled, hollow where it did not learn, a cross where it did not last."""
+    """A marker for every trial: filled, hollow where it did not learn, a cross where it did not last."""
     shade = colour(index)
     filled = {"marker": marker(index), "mfc": shade, "mec": "white", "mew": 0.35}
     cross = {"marker": "x", "mec": INK, "mew": 1.2}
-    looks: dict[Status, dict[str, Any]] = {
+    styles: dict[Status, dict[str, Any]] = {
         "completed": filled,
         "did not learn": filled | {"mfc": "white", "mec": shade, "mew": 1.2},
         "diverged": cross,
@@ -258,10 +238,10 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
     for state in dict.fromkeys(states):
         own = [place for place, one in enumerate(states) if one == state]
         places = [x[place] for place in own], [y[place] for place in own]
-        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **looks[state])
+        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **styles[state])
 
 
-def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:
+def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None:
     """A text at the left edge for the trials that lie beyond it."""
     outside = [trial for trial in entry.trials if trial.score < low]
     if not outside:
@@ -271,10 +251,10 @@ def _name_beyond(axes: Axes, entry: Optimizer, y: int, low: float) -> None:
     states = Counter(trial.status for trial in outside)
     seeds = f"{len(outside)} of {len(entry.trials)} seeds"
     if len(states) == 1:
-        told = seeds if "completed" in states else f"{seeds} {outside[0].status}"
+        what = seeds if "completed" in states else f"{seeds} {outside[0].status}"
     else:
-        told = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
-    _at_edge(axes, y, f"{shown} ({told})")
+        what = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    _at_edge(axes, y, f"{shown} ({what})")
 
 
 def _at_edge(axes: Axes, y: int, text: str) -> None:
@@ -282,10 +262,6 @@ def _at_edge(axes: Axes, y: int, text: str) -> None:
         f"◀ {text}", (0.006, y), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
     )  # fmt: skip
-
-
-def _verdict(pair: Pair) -> str:
-    return f"{pair.verdict} (p = {pair.p_holm:.2g})"
 
 
 def _legend_of_scores(figure: Figure, summary: Summary, *, majority: bool) -> None:

@@ -5,18 +5,12 @@ from __future__ import annotations
 import shlex
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlptrain.report.comparison import tables
 from mlptrain.report.comparison.curves import curve_key, draw_learning_curves, draw_learning_rates
-from mlptrain.report.comparison.figures import (
-    draw_differences,
-    draw_scores,
-    draw_times,
-    fastest_first,
-    scores_are_joined,
-)
-from mlptrain.report.comparison.record import GOOD_WITHIN, Summary, Timings
+from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times, scores_are_joined
+from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
 from mlptrain.report.comparison.words import (
     SYMBOLS,
     basis,
@@ -27,10 +21,12 @@ from mlptrain.report.comparison.words import (
     majority,
     percent,
     split_name,
+    target_note,
 )
 from mlptrain.report.frame import document, section
 from mlptrain.report.style import inline_svg
 from mlptrain.report.tables import code_block, name_value_table
+from mlptrain.runs.comparison import Summary, Timings
 from mlptrain.spec import ExperimentSpec, describe_model
 
 if TYPE_CHECKING:
@@ -82,21 +78,20 @@ def _picture(figure: Figure, name: str, title: str, caption: str, *, wide: bool 
 
 def _outcome(summary: Summary) -> str:
     parts = [f'<p class="verdict">{_held(summary.sentence)}</p>']
-    if told := caveats(summary):
-        items = "".join(f"<li>{escape(one)}</li>" for one in told)
+    if notes := caveats(summary):
+        items = "".join(f"<li>{escape(note)}</li>" for note in notes)
         parts.append(f'<div class="warning" role="note"><ul>{items}</ul></div>')
     caption = (
-        f"Every sign is one seed's {split_name(summary.split)} accuracy; the black bar is the mean, the band its 95 % "
-        "interval. On the right the mean, and the verdict against the best mean."
+        f"Every marker is one seed's {split_name(summary.split)} accuracy; the black bar is the mean, the band its "
+        "95 % interval. On the right the mean, and the verdict against the best mean."
     )
     if scores_are_joined(summary):
-        caption += " A thin line joins the signs of one seed."
+        caption += " A thin line joins the markers of one seed."
     parts.append(_picture(draw_scores(summary), "scores", "Accuracy of every seed", caption, wide=True))
     return section("outcome", "Outcome", "\n".join(parts))
 
 
 def _results(summary: Summary, timings: Timings) -> str:
-    epochs = "" if summary.target is None else f" Target: {describe_target(summary.target)}."
     seconds = ""
     if timings.seconds_per_epoch:
         seconds = (
@@ -105,8 +100,8 @@ def _results(summary: Summary, timings: Timings) -> str:
         )
     note = (
         f"Sorted by the mean {split_name(summary.split)} accuracy over {counted(len(summary.seeds), 'seed')}. A trial "
-        f"that diverged or failed counts as if it named the largest class always, {majority(summary)}."
-        f"{epochs}{seconds}"
+        f"that diverged or failed counts as if it always named the largest class, {majority(summary)}."
+        f" {target_note(summary)}{seconds}"
     )
     return section("results", "Results", f"{tables.results_table(summary, timings)}\n{_note(note)}")
 
@@ -115,17 +110,17 @@ def _verdicts(summary: Summary) -> str:
     best = summary.ranking[0]
     caption = (
         f"How far each optimizer lies from {best}, seed by seed; a line that crosses 0 leaves open which is better. "
-        "The verdict stands on the right, with the corrected p-value. An arrow names a mean that lies beyond the scale."
+        "The verdict is on the right, with the corrected p-value. An arrow names a mean that lies beyond the scale."
     )
     signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SYMBOLS.items())
     legend = f"The row against the column: {signs}; the number is the difference in percentage points."
-    found = tables.verdict_list(summary)
+    listing = tables.verdict_list(summary)
     if len(summary.pairs) > _OPEN_UP_TO:
-        found = f"<details><summary>All {len(summary.pairs):,} pairs as a list</summary>{found}</details>"
+        listing = f"<details><summary>All {len(summary.pairs):,} pairs as a list</summary>{listing}</details>"
     parts = [
         _picture(draw_differences(summary), "differences", f"Differences from {best}", caption, wide=True),
         f"<h3>Every pair</h3>\n{_note(legend)}\n{tables.verdict_matrix(summary)}",
-        found,
+        listing,
         _note(basis(summary)),
     ]
     return section("verdicts", "Who beats whom", "\n".join(parts))
@@ -141,12 +136,13 @@ def _curves(summary: Summary) -> str:
         f"{name} ({'none' if not count else f'only {count}'} of {n})" for name, count in lasting.items() if count < n
     ]
     missing = f"Trials that diverged or failed have no curve, and are left out of: {', '.join(gone)}." if gone else ""
-    if not any(entry.curves for entry in summary.optimizers.values()):
+    if not summary.lasted:
         return section("curves", "Learning curves", _note(f"No trial lasted, so there are none. {missing}"))
     pictures = []
-    for name in ("loss", "accuracy"):
-        split = split_name(curve_key(summary, "loss" if name == "loss" else "accuracy")[1])
-        figure = draw_learning_curves(summary, "loss" if name == "loss" else "accuracy")
+    metrics: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
+    for name in metrics:
+        split = split_name(curve_key(summary, name)[1])
+        figure = draw_learning_curves(summary, name)
         caption = f"Mean {split} {name} over the seeds; the band reaches from the lowest to the highest seed."
         caption += f" {_IN_THE_ERROR}" if name == "accuracy" else ""
         several = len(figure.axes) > 1
@@ -158,7 +154,7 @@ def _curves(summary: Summary) -> str:
 
 
 def _rates(summary: Summary) -> str:
-    if not any(entry.medians_by_rate for entry in summary.optimizers.values()):
+    if not rates_are_tuned(summary):
         return ""
     caption = (
         f"Every tried value on {counted(len(summary.tuning_seeds), 'tuning seed')}; the line joins the medians, the "
@@ -194,21 +190,21 @@ def _times(summary: Summary, timings: Timings) -> str:
             "and, in brackets, their range) times the median epochs."
         )
     picture = _picture(draw_times(summary), "times", "Time to target", caption, wide=True)
-    table = tables.times_table(summary, timings, fastest_first(summary))
+    table = tables.times_table(summary, timings)
     return section("times", "Time to target", f"{picture}\n{table}\n{_note(note)}")
 
 
 def _failures(summary: Summary) -> str:
     scored = len(summary.optimizers) * len(summary.seeds)
-    outcomes = [value for e in summary.optimizers.values() for tried in e.tuning for value in tried.accuracies]
+    outcomes = [value for entry in summary.optimizers.values() for value in entry.tuning_accuracies]
     none = f"<p>Nothing: all {counted(scored, 'scored trial')} lasted and learnt.</p>"
-    found = tables.failures_table(summary) or none
+    table = tables.failures_table(summary) or none
     bar = "" if summary.majority_bar is None else f", that is below {percent(summary.majority_bar)}"
     rule = (
         "Did not learn: the accuracy is not significantly above the share of the largest class, "
         f"{majority(summary)} (one-sided exact binomial test, 5 % for all trials together){bar}. Diverged: "
-        "a loss or a parameter was no longer finite. Failed: the machine gave up on it; the same command tries it "
-        "again. All of them stay in every count and mean."
+        "a loss or a parameter was no longer finite. Failed: the machine could not train it; rerun the command to "
+        "retry. All of them stay in every count and mean."
     )
     if outcomes:
         failed = sum(entry.failed_tuning_trials for entry in summary.optimizers.values())
@@ -216,7 +212,7 @@ def _failures(summary: Summary) -> str:
             f" While tuning, {outcomes.count(None):,} of {counted(len(outcomes), 'trial')} did not last: "
             f"{outcomes.count(None) - failed:,} diverged, {failed:,} failed."
         )
-    return section("failures", "What failed", f"{found}\n{_note(rule)}")
+    return section("failures", "What failed", f"{table}\n{_note(rule)}")
 
 
 def _disclosure(summary: Summary, base: ExperimentSpec) -> str:
@@ -226,7 +222,7 @@ def _disclosure(summary: Summary, base: ExperimentSpec) -> str:
         ("scoring seeds", listed(summary.seeds)),
         ("tuning seeds", listed(summary.tuning_seeds) if tuned else "none: nothing was tuned"),
         ("chosen by", "the best median validation accuracy over the tuning seeds" if tuned else "the plan's author"),
-        ("seeds a verdict takes", f"{summary.seeds_for_verdict} for {counted(len(summary.pairs), 'pair')}"),
+        ("seeds a verdict needs", f"{summary.seeds_for_verdict} for {counted(len(summary.pairs), 'pair')}"),
         ("tie", f"within ±{100 * summary.tie:g} percentage points"),
         ("target", "none" if summary.target is None else describe_target(summary.target)),
         ("share of the largest class", majority(summary)),
@@ -247,7 +243,7 @@ def _disclosure(summary: Summary, base: ExperimentSpec) -> str:
 def _repeat(folder: Path) -> str:
     again = f"mlptrain compare-optimizers {shlex.quote(str(folder / 'plan.yaml'))} --run-dir NEW"
     text = (
-        "Trains every trial anew, in the new folder NEW. On the same data, with the same versions, device and number "
+        "Retrains every trial, in the new folder NEW. On the same data, with the same versions, device and number "
         "of threads it gives the same summary.json to the byte; elsewhere the last digits may differ."
     )
     return section("repeat", "Repeat it", f"{code_block(again, name='Command')}\n{_note(text)}")

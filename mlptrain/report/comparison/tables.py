@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
-from mlptrain.report.comparison.record import Optimizer, Pair, Summary, Timings
+from mlptrain.report.comparison.rates import good_range, medians_by_rate
+from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import (
     SYMBOLS,
     counted,
     describe_failure,
     describe_good_range,
-    describe_setting,
-    epochs_and_reached,
     listed,
-    median_epochs,
-    median_steps,
     number,
-    p_value,
     percent,
-    percent_interval,
     points,
-    points_interval,
-    seconds_to_target,
     what_failed,
 )
 from mlptrain.report.style import colour, marker
 from mlptrain.report.tables import scrolling
+from mlptrain.runs.comparison import OptimizerResult, Pair, Summary, Timings
 
 _WORDS_UP_TO = 8  # optimizers, up to which the matrix has room for the verdicts in words
 
@@ -45,32 +39,17 @@ _SHAPES = {
 
 def results_table(summary: Summary, timings: Timings) -> str:
     """Every optimizer, best mean accuracy first."""
-    timed = bool(timings.seconds_per_epoch)
-    head = ["optimizer", "chosen setting", "mean accuracy", "95 % interval", "median", "learnt"]
-    head += ["epochs to target"] if summary.target else []
-    head += ["s/epoch alone"] if timed else []
-    rows = []
-    for name, entry in summary.ranked:
-        accuracy = entry.accuracy
-        setting = describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else "")
-        cells = [
-            f'<td class="text long">{escape(setting)}</td>',
-            f'<td class="main">{percent(accuracy.mean)}</td>',
-            _cell(percent_interval(accuracy.low, accuracy.high)),
-            _cell(percent(accuracy.median)),
-            _cell(f"{entry.completed} of {len(entry.trials)}"),
-        ]
-        if (times := entry.epochs_to_target) is not None:
-            cells.append(_cell(epochs_and_reached(times)))
-        if timed:
-            seconds = timings.seconds_per_epoch.get(name)
-            cells.append(_cell("–" if seconds is None else f"{seconds:.3g}"))
-        rows.append([row_head(summary, name), *cells])
-    return _table(head, rows, name="Results", text=2)
+    classes = {1: "text long", 2: "main"}
+    return _optimizers_table(summary, result_rows(summary, timings), name="Results", classes=classes)
+
+
+def times_table(summary: Summary, timings: Timings) -> str:
+    """Median time to target in epochs and steps, and in seconds where they were taken alone, fastest first."""
+    return _optimizers_table(summary, time_rows(summary, timings), name="Time to target")
 
 
 def verdict_matrix(summary: Summary) -> str:
-    """What is said of the optimizer in the row against the one in the column."""
+    """The verdict on the optimizer in the row against the one in the column."""
     pairs = {}
     for pair in summary.pairs:
         pairs[pair.a, pair.b], pairs[pair.b, pair.a] = pair, pair.mirrored()
@@ -84,90 +63,63 @@ def verdict_matrix(summary: Summary) -> str:
 
 
 def verdict_list(summary: Summary) -> str:
-    """Every pair once, told of the better ranked one."""
-    head = ["pair", "verdict on the first", "difference (points)", "95 % interval", "p (Holm)", "p (uncorrected)"]
-    rows = [
+    """Every pair once, the better ranked one first."""
+    head, *rows = pair_rows(summary.ranked_pairs)
+    cells = [
         [
-            f'<th scope="row">{escape(pair.a)} against {escape(pair.b)}</th>',
-            f'<td class="text">{SYMBOLS[pair.verdict]} {pair.verdict}</td>',
-            _cell(points(pair.mean)),
-            _cell(points_interval(pair.low, pair.high)),
-            _cell(p_value(pair.p_holm)),
-            _cell(p_value(pair.p)),
+            f'<th scope="row">{escape(row[0])}</th>',
+            *map(_cell, row[1:-1]),
+            _cell(f"{SYMBOLS[pair.verdict]} {pair.verdict}", "text"),
         ]
-        for pair in summary.ranked_pairs
+        for row, pair in zip(rows, summary.ranked_pairs, strict=True)
     ]
-    return _table(head, rows, name="Verdicts as a list", text=2)
+    return _table(head, cells, name="Verdicts as a list", text=(0, len(head) - 1))
 
 
 def rates_table(summary: Summary) -> str:
     """Of every optimizer that tuned its learning rate: the chosen one, the good range, what did not last."""
-    head = ["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "did not last"]
-    rows = []
+    rows = [["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "did not last"]]
     for name, entry in summary.ranked:
-        medians, good = entry.medians_by_rate, entry.good_range
-        if not medians:
-            continue
-        outcomes = [value for tried in entry.tuning for value in tried.accuracies]
-        rows.append(
-            [
-                row_head(summary, name),
-                _cell(number(entry.rate)),
-                _cell("–" if good is None else percent(medians[entry.rate])),
-                _cell("–" if good is None else f"{good.low:.3g} to {good.high:.3g}"),
-                _cell(describe_good_range(entry).removeprefix("good over ")),
-                _cell(f"{len(medians)} values"),
-                _cell(f"{outcomes.count(None)} of {len(outcomes)} trials"),
-            ]
-        )
-    return _table(head, rows, name="Learning rates")
-
-
-def times_table(summary: Summary, timings: Timings, names: Sequence[str]) -> str:
-    """Median time to target in epochs and steps, and in seconds where they were taken alone."""
-    timed = bool(timings.seconds_per_epoch)
-    head = ["optimizer", "reached", "median epochs", "median steps"]
-    head += ["s/epoch alone", "seconds"] if timed else []
-    rows = []
-    for name in names:
-        times = summary.optimizers[name].epochs_to_target
-        if times is None:
-            continue
-        cells = [f"{times.reached} of {times.n}", median_epochs(times), median_steps(times, summary)]
-        cells += [_seconds(timings, name), seconds_to_target(name, times, timings)] if timed else []
-        rows.append([row_head(summary, name), *map(_cell, cells)])
-    return _table(head, rows, name="Time to target")
+        medians, good, outcomes = medians_by_rate(entry), good_range(entry), entry.tuning_accuracies
+        if medians:
+            rows.append(
+                [
+                    name,
+                    number(entry.setting.lr),
+                    "–" if good is None else percent(medians[entry.setting.lr]),
+                    "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
+                    describe_good_range(entry).removeprefix("good over "),
+                    f"{len(medians)} values",
+                    f"{outcomes.count(None)} of {len(outcomes)} trials",
+                ]
+            )
+    return _optimizers_table(summary, rows, name="Learning rates")
 
 
 def failures_table(summary: Summary) -> str:
     """The trials that diverged, did not learn or failed; empty where there are none."""
-    rows = [
-        [
-            row_head(summary, name),
-            f'<td class="text">{escape(status)}</td>',
-            f'<td class="text long">{escape(describe_failure(trials, summary.split))}</td>',
-            _cell(f"{len(trials)} of {len(entry.trials)}"),
-        ]
+    rows = [["optimizer", "what", "where", "trials"]] + [
+        [name, status, describe_failure(trials, summary.split), f"{len(trials)} of {len(entry.trials)}"]
         for name, entry in summary.ranked
         for status, trials in what_failed(entry)
     ]
-    return _table(["optimizer", "what", "where", "trials"], rows, name="What failed", text=3) if rows else ""
+    classes = {1: "text", 2: "text long"}
+    return _optimizers_table(summary, rows, name="What failed", classes=classes) if rows[1:] else ""
 
 
 def budget_table(summary: Summary) -> str:
     """What was tried for every optimizer."""
-    head = ["optimizer", "tried values", "tuning trials", "grid extended", "under-tuned"]
-    rows = [
+    rows = [["optimizer", "tried values", "tuning trials", "grid extended", "under-tuned"]] + [
         [
-            row_head(summary, name),
-            f'<td class="text long">{escape(_grids(entry))}</td>',
-            _cell(f"{entry.tuning_trials:,}"),
-            _cell(counted(entry.extensions, "time")),
-            _cell("yes" if entry.under_tuned else "no"),
+            name,
+            _grids(entry),
+            f"{entry.tuning_trials:,}",
+            counted(entry.extensions, "time"),
+            "yes" if entry.under_tuned else "no",
         ]
         for name, entry in summary.optimizers.items()
     ]
-    return _table(head, rows, name="Tuning budget", text=2)
+    return _optimizers_table(summary, rows, name="Tuning budget", classes={1: "text long"})
 
 
 def row_head(summary: Summary, name: str) -> str:
@@ -186,30 +138,32 @@ def _verdict_cell(pair: Pair | None, *, wide: bool) -> str:
     return f'<td class="{kind}"><span class="sign">{SYMBOLS[pair.verdict]} {points(pair.mean)}</span> {word}</td>'
 
 
-def _seconds(timings: Timings, name: str) -> str:
-    """The median of the rounds, with their range."""
-    seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
-    if seconds is None:
-        return "–"
-    spread = f" ({min(samples):.2g} to {max(samples):.2g})" if len(samples) > 1 else ""
-    return f"{seconds:.3g}{spread}"
+def _grids(entry: OptimizerResult) -> str:
+    grids = [f"{field} {listed(values)}" for field, values in entry.grids.items()]
+    return "; ".join(grids) or "nothing: all values fixed"
 
 
-def _grids(entry: Optimizer) -> str:
-    told = [f"{field} {listed(values)}" for field, values in entry.grids.items()]
-    return "; ".join(told) or "nothing: all values fixed"
+def _cell(text: str, kind: str = "") -> str:
+    classes = f' class="{kind}"' if kind else ""
+    return f"<td{classes}>{escape(text)}</td>"
 
 
-def _cell(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
+def _optimizers_table(summary: Summary, rows: Rows, *, name: str, classes: Mapping[int, str] | None = None) -> str:
+    """Rows of text below their headings, an optimizer's name first; ``classes`` are those of whole columns."""
+    head, *body = rows
+    kinds = [(classes or {}).get(index, "") for index in range(len(head))]
+    cells = [[row_head(summary, row[0]), *map(_cell, row[1:], kinds[1:])] for row in body]
+    return _table(head, cells, name=name, text=[0, *(index for index, kind in enumerate(kinds) if "text" in kind)])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, text: int = 1, kind: str = "") -> str:
-    """Rows of cells that are HTML already, under headings that are not; the first ``text`` columns hold words."""
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, text: Collection[int] = (0,), kind: str = ""
+) -> str:
+    """Rows of cells that are HTML already, under headings that are not; the columns ``text`` hold words."""
     words = ' class="text"'
     heads = "".join(
-        f'<th scope="col"{words if index < text else ""}><span>{escape(one)}</span></th>'
-        for index, one in enumerate(head)
+        f'<th scope="col"{words if index in text else ""}><span>{escape(heading)}</span></th>'
+        for index, heading in enumerate(head)
     )
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     classes = f' class="{kind}"' if kind else ""

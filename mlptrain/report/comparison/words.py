@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from mlptrain.report.comparison.record import Optimizer, Pair, Summary, Target, TimeToTarget, Timings, Trial, Verdict
+from mlptrain.report.comparison.rates import good_range, medians_by_rate
+from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
+from mlptrain.spec.comparison.sections import TargetSpec
 
 MINUS = "\N{MINUS SIGN}"
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
-_LINE = 22  # letters of a name in a picture before it goes on in the next line
-_MOST_LISTED = 40
-_AT_REST = ("betas", "eps", "alpha", "momentum_decay", "initial_accumulator_value")  # told only where they are tuned
+_LINE = 22  # letters of a name in a picture before it continues in the next line
+_MAX_LISTED = 40
+_HIDDEN = ("betas", "eps", "alpha", "momentum_decay", "initial_accumulator_value")  # shown only where they are tuned
 
 
 def split_name(split: str) -> str:
@@ -52,21 +53,21 @@ def p_value(p: float) -> str:
     return f"{p:.3g}"
 
 
-def number(value: Any) -> str:
+def number(value: object, *, digits: int = 4) -> str:
     """A setting's value: four digits of a number, a list in brackets."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return f"[{', '.join(map(number, value))}]"
-    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, (int, float)) else str(value)
 
 
-def describe_setting(entry: Optimizer) -> str:
-    """torch's name, the learning rate, and whatever else was tuned or is not at rest."""
+def describe_setting(entry: OptimizerResult) -> str:
+    """torch's name, the learning rate, and whatever else was tuned or is not off."""
     setting = entry.setting
-    parts = [f"{setting.get('name', '')} lr {number(setting['lr'])}".strip()]
-    for key, value in setting.items():
-        if key in ("name", "lr") or (key not in entry.grids and (key in _AT_REST or not value)):
+    parts = [f"{setting.name} lr {number(setting.lr)}"]
+    for key, value in setting:
+        if key in ("name", "lr") or (key not in entry.grids and (key in _HIDDEN or not value)):
             continue
         parts.append(key if value is True else f"{key} {number(value)}")
     return ", ".join(parts)
@@ -82,12 +83,17 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
     return "\n".join(textwrap.wrap(f"{summary.name}: {text}", width))
 
 
-def describe_target(target: Target) -> str:
+def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
     name = target.metric.replace("_", " ")
     if target.metric.endswith("accuracy"):
         return f"{name} of at least {100 * target.value:g} %"
     return f"{name} of at most {target.value:g}"
+
+
+def target_note(summary: Summary) -> str:
+    """``Target: validation accuracy of at least 95 %.``, or nothing."""
+    return "" if summary.target is None else f"Target: {describe_target(summary.target)}."
 
 
 def median_epochs(times: TimeToTarget) -> str:
@@ -100,78 +106,43 @@ def epochs_and_reached(times: TimeToTarget) -> str:
     return f"{median_epochs(times)} ({times.reached} of {times.n})" if times.reached else "not reached"
 
 
-def median_steps(times: TimeToTarget, summary: Summary) -> str:
-    """The same in steps."""
-    return "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"
-
-
-def seconds_to_target(name: str, times: TimeToTarget, timings: Timings) -> str:
-    """Seconds per epoch, timed alone, times the median number of epochs; empty where nothing was timed."""
-    seconds = timings.seconds_per_epoch.get(name)
-    if seconds is None:
-        return ""
-    return "not reached" if times.median is None else f"{seconds * times.median:.3g}"
-
-
-def describe_good_range(entry: Optimizer) -> str:
+def describe_good_range(entry: OptimizerResult) -> str:
     """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
-    good = entry.good_range
+    good = good_range(entry)
     if good is None:
-        return "no good range" if entry.medians_by_rate else "not tuned"
+        return "no good range" if medians_by_rate(entry) else "not tuned"
     return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
 
 
-def what_failed(entry: Optimizer) -> list[tuple[str, list[Trial]]]:
+def what_failed(entry: OptimizerResult) -> list[tuple[str, list[ScoredTrial]]]:
     """The trials that did not learn, diverged or failed, by status."""
-    by_status: dict[str, list[Trial]] = {}
+    by_status: dict[str, list[ScoredTrial]] = {}
     for trial in entry.trials:
         if trial.status != "completed":
             by_status.setdefault(trial.status, []).append(trial)
     return list(by_status.items())
 
 
-def describe_failure(trials: Sequence[Trial], split: str) -> str:
-    """Where trials of one status diverged, what they came to without learning, or why they failed."""
+def describe_failure(trials: Sequence[ScoredTrial], split: str) -> str:
+    """Where trials of one status diverged, what accuracy they reached without learning, or why they failed."""
     accuracies = [trial.accuracy for trial in trials if trial.accuracy is not None]
     if accuracies:
         low, high = percent(min(accuracies)), percent(max(accuracies))
         span = low if low == high else f"{low} to {high}"
         return f"{split_name(split)} accuracy of {span} ({_seeds(trials)})"
-    told = [_failure(trial) for trial in trials[:_MOST_LISTED]]
-    more = f"; and {len(trials) - _MOST_LISTED:,} more in summary.csv" if len(trials) > _MOST_LISTED else ""
-    return "; ".join(told) + more
+    parts = [_failure(trial) for trial in trials[:_MAX_LISTED]]
+    more = f"; and {len(trials) - _MAX_LISTED:,} more in summary.csv" if len(trials) > _MAX_LISTED else ""
+    return "; ".join(parts) + more
 
 
-def _failure(trial: Trial) -> str:
+def _failure(trial: ScoredTrial) -> str:
     if trial.status == "diverged":
         return f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
     return f"seed {trial.seed}: {trial.message or 'for an unknown reason'}"
 
 
-def _seeds(trials: Sequence[Trial]) -> str:
+def _seeds(trials: Sequence[ScoredTrial]) -> str:
     return f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
-
-
-def describe_verdict(pair: Pair) -> str:
-    """A verdict as a sentence: ``RMSprop is better than Adam by 0.86 percentage points``."""
-    amount = f"{abs(100 * pair.mean):.2f} percentage points"
-    if pair.verdict == "better":
-        return f"{pair.a} is better than {pair.b}, by {amount}"
-    if pair.verdict == "worse":
-        return f"{pair.a} is worse than {pair.b}, by {amount}"
-    if pair.verdict == "tie":
-        return f"{pair.a} and {pair.b} tie"
-    if pair.verdict == "not decided":
-        return f"{pair.a} against {pair.b} is not decided"
-    return f"{pair.a} against {pair.b}: no verdict, too few seeds"
-
-
-def describe_inclusion(pair: Pair) -> str:
-    """That a wider family came out worse than its own special case."""
-    return (
-        f"{pair.a} contains {pair.b} as a special case and yet came out worse: its search space is too small to rank "
-        "the two."
-    )
 
 
 def basis(summary: Summary) -> str:
@@ -188,18 +159,23 @@ def basis(summary: Summary) -> str:
 
 def caveats(summary: Summary) -> list[str]:
     """What forbids a verdict or limits it."""
-    told = []
+    notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
-        told.append(
-            f"No verdicts: {counted(len(summary.pairs), 'pair')} of optimizers take at least "
+        notes.append(
+            f"No verdicts: {counted(len(summary.pairs), 'pair')} of optimizers need at least "
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
-    told += [
+    notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
-        for name in summary.under_tuned
+        for name, entry in summary.ranked
+        if entry.under_tuned
     ]
-    return told + [describe_inclusion(pair) for pair in summary.inclusion]
+    notes += [
+        f"{pair.a} contains {pair.b} as a special case but scored worse: its search space is too small to rank the two."
+        for pair in summary.inclusion
+    ]
+    return notes
 
 
 def counted(number: int, what: str) -> str:
@@ -207,7 +183,7 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
-def listed(values: Sequence[Any]) -> str:
+def listed(values: Sequence[object]) -> str:
     """Seeds and the like in a row; many whole numbers in a row as ``0 to 9``."""
     whole = [value for value in values if type(value) is int]
     if len(whole) == len(values) > 3 and whole == list(range(whole[0], whole[0] + len(whole))):

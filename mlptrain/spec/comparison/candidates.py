@@ -2,7 +2,7 @@
 
 A list, or ``{log_grid: [low, high, points]}``, in the place of a number makes the field a tuned one. ``betas`` are a
 list anyway, so a list of lists tunes them. Every value is checked by the optimizer section of an experiment itself, and
-a fault is told at the value in the file.
+a fault is reported at the value in the file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.spec.wording import came, meant, message_for, nearest, not_among, number_hint
 
-MOST_OPTIMIZERS = 50
-MOST_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
+MAX_OPTIMIZERS = 50
+MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
 CANDIDATE_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9 ._()=-]{0,62}[A-Za-z0-9_()=-])?$"
 
 SECTIONS = {
@@ -61,8 +61,9 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
     """The optimizers that have no fault, and the faults of the others."""
     section = document.value["optimizers"]
     if not isinstance(section, dict):
-        wanted = "must be a mapping such as {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
-        return {}, [document.fault(("optimizers",), f"{wanted}, got {came(section)}")]
+        example = "{SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
+        message = f"must be a mapping such as {example}, got {came(section)}"
+        return {}, [document.fault(("optimizers",), message)]
     candidates: dict[str, Candidate] = {}
     faults = [document.fault(("optimizers",), message) for message in _number_of_optimizers(len(section))]
     for key, entry in section.items():
@@ -80,8 +81,8 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
 def _number_of_optimizers(number: int) -> Iterator[str]:
     if number < 2:
         yield f"must name at least two optimizers to compare, got {('none', 'one')[number]}"
-    elif number > MOST_OPTIMIZERS:
-        yield f"must name at most {MOST_OPTIMIZERS} optimizers, got {number}"
+    elif number > MAX_OPTIMIZERS:
+        yield f"must name at most {MAX_OPTIMIZERS} optimizers, got {number}"
 
 
 def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
     keys = list(section)
     twin = next((other for other in keys[: keys.index(key)] if other.lower() == key.lower()), None)
     if twin is not None:
-        yield f"differs from '{twin}' in upper and lower case only, which file names may not tell apart; rename one"
+        yield f"differs from '{twin}' in case only, which some file systems do not distinguish; rename one"
 
 
 def read_candidate(entry: object, key: str) -> Candidate:
@@ -118,7 +119,7 @@ def read_candidate(entry: object, key: str) -> Candidate:
     findings += [] if findings else _repeated(grids)
     if findings:
         raise _FaultyError(dict.fromkeys(findings))
-    return _in_force(fixed, grids, section)
+    return _resolved(fixed, grids, section)
 
 
 def _named(entry: object, key: str) -> dict[str, Any]:
@@ -181,8 +182,8 @@ def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
             message = f"must be a positive number up to {LARGEST:g}, got {came(end)}{number_hint('float_type', end)}"
             wrong.append(((field, "log_grid", index), message))
     low, high, points = given
-    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MOST_SETTINGS:
-        message = f"points must be a whole number from 2 to {MOST_SETTINGS:,}, since low and high are two of them"
+    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MAX_SETTINGS:
+        message = f"points must be a whole number from 2 to {MAX_SETTINGS:,}, since low and high are two of them"
         wrong.append(((field, "log_grid", 2), f"{message}, got {came(points)}{number_hint('int_type', points)}"))
     if not wrong and low >= high:
         wrong.append(((field, "log_grid"), f"low must be below high, got low {low:g} and high {high:g}"))
@@ -202,8 +203,8 @@ def _faults_of_values(fixed: Mapping[str, Any], grids: Mapping[str, _Grid]) -> I
         # Of a log_grid the two ends: what lies between them is in any range that holds both.
         values = grid.values if len(grid.places) == len(grid.values) else [grid.values[0], grid.values[-1]]
         for value, place in zip(values, grid.places, strict=True):
-            found = _checked({**fixed, **first, field: value}, {field: place})
-            yield from ((path, message) for path, message in found if path[0] == field)
+            findings = _checked({**fixed, **first, field: value}, {field: place})
+            yield from ((path, message) for path, message in findings if path[0] == field)
 
 
 def _checked(values: dict[str, Any], places: Mapping[str, KeyPath]) -> Iterator[Finding]:
@@ -225,11 +226,11 @@ def _repeated(grids: Mapping[str, _Grid]) -> Iterator[Finding]:
                 yield (field, *grid.places[index]), f"repeats {field}[{before}], {value}; keep one of them"
 
 
-def _in_force(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any) -> Candidate:
+def _resolved(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any) -> Candidate:
     """Every default written out. Raises _FaultyError where values are fine alone but not together."""
     total = math.prod(len(grid.values) for grid in grids.values())
-    if total > MOST_SETTINGS:
-        raise _FaultyError([((), f"the grids make {total:,} settings; the limit is {MOST_SETTINGS:,}")])
+    if total > MAX_SETTINGS:
+        raise _FaultyError([((), f"the grids make {total:,} settings; the limit is {MAX_SETTINGS:,}")])
     chosen = {
         field: [value if isinstance(value, list) else float(value) for value in grids[field].values]
         for field in section.model_fields

@@ -26,7 +26,7 @@ def log_grid(low: float, high: float, points: int) -> list[float]:
 def extended(values: Sequence[float], side: Side) -> float | None:
     """The next value beyond the lowest or highest of ``values``, which ascend.
 
-    The rule: the ratio between the two values next to that edge is kept, so [0.01, 0.1] goes on to 1 and back to
+    The rule: the ratio between the two values next to that edge is kept, so [0.01, 0.1] extends to 1 and down to
     0.001. None where there is no such ratio (fewer than two values, or a value that is not positive) or where the
     result leaves the range of floats.
     """

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlptrain.errors import Fault, SpecError
+from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
-from mlptrain.spec.comparison.sections import PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_order, with_defaults
 from mlptrain.spec.overrides import apply_override
@@ -21,31 +21,19 @@ from mlptrain.spec.rules import RULES, warnings_about
 from mlptrain.spec.wording import came
 
 FIRST_TUNING_SEED = 100
-NO_OPTIMIZER = "sgd"  # stands where the base's optimizer would; nothing reads it
-OF_THE_BASE = (
-    "data",
-    "model",
-    "loss",
-    "schedule",
-    "training",
-    "evaluation",
-)  # every trial's, and therefore the base's alone
-OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is none
+NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
+# Every trial's, and therefore the base's alone.
+OF_THE_BASE = ("data", "model", "loss", "schedule", "training", "evaluation")
+OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is not an experiment
 IGNORED = "has no effect: the comparison names the optimizers"
 
 
 @dataclass(frozen=True)
 class LoadedComparison:
-    """A checked comparison, the bytes it was read from, and what is odd about it without being wrong."""
+    """A checked comparison, and what is odd about it without being wrong."""
 
     spec: ComparisonSpec
-    source: bytes
     warnings: tuple[Fault, ...]
-
-    @property
-    def base(self) -> ExperimentSpec:
-        """What every optimizer trains; its own optimizer stands for nothing."""
-        return self.spec.base
 
 
 def is_comparison(path: Path | str) -> bool:
@@ -67,101 +55,95 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
     is left out. Raises SpecError with every fault of both files.
     """
     path = Path(path)
-    content, document = read_file(path)
-    if all(key in document.value for key in PLAN_KEYS):
+    document = read_file(path)[1]
+    if all(key in document.value for key in PLAN_KEYS[1:]):
+        check_format(document.value, path)
         for key in PLAN_KEYS:
             del document.value[key]
     if not _is_comparison(document) and "data" in document.value:
-        message = (
-            f"is an experiment, wanted a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
-        )
+        message = f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
         raise SpecError([Fault(str(path), None, None, "", message)])
-    spec, warnings = _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
-    return LoadedComparison(spec, content, warnings)
+    return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
 
 
 def plan_digest(plan: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of SHA-256 over the content of a plan; as read from ``plan.yaml`` it has the same."""
-    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()[:8]
+    """Eight hexadecimal digits of SHA-256 over the content of a plan, as made or as read, without its format."""
+    content = {key: value for key, value in plan.items() if key != "format"}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def check_format(plan: Mapping[str, Any], path: Path) -> None:
+    """Raises RunFolderError where the plan at ``path`` is of a comparison with another layout of its files."""
+    if (written := plan.get("format", 1)) != FORMAT:
+        raise RunFolderError(
+            f"{path} belongs to a comparison of another version of mlptrain (format {came(written)}, expected "
+            f"{FORMAT}); use that version, or start the comparison over in a new folder"
+        )
 
 
 def comparison_from_options(
     base_path: Path | str,
     *,
-    optimizers: str | Sequence[str],
-    lr: str | Sequence[float] | None = None,
-    seeds: str | int | Sequence[int] = 10,
-    tuning_seeds: str | int | Sequence[int] = 3,
-    extensions: int = 2,
+    optimizers: str,
+    lr: str | None = None,
+    seeds: str = "10",
+    tuning_seeds: str = "3",
     target: str | None = None,
-    tie: float = 0.001,
-    executor: str | Mapping[str, Any] = "local",
-    name: str | None = None,
+    executor: str = "local",
     overrides: Sequence[str] = (),
 ) -> LoadedComparison:
-    """The comparison that options of the command line describe; text is read as ``"sgd,adam"`` and ``"1e-3,0.1"``.
+    """The comparison that options of the command line describe, as ``"sgd,adam"``, ``"1e-3,0.1"`` or ``"0,1,2"``.
 
     Several values of ``lr`` are a grid for each optimizer, one is fixed, None leaves each its default. ``target``
     reads ``"validation_accuracy=0.97"``. Raises SpecError whose faults name the option.
     """
-    names = _parts(optimizers) if isinstance(optimizers, str) else list(optimizers)
-    rates = _numbers(lr) if lr is not None else []
+    names = _parts(optimizers)
+    rates = _numbers(lr or "")
     rate = {} if lr is None else {"lr": rates[0] if len(rates) == 1 else rates}
     metric, _, value = (target or "").partition("=")
     values: dict[str, Any] = {
-        "name": name or folder_name(f"{Path(base_path).stem}-optimizers"),
+        "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
         "optimizers": {key: {"name": key, **rate} for key in names},
         "scoring": {"seeds": _seeds(seeds)},
-        "tie": tie,
-        "executor": executor if isinstance(executor, str) else dict(executor),
+        "executor": executor,
     }
     if len(rates) > 1:
-        values["tuning"] = {"seeds": _seeds(tuning_seeds), "extensions": extensions}
+        values["tuning"] = {"seeds": _seeds(tuning_seeds)}
     if target is not None:
         values["target"] = {"metric": metric.strip(), "value": scalar(value.strip())}
-    places = _option_places(base_path, names)
-    document = Document("compare-optimizers", values, places)
-    options = {place.source for place in places.values()}
-    for key in dict.fromkeys(key for key in names if names.count(key) > 1):
-        document.faults.append(Fault("--optimizers", None, None, "", f"names {key} twice; keep one of them"))
-    try:
-        spec, warnings = _load(document, folder=Path(), default_name="", overrides=overrides)
-    except SpecError as error:
-        raise SpecError(_of_options(error.faults, options)) from None
-    return LoadedComparison(spec, spec.to_yaml().encode(), _of_options(warnings, options))
-
-
-def _option_places(base_path: Path | str, names: Sequence[str]) -> dict[KeyPath, Place]:
-    """Which option each value comes from."""
-    return {
+    places: dict[KeyPath, Place] = {
         (): Place("compare-optimizers"),
-        ("name",): Place("--name"),
         ("base",): Place(str(base_path)),
         ("optimizers",): Place("--optimizers"),
         **{("optimizers", key, "lr"): Place("--lr") for key in names},
         ("scoring", "seeds"): Place("--seeds"),
         ("tuning", "seeds"): Place("--tuning-seeds"),
-        ("tuning", "extensions"): Place("--extensions"),
         ("target",): Place("--target"),
-        ("tie",): Place("--tie"),
         ("executor",): Place("--executor"),
     }
-
-
-def _numbers(given: str | Sequence[Any]) -> list[Any]:
-    return [scalar(part) for part in _parts(given)] if isinstance(given, str) else list(given)
+    document = Document("compare-optimizers", values, places)
+    options = {place.source for place in places.values()}
+    for key in dict.fromkeys(key for key in names if names.count(key) > 1):
+        document.faults.append(Fault("--optimizers", None, None, "", f"names {key} twice; keep one of them"))
+    try:
+        loaded = _load(document, folder=Path(), default_name="", overrides=overrides)
+    except SpecError as error:
+        raise SpecError(_of_options(error.faults, options)) from None
+    return replace(loaded, warnings=_of_options(loaded.warnings, options))
 
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _seeds(given: str | int | Sequence[int]) -> Any:
-    """A count where one number came, else a list."""
-    if isinstance(given, str):
-        return _numbers(given) if "," in given else scalar(given.strip())
-    return given if isinstance(given, int) else list(given)
+def _numbers(text: str) -> list[Any]:
+    return [scalar(part) for part in _parts(text)]
+
+
+def _seeds(text: str) -> Any:
+    """A list where the text has a comma, else a count."""
+    return _numbers(text) if "," in text else scalar(text.strip())
 
 
 def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]:
@@ -170,9 +152,7 @@ def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]
     return tuple(dict.fromkeys(named))
 
 
-def _load(
-    document: Document, *, folder: Path, default_name: str, overrides: Sequence[str]
-) -> tuple[ComparisonSpec, tuple[Fault, ...]]:
+def _load(document: Document, *, folder: Path, default_name: str, overrides: Sequence[str]) -> LoadedComparison:
     of_base = []
     for override in overrides:
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
@@ -190,15 +170,15 @@ def _load(
     base, base_sections, faults = _base(base_document, of_base, document)
     values = document.value
     if "base" in values:
-        values["base"] = base or _stand_in()  # whose faults are told already
+        values["base"] = base or _stand_in()  # whose faults are reported already
     if "optimizers" in values:
-        values["optimizers"], found = read_candidates(document)
-        faults += found
+        values["optimizers"], more = read_candidates(document)
+        faults += more
         tuned = any(candidate.grids for candidate in values["optimizers"].values())
         if tuned and "tuning" not in values:
             values["tuning"] = {}
-    spec, _, found = check(document, ComparisonSpec, COMPARISON_RULES, known=base_sections)
-    faults += found
+    spec, _, more = check(document, ComparisonSpec, COMPARISON_RULES, known=base_sections)
+    faults += more
     if spec is None or base is None or base_document is None or faults:
         raise SpecError(in_order(faults, document.source))
     spec = _written_out(spec)
@@ -206,7 +186,8 @@ def _load(
     if ignored:
         warnings.append(document.fault(("base", "optimizer"), IGNORED))
     warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
-    return spec, (*warnings, *(document.fault(path, message) for path, message in comparison_warnings(spec)))
+    warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
+    return LoadedComparison(spec, tuple(warnings))
 
 
 def _base_document(document: Document, folder: Path) -> Document | None:
@@ -221,7 +202,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
             document.faults.append(document.fault(("base",), message))
             return None
         try:
-            _, found = read_file(folder / value)
+            _, base = read_file(folder / value)
         except SpecError as error:
             document.faults += [
                 document.fault(("base",), f"{fault.source} {fault.message}")
@@ -230,17 +211,17 @@ def _base_document(document: Document, folder: Path) -> Document | None:
                 for fault in error.faults
             ]
             return None
-        if _is_comparison(found):
-            message = f"{found.source} is a comparison, wanted an experiment"
-        elif found.value.keys().isdisjoint(OF_AN_EXPERIMENT):  # of somebody else's file nothing is to be quoted
-            message = f"{found.source} is no experiment: it has none of the keys {', '.join(OF_AN_EXPERIMENT)}"
+        if _is_comparison(base):
+            message = f"{base.source} is a comparison, not an experiment"
+        elif base.value.keys().isdisjoint(OF_AN_EXPERIMENT):  # of somebody else's file nothing is to be quoted
+            message = f"{base.source} is not an experiment: it has none of the keys {', '.join(OF_AN_EXPERIMENT)}"
         else:
-            found.value.setdefault("name", folder_name(Path(value).stem))
-            return found
+            base.value.setdefault("name", folder_name(Path(value).stem))
+            return base
         document.faults.append(document.fault(("base",), message))
     elif "base" in document.value:
-        wanted = "must be the path of an experiment's file, or a mapping of an experiment"
-        document.faults.append(document.fault(("base",), f"{wanted}, got {came(value)}"))
+        message = f"must be the path of an experiment's file, or a mapping of an experiment, got {came(value)}"
+        document.faults.append(document.fault(("base",), message))
     return None
 
 

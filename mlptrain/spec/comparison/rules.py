@@ -24,7 +24,7 @@ WIDE_TIE = 0.05
 
 
 def base_has_classes(data: DataSpec) -> Iterator[Finding]:
-    """Optimizers are compared by accuracy, which a regression has not."""
+    """Optimizers are compared by accuracy, which a regression does not have."""
     if not data.class_names:
         message = (
             f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
@@ -86,19 +86,20 @@ def scoring_has_its_split(data: DataSpec, scoring: ScoringSpec) -> Iterator[Find
 
 
 def tuning_seeds_once(tuning: TuningSpec | None) -> Iterator[Finding]:
-    """Each tuning seed stands once."""
-    yield from _repeated("tuning", tuning.seeds if tuning is not None else 1)
+    """Each tuning seed is given once."""
+    yield from _repeated("tuning", tuning)
 
 
 def scoring_seeds_once(scoring: ScoringSpec) -> Iterator[Finding]:
-    """Each scoring seed stands once."""
-    yield from _repeated("scoring", scoring.seeds)
+    """Each scoring seed is given once. A rule of its own: it holds where tuning has faults too."""
+    yield from _repeated("scoring", scoring)
 
 
-def _repeated(section: str, seeds: int | list[int]) -> Iterator[Finding]:
-    for index, seed in enumerate([] if isinstance(seeds, int) else seeds):
-        if isinstance(seeds, list) and seeds.index(seed) < index:
-            yield (section, "seeds", index), f"seed {seed} is given twice; take another"
+def _repeated(name: str, section: TuningSpec | ScoringSpec | None) -> Iterator[Finding]:
+    seeds = section.seeds if section is not None and isinstance(section.seeds, list) else []
+    for index, seed in enumerate(seeds):
+        if seed in seeds[:index]:
+            yield (name, "seeds", index), f"seed {seed} is given twice; take another"
 
 
 def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
@@ -130,10 +131,10 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         pairs = "one pair" if spec.pairs == 1 else f"{spec.pairs} pairs"
         message = (
             f"no verdict is possible over {pairs} with {seeds} {'seed' if seeds == 1 else 'seeds'}, figures only: the "
-            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; it takes {needed} seeds"
+            f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; {needed} seeds are needed"
         )
         yield ("scoring", "seeds"), message
-    tuned = any(spec.tuned_fields(name) for name in spec.optimizers)
+    tuned = any(candidate.grids for candidate in spec.optimizers.values())
     if spec.tuning is not None and not tuned:
         yield ("tuning",), "has no effect: no optimizer has values to choose from"
     if tuned and spec.scoring.split == "validation":
@@ -144,7 +145,7 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         yield ("optimizers",), message
     yield from _twins(spec)
     if spec.tie > WIDE_TIE:
-        message = f"calls differences up to {spec.tie * 100:g} percentage points a tie; 0.001 is 0.1 points"
+        message = f"counts differences up to {spec.tie * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from mlptrain.spec.comparison.candidates import (
     CANDIDATE_PATTERN,
-    MOST_OPTIMIZERS,
-    MOST_SETTINGS,
+    MAX_OPTIMIZERS,
+    MAX_SETTINGS,
     NAMES,
     SECTIONS,
     SHORTHANDS,
@@ -24,7 +24,7 @@ _LOG_GRID = {
             "prefixItems": [
                 {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
                 {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
-                {"type": "integer", "minimum": 2, "maximum": MOST_SETTINGS},
+                {"type": "integer", "minimum": 2, "maximum": MAX_SETTINGS},
             ],
             "minItems": 3,
             "maxItems": 3,
@@ -48,7 +48,7 @@ def comparison_json_schema() -> dict[str, Any]:
     properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
     properties["optimizers"] |= {
         "minProperties": 2,
-        "maxProperties": MOST_OPTIMIZERS,
+        "maxProperties": MAX_OPTIMIZERS,
         "propertyNames": {"pattern": CANDIDATE_PATTERN},
         "additionalProperties": {
             "anyOf": [{"enum": list(NAMES)}, *({"$ref": f"#/$defs/{_title(name)}"} for name in NAMES)]

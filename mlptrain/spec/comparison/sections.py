@@ -18,13 +18,14 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.comparison.grids import Side, extended
-from mlptrain.spec.dump import plain, yaml_text
+from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 
-MOST_SEEDS = 1000
+MAX_SEEDS = 1000
+FORMAT = 2  # of a comparison's folder; raised whenever its files change their layout
 # What the plan of a comparison says besides the comparison itself.
-PLAN_KEYS = ("software", "extension_rule", "models_at_once", "tuning_batches")
+PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_batches")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -39,7 +40,7 @@ class _CountOrList:
     """A count of seeds, or the seeds themselves; a fault inside the list keeps its index."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        seeds = handler.generate_schema(Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS)])
+        seeds = handler.generate_schema(Annotated[list[Seed], Field(min_length=1, max_length=MAX_SEEDS)])
         as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
         return core_schema.no_info_wrap_validator_function(self._check, seeds, serialization=as_it_is)
 
@@ -47,14 +48,14 @@ class _CountOrList:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         seeds = handler(schema) | {"uniqueItems": True}
-        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}, seeds]}
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}, seeds]}
 
     @staticmethod
     def _check(value: object, seeds: core_schema.ValidatorFunctionWrapHandler) -> object:
         if isinstance(value, list):
             return seeds(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_SEEDS:
-            wanted = f"a count from 1 to {MOST_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
+            wanted = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
             raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
         return value
 
@@ -156,8 +157,8 @@ ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"
 class Candidate:
     """One optimizer of a comparison.
 
-    ``fixed`` holds every value in force that is not tuned, with torch's name of the optimizer first; ``grids`` the
-    values of each tuned field, in the order of the schema's fields, numbers ascending.
+    ``fixed`` holds every value that is not tuned, defaults included, with torch's name of the optimizer first;
+    ``grids`` the values of each tuned field, in the order of the schema's fields, numbers ascending.
     """
 
     fixed: dict[str, Any]
@@ -173,16 +174,32 @@ class Candidate:
         validate = optimizer_adapter().validate_python
         return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
 
+    def accepts(self, field: str, value: float) -> bool:
+        """Whether ``value`` lies in the field's range."""
+        try:
+            self.settings({field: [value]})
+        except ValidationError:
+            return False
+        return True
+
+    def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
+        """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
+
+        None where nothing does: pairs have no order, 0 has no ratio, and the next value may lie outside the range.
+        """
+        value = None if isinstance(values[0], list) else extended(values, side)
+        return value if value is not None and self.accepts(field, value) else None
+
     def plain(self) -> dict[str, Any]:
-        """As the YAML's mapping, every value in force."""
+        """As the YAML's mapping, defaults included."""
         first = self.settings()[0].model_dump()
         return {"name": first.pop("name")} | {key: self.grids.get(key, value) for key, value in first.items()}
 
 
 class ComparisonSpec(Section):
-    """A YAML file of a comparison in full, with every default in force.
+    """A YAML file of a comparison in full, with every default written out.
 
-    ``base.optimizer`` stands for nothing; ``experiment`` puts a trial's own in its place, and its seed.
+    ``base.optimizer`` and ``base.seed`` are placeholders: each trial has its own.
     """
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the comparison's folder. Default: the file's name.")
@@ -210,34 +227,6 @@ class ComparisonSpec(Section):
         """
         return self.optimizers[name].settings(grids)
 
-    def tuned_fields(self, name: str) -> tuple[str, ...]:
-        """The fields of optimizer ``name`` that have values to choose from, in the order of the schema."""
-        return tuple(self.optimizers[name].grids)
-
-    def grid_of(self, name: str, field: str) -> list[Any]:
-        """The values of a tuned field, numbers ascending; betas are pairs, in the order of the file."""
-        return list(self.optimizers[name].grids[field])
-
-    def next_value(self, name: str, field: str, values: Sequence[Any], side: Side) -> float | None:
-        """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.
-
-        None where nothing does: pairs have no order, 0 has no ratio, and a value outside the field's range is none.
-        """
-        if any(isinstance(value, list) for value in values):
-            return None
-        value = extended(values, side)
-        if value is None:
-            return None
-        try:
-            self.settings(name, {field: [value]})
-        except ValidationError:
-            return None
-        return value
-
-    def experiment(self, optimizer: OptimizerSpec, *, seed: int) -> ExperimentSpec:
-        """The experiment of one trial: the base with this optimizer and seed."""
-        return self.base.model_copy(update={"optimizer": optimizer, "seed": seed})
-
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Seeds that values are chosen by; empty without tuning."""
@@ -259,7 +248,7 @@ class ComparisonSpec(Section):
         return math.comb(len(self.optimizers), 2)
 
     def to_plain(self) -> dict[str, Any]:
-        """Every value in force as mappings, lists, numbers and text; loading it again gives an equal comparison."""
+        """Every value, defaults included, as mappings, lists, numbers and text; loading it gives an equal one."""
         base = plain(self.base)
         del base["optimizer"]
         values = self.model_dump(exclude={"base", "optimizers"}, exclude_none=True)
@@ -269,10 +258,6 @@ class ComparisonSpec(Section):
             "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
             "tuning": values.pop("tuning", "none"),
         } | values
-
-    def to_yaml(self) -> str:
-        """``to_plain`` as YAML."""
-        return yaml_text(self.to_plain())
 
 
 def _explicit(seeds: int | list[int]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 import mlptrain
 from mlptrain.errors import MlptrainError
-from tests.faults.hostile import ends_within, refused
+from tests.faults.tools.hostile import ends_within, refused
 
 Tensors = dict[str, torch.Tensor]
 

@@ -12,6 +12,11 @@ from types import FrameType
 
 from mlptrain.cli import main
 
+SMALL = (  # a run of two epochs on the digits, to be damaged
+    "name: small\ndata: digits\nmodel: {hidden: [6], activation: prelu}\noptimizer: {name: adam, lr: 0.01}\n"
+    "training: {epochs: 2, batch_size: 500, record_steps: true, device: cpu, threads: 1}\n"
+)
+
 
 class Hung(BaseException):
     """Not an Exception, so that nothing on the way takes it for a damaged file."""

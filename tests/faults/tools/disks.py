@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Child
+from tests.faults.tools.processes import Child
 
 _NEW_MOUNTS, _NEW_USER, _DETACH = 0x00020000, 0x10000000, 2
 _READ_ONLY, _REMOUNT, _RECURSIVE, _PRIVATE = 1, 32, 1 << 14, 1 << 18

@@ -1,4 +1,4 @@
-"""Takes protections out, one at a time, and sees whether a test notices: python tests/faults/mutants.py
+"""Takes protections out, one at a time, and sees whether a test notices: python tests/faults/tools/mutants.py
 
 A seeded sample of small changes to the code of checkpoints, run folders and specifications (comparisons swapped,
 conditions negated, constants changed, statements and arguments left out) is made in copies of the package in a
@@ -29,9 +29,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # By its own folder: were the package `tests` loaded here, the copies would run the tests of the working tree.
-tests_of = importlib.import_module("mutant_tests").tests_of
+mutant_tests = importlib.import_module("mutant_tests")
+tests_of = mutant_tests.tests_of
 CPU_SECONDS = 120  # of one mutant; the longest list of tests takes a third of that
 HEAVY = ("torch", "numpy", "scipy", "sklearn.metrics", "PIL.Image", "pytest", "hypothesis", "safetensors.torch",
          "pydantic", "yaml", "typer.testing", "rich.table", "jsonschema", "matplotlib.figure")  # fmt: skip
@@ -259,10 +260,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
         original = copy_of_all(ROOT, folder / "original")  # whoever edits the tree meanwhile changes nothing here
-        files = ["mlptrain/experiment/checkpoints.py"]
-        for part in ("mlptrain/runs", "mlptrain/spec"):
-            files += [str(path.relative_to(original)) for path in (original / part).glob("*.py")]
-        everything = [mutant for file in sorted(files) for mutant in mutants_of(original, file)]
+        everything = [mutant for file in mutant_tests.modules_of(original) for mutant in mutants_of(original, file)]
         chosen = random.Random(options.seed).sample(everything, min(options.count, len(everything)))
         print(f"{len(chosen)} of {len(everything)} mutants, seed {options.seed}", flush=True)
         failing = [] if options.trust else failing_tests(original, sorted({mutant.file for mutant in chosen}))

@@ -1,0 +1,90 @@
+"""The tables of a comparison as rows of text, headings first, for the page, the files and the terminal alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mlptrain.report.comparison.words import (
+    describe_setting,
+    epochs_and_reached,
+    median_epochs,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+    points,
+    points_interval,
+)
+from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
+
+Rows = list[list[str]]
+
+
+def result_rows(summary: Summary, timings: Timings) -> Rows:
+    """A row for each optimizer, best mean accuracy first."""
+    timed, has_target = bool(timings.seconds_per_epoch), summary.target is not None
+    rows = [["optimizer", "chosen setting", "mean accuracy", "95 % interval", "median", "learnt"]]
+    rows[0] += ["s/epoch alone"] if timed else []
+    rows[0] += ["epochs to target"] if has_target else []
+    for name, entry in summary.ranked:
+        accuracy, times = entry.accuracy, entry.epochs_to_target
+        rows.append(
+            [
+                name,
+                describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else ""),
+                percent(accuracy.mean),
+                percent_interval(accuracy.low, accuracy.high),
+                percent(accuracy.median),
+                f"{entry.completed} of {len(entry.trials)}",
+                *([_seconds(timings.seconds_per_epoch.get(name))] if timed else []),
+                *([epochs_and_reached(times)] if times is not None else []),
+            ]
+        )
+    return rows
+
+
+def pair_rows(pairs: Sequence[Pair]) -> Rows:
+    """A row for each pair, as differences of the first from the second."""
+    head = ["pair", "difference (points)", "95 % interval", "p (Holm)", "p (uncorrected)", "verdict on the first"]
+    return [head] + [
+        [
+            f"{pair.a} against {pair.b}",
+            points(pair.mean),
+            points_interval(pair.low, pair.high),
+            p_value(pair.p_holm),
+            p_value(pair.p),
+            pair.verdict,
+        ]
+        for pair in pairs
+    ]
+
+
+def time_rows(summary: Summary, timings: Timings) -> Rows:
+    """A row for each optimizer, the fastest first: the median time to target in epochs and steps, and in seconds.
+
+    Seconds are there where optimizers were timed alone: the median of the rounds with their range, times the epochs.
+    """
+    timed = bool(timings.seconds_per_epoch)
+    rows = [["optimizer", "reached", "median epochs", "median steps"]]
+    rows[0] += ["s/epoch alone", "seconds"] if timed else []
+    for name, times in fastest_first(summary):
+        steps = "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"
+        row = [name, f"{times.reached} of {times.n}", median_epochs(times), steps]
+        if timed:
+            seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
+            spread = f" ({min(samples):.2g} to {max(samples):.2g})" if len(samples) > 1 else ""
+            in_seconds = "not reached" if times.median is None else number(times.median * (seconds or 0), digits=3)
+            row += [_seconds(seconds) + spread, "" if seconds is None else in_seconds]
+        rows.append(row)
+    return rows
+
+
+def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:
+    """The optimizers by their median time to target; of equals, those that more trials reached it with."""
+    timed = [(name, times) for name, entry in summary.ranked if (times := entry.epochs_to_target) is not None]
+    return sorted(timed, key=lambda item: (item[1].median or math.inf, -item[1].reached))
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else number(value, digits=3)

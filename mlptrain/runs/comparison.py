@@ -1,0 +1,342 @@
+"""What a comparison leaves in its folder, typed once: records of trials, the summary, seconds per epoch.
+
+``mlptrain.comparison`` computes these results, the report and the command line read them. The files lie in the open, so
+their content is checked against these types whenever it is read. Accuracies, scores and differences are fractions.
+
+plan.yaml          everything that decides the results, with the extension rule; its hash is in the folder's name
+trials.jsonl       a line per trial, failed ones too, without any clock value, each with its own digest; a batch of
+                   models is written whole
+summary.json       the table, the verdicts, what failed; summary.csv, summary.md and summary.tex hold the table
+timings.json       seconds per epoch of the chosen settings, timed alone and interleaved
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
+
+from mlptrain.errors import RunFolderError
+from mlptrain.spec.comparison.sections import TargetSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.system.atomic import write_atomically
+from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
+
+Difference = Annotated[float, Field(ge=-1, le=1)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Epoch = Annotated[int, Field(ge=1, le=10_000_000)]
+Identity = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+CurveName = Annotated[str, StringConstraints(pattern="^(train|validation|test)_(loss|accuracy)$")]
+TunedValue = Annotated[float, Field(ge=0, le=1e30)] | list[Fraction]  # a number, or a pair of betas
+SplitName = Literal["validation", "test"]
+Status = Literal["completed", "did not learn", "diverged", "failed"]
+Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
+
+RERUN = "run the same `mlptrain compare-optimizers` again"
+Result = TypeVar("Result", bound=Record)
+_MIRRORED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+
+
+class _Sparse(Record):
+    """A record whose optional fields stand in the file only where they have a value."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {key: value for key, value in serialize(self).items() if value is not None or fields[key].is_required()}
+
+
+# --- trials.jsonl ---
+
+
+class Hashes(Record):
+    """SHA-256 of what every trial of one seed must share."""
+
+    data: str
+    initial_weights: str
+    batch_order: str
+
+
+class KeptFigures(_Sparse):
+    """The figures of the epoch whose weights were kept; those of the scored split are measured once, at the end."""
+
+    epoch: Count
+    train_loss: Figure | None = None
+    train_accuracy: Fraction | None = None
+    validation_loss: Figure | None = None
+    validation_accuracy: Fraction | None = None
+    test_loss: Figure | None = None
+    test_accuracy: Fraction | None = None
+
+
+class Divergence(Record):
+    """Where a loss or a parameter was no longer finite."""
+
+    epoch: Count
+    step: Count
+    message: str
+
+
+class ScoredSplit(Record):
+    """The split that scoring reads: its examples, and how many belong to its largest class."""
+
+    split: SplitName
+    examples: Positive
+    majority: Count
+
+
+class TrialRecord(_Sparse):
+    """One trial, without any clock value.
+
+    ``kept`` is there where it completed, ``diverged`` where it diverged, ``message`` where the machine could not train
+    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training from 1.
+    """
+
+    trial: Identity
+    batch: Identity
+    batch_size: Positive
+    role: Literal["tuning", "scoring"]
+    optimizer: str
+    setting: OptimizerSpec
+    seed: Count
+    status: Literal["completed", "diverged", "failed"]
+    message: str | None = None
+    threads: Positive | None = None
+    hashes: Hashes | None = None
+    steps_per_epoch: Positive | None = None
+    curves: dict[CurveName, list[Figure]] = Field(default_factory=dict)
+    kept: KeptFigures | None = None
+    diverged: Divergence | None = None
+    scored: ScoredSplit | None = None
+
+
+# --- summary.json ---
+
+
+class ScoredTrial(_Sparse):
+    """One scored trial. ``score`` enters the mean; of a trial that did not last it is the majority class's share.
+
+    ``epoch`` is that of the kept weights or, with ``step``, where it diverged; ``message`` says why it failed.
+    """
+
+    seed: Count
+    trial: str
+    status: Status
+    score: Fraction
+    accuracy: Fraction | None
+    loss: Figure | None
+    epoch: Count | None
+    step: Count | None = None
+    message: str | None = None
+
+
+class Accuracy(Record):
+    """The mean over the seeds with Student's 95 % interval, whose bounds are None for one seed, and the median."""
+
+    mean: Fraction
+    low: Fraction | None
+    high: Fraction | None
+    median: Fraction
+
+
+class TimeToTarget(Record):
+    """Epochs to the target: the median (None where the median trial missed it), and each trial's (None: a miss)."""
+
+    median: Annotated[float, Field(ge=1, le=10_000_000)] | None
+    reached: Count
+    n: Count
+    trials: list[Epoch | None]
+
+
+class Curve(Record):
+    """Mean, lowest and highest value over the trials that lasted, epoch by epoch."""
+
+    mean: list[Figure]
+    low: list[Figure]
+    high: list[Figure]
+
+
+class TriedSetting(Record):
+    """The tuned values of a setting, and its validation accuracy by tuning seed (None: the trial did not last)."""
+
+    setting: dict[str, TunedValue]
+    accuracies: Annotated[list[Fraction | None], Field(min_length=1)]
+
+
+class OptimizerResult(Record):
+    """One optimizer of the comparison; ``curves`` has no entry where no trial lasted."""
+
+    setting: OptimizerSpec
+    grids: dict[str, list[TunedValue]]
+    tuning_trials: Count
+    failed_tuning_trials: Count
+    extensions: Count
+    under_tuned: bool
+    tuning: list[TriedSetting]
+    trials: list[ScoredTrial]
+    accuracy: Accuracy
+    completed: Count
+    did_not_learn: Count
+    diverged: Count
+    failed: Count
+    epochs_to_target: TimeToTarget | None
+    curves: dict[CurveName, Curve]
+
+    @property
+    def tuning_accuracies(self) -> list[float | None]:
+        """Of every tuning trial, None where it did not last."""
+        return [value for tried in self.tuning for value in tried.accuracies]
+
+
+class Pair(Record):
+    """Optimizer ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
+
+    ``mean``, ``low`` and ``high`` are of a's score minus b's: the mean and its 95 % bootstrap interval, whose bounds
+    are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs of the comparison.
+    """
+
+    a: str
+    b: str
+    n: Positive
+    mean: Difference
+    low: Difference | None
+    high: Difference | None
+    p: Fraction
+    p_holm: Fraction
+    verdict: Verdict
+
+    def mirrored(self) -> Pair:
+        """The same result as ``b`` against ``a``."""
+        low, high = (None if bound is None else -bound for bound in (self.high, self.low))
+        verdict = _MIRRORED.get(self.verdict, self.verdict)
+        swapped = {"a": self.b, "b": self.a, "mean": -self.mean, "low": low, "high": high, "verdict": verdict}
+        return self.model_copy(update=swapped)
+
+
+class Summary(Record):
+    """A finished comparison. ``optimizers`` stand in the order of the plan, ``ranking`` names them best mean first.
+
+    ``majority`` is the share of the largest class in the scored split, ``majority_bar`` the lowest accuracy that is
+    significantly above it (None where there is none); where the split is drawn by the seed, the first seed's.
+    ``inclusion`` holds the pairs in which an optimizer scored worse than its own special case.
+    """
+
+    name: Name
+    plan: Name
+    split: SplitName
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    tuning_seeds: list[Count]
+    epochs: Epoch
+    steps_per_epoch: Positive
+    target: TargetSpec | None
+    tie: Fraction
+    majority: Fraction
+    majority_bar: Fraction | None
+    ranking: list[str]
+    optimizers: Annotated[dict[Name, OptimizerResult], Field(min_length=2)]
+    pairs: list[Pair]
+    inclusion: list[Pair]
+    seeds_for_verdict: Positive
+    sentence: str
+
+    @property
+    def ranked(self) -> Iterator[tuple[str, OptimizerResult]]:
+        """The optimizers by their names, best mean accuracy first."""
+        return ((name, self.optimizers[name]) for name in self.ranking)
+
+    @property
+    def ranked_pairs(self) -> list[Pair]:
+        """Every pair once, the better ranked one first, in the order of the ranking."""
+        place = {name: index for index, name in enumerate(self.ranking)}
+        pairs = [pair if place[pair.a] < place[pair.b] else pair.mirrored() for pair in self.pairs]
+        return sorted(pairs, key=lambda pair: (place[pair.a], place[pair.b]))
+
+    @property
+    def lasted(self) -> bool:
+        """Whether any trial reached its last epoch."""
+        return any(entry.curves for entry in self.optimizers.values())
+
+    def number(self, name: str) -> int:
+        """Which series an optimizer is: its colour and marker in every picture."""
+        return list(self.optimizers).index(name)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        """What tables and pictures rely on and types do not say."""
+        names = sorted(self.optimizers)
+        pairs = sorted(tuple(sorted((pair.a, pair.b))) for pair in self.pairs)
+        if sorted(self.ranking) != names or pairs != list(combinations(names, 2)):
+            raise ValueError("ranking and pairs do not name the optimizers, each once")
+        if not {name for pair in self.inclusion for name in (pair.a, pair.b)} <= set(names):
+            raise ValueError("inclusion names other optimizers")
+        for name, entry in self.optimizers.items():
+            times = entry.epochs_to_target
+            if [trial.seed for trial in entry.trials] != self.seeds:
+                raise ValueError(f"optimizers.{name}.trials: not one for each seed")
+            if (times is None) != (self.target is None) or (times and len(times.trials) != len(self.seeds)):
+                raise ValueError(f"optimizers.{name}.epochs_to_target: not one for each trial")
+            for key, curve in entry.curves.items():
+                length = self.epochs + (not key.startswith("train_"))  # the measured split has an epoch 0
+                if {len(curve.mean), len(curve.low), len(curve.high)} != {length}:
+                    raise ValueError(f"optimizers.{name}.curves.{key}: not a value for each epoch")
+                if key.endswith("accuracy") and not (min(curve.low) >= 0 and max(curve.high + curve.mean) <= 1):
+                    raise ValueError(f"optimizers.{name}.curves.{key}: not fractions")
+        if self.lasted and len({frozenset(entry.curves) for entry in self.optimizers.values() if entry.curves}) > 1:
+            raise ValueError("curves: the optimizers have different ones")
+        return self
+
+
+# --- timings.json ---
+
+
+class Timings(Record):
+    """Seconds per training epoch of each chosen setting trained alone, without evaluation, checkpoints or warm-up.
+
+    ``seconds_per_epoch`` is the median of the rounds in ``samples``, None where the setting could not be timed.
+    """
+
+    rounds: Count = 0
+    seconds_per_epoch: dict[str, Seconds | None] = Field(default_factory=dict)
+    samples: dict[str, list[Seconds]] = Field(default_factory=dict)
+    settings: dict[str, OptimizerSpec] = Field(default_factory=dict)
+
+
+class ComparisonFiles:
+    """Where the files of a comparison lie, and the results in them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan = path / "plan.yaml"
+        self.trials = path / "trials.jsonl"
+        self.summary = path / "summary.json"
+        self.timings = path / "timings.json"
+
+    def read_summary(self) -> Summary:
+        """Raises RunFolderError where there is none yet, or a damaged one."""
+        if not self.summary.is_file():
+            raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
+        return self._read(self.summary, Summary)
+
+    def read_timings(self) -> Timings:
+        """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
+        return self._read(self.timings, Timings) if self.timings.is_file() else Timings()
+
+    def write_summary(self, summary: Summary) -> None:
+        """Raises OSError."""
+        write_atomically(self.summary, to_json(summary))
+
+    def write_timings(self, timings: Timings) -> None:
+        """Write the seconds, which no two runs share, into a file of their own. Raises OSError."""
+        write_atomically(self.timings, to_json(timings))
+
+    @staticmethod
+    def _read(path: Path, kind: type[Result]) -> Result:
+        try:
+            return read_json(path, kind)
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}; {RERUN}, which rewrites it") from None
