@@ -288,7 +288,7 @@ def an_archive_that_is_none(folder: Path) -> str:
 def one_file_only(folder: Path) -> str:
     for name in FILES[1:]:
         (folder / name).unlink()
-    return f"incomplete in {folder}: missing {', '.join(FILES[1:])}"
+    return "; ".join(f"{name}: absent from {folder}, and so is its archive" for name in FILES[1:])
 
 
 def a_file_for_a_folder(folder: Path) -> str:

@@ -147,13 +147,12 @@ def _device() -> Iterator[Finding]:
         warnings.simplefilter("always")
         works = torch.cuda.is_available()
     reason = " ".join(" ".join(str(warning.message).split()) for warning in caught)
-    if not works and not reason and Path("/proc/driver/nvidia").exists() and torch.version.cuda is None:
-        reason = "there is an NVIDIA driver, and torch is built without CUDA"
-    if not works and reason:
+    if Path("/proc/driver/nvidia").exists() and torch.version.cuda is None:
+        reason = reason or "there is an NVIDIA driver, and torch is built without CUDA"
+    if not works:
         advice = "install a torch built for this driver, or update the driver; until then training is on the CPU"
-        yield _finding("device", f"no CUDA device can be used: {reason}", note=advice)
-    elif not works:
-        yield _finding("device", "no CUDA device; device: auto is cpu")
+        found = f"no CUDA device can be used: {reason}" if reason else "no CUDA device; device: auto is cpu"
+        yield _finding("device", found, note=advice if reason else "")
     for device in map("cuda:{}".format, range(torch.cuda.device_count() if works else 0)):
         title = f"{device}: {torch.cuda.get_device_name(device)}"
         try:
@@ -222,17 +221,13 @@ def _data_set(name: str, folder: Path) -> Finding:
     advice = _REINSTALL.format("scikit-learn") if name == "digits" else f"{fetch} repairs it"
     try:
         place = "comes with scikit-learn" if name == "digits" else f"in {raw_folder(name, folder)}"
-        missing = [] if name == "digits" else missing_files(raw_folder(name, folder))
-        if len(missing) == len(RAW_FILES):
+        if name != "digits" and len(missing_files(raw_folder(name, folder))) == len(RAW_FILES):
             return _finding(about, f"not {place}", note=f"{fetch}, if you train on it")
-        if missing:
-            found = f"incomplete {place}: missing {', '.join(missing)}"
-            return _finding(about, found, problem=f"{fetch} completes it")
         wrong = [f"{check.what}: {check.detail}" for check in verify(name, folder) if not check.ok]
     except (MlptrainError, OSError, ValueError) as error:
         return _finding(about, str(error), problem=advice)
     if wrong:
-        return _finding(about, f"{place}, and damaged: {'; '.join(wrong)}", problem=advice)
+        return _finding(about, f"{place}, incomplete or damaged: {'; '.join(wrong)}", problem=advice)
     return _finding(about, f"{place}, every byte as published")
 
 

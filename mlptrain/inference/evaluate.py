@@ -20,14 +20,14 @@ from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
-def checkpoint_path(path: Path) -> Path:
-    """The given file, or the kept checkpoint of a run folder.
+def load_kept(path: Path) -> Checkpoint:
+    """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
     try:
         if path.is_file():
-            return path
+            return load_checkpoint(path)
         if not path.exists():
             raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
     except OSError as error:
@@ -36,26 +36,14 @@ def checkpoint_path(path: Path) -> Path:
         raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
     folder = RunFolder.open(path)
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
-    if not kept.exists() and kept != folder.last and folder.last.exists():
+    if not kept.exists() and folder.last.exists():
         raise RunFolderError(f"{kept}, the run's kept checkpoint, is gone; for the last weights name {folder.last}")
     if not kept.exists():
         raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
-    return kept
-
-
-def load_kept(path: Path) -> Checkpoint:
-    """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
-
-    Raises CheckpointError or RunFolderError, one message each.
-    """
-    file = checkpoint_path(path)
-    if file == path:
-        return load_checkpoint(file)
-    folder = RunFolder.open(path)
-    checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
+    checkpoint, result = load_own_checkpoint(folder, kept), folder.read_result()
     if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
-            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
+            f"{kept} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
             f"{result.kept.epoch} was kept; one of them was replaced"
         )
     return checkpoint
