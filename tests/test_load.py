@@ -201,7 +201,7 @@ def test_mistakes_are_one_message_each(run: Path, tmp_path: Path) -> None:
     damaged.write_bytes((run / "checkpoints" / "best.safetensors").read_bytes()[:-4])
     with pytest.raises(CheckpointError, match="damaged"):
         mlptrain.load(damaged)
-    with pytest.raises(DeviceError, match="'tpu': wanted auto, cpu, cuda"):
+    with pytest.raises(DeviceError, match="'tpu': expected auto, cpu, cuda"):
         mlptrain.load(run, device="tpu")
 
 

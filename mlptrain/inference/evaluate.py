@@ -15,7 +15,6 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
-from mlptrain.spec import Experiment
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
@@ -59,25 +58,21 @@ def unfinished(path: Path) -> str | None:
     return f"{path} diverged" if result.status == "diverged" else None
 
 
-def choose_split(experiment: Experiment, name: str | None) -> str:
-    """The named split, else test, else validation, else train. Raises DataError for one that the data lack."""
-    known = experiment.facts.rows
-    if name is not None and name not in known:
-        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(known)}")
-    return name or next(iter(known))
-
-
 def load_split(
-    checkpoint: Checkpoint, split: str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> Examples:
-    """One split, preprocessed as recorded. Raises DataError where the data are not those of the training."""
-    splits = load_data(
-        checkpoint.experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch
-    )
+    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+) -> tuple[str, Examples]:
+    """The named split, else test, else validation, else train: its name, and its rows preprocessed as recorded.
+
+    Raises DataError for a split that there is not, and where the data are not those of the training.
+    """
+    experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
+    name = split or next(iter(rows))
+    if name not in rows:
+        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(rows)}")
+    splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    chosen: Examples = getattr(splits, split)
-    return chosen
+    return name, getattr(splits, name)
 
 
 def evaluate_checkpoint(
@@ -88,7 +83,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
-    """Figures of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
+    """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
     regression. ``split`` defaults to test where there is one, else validation, else train.
@@ -96,9 +91,8 @@ def evaluate_checkpoint(
     checkpoint = load_kept(Path(path))
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
-    split = choose_split(experiment, split)
     with applied(resolved):
-        chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        split, chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)

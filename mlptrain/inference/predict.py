@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import choose_split, load_split
+from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
@@ -90,15 +90,10 @@ def predict_rows(
     ``split`` defaults to test where there is one, else validation, else train. Raises DataError for an unknown split or
     index, and where the data are not those of the run.
     """
-    experiment = network.experiment
-    split = choose_split(experiment, split)
-    rows = experiment.facts.rows[split]
-    if wrong := [index for index in indices if not 0 <= index < rows]:
-        raise DataError(
-            f"index {', '.join(map(str, wrong))}: the {split} rows of '{experiment.data.name}' have indices from 0 to "
-            f"{rows - 1:,}"
-        )
-    chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
+        listed, data = ", ".join(map(str, wrong)), network.experiment.data.name
+        raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
     true = (tuple(y) if isinstance(y, list) else y for y in chosen.targets[list(indices)].tolist())
     facts = [{"split": split, "index": index, "true": y} for index, y in zip(indices, true, strict=True)]
     return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.inference.evaluate import choose_split, evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
 from mlptrain.inference.module import load
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
@@ -42,7 +42,7 @@ def decision_map(
             f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
             f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
-    train = load_split(network.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
+    _, train = load_split(network.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
     left, right, bottom, top = extent = _extent(train.inputs)
     rows, columns = torch.linspace(bottom, top, resolution), torch.linspace(left, right, resolution)
     grid = torch.cartesian_prod(rows, columns).flip(1)
@@ -82,8 +82,7 @@ def mistakes(
     """
     network = load_classifier(run, "a picture of mistakes")
     image_shape(network.experiment, str(run))
-    split = choose_split(network.experiment, split)
-    rows = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    split, rows = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     outputs = outputs_of(network, rows.inputs)
     predicted = predicted_classes(outputs)
     confidence = confidences(network, outputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
