@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlptrain.data import data_folder
 from mlptrain.errors import DataAbsentError, DataError
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.sources.store import RAW_FILES, read_images
+from mlptrain.sources.store import RAW_FILES, data_folder, read_images
 from mlptrain.system.atomic import write_atomically
 from tests.data.damage import DAMAGES, damage, full_disk
 

@@ -243,7 +243,7 @@ def test_samples_in_the_plane_are_points() -> None:
     assert isinstance(found, LabelledPoints)
     assert found.points.shape == (300, 2)
     with pytest.raises(UserError, match="10 numbers per row, which are not an image"):
-        views.samples(load_spec(CONFIGS / "regression_by_heart.yaml").spec)
+        views.samples(load_spec(CONFIGS / "regression_by_heart.yaml").experiment)
 
 
 def test_histogram_of_standardised_clothes(data_dir: Path) -> None:
