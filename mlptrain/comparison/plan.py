@@ -41,7 +41,8 @@ class Plan:
     @cached_property
     def task(self) -> Experiment:
         """The experiment that every trial trains but for optimizer and seed, with the resolved values in it."""
-        return self.spec.base.experiment.changed(seed=0).with_training(**asdict(self.resolved))
+        experiment = Experiment(self.spec.base, self.spec.base.data.facts())
+        return experiment.changed(seed=0).with_training(**asdict(self.resolved))
 
     @cached_property
     def _task_text(self) -> str:

@@ -65,28 +65,6 @@ class _Data(Section):
         """What the chosen rows say of themselves. Raises DataError where a file is absent or damaged."""
         return DataFacts.of(self.source().facts(), self.choice())
 
-    # --- in transition ---
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """See DataFacts."""
-        return self.facts().class_names
-
-    @property
-    def input_width(self) -> int:
-        """See DataFacts."""
-        return self.facts().n_features
-
-    @property
-    def test_rows(self) -> int:
-        """See DataFacts."""
-        return self.facts().test_rows
-
-    @property
-    def validation_rows(self) -> int:
-        """See DataFacts."""
-        return self.facts().validation_rows
-
 
 class _Classes(_Data):
     """Data of which ``classes`` may choose some."""

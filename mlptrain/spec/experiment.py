@@ -66,28 +66,6 @@ class ExperimentSpec(Section):
     training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
-    # --- in transition ---
-
-    @property
-    def experiment(self) -> Experiment:
-        """With the facts of its data."""
-        return Experiment(self, self.data.facts())
-
-    @property
-    def is_regression(self) -> bool:
-        """See Experiment."""
-        return self.experiment.is_regression
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """See Experiment."""
-        return self.experiment.steps_per_epoch
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """See Experiment."""
-        return self.experiment.widths
-
 
 @dataclass(frozen=True)
 class Experiment:

@@ -9,7 +9,7 @@ from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded
 
 
-def describe_model(spec: Experiment | ExperimentSpec) -> str:
+def describe_model(spec: Experiment) -> str:
     """``784-500-256-10 relu``."""
     return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
 

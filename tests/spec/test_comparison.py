@@ -177,10 +177,10 @@ def test_scoring_split_by_default(base: str, split: str, tmp_path: Path) -> None
 
 
 def test_base_by_path_is_that_experiment_but_for_its_optimizer(honest: ComparisonSpec, tmp_path: Path) -> None:
-    experiment = load_spec(tmp_path / "mnist.yaml").spec
+    experiment = load_spec(tmp_path / "mnist.yaml").experiment
     [setting] = honest.settings("Adam (plain)")
-    trial = Trial("scoring", "Adam (plain)", setting, 7).experiment(honest.base.experiment)
-    assert trial == experiment.experiment.changed(optimizer=setting, seed=7)
+    trial = Trial("scoring", "Adam (plain)", setting, 7).experiment(load(HONEST, tmp_path).base)
+    assert trial == experiment.changed(optimizer=setting, seed=7)
     assert honest.settings("SGD")[0] not in (trial.optimizer, experiment.optimizer)
 
 

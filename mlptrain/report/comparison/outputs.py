@@ -54,7 +54,7 @@ def comparison_page(path: Path) -> str:
     try:
         content, document = read_file(files.plan)
         check_format(document.value, files.plan)
-        base = load_comparison(files.plan).spec.base
+        base = load_comparison(files.plan).base
     except SpecError as error:
         raise RunFolderError(f"{files.plan} is not a plan ({error}); the folder is damaged") from None
     summary, timings = files.read_summary(), files.read_timings()

@@ -27,7 +27,7 @@ from mlptrain.report.frame import document, section
 from mlptrain.report.style import inline_svg
 from mlptrain.report.tables import code_block, name_value_table
 from mlptrain.runs.comparison import Summary, Timings
-from mlptrain.spec import ExperimentSpec, describe_model
+from mlptrain.spec import Experiment, describe_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ _IN_THE_ERROR = "Where the scale is logarithmic in the error, 98 and 99 % lie as
 _OPEN_UP_TO = 15  # pairs; a longer list is folded
 
 
-def render_comparison(summary: Summary, timings: Timings, *, base: ExperimentSpec, plan: str, folder: Path) -> str:
+def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, plan: str, folder: Path) -> str:
     """The page. ``base`` is the task, ``plan`` the plan's own text, which lies in the comparison's ``folder``."""
     sections = [
         _outcome(summary),
@@ -52,7 +52,7 @@ def render_comparison(summary: Summary, timings: Timings, *, base: ExperimentSpe
     ]
     lead = (
         f"{describe_model(base)} on {base.data.name}, {counted(summary.epochs, 'epoch')} of "
-        f"{counted(summary.steps_per_epoch, 'step')} with batches of {base.experiment.batch_size:,} · "
+        f"{counted(summary.steps_per_epoch, 'step')} with batches of {base.batch_size:,} · "
         f"{counted(len(summary.optimizers), 'optimizer')}, {counted(len(summary.seeds), 'seed')} each "
         f"· plan {summary.plan}"
     )
@@ -215,7 +215,7 @@ def _failures(summary: Summary) -> str:
     return section("failures", "What failed", f"{table}\n{_note(rule)}")
 
 
-def _disclosure(summary: Summary, base: ExperimentSpec) -> str:
+def _disclosure(summary: Summary, base: Experiment) -> str:
     tuned = bool(summary.tuning_seeds)
     pairs = [
         ("scored on", f"the {split_name(summary.split)} split, read once per scored trial, after tuning had closed"),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import Fault, RunFolderError, SpecError
+from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
 from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
-from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_order, with_defaults
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Place, read_file, scalar
@@ -30,9 +31,10 @@ IGNORED = "has no effect: the comparison names the optimizers"
 
 @dataclass(frozen=True)
 class LoadedComparison:
-    """A checked comparison, and what is odd about it without being wrong."""
+    """A checked comparison, its base with the facts of the data, and what is odd about it without being wrong."""
 
     spec: ComparisonSpec
+    base: Experiment
     warnings: tuple[Fault, ...]
 
 
@@ -179,15 +181,16 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Seq
             values["tuning"] = {}
     spec, _, more = check(document, ComparisonSpec, COMPARISON_RULES, known=base_sections)
     faults += more
-    if spec is None or base is None or base_document is None or faults:
+    facts = base_sections.get("facts")
+    if spec is None or base is None or base_document is None or faults or not isinstance(facts, DataFacts):
         raise SpecError(in_order(faults, document.source))
-    spec = _written_out(spec)
-    warnings = [base_document.fault(path, message) for path, message in warnings_about(base.experiment)]
+    spec, experiment = _written_out(spec, facts), Experiment(base, facts)
+    warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
     if ignored:
         warnings.append(document.fault(("base", "optimizer"), IGNORED))
     warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
     warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
-    return LoadedComparison(spec, tuple(warnings))
+    return LoadedComparison(spec, experiment, tuple(warnings))
 
 
 def _base_document(document: Document, folder: Path) -> Document | None:
@@ -244,12 +247,12 @@ def _stand_in() -> ExperimentSpec:
     return ExperimentSpec.model_validate(values)
 
 
-def _written_out(spec: ComparisonSpec) -> ComparisonSpec:
+def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
     """Counts of seeds as seeds, and the split that is scored on."""
     scoring, tuning = spec.scoring, spec.tuning
     taken = tuning.seeds if tuning is not None and isinstance(tuning.seeds, list) else []
     scored = _explicit(scoring.seeds, start=0, without=taken)
-    split = scoring.split or ("test" if spec.base.data.test_rows else "validation")
+    split = scoring.split or ("test" if facts.test_rows else "validation")
     update: dict[str, Any] = {"scoring": ScoringSpec(seeds=scored, split=split)}
     if tuning is not None:
         seeds = _explicit(tuning.seeds, start=FIRST_TUNING_SEED, without=scored)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparisonSpec,
@@ -23,9 +24,9 @@ from mlptrain.spec.rules import Finding
 WIDE_TIE = 0.05
 
 
-def base_has_classes(data: DataSpec) -> Iterator[Finding]:
+def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
     """Optimizers are compared by accuracy, which a regression does not have."""
-    if not data.class_names:
+    if not facts.class_names:
         message = (
             f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
             "use data with classes"
@@ -57,9 +58,11 @@ def tuning_has_validation(
         yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
 
 
-def target_is_measured(data: DataSpec, evaluation: EvaluationSpec, target: TargetSpec | None) -> Iterator[Finding]:
+def target_is_measured(
+    data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, target: TargetSpec | None
+) -> Iterator[Finding]:
     """The metric of the target is measured after every epoch."""
-    if target is None or not data.class_names:
+    if target is None or not facts.class_names:
         return
     split = measured_split(data, evaluation)
     if target.split == "validation" and data.validation == 0:
@@ -70,15 +73,15 @@ def target_is_measured(data: DataSpec, evaluation: EvaluationSpec, target: Targe
         yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
 
 
-def scoring_has_its_split(data: DataSpec, scoring: ScoringSpec) -> Iterator[Finding]:
+def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec) -> Iterator[Finding]:
     """There are rows to score on."""
-    if not data.class_names:
+    if not facts.class_names:
         return
-    if scoring.split == "test" and data.test_rows == 0:
+    if scoring.split == "test" and facts.test_rows == 0:
         yield ("scoring", "split"), f"data '{data.name}' has no test rows; choose validation"
     elif scoring.split == "validation" and data.validation == 0:
         yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
-    elif data.test_rows == 0 and data.validation == 0:
+    elif facts.test_rows == 0 and data.validation == 0:
         message = (
             f"has no rows to score on: data '{data.name}' has no test rows and data.validation is 0; set that, e.g. 0.1"
         )
