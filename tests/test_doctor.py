@@ -363,5 +363,5 @@ def test_looking_loads_no_torch_before_it_is_needed() -> None:
 
 
 def test_the_steps_named_are_those_made() -> None:
-    spec = load_text(_CONFIGURATION).spec
-    assert spec.training.epochs * spec.steps_per_epoch == STEPS
+    experiment = load_text(_CONFIGURATION).experiment
+    assert experiment.training.epochs * experiment.steps_per_epoch == STEPS
