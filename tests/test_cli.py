@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.catalogue import OPTIMIZERS, either
 from tests.command import Call
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -86,8 +87,7 @@ def test_check_goes_on_after_a_faulty_file(call: Call) -> None:
     assert "6 parameter tensors" in result.out
     assert result.err.splitlines() == [
         "bad.yaml:2:18  model.hidden[0]: must be at least 1, got 0",
-        "bad.yaml:3:12  optimizer: must be sgd, adam, adamw, nadam, rmsprop or adagrad, got the text 'sgdd'; "
-        "did you mean 'sgd'?",
+        f"bad.yaml:3:12  optimizer: must be {either(OPTIMIZERS)}, got the text 'sgdd'; did you mean 'sgd'?",
         "absent.yaml  no such file; in that folder: bad.yaml",
     ]
 

@@ -60,7 +60,8 @@ def stuck_network(outcome: Outcome) -> None:
     assert diagnosis["kind"] == "stuck"
     causes = " ".join(diagnosis["causes"])
     assert "model.output_activation: 'relu'" in causes
-    assert "optimizer.weight_decay: 0.1" in causes
+    assert "optimizer.weight_decay: the weight-decay term" in causes
+    assert "with weight_decay 0.1 at lr 0.01" in causes
 
 
 def stuck_network_repaired(outcome: Outcome) -> None:
@@ -151,9 +152,9 @@ def test_the_standardised_clothes(data_dir: Path) -> None:
     from mlptrain.experiment.build import load_data
     from mlptrain.spec import load_spec
 
-    splits = load_data(load_spec(CONFIGS / "fashion_leaky_relu.yaml").spec, data_dir=data_dir)
-    assert splits.train.x.min().item() == pytest.approx(-0.81, abs=0.005)
-    assert splits.train.x.max().item() == pytest.approx(2.02, abs=0.005)
+    splits = load_data(load_spec(CONFIGS / "fashion_leaky_relu.yaml").experiment, data_dir=data_dir)
+    assert splits.train.inputs.min().item() == pytest.approx(-0.81, abs=0.005)
+    assert splits.train.inputs.max().item() == pytest.approx(2.02, abs=0.005)
 
 
 def test_the_first_batch_of_the_summed_loss(data_dir: Path, tmp_path: Path) -> None:

@@ -99,15 +99,15 @@ def known_loss(dtype: torch.dtype, rounded: Callable[[torch.Tensor], torch.Tenso
             (x, weight), g = ctx.saved_tensors, rounded(gradients[0])
             return g @ rounded(weight), g.t() @ rounded(x)
 
-    spec = load_text(_CONFIGURATION).spec
-    member = build_trainer([spec], [load_data(spec)]).member()
-    weights = [tensor.detach().to(dtype).clone().requires_grad_() for tensor in member.parameters.values()]
+    experiment = load_text(_CONFIGURATION).experiment
+    model = build_trainer([experiment], [load_data(experiment)]).model()
+    weights = [tensor.detach().to(dtype).clone().requires_grad_() for tensor in model.parameters.values()]
     optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
-    x, y = member.rows.x.to(dtype), member.rows.y
+    x, y = model.examples.inputs.to(dtype), model.examples.targets
     total = math.nan
     for epoch in range(1, 41):
         total = 0.0
-        for rows in member.order(epoch).split(100):  # type: ignore[no-untyped-call]
+        for rows in torch.split(model.order(epoch), 100):
             optimizer.zero_grad()
             h = x[rows]
             for layer in range(3):
@@ -130,7 +130,7 @@ def test_the_stored_loss_is_that_of_float64_and_the_tolerance_that_of_every_prec
 def test_threads_and_precision_do_not_matter(threads: int, precision: str) -> None:
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
-    trained = train_known_network(most_seconds=600)
+    trained = train_known_network(max_seconds=600)
     assert trained.as_expected
     assert abs(trained.loss - EXPECTED_LOSS) < 1e-5 * EXPECTED_LOSS
 

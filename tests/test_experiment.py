@@ -13,7 +13,7 @@ import torch
 
 from mlptrain.errors import CheckpointError, DataError, DivergedError, RunFolderError
 from mlptrain.experiment import Outcome, resume, train
-from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.build import build_network, initial_parameters, load_data
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.nn.losses import make_loss
@@ -58,6 +58,7 @@ def test_the_run_folder() -> None:
         "checkpoints",
         "config.yaml",
         "environment.json",
+        "facts.json",
         "metrics.jsonl",
         "resolved.yaml",
         "result.json",
@@ -84,14 +85,12 @@ def test_the_run_folder() -> None:
 
 def test_untrained_figures_are_line_zero() -> None:
     outcome = run("run", "evaluation.split=test", "evaluation.keep=last")
-    spec = load_text(BASE).spec
-    network = build_network(spec)
-    from mlptrain.experiment.build import load_data
-
-    test = load_data(spec).test
+    experiment = load_text(BASE).experiment
+    network = build_network(experiment)
+    test = load_data(experiment).test
     assert test is not None
-    loss = make_loss("cross_entropy")
-    expected = evaluate(network, initial_parameters(spec, network), loss=loss, x=test.x, targets=test.y, classify=True)
+    loss = make_loss(experiment.loss)
+    expected = evaluate(network, initial_parameters(experiment, network), loss=loss, examples=test, classify=True)
     first = lines(outcome.folder.path)[0]
     assert first["test_loss"] == pytest.approx(expected.loss, rel=1e-6)
     assert first["test_accuracy"] == expected.accuracy
@@ -242,7 +241,7 @@ def test_evaluation_against_scikit_learn_and_scipy() -> None:
     rows = np.sort(rows)
     checkpoint = load_checkpoint(outcome.folder.best)
     x = torch.from_numpy(digits.data[rows] / 16).float()
-    outputs = build_network(checkpoint.spec).forward(checkpoint.parameters, x)
+    outputs = build_network(checkpoint.experiment).forward(checkpoint.state.parameters, x)
     called, truth = outputs.argmax(1).numpy(), digits.target[rows]
     assert report["confusion"] == confusion_matrix(truth, called).tolist()
     assert report["wrong"] == int((called != truth).sum())

@@ -46,7 +46,7 @@ def test_every_shipped_configuration_passes(config: Path, request: pytest.Fixtur
 def test_the_batch_is_the_first_that_training_takes() -> None:
     """The objective is the loss of the first step, which record_steps would show."""
     loaded = load_spec(DIGITS, ["training.device=cpu", "training.threads=1"])
-    trainer = build_trainer([loaded.spec], [load_data(loaded.spec)])
+    trainer = build_trainer([loaded.experiment], [load_data(loaded.experiment)])
     [epoch] = next(trainer.epochs(first=1, last=1, should_stop=lambda: False))
     assert epoch is not None
     assert epoch.step_losses is not None
@@ -110,8 +110,8 @@ def test_json_keys(capfd: pytest.CaptureFixture[str]) -> None:
 def plant_in_activation(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensor], Tensor]) -> None:
     right = ReLU.backward_
 
-    def backward_(self: ReLU, upstream: Tensor, z: Tensor, y: Tensor, slope: Tensor | None = None) -> Tensor:
-        return change(right(self, upstream, z, y, slope))
+    def backward_(self: ReLU, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        return change(right(self, upstream, z, y))
 
     monkeypatch.setattr(ReLU, "backward_", backward_)
 
@@ -146,7 +146,8 @@ def test_a_wrong_loss_gradient_is_caught(monkeypatch: pytest.MonkeyPatch, capfd:
     right = CrossEntropy.write_gradient
 
     def without_the_mean(self: CrossEntropy, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
-        right(replace(self, reduction="sum"), outputs, targets, out)
+        summed = self.section.model_copy(update={"reduction": "sum"})
+        right(replace(self, section=summed), outputs, targets, out)
 
     monkeypatch.setattr(CrossEntropy, "write_gradient", without_the_mean)
     code, out, _ = run(["gradcheck", DIGITS], capfd)
@@ -160,9 +161,9 @@ def test_a_gradient_that_is_not_finite_is_refused() -> None:
         "data: {name: random_regression}\nmodel: {hidden: [5], activation: identity, init: {name: normal, std: 1e30}}\n"
         "loss: mse\noptimizer: sgd\n"
     )
-    overflowing = loaded.spec.model_copy(update={"model": loaded.spec.model.model_copy(update={"hidden": [5] * 8})})
+    deep = loaded.spec.model.model_copy(update={"hidden": [5] * 8})
     with pytest.raises(UserError, match="not finite"):
-        gradcheck(replace(loaded, spec=overflowing))
+        gradcheck(replace(loaded, experiment=loaded.experiment.changed(model=deep)))
 
 
 def test_a_wrong_config_is_exit_code_two(capfd: pytest.CaptureFixture[str]) -> None:

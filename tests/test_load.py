@@ -77,10 +77,10 @@ def test_names_and_shapes_are_those_of_an_ordinary_module(run: Path) -> None:
     assert isinstance(network, torch.nn.Module)
     assert not network.training
     assert network.class_names == tuple("0123456789")
-    assert network.spec.model.hidden == [64, 32]
+    assert network.experiment.model.hidden == [64, 32]
     assert all(parameter.requires_grad for parameter in network.parameters())
-    assert "(1): Layer(64, 32, bias=True, activation=relu)" in repr(network)
-    assert "(2): Layer(32, 10, bias=True, activation=identity)" in repr(network)
+    assert "(1): Layer(64, 32, bias=True, ops=relu)" in repr(network)
+    assert "(2): Layer(32, 10, bias=True, ops=identity)" in repr(network)
 
 
 def test_it_equals_the_same_network_built_of_torch_modules(run: Path) -> None:
@@ -124,20 +124,20 @@ def test_a_learnt_slope_is_a_parameter(tmp_path: Path) -> None:
 def test_preprocessing_is_that_of_training(tmp_path: Path) -> None:
     run = train(tmp_path, "data: {name: digits, scaling: standard, validation: 0}\nmodel: {hidden: [4]}\n")
     network = mlptrain.load(run)
-    test = load_data(network.spec).test
+    test = load_data(network.experiment).test
     assert test is not None
     images, _ = digits_test()
     as_numbers = torch.from_numpy(images).double()
     forms = (images, images.reshape(360, 64), torch.from_numpy(images), as_numbers, images.tolist())
     for form in forms:
-        assert torch.equal(network.preprocess(form), test.x)
-    assert torch.equal(network.preprocess(images[3]), test.x[3:4])
+        assert torch.equal(network.preprocess(form), test.inputs)
+    assert torch.equal(network.preprocess(images[3]), test.inputs[3:4])
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 28, 28)), r"shape \(2, 28, 28\): wanted \(n, 8, 8\), \(8, 8\) or \(n, 64\), as in 'digits'"),
+        (np.zeros((2, 28, 28)), r"shape \(2, 28, 28\): expected \(n, 8, 8\), \(8, 8\) or \(n, 64\), as in 'digits'"),
         (np.zeros((2, 1, 8, 8)), r"shape \(2, 1, 8, 8\)"),
         (np.zeros(64), r"shape \(64,\)"),
         (np.full((8, 8), 17), "outside 0 to 16"),

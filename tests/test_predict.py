@@ -19,10 +19,12 @@ from PIL import Image
 
 import mlptrain
 from mlptrain.cli import main
+from mlptrain.data import Preprocessing, Scale
 from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 from mlptrain.sources.digits import read_digits
 from mlptrain.sources.store import read_images
 from mlptrain.spec import load_spec, load_text
+from mlptrain.updates.chain import ModelState
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Bytes = NDArray[np.uint8]
@@ -375,12 +377,11 @@ def test_outputs_that_are_not_finite_are_no_prediction(call: Call, run: Path, tm
     file = tmp_path / "forged.safetensors"
     checkpoint = load_checkpoint(run / "checkpoints" / "best.safetensors")
     if kind == "weights":
-        large = {name: torch.full_like(tensor, 3e38) for name, tensor in checkpoint.parameters.items()}
-        checkpoint = replace(checkpoint, parameters=large)
+        large = {name: torch.full_like(tensor, 3e38) for name, tensor in checkpoint.state.parameters.items()}
+        checkpoint = replace(checkpoint, state=ModelState(large))
     else:
-        data = checkpoint.spec.data.model_copy(update={"scaling": "standard"})
-        spec = checkpoint.spec.model_copy(update={"data": data})
-        checkpoint = replace(checkpoint, spec=spec, scaling=replace(checkpoint.scaling, std=1e-320))
+        tiny = Preprocessing(transforms=(Scale(divisor=16, std=1e-320),))
+        checkpoint = replace(checkpoint, preprocessing=tiny)
     save_checkpoint(file, checkpoint)
     image = save(eight_bit(read_digits().test_images[0]), "digit.png")
     asked: list[tuple[list[Any], str]] = [([image], "digit.png")]

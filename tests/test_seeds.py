@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
+from tests.listeners import OnEpoch, Silent, interrupting
 
 SEEDS = (3, 0, 11)
 BASE = """\
@@ -81,16 +80,6 @@ def assert_same_group(one: str, other: str, *, seeds: Sequence[int] = SEEDS) -> 
         assert_same_bytes(f"{one}/seed-{seed}", f"{other}/seed-{seed}", OF_A_RUN)
 
 
-def interrupting(at: int) -> Callable[[Sequence[Epoch | None]], None]:
-    """A listener that is hit by Ctrl-C after this epoch, so that the first step of the next is the last."""
-
-    def listen(found: Sequence[Epoch | None]) -> None:
-        if any(epoch is not None and epoch.epoch == at for epoch in found):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return listen
-
-
 def test_the_group_folder() -> None:
     outcome = run()
     assert sorted(path.name for path in Path("group").iterdir()) == [
@@ -101,12 +90,12 @@ def test_the_group_folder() -> None:
     for seed, one in zip(SEEDS, outcome.outcomes, strict=True):
         folder = Path(f"group/seed-{seed}")
         assert sorted(path.name for path in folder.iterdir()) == [
-            "checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "resolved.yaml", "result.json",
-            "steps.npz", "timings.jsonl",
+            "checkpoints", "config.yaml", "environment.json", "facts.json", "metrics.jsonl", "resolved.yaml",
+            "result.json", "steps.npz", "timings.jsonl",
         ]  # fmt: skip
         assert (folder / "config.yaml").read_text() == BASE
         assert read(f"{folder}/result.json") == one.result.plain()
-        assert load_checkpoint(folder / LAST).spec.seed == seed
+        assert load_checkpoint(folder / LAST).experiment.seed == seed
         kept = one.result.plain()["kept"]
         report = evaluate_checkpoint(folder)
         assert report["loss"] == pytest.approx(kept["test_loss"], rel=1e-6)
@@ -162,8 +151,8 @@ def test_each_seed_is_its_single_run(overrides: tuple[str, ...]) -> None:
         # As in tests/training/test_many_models.py, where the tolerance is measured.
         mine, its = load_checkpoint(Path(one, LAST)), load_checkpoint(Path(other, LAST))
         assert (mine.epoch, mine.step) == (its.epoch, its.step)
-        for name, tensor in its.parameters.items():
-            torch.testing.assert_close(mine.parameters[name], tensor, rtol=1e-4, atol=1e-5)
+        for name, tensor in its.state.parameters.items():
+            torch.testing.assert_close(mine.state.parameters[name], tensor, rtol=1e-4, atol=1e-5)
         with np.load(f"{one}/steps.npz") as steps, np.load(f"{other}/steps.npz") as expected_steps:
             np.testing.assert_allclose(steps["loss"], expected_steps["loss"], rtol=1e-4)
 
@@ -178,8 +167,8 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     momentum = ", momentum: 0.9" if name in ("sgd", "rmsprop") else ""
     optimizer = f"optimizer={{name: {name}, lr: 0.01{momentum}}}"
     run("whole", optimizer)
-    with pytest.raises(InterruptedRunError, match=rf"; {at} of 6 epochs are kept, .* --resume part`"):
-        run("part", optimizer, on_epochs=interrupting(at))
+    with pytest.raises(InterruptedRunError, match=rf"; {at} of 6 epochs are saved, resume with .* --resume part`"):
+        run("part", optimizer, listeners=[interrupting(at)])
     assert not Path("part/summary.json").exists()
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
     outcome = resume_seeds(Path("part"))
@@ -189,9 +178,9 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
 
 def test_interrupted_twice(whole: str) -> None:
     with pytest.raises(InterruptedRunError):
-        run("part", on_epochs=interrupting(1))
+        run("part", listeners=[interrupting(1)])
     with pytest.raises(InterruptedRunError, match="3 of 6 epochs"):
-        resume_seeds("part", on_epochs=interrupting(3))
+        resume_seeds("part", listeners=[interrupting(3)])
     resume_seeds("part")
     assert_same_group(whole, "part")
 
@@ -200,14 +189,14 @@ def numbers(found: Sequence[Epoch | None]) -> list[int | None]:
     return [None if epoch is None else epoch.epoch for epoch in found]
 
 
-class Aside:
+class Aside(Silent):
     """A listener that copies a run's checkpoints aside after an epoch, as a slower disk would have left them."""
 
-    def __init__(self, run: str, *, epoch: int) -> None:
-        self.run, self.epoch = Path(run), epoch
+    def __init__(self, run: str, *, at: int) -> None:
+        self.run, self.at = Path(run), at
 
-    def __call__(self, found: Sequence[Epoch | None]) -> None:
-        if any(epoch is not None and epoch.epoch == self.epoch for epoch in found):
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        if any(epoch is not None and epoch.epoch == self.at for epoch in epochs):
             shutil.copytree(self.run / "checkpoints", f"aside-{self.run.name}")
 
     def put_back(self) -> None:
@@ -221,13 +210,13 @@ class Aside:
 @pytest.mark.parametrize(("name", "behind"), [("adam", 3), ("adam", 0), ("adam", 11), ("nadam", 0), ("adagrad", 3)])
 def test_a_run_behind_the_finished_others(name: str, behind: int) -> None:
     """The others take part from their initial weights, and what they were stays as it was."""
-    aside = Aside(f"part/seed-{behind}", epoch=1)
+    aside = Aside(f"part/seed-{behind}", at=1)
     optimizer = f"optimizer={{name: {name}, lr: 0.01}}"
-    run("part", optimizer, on_epochs=aside)
+    run("part", optimizer, listeners=[aside])
     shutil.copytree("part", "whole")
     aside.put_back()
     heard: list[list[int | None]] = []
-    resume_seeds("part", on_epochs=lambda found: heard.append(numbers(found)))
+    resume_seeds("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
     assert_same_group("whole", "part")
     place = SEEDS.index(behind)
     assert heard == [[epoch if index == place else None for index in range(3)] for epoch in range(2, 7)]
@@ -245,11 +234,11 @@ def test_runs_at_different_epochs(whole: str) -> None:
     shutil.rmtree("part/seed-11/checkpoints")
     Path("part/seed-11/checkpoints").mkdir()
     Path("part/seed-11/steps.npz").unlink()
-    with pytest.raises(InterruptedRunError, match="; 2 of 6 epochs are kept"):
-        resume_seeds("part", on_epochs=interrupting(2))
+    with pytest.raises(InterruptedRunError, match="; 2 of 6 epochs are saved"):
+        resume_seeds("part", listeners=[interrupting(2)])
     assert load_checkpoint(Path("part/seed-0", LAST)).epoch == 4
     heard: list[list[int | None]] = []
-    resume_seeds("part", on_epochs=lambda found: heard.append(numbers(found)))
+    resume_seeds("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
     assert heard == [[None, None, 3], [None, None, 4], [None, 5, 5], [None, 6, 6]]
     assert_same_group(whole, "part")
 
@@ -280,9 +269,9 @@ def test_extending(whole: str) -> None:
 
 @pytest.mark.parametrize("named", [None, 6])
 def test_an_extension_that_one_run_has_behind_it_already(named: int | None) -> None:
-    aside = Aside("part/seed-0", epoch=5)
+    aside = Aside("part/seed-0", at=5)
     run("part", "training.epochs=4")
-    resume_seeds("part", epochs=6, on_epochs=aside)
+    resume_seeds("part", epochs=6, listeners=[aside])
     shutil.copytree("part", "whole")
     aside.put_back()
     resume_seeds("part", epochs=named)
@@ -292,7 +281,7 @@ def test_an_extension_that_one_run_has_behind_it_already(named: int | None) -> N
 def test_no_summary_of_an_earlier_end_outlives_an_extension() -> None:
     run("group", "training.epochs=2")
     with pytest.raises(InterruptedRunError):
-        resume_seeds("group", epochs=6, on_epochs=interrupting(4))
+        resume_seeds("group", epochs=6, listeners=[interrupting(4)])
     assert not Path("group/summary.json").exists()
 
 
@@ -324,7 +313,7 @@ def test_a_diverged_seed_leaves_the_others_alone() -> None:
 def test_interrupted_before_and_after_a_seed_has_diverged(at: int) -> None:
     linear("whole", [1, 5, 3])
     with pytest.raises(InterruptedRunError):
-        linear("part", [1, 5, 3], on_epochs=interrupting(at))
+        linear("part", [1, 5, 3], listeners=[interrupting(at)])
     assert Path("part/seed-5/result.json").exists() == (at == 120)
     outcome = resume_seeds("part")
     assert outcome.summary.plain()["diverged"] == [5]
@@ -344,13 +333,13 @@ def test_a_diverged_seed_stays_as_it_is_when_the_others_are_extended() -> None:
 def test_all_seeds_diverged(epochs: int | None) -> None:
     outcome = train_seeds(load_text(LINEAR, overrides=["optimizer.lr=1e20"]), [0, 1], run_dir=Path("group"))
     assert outcome.summary.plain() == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
-    with pytest.raises(RunFolderError, match="all seeds of group diverged; start anew with a smaller learning rate"):
+    with pytest.raises(RunFolderError, match="all seeds of group diverged; start over with a smaller learning rate"):
         resume_seeds("group", epochs=epochs)
 
 
 def test_one_run_of_a_group_is_not_resumed_alone() -> None:
     with pytest.raises(InterruptedRunError):
-        run("group", on_epochs=interrupting(2))
+        run("group", listeners=[interrupting(2)])
     before = {path: path.read_bytes() for path in Path("group").rglob("*") if path.is_file()}
     for name in ("group/seed-0", Path("group").resolve() / "seed-0"):
         with pytest.raises(RunFolderError, match=r"together with other seeds; .*--resume \S*group`"):
@@ -374,7 +363,7 @@ def test_what_is_no_group() -> None:
 
 def test_other_data_than_a_seed_was_trained_on() -> None:
     with pytest.raises(InterruptedRunError):
-        run("group", on_epochs=interrupting(1))
+        run("group", listeners=[interrupting(1)])
     path = Path("group/seed-11/environment.json")
     path.write_text(path.read_text().replace('"data": "', '"data": "0'))
     with pytest.raises(DataError, match="seed-11 was trained on other data"):
@@ -383,7 +372,7 @@ def test_other_data_than_a_seed_was_trained_on() -> None:
 
 @pytest.mark.parametrize("seeds", [[], [1, 2, 1], [0, -1]])
 def test_seeds_that_cannot_be_trained(seeds: list[int]) -> None:
-    with pytest.raises(UserError, match=r"wanted at least one whole number from 0 on, each once"):
+    with pytest.raises(UserError, match=r"expected at least one whole number from 0 on, each once"):
         run("group", seeds=seeds)
     assert not Path("group").exists()
 

@@ -15,7 +15,8 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.system.jsonfiles import Figure, Record
 
-Positive = Annotated[float, Field(gt=0, le=1e38)]
+MAX_DIVISOR = 1e38  # float32 ends at 3.4e38
+Positive = Annotated[float, Field(gt=0, le=MAX_DIVISOR)]
 Numbers = Annotated[tuple[Figure, ...], Field(strict=False, min_length=1)]
 
 
@@ -45,7 +46,7 @@ class Standardize(Record):
 
     name: Literal["standardize"] = "standardize"
     mean: Numbers
-    std: Numbers
+    std: Annotated[tuple[Positive, ...], Field(strict=False)]
 
     @cached_property
     def _tensors(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
@@ -80,6 +81,11 @@ class Preprocessing(Record):
             transform.apply_(out)
         return out
 
+    def fits(self, n_features: int) -> bool:
+        """Whether it can be applied to rows of so many inputs."""
+        by_column = [one for one in self.transforms if isinstance(one, Standardize)]
+        return all(len(one.mean) == len(one.std) == n_features for one in by_column)
+
     @classmethod
     def fit(cls, scaling: str | Mapping[str, float], rows: Callable[[], Tensor], facts: DataFacts) -> Preprocessing:
         """The chain that ``scaling`` stands for, fitted on the training rows.
@@ -96,6 +102,11 @@ class Preprocessing(Record):
             return cls()
         if scaling == "standard" and facts.columns:
             means, stds = _moments_of_columns(rows())
+            for column, mean, std in zip(facts.columns, means, stds, strict=True):
+                if not abs(mean) + std <= MAX_DIVISOR:
+                    raise DataError(
+                        f"scaling of column '{column.name}' needs finite values, got mean {mean}, std {std}"
+                    )
             return cls(transforms=(Standardize(mean=means, std=stds),))
         if scaling == "unit":
             return cls(transforms=(Scale(divisor=divisor),))

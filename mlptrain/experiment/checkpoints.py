@@ -152,7 +152,7 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
     if type(version) is int and 0 < version < FORMAT_VERSION:
-        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; train the network again")
+        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; retrain the network")
     if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
     if size > _MAX_BYTES:
@@ -183,6 +183,8 @@ def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, 
         best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
         state=_sorted_tensors(experiment, tensors),
     )
+    if not checkpoint.preprocessing.fits(experiment.facts.n_features):
+        raise ValueError("its preprocessing is of other columns than its facts")
     if checkpoint.step != checkpoint.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
     if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.state.parameters.values()):

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from mlptrain.errors import DataError
 from mlptrain.system.jsonfiles import Count, Record
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ class Choice:
     validation: float = 0
 
 
+class ChoiceError(DataError):
+    """Rows that the data do not have; ``key`` of the data section asks for them."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def drawn(wish: float, rows: int) -> int:
     """How many of ``rows`` a count, or a fraction below 1, takes."""
     return int(wish) if isinstance(wish, int) or wish >= 1 else round(wish * rows)
@@ -92,6 +101,15 @@ class DataFacts(Record):
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     digest: str = ""
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        height, width = self.image_shape or (1, self.n_features)
+        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+            raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
+        if bool(self.class_names) == bool(self.n_targets):
+            raise ValueError("targets are either classes or numbers")
+        return self
+
     @property
     def is_regression(self) -> bool:
         """Whether targets are numbers; there is then no accuracy."""
@@ -105,7 +123,13 @@ class DataFacts(Record):
 
     @classmethod
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
-        """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules."""
+        """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
+
+        Raises ChoiceError for classes that there are not, or are named twice.
+        """
+        known, chosen = len(source.class_names), list(choice.classes or ())
+        if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
+            raise ChoiceError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
         if drawn_test := drawn(choice.test, train):

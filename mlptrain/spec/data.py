@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
 from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
@@ -62,7 +61,7 @@ class _Data(Section):
         return Choice(validation=self.validation)
 
     def facts(self) -> DataFacts:
-        """What the chosen rows say of themselves. Raises DataError where a file is absent or damaged."""
+        """What the chosen rows say of themselves. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
 
 
@@ -76,14 +75,6 @@ class _Classes(_Data):
     def choice(self) -> Choice:
         """Which of the rows are used."""
         return Choice(classes=self.classes, validation=self.validation)
-
-    @model_validator(mode="after")
-    def _classes_exist_once(self) -> Self:
-        chosen, total = self.classes or [], len(self.source().facts().class_names)
-        if any(index >= total for index in chosen) or len(set(chosen)) < len(chosen):
-            allowed = {"most": total - 1}
-            raise PydanticCustomError("at:classes", "must name classes from 0 to {most}, each once", allowed)
-        return self
 
 
 class ImageData(_Classes):

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar, cast, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from mlptrain.errors import DataError, Fault, SpecError
-from mlptrain.sources.facts import DataFacts
+from mlptrain.sources.facts import ChoiceError, DataFacts
 from mlptrain.spec.base import Section
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, ExperimentSpec
@@ -117,6 +117,8 @@ def check(
     if (data := sections.get("data")) is not None:
         try:
             sections["facts"] = facts or cast(DataSpec, data).facts()
+        except ChoiceError as error:
+            faults.append(document.fault(("data", error.key), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
     findings = broken_rules({**(known or {}), **sections}, rules)

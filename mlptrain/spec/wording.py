@@ -78,7 +78,7 @@ def _follow(model: type[BaseModel], location: Sequence[str | int]) -> _Spot:
             words = [*(word for field in fields for word in _words(field.annotation)), *_names_of(found)]
             choices = list(dict.fromkeys(words)) or choices
             sections = siblings = found or sections
-            tag_follows = len(found) > 1
+            tag_follows = len(found) > 1 or any(field.discriminator for field in fields)
         previous = part
     return _Spot(path, sections, siblings, choices)
 

@@ -24,7 +24,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, ScheduleSpec
+from mlptrain.spec.schedule import Constant, Schedule
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
@@ -92,7 +92,7 @@ class Trainer:
         classify: bool,
         batch_size: int,
         shuffle: bool,
-        schedule: ScheduleSpec = CONSTANT,
+        schedule: Schedule = CONSTANT,
         epochs: int = 1,
         engine: type[Engine] | None = None,
     ) -> None:

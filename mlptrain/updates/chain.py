@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, ScheduleSpec
+from mlptrain.spec.schedule import Constant, Schedule
 from mlptrain.updates.optimizers import Optimizer, make_optimizer
 
 
@@ -46,14 +46,12 @@ class Updates:
         gradients: Stack,
         settings: Sequence[OptimizerSpec],
         *,
-        schedule: ScheduleSpec,
+        schedule: Schedule,
         steps: int,
     ) -> None:
         self._stack, self._schedule, self._total, self._step = parameters, schedule, steps, 0
         self._settings = list(settings)
-        self._places: list[
-            tuple[int, int, int]
-        ] = []  # of every model: which optimizer, which of its models, of how many
+        self._places: list[tuple[int, int, int]] = []  # of every model: its optimizer, its place there, of how many
         self._optimizers: list[Optimizer[Any]] = []
         self._gradients: list[list[Tensor]] = []
         for section, run in groupby(settings):

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # run as a script
 
-from mlptrain.data import data_folder  # noqa: E402
+from mlptrain.sources.store import data_folder  # noqa: E402
 from mlptrain.spec.comparison.load import load_comparison  # noqa: E402
 from tests.benchmarks.machine import describe_machine  # noqa: E402
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, help="keep the comparison's folder here; default: a temporary one")
     options = parser.parse_args()
     comparison = load_comparison(COMPARISON)
-    base, seeds = comparison.spec.base, len(comparison.spec.scoring_seeds)
+    base, seeds = comparison.base, len(comparison.spec.scoring_seeds)
     assert set(SETTINGS) == set(comparison.spec.optimizers)
     seconds: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.training.device import decide, in_force
+from mlptrain.training.device import applied, resolve_device
 from tests.benchmarks import ours, peers_torch
 from tests.benchmarks.problem import load_problem
 from tests.benchmarks.results import deviation, steady_record, untrained
@@ -81,7 +81,7 @@ def test_ours_and_autograd_train_the_same_network(tmp_path: Path) -> None:
     own, other = (
         next(row for row in rows_of(WORKLOADS["spirals"]) if row.framework == name) for name in ("ours", "peers_torch")
     )
-    with in_force(decide(device="cpu", precision="auto", threads="auto")):
+    with applied(resolve_device(device="cpu", precision="auto", threads="auto")):
         ours.write_inputs("spirals", folder=tmp_path, data_dir=tmp_path)
         problem = load_problem(other, folder=tmp_path, data_dir=tmp_path)
         [first], [second] = next(ours.epochs(own, tmp_path)), next(peers_torch.autograd(problem))

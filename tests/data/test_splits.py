@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,40 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from mlptrain.data import Scaling, Splits, load_splits
+from mlptrain.data import Examples, Preprocessing, Scale, Splits, load_splits, read_data
 from mlptrain.errors import DataError
+from mlptrain.experiment.build import SharedData
+from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.sources.generated import make_spirals
+from mlptrain.spec import Experiment, load_text
 
 NOWHERE = Path("/nonexistent")
 
 
-def load(name: str = "digits", *, seed: int = 0, folder: Path = NOWHERE, **fields: Any) -> Splits:
-    return load_splits(name, seed=seed, folder=folder, **fields)
+def experiment(name: str = "digits", *, seed: int = 0, **fields: Any) -> Experiment:
+    """An experiment on these data; without validation rows unless they are asked for."""
+    loss = "mse" if name == "random_regression" else "cross_entropy"
+    data = {"name": name, "validation": 0, **fields}
+    return load_text(f"seed: {seed}\ndata: {data}\nmodel: {{hidden: []}}\nloss: {loss}\noptimizer: sgd\n").experiment
+
+
+def load(
+    name: str = "digits",
+    *,
+    seed: int = 0,
+    folder: Path = NOWHERE,
+    preprocessing: Preprocessing | None = None,
+    **fields: Any,
+) -> Splits:
+    one = experiment(name, seed=seed, **fields)
+    return load_splits(one, read_data(one, folder=folder), preprocessing=preprocessing)
+
+
+def scale_of(splits: Splits) -> Scale:
+    """The one transform of a chain with one mean and one std for all inputs."""
+    [scale] = splits.preprocessing.transforms
+    assert isinstance(scale, Scale)
+    return scale
 
 
 def sklearns_digits() -> tuple[Tensor, Tensor]:
@@ -30,32 +56,34 @@ def sklearns_digits() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(digits.data[rows]).float(), torch.from_numpy(digits.target[rows]).long()
 
 
+def equal(one: Examples | None, other: Examples | None) -> bool:
+    """Whether what a network would see and its targets are equal to the bit."""
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+
+
 def same(first: Splits, second: Splits) -> bool:
-    """Whether all tensors are equal to the bit."""
-    pairs = [(getattr(first, name), getattr(second, name)) for name in ("train", "validation", "test")]
-    return all(
-        a is b is None or (a is not None and b is not None and torch.equal(a.x, b.x) and torch.equal(a.y, b.y))
-        for a, b in pairs
-    )
+    return all(equal(getattr(first, name), getattr(second, name)) for name in ("train", "validation", "test"))
 
 
 @pytest.mark.parametrize(("name", "class_name"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
 def test_unit_has_the_bits_of_torchvisions_to_tensor(data_dir: Path, name: str, class_name: str) -> None:
     from torchvision import datasets, transforms
 
-    splits = load(name, folder=data_dir)
+    splits, facts = load(name, folder=data_dir), experiment(name).facts
 
     published = getattr(datasets, class_name)
     for split, train in ((splits.train, True), (splits.test, False)):
         assert split is not None
         reference = published(data_dir, train=train, transform=transforms.ToTensor())
-        assert split.x.shape == (len(reference), 784)
-        assert torch.equal(split.y, reference.targets)
+        assert split.inputs.shape == (len(reference), 784)
+        assert len(split) == len(reference) == (facts.train_rows if train else facts.test_rows)
+        assert torch.equal(split.targets, reference.targets)
         for index in range(0, len(reference), 101):
-            assert torch.equal(split.x[index], reference[index][0].flatten())
-    assert splits.class_names is not None
-    assert [each.split(" - ")[0] for each in published.classes] == list(splits.class_names)
-    assert splits.image_shape == (28, 28)
+            assert torch.equal(split.inputs[index], reference[index][0].flatten())
+    assert [each.split(" - ")[0] for each in published.classes] == list(facts.class_names)
+    assert facts.image_shape == (28, 28)
     assert splits.validation is None
 
 
@@ -67,32 +95,36 @@ def test_given_mean_and_std_have_the_bits_of_torchvisions_normalize(data_dir: Pa
     both = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
     reference = datasets.MNIST(data_dir, train=True, transform=both)
     assert splits.test is not None
-    assert (len(splits.train.x), len(splits.test.x)) == (5120, 1024)
+    assert (len(splits.train), len(splits.test)) == (5120, 1024)
     for index in range(0, 5120, 37):
-        assert torch.equal(splits.train.x[index], reference[index][0].flatten())
+        assert torch.equal(splits.train.inputs[index], reference[index][0].flatten())
 
 
-def test_standard_is_one_mean_and_std_over_the_whole_training_set(data_dir: Path) -> None:
+def test_standard_is_one_mean_and_std_over_the_rows_that_are_trained_on(data_dir: Path) -> None:
     from torchvision import datasets
 
     splits = load("fashion_mnist", folder=data_dir, scaling="standard", validation=10_000)
 
-    pixels = datasets.FashionMNIST(data_dir, train=True).data.numpy()
-    assert splits.scaling.divisor == 255
-    assert splits.scaling.mean == pytest.approx(pixels.mean(dtype=np.float64) / 255, rel=1e-13)
-    assert splits.scaling.std == pytest.approx(pixels.std(dtype=np.float64) / 255, rel=1e-12)
-    assert splits.validation is not None
-    everything = torch.cat([splits.train.x, splits.validation.x]).double()
-    assert float(everything.mean()) == pytest.approx(0, abs=1e-6)
-    assert float(everything.std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert splits.train.index is not None
+    pixels = datasets.FashionMNIST(data_dir, train=True).data.numpy()[splits.train.index.numpy()]
+    assert len(pixels) == 50_000
+    scale = scale_of(splits)
+    assert scale.divisor == 255
+    assert scale.mean == pytest.approx(pixels.mean(dtype=np.float64) / 255, rel=1e-13)
+    assert scale.std == pytest.approx(pixels.std(dtype=np.float64) / 255, rel=1e-12)
+    trained = splits.train.inputs.double()
+    assert float(trained.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(trained.std(correction=0)) == pytest.approx(1, abs=1e-6)
     # The range that the numpy-from-scratch course prints.
-    assert (round(float(everything.min()), 2), round(float(everything.max()), 2)) == (-0.81, 2.02)
+    assert (round(float(trained.min()), 2), round(float(trained.max()), 2)) == (-0.81, 2.02)
 
 
 def test_zeros_against_ones_has_the_published_counts(data_dir: Path) -> None:
     splits = load("mnist", folder=data_dir, classes=[0, 1])
     assert splits.test is not None
-    assert (len(splits.train.x), len(splits.test.x)) == (12_665, 2_115)
+    assert (len(splits.train), len(splits.test)) == (12_665, 2_115)
+    facts = experiment("mnist", classes=[0, 1]).facts
+    assert (facts.train_rows, facts.test_rows) == (12_665, 2_115)
 
 
 @pytest.mark.parametrize(
@@ -107,24 +139,27 @@ def test_zeros_against_ones_has_the_published_counts(data_dir: Path) -> None:
 )
 def test_scalings_of_digits(scaling: Any, expected: Any) -> None:
     x, y = sklearns_digits()
-    splits = load(scaling=scaling)
-    torch.testing.assert_close(splits.train.x, expected(x).float(), atol=1e-6, rtol=0)
-    assert torch.equal(splits.train.y, y)
-    assert splits.train.x.dtype == torch.float32
-    torch.testing.assert_close(splits.scaling.apply(x.to(torch.uint8)), splits.train.x, atol=0, rtol=0)
+    splits = load(**({} if scaling is None else {"scaling": scaling}))
+    inputs = splits.train.inputs
+    torch.testing.assert_close(inputs, expected(x).float(), atol=1e-6, rtol=0)
+    assert torch.equal(splits.train.targets, y)
+    assert inputs.dtype == torch.float32
+    torch.testing.assert_close(splits.preprocessing.apply(x.to(torch.uint8)), inputs, atol=0, rtol=0)
+    assert splits.train.x.dtype == torch.uint8, "what is stored takes a byte per pixel, not four"
 
 
 def test_classes_are_relabelled_in_the_order_given_before_the_first_rows_are_taken() -> None:
     x, y = sklearns_digits()
+    fields: dict[str, Any] = {"classes": [7, 2], "train_size": 50, "test_size": 5, "scaling": "none"}
 
-    splits = load(classes=[7, 2], train_size=50, test_size=5, scaling="none")
+    splits = load(**fields)
 
     rows = [index for index, label in enumerate(y.tolist()) if label in (7, 2)][:50]
-    assert torch.equal(splits.train.x, x[rows])
-    assert splits.train.y.tolist() == [{7: 0, 2: 1}[label] for label in y[rows].tolist()]
-    assert splits.class_names == ("7", "2")
+    assert torch.equal(splits.train.inputs, x[rows])
+    assert splits.train.targets.tolist() == [{7: 0, 2: 1}[label] for label in y[rows].tolist()]
+    assert experiment(**fields).facts.class_names == ("7", "2")
     assert splits.test is not None
-    assert len(splits.test.x) == len(splits.test.y) == 5
+    assert len(splits.test) == len(splits.test.inputs) == len(splits.test.targets) == 5
 
 
 @pytest.mark.parametrize(("validation", "count"), [(0.1, 144), (0.25, 359), (1, 1), (300, 300), (1436, 1436)])
@@ -133,19 +168,52 @@ def test_validation_parts_the_training_rows_and_keeps_their_order(validation: fl
     splits = load(validation=validation)
 
     assert splits.validation is not None
-    assert len(splits.validation.x) == count
-    position = {tuple(row): index for index, row in enumerate(whole.train.x.tolist())}
+    assert len(splits.validation) == len(splits.validation.inputs) == count
+    facts = experiment(validation=validation).facts
+    assert (facts.train_rows, facts.validation_rows, facts.test_rows) == (1437 - count, count, 360)
+    position = {tuple(row): index for index, row in enumerate(whole.train.inputs.tolist())}
     assert len(position) == 1437, "the digits have no two equal rows, so a row tells where it stood"
-    kept = [position[tuple(row)] for row in splits.train.x.tolist()]
-    drawn = [position[tuple(row)] for row in splits.validation.x.tolist()]
+    kept = [position[tuple(row)] for row in splits.train.inputs.tolist()]
+    drawn = [position[tuple(row)] for row in splits.validation.inputs.tolist()]
     assert sorted(kept + drawn) == list(range(1437))
     assert kept == sorted(kept)
     assert drawn == sorted(drawn)
-    assert torch.equal(splits.train.y, whole.train.y[kept])
-    assert torch.equal(splits.validation.y, whole.train.y[drawn])
+    assert torch.equal(splits.train.targets, whole.train.targets[kept])
+    assert torch.equal(splits.validation.targets, whole.train.targets[drawn])
     assert splits.test is not None
-    assert whole.test is not None
-    assert torch.equal(splits.test.x, whole.test.x)
+    assert equal(splits.test, whole.test)
+
+
+def arrays(n: int = 40) -> RawData:
+    """Rows whose only input is their number, and labels 0, 1, 2, 0, …"""
+    return RawData(np.arange(n, dtype=np.float32)[:, None], np.arange(n) % 3)
+
+
+OF_ARRAYS = DataFacts(train_rows=40, validation_rows=0, test_rows=0, n_features=1, class_names=("a", "b", "c"))
+
+
+def numbers_of(examples: Examples | None) -> list[int]:
+    return [] if examples is None else [int(value) for value in examples.inputs.flatten()]
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "sizes"), [(10, 6, (24, 6, 10)), (0.25, 0.5, (15, 15, 10)), (5, 0, (35, 0, 5))]
+)
+def test_test_rows_are_drawn_first_and_from_training_rows_that_have_none(
+    test: float, validation: float, sizes: tuple[int, int, int]
+) -> None:
+    splits = Splits.of(arrays(), OF_ARRAYS, seed=3, test=test, validation=validation)
+
+    rows = [numbers_of(one) for one in (splits.train, splits.validation, splits.test)]
+    assert tuple(map(len, rows)) == sizes
+    assert sorted(itertools.chain(*rows)) == list(range(40))
+    assert all(part == sorted(part) for part in rows)
+    for examples, part in zip((splits.train, splits.validation, splits.test), rows, strict=True):
+        assert examples is None or examples.targets.tolist() == [number % 3 for number in part]
+    without = Splits.of(arrays(), OF_ARRAYS, seed=3, test=test)
+    assert numbers_of(without.test) == rows[2], "which rows are tested on does not follow from validation"
+    other = Splits.of(arrays(), OF_ARRAYS, seed=4, test=test, validation=validation)
+    assert numbers_of(other.test) != rows[2]
 
 
 def test_validation_rows_follow_the_seed_and_nothing_else() -> None:
@@ -164,73 +232,89 @@ def test_validation_is_a_fair_sample() -> None:
     splits = load("spirals", points_per_class=1000, n_classes=3, validation=600)
     assert splits.validation is not None
     # Hypergeometric: 200 of each class, standard deviation 10.3.
-    assert all(abs(count - 200) < 40 for count in splits.validation.y.bincount().tolist())
+    assert all(abs(count - 200) < 40 for count in splits.validation.targets.bincount().tolist())
 
 
-def test_scaling_is_found_before_the_split_and_after_the_choice_of_rows() -> None:
+def test_scaling_is_fitted_after_the_choice_of_rows_on_those_that_are_left_to_train_on() -> None:
     x, y = sklearns_digits()
     chosen = x[(y == 3) | (y == 8)][:100].double() / 16
 
     splits = load(classes=[3, 8], train_size=100, validation=50, scaling="standard")
 
-    assert splits.scaling.mean == pytest.approx(float(chosen.mean()), rel=1e-12)
-    assert splits.scaling.std == pytest.approx(float(chosen.std(correction=0)), rel=1e-12)
+    assert splits.train.index is not None
+    trained, scale = chosen[splits.train.index], scale_of(splits)
+    assert len(trained) == 50
+    assert scale.mean == pytest.approx(float(trained.mean()), rel=1e-12)
+    assert scale.std == pytest.approx(float(trained.std(correction=0)), rel=1e-12)
+    assert scale.mean != pytest.approx(float(chosen.mean()), rel=1e-6)
 
 
-def test_recorded_scaling_replaces_the_choice() -> None:
-    recorded = Scaling(divisor=16, mean=0.3, std=0.4)
-    splits = load(classes=[3, 8], scaling="standard", fixed_scaling=recorded)
+def test_recorded_preprocessing_replaces_the_choice() -> None:
+    recorded = Preprocessing(transforms=(Scale(divisor=16, mean=0.3, std=0.4),))
+    splits = load(classes=[3, 8], scaling="standard", preprocessing=recorded)
     plain = load(classes=[3, 8], scaling="none")
-    assert splits.scaling == recorded
-    torch.testing.assert_close(splits.train.x, (plain.train.x / 16 - 0.3) / 0.4)
+    assert splits.preprocessing == recorded
+    for split, as_stored in ((splits.train, plain.train), (splits.test, plain.test)):
+        assert split is not None
+        assert as_stored is not None
+        torch.testing.assert_close(split.inputs, (as_stored.inputs / 16 - 0.3) / 0.4)
 
 
-def test_splits_like_others_share_the_rows_and_are_those_of_their_own_seed() -> None:
-    first = load(seed=0, validation=100, scaling="standard")
-    alone, like = (load(seed=1, validation=100, scaling="standard", like=given) for given in (None, first))
+def test_seeds_share_the_rows_and_have_the_splits_of_their_own() -> None:
+    shared = SharedData(experiment(validation=100, scaling="standard"))
+    first, second = shared(0), shared(1)
+    alone = load(seed=1, validation=100, scaling="standard")
 
-    assert like.all_training_rows.x is first.all_training_rows.x
-    assert like.fingerprint == alone.fingerprint != first.fingerprint
-    assert like.scaling == alone.scaling
-    for name in ("train", "validation", "test"):
-        assert torch.equal(getattr(like, name).x, getattr(alone, name).x)
-        assert torch.equal(getattr(like, name).y, getattr(alone, name).y)
-    assert like.chosen is not None
-    assert torch.equal(like.scaling.apply(like.all_training_rows.x[like.chosen]), like.train.x)
+    assert second.train.x.data_ptr() == first.train.x.data_ptr()
+    assert second.fingerprint == alone.fingerprint != first.fingerprint
+    assert second.preprocessing == alone.preprocessing != first.preprocessing
+    assert same(second, alone)
+    assert second.train.index is not None
+    rows = second.train.x[second.train.index]
+    assert torch.equal(second.preprocessing.apply(rows), second.train.inputs)
 
 
-def test_generated_splits_like_others_have_rows_of_their_own() -> None:
-    first = load("spirals", seed=0, points_per_class=20)
-    alone, like = (load("spirals", seed=1, points_per_class=20, like=given) for given in (None, first))
-    assert torch.equal(like.train.x, alone.train.x)
-    assert not torch.equal(like.train.x, first.train.x)
+def test_generated_rows_are_those_of_each_seed() -> None:
+    shared = SharedData(experiment("spirals", points_per_class=20))
+    first, second = shared(0), shared(1)
+    assert same(second, load("spirals", seed=1, points_per_class=20))
+    assert not torch.equal(second.train.inputs, first.train.inputs)
 
 
 def test_generated_data_come_unscaled_and_without_test_rows() -> None:
-    splits = load("spirals", seed=4, points_per_class=20, noise=0.1)
+    fields: dict[str, Any] = {"seed": 4, "points_per_class": 20, "noise": 0.1}
+    splits, facts = load("spirals", **fields), experiment("spirals", **fields).facts
 
     x, y = make_spirals(points_per_class=20, noise=0.1, seed=4)
-    assert torch.equal(splits.train.x, x)
-    assert torch.equal(splits.train.y, y)
-    assert (splits.test, splits.validation, splits.image_shape) == (None, None, None)
-    assert splits.class_names == ("0", "1", "2")
+    assert torch.equal(splits.train.inputs, x)
+    assert torch.equal(splits.train.targets, y)
+    assert (splits.test, splits.validation, facts.image_shape) == (None, None, None)
+    assert facts.class_names == ("0", "1", "2")
 
 
 def test_generated_regression_has_targets_and_no_classes() -> None:
     splits = load("random_regression", n_samples=20, n_targets=3, validation=5)
+    facts = experiment("random_regression", n_samples=20, n_targets=3, validation=5).facts
     assert splits.validation is not None
-    assert (splits.train.y.shape, splits.validation.y.shape) == ((15, 3), (5, 3))
-    assert splits.train.y.dtype == torch.float32
-    assert splits.class_names is None
+    assert (splits.train.targets.shape, splits.validation.targets.shape) == ((15, 3), (5, 3))
+    assert splits.train.targets.dtype == torch.float32
+    assert (facts.class_names, facts.n_targets, facts.is_regression) == ((), 3, True)
 
 
-def test_generated_data_can_be_standardised_and_their_classes_chosen() -> None:
-    splits = load("random_classification", n_samples=500, n_classes=6, classes=[5, 0], scaling="standard")
-    assert splits.class_names == ("5", "0")
-    assert set(splits.train.y.tolist()) == {0, 1}
-    assert float(splits.train.x.double().mean()) == pytest.approx(0, abs=1e-6)
-    assert float(splits.train.x.double().std(correction=0)) == pytest.approx(1, abs=1e-6)
-    assert splits.scaling.divisor == 1
+def test_generated_data_can_be_standardised() -> None:
+    splits = load("random_classification", n_samples=500, n_classes=6, scaling="standard")
+    assert set(splits.train.targets.tolist()) == set(range(6))
+    assert float(splits.train.inputs.double().mean()) == pytest.approx(0, abs=1e-6)
+    assert float(splits.train.inputs.double().std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert scale_of(splits).divisor == 1
+
+
+def test_classes_of_generated_data_can_be_chosen() -> None:
+    fields: dict[str, Any] = {"n_classes": 6, "points_per_class": 20, "classes": [5, 0]}
+    splits, whole = load("spirals", **fields), load("spirals", n_classes=6, points_per_class=20)
+    assert experiment("spirals", **fields).facts.class_names == ("5", "0")
+    assert splits.train.targets.tolist() == [1] * 20 + [0] * 20
+    assert torch.equal(splits.train.inputs, torch.cat([whole.train.inputs[:20], whole.train.inputs[100:]]))
 
 
 BASE: dict[str, Any] = {"classes": [1, 2, 3], "train_size": 200, "test_size": 50, "validation": 40, "scaling": "unit"}
@@ -260,7 +344,8 @@ def test_fingerprint_stays_where_the_data_stay() -> None:
     assert load(**BASE).fingerprint == fingerprint
     assert load(**{**BASE, "validation": 0.2}).fingerprint == fingerprint
     assert load(**{**BASE, "scaling": {"mean": 0, "std": 1}}).fingerprint == fingerprint
-    assert load(**{**BASE, "fixed_scaling": Scaling(16, 0, 1)}).fingerprint == fingerprint
+    recorded = Preprocessing(transforms=(Scale(divisor=16, mean=0, std=1),))
+    assert load(**{**BASE, "scaling": "none"}, preprocessing=recorded).fingerprint == fingerprint
 
 
 def test_fingerprint_of_generated_data_sees_every_number() -> None:
@@ -270,36 +355,39 @@ def test_fingerprint_of_generated_data_sees_every_number() -> None:
     assert load("spirals", noise=0.2, seed=1).fingerprint != first.fingerprint
 
 
+def test_fingerprint_of_arrays_sees_every_row_label_and_draw() -> None:
+    def fingerprint(raw: RawData, *, seed: int = 0, test: float = 10) -> str:
+        return Splits.of(raw, OF_ARRAYS, seed=seed, test=test, validation=6).fingerprint
+
+    first = fingerprint(arrays())
+    assert fingerprint(arrays()) == first
+    assert fingerprint(arrays(), seed=1) != first
+    assert fingerprint(arrays(), test=11) != first
+    for row in range(40):
+        one, other = arrays(), arrays()
+        np.asarray(one.x)[row] += 0.5
+        np.asarray(other.y)[row] += 1
+        assert first not in (fingerprint(one), fingerprint(other)), row
+
+
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("wishes", "words"),
     [
-        ({"name": "imagenet"}, "unknown data 'imagenet'; known are mnist, fashion_mnist, digits, spirals"),
-        ({"noise": 1}, "'digits' has no noise; it takes nothing"),
-        ({"name": "spirals", "points": 3}, "'spirals' has no points; it takes n_classes, noise, points_per_class"),
-        ({"classes": [0, 10]}, r"classes \[0, 10\]: wanted at least one of 0 to 9, each once"),
-        ({"classes": [-1, 1]}, r"classes \[-1, 1\]"),
-        ({"classes": [1, 1]}, "each once"),
-        ({"classes": []}, "at least one"),
-        ({"name": "random_regression", "classes": [0, 1]}, "no classes to choose from"),
-        ({"train_size": 1438}, "train_size 1438: wanted 1 to 1437"),
-        ({"train_size": 0}, "train_size 0: wanted 1 to 1437"),
-        ({"test_size": 361}, "test_size 361: wanted 1 to 360"),
-        ({"classes": [0], "test_size": 28}, "wanted 1 to 27"),
-        ({"name": "spirals", "test_size": 5}, "'spirals' has no test rows"),
-        ({"validation": 1437}, "validation 1437 of 1437 training rows takes 1437"),
-        ({"validation": -1}, "at least 1"),
-        ({"validation": 1.5}, "a count or a fraction"),
-        ({"train_size": 4, "validation": 0.1}, "validation 0.1 of 4 training rows takes 0"),
-        ({"train_size": 4, "validation": 0.9}, "takes 4: wanted at least 1, and at least 1 left"),
-        ({"name": "spirals", "scaling": "unit"}, "'unit' divides by the data's maximum"),
-        ({"scaling": "minmax"}, "scaling 'minmax' is unknown"),
-        ({"scaling": {"mean": 0.5}}, "is unknown; use none, unit, standard, or mean and std"),
+        (
+            {"validation": 40},
+            "validation 40 of 40 training rows takes 40: it must take at least 1 and leave at least 1",
+        ),
+        ({"validation": 41}, "validation 41 of 40 training rows takes 41"),
+        ({"validation": 0.01}, "validation 0.01 of 40 training rows takes 0"),
+        ({"validation": 0.99}, "takes 40"),
+        ({"validation": -1}, "takes -1"),
+        ({"test": 40}, "test 40 of 40 training rows takes 40"),
+        ({"test": 30, "validation": 10}, "validation 10 of 10 training rows takes 10"),
         ({"scaling": {"mean": 0.5, "std": 0}}, "a std above 0, got mean 0.5 and std 0.0"),
-        ({"name": "random_regression", "n_samples": 1, "n_features": 1, "scaling": "standard"}, "a std above 0"),
-        ({"name": "random_regression", "n_samples": 0}, "no training rows"),
-        ({"name": "random_classification", "n_samples": 1, "n_classes": 50, "classes": [0]}, "no training rows"),
+        ({"scaling": {"mean": float("inf"), "std": 1}}, "a finite mean and a std above 0, got mean inf"),
+        ({"validation": 39, "scaling": "standard"}, "a std above 0, got mean .* and std 0.0"),
     ],
 )
-def test_what_the_data_cannot_give_is_said(fields: dict[str, Any], words: str) -> None:
+def test_what_the_rows_cannot_give_is_said(wishes: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        load(**fields)
+        Splits.of(arrays(), OF_ARRAYS, seed=0, **wishes)

@@ -174,9 +174,11 @@ def test_read_only_folder_is_read_without_writing(data_dir: Path) -> None:
 READ_AND_LIST_MODULES = """
 import sys
 from pathlib import Path
-from mlptrain.data import load_splits
-load_splits("mnist", seed=0, folder=Path(sys.argv[1]), test_size=10)
-load_splits("digits", seed=0, folder=Path(sys.argv[1]))
+from mlptrain.data import load_splits, read_data
+from mlptrain.spec import load_text
+for data in ("{name: mnist, test_size: 10}", "digits"):
+    experiment = load_text(f"{{data: {data}, model: {{hidden: []}}, optimizer: sgd}}").experiment
+    load_splits(experiment, read_data(experiment, folder=Path(sys.argv[1])))
 print(sorted({"torchvision", "sklearn", "scipy", "torch._dynamo"} & set(sys.modules)))
 """
 

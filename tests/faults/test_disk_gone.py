@@ -6,23 +6,22 @@ import os
 import random
 import re
 import shutil
-import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mlptrain.errors import InterruptedRunError
-from mlptrain.experiment import Listener, recorder, train
+from mlptrain.experiment import recorder, train
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.spec import load_text
-from mlptrain.training.trainer import Epoch
 from tests.faults.tools.disks import disk, make_read_only, make_writable, own_mounts, skip_without_own_mounts
 from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, call, one_error
 from tests.faults.tools.unbroken import LONGER, Unbroken
+from tests.listeners import interrupting
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 RUN, DISK, METRICS = Path("disk/run"), Path("disk"), Path("disk/run/metrics.jsonl")
@@ -54,19 +53,8 @@ def _in_a_process(function: Callable[..., None], arguments: tuple[object, ...], 
 def interrupted_run(path: Path) -> None:
     """A run that Ctrl-C stopped after two of its four epochs, and a file that a killed process left half-written."""
 
-    class Press(Listener):
-        def started(self, models: object) -> None:
-            pass
-
-        def ended(self, endings: object) -> None:
-            pass
-
-        def epoch(self, epochs: Sequence[Epoch | None]) -> None:
-            if epochs[0] is not None and epochs[0].epoch == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
     with pytest.raises(InterruptedRunError):
-        train(load_text(SMALL), run_dir=path, listeners=[Press()])
+        train(load_text(SMALL), run_dir=path, listeners=[interrupting(2)])
     (path / "checkpoints/.last.safetensors.0123abcd.tmp").write_bytes(b"half")
 
 

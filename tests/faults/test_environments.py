@@ -237,7 +237,7 @@ def test_a_home_that_cannot_be_found_gets_no_folder_named_tilde(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As of a user whom the system does not know, in a container."""
-    from mlptrain.data import data_folder
+    from mlptrain.sources.store import data_folder
 
     for name in ("HOME", "XDG_CACHE_HOME", "MLPTRAIN_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)

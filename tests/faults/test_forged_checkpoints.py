@@ -23,7 +23,7 @@ def test_a_sealed_checkpoint_is_as_good_as_the_original(run: Path) -> None:
     before = load_checkpoint(best_of(run))
     seal(best_of(run), described, tensors)
     after = load_checkpoint(best_of(run))
-    assert (after.spec, after.best, after.scaling) == (before.spec, before.best, before.scaling)
+    assert (after.experiment, after.best, after.preprocessing) == (before.experiment, before.best, before.preprocessing)
     assert call("eval", run)[0] == 0
 
 
@@ -49,26 +49,57 @@ BESTS: tuple[Any, ...] = (
     {"epoch": 1, "loss": float("nan")},
     {"epoch": 1, "loss": 10**400},
 )
-SCALINGS: tuple[Any, ...] = (
-    *({}, [], None, {"divisor": 16.0}),
-    {"divisor": 0.0, "mean": 0.0, "std": 1.0},
-    {"divisor": 1.0, "mean": 0.0, "std": -1.0},
-    {"divisor": 1.0, "mean": float("nan"), "std": 1.0},
-    {"divisor": "1", "mean": 0.0, "std": 1.0},
-    {"divisor": True, "mean": 0.0, "std": 1.0},
-    {"divisor": 1.0, "mean": 0.0, "std": 1.0, "x": 1},
-    {"divisor": 10**400, "mean": 0.0, "std": 1.0},
-    {"divisor": 16.0, "mean": 3.0, "std": 0.01},
-    {"divisor": 255.0, "mean": 0.0, "std": 1.0},
-)
+
+
+def refacted(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda described: {**described, "facts": {**described["facts"], **values}}
+
+
+def scaled(**values: Any) -> dict[str, Any]:
+    return {"transforms": [{"name": "scale", "divisor": 16.0, "mean": 0.0, "std": 1.0, **values}]}
+
+
+def standardized(mean: Any, std: Any) -> dict[str, Any]:
+    return {"transforms": [{"name": "standardize", "mean": mean, "std": std}]}
+
+
+NO_MAPPINGS: tuple[Any, ...] = ([], None, "unit", 5)
+NO_TRANSFORMS: tuple[Any, ...] = ({}, 5, None, {"divisor": 16.0}, {"name": ["scale"]})
+NO_COLUMNS: tuple[Any, ...] = ([{"name": "a"}], [{"name": 5}] * 64, {})
+PREPROCESSINGS: dict[str, Any] = {
+    **{repr(value): value for value in (*NO_MAPPINGS, {"transforms": None}, {"transforms": {}})},
+    **{repr(value): {"transforms": [value]} for value in NO_TRANSFORMS},
+    **{f"scale, {values}": scaled(**values)
+       for values in (
+           {"name": "log"}, {"divisor": 0.0}, {"divisor": -1.0}, {"std": 0.0}, {"std": -1.0}, {"mean": float("nan")},
+           {"mean": float("inf")}, {"divisor": "1"}, {"divisor": True}, {"divisor": 10**400}, {"x": 1},
+       )},
+    "no column": standardized([], []),
+    "columns with and without std": standardized([0.0] * 64, [1.0] * 63),
+    "one number for every column": standardized([0.0], [1.0]),
+    "a column more": standardized([0.0] * 65, [1.0] * 65),
+    "a column that is nothing": standardized([None] * 64, [1.0] * 64),
+    "a column of std 0": standardized([0.0] * 64, [1.0] * 63 + [0.0]),
+}  # fmt: skip
+FACTS: list[dict[str, Any]] = [  # a value for each key
+    *({"train_rows": value} for value in (0, -1, 900, "1337", 10**30, 1.5, None, True)),
+    *({"test_rows": value} for value in (-1, "1", None)),
+    *({"n_features": value} for value in (0, 63, -64, None)),
+    *({"class_names": value} for value in ([], ["0"] * 9, [0] * 10, "0123456789", None)),
+    *({"image_shape": value} for value in ([8], [4, 4], [8, 8, 1], [-8, -8], "88")),
+    *({"columns": value} for value in NO_COLUMNS),
+    {"n_targets": 3},
+    {"maximum": -1},
+    {"unheard": 1},
+]
 DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a list": lambda described: [described],
     "null": lambda described: None,
     "no JSON": lambda described: "{",
     "brackets": lambda described: "[" * 100_000,
     **{f"no {key}": without(key)
-       for key in ("format", "digest", "epoch", "step", "best", "scaling", "data_fingerprint", "metrics_digest",
-                   "spec")},
+       for key in ("format", "digest", "epoch", "step", "best", "preprocessing", "facts", "data_fingerprint",
+                   "metrics_digest", "spec")},
     "terabytes": respecified("hidden: [6]", f"hidden: {[65_536] * 200}"),
     "10¹² wide": respecified("hidden: [6]", "hidden: [1000000000000]"),
     "another width": respecified("hidden: [6]", "hidden: [7]"),
@@ -81,7 +112,7 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "an endless list": with_(spec="[" * 900_000),
     "a number for a specification": with_(spec=5),
     "half a surrogate pair": with_(spec="name: \ud800"),
-    "a newer format": with_(format=2),
+    "a newer format": with_(format=3),
     "a much newer format": with_(format=10**30),
     **{f"format {value!r}": with_(format=value) for value in (0, -1, True, 1.0, "1", None, [1])},
     **{f"epoch {value!r}": with_(epoch=value, step=value)
@@ -89,7 +120,9 @@ DESCRIPTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "another step": with_(step=7),
     **{f"digest {value!r}": with_(digest=value) for value in ("", 5, None, "\ud800" * 64, "A" * 64, "é" * 64)},
     **{f"best {value!r}": with_(best=value) for value in BESTS},
-    **{f"scaling {value!r}": with_(scaling=value) for value in SCALINGS},
+    **{f"preprocessing: {name}": with_(preprocessing=value) for name, value in PREPROCESSINGS.items()},
+    **{f"facts {value!r}": with_(facts=value) for value in (*NO_MAPPINGS, {})},
+    **{f"facts, {values!r}": refacted(**values) for values in FACTS},
     "a fingerprint that is none": with_(data_fingerprint=["x"]),
 }  # fmt: skip
 
@@ -112,8 +145,19 @@ def test_forged_descriptions_with_a_right_digest(
 
 def test_a_newer_format_says_so(run: Path) -> None:
     described, tensors = read(best_of(run))
-    seal(best_of(run), {**described, "format": 2}, tensors)
-    assert "has format 2, but this mlptrain reads up to 1; update mlptrain" in refused("eval", run)
+    seal(best_of(run), {**described, "format": 3}, tensors)
+    assert "has format 3, but this mlptrain reads up to 2; update mlptrain" in refused("eval", run)
+
+
+@pytest.mark.parametrize("other", [scaled(mean=3.0, std=0.01), scaled(divisor=255.0), {"transforms": []}])
+def test_preprocessing_that_is_not_that_of_the_run_is_other_data(run: Path, other: dict[str, Any]) -> None:
+    for file in (best_of(run), last_of(run)):
+        described, tensors = read(file)
+        seal(file, {**described, "preprocessing": other}, tensors)
+    for arguments in (("eval", run), ("predict", run, "--index", 0)):
+        assert "this run was trained on other data" in refused(*arguments)
+    message = refused("train", "--resume", run, "--set", "training.epochs=4")
+    assert "last.safetensors was trained on other data than the run it lies in" in message
 
 
 def replaced(name: str, tensor: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], Tensors]:

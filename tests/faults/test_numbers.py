@@ -8,48 +8,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mpmath  # type: ignore[import-untyped]
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from mlptrain import experiment
+from mlptrain.data import Splits
 from mlptrain.errors import DataError, DivergedError, MlptrainError
 from mlptrain.experiment.build import build_trainer, load_data
-from mlptrain.nn.losses import columns, make_loss
+from mlptrain.nn.losses import columns
 from mlptrain.runs import RunFolder
+from mlptrain.sources.facts import RawData
 from mlptrain.spec import load_text
+from tests.catalogue import LOSSES, OPTIMIZERS
+from tests.catalogue import loss as make_loss
 
 Attacks = Callable[[str, int, int], Iterator[int]]
-OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad")
 LARGE = float(torch.finfo(torch.float32).max)
 SIZES = (0.0, 1e-45, 1e-38, 1.0, 88.0, 104.0, 1e4, 1e30)
-
-
-def exact_cross_entropy(row: list[float], label: int) -> tuple[mpmath.mpf, list[mpmath.mpf]]:
-    """−z_t + log Σ e^z and its gradient, in 60 digits."""
-    z = [mpmath.mpf(value) for value in row]
-    largest = max(z)
-    terms = [mpmath.e ** (value - largest) for value in z]
-    total = mpmath.fsum(terms)
-    return largest - z[label] + mpmath.log(total), [t / total - (i == label) for i, t in enumerate(terms)]
-
-
-def exact_bce(row: list[float], label: int) -> tuple[mpmath.mpf, list[mpmath.mpf]]:
-    z = mpmath.mpf(row[0])
-    return mpmath.log1p(mpmath.e ** (-z if label else z)), [1 / (1 + mpmath.e**-z) - label]
-
-
-def exact_mse(row: list[float], label: int) -> tuple[mpmath.mpf, list[mpmath.mpf]]:
-    errors = [mpmath.mpf(value) - (i == label) for i, value in enumerate(row)]
-    return mpmath.fsum(e**2 for e in errors) / len(row), [2 * e / len(row) for e in errors]
-
-
-def exact_mae(row: list[float], label: int) -> tuple[mpmath.mpf, list[mpmath.mpf]]:
-    errors = [mpmath.mpf(value) - (i == label) for i, value in enumerate(row)]
-    return mpmath.fsum(abs(e) for e in errors) / len(row), [mpmath.sign(e) / len(row) for e in errors]
-
-
-EXACT = {"cross_entropy": exact_cross_entropy, "bce": exact_bce, "mse": exact_mse, "mae": exact_mae}
 
 
 def check_loss(name: str, row: list[float], label: int) -> None:
@@ -57,7 +34,7 @@ def check_loss(name: str, row: list[float], label: int) -> None:
     loss, outputs = make_loss(name), torch.tensor([row])
     targets = loss.encode_targets(torch.tensor([label]), len(row))
     with mpmath.workdps(60):
-        value, gradient = EXACT[name](outputs[0].tolist(), label)
+        value, gradient = LOSSES[name].exact([mpmath.mpf(logit) for logit in outputs[0].tolist()], label)
     expected = float(value) if abs(value) < LARGE else math.inf
     # Beside a label's logit of 1e30 nothing smaller can be seen; what is told is right to six digits or to 1e-6.
     within = 1e-6 * max(1.0, abs(expected)) if math.isfinite(expected) else 0.0
@@ -67,15 +44,15 @@ def check_loss(name: str, row: list[float], label: int) -> None:
         assert abs(got - exact) <= 1e-6 * max(1.0, abs(exact)), (name, row, label, got, exact)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_gradients_of_any_logits(name: str, attacks: Attacks, chance: random.Random) -> None:
-    width = 1 if name == "bce" else 4
+    width, labels = LOSSES[name].outputs(4), LOSSES[name].labels(4)
     for _ in attacks("logits up to ±1e30 in a loss, against 60 digits", 300, 10_000):
         size = chance.choice(SIZES)
         row = [chance.choice((-1, 1)) * chance.choice((size, size, chance.choice(SIZES))) for _ in range(width)]
         if chance.random() < 0.3:  # equal logits, however large, are a loss of log k
             row = [row[0]] * width
-        check_loss(name, row, chance.randrange(2 if name == "bce" else width))
+        check_loss(name, row, chance.randrange(labels))
 
 
 def test_equal_logits_cost_log_k_however_large() -> None:
@@ -110,22 +87,14 @@ evaluation: {{split: {split}}}
 
 def first_bad_epoch(text: str) -> int | None:
     """The first epoch in which a step's loss, or a weight after it, is no number: a loop of torch's own."""
-    spec = load_text(text).spec
-    trainer = build_trainer([spec], [load_data(spec)])
-    member, x, y = trainer.member(), *trainer.member().rows.in_order
-    weights = [tensor.clone().requires_grad_() for tensor in member.parameters.values()]
-    kinds = {
-        "sgd": "SGD",
-        "adam": "Adam",
-        "adamw": "AdamW",
-        "nadam": "NAdam",
-        "rmsprop": "RMSprop",
-        "adagrad": "Adagrad",
-    }
-    optimizer = getattr(torch.optim, kinds[spec.optimizer.name])(weights, lr=spec.optimizer.lr)
-    for epoch in range(1, spec.training.epochs + 1):
+    one = load_text(text).experiment
+    model = build_trainer([one], [load_data(one)]).model()
+    x, y = model.examples.inputs, model.examples.targets
+    weights = [tensor.clone().requires_grad_() for tensor in model.parameters.values()]
+    optimizer = OPTIMIZERS[one.optimizer.name].reference(weights, lr=one.optimizer.lr)
+    for epoch in range(1, one.training.epochs + 1):
         bad = False
-        for rows in member.order(epoch).split(spec.batch_size):  # type: ignore[no-untyped-call]
+        for rows in torch.split(model.order(epoch), one.batch_size):
             optimizer.zero_grad()
             hidden = torch.relu(torch.nn.functional.linear(x[rows], weights[0], weights[1]))
             loss = torch.nn.functional.cross_entropy(
@@ -141,19 +110,19 @@ def first_bad_epoch(text: str) -> int | None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_divergence_is_found_in_its_epoch_alone_and_among_others(optimizer: str) -> None:
-    """A diverging model between two sound ones: found in the epoch of torch's own loop, and the others go on."""
+    """A diverging model between two sound ones: found in the epoch of torch's own loop, and the others continue."""
     wild, tame = configuration(optimizer=optimizer, lr=1e25), configuration(optimizer=optimizer, lr=1e-3)
-    specs = [load_text(text).spec for text in (tame, wild, tame)]
+    experiments = [load_text(text).experiment for text in (tame, wild, tame)]
     expected = first_bad_epoch(wild)
     assert expected is not None
     assert first_bad_epoch(tame) is None
     found: list[int] = []
-    for chosen, place in (([specs[1]], 0), (specs, 1)):
-        splits = load_data(specs[0])
+    for chosen, place in (([experiments[1]], 0), (experiments, 1)):
+        splits = load_data(experiments[0])
         epochs = list(build_trainer(chosen, [splits] * len(chosen)).epochs(first=1, last=3, should_stop=lambda: False))
         for epoch in epochs:
             for index, one in enumerate(epoch):
-                if one is not None and one.diverged is not None:
+                if one is not None and one.ending is not None:
                     assert index == place
                     found.append(one.epoch)
         if len(chosen) > 1:
@@ -258,22 +227,22 @@ def test_data_that_hardly_are_any(what: str, tmp_path: Path) -> None:
 
 
 def test_a_rate_of_zero_and_constant_inputs_are_refused_with_the_reason() -> None:
-    from mlptrain.data.scaling import scaling_for
-
+    facts = load_text(configuration()).experiment.facts
     with pytest.raises(MlptrainError, match="lr: must be above 0, got 0"):
         load_text(configuration(lr=0))
-    for constant in (torch.full((5, 4), 7, dtype=torch.uint8), torch.full((5, 4), 0.1)):
+    for constant in (np.full((5, 4), 7, dtype=np.uint8), np.full((5, 4), 0.1, dtype=np.float32)):
+        raw = RawData(constant, np.zeros(5, dtype=np.int64))
         with pytest.raises(DataError, match="std above 0"):
-            scaling_for("standard", constant, maximum=None)
+            Splits.of(raw, facts, seed=0, scaling="standard")
 
 
 def test_rows_that_are_all_equal_learn_their_label(tmp_path: Path) -> None:
-    """Constant features and one class: nothing to tell apart, and nothing that is not a number."""
-    spec = load_text(configuration(lr=0.5, epochs=30)).spec
-    splits = load_data(spec)
+    """Constant features and one class: nothing distinguishes them, and nothing is not a number."""
+    one = load_text(configuration(lr=0.5, epochs=30)).experiment
+    splits = load_data(one)
     splits.train.x.fill_(1.0)
     splits.train.y.zero_()
-    trainer = build_trainer([spec], [splits])
+    trainer = build_trainer([one], [splits])
     *_, [last] = trainer.epochs(first=1, last=30, should_stop=lambda: False)
     assert last is not None
     assert last.train is not None
@@ -283,14 +252,14 @@ def test_rows_that_are_all_equal_learn_their_label(tmp_path: Path) -> None:
 
 def test_denormal_weights_and_inputs_are_no_divergence() -> None:
     """Everything as small as float32 goes: the loss is that of a constant guess, log k."""
-    spec = load_text(configuration(epochs=2, lr=1e-30)).spec
-    splits = load_data(spec)
+    one = load_text(configuration(epochs=2, lr=1e-30)).experiment
+    splits = load_data(one)
     splits.train.x.fill_(1e-45)
-    trainer = build_trainer([spec], [splits])
+    trainer = build_trainer([one], [splits])
     trainer.parameters.flat.fill_(1e-45)
     for [epoch] in trainer.epochs(first=1, last=2, should_stop=lambda: False):
         assert epoch is not None
-        assert epoch.diverged is None
+        assert epoch.ending is None
         assert epoch.train is not None
         assert epoch.train.loss == pytest.approx(math.log(3), rel=1e-6)
 

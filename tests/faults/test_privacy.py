@@ -270,10 +270,10 @@ def test_a_checkpoint_whose_specification_has_such_a_name_is_refused(run: Path, 
     from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 
     checkpoint = load_checkpoint(run / "checkpoints" / "last.safetensors")
-    spec = checkpoint.spec.model_copy(update={"name": "../../outside"})
     from dataclasses import replace
 
-    save_checkpoint(tmp_path / "forged.safetensors", replace(checkpoint, spec=spec))
+    experiment = checkpoint.experiment.changed(name="../../outside")
+    save_checkpoint(tmp_path / "forged.safetensors", replace(checkpoint, experiment=experiment))
     refused("eval", tmp_path / "forged.safetensors")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +16,10 @@ from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment import train, train_seeds
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
-from mlptrain.training.trainer import Epoch
 from tests.comparison.small import FIXED, write
 from tests.faults.tools.processes import OF_A_RUN, SMALL, Child, assert_same_files, command
 from tests.faults.tools.unbroken import SEEDS, Unbroken
+from tests.listeners import interrupting
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 RUN = Path("run")
@@ -82,19 +80,9 @@ def test_two_begin_in_one_folder(place: Path, unbroken: Unbroken, attacks: Attac
         shutil.rmtree(RUN)
 
 
-def pressing(at: int) -> Callable[[Epoch], None]:
-    """A listener that is hit by Ctrl-C after this epoch."""
-
-    def press(epoch: Epoch) -> None:
-        if epoch.epoch == at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return press
-
-
 def test_two_go_on_with_one_run(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     with pytest.raises(InterruptedRunError):
-        train(load_text(SMALL), run_dir=Path("part"), on_epoch=pressing(1))
+        train(load_text(SMALL), run_dir=Path("part"), listeners=[interrupting(1)])
     for _ in attacks("two --resume of one run", 2, 50):
         shutil.copytree("part", RUN)
         ended = at_once(place, "train", "--resume", str(RUN))
@@ -105,7 +93,7 @@ def test_two_go_on_with_one_run(place: Path, unbroken: Unbroken, attacks: Attack
 
 def test_two_go_on_with_one_group(place: Path, unbroken: Unbroken, attacks: Attacks) -> None:
     with pytest.raises(InterruptedRunError):
-        train_seeds(load_text(SMALL), SEEDS, run_dir=Path("part"), on_epochs=lambda found: pressing(1)(found[0]))  # type: ignore[arg-type]
+        train_seeds(load_text(SMALL), SEEDS, run_dir=Path("part"), listeners=[interrupting(1)])
     for _ in attacks("two --resume of one group of seeds", 1, 30):
         shutil.copytree("part", RUN)
         ended = at_once(place, "train", "--resume", str(RUN))

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from mlptrain.nn.engines.analytic import Backward
-from mlptrain.nn.engines.autograd import Autograd
+from mlptrain.nn.engines import ENGINES, Analytic, Engine
 from mlptrain.nn.initialisation import initialise_
-from mlptrain.nn.losses import Loss, Reduction, columns, make_loss
+from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP
-from mlptrain.nn.ops.activations import Activation, make_activation
+from mlptrain.nn.ops import Op
 from mlptrain.nn.parameters import Parameters, Stack
+from tests import catalogue
 
-ENGINES: list[type[Backward]] = [Backward, Autograd]
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {
-    "cross_entropy": functional.cross_entropy,
-    "bce": functional.binary_cross_entropy_with_logits,
-    "mse": functional.mse_loss,
-    "mae": functional.l1_loss,
-}
+
+def engines_of(*ops: Op) -> list[type[Engine]]:
+    """The engines that can run a network with each of these as the op of a layer."""
+    return [
+        engine for engine in ENGINES if all(engine.runs(MLP([1, 1], hidden=[], output=[op], bias=True)) for op in ops)
+    ]
 
 
-class Arctan(nn.Module):
-    def forward(self, z: Tensor) -> Tensor:
-        return z.atan()
-
-
-MODULES: dict[str, Callable[[Activation], nn.Module]] = {
-    "relu": lambda _: nn.ReLU(),
-    "leaky_relu": lambda given: nn.LeakyReLU(given.slope),  # type: ignore[attr-defined]
-    "elu": lambda given: nn.ELU(given.alpha),  # type: ignore[attr-defined]
-    "prelu": lambda _: nn.PReLU(),
-    "sigmoid": lambda _: nn.Sigmoid(),
-    "tanh": lambda _: nn.Tanh(),
-    # torch's threshold would replace the function by y = z where the two still differ by 2e-9.
-    "softplus": lambda given: nn.Softplus(given.beta, threshold=600),  # type: ignore[attr-defined]
-    "arctan": lambda _: Arctan(),
-    "gelu": lambda _: nn.GELU(),
-    "silu": lambda _: nn.SiLU(),
-    "identity": lambda _: nn.Identity(),
-}
+def names_by_engine() -> list[tuple[type[Engine], str]]:
+    """Every engine with every op that it can run."""
+    return [(engine, name) for name in catalogue.OPS for engine in engines_of(catalogue.op(name))]
 
 
 @dataclass
@@ -59,7 +41,7 @@ class Problem:
     groups: tuple[int, ...]
     parameters: Stack
     gradients: Stack
-    engine: Backward
+    engine: Engine
     x: list[Tensor]
     targets: list[Tensor]
 
@@ -85,47 +67,48 @@ class Problem:
         """The objective of one model by torch.nn.functional."""
         targets = self.targets[self.owners[model]][rows]
         targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
-        return OBJECTIVES[self.loss.name](outputs, targets, reduction=self.loss.reduction)
+        section = self.loss.section
+        return catalogue.LOSSES[section.name].reference(outputs, targets, reduction=section.reduction)
 
 
 def problem(
     hidden: Sequence[int],
     *,
-    engine: type[Backward] = Backward,
+    engine: type[Engine] = Analytic,
     groups: Sequence[int] = (1,),
     activation: str = "relu",
     output_activation: str = "identity",
     bias: bool = True,
     loss: str = "cross_entropy",
-    reduction: Reduction = "mean",
+    reduction: str = "mean",
     n: int = 7,
     batch_size: int | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
-    fields: Mapping[str, float] | None = None,
+    settings: Mapping[str, float] | None = None,
 ) -> Problem:
-    """Weights and biases from N(0, 0.7²), inputs from N(0, 1), labels at random, gradients nan until written."""
+    """Weights and biases from N(0, 0.7²), inputs from N(0, 1), labels at random, gradients nan until written.
+
+    ``settings`` are those of ``activation``.
+    """
     generator = torch.Generator().manual_seed(seed)
-    n_outputs = 1 if loss == "bce" else 3
-    network = MLP(
-        [4, *hidden, n_outputs],
-        activation=make_activation(activation, **(fields or {})),
-        output_activation=make_activation(output_activation),
-        bias=bias,
-    )
+    row = catalogue.LOSSES[loss]
+    n_outputs = row.outputs(3)
+    ops, output = [catalogue.op(activation, settings)], [catalogue.op(output_activation)]
+    network = MLP([4, *hidden, n_outputs], hidden=ops, output=output, bias=bias)
     parameters = Stack(network.parameter_shapes, models=sum(groups), dtype=dtype, device=device)
     for member in parameters.members:
-        initialise_(member, generator=generator, name="normal", std=0.7, bias="normal")
+        initialise_(network, member, generator=generator, name="normal", std=0.7, bias="normal")
     gradients = parameters.zeros_like()
     for member in gradients.members:
         for view in member.values():
             view.fill_(torch.nan)
-    objective = make_loss(loss, reduction)
+    objective = catalogue.loss(loss, reduction)
     x, targets = [], []
     for _ in groups:
         x.append(torch.randn(n, 4, generator=generator, dtype=torch.float64).to(device, dtype))
-        labels = torch.randint(0, max(2, n_outputs), (n,), generator=generator)
+        labels = torch.randint(0, row.labels(3), (n,), generator=generator)
         targets.append(objective.encode_targets(labels, n_outputs).to(device))
     made = engine(
         network,
@@ -139,14 +122,13 @@ def problem(
 
 
 def sequential(network: MLP, parameters: Parameters) -> nn.Sequential:
-    """The network as nn.Linear and torch's modules of activations."""
+    """The network as nn.Linear and torch's modules of ops."""
     modules: list[nn.Module] = []
-    for i, activation in enumerate(network.activations):
-        weight, bias = parameters[f"layers.{i}.weight"], parameters.get(f"layers.{i}.bias")
-        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-        modules += [linear, MODULES[activation.name](activation)]
-    made = nn.Sequential(*modules).to(weight)
+    for layer in network.layers:
+        modules.append(nn.Linear(layer.inputs, layer.outputs, bias=layer.bias))
+        modules += [catalogue.OPS[op.name].reference(asdict(op)) for op in layer.ops]
+    made = nn.Sequential(*modules).to(parameters.pieces[0])
     with torch.no_grad():
         for theirs, ours in zip(made.parameters(), parameters.values(), strict=True):
             theirs.copy_(ours.reshape(theirs.shape))
-    return made
+    return made.eval()

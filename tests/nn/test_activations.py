@@ -1,4 +1,4 @@
-"""Every activation against torch.nn.functional and autograd, in float64."""
+"""Every op against torch's module and autograd, in float64: as autograd follows it, in its formula, and compiled."""
 
 from __future__ import annotations
 
@@ -8,47 +8,57 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.ops.activations import ACTIVATIONS, Activation, make_activation
+from mlptrain.nn.ops import CompiledOp, Op
+from mlptrain.nn.ops.activations import Activation, make_activation
+from mlptrain.nn.ops.rectifiers import PReLU
+from tests import catalogue
+from tests.catalogue import ACTIVATIONS, OPS, Settings, cases, op
 
-SLOPE = torch.tensor(0.3, dtype=torch.float64)
+ROWS, WIDTH = 37, 11
+PLAIN = [case for case in cases(ACTIVATIONS) if isinstance(op(*case), Activation)]
+COMPILED = [case for case in cases(OPS) if isinstance(op(*case), CompiledOp)]
 
-REFERENCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "leaky_relu": lambda z: functional.leaky_relu(z, 0.01),
-    "elu": functional.elu,
-    "prelu": lambda z: functional.prelu(z.reshape(1, -1), SLOPE.reshape(1)).reshape(z.shape),
-    "sigmoid": functional.sigmoid,
-    "tanh": functional.tanh,
-    # torch's threshold would replace the function by y = z where the two still differ by 2e-9.
-    "softplus": lambda z: functional.softplus(z, threshold=600),
-    "arctan": torch.atan,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-    "identity": lambda z: z,
-}
-
-VARIANTS: list[tuple[Activation, Callable[[Tensor], Tensor]]] = [
-    *((make_activation(name), reference) for name, reference in REFERENCES.items()),
-    (make_activation("leaky_relu", slope=0.2), lambda z: functional.leaky_relu(z, 0.2)),
-    (make_activation("leaky_relu", slope=0.0), functional.relu),
-    (make_activation("leaky_relu", slope=-0.5), lambda z: functional.leaky_relu(z, -0.5)),
-    (make_activation("elu", alpha=2.5), lambda z: functional.elu(z, 2.5)),
-    (make_activation("elu", alpha=-0.7), lambda z: functional.elu(z, -0.7)),
-    (make_activation("softplus", beta=3.0), lambda z: functional.softplus(z, 3.0, threshold=600)),
-]
-
-every_variant = pytest.mark.parametrize(
-    ("activation", "reference"), VARIANTS, ids=[str(activation) for activation, _ in VARIANTS]
-)
+every_op = pytest.mark.parametrize(("name", "settings"), cases(OPS))
+every_activation = pytest.mark.parametrize(("name", "settings"), cases(ACTIVATIONS))
+every_plain_activation = pytest.mark.parametrize(("name", "settings"), PLAIN)
+every_compiled_op = pytest.mark.parametrize(("name", "settings"), COMPILED)
 
 
 def points() -> Tensor:
-    """Both signs and many sizes, the kink itself, and both sides of torch's softplus threshold."""
+    """Both signs and many sizes, the kink itself, and both sides of torch's softplus threshold, in rows (37, 11)."""
     spread = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
-    return torch.cat([spread, torch.tensor([0.0, 1e-9, -1e-9, 20.5, -20.5, 36.0, -36.0], dtype=torch.float64)])
+    extremes = torch.tensor([0.0, 1e-9, -1e-9, 20.5, -20.5, 36.0, -36.0], dtype=torch.float64)
+    return torch.cat([spread, extremes]).view(ROWS, WIDTH)
+
+
+def learnt(one: Op, *, width: int = WIDTH, first: float = 0.3) -> list[Tensor]:
+    """Values of what an op learns, which are not those that it begins with: ``first`` and numbers below it."""
+    shapes = one.parameter_shapes(width).values()
+    return [
+        first - 0.1 * torch.arange(math.prod(shape), dtype=torch.float64).view(shape) / max(1, math.prod(shape))
+        for shape in shapes
+    ]
+
+
+def reference(name: str, settings: Settings, own: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """torch's module with these parameters."""
+    module = OPS[name].reference(settings).double().eval()
+    with torch.no_grad():
+        for theirs, ours in zip(module.parameters(), own, strict=True):
+            theirs.copy_(ours.reshape(theirs.shape))
+    return module
+
+
+def derivative(one: Op, z: Tensor, own: list[Tensor]) -> Tensor:
+    """By the op's own formula where it writes one out, else by autograd through ``apply``."""
+    formula: Callable[..., Tensor] | None = getattr(one, "derivative", None)
+    if formula is not None:
+        return formula(z, *(values.to(z.dtype) for values in own))
+    leaf = z.clone().requires_grad_()
+    (found,) = torch.autograd.grad(one.apply(leaf, own).sum(), leaf)
+    return found
 
 
 def close(actual: Tensor, expected: Tensor) -> None:
@@ -56,83 +66,135 @@ def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_every_activation_of_the_table_is_tested() -> None:
-    assert set(REFERENCES) == set(ACTIVATIONS)
+@every_op
+def test_value(name: str, settings: Settings) -> None:
+    one = op(name, settings)
+    close(one.apply(points(), learnt(one)), reference(name, settings, learnt(one))(points()).detach())
 
 
-@every_variant
-def test_value(activation: Activation, reference: Callable[[Tensor], Tensor]) -> None:
-    close(activation(points(), SLOPE), reference(points()))
+@every_op
+def test_initial_values_are_those_of_torch(name: str, settings: Settings) -> None:
+    one = op(name, settings)
+    initial = one.initial_values()
+    assert set(initial) == set(one.parameter_shapes(WIDTH))
+    for value, theirs in zip(initial.values(), OPS[name].reference(settings).parameters(), strict=True):
+        assert torch.equal(torch.full_like(theirs, value), theirs)
 
 
-@every_variant
-def test_derivative_equals_autograd(activation: Activation, reference: Callable[[Tensor], Tensor]) -> None:
-    z = points().requires_grad_()
-    (expected,) = torch.autograd.grad(reference(z).sum(), z)
-    close(activation.derivative(z.detach(), SLOPE), expected)
-    (own,) = torch.autograd.grad(activation(z, SLOPE).sum(), z)
-    close(own, expected)
+@every_op
+def test_derivative_equals_autograd(name: str, settings: Settings) -> None:
+    one, z = op(name, settings), points().requires_grad_()
+    own = learnt(one)
+    (expected,) = torch.autograd.grad(reference(name, settings, own)(z).sum(), z)
+    close(derivative(one, z.detach(), own), expected)
+    (through_apply,) = torch.autograd.grad(one.apply(z, own).sum(), z)
+    close(through_apply, expected)
 
 
-@every_variant
-def test_in_place_forms(activation: Activation, reference: Callable[[Tensor], Tensor]) -> None:
-    z = points().requires_grad_()
-    (expected,) = torch.autograd.grad(reference(z).sum(), z)
-    upstream = torch.linspace(-2, 2, len(z), dtype=torch.float64)
+@every_plain_activation
+def test_in_place_forms(name: str, settings: Settings) -> None:
+    activation = op(name, settings)
+    assert isinstance(activation, Activation)
+    theirs, z = reference(name, settings, []), points().requires_grad_()
+    (expected,) = torch.autograd.grad(theirs(z).sum(), z)
+    upstream = torch.linspace(-2, 2, z.numel(), dtype=torch.float64).view_as(z)
     buffer = z.detach().clone()
     out = torch.empty_like(buffer) if activation.needs_input else buffer
-    y = activation.forward_(buffer, SLOPE, out=out)
+    y = activation.forward_(buffer, out=out)
     assert y is out
-    close(y, reference(z).detach())
+    close(y, theirs(z).detach())
     delta = upstream.clone()
-    assert activation.backward_(delta, buffer, y, SLOPE) is delta
-    close(y, reference(z).detach())
+    assert activation.backward_(delta, buffer, y) is delta
+    close(y, theirs(z).detach())
     # Written from the output, elu's derivative near −alpha is only exact to the last place of alpha.
     torch.testing.assert_close(delta, upstream * expected, rtol=1e-12, atol=1e-14)
 
 
-@every_variant
+@every_compiled_op
+def test_compiled_forms_of_models_side_by_side(name: str, settings: Settings) -> None:
+    """Examples in columns; three models with parameters of their own, and calls that run twice on the same buffers."""
+    one = op(name, settings)
+    assert isinstance(one, CompiledOp)
+    shapes, firsts = one.parameter_shapes(WIDTH), (0.3, -0.5, 0.7)
+    owns = [learnt(one, first=first) for first in firsts]
+    stacked = {key: torch.stack([own[place] for own in owns]) for place, key in enumerate(shapes)}
+    gradients = {key: torch.full_like(values, torch.nan) for key, values in stacked.items()}
+    inputs = torch.stack([points().t() * scale for scale in (1.0, -1.0, 0.5)])
+    upstream = torch.linspace(-1, 2, inputs.numel(), dtype=torch.float64).view_as(inputs)
+    z, delta = torch.empty_like(inputs), torch.empty_like(inputs)
+    y = torch.empty_like(inputs) if one.needs_input else z
+    forward = one.forward_calls(z, y, stacked)
+    backward = one.backward_calls(delta, z, y, stacked, gradients)
+    for _ in range(2):
+        z.copy_(inputs)
+        for call in forward:
+            call()
+        outputs = y.clone()
+        delta.copy_(upstream)
+        for call in backward:
+            call()
+        assert torch.equal(y, outputs)
+    for model, own in enumerate(owns):
+        leaves = [inputs[model].t().clone().requires_grad_(), *(values.clone().requires_grad_() for values in own)]
+        module = OPS[name].reference(settings).double().eval()
+        named = dict(zip((key for key, _ in module.named_parameters()), leaves[1:], strict=True))
+        shaped = {key: leaf.reshape(dict(module.named_parameters())[key].shape) for key, leaf in named.items()}
+        expected = torch.func.functional_call(module, shaped, (leaves[0],))
+        close(outputs[model].t(), expected.detach())
+        found = torch.autograd.grad(expected, leaves, upstream[model].t())
+        torch.testing.assert_close(delta[model].t(), found[0], rtol=1e-12, atol=1e-14)
+        for key, theirs in zip(shapes, found[1:], strict=True):
+            close(gradients[key][model], theirs)
+
+
+@every_activation
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_extremes_are_finite(activation: Activation, reference: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-    z = torch.tensor([-1e4, -800.0, 0.0, 800.0, 1e4], dtype=dtype)
-    slope = SLOPE.to(dtype)
-    derivative = activation.derivative(z, slope)
-    assert derivative.dtype == dtype
-    out = torch.empty_like(z)
-    y = activation.forward_(z.clone(), slope, out=out)
-    in_place = activation.backward_(torch.ones_like(z), z.clone(), y, slope)
-    for tensor in (activation(z, slope), derivative, y, in_place):
+def test_extremes_are_finite(name: str, settings: Settings, dtype: torch.dtype) -> None:
+    activation = op(name, settings)
+    own = learnt(activation, width=1)
+    z = torch.tensor([-1e4, -800.0, 0.0, 800.0, 1e4], dtype=dtype).unsqueeze(1)
+    narrow = [values.to(dtype) for values in own]
+    found = derivative(activation, z, own)
+    assert found.dtype == dtype
+    derivatives = [found]
+    if isinstance(activation, CompiledOp):
+        stacked = dict(zip(activation.parameter_shapes(1), (values.unsqueeze(0) for values in narrow), strict=True))
+        inputs, y = (z.t().unsqueeze(0).clone() for _ in range(2))
+        y = y if activation.needs_input else inputs
+        delta = torch.ones_like(y)
+        gradients = {key: torch.zeros_like(values) for key, values in stacked.items()}
+        calls = activation.forward_calls(inputs, y, stacked)
+        for call in calls + activation.backward_calls(delta, inputs, y, stacked, gradients):
+            call()
+        derivatives.append(delta[0].t())
+        assert y.isfinite().all()
+    for tensor in (activation.apply(z, narrow), *derivatives):
         assert tensor.isfinite().all()
     # The two ends of every activation are straight lines, whose steepness is known without any of these formulas.
-    ends = activation(torch.tensor([-1e4, -2e4, 1e4, 2e4], dtype=torch.float64), SLOPE)
+    ends = activation.apply(torch.tensor([[-1e4], [-2e4], [1e4], [2e4]], dtype=torch.float64), own).squeeze(1)
     left, right = (float(pair[1] - pair[0]) / step for pair, step in ((ends[:2], -1e4), (ends[2:], 1e4)))
-    for found in (derivative, in_place):
-        assert found[[0, -1]].tolist() == pytest.approx([left, right], abs=1e-6)
+    for each in derivatives:
+        assert each[[0, -1], 0].tolist() == pytest.approx([left, right], abs=1e-6)
 
 
-@every_variant
-def test_kinks_are_where_the_derivative_jumps(activation: Activation, reference: Callable[[Tensor], Tensor]) -> None:
-    grid = torch.linspace(-3, 3, 601, dtype=torch.float64)
-    jumps = (activation.derivative(grid + 1e-9, SLOPE) - activation.derivative(grid - 1e-9, SLOPE)).abs() > 1e-6
+@every_activation
+def test_kinks_are_where_the_derivative_jumps(name: str, settings: Settings) -> None:
+    activation = op(name, settings)
+    own, grid = learnt(activation, width=1), torch.linspace(-3, 3, 601, dtype=torch.float64).unsqueeze(1)
+    jumps = (derivative(activation, grid + 1e-9, own) - derivative(activation, grid - 1e-9, own)).abs() > 1e-6
     assert grid[jumps].tolist() == pytest.approx(list(activation.kinks), abs=1e-12)
 
 
 def test_prelu_slope_gradient() -> None:
-    activation, slope = make_activation("prelu"), SLOPE.clone().requires_grad_()
-    z, upstream = points().view(-1, 11), torch.linspace(-1, 2, 407, dtype=torch.float64).view(-1, 11)
-    reference = functional.prelu(z.reshape(1, -1), slope.reshape(1)).view(z.shape)
-    (expected,) = torch.autograd.grad((reference * upstream).sum(), slope)
-    close(activation.slope_gradient(upstream, z), expected)
-
-
-def test_prelu_without_its_slope_says_so() -> None:
-    with pytest.raises(TypeError, match="pass it as a tensor"):
-        make_activation("prelu")(torch.zeros(2))
+    slope = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    z, upstream = points(), torch.linspace(-1, 2, ROWS * WIDTH, dtype=torch.float64).view(ROWS, WIDTH)
+    expected = torch.autograd.grad((torch.nn.functional.prelu(z, slope.reshape(1)) * upstream).sum(), slope)[0]
+    close(PReLU().slope_gradient(upstream, z), expected)
 
 
 def test_softplus_is_exact_beyond_torchs_threshold() -> None:
     z = torch.tensor([25.0, -700.0], dtype=torch.float64)
-    y = make_activation("softplus")(z)
+    y = make_activation("softplus").apply(z, [])
     assert float(y[0] - z[0]) == pytest.approx(math.exp(-25), rel=1e-3)
     assert float(y[1]) == pytest.approx(math.exp(-700), rel=1e-12)
 
@@ -140,3 +202,7 @@ def test_softplus_is_exact_beyond_torchs_threshold() -> None:
 def test_unknown_activation_names_the_choices() -> None:
     with pytest.raises(UserError, match=r"'swish'.*leaky_relu.*silu"):
         make_activation("swish")
+
+
+def test_settings_of_an_activation() -> None:
+    assert make_activation("leaky_relu", slope=0.2) == catalogue.op("leaky_relu", {"slope": 0.2})

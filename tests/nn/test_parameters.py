@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.parameters import Parameters, Stack
 
 SHAPES: dict[str, tuple[int, ...]] = {"layers.0.weight": (3, 5), "layers.0.bias": (3,), "layers.0.slope": ()}
@@ -40,7 +39,7 @@ def test_one_update_of_the_flat_tensor_is_an_update_of_every_view() -> None:
 
 def test_clone_and_copy() -> None:
     source = Parameters.zeros(SHAPES)
-    initialise_(source, generator=torch.Generator().manual_seed(0))
+    source.flat.normal_(generator=torch.Generator().manual_seed(0))
     clone = source.clone()
     doubles = source.clone(dtype=torch.float64)
     target = Parameters.zeros(SHAPES, dtype=torch.float64).copy_(dict(source))
@@ -98,12 +97,12 @@ def test_stacked_is_a_view_of_a_parameter_of_all_models(models: int, shapes: dic
     stack = filled(Stack(shapes, models=models))
     for name, shape in shapes.items():
         stacked = stack.stacked(name)
-        assert stacked is not None
         assert stacked.shape == (models, *shape)
         assert torch.equal(stacked, torch.stack([member[name] for member in stack.members]))
         stacked[-1] = 7
         assert (stack.members[-1][name] == 7).all()
-    assert stack.stacked("layers.9.weight") is None
+    with pytest.raises(KeyError, match=r"layers\.9\.weight"):
+        stack.stacked("layers.9.weight")
 
 
 def test_a_model_without_anything_behind_its_first_weights_is_one_piece() -> None:
@@ -116,9 +115,7 @@ def test_a_stack_of_one_uses_the_memory_it_is_given() -> None:
     parameters = Parameters.zeros(SHAPES)
     stack = Stack.of(parameters)
     stack.members[0]["layers.0.bias"].fill_(3.0)
-    stacked = stack.stacked("layers.0.weight")
-    assert stacked is not None
-    stacked.fill_(5.0)
+    stack.stacked("layers.0.weight").fill_(5.0)
     assert parameters["layers.0.bias"].tolist() == [3.0] * 3
     assert (parameters["layers.0.weight"] == 5).all()
 

@@ -133,7 +133,7 @@ def test_pictures_have_names_and_tables_headings(runs: Runs, tmp_path: Path) -> 
             assert svg["role"] == "img"
             assert set((svg["aria-labelledby"] or "").split()) <= ids
         for image in page.all("img"):
-            assert re.fullmatch(r"An image of class \d that was called \d\.", image["alt"] or "")
+            assert re.fullmatch(r"An image of class \d that was predicted as \d\.", image["alt"] or "")
         for section in page.all("section"):
             assert section["aria-labelledby"] in ids
         assert all(cell["scope"] in ("row", "col") for cell in page.all("th"))
@@ -169,7 +169,7 @@ def test_a_configuration_as_windows_writes_it_is_shown_without_its_carriage_retu
 
 def test_tables_have_true_classes_in_rows() -> None:
     page = Page(confusion_table([[40, 2], [0, 1357]], ["cat", "dog"]))
-    assert page.text.endswith("true \\ called cat dog cat 40 2 dog · 1,357")
+    assert page.text.endswith("true \\ predicted cat dog cat 40 2 dog · 1,357")
     rows = [
         {"class": "cat", "precision": 1.0, "recall": 0.952, "examples": 42},
         {"class": "dog", "precision": 0.9985, "recall": 1.0, "examples": 1357},

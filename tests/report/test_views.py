@@ -22,6 +22,7 @@ from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserErro
 from mlptrain.report.arrays import LabelledPoints, Samples
 from mlptrain.spec import load_spec
 from mlptrain.training.metrics import probabilities
+from tests import catalogue
 from tests.report.conftest import CONFIGS, Runs
 
 Array = NDArray[np.float64]
@@ -150,7 +151,7 @@ def test_mistakes_are_the_most_confident_wrong_images(runs: Runs) -> None:
     assert (found.wrong, found.examples) == (len(wrong), 360)
     np.testing.assert_allclose(found.images.reshape(5, 64), x[worst], atol=1e-6)
     np.testing.assert_array_equal(found.true, labels[worst])
-    np.testing.assert_array_equal(found.called, called[worst])
+    np.testing.assert_array_equal(found.predicted, called[worst])
     np.testing.assert_allclose(found.confidence, shares[worst, called[worst]], atol=1e-5)
 
 
@@ -175,18 +176,8 @@ def test_weights_are_the_longest_rows(runs: Runs) -> None:
 
 
 REFERENCES: dict[str, Any] = {
-    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
-    "tanh": mpmath.tanh,
+    **{name: row.exact for name, row in catalogue.ACTIVATIONS.items()},
     "half_tanh": lambda z: mpmath.tanh(z / 2),
-    "softplus": lambda z: mpmath.log(1 + mpmath.exp(z)),
-    "arctan": mpmath.atan,
-    "gelu": lambda z: z * mpmath.ncdf(z),
-    "silu": lambda z: z / (1 + mpmath.exp(-z)),
-    "identity": lambda z: z,
-    "relu": lambda z: max(z, mpmath.mpf(0)),
-    "leaky_relu": lambda z: z if z > 0 else z / 100,
-    "prelu": lambda z: z if z > 0 else z / 4,
-    "elu": lambda z: z if z > 0 else mpmath.exp(z) - 1,
 }
 
 
@@ -227,8 +218,8 @@ def test_what_is_no_activation_curve() -> None:
 
 def test_samples_are_the_first_rows_as_scaled() -> None:
     overrides = ["data.validation=0", "evaluation.split=none", "evaluation.keep=last", "data.scaling=standard"]
-    spec = load_spec(CONFIGS / "digits.yaml", overrides).spec
-    found = views.samples(spec, count=3)
+    experiment = load_spec(CONFIGS / "digits.yaml", overrides).experiment
+    found = views.samples(experiment, count=3)
     assert isinstance(found, Samples)
     pixels, labels = load_digits(return_X_y=True)
     tested = np.random.RandomState(0).permutation(len(pixels))[:360]
@@ -239,7 +230,7 @@ def test_samples_are_the_first_rows_as_scaled() -> None:
 
 
 def test_samples_in_the_plane_are_points() -> None:
-    found = views.samples(load_spec(CONFIGS / "spirals.yaml").spec)
+    found = views.samples(load_spec(CONFIGS / "spirals.yaml").experiment)
     assert isinstance(found, LabelledPoints)
     assert found.points.shape == (300, 2)
     with pytest.raises(UserError, match="10 numbers per row, which are not an image"):
@@ -247,8 +238,8 @@ def test_samples_in_the_plane_are_points() -> None:
 
 
 def test_histogram_of_standardised_clothes(data_dir: Path) -> None:
-    spec = load_spec(CONFIGS / "fashion_leaky_relu.yaml").spec
-    found = views.input_histogram(spec, data_dir=data_dir)
+    experiment = load_spec(CONFIGS / "fashion_leaky_relu.yaml").experiment
+    found = views.input_histogram(experiment, data_dir=data_dir)
     assert (found.rows, found.counts.sum(), len(found.counts)) == (60_000, 60_000 * 784, 100)
     assert found.edges[0] == pytest.approx(-0.81, abs=0.005)
     assert found.edges[-1] == pytest.approx(2.02, abs=0.005)

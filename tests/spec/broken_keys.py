@@ -7,9 +7,10 @@ Case = tuple[str, str, list[str]]
 
 UNKNOWN_KEYS: dict[str, Case] = {
     "top, misspelt": ("«optimiser: sgd", "optimiser", ["unknown key", "did you mean 'optimizer'?"]),
-    "top, of later": ("«schedule: {}", "schedule", ["unknown key", "known here: name, seed, data, model"]),
+    "top, of later": ("«augmentation: {}", "augmentation", ["unknown key", "known here: name, seed, data, model"]),
     "top, of a section": ("«batch_size: 3", "batch_size", ["unknown key here", "belongs to training.batch_size"]),
     "top, of a section elsewhere": ("«learning_rate: 1", "learning_rate", ["did you mean optimizer.lr?"]),
+    "schedule, of none": ("schedule: {name: constant, «cycle: 3}", "schedule.cycle", ["unknown key"]),
     "data, misspelt": ("data: {name: mnist, «scalling: unit}", "data.scalling", ["did you mean 'scaling'?"]),
     "data, of Keras": ("data: {name: mnist, «validation_split: 0.1}", "data.validation_split", ["mean 'validation'?"]),
     "data, of another data set": ("data: {name: mnist, «noise: 0.1}", "data.noise", ["belongs to data spirals"]),

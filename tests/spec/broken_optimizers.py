@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-NAMES = "sgd, momentum, nesterov, adam, adamw, nadam, rmsprop or adagrad"
+from tests.catalogue import COMPARED, either
+
+NAMES = either(COMPARED)
 PAIR = "optimizers: {SGD: sgd, Adam: adam}"
 
 Case = tuple[str, str, str]  # the text, the path of the fault, and its whole message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.catalogue import LOSSES, either
 from tests.spec.broken_keys import Case
 
 RANGES: dict[str, Case] = {
@@ -80,7 +81,7 @@ UNIONS: dict[str, Case] = {
         ["got the text 'leakyrelu'", "did you mean 'leaky_relu'?"],
     ),
     "init": ("model: {hidden: [4], init: «he_normal}", "model.init", ["'he_normal'", "mean 'kaiming_normal'?"]),
-    "loss": ("loss: «crossentropy", "loss", ["cross_entropy, bce, mse or mae", "mean 'cross_entropy'?"]),
+    "loss": ("loss: «crossentropy", "loss", [either(LOSSES), "mean 'cross_entropy'?"]),
     "loss of Keras": ("loss: «binary_crossentropy", "loss", ["got the text 'binary_crossentropy'", "mean 'bce'?"]),
     "loss in full": ("loss: {name: «mean_squared_error}", "loss.name", ["must be cross_entropy", "mean 'mse'?"]),
     "optimizer": ("optimizer: «sdg", "optimizer", ["must be sgd, adam", "got the text 'sdg'", "did you mean 'sgd'?"]),
@@ -94,6 +95,8 @@ UNIONS: dict[str, Case] = {
     ),
     "name missing": ("«optimizer: {lr: 1}", "optimizer.name", ["required key is missing", "e.g. name: sgd"]),
     "name of loss missing": ("«loss: {reduction: sum}", "loss.name", ["is missing", "e.g. name: cross_entropy"]),
+    "name of schedule missing": ("«schedule: {}", "schedule.name", ["required key is missing", "e.g. name: constant"]),
+    "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
     "unit scaling on generated data": (

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests import catalogue
+
 Mapping = dict[str, Any]
 
 # Names that a YAML reader of version 1.1, of version 1.2, or a hasty one takes for something other than text.
@@ -59,7 +61,7 @@ CLASSIFICATION = section("random_classification", n_classes=st.integers(2, 20), 
 REGRESSION = section("random_regression", n_targets=st.integers(1, 20), **DRAWN)
 
 ACTIVATIONS = st.one_of(
-    st.sampled_from(["relu", "prelu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity", "softplus", "elu"]),
+    st.sampled_from(list(catalogue.ACTIVATIONS)),
     section("leaky_relu", slope=SLOPES),
     section("prelu", slope=SLOPES),
     section("elu", alpha=st.floats(-1000, 1000)),
@@ -89,7 +91,7 @@ ADAM: dict[str, st.SearchStrategy[Any]] = {
     "eps": st.floats(0, 1),
 }
 OPTIMIZERS = st.one_of(
-    st.sampled_from(["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad"]),
+    st.sampled_from(list(catalogue.OPTIMIZERS)),
     section("sgd", momentum=st.floats(0, 1), dampening=st.floats(0, 1), **COMMON),
     section("adam", amsgrad=st.booleans(), **ADAM),
     section("adamw", amsgrad=st.booleans(), **ADAM),

@@ -15,7 +15,7 @@ from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
 from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
 from tests.spec.broken_comparisons import BASES, SECTIONS
-from tests.spec.broken_optimizers import GRIDS, OPTIMIZERS, Case
+from tests.spec.broken_optimizers import GRIDS, NAMES, OPTIMIZERS, Case
 from tests.spec.texts import marked
 
 BASE = "base: {data: digits, model: {hidden: [4]}}"
@@ -159,8 +159,7 @@ OVERRIDES: dict[str, tuple[str, str]] = {
     "optimizers.A.lr=[0.1, -1]": ("optimizers.A.lr[1]", "must be above 0, got -1"),
     "optimizers.A.name=adamm": (
         "optimizers.A.name",
-        "must be sgd, momentum, nesterov, adam, adamw, nadam, rmsprop or adagrad, got the text 'adamm'; did you mean "
-        "'adam'?",
+        f"must be {NAMES}, got the text 'adamm'; did you mean 'adam'?",
     ),
     "scoring.seeds=[1, 1]": ("scoring.seeds[1]", "seed 1 is given twice; take another"),
     "executor=rya": ("executor", "must be local or ray, got the text 'rya'; did you mean 'ray'?"),

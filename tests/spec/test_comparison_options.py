@@ -10,6 +10,7 @@ import pytest
 from mlptrain.errors import SpecError
 from mlptrain.spec.comparison.load import comparison_from_options
 from mlptrain.spec.dump import yaml_text
+from tests.catalogue import COMPARED, either
 from tests.spec.test_comparison import load
 from tests.spec.texts import ROOT
 
@@ -64,7 +65,7 @@ def test_one_learning_rate_tunes_nothing(lr: Any, wanted: list[float]) -> None:
     assert [spec.settings(name)[0].lr for name in spec.optimizers] == wanted
 
 
-OPTIMIZERS = "sgd, momentum, nesterov, adam, adamw, nadam, rmsprop or adagrad"
+OPTIMIZERS = either(COMPARED)
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "optimizer": (
         {"optimizers": "sgd,adamm"},

@@ -11,12 +11,13 @@ import pytest
 from torch import nn
 
 from mlptrain.experiment.build import build_network
-from mlptrain.spec import ExperimentSpec, check_report, load_text
+from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.spec import Experiment, check_report, load_text
 from tests.spec.texts import complete
 
 
-def _spec(text: str) -> ExperimentSpec:
-    return load_text(complete(text)).spec
+def _experiment(text: str) -> Experiment:
+    return load_text(complete(text)).experiment
 
 
 @pytest.mark.parametrize(
@@ -35,9 +36,9 @@ def _spec(text: str) -> ExperimentSpec:
     ],
 )
 def test_widths(text: str, widths: tuple[int, ...]) -> None:
-    spec = _spec(text)
-    assert spec.widths == widths
-    assert (spec.output_width, spec.is_regression) == (widths[-1], "regression" in text)
+    experiment = _experiment(text)
+    assert experiment.widths == widths
+    assert (experiment.output_width, experiment.is_regression) == (widths[-1], "regression" in text)
 
 
 @pytest.mark.parametrize("bias", ["true", "false"])
@@ -46,21 +47,21 @@ def test_widths(text: str, widths: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("hidden", [[], [5], [5, 6, 7]])
 @pytest.mark.parametrize("data", ["data: spirals", "data: {name: mnist, classes: [0, 1]}\nloss: bce"])
 def test_parameter_shapes(data: str, hidden: list[int], output: str, activation: str, bias: str) -> None:
-    spec = _spec(
+    experiment = _experiment(
         f"{data}\nmodel: {{hidden: {hidden}, activation: {activation}, output_activation: {output}, bias: {bias}}}"
     )
-    assert build_network(spec).parameter_shapes == spec.parameter_shapes
+    assert build_network(experiment).parameter_shapes == experiment.parameter_shapes
     wanted: list[tuple[int, ...]] = []
-    for i in range(len(spec.widths) - 1):
-        linear = nn.Linear(spec.widths[i], spec.widths[i + 1], bias=bias == "true")
+    for i in range(len(experiment.widths) - 1):
+        linear = nn.Linear(experiment.widths[i], experiment.widths[i + 1], bias=bias == "true")
         wanted += [tuple(parameter.shape) for parameter in linear.parameters()]
         if (activation if i < len(hidden) else output) == "prelu":
             wanted.append(())
-    assert list(spec.parameter_shapes.values()) == wanted
+    assert list(experiment.parameter_shapes.values()) == wanted
 
 
 def test_five_layers_make_ten_tensors_and_44458_parameters() -> None:
-    shapes = _spec("model: {hidden: [32, 64, 128, 64]}").parameter_shapes
+    shapes = _experiment("model: {hidden: [32, 64, 128, 64]}").parameter_shapes
     assert len(shapes) == 10
     assert sum(math.prod(shape) for shape in shapes.values()) == 44_458
     assert list(shapes)[:2] == ["layers.0.weight", "layers.0.bias"]
@@ -83,8 +84,8 @@ def test_five_layers_make_ten_tensors_and_44458_parameters() -> None:
     ],
 )
 def test_rows_batches_and_steps(data: str, training: str, rows: int, batch_size: int, steps: int) -> None:
-    spec = _spec(f"data: {data}\ntraining: {training}")
-    assert (spec.training_rows, spec.batch_size, spec.steps_per_epoch) == (rows, batch_size, steps)
+    experiment = _experiment(f"data: {data}\ntraining: {training}")
+    assert (experiment.facts.train_rows, experiment.batch_size, experiment.steps_per_epoch) == (rows, batch_size, steps)
 
 
 @pytest.mark.parametrize(
@@ -99,20 +100,25 @@ def test_rows_batches_and_steps(data: str, training: str, rows: int, batch_size:
     ],
 )
 def test_evaluation_defaults(text: str, split: str, keep: str) -> None:
-    evaluation = _spec(text).evaluation
+    evaluation = _experiment(text).evaluation
     assert (evaluation.split, evaluation.keep) == (split, keep)
 
 
 def test_other_defaults() -> None:
-    spec = _spec("")
-    assert (spec.name, spec.seed, spec.data.validation, spec.loss.name) == ("experiment", 0, 0.1, "cross_entropy")
-    assert (spec.model.activation.name, spec.model.output_activation.name) == ("relu", "identity")
+    experiment = _experiment("")
+    assert (experiment.name, experiment.seed, experiment.data.validation, experiment.loss.name) == (
+        "experiment",
+        0,
+        0.1,
+        "cross_entropy",
+    )
+    assert (experiment.model.activation.name, experiment.model.output_activation.name) == ("relu", "identity")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 @pytest.mark.parametrize(("split", "file"), [("train", "train"), ("test", "t10k")])
 def test_class_counts_are_those_of_the_files(name: str, split: str, file: str, data_dir: Path) -> None:
-    facts = _spec(f"data: {name}").data.facts  # type: ignore[union-attr]
+    facts = IMAGE_DATASETS[name]
     path = data_dir / str(facts.folder) / "raw" / f"{file}-labels-idx1-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     (count,) = struct.unpack(">I", content[4:8])

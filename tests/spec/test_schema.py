@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
-import torch
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
@@ -18,9 +17,11 @@ from mlptrain.nn.losses import LOSSES
 from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import json_schema, load_text, starter_yaml
+from mlptrain.spec.base import Section
 from mlptrain.spec.reader import parse
 from mlptrain.spec.synonyms import SYNONYMS
 from mlptrain.updates.optimizers import OPTIMIZERS
+from tests import catalogue
 from tests.spec.strategies import experiments
 from tests.spec.texts import CONFIGS, complete
 
@@ -112,12 +113,17 @@ def _short_names(schema: dict[str, Any]) -> set[str]:
     return set(names)
 
 
+def _names(sections: Iterable[type[Section]]) -> set[str]:
+    """What the sections that a table has a class for are called."""
+    return {name for section in sections for name in get_args(get_type_hints(section)["name"])}
+
+
 def test_names_are_those_of_the_tables() -> None:
     top, model = SCHEMA["properties"], SCHEMA["$defs"]["ModelSpec"]["properties"]
     assert _short_names(model["activation"]) == _short_names(model["output_activation"]) == set(ACTIVATIONS)
     assert _short_names(model["init"]) == set(INITIALISATIONS)
-    assert _short_names(top["loss"]) == set(LOSSES)
-    assert _short_names(top["optimizer"]) == set(OPTIMIZERS)
+    assert _short_names(top["loss"]) == _names(LOSSES)
+    assert _short_names(top["optimizer"]) == _names(OPTIMIZERS)
     assert _short_names(top["data"]) >= set(IMAGE_DATASETS)
 
 
@@ -145,21 +151,13 @@ def test_activations_have_the_fields_that_the_section_has(name: str) -> None:
 
 
 LEFT_OUT = {"params", "maximize", "foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"}
-IN_TORCH = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "nadam": torch.optim.NAdam,
-    "rmsprop": torch.optim.RMSprop,
-    "adagrad": torch.optim.Adagrad,
-}
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(_names(OPTIMIZERS)))
 def test_optimizers_have_the_fields_and_defaults_of_torch(name: str) -> None:
     fields = load_text(complete(f"optimizer: {name}")).spec.optimizer.model_dump()
     assert fields.pop("name") == name
-    parameters = inspect.signature(IN_TORCH[name]).parameters
+    parameters = inspect.signature(catalogue.OPTIMIZERS[name].reference).parameters
     wanted = {key: parameter.default for key, parameter in parameters.items() if key not in LEFT_OUT}
     if "betas" in wanted:
         wanted["betas"] = list(wanted["betas"])

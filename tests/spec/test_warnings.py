@@ -14,13 +14,13 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "relu on the logits": (
         "model: {hidden: [4], output_activation: «relu}",
         "model.output_activation",
-        "'relu' changes the logits that 'cross_entropy' reads",
+        "'relu' is applied to the logits that 'cross_entropy' expects",
         "model: {hidden: [4], output_activation: identity}",
     ),
     "sigmoid before bce": (
         "data: {name: mnist, classes: [0, 1]}\nloss: bce\nmodel: {hidden: [4], output_activation: «sigmoid}",
         "model.output_activation",
-        "'sigmoid' changes the logits that 'bce' reads",
+        "'sigmoid' is applied to the logits that 'bce' expects",
         "loss: mse\nmodel: {hidden: [4], output_activation: sigmoid}",
     ),
     "activation of no layer": (
@@ -67,7 +67,7 @@ def test_defaults_written_out_are_no_reason_to_warn(text: str) -> None:
 
 def test_warning_names_the_override() -> None:
     [warning] = load_text(complete(""), overrides=["model.output_activation=relu"]).warnings
-    assert str(warning).startswith("--set model.output_activation=relu  model.output_activation: 'relu' changes")
+    assert str(warning).startswith("--set model.output_activation=relu  model.output_activation: 'relu' is applied")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlptrain.data import Scaling
-from mlptrain.data.batches import Batches, TrainingRows
+from mlptrain.data import Examples, Preprocessing, Scale
+from mlptrain.data.batches import Batches, epoch_order
 
 X = torch.arange(50.0).view(25, 2)
 Y = torch.arange(25) * 10
@@ -27,15 +27,15 @@ def gathered(batches: Batches, *, epoch: int = 1, steps: int = 2) -> list[tuple[
 @pytest.mark.parametrize("steps", [1, 2, 3, 99])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_every_group_reads_its_rows_in_its_order(shuffle: bool, steps: int) -> None:
-    rows = [TrainingRows(0, X, Y, SOME), TrainingRows(1, X, Y, OTHERS), TrainingRows(2, X, Y, SOME)]
-    batches = Batches(rows, models=[2, 1, 3], batch_size=4, shuffle=shuffle)
+    rows = [Examples(X, Y, SOME), Examples(X, Y, OTHERS), Examples(X, Y, SOME)]
+    batches = Batches(rows, seeds=[0, 1, 2], models=[2, 1, 3], batch_size=4, shuffle=shuffle)
     for epoch in (1, 2):
         found = gathered(batches, epoch=epoch, steps=steps)
         assert [len(inputs[0]) for inputs, _ in found] == [4, 4, 3]
         for group, (one, models) in enumerate(zip(rows, ([0, 1], [2], [3, 4, 5]), strict=True)):
-            assert one.chosen is not None
-            places = one.chosen[one.order(epoch, shuffle=shuffle)]
-            assert sorted(places.tolist()) == sorted(one.chosen.tolist())
+            assert one.index is not None
+            places = one.index[epoch_order(11, seed=group, epoch=epoch, shuffle=shuffle)]
+            assert sorted(places.tolist()) == sorted(one.index.tolist())
             assert torch.equal(torch.cat([inputs[group] for inputs, _ in found]), X[places])
             for model in models:
                 assert torch.equal(torch.cat([targets[model, 0] for _, targets in found]), Y[places])
@@ -45,9 +45,8 @@ def test_every_group_reads_its_rows_in_its_order(shuffle: bool, steps: int) -> N
 @pytest.mark.parametrize("models", [1, 3])
 def test_one_group_of_all_rows_with_targets_of_several_columns(models: int, shuffle: bool) -> None:
     values = torch.stack([Y, -Y, Y + 1], dim=1).float()
-    rows = TrainingRows(7, X, values)
-    found = gathered(Batches([rows], models=[models], batch_size=10, shuffle=shuffle))
-    places = rows.order(1, shuffle=shuffle)
+    found = gathered(Batches([Examples(X, values)], seeds=[7], models=[models], batch_size=10, shuffle=shuffle))
+    places = epoch_order(25, seed=7, epoch=1, shuffle=shuffle)
     assert torch.equal(torch.cat([inputs[0] for inputs, _ in found]), X[places])
     targets = torch.cat([targets for _, targets in found], dim=2)
     assert targets.shape == (models, 3, 25)
@@ -56,41 +55,46 @@ def test_one_group_of_all_rows_with_targets_of_several_columns(models: int, shuf
 
 
 def test_the_order_follows_from_seed_and_epoch_alone() -> None:
-    one, same, other = TrainingRows(0, X, Y), TrainingRows(0, X * 2, Y, None), TrainingRows(1, X, Y)
-    assert torch.equal(one.order(3), same.order(3))
-    assert not torch.equal(one.order(3), one.order(4))
-    assert not torch.equal(one.order(3), other.order(3))
-    assert sorted(one.order(3).tolist()) == list(range(25))
-    assert torch.equal(one.order(3, shuffle=False), torch.arange(25))
+    one = epoch_order(25, seed=0, epoch=3)
+    torch.manual_seed(5)
+    assert torch.equal(one, epoch_order(25, seed=0, epoch=3))
+    assert not torch.equal(one, epoch_order(25, seed=0, epoch=4))
+    assert not torch.equal(one, epoch_order(25, seed=1, epoch=3))
+    assert sorted(one.tolist()) == list(range(25))
+    assert torch.equal(epoch_order(25, seed=0, epoch=3, shuffle=False), torch.arange(25))
 
 
 def test_rows_in_stored_order() -> None:
-    whole, part = TrainingRows(0, X, Y), TrainingRows(0, X, Y, SOME)
+    whole, part = Examples(X, Y), Examples(X, Y, SOME)
     assert (len(whole), len(part)) == (25, 11)
     for rows, x, y in ((whole, X, Y), (part, X[SOME], Y[SOME])):
-        assert torch.equal(rows.in_order[0], x)
-        assert torch.equal(rows.in_order[1], y)
+        assert torch.equal(rows.inputs, x)
+        assert torch.equal(rows.targets, y)
         assert torch.equal(rows.first(4)[0], x[:4])
         assert torch.equal(rows.first(4)[1], y[:4])
         assert torch.equal(rows.first(99)[0], x)
+        assert torch.equal(rows.head(4).inputs, x[:4])
+        assert torch.equal(rows.head(4).targets, y[:4])
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("scaling", [Scaling(255.0, 0.0, 1.0), Scaling(255.0, 0.1307, 0.3081)])
-def test_stored_pixels_are_scaled_batch_by_batch_to_the_bits_of_the_whole(scaling: Scaling, shuffle: bool) -> None:
+@pytest.mark.parametrize("scaling", [Scale(divisor=255.0), Scale(divisor=255.0, mean=0.1307, std=0.3081)])
+def test_stored_pixels_are_scaled_batch_by_batch_to_the_bits_of_the_whole(scaling: Scale, shuffle: bool) -> None:
     pixels = torch.arange(25 * 11, dtype=torch.int32).remainder(256).to(torch.uint8).view(25, 11)
-    rows = TrainingRows(0, pixels, Y, SOME, scaling)
-    found = gathered(Batches([rows], models=[1], batch_size=4, shuffle=shuffle))
+    rows = Examples(pixels, Y, SOME, Preprocessing(transforms=(scaling,)))
+    found = gathered(Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=shuffle))
     expected = (pixels.float() / 255 - scaling.mean) / scaling.std
-    assert torch.equal(torch.cat([inputs[0] for inputs, _ in found]), expected[SOME][rows.order(1, shuffle=shuffle)])
+    assert torch.equal(
+        torch.cat([inputs[0] for inputs, _ in found]), expected[SOME][epoch_order(11, seed=0, epoch=1, shuffle=shuffle)]
+    )
     assert torch.equal(rows.first(7)[0], expected[SOME][:7])
 
 
 def test_full_batches_are_gathered_into_the_same_memory() -> None:
-    rows = TrainingRows(0, X, Y)
+    rows = Examples(X, Y)
     places = {
         inputs[0].data_ptr()
-        for block in Batches([rows], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
+        for block in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
         for inputs, _ in block.steps()
     }
     assert len(places) == 1

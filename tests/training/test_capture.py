@@ -2,70 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
-from torch import Tensor
 
-from mlptrain.spec import load_text
+from mlptrain.spec.schedule import Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
-from mlptrain.updates.optimizers import OPTIMIZERS, Optimizer, make_optimizer
+from mlptrain.training.trainer import CONSTANT
+from mlptrain.updates.chain import Updates
+from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
+from tests.training.schedules import Linear
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+every_schedule = pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear", last=0.1)])
 # Two epochs of 23 rows in batches of 6: the last is shorter, and full ones follow it.
 EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
+GOOD = cases(OPTIMIZERS, "good")
 
 
-def optimizers_of(given: Problem, names: list[str]) -> list[tuple[Optimizer, list[Tensor]]]:
-    """An optimizer for each model, with momentum where there is one to set."""
-    made = []
-    for model, name in enumerate(names):
-        momentum = ", momentum: 0.9" if name in ("sgd", "rmsprop") else ""
-        text = f"data: digits\nmodel: {{hidden: [4]}}\noptimizer: {{name: {name}, lr: 0.01{momentum}}}\n"
-        settings = load_text(text).spec.optimizer.model_dump(exclude={"name"})
-        optimizer = make_optimizer(name, given.parameters.pieces(model, model + 1), **settings)
-        made.append((optimizer, list(given.gradients.pieces(model, model + 1))))
-    return made
+def updates_of(given: Problem, optimizers: Sequence[tuple[str, Settings]], schedule: Schedule) -> Updates:
+    """The updates of a problem's models."""
+    sections = [optimizer_section(*one) for one in optimizers]
+    return Updates(given.parameters, given.gradients, sections, schedule=schedule, steps=len(EPOCHS))
 
 
-def assert_captured_equals_plain(names: list[str], groups: tuple[int, ...]) -> None:
+def assert_captured_equals_plain(
+    optimizers: Sequence[tuple[str, Settings]], groups: tuple[int, ...], schedule: Schedule
+) -> None:
     one, other = (
         problem([16, 5], groups=groups, activation="prelu", n=23, batch_size=6, dtype=torch.float32, device="cuda")
         for _ in range(2)
     )
     for given in (one, other):
         given.gradients.flat.nan_to_num_()
-    captured, updates = step_runner(one.engine, optimizers_of(one, names)), optimizers_of(other, names)
+    captured = step_runner(one.engine, updates_of(one, optimizers, schedule))
+    updates = updates_of(other, optimizers, schedule)
     assert isinstance(captured, CapturedStep)
     for rows in EPOCHS:
         outputs = captured(*one.batch(rows)).clone()
         expected = other.engine(*other.batch(rows)).clone()
-        for optimizer, gradients in updates:
-            optimizer.step(gradients)
+        updates.advance()
+        updates.apply()
         torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(one.parameters.flat, other.parameters.flat, rtol=1e-5, atol=1e-6)
 
 
 @needs_cuda
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_one_model(name: str) -> None:
-    assert_captured_equals_plain([name], (1,))
+@every_schedule
+@pytest.mark.parametrize("optimizer", GOOD)
+def test_one_model(optimizer: tuple[str, Settings], schedule: Schedule) -> None:
+    assert_captured_equals_plain([optimizer], (1,), schedule)
 
 
 @needs_cuda
-def test_models_with_all_optimizers() -> None:
-    assert_captured_equals_plain([*OPTIMIZERS, "sgd"], (3, 1, 3))
+@every_schedule
+def test_models_with_all_optimizers(schedule: Schedule) -> None:
+    assert_captured_equals_plain([*GOOD, GOOD[0]], (3, 1, len(GOOD) - 3), schedule)
 
 
-def test_a_step_on_the_cpu_is_gradients_and_updates() -> None:
+@needs_cuda
+@pytest.mark.parametrize("optimizer", GOOD)
+def test_a_schedule_on_cuda_as_on_the_cpu(optimizer: tuple[str, Settings]) -> None:
+    """There the rate of a step lies in a tensor, here it is a number."""
+    schedule, found = Linear(name="linear", last=0.1), []
+    for device in ("cuda", "cpu"):
+        given = problem([16, 5], n=23, batch_size=6, dtype=torch.float32, device=device)
+        given.gradients.flat.nan_to_num_()
+        step = step_runner(given.engine, updates_of(given, [optimizer], schedule))
+        for rows in EPOCHS:
+            step(*given.batch(rows))
+        found.append(given.parameters.flat.cpu())
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+@every_schedule
+def test_a_step_on_the_cpu_is_gradients_and_updates(schedule: Schedule) -> None:
+    optimizers: list[tuple[str, Settings]] = [("sgd", {"lr": 0.1}), ("adam", {"lr": 0.01}), ("sgd", {"lr": 0.1})]
     one, other = (problem([5], groups=(2, 1), n=6) for _ in range(2))
     for given in (one, other):
         given.gradients.flat.nan_to_num_()
-    step = step_runner(one.engine, optimizers_of(one, ["sgd", "adam", "sgd"]))
-    updates = optimizers_of(other, ["sgd", "adam", "sgd"])
+    step = step_runner(one.engine, updates_of(one, optimizers, schedule))
+    updates = updates_of(other, optimizers, schedule)
     for _ in range(3):
         outputs = step(*one.batch()).clone()
         assert torch.equal(outputs, other.step())
-        for optimizer, gradients in updates:
-            optimizer.step(gradients)
+        updates.advance()
+        updates.apply()
         assert torch.equal(one.parameters.flat, other.parameters.flat)

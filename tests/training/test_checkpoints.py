@@ -10,33 +10,34 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mlptrain.data import Scaling
+from mlptrain.data import Preprocessing, Scale
 from mlptrain.errors import CheckpointError
 from mlptrain.experiment.build import build_network, initial_parameters
-from mlptrain.experiment.checkpoints import Best, Checkpoint, load_checkpoint, save_checkpoint
-from mlptrain.spec import ExperimentSpec, load_text
+from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from mlptrain.spec import Experiment, load_text
+from mlptrain.training.keep import Best
+from mlptrain.updates.chain import ModelState
 
 
-def make_spec(hidden: str = "[6, 5]", data: str = "{name: digits, scaling: standard}") -> ExperimentSpec:
+def make_experiment(hidden: str = "[6, 5]", data: str = "{name: digits, scaling: standard}") -> Experiment:
     return load_text(
         f"data: {data}\nmodel: {{hidden: {hidden}, activation: prelu}}\noptimizer: {{name: adam, lr: 1e-3}}\n"
-    ).spec
+    ).experiment
 
 
-def make_checkpoint(spec: ExperimentSpec) -> Checkpoint:
-    parameters = initial_parameters(spec, build_network(spec))
+def make_checkpoint(experiment: Experiment) -> Checkpoint:
+    parameters = initial_parameters(experiment, build_network(experiment))
+    buffers = {
+        "exp_avg": {name: torch.full_like(tensor, 0.1) for name, tensor in parameters.items()},
+        "exp_avg_sq": {name: tensor.square() for name, tensor in parameters.items()},
+    }
     return Checkpoint(
-        spec=spec,
+        experiment=experiment,
         epoch=3,
         step=63,
-        scaling=Scaling(16.0, 0.25, 1 / 3),
+        preprocessing=Preprocessing(transforms=(Scale(divisor=16.0, mean=0.25, std=1 / 3),)),
         data_fingerprint="ab" * 32,
-        parameters=dict(parameters),
-        optimizer_state={
-            "exp_avg": {name: torch.full_like(tensor, 0.1) for name, tensor in parameters.items()},
-            "exp_avg_sq": {name: tensor.square() for name, tensor in parameters.items()},
-        },
-        optimizer_scalars={"step": torch.tensor(63.0)},
+        state=ModelState(dict(parameters), buffers, {"step": torch.tensor(63.0)}),
         best=Best(2, 0.1234567890123456789),
     )
 
@@ -44,29 +45,34 @@ def make_checkpoint(spec: ExperimentSpec) -> Checkpoint:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "last.safetensors"
-    save_checkpoint(path, make_checkpoint(make_spec()))
+    save_checkpoint(path, make_checkpoint(make_experiment()))
     return path
 
 
 def test_round_trip(saved: Path) -> None:
-    wanted, got = make_checkpoint(make_spec()), load_checkpoint(saved)
-    assert (got.spec, got.epoch, got.step, got.scaling) == (wanted.spec, 3, 63, wanted.scaling)
+    wanted, got = make_checkpoint(make_experiment()), load_checkpoint(saved)
+    assert (got.experiment, got.epoch, got.step) == (wanted.experiment, 3, 63)
+    assert got.preprocessing == wanted.preprocessing
     assert (got.best, got.data_fingerprint) == (wanted.best, wanted.data_fingerprint)
-    assert list(got.parameters) == list(wanted.parameters)
-    for name, tensor in wanted.parameters.items():
-        assert torch.equal(got.parameters[name], tensor)
-    for buffer, tensors in wanted.optimizer_state.items():
+    assert list(got.state.parameters) == list(wanted.state.parameters)
+    for name, tensor in wanted.state.parameters.items():
+        assert torch.equal(got.state.parameters[name], tensor)
+    for buffer, tensors in wanted.state.buffers.items():
         for name, tensor in tensors.items():
-            assert torch.equal(got.optimizer_state[buffer][name], tensor)
-    assert got.optimizer_scalars["step"] == 63
+            assert torch.equal(got.state.buffers[buffer][name], tensor)
+    assert got.state.scalars["step"] == 63
 
 
 def test_inputs_that_are_not_divided(tmp_path: Path) -> None:
     """As those of generated data, which a divisor of 1 leaves as they are."""
-    spec = make_spec(data="spirals")
-    wanted = replace(make_checkpoint(spec), scaling=Scaling(1.0, 0.0, 1.0), step=3 * spec.steps_per_epoch)
+    experiment = make_experiment(data="spirals")
+    wanted = replace(
+        make_checkpoint(experiment),
+        preprocessing=Preprocessing(transforms=(Scale(),)),
+        step=3 * experiment.steps_per_epoch,
+    )
     save_checkpoint(tmp_path / "last.safetensors", wanted)
-    assert load_checkpoint(tmp_path / "last.safetensors").scaling == wanted.scaling
+    assert load_checkpoint(tmp_path / "last.safetensors").preprocessing == wanted.preprocessing
 
 
 def test_the_file_is_plain_safetensors(saved: Path) -> None:
@@ -76,7 +82,7 @@ def test_the_file_is_plain_safetensors(saved: Path) -> None:
 
 
 def test_same_content_same_bytes(saved: Path, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "again.safetensors", make_checkpoint(make_spec()))
+    save_checkpoint(tmp_path / "again.safetensors", make_checkpoint(make_experiment()))
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
@@ -88,21 +94,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(saved: Path, monkey
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
-        save_checkpoint(saved, make_checkpoint(make_spec("[7]")))
+        save_checkpoint(saved, make_checkpoint(make_experiment("[7]")))
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
 def test_another_networks_tensors_are_refused(tmp_path: Path) -> None:
-    mixed = make_checkpoint(make_spec("[6, 4]"))
+    mixed = make_checkpoint(make_experiment("[6, 4]"))
     path = tmp_path / "mixed.safetensors"
     wrong = Checkpoint(
-        spec=make_spec("[6, 5]"),
+        experiment=make_experiment("[6, 5]"),
         epoch=1,
         step=1,
-        scaling=mixed.scaling,
+        preprocessing=mixed.preprocessing,
         data_fingerprint="",
-        parameters=mixed.parameters,
+        state=ModelState(mixed.state.parameters),
     )
     save_checkpoint(path, wrong)
     with pytest.raises(CheckpointError, match="another network"):

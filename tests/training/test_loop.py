@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mlptrain.data import Split
-from mlptrain.data.batches import TrainingRows
+from mlptrain.data import Examples
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_network, initial_parameters
-from mlptrain.nn.engines.analytic import Backward
-from mlptrain.nn.engines.autograd import Autograd
+from mlptrain.nn.engines import Engine
 from mlptrain.nn.initialisation import initialise_
-from mlptrain.nn.losses import make_loss
 from mlptrain.nn.network import MLP
-from mlptrain.nn.ops.activations import make_activation
 from mlptrain.nn.parameters import Parameters
 from mlptrain.spec import load_text
+from mlptrain.spec.optimizer import SGD
+from mlptrain.spec.schedule import Schedule
 from mlptrain.training.metrics import evaluate
-from mlptrain.training.trainer import Epoch, Model, Trainer
+from mlptrain.training.trainer import CONSTANT, Epoch, Model, Trainer
+from tests.catalogue import loss as make_loss
+from tests.catalogue import op
+from tests.nn.problems import every_engine
+from tests.training.schedules import Linear
 
 ROWS, WIDTH = 70, 12
 
@@ -31,8 +33,10 @@ def make_trainer(
     seed: int = 0,
     evaluated: bool = True,
     activation: str = "tanh",
-    gradient: type[Backward] = Backward,
+    engine: type[Engine] | None = None,
     weight_decay: float = 0.0,
+    schedule: Schedule = CONSTANT,
+    epochs: int = 3,
 ) -> Trainer:
     text = f"""
 seed: {seed}
@@ -40,17 +44,17 @@ data: {{name: random_classification, n_samples: {ROWS}, n_features: {WIDTH}, n_c
 model: {{hidden: [9, 5], activation: {activation}}}
 optimizer: {{name: sgd, lr: {lr}, momentum: 0.9, weight_decay: {weight_decay}}}
 """
-    spec = load_text(text).spec
-    network = build_network(spec)
+    experiment = load_text(text).experiment
+    network = build_network(experiment)
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(ROWS, WIDTH, generator=generator)
     y = torch.randint(0, 3, (ROWS,), generator=generator)
     model = Model(
-        initial=initial_parameters(spec, network),
-        optimizer="sgd",
-        settings=spec.optimizer.model_dump(exclude={"name"}),
-        rows=TrainingRows(seed, x, y),
-        evaluated=Split(x[:20], y[:20]) if evaluated else None,
+        initial=initial_parameters(experiment, network),
+        optimizer=experiment.optimizer,
+        seed=seed,
+        examples=Examples(x, y),
+        evaluated=Examples(x[:20], y[:20]) if evaluated else None,
     )
     return Trainer(
         network,
@@ -59,8 +63,15 @@ optimizer: {{name: sgd, lr: {lr}, momentum: 0.9, weight_decay: {weight_decay}}}
         classify=True,
         batch_size=batch_size,
         shuffle=True,
-        gradient=gradient,
+        engine=engine,
+        schedule=schedule,
+        epochs=epochs,
     )
+
+
+def batches_of(trainer: Trainer, epoch: int, size: int) -> tuple[Tensor, ...]:
+    """Positions among the rows of the only model, step by step."""
+    return torch.split(trainer.model().order(epoch), size)
 
 
 def run(trainer: Trainer, *, first: int = 0, last: int = 3) -> list[Epoch]:
@@ -69,19 +80,22 @@ def run(trainer: Trainer, *, first: int = 0, last: int = 3) -> list[Epoch]:
     return [epoch for epoch in found if epoch is not None]
 
 
-@pytest.mark.parametrize("gradient", [Backward, Autograd])
-def test_equals_a_plain_pytorch_loop(gradient: type[Backward]) -> None:
-    trainer = make_trainer(gradient=gradient)
-    member = trainer.member()
+@every_engine
+@pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear")])
+def test_equals_a_plain_pytorch_loop(engine: type[Engine], schedule: Schedule) -> None:
+    trainer = make_trainer(engine=engine, schedule=schedule)
+    assert type(trainer.engine) is engine
+    member = trainer.model()
     model = nn.Sequential(nn.Linear(WIDTH, 9), nn.Tanh(), nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3))
     names = [f"{index}.{kind}" for index in (0, 2, 4) for kind in ("weight", "bias")]
     model.load_state_dict({name: t.clone() for name, t in zip(names, member.parameters.values(), strict=True)})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    x, y = member.rows.x, member.rows.y
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, 15))
+    x, y, rates = member.examples.x, member.examples.y, [0.05]
     for epoch in run(trainer):
         if epoch.epoch:
             losses, accuracies, correct = [], [], 0
-            for rows in member.order(epoch.epoch).split(16):  # type: ignore[no-untyped-call]
+            for rows in batches_of(trainer, epoch.epoch, 16):
                 optimizer.zero_grad()
                 outputs = model(x[rows])
                 loss = nn.functional.cross_entropy(outputs, y[rows])
@@ -90,7 +104,9 @@ def test_equals_a_plain_pytorch_loop(gradient: type[Backward]) -> None:
                 accuracies.append(hits / len(rows))
                 correct += hits
                 torch.autograd.backward(loss)
+                rates.append(float(scheduler.get_last_lr()[0]))
                 optimizer.step()
+                scheduler.step()
             assert epoch.train is not None
             assert epoch.train.loss == pytest.approx(sum(losses) / ROWS, rel=1e-5)
             assert epoch.train.accuracy == correct / ROWS
@@ -103,7 +119,8 @@ def test_equals_a_plain_pytorch_loop(gradient: type[Backward]) -> None:
             assert epoch.step_accuracies.tolist() == accuracies
         else:
             assert (epoch.train, epoch.step_losses, epoch.step_accuracies) == (None, None, None)
-        assert (epoch.step, epoch.lr, epoch.diverged) == (5 * epoch.epoch, 0.05, None)
+        assert (epoch.step, epoch.ending) == (5 * epoch.epoch, None)
+        assert epoch.lr == pytest.approx(rates[-1], rel=1e-12)  # of its last step
         assert epoch.evaluated is not None
         with torch.no_grad():
             reference = nn.functional.cross_entropy(model(x[:20]), y[:20])
@@ -115,15 +132,8 @@ def test_equals_a_plain_pytorch_loop(gradient: type[Backward]) -> None:
 def test_the_last_shorter_batch_counts_by_its_size() -> None:
     epochs = run(make_trainer(batch_size=64, lr=1e-9, evaluated=False), first=1, last=1)
     trainer = make_trainer(batch_size=64, evaluated=False)
-    member = trainer.member()
-    whole = evaluate(
-        trainer.network,
-        member.parameters,
-        loss=trainer.loss,
-        x=member.rows.x,
-        targets=member.rows.y,
-        classify=True,
-    )
+    member = trainer.model()
+    whole = evaluate(trainer.network, member.parameters, loss=trainer.loss, examples=member.examples, classify=True)
     assert epochs[0].train is not None
     assert epochs[0].train.loss == pytest.approx(whole.loss, rel=1e-6)
     assert epochs[0].train.accuracy == whole.accuracy
@@ -136,17 +146,14 @@ def test_losses_of_many_steps_that_are_found_in_several_goes() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(12_000, 2, generator=generator)
     y = torch.randn(12_000, 200, generator=generator)
-    identity = make_activation("identity")
-    network = MLP([2, 200], activation=identity, output_activation=identity, bias=True)
+    network = MLP([2, 200], hidden=[], output=[op("identity")], bias=True)
     initial = Parameters.zeros(network.parameter_shapes)
-    initialise_(initial, generator=generator)
-    settings = make_trainer(lr=1e-12).models[0].settings
-    model = Model(initial, "sgd", settings, TrainingRows(3, x, y), None)
+    initialise_(network, initial, generator=generator)
+    model = Model(initial, SGD(name="sgd", lr=1e-12), seed=3, examples=Examples(x, y), evaluated=None)
     trainer = Trainer(network, models=[model], loss=make_loss("mse"), classify=False, batch_size=1_700, shuffle=True)
     [epoch] = run(trainer, first=1, last=1)
     outputs = nn.functional.linear(x, initial["layers.0.weight"], initial["layers.0.bias"])
-    batches = trainer.member().order(1).split(1_700)  # type: ignore[no-untyped-call]
-    expected = [float(nn.functional.mse_loss(outputs[rows], y[rows])) for rows in batches]
+    expected = [float(nn.functional.mse_loss(outputs[rows], y[rows])) for rows in batches_of(trainer, 1, 1_700)]
     assert epoch.step_losses is not None
     assert epoch.step_losses.tolist() == pytest.approx(expected, rel=1e-5)
     assert epoch.train is not None
@@ -155,13 +162,13 @@ def test_losses_of_many_steps_that_are_found_in_several_goes() -> None:
 
 
 def test_each_epoch_is_a_permutation_of_its_own() -> None:
-    member = make_trainer().member()
+    member = make_trainer().model()
     orders = [member.order(epoch) for epoch in range(1, 4)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(ROWS))
     assert not torch.equal(orders[0], orders[1])
-    assert torch.equal(orders[1], make_trainer().member().order(2))
-    assert not torch.equal(orders[1], make_trainer(seed=1).member().order(2))
+    assert torch.equal(orders[1], make_trainer().model().order(2))
+    assert not torch.equal(orders[1], make_trainer(seed=1).model().order(2))
 
 
 def test_batches_do_not_depend_on_what_else_draws_random_numbers() -> None:
@@ -199,60 +206,61 @@ def test_training_leaves_the_initial_parameters_alone() -> None:
 
 def test_the_step_of_divergence_is_the_first_with_a_loss_that_is_not_finite() -> None:
     trainer = make_trainer(lr=1e20, activation="relu")
-    member = trainer.member()
+    member = trainer.model()
     model = nn.Sequential(nn.Linear(WIDTH, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 3))
     with torch.no_grad():
         for theirs, ours in zip(model.parameters(), member.parameters.values(), strict=True):
             theirs.copy_(ours)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e20, momentum=0.9)
     losses = []
-    for rows in member.order(1).split(16):  # type: ignore[no-untyped-call]
+    for rows in batches_of(trainer, 1, 16):
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(member.rows.x[rows]), member.rows.y[rows])
+        loss = nn.functional.cross_entropy(model(member.examples.x[rows]), member.examples.y[rows])
         losses.append(loss.item())
         torch.autograd.backward(loss)
         optimizer.step()
     untrained, last = run(trainer, last=50)
-    assert untrained.diverged is None
-    assert last.diverged is not None
+    assert untrained.ending is None
+    assert last.ending is not None
     assert last.evaluated is None
     expected = next(step for step, loss in enumerate(losses, 1) if not torch.tensor(loss).isfinite())
-    assert (last.diverged.epoch, last.diverged.step, last.diverged.lr) == (1, expected, 1e20)
-    assert "the training loss is not finite at step" in str(last.diverged)
+    assert (last.ending.kind, last.ending.epoch, last.ending.step, last.ending.lr) == ("diverged", 1, expected, 1e20)
+    error = last.ending.error()
+    assert (error.epoch, error.step, error.lr) == (1, expected, 1e20)
+    assert "the training loss is not finite at step" in str(error) == last.ending.message
 
 
 def test_divergence_in_a_later_epoch_counts_steps_from_the_beginning() -> None:
     trainer = make_trainer(activation="identity", lr=0.1, weight_decay=50.0)
     *_, last = run(trainer, last=50)
-    assert last.diverged is not None
+    assert last.ending is not None
     assert last.epoch > 1
     assert last.step_losses is not None
     within = next(step for step, loss in enumerate(last.step_losses.tolist(), 1) if not torch.tensor(loss).isfinite())
-    assert (last.diverged.epoch, last.diverged.step) == (last.epoch, (last.epoch - 1) * 5 + within)
+    assert (last.ending.epoch, last.ending.step) == (last.epoch, (last.epoch - 1) * 5 + within)
 
 
 def test_a_parameter_that_overflows_in_the_last_step_is_found() -> None:
     trainer = make_trainer(batch_size=ROWS, lr=1e30, weight_decay=1e6)
-    trainer.member().rows.x.zero_()  # the loss stays finite, whatever the first layer's weights
-    trainer.member().parameters["layers.0.weight"].fill_(1e3)
+    trainer.model().examples.x.zero_()  # the loss stays finite, whatever the first layer's weights
+    trainer.model().parameters["layers.0.weight"].fill_(1e3)
     [epoch] = run(trainer, first=1, last=9)
     assert epoch.train is not None
     assert epoch.train.loss < 10
-    assert epoch.diverged is not None
-    assert "a parameter is not finite at step 1 " in str(epoch.diverged)
+    assert epoch.ending is not None
+    assert "a parameter is not finite at step 1 " in epoch.ending.message
 
 
 def test_a_loss_that_overflows_is_found_where_the_parameters_stay_finite() -> None:
     """Errors of 1e25, whose squares are more than float32 holds."""
-    identity = make_activation("identity")
-    network = MLP([2, 1], activation=identity, output_activation=identity, bias=True)
-    settings = make_trainer(lr=1e-30).models[0].settings
-    rows = TrainingRows(0, torch.ones(6, 2), torch.full((6, 1), 1e25))
-    model = Model(Parameters.zeros(network.parameter_shapes), "sgd", settings, rows, None)
+    network = MLP([2, 1], hidden=[], output=[op("identity")], bias=True)
+    examples = Examples(torch.ones(6, 2), torch.full((6, 1), 1e25))
+    initial = Parameters.zeros(network.parameter_shapes)
+    model = Model(initial, SGD(name="sgd", lr=1e-30), seed=0, examples=examples, evaluated=None)
     trainer = Trainer(network, models=[model], loss=make_loss("mse"), classify=False, batch_size=4, shuffle=True)
     [epoch] = run(trainer, first=1, last=9)
-    assert epoch.diverged is not None
-    assert "the training loss is not finite at step 1 " in str(epoch.diverged)
+    assert epoch.ending is not None
+    assert "the training loss is not finite at step 1 " in epoch.ending.message
     assert trainer.parameters.flat.isfinite().all()
 
 
@@ -262,9 +270,9 @@ def test_an_evaluated_loss_that_is_not_finite_is_found_also_before_training() ->
     assert evaluated is not None
     evaluated.x[3, 4] = torch.inf
     [epoch] = run(trainer, last=9)
-    assert epoch.diverged is not None
-    assert (epoch.diverged.epoch, epoch.diverged.step) == (0, 0)
-    assert "the evaluated loss" in str(epoch.diverged)
+    assert epoch.ending is not None
+    assert (epoch.ending.epoch, epoch.ending.step) == (0, 0)
+    assert "the evaluated loss" in epoch.ending.message
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 8])
@@ -284,6 +292,6 @@ def test_a_signal_stops_after_the_step(stop_after: int) -> None:
 
 def test_full_batch_needs_no_shuffle() -> None:
     trainer = make_trainer(batch_size=ROWS)
-    assert torch.equal(trainer.member().order(3), torch.arange(ROWS))
+    assert torch.equal(trainer.model().order(3), torch.arange(ROWS))
     assert trainer.steps_per_epoch == 1
     run(trainer)

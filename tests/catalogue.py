@@ -1,0 +1,243 @@
+"""What every name of a configuration must equal: one row per optimizer, activation, other op, loss and schedule.
+
+A new name costs one row here, in the order of the schema, and no other test. Each row names a reference that shares no
+code with the package, and the settings under which the two are held against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import mpmath  # type: ignore[import-untyped]
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import lr_scheduler
+
+from mlptrain.nn import ops
+from mlptrain.nn.losses import Loss, make_loss
+from mlptrain.nn.ops import Op
+from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import Schedule, ScheduleSpec
+
+Settings = Mapping[str, Any]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class OptimizerRow:
+    """A class of torch.optim, which takes the settings of our section by the same names.
+
+    ``cases`` are held against it step by step, to a relative ``tolerance`` in float64; the first are the defaults of
+    both. Small networks train well with each of ``good``.
+    """
+
+    reference: Callable[..., torch.optim.Optimizer]
+    good: Sequence[Settings]
+    cases: Sequence[Settings] = ({},)
+    tolerance: float = 1e-12
+
+
+OPTIMIZERS: dict[str, OptimizerRow] = {
+    "sgd": OptimizerRow(
+        torch.optim.SGD,
+        good=({"lr": 0.1}, {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+        cases=(
+            {},
+            {"lr": 0.1, "weight_decay": 0.01},
+            {"lr": 0.1, "momentum": 0.9},
+            {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+            {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+        ),
+    ),
+    "adam": OptimizerRow(
+        torch.optim.Adam,
+        good=({"lr": 0.01},),
+        cases=({}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True}),
+    ),
+    "adamw": OptimizerRow(
+        torch.optim.AdamW,
+        good=({"lr": 0.003, "amsgrad": True},),
+        cases=({}, {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ),
+    "nadam": OptimizerRow(
+        torch.optim.NAdam,
+        good=({"lr": 0.005},),
+        cases=({}, {"lr": 0.1, "momentum_decay": 0.1, "weight_decay": 0.1}),
+    ),
+    "rmsprop": OptimizerRow(
+        torch.optim.RMSprop,
+        good=({"lr": 0.003, "momentum": 0.5, "centered": True},),
+        cases=({}, {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1, "alpha": 0.9}),
+    ),
+    "adagrad": OptimizerRow(
+        torch.optim.Adagrad,
+        good=({"lr": 0.05},),
+        cases=({}, {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """A module of torch, which computes what an op does outside training steps.
+
+    It takes the op's settings, ``renamed`` where torch has another word, and ``fixed`` ones; its parameters come in the
+    order of the op's. ``exact`` is the function of one number under the default settings, for mpmath, of an activation.
+    """
+
+    module: Callable[..., nn.Module]
+    exact: Callable[[Any], Any] | None = None
+    cases: Sequence[Settings] = ({},)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    fixed: Settings = field(default_factory=dict)
+
+    def reference(self, settings: Settings) -> nn.Module:
+        """The module; settings that are not given are torch's own defaults."""
+        renamed = {self.renamed.get(key, key): value for key, value in settings.items()}
+        return self.module(**renamed, **self.fixed).eval()
+
+
+class Arctan(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return z.atan()
+
+
+ACTIVATIONS: dict[str, OpRow] = {
+    "relu": OpRow(nn.ReLU, lambda z: max(z, mpmath.mpf(0))),
+    "sigmoid": OpRow(nn.Sigmoid, lambda z: 1 / (1 + mpmath.exp(-z))),
+    "tanh": OpRow(nn.Tanh, mpmath.tanh),
+    "arctan": OpRow(Arctan, mpmath.atan),
+    "gelu": OpRow(nn.GELU, lambda z: z * mpmath.ncdf(z)),
+    "silu": OpRow(nn.SiLU, lambda z: z / (1 + mpmath.exp(-z))),
+    "identity": OpRow(nn.Identity, lambda z: z),
+    "leaky_relu": OpRow(
+        nn.LeakyReLU,
+        lambda z: z if z > 0 else z / 100,
+        cases=({}, {"slope": 0.2}, {"slope": 0.0}, {"slope": -0.5}),
+        renamed={"slope": "negative_slope"},
+    ),
+    "elu": OpRow(
+        nn.ELU, lambda z: z if z > 0 else mpmath.exp(z) - 1, cases=({}, {"alpha": 2.5}, {"alpha": 2.0}, {"alpha": -0.7})
+    ),
+    "prelu": OpRow(nn.PReLU, lambda z: z if z > 0 else z / 4, cases=({}, {"slope": -0.4}), renamed={"slope": "init"}),
+    # torch's threshold would replace the function by y = z where the two still differ by 2e-9.
+    "softplus": OpRow(
+        nn.Softplus, lambda z: mpmath.log(1 + mpmath.exp(z)), cases=({}, {"beta": 3.0}), fixed={"threshold": 600}
+    ),
+}
+OPS: dict[str, OpRow] = {**ACTIVATIONS}  # and what else may come after a layer's product
+
+
+Exact = tuple[Any, list[Any]]  # a loss and its gradient, numbers of mpmath
+
+
+def exact_cross_entropy(z: list[Any], label: int) -> Exact:
+    """−z_t + log Σ e^z."""
+    largest = max(z)
+    terms = [mpmath.e ** (value - largest) for value in z]
+    total = mpmath.fsum(terms)
+    return largest - z[label] + mpmath.log(total), [t / total - (i == label) for i, t in enumerate(terms)]
+
+
+def exact_bce(z: list[Any], label: int) -> Exact:
+    return mpmath.log1p(mpmath.e ** (-z[0] if label else z[0])), [1 / (1 + mpmath.e ** -z[0]) - label]
+
+
+def exact_mse(z: list[Any], label: int) -> Exact:
+    errors = [value - (i == label) for i, value in enumerate(z)]
+    return mpmath.fsum(e**2 for e in errors) / len(z), [2 * e / len(z) for e in errors]
+
+
+def exact_mae(z: list[Any], label: int) -> Exact:
+    errors = [value - (i == label) for i, value in enumerate(z)]
+    return mpmath.fsum(abs(e) for e in errors) / len(z), [mpmath.sign(e) / len(z) for e in errors]
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A function of torch.nn.functional, which takes outputs, encoded targets and ``reduction``.
+
+    ``exact`` takes one example's outputs as numbers of mpmath and its label. ``one_logit``: for two classes.
+    """
+
+    reference: Callable[..., Tensor]
+    exact: Callable[[list[Any], int], Exact]
+    one_logit: bool = False
+
+    def outputs(self, classes: int) -> int:
+        """The width of the network's outputs for so many classes, of which one logit tells two."""
+        return 1 if self.one_logit else classes
+
+    def labels(self, classes: int) -> int:
+        """How many labels there are: ``classes``, or two for one logit."""
+        return 2 if self.one_logit else classes
+
+
+LOSSES: dict[str, LossRow] = {
+    "cross_entropy": LossRow(functional.cross_entropy, exact_cross_entropy),
+    "bce": LossRow(functional.binary_cross_entropy_with_logits, exact_bce, one_logit=True),
+    "mse": LossRow(functional.mse_loss, exact_mse),
+    "mae": LossRow(functional.l1_loss, exact_mae),
+}
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """A scheduler of torch: ``reference(optimizer, total, **settings)`` for a run of ``total`` steps."""
+
+    reference: Callable[..., lr_scheduler.LRScheduler]
+    cases: Sequence[Settings] = ({},)
+
+
+SCHEDULES: dict[str, ScheduleRow] = {
+    "constant": ScheduleRow(lambda optimizer, total: lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+}
+
+
+def optimizer_section(name: str, settings: Settings) -> OptimizerSpec:
+    """The section of a configuration with these settings and our defaults."""
+    section: OptimizerSpec = TypeAdapter(OptimizerSpec).validate_python({"name": name, **settings})
+    return section
+
+
+def schedule_section(name: str, settings: Settings) -> Schedule:
+    section: Schedule = TypeAdapter(ScheduleSpec).validate_python({"name": name, **settings})
+    return section
+
+
+def op(name: str, settings: Settings | None = None) -> Op:
+    """The op with these settings and our defaults."""
+    return ops.OPS[name](**(settings or {}))
+
+
+def loss(name: str, reduction: str = "mean") -> Loss:
+    """The loss of a section."""
+    return make_loss(TypeAdapter(LossSpec).validate_python({"name": name, "reduction": reduction}))
+
+
+def cases(rows: Mapping[str, Any], attribute: str = "cases") -> list[tuple[str, Settings]]:
+    """Every name with each of its settings."""
+    return [(name, settings) for name, row in rows.items() for settings in getattr(row, attribute)]
+
+
+def yaml(name: str, settings: Settings) -> str:
+    """A section in one line, as a file of a configuration has it."""
+    return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in {"name": name, **settings}.items()) + "}"
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def either(names: Iterable[str]) -> str:
+    """As messages list choices: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+COMPARED = ["sgd", "momentum", "nesterov", *list(OPTIMIZERS)[1:]]  # what a comparison calls them

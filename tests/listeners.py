@@ -1,0 +1,44 @@
+"""Listeners of trainings that tests hand to ``train``, ``train_seeds`` and the like."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from mlptrain.experiment import Listener
+from mlptrain.training.endings import Ending
+from mlptrain.training.trainer import Epoch, TrainedModel
+
+
+class Silent(Listener):
+    """What a test does not listen to."""
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        pass
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        pass
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        pass
+
+
+class OnEpoch(Silent):
+    """Calls a function after every epoch, with what each model gave."""
+
+    def __init__(self, call: Callable[[Sequence[Epoch | None]], None]) -> None:
+        self._call = call
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        self._call(epochs)
+
+
+def interrupting(at: int) -> OnEpoch:
+    """A listener that is hit by Ctrl-C after this epoch, so that the first step of the next is the last."""
+
+    def press(epochs: Sequence[Epoch | None]) -> None:
+        if any(epoch is not None and epoch.epoch == at for epoch in epochs):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return OnEpoch(press)

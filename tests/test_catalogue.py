@@ -1,0 +1,48 @@
+"""The catalogue has a row for every name that a configuration may write, and no other; so have the package's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlptrain.nn.losses import LOSSES
+from mlptrain.nn.ops import OPS
+from mlptrain.nn.ops.activations import ACTIVATIONS
+from mlptrain.spec.base import names_in, names_of
+from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.model import ActivationSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import ScheduleSpec
+from mlptrain.updates.optimizers import OPTIMIZERS
+from tests import catalogue
+
+
+def names_of_all(sections: Any) -> set[str]:
+    return {name for section in sections for name in names_of(section)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "sections"),
+    [
+        (catalogue.OPTIMIZERS, OptimizerSpec),
+        (catalogue.ACTIVATIONS, ActivationSpec),
+        (catalogue.LOSSES, LossSpec),
+        (catalogue.SCHEDULES, ScheduleSpec),
+    ],
+)
+def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], sections: Any) -> None:
+    """In one order, since messages list the names."""
+    assert list(rows) == list(names_in(sections))
+
+
+def test_every_entry_of_the_packages_tables_has_its_row() -> None:
+    assert names_of_all(OPTIMIZERS) == set(catalogue.OPTIMIZERS)
+    assert names_of_all(LOSSES) == set(catalogue.LOSSES)
+    assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
+    assert set(OPS) == set(catalogue.OPS)
+
+
+@pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS])
+def test_defaults_are_the_first_case_of_every_row(rows: dict[str, Any]) -> None:
+    assert all(row.cases[0] == {} for row in rows.values())
