@@ -135,10 +135,10 @@ class DataFacts(Record):
         if drawn_test := drawn(choice.test, train):
             train, test = train - drawn_test, drawn_test
         validation = drawn(choice.validation, train)
-        known = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+        shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
-            known["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **known)
+            shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
+        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **shared)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ def _fetch(address: str) -> None:
     fetch("mnist", Path("data"), mirrors=[address], timeout=90)
 
 
+def _exceeds(count: Callable[[], int], number: int) -> bool:
+    return count() > number
+
+
 def assert_complete(data: Path) -> None:
     assert files_below(data) == sorted([*ARCHIVES, *RAW_FILES])
     assert all(check.ok for check in verify("mnist", data))
@@ -54,7 +59,8 @@ def test_killed_in_the_middle(mirrors: Mirrors, place: Path, attacks: Attacks, c
     half = raw / f".{FIRST}.0123abcd.tmp"  # of one killed while it was writing
     for number in attacks("kills of a fetch", 1, 50):
         stalled = fetching(place, mirrors, "stalled")
-        assert stalled.wait_until(lambda number=number: mirrors.requests.count(f"stalled/{FIRST}") > number)
+        stalled_requests = partial(mirrors.requests.count, f"stalled/{FIRST}")
+        assert stalled.wait_until(partial(_exceeds, stalled_requests, number))
         half.write_bytes(b"half")
         killed = fetching(place, mirrors, "good")
         killed.process.join(chance.uniform(0, 0.5))
