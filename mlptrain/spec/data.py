@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
 from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
-from mlptrain.sources.images import Images
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
 
 MAX_ROWS = 10_000_000
@@ -86,7 +86,7 @@ class ImageData(_Classes):
 
     def source(self) -> Source:
         """The published files."""
-        return Images(self.name)
+        return IMAGE_DATASETS[self.name]
 
 
 class SpiralsData(_Classes):
