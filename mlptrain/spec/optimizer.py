@@ -19,7 +19,7 @@ _Betas = Annotated[
 
 
 class Optimizer(Section):
-    """What all optimizers have."""
+    """The base of all optimizers."""
 
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0

@@ -1,7 +1,7 @@
 """The ``schedule`` section: how the learning rate changes while a run trains, one class per schedule.
 
-A schedule is a pure function of the step and the run's number of steps, so nothing of it is saved: a resumed run
-computes what the unbroken one would. Its length is always that of the run.
+A schedule is a pure function of the step and the run's number of steps, so none of it is saved: a resumed run
+computes the same factors as an uninterrupted one. Its length is always that of the run.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from mlptrain.spec.base import Section, ShortName
 
 
 class Schedule(Section):
-    """What all schedules have."""
+    """The base of all schedules."""
 
     def factor(self, step: int, total: int) -> float:
-        """What the optimizer's lr is multiplied with in step ``step``, from 0 to ``total`` − 1."""
+        """What multiplies the optimizer's lr in step ``step``, from 0 to ``total`` − 1."""
         raise NotImplementedError
 
 

@@ -55,8 +55,8 @@ class _CountOrList:
         if isinstance(value, list):
             return seeds(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
-            wanted = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
+            expected = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
 
@@ -78,8 +78,8 @@ class _OrNone:
         if value == "none":
             return None
         if not isinstance(value, (dict, Section)):
-            wanted = "a mapping such as {seeds: 3} or the word none"
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": wanted})
+            expected = "a mapping such as {seeds: 3} or the word none"
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
 
