@@ -53,7 +53,7 @@ class _Data(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "validation"}))
+        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
