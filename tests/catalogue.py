@@ -1,4 +1,4 @@
-"""What every name of a configuration must equal: one row per optimizer, activation, other op, loss and schedule.
+"""What every name of a configuration must equal: a row per optimizer, activation, other op, loss, schedule, source.
 
 A new name costs one row here, in the order of the schema, and no other test. Each row names a reference that shares no
 code with the package, and the settings under which the two are held against each other.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import mpmath  # type: ignore[import-untyped]
 import torch
 from pydantic import TypeAdapter
+from sklearn import datasets
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -196,6 +197,19 @@ class ScheduleRow:
 
 SCHEDULES: dict[str, ScheduleRow] = {
     "constant": ScheduleRow(lambda optimizer, total: lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+}
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order."""
+
+    reference: Callable[..., Any]
+    column_names: bool = True  # whether the inputs have names
+
+
+SOURCES: dict[str, SourceRow] = {
+    "digits": SourceRow(datasets.load_digits, column_names=False),
 }
 
 
