@@ -70,6 +70,11 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         good=({"lr": 0.005},),
         cases=({}, {"lr": 0.1, "momentum_decay": 0.1, "weight_decay": 0.1}),
     ),
+    "adamax": OptimizerRow(
+        torch.optim.Adamax,
+        good=({"lr": 0.01},),
+        cases=({}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1}),
+    ),
     "rmsprop": OptimizerRow(
         torch.optim.RMSprop,
         good=({"lr": 0.003, "momentum": 0.5, "centered": True},),
