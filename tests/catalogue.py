@@ -113,8 +113,11 @@ class Arctan(nn.Module):
         return z.atan()
 
 
+SELU_ALPHA, SELU_SCALE = mpmath.mpf("1.6732632423543772848"), mpmath.mpf("1.0507009873554804934")
+
 ACTIVATIONS: dict[str, OpRow] = {
     "relu": OpRow(nn.ReLU, lambda z: max(z, mpmath.mpf(0))),
+    "selu": OpRow(nn.SELU, lambda z: SELU_SCALE * (z if z > 0 else SELU_ALPHA * (mpmath.exp(z) - 1))),
     "sigmoid": OpRow(nn.Sigmoid, lambda z: 1 / (1 + mpmath.exp(-z))),
     "tanh": OpRow(nn.Tanh, mpmath.tanh),
     "arctan": OpRow(Arctan, mpmath.atan),

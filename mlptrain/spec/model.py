@@ -23,9 +23,9 @@ class Op(Section):
 
 
 class PlainActivation(Op):
-    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z)."""
+    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z), selu a scaled elu."""
 
-    name: Literal["relu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
+    name: Literal["relu", "selu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
 
 
 class LeakyReLU(Op):
