@@ -167,6 +167,12 @@ def exact_mae(z: list[Any], label: int) -> Exact:
     return mpmath.fsum(abs(e) for e in errors) / len(z), [mpmath.sign(e) / len(z) for e in errors]
 
 
+def exact_huber(z: list[Any], label: int) -> Exact:
+    errors = [value - (i == label) for i, value in enumerate(z)]
+    losses = [e**2 / 2 if abs(e) <= 1 else abs(e) - mpmath.mpf(1) / 2 for e in errors]
+    return mpmath.fsum(losses) / len(z), [max(-1, min(1, e)) / len(z) for e in errors]
+
+
 @dataclass(frozen=True)
 class LossRow:
     """A function of torch.nn.functional, which takes outputs, encoded targets and ``reduction``.
@@ -192,6 +198,7 @@ LOSSES: dict[str, LossRow] = {
     "bce": LossRow(functional.binary_cross_entropy_with_logits, exact_bce, one_logit=True),
     "mse": LossRow(functional.mse_loss, exact_mse),
     "mae": LossRow(functional.l1_loss, exact_mae),
+    "huber": LossRow(functional.huber_loss, exact_huber),
 }
 
 
