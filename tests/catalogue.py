@@ -212,6 +212,12 @@ class ScheduleRow:
 
 SCHEDULES: dict[str, ScheduleRow] = {
     "constant": ScheduleRow(lambda optimizer, total: lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+    "cosine": ScheduleRow(
+        lambda optimizer, total, final=0.0: lr_scheduler.CosineAnnealingLR(
+            optimizer, total, eta_min=final * optimizer.param_groups[0]["lr"]
+        ),
+        cases=({}, {"final": 0.1}),
+    ),
 }
 
 
