@@ -139,7 +139,10 @@ ACTIVATIONS: dict[str, OpRow] = {
         nn.Softplus, lambda z: mpmath.log(1 + mpmath.exp(z)), cases=({}, {"beta": 3.0}), fixed={"threshold": 600}
     ),
 }
-OPS: dict[str, OpRow] = {**ACTIVATIONS}  # and what else may come after a layer's product
+OPS: dict[str, OpRow] = {  # and what else may come after a layer's product
+    **ACTIVATIONS,
+    "dropout": OpRow(nn.Dropout, cases=({}, {"p": 0.1})),
+}
 
 
 Exact = tuple[Any, list[Any]]  # a loss and its gradient, numbers of mpmath
