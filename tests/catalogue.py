@@ -234,6 +234,7 @@ class SourceRow:
 
 SOURCES: dict[str, SourceRow] = {
     "digits": SourceRow(datasets.load_digits, column_names=False),
+    "iris": SourceRow(datasets.load_iris),
 }
 
 
