@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
 from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
+from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
 
@@ -53,7 +54,7 @@ class _Data(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "validation"}))
+        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
@@ -87,6 +88,22 @@ class ImageData(_Classes):
     def source(self) -> Source:
         """The published files."""
         return IMAGE_DATASETS[self.name]
+
+
+class IrisData(_Classes):
+    """Fisher's iris, 150 flowers of three species with four lengths each, from scikit-learn."""
+
+    name: Literal["iris"]
+    test: Validation = Field(
+        0.2, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none."
+    )
+    scaling: Literal["none", "standard"] = Field(
+        "standard", description="none; standard: every column to mean 0 and std 1 over the training rows."
+    )
+
+    def source(self) -> Source:
+        """The installed file."""
+        return Iris()
 
 
 class SpiralsData(_Classes):
@@ -152,5 +169,7 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 
 DataSpec = Annotated[
-    ImageData | SpiralsData | RandomClassificationData | RandomRegressionData, Field(discriminator="name"), ShortName()
+    ImageData | IrisData | SpiralsData | RandomClassificationData | RandomRegressionData,
+    Field(discriminator="name"),
+    ShortName(),
 ]

@@ -73,6 +73,17 @@ class MeanAbsoluteError(_Loss):
     title: ClassVar[str] = "mean absolute error (target units)"
 
 
+class Huber(_Loss):
+    """½d² where |d| ≤ delta, else delta·(|d| − ½·delta), for d = p − y; for classes on one-hot targets."""
+
+    name: Literal["huber"]
+    reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "Huber loss (target units²)"
+    delta: float = Field(1.0, gt=0, le=1e6, description="Where the loss goes over from squared to linear.")
+
+
 LossSpec = Annotated[
-    CrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError, Field(discriminator="name"), ShortName()
+    CrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber,
+    Field(discriminator="name"),
+    ShortName(),
 ]

@@ -23,9 +23,9 @@ class Op(Section):
 
 
 class PlainActivation(Op):
-    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z)."""
+    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z), selu a scaled elu."""
 
-    name: Literal["relu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
+    name: Literal["relu", "selu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
 
 
 class LeakyReLU(Op):
@@ -58,6 +58,13 @@ class Softplus(Op):
 
     name: Literal["softplus"]
     beta: float = Field(1.0, gt=0, le=1000, description="Sharpness: the larger, the closer to relu.")
+
+
+class Dropout(Op):
+    """In training steps every value is 0 with probability p, and the others are divided by 1 − p."""
+
+    name: Literal["dropout"]
+    p: float = Field(ge=0, lt=1)
 
 
 ActivationSpec = Annotated[
@@ -103,11 +110,14 @@ class ModelSpec(Section):
         PlainActivation(name="identity"), description="After the last layer; the losses read logits, so identity."
     )
     bias: bool = Field(True, description="Whether layers have biases.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of values dropped after every hidden activation.")
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
     def layer_ops(self, *, last: bool) -> list[Op]:
         """The sections of what follows the product of a hidden layer, or of the last one, in order."""
-        return [self.output_activation if last else self.activation]
+        if last:
+            return [self.output_activation]
+        return [self.activation, *([Dropout(name="dropout", p=self.dropout)] if self.dropout else [])]
 
     def parameter_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order.

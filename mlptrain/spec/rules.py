@@ -112,6 +112,8 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
         yield ("model", "activation"), "has no effect: there is no hidden layer"
+    if not model.hidden and model.dropout:
+        yield ("model", "dropout"), "has no effect: there is no hidden layer"
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:

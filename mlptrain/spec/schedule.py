@@ -6,7 +6,8 @@ computes the same factors as an uninterrupted one. Its length is always that of 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Union
+import math
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,4 +32,15 @@ class Constant(Schedule):
         return 1.0
 
 
-ScheduleSpec = Annotated[Union[Constant], Field(discriminator="name"), ShortName()]  # noqa: UP007
+class Cosine(Schedule):
+    """Half a cosine from the optimizer's lr down to ``final`` of it (Loshchilov & Hutter, 2017, without restarts)."""
+
+    name: Literal["cosine"]
+    final: float = Field(0.0, ge=0, le=1, description="The factor that the run ends at.")
+
+    def factor(self, step: int, total: int) -> float:
+        """final + (1 − final)·(1 + cos(π·step/total))/2."""
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * step / total)) / 2
+
+
+ScheduleSpec = Annotated[Constant | Cosine, Field(discriminator="name"), ShortName()]

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 from torch.optim.adagrad import adagrad
+from torch.optim.adamax import adamax
 from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 
@@ -197,6 +198,35 @@ class NAdam(Optimizer[optimizer.NAdam]):
         self.scalars["mu_product"].copy_(products[0])
 
 
+class Adamax(Optimizer[optimizer.Adamax]):
+    """torch.optim.Adamax, which has no fused kernel."""
+
+    zeros = ("exp_avg", "exp_inf")
+    non_negative = ("exp_inf",)
+
+    def _begin(self) -> None:
+        """The step, which torch keeps on the CPU."""
+        self.scalars["step"] = torch.zeros(())
+
+    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+        """One update in place."""
+        settings, steps = self.settings, self._steps_of_each()
+        adamax(
+            self.parameters,
+            gradients,
+            self.buffers["exp_avg"],
+            self.buffers["exp_inf"],
+            steps,
+            foreach=True,
+            beta1=settings.betas[0],
+            beta2=settings.betas[1],
+            lr=float(lr),
+            weight_decay=settings.weight_decay,
+            eps=settings.eps,
+        )
+        self._take_step(steps)
+
+
 class RMSprop(Optimizer[optimizer.RMSprop]):
     """torch.optim.RMSprop, which has no fused kernel."""
 
@@ -267,6 +297,7 @@ OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {
     optimizer.Adam: Adam,
     optimizer.AdamW: AdamW,
     optimizer.NAdam: NAdam,
+    optimizer.Adamax: Adamax,
     optimizer.RMSprop: RMSprop,
     optimizer.Adagrad: Adagrad,
 }

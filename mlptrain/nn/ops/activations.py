@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mlptrain.errors import UserError
 from mlptrain.nn.ops.base import Activation, CompiledOp
-from mlptrain.nn.ops.rectifiers import ELU, LeakyReLU, PReLU, ReLU
+from mlptrain.nn.ops.rectifiers import ELU, SELU, LeakyReLU, PReLU, ReLU
 
 __all__ = ["ACTIVATIONS", "Activation", "make_activation"]
 
@@ -163,7 +163,8 @@ class SiLU(Activation):
 
 
 ACTIVATIONS: dict[str, type[CompiledOp]] = {
-    kind.name: kind for kind in (ReLU, LeakyReLU, ELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
+    kind.name: kind
+    for kind in (ReLU, LeakyReLU, ELU, SELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
 }
 
 

@@ -106,6 +106,33 @@ class ELU(Activation):
 
 
 @dataclass(frozen=True)
+class SELU(Activation):
+    """y = λz where z > 0, else λα(eᶻ − 1); dy/dz = λ or λα·eᶻ = y + λα.
+
+    Klambauer, Unterthiner, Mayr & Hochreiter (2017), whose α and λ keep mean 0 and variance 1 as a fixed point.
+    """
+
+    name: ClassVar[str] = "selu"
+    alpha: ClassVar[float] = 1.6732632423543772
+    scale: ClassVar[float] = 1.0507009873554805
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return functional.selu(z)
+
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
+        _aten.elu.out(z, self.alpha, self.scale, out=out)
+        return out
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        _aten.elu_backward.grad_input(upstream, self.alpha, self.scale, 1, True, y, grad_input=upstream)
+        return upstream
+
+
+@dataclass(frozen=True)
 class PReLU(CompiledOp):
     """Leaky ReLU whose slope is learnt: dy/dz = 1 or slope, dL/dslope = Σ dL/dy·z over all z ≤ 0.
 
