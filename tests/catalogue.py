@@ -1,4 +1,4 @@
-"""What every name of a configuration must equal: one row per optimizer, activation, other op, loss and schedule.
+"""What every name of a configuration must equal: a row per optimizer, activation, other op, loss, schedule, source.
 
 A new name costs one row here, in the order of the schema, and no other test. Each row names a reference that shares no
 code with the package, and the settings under which the two are held against each other.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import mpmath  # type: ignore[import-untyped]
 import torch
 from pydantic import TypeAdapter
+from sklearn import datasets
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -69,6 +70,11 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         good=({"lr": 0.005},),
         cases=({}, {"lr": 0.1, "momentum_decay": 0.1, "weight_decay": 0.1}),
     ),
+    "adamax": OptimizerRow(
+        torch.optim.Adamax,
+        good=({"lr": 0.01},),
+        cases=({}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1}),
+    ),
     "rmsprop": OptimizerRow(
         torch.optim.RMSprop,
         good=({"lr": 0.003, "momentum": 0.5, "centered": True},),
@@ -98,7 +104,8 @@ class OpRow:
 
     def reference(self, settings: Settings) -> nn.Module:
         """The module; settings that are not given are torch's own defaults."""
-        return self.module(**{self.renamed.get(key, key): value for key, value in settings.items()}, **self.fixed)
+        renamed = {self.renamed.get(key, key): value for key, value in settings.items()}
+        return self.module(**renamed, **self.fixed).eval()
 
 
 class Arctan(nn.Module):
@@ -106,8 +113,11 @@ class Arctan(nn.Module):
         return z.atan()
 
 
+SELU_ALPHA, SELU_SCALE = mpmath.mpf("1.6732632423543772848"), mpmath.mpf("1.0507009873554804934")
+
 ACTIVATIONS: dict[str, OpRow] = {
     "relu": OpRow(nn.ReLU, lambda z: max(z, mpmath.mpf(0))),
+    "selu": OpRow(nn.SELU, lambda z: SELU_SCALE * (z if z > 0 else SELU_ALPHA * (mpmath.exp(z) - 1))),
     "sigmoid": OpRow(nn.Sigmoid, lambda z: 1 / (1 + mpmath.exp(-z))),
     "tanh": OpRow(nn.Tanh, mpmath.tanh),
     "arctan": OpRow(Arctan, mpmath.atan),
@@ -129,7 +139,10 @@ ACTIVATIONS: dict[str, OpRow] = {
         nn.Softplus, lambda z: mpmath.log(1 + mpmath.exp(z)), cases=({}, {"beta": 3.0}), fixed={"threshold": 600}
     ),
 }
-OPS: dict[str, OpRow] = {**ACTIVATIONS}  # and what else may come after a layer's product
+OPS: dict[str, OpRow] = {  # and what else may come after a layer's product
+    **ACTIVATIONS,
+    "dropout": OpRow(nn.Dropout, cases=({}, {"p": 0.1})),
+}
 
 
 Exact = tuple[Any, list[Any]]  # a loss and its gradient, numbers of mpmath
@@ -157,6 +170,12 @@ def exact_mae(z: list[Any], label: int) -> Exact:
     return mpmath.fsum(abs(e) for e in errors) / len(z), [mpmath.sign(e) / len(z) for e in errors]
 
 
+def exact_huber(z: list[Any], label: int) -> Exact:
+    errors = [value - (i == label) for i, value in enumerate(z)]
+    losses = [e**2 / 2 if abs(e) <= 1 else abs(e) - mpmath.mpf(1) / 2 for e in errors]
+    return mpmath.fsum(losses) / len(z), [max(-1, min(1, e)) / len(z) for e in errors]
+
+
 @dataclass(frozen=True)
 class LossRow:
     """A function of torch.nn.functional, which takes outputs, encoded targets and ``reduction``.
@@ -182,6 +201,7 @@ LOSSES: dict[str, LossRow] = {
     "bce": LossRow(functional.binary_cross_entropy_with_logits, exact_bce, one_logit=True),
     "mse": LossRow(functional.mse_loss, exact_mse),
     "mae": LossRow(functional.l1_loss, exact_mae),
+    "huber": LossRow(functional.huber_loss, exact_huber),
 }
 
 
@@ -195,6 +215,26 @@ class ScheduleRow:
 
 SCHEDULES: dict[str, ScheduleRow] = {
     "constant": ScheduleRow(lambda optimizer, total: lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+    "cosine": ScheduleRow(
+        lambda optimizer, total, final=0.0: lr_scheduler.CosineAnnealingLR(
+            optimizer, total, eta_min=final * optimizer.param_groups[0]["lr"]
+        ),
+        cases=({}, {"final": 0.1}),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order."""
+
+    reference: Callable[..., Any]
+    column_names: bool = True  # whether the inputs have names
+
+
+SOURCES: dict[str, SourceRow] = {
+    "digits": SourceRow(datasets.load_digits, column_names=False),
+    "iris": SourceRow(datasets.load_iris),
 }
 
 

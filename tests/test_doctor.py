@@ -136,7 +136,7 @@ def test_threads_and_precision_do_not_matter(threads: int, precision: str) -> No
 
 
 @pytest.mark.parametrize(("factor", "told"), [(1.02, "loss 0.0"), (math.nan, "diverged")])
-def test_a_machine_that_computes_wrongly_is_not_believed(
+def test_a_machine_that_computes_wrongly_is_unreliable(
     factor: float, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = torch.tanh
@@ -148,14 +148,14 @@ def test_a_machine_that_computes_wrongly_is_not_believed(
     found = about("self-training", findings())
     assert found.level == "problem"
     assert told in found.found
-    assert "do not believe" in found.advice
+    assert "results from this machine are unreliable" in found.advice
 
 
 def test_a_machine_that_is_far_too_slow_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(doctor, "_MAX_SECONDS", 0.0)
     found = about("self-training", findings())
     assert (found.level, "not done after 0 s" in found.found, "see threads" in found.advice) == ("problem", True, True)
-    monkeypatch.setattr(doctor, "_MOST_SECONDS", 600.0)
+    monkeypatch.setattr(doctor, "_MAX_SECONDS", 600.0)
     monkeypatch.setattr(doctor, "_USUAL_SECONDS", 0.0)
     assert about("self-training", findings()).level == "note"
 
@@ -172,8 +172,8 @@ def test_versions_that_are_too_old_or_absent(monkeypatch: pytest.MonkeyPatch) ->
     found = [one for one in findings() if one.about == "versions"]
     problems = {one.found: one.advice for one in found if one.level == "problem"}
     assert problems == {
-        "numpy 1.26.4 is too old, wanted 2.0 or later": "`pip install -U 'numpy>=2.0'`",
-        "torch 2.7.1+cu118 is too old, wanted 2.8 or later": "`pip install -U 'torch>=2.8'`",
+        "numpy 1.26.4 is too old, expected 2.0 or later": "`pip install -U 'numpy>=2.0'`",
+        "torch 2.7.1+cu118 is too old, expected 2.8 or later": "`pip install -U 'torch>=2.8'`",
         "rich is not installed": "`pip install 'rich>=13.7'`",
     }
 
@@ -181,7 +181,7 @@ def test_versions_that_are_too_old_or_absent(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_old_python_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.10.14")
     found = [one.found for one in findings() if one.level == "problem"]
-    assert found == ["python 3.10.14 is too old, wanted 3.11 or later"]
+    assert found == ["python 3.10.14 is too old, expected 3.11 or later"]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_threads_that_do_not_fit_the_cores(
     monkeypatch.setattr("mlptrain.training.device.usable_cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
-    monkeypatch.setattr(doctor, "_MOST_SECONDS", 0.0)  # the self-training has no part in this
+    monkeypatch.setattr(doctor, "_MAX_SECONDS", 0.0)  # the self-training has no part in this
     found = about("threads", findings())
     assert (found.level, f"OMP_NUM_THREADS={threads}" in found.found) == (level, True)
     if threads > cores:
@@ -288,7 +288,7 @@ def an_archive_that_is_none(folder: Path) -> str:
 def one_file_only(folder: Path) -> str:
     for name in FILES[1:]:
         (folder / name).unlink()
-    return f"incomplete in {folder}: no {', '.join(FILES[1:])}"
+    return "; ".join(f"{name}: absent from {folder}, and so is its archive" for name in FILES[1:])
 
 
 def a_file_for_a_folder(folder: Path) -> str:

@@ -292,7 +292,7 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
     Path("large.png").write_bytes(png(9_000, 9_000))
     Image.fromarray(np.zeros((8, 8), np.float32)).save("float.tiff")
     wanted = {
-        "text.png": "is no image in PNG, JPEG",
+        "text.png": "is not an image in PNG, JPEG",
         "empty.png": "is empty",
         "cut.png": "is a damaged image",
         "folder.png": "cannot be read: Is a directory",
@@ -340,7 +340,7 @@ def test_a_regression_shows_values(call: Call, tmp_path: Path) -> None:
     assert f"{one['outputs'][0]:.6g}, {one['outputs'][1]:.6g}" in out
     code, _, err = call(run.folder.path, "a.png")
     assert code == 2
-    assert "'random_regression', which are no images; predict its rows with --index" in err
+    assert "'random_regression', which are not images; predict its rows with --index" in err
 
 
 def test_outputs_of_mse_are_not_called_probabilities(call: Call, tmp_path: Path) -> None:

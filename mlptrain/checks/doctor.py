@@ -1,8 +1,7 @@
-"""Is this machine fit to train on? Findings about what a run depends on; nothing is printed, and nothing is kept.
+"""Is this machine ready to train? Findings about what a run depends on; nothing is printed, and nothing is kept.
 
-A finding is ``ok``, a ``note`` (training works, and here is what would be better) or a ``problem`` (something is
-broken), and what is not ok comes with what to do about it. A check that breaks down itself is a finding too, and the
-others go on: the broken machine is the one that this is for.
+A finding is ``ok``, a ``note`` (training works, but could work better) or a ``problem`` (something is broken). A check
+that fails itself is a finding too, and the others continue: doctor is for broken machines.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mlptrain.errors import DivergedError, InterruptedRunError, MlptrainError
 
-Level = Literal["ok", "note", "problem"]
-
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<least>[0-9.]+)")  # with `; extra == …` behind it: an extra's
-_SHOWN_VERSIONS = ("torch", "numpy", "safetensors")
+_SHOWN_VERSIONS = ("mlptrain", "python", "torch", "numpy", "safetensors")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY",
                      "KMP_AFFINITY", "KMP_BLOCKTIME")  # fmt: skip
 _ROUNDING_VARIABLES = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
-_REINSTALL = "install it anew: `pip install --force-reinstall {}`"
-_DISBELIEVE = f"do not believe what is trained here: {_REINSTALL.format('torch')}, or train with device: cpu"
-_USUAL_SECONDS, _MOST_SECONDS = 3.0, 30.0  # of the self-training
+_REINSTALL = "reinstall it: `pip install --force-reinstall {}`"
+_OTHER_TORCH = f"{_REINSTALL.format('torch')}, or train with device: cpu"
+_UNRELIABLE = f"results from this machine are unreliable: {_OTHER_TORCH}"
+_CROWDED = "other programs take the cores, or a container limits this one: see threads"
+_NEEDS_TORCH = ("device", "threads", "precision", "data", "self-training")
+_USUAL_SECONDS, _MAX_SECONDS = 3.0, 30.0  # of the self-training
 _LITTLE_SPACE, _NO_SPACE = 10**9, 10**8  # bytes: MNIST takes 66 MB unpacked with its archives, a checkpoint 2 to 6
 
 
@@ -41,75 +41,85 @@ class Finding:
     """What was found about one thing, and, unless it is ok, what to do about it; ``figures`` has the numbers."""
 
     about: str
-    level: Level
+    level: Literal["ok", "note", "problem"]
     found: str
-    advice: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    advice: str
+    figures: Mapping[str, Any]
+
+
+def _finding(about: str, found: str, *, problem: str = "", note: str = "", figures: Any = None) -> Finding:
+    """A problem or a note where there is advice on one, else ok."""
+    return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures or {})
 
 
 def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
-    """Every finding, as soon as it is made. Never raises; what torch is needed for is left out where it is broken.
+    """Every finding, as soon as it is made. Never raises; what needs torch is left out where torch is broken.
 
     ``data_dir`` is the data folder as everywhere else. Takes 5 s with MNIST and Fashion-MNIST in place.
     """
     try:
         Path.cwd()
     except OSError:
-        yield Finding("current folder", "problem", "is gone", "go to another: `cd`; every other command needs one")
+        yield _finding("current folder", "is gone", problem="go to another: `cd`; every other command needs one")
         os.chdir(tempfile.gettempdir())  # some of torch's libraries end the process where there is none
-    yield from _guarded("versions", _versions)
+    checks: dict[str, Callable[[], Iterable[Finding]]] = {
+        "versions": _versions,
+        "torch": _torch,
+        "device": _device,
+        "threads": _threads,
+        "precision": _precision,
+        "data": lambda: _data(data_dir),
+        "run folders": lambda: [_space("run folders", Path("runs"), "name another: --run-dir")],
+        "terminal": _terminal,
+        "self-training": _self_training,
+    }
     torch_works = True
-    for finding in _guarded("torch", _torch):
-        torch_works = finding.level != "problem"
-        yield finding
-    if torch_works:
-        for about, check in (("device", _device), ("threads", _threads), ("precision", _precision)):
-            yield from _guarded(about, check)
-        yield from _guarded("data", lambda: _data(data_dir))
-    yield from _guarded("run folders", lambda: [_place("run folders", Path("runs"), "name another: --run-dir")])
-    yield from _guarded("terminal", _terminal)
-    if torch_works:
-        yield from _guarded("self-training", _self_training)
-
-
-def _guarded(about: str, check: Callable[[], Iterator[Finding] | list[Finding]]) -> Iterator[Finding]:
-    try:
-        yield from check()
-    except Exception as error:  # whatever it is that is broken here
-        advice = f"if this does not say what to mend, {_REINSTALL.format('mlptrain')}"
-        yield Finding(about, "problem", f"the check itself failed: {_in_words(error)}", advice)
+    for about, check in checks.items():
+        if not torch_works and about in _NEEDS_TORCH:
+            continue
+        try:
+            for finding in check():
+                torch_works &= (finding.about, finding.level) != ("torch", "problem")
+                yield finding
+        except Exception as error:  # whatever it is that is broken here
+            advice = f"if this does not say what to fix, {_REINSTALL.format('mlptrain')}"
+            yield _finding(about, f"the check itself failed: {_in_words(error)}", problem=advice)
 
 
 def _in_words(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def _set_variables(*names: str) -> str:
+    return ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ) or "none"
+
+
 def _versions() -> Iterator[Finding]:
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    wanted: dict[str, str] = {}
+    least: dict[str, str] = {}
     try:
-        about = importlib.metadata.metadata("mlptrain")
-        found["mlptrain"] = about["Version"]
-        wanted["python"] = str(about["Requires-Python"] or "").removeprefix(">=")
+        least["python"] = str(importlib.metadata.metadata("mlptrain")["Requires-Python"] or "").removeprefix(">=")
         for requirement in importlib.metadata.requires("mlptrain") or ():
             if "extra ==" not in requirement and (match := _REQUIREMENT.match(requirement)):
-                wanted[match["name"]] = match["least"]
+                least[match["name"]] = match["least"]
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("versions", "note", "mlptrain runs from its source and is not installed", "`pip install -e .`")
-    for name in [*_SHOWN_VERSIONS, *(name for name in wanted if name not in ("python", *_SHOWN_VERSIONS))]:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    for name, least in wanted.items():
-        version = found[name]
-        if version is None:
-            yield Finding("versions", "problem", f"{name} is not installed", f"`pip install '{name}>={least}'`")
-        elif numbers(version) < numbers(least):
-            remedy = f"install Python {least} or later" if name == "python" else f"`pip install -U '{name}>={least}'`"
-            yield Finding("versions", "problem", f"{name} {version} is too old, wanted {least} or later", remedy)
-    shown = ", ".join(f"{name} {found[name]}" for name in ("mlptrain", "python", *_SHOWN_VERSIONS) if found.get(name))
-    yield Finding("versions", "ok", f"{shown}; {platform.platform()}", figures=found)
+        yield _finding("versions", "mlptrain runs from its source and is not installed", note="`pip install -e .`")
+    versions = {name: _version(name) for name in (*_SHOWN_VERSIONS, *least)}
+    for name, needed in least.items():
+        if (version := versions[name]) is None:
+            yield _finding("versions", f"{name} is not installed", problem=f"`pip install '{name}>={needed}'`")
+        elif numbers(version) < numbers(needed):
+            found = f"{name} {version} is too old, expected {needed} or later"
+            remedy = f"install Python {needed} or later" if name == "python" else f"`pip install -U '{name}>={needed}'`"
+            yield _finding("versions", found, problem=remedy)
+    shown = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if versions[name])
+    yield _finding("versions", f"{shown}; {platform.platform()}", figures=versions)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return platform.python_version() if name == "python" else importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -122,40 +132,37 @@ def _torch() -> Iterator[Finding]:
     try:
         torch = importlib.import_module("torch")
     except Exception as error:
-        found = f"cannot be loaded: {_in_words(error)}"
-        yield Finding("torch", "problem", found, _REINSTALL.format("torch"))
-        return
-    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    yield Finding("torch", "ok", build)
+        yield _finding("torch", f"cannot be loaded: {_in_words(error)}", problem=_REINSTALL.format("torch"))
+    else:
+        cuda = torch.version.cuda
+        yield _finding("torch", f"built for CUDA {cuda}" if cuda else "built without CUDA")
 
 
 def _device() -> Iterator[Finding]:
     import torch
 
-    name = torch.backends.cpu.get_cpu_capability()
-    yield Finding("device", "ok", f"cpu: {os.cpu_count()} cores, {platform.machine()} with {name}")
-    with warnings.catch_warnings(record=True) as caught:  # a driver that is too old is a warning of torch's
+    capability = torch.backends.cpu.get_cpu_capability()
+    yield _finding("device", f"cpu: {os.cpu_count()} cores, {platform.machine()} with {capability}")
+    with warnings.catch_warnings(record=True) as caught:  # torch warns of a driver that is too old
         warnings.simplefilter("always")
         works = torch.cuda.is_available()
-    said = " ".join(" ".join(str(one.message).split()) for one in caught)
+    reason = " ".join(" ".join(str(warning.message).split()) for warning in caught)
+    if Path("/proc/driver/nvidia").exists() and torch.version.cuda is None:
+        reason = reason or "there is an NVIDIA driver, and torch is built without CUDA"
     if not works:
-        if said or (Path("/proc/driver/nvidia").exists() and torch.version.cuda is None):
-            why = said or "an NVIDIA driver is here, and torch is built without CUDA"
-            advice = "install a torch built for this driver, or update the driver; until then training is on the CPU"
-            yield Finding("device", "note", f"no CUDA device can be used: {why}", advice)
-        else:
-            yield Finding("device", "ok", "no CUDA device; device: auto is cpu")
-        return
-    for index in range(torch.cuda.device_count()):
-        place, title = f"cuda:{index}", torch.cuda.get_device_name(index)
+        advice = "install a torch built for this driver, or update the driver; until then training is on the CPU"
+        found = f"no CUDA device can be used: {reason}" if reason else "no CUDA device; device: auto is cpu"
+        yield _finding("device", found, note=advice if reason else "")
+    for device in map("cuda:{}".format, range(torch.cuda.device_count() if works else 0)):
+        title = f"{device}: {torch.cuda.get_device_name(device)}"
         try:
-            torch.ones(8, 8, device=place).mm(torch.ones(8, 8, device=place)).sum().item()
-            free, total = torch.cuda.mem_get_info(index)
+            torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device)).sum().item()
+            free, total = torch.cuda.mem_get_info(device)
         except RuntimeError as error:
             advice = "free the device or restart its driver, or train with training.device: cpu"
-            yield Finding("device", "problem", f"{place}, {title}, computes nothing: {error}", advice)
+            yield _finding("device", f"{title}, computes nothing: {error}", problem=advice)
         else:
-            yield Finding("device", "ok", f"{place}: {title}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+            yield _finding("device", f"{title}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
 
 
 def _threads() -> Iterator[Finding]:
@@ -164,17 +171,13 @@ def _threads() -> Iterator[Finding]:
     from mlptrain.training.device import usable_cores
 
     threads, cores = torch.get_num_threads(), usable_cores()
-    given = [f"{name}={os.environ[name]}" for name in _THREAD_VARIABLES if name in os.environ]
-    figures = {"threads": threads, "cores": cores}
-    found = f"{threads} for {cores:g} usable cores" + (f"; set: {', '.join(given)}" if given else "")
-    whole = max(1, int(cores))
+    found = f"{threads} for {cores:g} usable cores; variables set: {_set_variables(*_THREAD_VARIABLES)}"
+    whole, note = max(1, int(cores)), ""
     if threads > whole:
-        advice = f"threads that wait for a core slow each other down: set training.threads: {whole}, or OMP_NUM_THREADS"
-        yield Finding("threads", "note", found, advice, figures)
+        note = f"threads that wait for a core slow each other down: set training.threads: {whole}, or OMP_NUM_THREADS"
     elif threads < whole and "OMP_NUM_THREADS" in os.environ:
-        yield Finding("threads", "note", found, "unset OMP_NUM_THREADS to let large networks use all cores", figures)
-    else:
-        yield Finding("threads", "ok", found, figures=figures)
+        note = "unset OMP_NUM_THREADS to let large networks use all cores"
+    yield _finding("threads", found, note=note, figures={"threads": threads, "cores": cores})
 
 
 def _precision() -> Iterator[Finding]:
@@ -185,12 +188,11 @@ def _precision() -> Iterator[Finding]:
     errors: dict[str, float] = {level: error_under(level, resolved.device) for level in levels}
     listed = ", ".join(f"{level} {error:.1e}" for level, error in errors.items())
     found = f"auto is {resolved.precision} on {resolved.device}; relative errors of products: {listed}"
-    if errors["highest"] < LARGEST_ERROR:
-        yield Finding("precision", "ok", f"{found} (float32: below {LARGEST_ERROR:g})", figures=errors)
-        return
-    named = [name for name in _ROUNDING_VARIABLES if name in os.environ]
-    advice = f"unset {' and '.join(named)}" if named else f"{_REINSTALL.format('torch')}, or train with device: cpu"
-    yield Finding("precision", "problem", f"{found}; none is float32's, below {LARGEST_ERROR:g}", advice, errors)
+    accurate = errors["highest"] < LARGEST_ERROR
+    found += f" (float32: below {LARGEST_ERROR:g})" if accurate else f"; none is float32's, below {LARGEST_ERROR:g}"
+    variables = " and ".join(name for name in _ROUNDING_VARIABLES if name in os.environ)
+    advice = f"unset {variables}" if variables else _OTHER_TORCH
+    yield _finding("precision", found, problem="" if accurate else advice, figures=errors)
 
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
@@ -201,99 +203,81 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
     try:
         folder = data_folder(data_dir)
     except MlptrainError as error:
-        yield Finding("data folder", "problem", str(error), advice)
+        yield _finding("data folder", str(error), problem=advice)
         return
     for name in RAW_SHA256:
         yield _data_set(name, folder)
-    place = _place("data folder", folder, advice)
-    # What lies in a read-only folder can be trained on, and digits need none.
-    yield replace(place, level="note") if place.level == "problem" else place
+    finding = _space("data folder", folder, advice)
+    # Data in a read-only folder can be trained on, and digits need none.
+    yield replace(finding, level="note") if finding.level == "problem" else finding
 
 
 def _data_set(name: str, folder: Path) -> Finding:
     """Whether a data set is there, and every byte of it is right."""
-    from mlptrain.sources.store import RAW_FILES, raw_folder
+    from mlptrain.sources.store import RAW_FILES, missing_files, raw_folder
     from mlptrain.sources.verify import verify
 
     about, fetch = f"data {name}", f"`mlptrain data fetch {name}`"
     advice = _REINSTALL.format("scikit-learn") if name == "digits" else f"{fetch} repairs it"
     try:
-        place = "comes with scikit-learn"
-        if name != "digits":
-            raw = raw_folder(name, folder)
-            place = f"in {raw}"
-            absent = [file for file in RAW_FILES if not ((raw / file).is_file() or (raw / f"{file}.gz").is_file())]
-            if len(absent) == len(RAW_FILES):
-                return Finding(about, "note", f"not {place}", f"{fetch}, if you train on it")
-            if absent:
-                return Finding(about, "problem", f"incomplete {place}: no {', '.join(absent)}", f"{fetch} completes it")
+        place = "comes with scikit-learn" if name == "digits" else f"in {raw_folder(name, folder)}"
+        if name != "digits" and len(missing_files(raw_folder(name, folder))) == len(RAW_FILES):
+            return _finding(about, f"not {place}", note=f"{fetch}, if you train on it")
         wrong = [f"{check.what}: {check.detail}" for check in verify(name, folder) if not check.ok]
     except (MlptrainError, OSError, ValueError) as error:
-        return Finding(about, "problem", str(error), advice)
+        return _finding(about, str(error), problem=advice)
     if wrong:
-        return Finding(about, "problem", f"{place}, and damaged: {'; '.join(wrong)}", advice)
-    return Finding(about, "ok", f"{place}, every byte as published")
+        return _finding(about, f"{place}, incomplete or damaged: {'; '.join(wrong)}", problem=advice)
+    return _finding(about, f"{place}, every byte as published")
 
 
-def _place(about: str, folder: Path, advice: str) -> Finding:
+def _space(about: str, folder: Path, advice: str) -> Finding:
     """Whether files can be written in a folder, or where it will be made, and how much more."""
-    here = whole = folder
+    existing = whole = folder
     try:
-        here = whole = folder if folder.is_absolute() else Path.cwd() / folder
-        while not os.path.lexists(here) and here != here.parent:  # a link to nowhere cannot be written either
-            here = here.parent
-        with tempfile.TemporaryFile(dir=here) as file:
+        existing = whole = folder if folder.is_absolute() else Path.cwd() / folder
+        while not os.path.lexists(existing) and existing != existing.parent:  # a dangling link cannot be written either
+            existing = existing.parent
+        with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"0")
-        free = shutil.disk_usage(here).free
+        free = shutil.disk_usage(existing).free
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        return Finding(about, "problem", f"{here} cannot be written: {reason}", advice)
-    made = "" if here == whole else f" ({folder} will be made)"
-    found, figures = f"{here}{made}: can be written, {free / 1e9:,.1f} GB free", {"free_bytes": free}
-    if free >= _LITTLE_SPACE:
-        return Finding(about, "ok", found, figures=figures)
-    level: Level = "problem" if free < _NO_SPACE else "note"
-    return Finding(about, level, found, f"free some space; or {advice}", figures)
+        return _finding(about, f"{existing} cannot be written: {reason}", problem=advice)
+    made = "" if existing == whole else f" ({folder} will be made)"
+    found, more = f"{existing}{made}: can be written, {free / 1e9:,.1f} GB free", f"free some space; or {advice}"
+    problem, note = (more if free < least else "" for least in (_NO_SPACE, _LITTLE_SPACE))
+    return _finding(about, found, problem=problem, note=note, figures={"free_bytes": free})
 
 
 def _terminal() -> Iterator[Finding]:
     encoding = getattr(sys.stdout, "encoding", None) or "none"
-    is_terminal = bool(sys.stdout and sys.stdout.isatty())
-    given = [
-        f"{name}={os.environ[name]}" for name in ("TERM", "NO_COLOR", "COLUMNS", "LC_ALL", "LANG") if name in os.environ
-    ]
-    found = (
-        f"{'a terminal' if is_terminal else 'no terminal'}, encoding {encoding}; {', '.join(given) or 'nothing set'}"
-    )
+    kind = "a terminal" if sys.stdout and sys.stdout.isatty() else "not a terminal"
+    variables = _set_variables("TERM", "NO_COLOR", "COLUMNS", "LC_ALL", "LANG")
+    note = ""
     try:
         "×é±…─".encode(encoding)
     except (LookupError, UnicodeEncodeError):
-        yield Finding("terminal", "note", found, "letters such as × show as ?; set PYTHONUTF8=1, or LC_ALL=C.UTF-8")
-        return
-    yield Finding("terminal", "ok", found)
+        note = "letters such as × are shown as ?; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+    yield _finding("terminal", f"{kind}, encoding {encoding}; variables set: {variables}", note=note)
 
 
 def _self_training() -> Iterator[Finding]:
     from mlptrain.checks.known_training import EXPECTED_LOSS, STEPS, TOLERANCE, train_known_network
 
-    crowded = "other programs take the cores, or a container holds this one back: see threads"
     try:
-        trained = train_known_network(max_seconds=_MOST_SECONDS)
+        trained = train_known_network(max_seconds=_MAX_SECONDS)
     except InterruptedRunError:
-        found = f"not done after {_MOST_SECONDS:g} s, usually below 1 s"
-        yield Finding("self-training", "problem", found, crowded)
+        yield _finding("self-training", f"not done after {_MAX_SECONDS:g} s, usually below 1 s", problem=_CROWDED)
         return
     except DivergedError as error:
-        yield Finding("self-training", "problem", str(error), _DISBELIEVE)
+        yield _finding("self-training", str(error), problem=_UNRELIABLE)
         return
-    figures = {**asdict(trained), "expected": EXPECTED_LOSS, "tolerance": TOLERANCE}
+    slow = trained.seconds > _USUAL_SECONDS
     found = (
         f"loss {trained.loss:.6f} after {STEPS} steps in {trained.seconds:.1f} s on {trained.device}; float64 gives "
         f"{EXPECTED_LOSS:.6f}, threads and precision may change {TOLERANCE:.6f} of it"
     )
-    if not trained.as_expected:
-        yield Finding("self-training", "problem", found, _DISBELIEVE, figures)
-    elif trained.seconds > _USUAL_SECONDS:
-        yield Finding("self-training", "note", f"{found}; usually below 1 s", crowded, figures)
-    else:
-        yield Finding("self-training", "ok", found, figures=figures)
+    problem, note = "" if trained.as_expected else _UNRELIABLE, f"usually below 1 s: {_CROWDED}" if slow else ""
+    figures = {**asdict(trained), "expected": EXPECTED_LOSS, "tolerance": TOLERANCE}
+    yield _finding("self-training", found, problem=problem, note=note, figures=figures)

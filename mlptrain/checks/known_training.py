@@ -1,4 +1,4 @@
-"""A training whose outcome is known: what a machine makes of it says whether to believe what it trains."""
+"""A training whose outcome is known: another outcome means that results from this machine are unreliable."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``mlptrain plot``: pictures as PNG or SVG files, and ``mlptrain report``: the page of a run or of a comparison.
 
-Matplotlib and torch are imported inside the commands.
+Matplotlib, Jinja and torch are imported inside the commands.
 """
 
 from __future__ import annotations

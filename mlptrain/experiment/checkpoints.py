@@ -12,11 +12,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -28,6 +29,7 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.files import open_regular
+from mlptrain.system.jsonfiles import Count, Record, first_fault
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
@@ -39,8 +41,22 @@ _MAX_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and th
 _MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
-_LARGEST = 3.5e38  # of float32
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
+
+
+class _Header(Record):
+    """What the metadata of a file holds; the fields are those of Checkpoint, with the configuration as YAML."""
+
+    format: int
+    digest: str
+    epoch: Count
+    step: Count
+    best: Best | None
+    preprocessing: Preprocessing
+    facts: DataFacts
+    data_fingerprint: str
+    metrics_digest: str
+    spec: str
 
 
 @dataclass(frozen=True)
@@ -68,21 +84,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for name, buffers in state.buffers.items():
         tensors |= {f"{_STATE}{name}.{parameter}": tensor for parameter, tensor in buffers.items()}
     tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
-    described = {
-        "format": FORMAT_VERSION,
-        "digest": _BLANK,
-        "epoch": checkpoint.epoch,
-        "step": checkpoint.step,
-        "best": asdict(checkpoint.best) if checkpoint.best else None,
-        "preprocessing": checkpoint.preprocessing.plain(),
-        "facts": checkpoint.experiment.facts.plain(),
-        "data_fingerprint": checkpoint.data_fingerprint,
-        "metrics_digest": checkpoint.metrics_digest,
-        "spec": to_yaml(checkpoint.experiment.spec),
-    }
+    header = _Header(
+        format=FORMAT_VERSION,
+        digest=_BLANK,
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+        best=checkpoint.best,
+        preprocessing=checkpoint.preprocessing,
+        facts=checkpoint.experiment.facts,
+        data_fingerprint=checkpoint.data_fingerprint,
+        metrics_digest=checkpoint.metrics_digest,
+        spec=to_yaml(checkpoint.experiment.spec),
+    )
     content = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        {"mlptrain": json.dumps(described)},
+        {"mlptrain": json.dumps(header.plain())},
     )
     digest = hashlib.sha256(content).hexdigest()
     write_atomically(path, content.replace(_BLANK.encode(), digest.encode(), 1))
@@ -96,7 +112,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with open_regular(path) as stream:
-            described = _described(path, stream)
+            header = _read_header(path, stream)
             stream.seek(0)
             tensors = load(stream.read())
     except FileNotFoundError:
@@ -106,9 +122,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is corrupt: header and content disagree: {error}") from None
     try:
-        return _checkpoint(described, tensors, source=str(path))
-    except (SpecError, KeyError, TypeError, ValueError) as error:
-        detail = str(error).partition("\n")[0][:_MAX_DETAIL]
+        return _checkpoint(_Header.model_validate(header), tensors, source=str(path))
+    except (SpecError, ValueError) as error:
+        detail = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        detail = detail.partition("\n")[0][:_MAX_DETAIL]
         raise CheckpointError(f"{path} is corrupt: header and content disagree: {detail}") from None
 
 
@@ -134,17 +151,17 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
 
 
-def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
+def _read_header(path: Path, stream: BinaryIO) -> dict[str, Any]:
     """The metadata, once magic, version, size and digest are found right; tensors are not kept in memory for that."""
     size = os.fstat(stream.fileno()).st_size
     start = stream.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or is cut off ({size:,} bytes)")
-    header = stream.read(length)
+    content = stream.read(length)
     try:
-        described = json.loads(json.loads(header)["__metadata__"]["mlptrain"])
-        version, digest = described["format"], described["digest"]
+        header = json.loads(json.loads(content)["__metadata__"]["mlptrain"])
+        version, digest = header["format"], header["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged") from None
     if type(version) is int and version > FORMAT_VERSION:
@@ -157,51 +174,36 @@ def _described(path: Path, stream: BinaryIO) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
     if size > _MAX_BYTES:
         raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MAX_BYTES:,}")
-    found = hashlib.sha256((start + header).replace(digest.encode(), _BLANK.encode(), 1))
+    found = hashlib.sha256((start + content).replace(digest.encode(), _BLANK.encode(), 1))
     while block := stream.read(1 << 20):
         found.update(block)
     if found.hexdigest() != digest:
         raise CheckpointError(
             f"{path} is damaged: its content does not have the SHA-256 that it was saved with; use another copy"
         )
-    return dict(described)
+    return dict(header)
 
 
-def _checkpoint(described: Mapping[str, Any], tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
-    """Metadata and tensors as a checkpoint. Raises SpecError, KeyError, TypeError or ValueError where they are none."""
-    text, best = described["spec"], described["best"]
-    if not all(isinstance(one, str) for one in (text, described["data_fingerprint"], described["metrics_digest"])):
-        raise TypeError("its specification or a digest is of another type")
-    experiment = load_text(text, source=source, facts=DataFacts.model_validate(described["facts"])).experiment
-    checkpoint = Checkpoint(
-        experiment=experiment,
-        epoch=_count(described["epoch"]),
-        step=_count(described["step"]),
-        preprocessing=Preprocessing.model_validate(described["preprocessing"]),
-        data_fingerprint=described["data_fingerprint"],
-        metrics_digest=described["metrics_digest"],
-        best=None if best is None else Best(_count(best["epoch"]), _finite(best["loss"])),
-        state=_sorted_tensors(experiment, tensors),
-    )
-    if not checkpoint.preprocessing.fits(experiment.facts.n_features):
+def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
+    """Metadata and tensors as a checkpoint. Raises SpecError or ValueError where they do not fit together."""
+    experiment = load_text(header.spec, source=source, facts=header.facts).experiment
+    state = _sorted_tensors(experiment, tensors)
+    if not header.preprocessing.fits(experiment.facts.n_features):
         raise ValueError("its preprocessing is of other columns than its facts")
-    if checkpoint.step != checkpoint.epoch * experiment.steps_per_epoch:
-        raise ValueError(f"step {checkpoint.step} is not the last of epoch {checkpoint.epoch}")
-    if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.state.parameters.values()):
+    if header.step != header.epoch * experiment.steps_per_epoch:
+        raise ValueError(f"step {header.step} is not the last of epoch {header.epoch}")
+    if not all(bool(tensor.isfinite().all()) for tensor in state.parameters.values()):
         raise ValueError("weights that are not finite")
-    return checkpoint
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError("a number of epochs or steps is not a whole number from 0 on")
-    return value
-
-
-def _finite(value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
-        raise ValueError("the best loss is not finite")
-    return float(value)
+    return Checkpoint(
+        experiment=experiment,
+        epoch=header.epoch,
+        step=header.step,
+        preprocessing=header.preprocessing,
+        data_fingerprint=header.data_fingerprint,
+        state=state,
+        best=header.best,
+        metrics_digest=header.metrics_digest,
+    )
 
 
 def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> ModelState:

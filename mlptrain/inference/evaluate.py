@@ -1,4 +1,4 @@
-"""A checkpoint asked about the data it was trained on: which file, which split, which figures."""
+"""Evaluating a checkpoint on the data it was trained on: which file, which split, which metrics."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
-from mlptrain.spec import Experiment
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
-def checkpoint_path(path: Path) -> Path:
-    """The checkpoint file meant by a file or by a run folder, whose kept one it is.
+def load_kept(path: Path) -> Checkpoint:
+    """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
     try:
         if path.is_file():
-            return path
+            return load_checkpoint(path)
         if not path.exists():
             raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
     except OSError as error:
@@ -36,27 +35,15 @@ def checkpoint_path(path: Path) -> Path:
         raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
     folder = RunFolder.open(path)
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
-    if not kept.exists() and kept != folder.last and folder.last.exists():
-        raise RunFolderError(f"{kept}, which the run stands for, is gone; for the last weights name {folder.last}")
+    if not kept.exists() and folder.last.exists():
+        raise RunFolderError(f"{kept}, the run's kept checkpoint, is gone; for the last weights name {folder.last}")
     if not kept.exists():
         raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
-    return kept
-
-
-def load_kept(path: Path) -> Checkpoint:
-    """The checkpoint in a file, or the kept one of a run folder, whose own it must be.
-
-    Raises CheckpointError or RunFolderError, one message each.
-    """
-    file = checkpoint_path(path)
-    if file == path:
-        return load_checkpoint(file)
-    folder = RunFolder.open(path)
-    checkpoint, result = load_own_checkpoint(folder, file), folder.read_result()
+    checkpoint, result = load_own_checkpoint(folder, kept), folder.read_result()
     if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
-            f"{file} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that those after epoch "
-            f"{result.kept.epoch} were kept; one of them was replaced"
+            f"{kept} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
+            f"{result.kept.epoch} was kept; one of them was replaced"
         )
     return checkpoint
 
@@ -71,25 +58,21 @@ def unfinished(path: Path) -> str | None:
     return f"{path} diverged" if result.status == "diverged" else None
 
 
-def choose_split(experiment: Experiment, name: str | None) -> str:
-    """The named split, else test, else validation, else train. Raises DataError for one that the data lack."""
-    known = experiment.facts.rows
-    if name is not None and name not in known:
-        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(known)}")
-    return name or next(iter(known))
-
-
 def load_split(
-    checkpoint: Checkpoint, split: str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> Examples:
-    """One split, preprocessed as recorded. Raises DataError where the data are not those of the training."""
-    splits = load_data(
-        checkpoint.experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch
-    )
+    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+) -> tuple[str, Examples]:
+    """The named split, else test, else validation, else train: its name, and its rows preprocessed as recorded.
+
+    Raises DataError for a split that there is not, and where the data are not those of the training.
+    """
+    experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
+    name = split or next(iter(rows))
+    if name not in rows:
+        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(rows)}")
+    splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    chosen: Examples = getattr(splits, split)
-    return chosen
+    return name, getattr(splits, name)
 
 
 def evaluate_checkpoint(
@@ -100,7 +83,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
-    """Figures of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
+    """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
     regression. ``split`` defaults to test where there is one, else validation, else train.
@@ -108,9 +91,8 @@ def evaluate_checkpoint(
     checkpoint = load_kept(Path(path))
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
-    split = choose_split(experiment, split)
     with applied(resolved):
-        chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        split, chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)

@@ -20,10 +20,9 @@ from mlptrain.training.metrics import probabilities
 
 
 class Layer(nn.Module):
-    """A layer of the network with its parameters: ``weight`` (out, in), ``bias`` (out,) and what its ops learn.
+    """A layer of the network with copies of its parameters: ``weight`` (out, in), ``bias`` (out,) and those of its ops.
 
-    Values of the parameters are copied. In training mode ops with a mode of their own draw from torch's global
-    generator.
+    In training mode ops with a mode of their own draw from torch's global generator.
     """
 
     def __init__(self, layer: network.Layer, parameters: Mapping[str, Tensor]) -> None:
@@ -39,7 +38,7 @@ class Layer(nn.Module):
         return self.layer.activate(parameters, self.layer.product(parameters, x), noise=noise)
 
     def extra_repr(self) -> str:
-        """What printing shows between the brackets."""
+        """What printing shows in parentheses."""
         ops = ", ".join(op.name for op in self.layer.ops)
         return f"{self.layer.inputs}, {self.layer.outputs}, bias={self.layer.bias}, ops={ops}"
 
@@ -47,35 +46,27 @@ class Layer(nn.Module):
 class TrainedNetwork(nn.Module):
     """The network of a checkpoint, in evaluation mode.
 
-    ``network(x)`` takes scaled inputs (n, n_features) and returns logits, or values for regression, like any module;
-    ``preprocess`` makes such inputs from raw images. Parameters are named as in the checkpoint, ``layers.0.weight``
-    and so on, and can be trained on with any optimizer of torch.
+    ``network(x)`` takes scaled inputs (n, n_features) and returns logits, or values for regression; ``preprocess``
+    makes such inputs from raw images. Parameters are named as in the checkpoint, ``layers.0.weight`` and so on, and can
+    be trained further with any optimizer of torch.
 
-    Attributes besides: ``experiment``, the configuration with the facts of its data; ``class_names``, in the order of
-    the logits, empty for regression; ``preprocessing``; ``epoch`` after which the parameters were kept; ``checkpoint``,
-    all that the file held.
+    Attributes: ``checkpoint``, the content of the file, and of it ``experiment``, the configuration with the facts of
+    its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape`` (height, width) and
+    ``maximum``, the largest raw value, both None for data without them, ``preprocessing``, and ``epoch``, after which
+    the parameters were kept.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.checkpoint = checkpoint
         self.experiment = checkpoint.experiment
-        self.class_names = checkpoint.experiment.facts.class_names
+        facts = checkpoint.experiment.facts
+        self.class_names, self.image_shape, self.maximum = facts.class_names, facts.image_shape, facts.maximum
         self.preprocessing = checkpoint.preprocessing
         self.epoch = checkpoint.epoch
         layers = build_network(checkpoint.experiment).layers
         self.layers = nn.ModuleList(Layer(layer, checkpoint.state.parameters) for layer in layers)
         self.eval()
-
-    @property
-    def image_shape(self) -> tuple[int, int] | None:
-        """(height, width) of the data set's images; None for other data."""
-        return self.experiment.facts.image_shape
-
-    @property
-    def maximum(self) -> int | None:
-        """The largest raw value, 255 or 16 for digits; None for data without such a range."""
-        return self.experiment.facts.maximum
 
     @property
     def gives_probabilities(self) -> bool:
@@ -98,17 +89,17 @@ class TrainedNetwork(nn.Module):
 
         Images are (n, height, width), (height, width) or (n, height·width) with pixels from 0 to ``maximum`` as in the
         data set, light ink on dark ground, of any real type; other data (n, n_features). Pixels from 0 to 1 would be
-        taken for nearly black. Raises DataError for another shape, for values outside 0 to ``maximum``, and for NaN.
+        read as nearly black. Raises DataError for another shape, for values outside 0 to ``maximum``, and for NaN.
         """
         n_features, data = self.experiment.facts.n_features, self.experiment.data.name
         raw = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-        if self.image_shape is not None and raw.shape[-2:] == self.image_shape and raw.dim() in (2, 3):
-            raw = raw.reshape(-1, n_features)
+        shapes = f"(n, {n_features})"
+        if self.image_shape is not None:
+            height, width = self.image_shape
+            shapes = f"(n, {height}, {width}), ({height}, {width}) or {shapes}"
+            if raw.shape[-2:] == self.image_shape and raw.dim() in (2, 3):
+                raw = raw.reshape(-1, n_features)
         if raw.dim() != 2 or raw.shape[1] != n_features:
-            shapes = f"(n, {n_features})"
-            if self.image_shape is not None:
-                height, width = self.image_shape
-                shapes = f"(n, {height}, {width}), ({height}, {width}) or {shapes}"
             raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
         if self.maximum is not None and not bool(((raw >= 0) & (raw <= self.maximum)).all()):
             raise DataError(f"pixels outside 0 to {self.maximum}, the range of '{data}'")
@@ -118,21 +109,19 @@ class TrainedNetwork(nn.Module):
     def predict_proba(self, images: Tensor | ArrayLike) -> Tensor:
         """Class probabilities (n, classes), float64, for what ``preprocess`` takes; two columns for bce.
 
-        Raises UserError where the outputs are no logits of classes: for regression, and for mse or mae on classes.
+        Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
         """
         if not self.gives_probabilities:
-            raise UserError(
-                f"a network trained with the loss '{self.experiment.loss.name}' gives no probabilities; call it for "
-                "its outputs"
-            )
+            loss = self.experiment.loss.name
+            raise UserError(f"a network trained with the loss '{loss}' gives no probabilities; call it for its outputs")
         return probabilities(self(self.preprocess(images)))
 
 
 def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
     """The network of a checkpoint file, or of a run folder's kept checkpoint, with preprocessing and class names.
 
-    Of a run that is not finished the best checkpoint so far is taken, or the last where the run keeps that. The data
-    set is not needed, and no random number is drawn. ``device`` is auto, cpu, cuda or cuda:N.
+    An unfinished run gives its best checkpoint so far, or the last where the run keeps that. The data set is not
+    needed, and no random number is drawn. ``device`` is auto, cpu, cuda or cuda:N.
 
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """

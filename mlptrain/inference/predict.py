@@ -1,9 +1,9 @@
-"""What a trained network says of image files, or of examples of its data set."""
+"""Predictions of a trained network for image files or for examples of its data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import choose_split, load_split
+from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
@@ -26,10 +26,9 @@ class Prediction:
 
     ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
     None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. ``inverted`` and ``notes`` say what was done to a file.
+    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file.
     """
 
-    outputs: tuple[float, ...]
     image: str | None = None
     split: str | None = None
     index: int | None = None
@@ -37,28 +36,29 @@ class Prediction:
     name: str | None = None
     confidence: float | None = None
     probabilities: tuple[float, ...] | None = None
+    outputs: tuple[float, ...] = ()
     true: int | tuple[float, ...] | None = None
     inverted: bool = False
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The keys of `mlptrain predict --json`: ``class`` is the label, all others are fields."""
-        keys = ("image", "split", "index", "label", "name", "confidence", "probabilities", "outputs", "true")
-        values = {key: getattr(self, key) for key in (*keys, "inverted", "notes")}
-        return {("class" if key == "label" else key): value for key, value in values.items()}
+        """The fields in their order, with the key ``class`` for ``label``."""
+        return {("class" if key == "label" else key): value for key, value in asdict(self).items()}
 
 
 def predict_images(
     network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None
 ) -> tuple[Prediction, ...]:
-    """Predict image files. ``invert`` says whether they are dark on light; None looks at each one's border.
+    """Predict image files. ``invert`` says whether they are dark on light; None decides by each one's border.
 
     Raises UserError with every file that cannot be read, before anything is predicted.
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
         data = network.experiment.data.name
-        raise UserError(f"the network was trained on data '{data}', which are no images; predict its rows with --index")
+        raise UserError(
+            f"the network was trained on data '{data}', which are not images; predict its rows with --index"
+        )
     pixels, facts, faults = [], [], []
     for file in files:
         try:
@@ -68,7 +68,7 @@ def predict_images(
             continue
         inverted = is_dark_on_light(picture.grey) if invert is None else invert
         fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.experiment.data.name)
-        # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, comes back exactly.
+        # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = ("dark on light, inverted",) if inverted else ()
         facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
@@ -85,44 +85,36 @@ def predict_rows(
     data_dir: Path | None = None,
     on_fetch: Progress | None = None,
 ) -> tuple[Prediction, ...]:
-    """Predict examples by their place, from 0, in a split of the data set as the run uses it.
+    """Predict examples by their index, from 0, in a split of the data set as the run uses it.
 
-    ``split`` defaults to test where there is one, else validation, else train. Raises DataError for a split or an
-    index that there is not, and where the data are not those of the run.
+    ``split`` defaults to test where there is one, else validation, else train. Raises DataError for an unknown split or
+    index, and where the data are not those of the run.
     """
-    experiment = network.experiment
-    split = choose_split(experiment, split)
-    rows = experiment.facts.rows[split]
-    if wrong := [index for index in indices if not 0 <= index < rows]:
-        raise DataError(
-            f"index {', '.join(map(str, wrong))}: the {split} rows of '{experiment.data.name}' have indices from 0 to "
-            f"{rows - 1:,}"
-        )
-    chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    facts = [{"split": split, "index": index, "true": _true(chosen.targets[index])} for index in indices]
+    split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
+        listed, data = ", ".join(map(str, wrong)), network.experiment.data.name
+        raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
+    true = (tuple(y) if isinstance(y, list) else y for y in chosen.targets[list(indices)].tolist())
+    facts = [{"split": split, "index": index, "true": y} for index, y in zip(indices, true, strict=True)]
     return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
-
-
-def _true(y: Tensor) -> int | tuple[float, ...]:
-    return tuple(y.tolist()) if y.is_floating_point() else int(y)
 
 
 @torch.no_grad()
 def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
-    """What the network says of scaled inputs (n, n_features). Raises CheckpointError where that is not finite."""
+    """One for each row of the scaled inputs (n, n_features). Raises CheckpointError where outputs are not finite."""
     outputs = network(x).cpu()
     if not bool((finite := outputs.isfinite().all(dim=1)).all()):
         first = facts[int((~finite).nonzero()[0])]
         what = first.get("image") or f"{first['split']} {first['index']}"
         raise CheckpointError(
             f"the network gives no finite outputs for {what}: its weights or its preprocessing are too far from 1 to "
-            "compute with; train it again, with a smaller learning rate"
+            "compute with; retrain it with a smaller learning rate"
         )
-    found: list[dict[str, Any]] = [{"outputs": tuple(row)} for row in outputs.tolist()]
+    predictions = [{"outputs": tuple(row), **fact} for row, fact in zip(outputs.tolist(), facts, strict=True)]
     if network.class_names:
-        for values, label in zip(found, predicted_classes(outputs).tolist(), strict=True):
+        for values, label in zip(predictions, predicted_classes(outputs).tolist(), strict=True):
             values |= {"label": label, "name": network.class_names[label]}
     if network.gives_probabilities:
-        for values, row in zip(found, probabilities(outputs).tolist(), strict=True):
+        for values, row in zip(predictions, probabilities(outputs).tolist(), strict=True):
             values |= {"probabilities": tuple(row), "confidence": row[values["label"]]}
-    return tuple(Prediction(**values, **fact) for values, fact in zip(found, facts, strict=True))
+    return tuple(Prediction(**values) for values in predictions)

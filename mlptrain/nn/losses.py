@@ -199,6 +199,23 @@ class MeanAbsoluteError(_Difference):
         self._scale_(out)
 
 
+@dataclass(frozen=True)
+class Huber(_Difference):
+    """Huber (1964): squared near the target, linear beyond delta; the gradient is p − y, cut at ±delta."""
+
+    section: loss.Huber
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        distance = (outputs - targets).abs()
+        near = distance.clamp(max=self.section.delta)
+        return (near * (distance - near / 2)).mean(dim=-2)
+
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        delta = self.section.delta
+        torch.sub(outputs, targets, out=out).clamp_(-delta, delta)
+        self._scale_(out)
+
+
 @cache
 def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number in every place of a tensor that takes up one; making it each time would cost a small product.
@@ -240,6 +257,7 @@ LOSSES: dict[type[Section], type[Loss]] = {
     loss.BinaryCrossEntropy: BinaryCrossEntropy,
     loss.MeanSquaredError: MeanSquaredError,
     loss.MeanAbsoluteError: MeanAbsoluteError,
+    loss.Huber: Huber,
 }
 
 

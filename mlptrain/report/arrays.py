@@ -1,6 +1,6 @@
-"""What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch on this side.
+"""What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch.
 
-In all of them ``label`` names the run or configuration as a title should, and class numbers index ``class_names``.
+``label`` is the name of the run or configuration for the title; class numbers index ``class_names``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 class ActivationCurve:
     """An activation and its derivatives: ``values[k]`` (n,) is the k-th derivative at ``z`` (n,).
 
-    NaN stands where a derivative jumps, so that no line is drawn across.
+    NaN where a derivative jumps, so that no line is drawn across.
     """
 
     name: str
@@ -38,11 +38,10 @@ class LabelledPoints:
 
 @dataclass(frozen=True)
 class DecisionMap:
-    """The probability of every class on a grid over the plane, with the points that were trained on.
+    """``probabilities`` (rows, columns, classes) on a grid over the plane; row 0 is the lowest, column 0 the leftmost.
 
-    ``probabilities`` (rows, columns, classes); row 0 is the lowest, column 0 the leftmost, and ``extent`` (left, right,
-    bottom, top) holds the coordinates of the outermost grid points. ``accuracy`` is the fraction of ``training`` that
-    is classified correctly.
+    ``extent`` (left, right, bottom, top) holds the coordinates of the outermost grid points. ``accuracy`` is the
+    fraction of ``training`` that is classified correctly.
     """
 
     training: LabelledPoints
@@ -89,10 +88,9 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The wrong calls of a split with the highest confidence, the most confident first.
+    """The most confident errors on a split, the most confident first; ``wrong`` of ``examples`` are misclassified.
 
-    ``images`` (n, height, width) as scaled; ``true``, ``predicted`` and ``confidence`` (n,). ``wrong`` of ``examples``
-    were misclassified in all.
+    ``images`` (n, height, width) as scaled; ``true``, ``predicted`` and ``confidence`` (n,).
     """
 
     label: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,9 +20,9 @@ from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_l
 Metric = Literal["loss", "accuracy"]
 
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
-_MOST_POINTS = 1500  # of a line: more than a picture has pixels for, and an SVG would grow with every epoch
+_MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
-_FEW_POINTS = 15  # up to so many, every point has its marker
+_FEW_POINTS = 15  # up to this number every point has its marker
 _MARKED = 8
 
 
@@ -38,18 +39,10 @@ def draw_curves(
     Loss has a logarithmic axis where it spans a decade or more. Regression has no accuracy and so one panel. ``panel``
     is a panel's size in inches; ``titled`` names a single run above. Raises UserError where no run has the metrics.
     """
-    shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
-    if not shown:
-        raise UserError(f"no run has {' or '.join(metrics)} to draw")
-    several = any(f"{split}_loss" in history.values for split in SPLITS[1:] for history in histories)
-    figure = new_figure(panel[0] * len(shown), panel[1])
-    for index, metric in enumerate(shown):
-        axes = figure.add_subplot(1, len(shown), index + 1)
-        for number, history in enumerate(histories):
-            _draw_history(axes, history, metric, number=number, alone=len(histories) == 1, dashed=several)
-        _finish(axes, histories, metric)
-    _legend(figure)
-    if titled and len(histories) == 1:
+    alone = len(histories) == 1
+    dashed = any(f"{split}_loss" in history.values for split in SPLITS[1:] for history in histories)
+    figure = _figure(histories, metrics, panel, partial(_draw_history, alone=alone, dashed=dashed))
+    if titled and alone:
         figure.suptitle(f"{histories[0].label}{_state(histories[0])}", x=0.01, ha="left")
     return figure
 
@@ -57,36 +50,44 @@ def draw_curves(
 @styled
 def draw_steps(histories: Sequence[History]) -> Figure:
     """Training loss and accuracy of every step: faint as measured, and strong their running mean."""
-    shown: list[Metric] = [metric for metric in ("loss", "accuracy") if any(_keys(h, metric) for h in histories)]
-    figure = new_figure(_PANEL[0] * len(shown), _PANEL[1])
+    return _figure(histories, ("loss", "accuracy"), _PANEL, _draw_steps)
+
+
+def _figure(
+    histories: Sequence[History], metrics: Sequence[Metric], panel: tuple[float, float], draw: Callable[..., None]
+) -> Figure:
+    """A panel for each metric that there is, with ``draw(axes, history, key, number=)`` for every line."""
+    shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
+    if not shown:
+        raise UserError(f"no run has {' or '.join(metrics)} to draw")
+    figure = new_figure(panel[0] * len(shown), panel[1])
     for index, metric in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), index + 1)
         for number, history in enumerate(histories):
             for key in _keys(history, metric):
-                _draw_steps(axes, history, key, number=number)
+                draw(axes, history, key, number=number)
         _finish(axes, histories, metric)
     _legend(figure)
     return figure
 
 
-def _draw_history(axes: Axes, history: History, metric: Metric, *, number: int, alone: bool, dashed: bool) -> None:
-    for key in _keys(history, metric):
-        split = key.removesuffix(f"_{metric}")
-        series = SPLITS.index(split)
-        index = (0 if split == "train" else 1) if alone else number
-        x, y = thinned(*history.values[key])
-        every = 1 if len(x) <= _FEW_POINTS else (number * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
-        axes.plot(
-            x,
-            y,
-            color=colour(index),
-            marker=marker(index),
-            markevery=every,
-            markerfacecolor="white" if split == "train" else colour(index),
-            linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
-            label=_named(history, "training" if split == "train" else split, alone=alone),
-            zorder=3 + series,
-        )
+def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone: bool, dashed: bool) -> None:
+    split = key.partition("_")[0]
+    index = (0 if split == "train" else 1) if alone else number
+    x, y = thinned(*history.values[key])
+    every = 1 if len(x) <= _FEW_POINTS else (number * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
+    name = "training" if split == "train" else split
+    axes.plot(
+        x,
+        y,
+        color=colour(index),
+        marker=marker(index),
+        markevery=every,
+        markerfacecolor="white" if split == "train" else colour(index),
+        linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
+        label=name if alone else f"{history.label}, {name}{_state(history)}",
+        zorder=3 + SPLITS.index(split),
+    )
 
 
 def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
@@ -109,37 +110,35 @@ def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
     )
 
 
-def thinned(x: FloatArray, y: FloatArray, *, most: int = _MOST_POINTS) -> tuple[FloatArray, FloatArray]:
-    """At most ``most`` of the points (n,), with the lowest and highest of every stretch, so that no spike is lost."""
-    if len(x) <= most:
+def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """At most 1,500 of the points (n,), with the lowest and highest of every stretch, so that no spike is lost."""
+    if len(x) <= _MAX_POINTS:
         return x, y
     chosen = {0, len(x) - 1}
-    for stretch in np.array_split(np.arange(len(x)), most // 2 - 1):
+    for stretch in np.array_split(np.arange(len(x)), _MAX_POINTS // 2 - 1):
         chosen |= {int(stretch[y[stretch].argmin()]), int(stretch[y[stretch].argmax()])}
     kept = np.array(sorted(chosen))
     return x[kept], y[kept]
 
 
 def spans_decade(histories: Sequence[History], keys: Sequence[str]) -> bool:
-    """Whether the positive values reach over a factor of ten or more, and all are positive."""
-    found = [history.values[key][1] for history in histories for key in keys if key in history.values]
-    values = np.concatenate(found)
+    """Whether all values are positive and span a factor of ten or more."""
+    values = np.concatenate([history.values[key][1] for history in histories for key in keys if key in history.values])
     return bool(values.min() > 0 and values.max() >= 10 * values.min())
 
 
 def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
     by = histories[0].unit
+    title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
     if metric == "loss":
         losses = {history.loss for history in histories}
-        scale = ""
         name = losses.pop() if len(losses) == 1 else "loss (each run's own, per example)"
         if spans_decade(histories, [f"{split}_loss" for split in SPLITS]):
             set_log_scale(axes)
-            scale = " (logarithmic scale)"
-        set_labels(axes, title=f"Loss by {by}{scale}", x=_POSITIONS[by], y=name)
+            title += " (logarithmic scale)"
     else:
-        set_labels(axes, title=f"Accuracy by {by}", x=_POSITIONS[by], y="accuracy (% of examples)")
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    set_labels(axes, title=title, x=_POSITIONS[by], y=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
     axes.margins(x=0.02)
     low, high = axes.get_xlim()
@@ -152,8 +151,7 @@ def _legend(figure: Figure) -> None:
     lines: dict[str, Line2D] = {}
     for axes in figure.axes:
         for line in axes.get_lines():
-            label = str(line.get_label())
-            lines.setdefault(label, line)
+            lines.setdefault(str(line.get_label()), line)
     width = max(map(len, lines))
     columns = max(1, min(len(lines), int(figure.get_figwidth() * 12.5) // (width + 8)))
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, handlelength=3.2)
@@ -161,10 +159,6 @@ def _legend(figure: Figure) -> None:
 
 def _keys(history: History, metric: Metric) -> list[str]:
     return [f"{split}_{metric}" for split in SPLITS if f"{split}_{metric}" in history.values]
-
-
-def _named(history: History, split: str, *, alone: bool) -> str:
-    return split if alone else f"{history.label}, {split}{_state(history)}"
 
 
 def _state(history: History) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,20 +29,16 @@ from mlptrain.report.style import (
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
 _PANEL_COLUMNS = 4
-_MOST_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
-_PALE = 0.5  # how much white lies over the probabilities, so that points stand out
+_MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
+_PALE = 0.5  # of white over the probabilities, so that points stand out
 
 
 @styled
 def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
     """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each."""
-    columns = min(_PANEL_COLUMNS, len(curves))
-    rows = math.ceil(len(curves) / columns)
-    wide = 6.8 if len(curves) == 1 else 3.5
-    figure = new_figure(wide * columns, (4.2 if len(curves) == 1 else 3.0) * rows + 0.4)
+    figure, panels = _panels(len(curves), *((6.8, 4.2) if len(curves) == 1 else (3.5, 3.0)))
     orders = len(curves[0].values)
-    for number, curve in enumerate(curves):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    for (axes, leftmost), curve in zip(panels, curves, strict=True):
         axes.axhline(0, color=INK, linewidth=0.7)
         axes.axvline(0, color=INK, linewidth=0.7)
         for order, values in enumerate(curve.values):
@@ -55,7 +52,7 @@ def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
                 label=_ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative",
             )
         title = _WRITTEN_OUT.get(curve.name, curve.name)
-        set_labels(axes, title=title, x="input z (no unit)", y="value (no unit)" if number % columns == 0 else "")
+        set_labels(axes, title=title, x="input z (no unit)", y="value (no unit)" if leftmost else "")
         axes.margins(x=0)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(orders, 4), handlelength=3.4)
@@ -68,22 +65,27 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
 
     A title states the layer widths and the training accuracy.
     """
-    columns = min(_PANEL_COLUMNS, len(maps))
-    rows = math.ceil(len(maps) / columns)
     size = 5.4 if len(maps) == 1 else 3.6
-    figure = new_figure(size * columns, (size + 0.3) * rows + 0.4)
-    names = {decision.training.label for decision in maps}
-    for number, decision in enumerate(maps):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    figure, panels = _panels(len(maps), size, size + 0.3)
+    named = len({decision.training.label for decision in maps}) == len(maps)
+    for (axes, leftmost), decision in zip(panels, maps, strict=True):
         _draw_regions(axes, decision)
         _draw_points(axes, decision.training)
-        called = f"{decision.training.label}: " if len(names) == len(maps) else ""
-        title = f"{called}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
-        set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)" if number % columns == 0 else "")
+        name = f"{decision.training.label}: " if named else ""
+        title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
+        set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
     return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[tuple[Axes, bool]]]:
+    """Panels row by row, sizes in inches, each with whether it is the leftmost of its row."""
+    columns = min(_PANEL_COLUMNS, count)
+    rows = math.ceil(count / columns)
+    figure = new_figure(width * columns, height * rows + 0.4)
+    return figure, [(figure.add_subplot(rows, columns, n + 1), n % columns == 0) for n in range(count)]
 
 
 @styled
@@ -120,7 +122,7 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
 
 @styled
 def draw_confusion(confusion: Confusion) -> Figure:
-    """Counts of true against predicted classes; shades follow the share of the true class, small ones enlarged."""
+    """Counts of true against predicted classes; shades are square roots of the shares of the true class."""
     counts, names = confusion.counts, confusion.class_names
     k = len(names)
     side = min(10.0, max(4.6, 0.62 * k + 1.6))
@@ -134,7 +136,7 @@ def draw_confusion(confusion: Confusion) -> Figure:
     long = max(map(len, names)) > 3
     axes.set_xticks(ticks, [names[i] for i in ticks], rotation=40 if long else 0, ha="right" if long else "center")
     axes.set_yticks(ticks, [names[i] for i in ticks])
-    if k <= _MOST_COUNTED:
+    if k <= _MAX_COUNTED:
         for i, j in np.ndindex(k, k):
             shown = f"{counts[i, j]:,}" if counts[i, j] else "·"
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
@@ -155,41 +157,23 @@ def _draw_regions(axes: Axes, decision: DecisionMap) -> None:
     axes.imshow(shown, origin="lower", extent=decision.extent, interpolation="bilinear", aspect="equal")
     axes.grid(visible=False)
     for index in range(decision.probabilities.shape[2]):
-        margin = _margin(decision.probabilities, index)
+        # The lead over the best other class, at every grid point.
+        others: FloatArray = np.delete(decision.probabilities, index, axis=2)
+        margin = decision.probabilities[:, :, index] - others.max(axis=2)
         if margin.min() < 0 < margin.max():
             axes.contour(margin, levels=[0.0], extent=decision.extent, colors=INK, linewidths=0.7)
 
 
-def _margin(probabilities: FloatArray, index: int) -> FloatArray:
-    """By how much a class is ahead of the best other one, at every grid point."""
-    others: FloatArray = np.delete(probabilities, index, axis=2).max(axis=2)
-    return np.asarray(probabilities[:, :, index] - others)
-
-
 def _draw_points(axes: Axes, data: LabelledPoints) -> None:
-    colours = class_colours(len(data.class_names))
-    for index in range(len(data.class_names)):
-        own = data.points[data.labels == index]
-        axes.scatter(
-            own[:, 0], own[:, 1], s=20, color=colours[index], marker=marker(index), edgecolors=INK, linewidths=0.5
-        )
+    for index, face in enumerate(class_colours(len(data.class_names))):
+        x, y = data.points[data.labels == index].T
+        axes.scatter(x, y, s=20, color=face, marker=marker(index), edgecolors=INK, linewidths=0.5)
 
 
 def _class_legend(figure: Figure, names: Sequence[str]) -> None:
-    colours = class_colours(len(names))
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            color=colours[index],
-            marker=marker(index),
-            markersize=6.5,
-            markeredgecolor=INK,
-            markeredgewidth=0.5,
-        )
-        for index in range(len(names))
-    ]
+    edge: dict[str, Any] = {"linestyle": "", "markersize": 6.5, "markeredgecolor": INK, "markeredgewidth": 0.5}
+    faces = class_colours(len(names))
+    handles = [Line2D([], [], color=face, marker=marker(index), **edge) for index, face in enumerate(faces)]
     labels = [f"class {name}" for name in names]
     columns = max(1, min(len(names), int(figure.get_figwidth() * 10) // (max(map(len, labels)) + 6)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handletextpad=0.2)

@@ -15,12 +15,11 @@ from mlptrain.report.arrays import FloatArray, Mistakes, Samples, WeightImages
 from mlptrain.report.style import new_figure, styled
 
 _IMAGE = 0.94  # of a column's width; the rest is a gap
-_INK_ON_PAPER = "gray_r"
-_WITHIN = 0.998  # of all weights lie within the scale: one long weight would turn all others grey
+_WITHIN = 0.998  # of all weights are within the scale: one large weight would turn all others grey
 
 
 def percentage(fraction: float) -> str:
-    """With one decimal; what would be rounded to 100 without being it is called above 99.9."""
+    """With one decimal; what would be rounded up to 100 % is given as above 99.9 %."""
     return "> 99.9 %" if 0.9995 <= fraction < 1 else f"{100 * fraction:.1f} %"
 
 
@@ -28,24 +27,14 @@ def percentage(fraction: float) -> str:
 def draw_samples(samples: Samples) -> Figure:
     """The training images with their classes; the bar beside them gives the scaled values."""
     captions = [samples.class_names[label] for label in samples.labels]
-    title = f"{samples.label}: the first {len(captions)} training images"
-    if len(captions) == 1:
-        title = f"{samples.label}: the first training image"
-    bounds = float(samples.images.min()), float(samples.images.max())
-    return _sheet(
-        samples.images,
-        captions,
-        columns=8,
-        title=title,
-        bar=f"pixel value after scaling ({samples.scaling}; no unit)",
-        bounds=bounds,
-        colours=_INK_ON_PAPER,
-    )
+    which = "the first training image" if len(captions) == 1 else f"the first {len(captions)} training images"
+    bar = f"pixel value after scaling ({samples.scaling}; no unit)"
+    return _sheet(samples.images, captions, columns=8, title=f"{samples.label}: {which}", bar=bar)
 
 
 @styled
 def draw_mistakes(mistakes: Mistakes) -> Figure:
-    """The wrong images, the most confident first, each with its true class, the predicted one and the confidence."""
+    """The misclassified images, the most confident first, each with its true and predicted class and the confidence."""
     names = mistakes.class_names
     captions = [
         f"{names[true]} → {names[predicted]}\n{percentage(confidence)}"
@@ -55,22 +44,12 @@ def draw_mistakes(mistakes: Mistakes) -> Figure:
         f"{mistakes.label}: the most confident of {mistakes.wrong:,} wrong in {mistakes.examples:,} "
         f"{mistakes.split} images\ntrue class → predicted class, and the confidence in the predicted one"
     )
-    bounds = float(mistakes.images.min()), float(mistakes.images.max())
-    return _sheet(
-        mistakes.images,
-        captions,
-        columns=6,
-        title=title,
-        bar="pixel value after scaling (no unit)",
-        bounds=bounds,
-        colours=_INK_ON_PAPER,
-    )
+    return _sheet(mistakes.images, captions, columns=6, title=title, bar="pixel value after scaling (no unit)")
 
 
 @styled
 def draw_weights(weights: WeightImages) -> Figure:
     """First-layer weights, one image per hidden unit, on one scale, symmetric about 0, that clips the longest 0.2 %."""
-    most = float(np.quantile(np.abs(weights.images), _WITHIN)) or 1.0
     shown = len(weights.units)
     which = f"all {shown} units" if shown == weights.total else f"the {shown} longest of {weights.total:,} units"
     return _sheet(
@@ -79,24 +58,19 @@ def draw_weights(weights: WeightImages) -> Figure:
         columns=math.ceil(math.sqrt(shown)),
         title=f"{weights.label}: first-layer weights by unit, {which}",
         bar="weight (no unit)",
-        bounds=(-most, most),
-        clipped=True,
-        colours="cividis",  # its lightness rises evenly, so that the sign survives print in black and white
+        signed=True,
     )
 
 
 def _sheet(
-    images: FloatArray,
-    captions: Sequence[str],
-    *,
-    columns: int,
-    title: str,
-    bar: str,
-    bounds: tuple[float, float],
-    colours: str,
-    clipped: bool = False,
+    images: FloatArray, captions: Sequence[str], *, columns: int, title: str, bar: str, signed: bool = False
 ) -> Figure:
-    """Images (n, height, width) row by row on one grey or colour scale, which a bar explains."""
+    """Images (n, height, width) row by row on one grey or, for signed values, colour scale, which a bar explains."""
+    norm, colours, extend = Normalize(images.min(), images.max()), "gray_r", "neither"
+    if signed:
+        largest = float(np.quantile(np.abs(images), _WITHIN)) or 1.0
+        # The lightness of cividis rises evenly, so that the sign survives print in black and white.
+        norm, colours, extend = Normalize(-largest, largest), "cividis", "both"
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)
@@ -108,7 +82,6 @@ def _sheet(
     # One pair of axes for all images: with one pair each, drawing 400 took 23 s instead of 7 s (2-core AMD EPYC).
     axes = figure.add_subplot(aspect="equal", anchor="NW")
     axes.set_axis_off()
-    norm = Normalize(*bounds)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, bottom = index % columns, (index // columns + 1) * row
         extent = (left, left + _IMAGE, bottom, bottom - high)
@@ -119,7 +92,6 @@ def _sheet(
     axes.set(xlim=(0, columns), ylim=(row * rows + 0.03, 0))
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
     mappable = ScalarMappable(norm=norm, cmap=colours)
-    extend = "both" if clipped else "neither"
     scale = figure.colorbar(mappable, ax=axes, shrink=0.7, aspect=28, pad=0.02, label=bar, extend=extend, panchor=False)
     scale.outline.set_visible(False)
     return figure

@@ -1,7 +1,7 @@
 """How all pictures look, and how they become bytes: the same picture gives the same bytes.
 
-Colours are those of Okabe & Ito (Color Universal Design, 2008), which the colour-blind tell apart; whatever a colour
-says is also said by a marker, a line style or a number, for print in black and white.
+Colours are those of Okabe & Ito (Color Universal Design, 2008), which the colour-blind can distinguish; markers, line
+styles or numbers repeat the meaning of every colour, for print in black and white.
 """
 
 from __future__ import annotations
@@ -78,11 +78,10 @@ class _PlainLogFormatter(LogFormatter):
 def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
     """Matplotlib's own settings with ours on top for this block, whatever the user's are.
 
-    It is silent: matplotlib warns of letters that its font lacks and of names too long for a picture, which show
-    themselves, as boxes and by their length, and a warning on the terminal would name lines of this package.
+    Matplotlib's warnings of missing letters and of names too long for a picture are silenced: the picture shows both.
     """
     with mpl.rc_context(), warnings.catch_warnings():
-        for category in (UserWarning, RuntimeWarning):  # that something is deprecated stays to be seen by tests
+        for category in (UserWarning, RuntimeWarning):  # deprecations stay visible for the tests
             warnings.simplefilter("ignore", category)
         mpl.rcdefaults()
         with mpl.rc_context(_SETTINGS | (more or {})):
@@ -101,21 +100,24 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, sizes in inches, that no window system knows of."""
+    """An empty figure, sizes in inches, outside any window system."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> bytes:
-    """The file content as ``png`` (150 dots per inch) or ``svg``. The figure's parts stay where they are placed here.
+    """The file content as ``png`` (150 dots per inch) or ``svg``. Fixes the layout of the figure.
 
-    An SVG draws letters as shapes, so that it looks the same everywhere; without, they stay text that can be searched
-    and is set in the reader's fonts.
+    Letters in an SVG are drawn as shapes, so that it looks the same everywhere, or stay text that can be searched, in
+    the reader's fonts.
     """
     stream = io.BytesIO()
     with _look({"svg.fonttype": "path" if text_as_shapes else "none"}):
-        _place(figure)
+        figure.set_dpi(_DOTS_PER_INCH)
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # with one, even one that is done, saving draws everything twice
         if kind == "png":
             # zlib's level 3: a tenth larger than the default 6, and a third quicker to write.
             quick = {"compress_level": 3}
@@ -124,14 +126,6 @@ def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> 
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             figure.savefig(stream, format="svg", dpi=_DOTS_PER_INCH, metadata=nothing)
     return stream.getvalue()
-
-
-def _place(figure: Figure) -> None:
-    """Run the layout engine and put it away: with one, even with one that is done, saving draws everything twice."""
-    figure.set_dpi(_DOTS_PER_INCH)
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)
 
 
 def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> str:
@@ -144,12 +138,9 @@ def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> 
     box = re.search(r'viewBox="([^"]+)"', body)
     assert box is not None
     inner = body[body.index(">") + 1 : body.rindex("</svg>")]
-    inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
-    # Its rule for all elements would reach beyond the picture: the page says the same of `svg *`.
-    inner = re.sub(r"<style[^>]*>.*?</style>", "", inner, flags=re.DOTALL)
-    inner = re.sub(r'\bid="', f'id="{prefix}-', inner)
-    inner = re.sub(r'href="#', f'href="#{prefix}-', inner)
-    inner = inner.replace("url(#", f"url(#{prefix}-")
+    # The style's rule for all elements would reach beyond the picture: the page has the same rule for `svg *`.
+    inner = re.sub(r"<(metadata|style)\b.*?</\1>", "", inner, flags=re.DOTALL)
+    inner = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", inner)
     return (
         f'<svg role="img" aria-labelledby="{prefix}-title {prefix}-description" viewBox="{box[1]}" '
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
@@ -164,7 +155,7 @@ def colour(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """The marker of the index-th series: with the colour, 56 pairs before one comes again."""
+    """The marker of the index-th series: with the colour, 56 pairs before one repeats."""
     return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
@@ -183,7 +174,7 @@ def set_log_scale(axes: Axes) -> None:
 
 
 def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Title and axis names in one call, so that none is forgotten."""
-    axes.set_title(title, y=1.0)  # its place given, matplotlib need not measure every label to find it
+    """Title and axis names in one call."""
+    axes.set_title(title, y=1.0)  # with a given height matplotlib need not measure every label
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -1,1 +1,1 @@
-"""Where data come from: what is known of a data set before it is read, and reading it. Nothing here loads torch."""
+"""Data sources: what is known of a data set before it is read, and reading it. Nothing here loads torch."""

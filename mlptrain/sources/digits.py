@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.bundled import bundled_file
-from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.sources.store import RawImages, sha256_of
 
+# Of the decoded rows, so that neither compression nor number format matters.
 DIGITS_SHA256 = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
 _TEST_ROWS = 360
+_SHAPE = (8, 8)
 
 
 def read_digits() -> RawImages:
@@ -22,23 +23,17 @@ def read_digits() -> RawImages:
     Raises DataError where the installed copy has another content.
     """
     table = digits_table()
-    found = digits_digest(table)
-    if found != DIGITS_SHA256:
+    if (digest := sha256_of(table)) != DIGITS_SHA256:
         raise DataError(
-            f"the digits of the installed scikit-learn are not the known ones: SHA-256 {found}, wanted "
+            f"the digits of the installed scikit-learn are not the known ones: SHA-256 {digest}, expected "
             f"{DIGITS_SHA256}. Reinstall scikit-learn."
         )
     # RandomState is numpy's frozen generator: its permutation is the same in every version.
     in_test = np.zeros(len(table), dtype=bool)
     in_test[np.random.RandomState(0).permutation(len(table))[:_TEST_ROWS]] = True
-    images = table[:, :-1].reshape(-1, *IMAGE_DATASETS["digits"].image_shape)
+    images = table[:, :-1].reshape(-1, *_SHAPE)
     labels = table[:, -1]
     return RawImages(images[~in_test], labels[~in_test], images[in_test], labels[in_test])
-
-
-def digits_digest(table: NDArray[np.uint8]) -> str:
-    """SHA-256 of the decoded rows, so that neither compression nor number format matters."""
-    return sha256_of(np.ascontiguousarray(table))
 
 
 def digits_table() -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
-"""What data say of themselves before a row of them is read, and after some of the rows are chosen.
+"""What is known of data before a row of them is read, and after some of the rows are chosen.
 
-A configuration says what is wished for; how many rows, columns and classes there are, only the data know. Facts are
-found once, when a configuration is loaded, and travel with every run folder and checkpoint.
+A configuration says what is requested; rows, columns and classes are facts of the data. They are read once, when a
+configuration is loaded, and are stored in every run folder and checkpoint.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Column(Record):
 class SourceFacts:
     """A data set as it is stored or generated.
 
-    ``train_counts`` and ``test_counts`` hold the rows of each class, or one number of rows where that is not known
-    beforehand. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum``
-    is the largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height,
-    width) where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of
-    the files, where facts were read from files.
+    ``train_counts`` and ``test_counts`` hold the rows of each class, or one total where those of each class are not
+    known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum`` is the
+    largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
+    where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
+    files, where facts were read from files.
     """
 
     train_counts: tuple[int, ...]
@@ -90,7 +90,7 @@ class DataFacts(Record):
     ``SourceFacts``, of the chosen classes.
     """
 
-    train_rows: int  # not positive where the wishes leave none, which a rule of the specification says
+    train_rows: int  # not positive where the choice leaves none; a rule of the specification reports that
     validation_rows: Count
     test_rows: Count
     n_features: Count
@@ -135,19 +135,10 @@ class DataFacts(Record):
         if drawn_test := drawn(choice.test, train):
             train, test = train - drawn_test, drawn_test
         validation = drawn(choice.validation, train)
-        names = source.class_names
-        return cls(
-            train_rows=train - validation,
-            validation_rows=validation,
-            test_rows=test,
-            n_features=source.n_features,
-            class_names=names if choice.classes is None else tuple(names[index] for index in choice.classes),
-            n_targets=source.n_targets,
-            image_shape=source.image_shape,
-            maximum=source.maximum,
-            columns=source.columns,
-            digest=source.digest,
-        )
+        shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+        if choice.classes is not None:
+            shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
+        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **shared)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
@@ -166,7 +157,7 @@ class RawData:
 
 
 class Source(Protocol):
-    """One kind of data. ``by_seed`` says whether the rows themselves follow from the seed."""
+    """One kind of data. ``by_seed``: whether the rows themselves follow from the seed."""
 
     by_seed: ClassVar[bool]
 

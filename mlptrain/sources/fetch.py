@@ -9,11 +9,11 @@ import contextlib
 import hashlib
 import http
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mlptrain.errors import DataError, MachineError
@@ -21,26 +21,21 @@ from mlptrain.sources.store import (
     FOLDER_VARIABLE,
     OFFLINE_ALTERNATIVE,
     RAW_FILES,
-    downloaded_facts,
+    downloaded_images,
     raw_folder,
     read_file,
     read_raw,
-    replacing,
-    store_raw,
     unpack,
 )
+from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
-
-try:
-    import fcntl
-except ImportError:  # Windows: what a killed process left behind stays there
-    fcntl = None  # type: ignore[assignment]
+from mlptrain.system.lock import shared_lock
 
 Progress = Callable[[str, int, int | None], None]
 
 _BLOCK = 1 << 16
-_SLOWEST = 1024  # bytes per second; a mirror that only drips would never run into the socket's time-out
-_LARGEST = 1 << 26  # bytes; the largest archive has 26 MB, and a wrong answer shall not fill the disk
+_MIN_RATE = 1024  # bytes per second; a trickle of bytes would never hit the socket's time-out
+_MAX_BYTES = 1 << 26  # bytes; the largest archive has 26 MB, and a wrong answer must not fill the memory
 _PAUSE = 0.5  # seconds between rounds over the mirrors
 
 
@@ -57,27 +52,30 @@ def fetch(
 
     Good archives or unpacked files are kept and cost no network; damaged ones are replaced. ``mirrors`` are addresses
     of folders (default: torchvision's), each asked up to ``attempts`` times; ``timeout`` is in seconds and also ends a
-    connection that stalls. ``on_progress`` is called with archive name, bytes so far and bytes in all (None where the
+    connection that stalls. ``on_progress`` is called with archive name, bytes so far and total bytes (None where the
     mirror does not say). Several processes may fetch at once: each writes files of its own and renames them. What a
     killed one left half-written is removed by the next one that is alone.
 
-    Raises DataError for a name that is not downloaded, MachineError where no mirror gives a good file or the folder
+    Raises DataError for a name that is not downloaded, MachineError where no mirror has a good file or the folder
     cannot be written.
     """
-    place = raw_folder(name, folder)
+    raw = raw_folder(name, folder)
     own_mirrors, checksums = published_archives(name)
     order = list(own_mirrors if mirrors is None else mirrors)
     downloaded = []
-    with _fetching_into(place):
-        for file in RAW_FILES:
-            archive, md5 = place / f"{file}.gz", checksums[f"{file}.gz"]
-            if not _is_good(name, place / file, md5):
+    with _disk_errors(raw):
+        raw.mkdir(parents=True, exist_ok=True)
+        with shared_lock(raw, alone=partial(remove_temporary, raw)):
+            for file in RAW_FILES:
+                archive = raw / f"{file}.gz"
+                if not _is_good(name, raw / file, checksums[archive.name]):
+                    title = downloaded_images(name).title
+                    _download(title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
+                    downloaded.append(archive.name)
                 try:
-                    _download(archive, md5, order, timeout=timeout, attempts=attempts, on_progress=on_progress)
-                except _MirrorError as error:
-                    raise MachineError(_failure(name, archive, str(error))) from error
-                downloaded.append(archive.name)
-            _repair_raw(name, place / file)
+                    read_raw(name, raw / file)
+                except DataError:
+                    write_atomically(raw / file, unpack(name, raw / file).data)
     return downloaded
 
 
@@ -86,89 +84,62 @@ def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
 
     Raises DataError for a name that is not downloaded.
     """
-    facts = downloaded_facts(name)
+    folder = downloaded_images(name).folder
     import torchvision
 
-    published = getattr(torchvision.datasets, str(facts.folder))
+    published = getattr(torchvision.datasets, str(folder))
     return list(published.mirrors), dict(published.resources)
 
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, in hexadecimal digits; a check against damage, not against intent. Raises MachineError."""
-    return hashlib.md5(read_file(path).data, usedforsecurity=False).hexdigest()
+    return _md5(read_file(path).data)
+
+
+def _md5(content: bytearray | memoryview) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _is_good(name: str, raw: Path, md5: str) -> bool:
+    """Whether the archive, or without one the unpacked file, is the published one."""
     archive = raw.with_name(f"{raw.name}.gz")
     if archive.is_file():
         return md5_of(archive) == md5
-    if not raw.is_file():
-        return False
-    try:
-        read_raw(name, raw)
-    except DataError:
-        return False
-    return True
-
-
-def _repair_raw(name: str, raw: Path) -> None:
-    """Unpack where nothing good is unpacked yet; a good file is left alone."""
-    try:
-        read_raw(name, raw)
-    except DataError:
-        content = unpack(name, raw)
-        try:
-            store_raw(raw, content)
-        except OSError as error:
-            raise _unwritable(raw.parent, error) from error
+    with contextlib.suppress(DataError):
+        if raw.is_file():
+            read_raw(name, raw)
+            return True
+    return False
 
 
 @contextlib.contextmanager
-def _fetching_into(place: Path) -> Iterator[None]:
-    """Make the folder, and show other processes that one is at work in it, by a shared lock that ends with the process.
-
-    Who finds nobody at work removes what killed processes left half-written.
-    """
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """OSError as a MachineError with what to do; what the network raises is a _MirrorError by then."""
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place, os.O_RDONLY)
-    except OSError as error:
-        raise _unwritable(place, error) from error
-    try:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # others are at work, the disk is read-only, or knows no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for leftover in place.glob(".*.part"):
-                    leftover.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _unwritable(place: Path, error: OSError) -> MachineError:
-    return MachineError(
-        f"cannot write to the data folder {place}: {error.strerror or error}. {remedy(error)}, "
-        f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
-    )
+    except OSError as error:
+        raise MachineError(
+            f"cannot write to the data folder {folder}: {error.strerror or error}. {remedy(error)}, "
+            f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
+        ) from error
 
 
 class _MirrorError(Exception):
-    """What a mirror did wrong, in words; ``for_good`` where asking it again is in vain."""
+    """What a mirror did wrong, in words; ``permanent`` where asking it again is useless."""
 
-    def __init__(self, reason: str, *, for_good: bool = False) -> None:
-        self.for_good = for_good
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        self.permanent = permanent
         super().__init__(reason)
 
 
 def _download(
-    archive: Path, md5: str, mirrors: list[str], *, timeout: float, attempts: int, on_progress: Progress | None
+    title: str, archive: Path, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
 ) -> None:
-    """Get one archive from the first mirror that has it; raises _MirrorError with the reason of each.
+    """Get one archive from the first mirror that has it; raises MachineError with the reason of each, and OSError.
 
     The mirror that worked moves to the front of ``mirrors``, so that a dead one costs its time-outs once only.
     """
+    report = partial(on_progress or (lambda *_: None), archive.name)
     reasons: dict[str, str] = {}
     remaining = list(mirrors)
     for attempt in range(attempts):
@@ -177,77 +148,68 @@ def _download(
         for mirror in tuple(remaining):
             address = f"{mirror.rstrip('/')}/{archive.name}"
             try:
-                _download_once(archive, md5, address, timeout=timeout, on_progress=on_progress)
+                content = _content(address, md5, timeout, report)
             except _MirrorError as error:
                 reasons[address] = str(error)
-                if error.for_good:
+                if error.permanent:
                     remaining.remove(mirror)
             else:
                 mirrors.insert(0, mirrors.pop(mirrors.index(mirror)))
+                write_atomically(archive, content)
                 return
-    raise _MirrorError("\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known")
+    tried = "\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known"
+    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
+    raise MachineError(
+        f"{title} could not be fetched: no mirror has a good {archive.name}.\n{tried}\n"
+        f"Try again later, or put these four files into {archive.parent}:\n{files}\n{OFFLINE_ALTERNATIVE}"
+    )
 
 
-def _download_once(archive: Path, md5: str, address: str, *, timeout: float, on_progress: Progress | None) -> None:
-    """Download to a temporary file, check, rename. Raises _MirrorError, or MachineError where the disk fails."""
-    digest, received = hashlib.md5(usedforsecurity=False), 0
+def _content(address: str, md5: str, timeout: float, on_progress: Callable[[int, int | None], None]) -> bytearray:
+    """The archive at an address, checked. Raises _MirrorError."""
+    content, begin = bytearray(), time.monotonic()
     with _open(address, timeout) as response:
         total: int | None = response.length
-        try:
-            with replacing(archive) as file:
-                for block in _blocks(response, timeout):
-                    file.write(block)
-                    digest.update(block)
-                    received += len(block)
-                    if on_progress is not None:
-                        on_progress(archive.name, received, total)
-                if total is not None and received != total:
-                    raise _MirrorError(f"the connection ended after {received} of {total} bytes")
-                if digest.hexdigest() != md5:
-                    raise _MirrorError(f"not the published archive: MD5 {digest.hexdigest()}, wanted {md5}")
-        except OSError as error:
-            raise _unwritable(archive.parent, error) from error
+        while block := _block(response, timeout, len(content)):
+            content += block
+            elapsed = time.monotonic() - begin
+            if elapsed > timeout and len(content) < elapsed * _MIN_RATE:
+                raise _MirrorError(f"too slow: {len(content)} bytes in {elapsed:.0f} s")
+            if len(content) > _MAX_BYTES:
+                raise _MirrorError(f"not the published archive: more than {_MAX_BYTES} bytes", permanent=True)
+            on_progress(len(content), total)
+    if total is not None and len(content) != total:
+        raise _MirrorError(f"the connection ended after {len(content)} of {total} bytes")
+    if (digest := _md5(content)) != md5:
+        raise _MirrorError(f"not the published archive: MD5 {digest}, expected {md5}")
+    return content
 
 
 def _open(address: str, timeout: float) -> http.client.HTTPResponse:
-    # Some servers refuse urllib's own name.
-    try:
+    try:  # with a name of our own, since some servers refuse urllib's
         request = urllib.request.Request(address, headers={"User-Agent": "mlptrain"})
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        # "Forbidden" and "not found" stay so; only "too many requests" and failures of the server may pass.
-        for_good = error.code < 500 and error.code != http.HTTPStatus.TOO_MANY_REQUESTS
-        raise _MirrorError(f"HTTP {error.code} {error.reason}", for_good=for_good) from error
+        # Only "too many requests" and failures of the server can pass; "forbidden" and "not found" are permanent.
+        permanent = error.code < 500 and error.code != http.HTTPStatus.TOO_MANY_REQUESTS
+        raise _MirrorError(f"HTTP {error.code} {error.reason}", permanent=permanent) from error
     except ValueError as error:
-        raise _MirrorError(
-            f"is not an address that begins with http:// or https:// ({error})", for_good=True
-        ) from error
+        reason = f"is not an address that begins with http:// or https:// ({error})"
+        raise _MirrorError(reason, permanent=True) from error
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error, timeout)) from error
     if not isinstance(response, http.client.HTTPResponse):  # file: and ftp:, also by way of a mirror that redirects
         response.close()
-        raise _MirrorError("is not answered over HTTP; an address begins with http:// or https://", for_good=True)
+        raise _MirrorError("is not answered over HTTP; an address begins with http:// or https://", permanent=True)
     return response
 
 
-def _blocks(response: http.client.HTTPResponse, timeout: float) -> Iterator[bytes]:
-    """The body, block by block, each as soon as it arrives. Raises _MirrorError."""
-    begin, received = time.monotonic(), 0
-    while True:
-        try:
-            block = response.read1(_BLOCK)
-        except (OSError, http.client.HTTPException) as error:
-            raise _MirrorError(f"{_reason(error, timeout)} after {received} bytes") from error
-        if not block:
-            return
-        received += len(block)
-        elapsed = time.monotonic() - begin
-        if elapsed > timeout and received < elapsed * _SLOWEST:
-            raise _MirrorError(f"too slow: {received} bytes in {elapsed:.0f} s")
-        if received > _LARGEST:
-            raise _MirrorError(f"not the published archive: more than {_LARGEST} bytes", for_good=True)
-        yield block
+def _block(response: http.client.HTTPResponse, timeout: float, received: int) -> bytes:
+    try:
+        return response.read1(_BLOCK)  # as soon as anything arrives
+    except (OSError, http.client.HTTPException) as error:
+        raise _MirrorError(f"{_reason(error, timeout)} after {received} bytes") from error
 
 
 def _reason(error: Exception, timeout: float) -> str:
@@ -257,11 +219,3 @@ def _reason(error: Exception, timeout: float) -> str:
     if isinstance(cause, http.client.RemoteDisconnected):
         return "the server closed the connection without an answer"
     return str(cause) or type(cause).__name__
-
-
-def _failure(name: str, archive: Path, tried: str) -> str:
-    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
-    return (
-        f"{downloaded_facts(name).title} could not be fetched: no mirror gave a good {archive.name}.\n{tried}\n"
-        f"Try again later, or put these four files into {archive.parent} by hand:\n{files}\n{OFFLINE_ALTERNATIVE}"
-    )

@@ -1,7 +1,7 @@
 """Data made from the seed: spirals, and random inputs with random targets.
 
 All numbers are drawn in float64 on the CPU from a generator of their own and rounded to float32, so that the data do
-not depend on the device or on what was drawn before.
+not depend on the device or on earlier draws.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Generated:
     by_seed: ClassVar[bool] = True
 
     def facts(self) -> SourceFacts:
-        """What the settings of the generator say."""
+        """As its settings determine them."""
         return self.known
 
-    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – there are no files
+    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – no files
         """Every seed has rows of its own."""
         x, y = self.make(seed=seed)
         return RawData(x.numpy(), y.numpy())

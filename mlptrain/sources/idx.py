@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin.
+"""The IDX format of MNIST.
 
 Two zero bytes, a type code (8 is unsigned byte), the number of dimensions, each dimension as a big-endian unsigned
 32-bit number, then the values with the last dimension running fastest.
@@ -22,26 +22,21 @@ def parse_idx(content: NDArray[np.uint8], *, source: str, n_dimensions: int) -> 
     ``content`` is the whole file, shape (n_bytes,); ``source`` names it in messages; ``n_dimensions`` is 3 for images
     (images, height, width) and 1 for labels.
 
-    Raises DataError for a file too short for its header, a wrong magic number, another value type, another number of
-    dimensions, and a length that does not follow from the dimensions.
+    Raises DataError for another header, value type or number of dimensions, and for a length that does not follow from
+    the dimensions.
     """
-    if content.size < 4:
-        raise DataError(f"{source}: {content.size} bytes are too few for an IDX header")
-    first, second, value_type, dimensions = content[:4].tolist()
-    if first or second:
-        raise DataError(f"{source}: not an IDX file; it starts with {bytes(content[:4]).hex(' ')}, not with 00 00")
-    if value_type != _UNSIGNED_BYTE:
-        raise DataError(f"{source}: IDX value type {value_type:#04x}, wanted 0x08 (unsigned bytes)")
-    if dimensions != n_dimensions:
-        raise DataError(f"{source}: {dimensions} dimensions, wanted {n_dimensions}")
-    header = 4 + 4 * dimensions
-    if content.size < header:
-        raise DataError(f"{source}: {content.size} bytes are too few for an IDX header of {header}")
-    shape = tuple(int.from_bytes(content[start : start + 4].tobytes(), "big") for start in range(4, header, 4))
-    wanted = header + math.prod(shape)
-    if content.size != wanted:
-        size = " × ".join(map(str, shape))
+    header, expected = 4 + 4 * n_dimensions, bytes([0, 0, _UNSIGNED_BYTE, n_dimensions])
+    start = bytes(content[:4])
+    if start != expected or content.size < header:
         raise DataError(
-            f"{source}: {content.size} bytes, but its header announces {size} values, {wanted} bytes in all"
+            f"{source}: not an IDX file of unsigned bytes in {n_dimensions} dimensions: {content.size} bytes that "
+            f"begin with {start.hex(' ') or 'nothing'}, expected {expected.hex(' ')} and a header of {header} bytes"
+        )
+    shape = tuple(content[4:header].view(">u4").tolist())
+    size = header + math.prod(shape)
+    if content.size != size:
+        values = " × ".join(map(str, shape))
+        raise DataError(
+            f"{source}: {content.size} bytes, but its header announces {values} values, {size} bytes in all"
         )
     return content[header:].reshape(shape)

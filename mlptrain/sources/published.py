@@ -1,77 +1,82 @@
-"""What is known of each image data set before a byte of it is read: shapes, class names, rows per class.
+"""The published image data sets: what is known of each before a byte of it is read, and reading it.
 
-The specification needs these to check ``train_size``, ``validation`` and ``classes`` without loading data (or torch);
-``mlptrain data verify`` holds them against the files.
+The specification checks ``train_size``, ``validation`` and ``classes`` against these facts without loading data (or
+torch); ``mlptrain data verify`` compares them with the files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from mlptrain.sources.facts import RawData, SourceFacts
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """An image classification data set as published.
+class Images:
+    """A source of images with class labels.
 
-    ``folder`` is its folder below the data folder, named as torchvision names it; None for one that comes installed.
-    ``image_shape`` is (height, width) in pixels, ``maximum`` the largest pixel value, with 0 the smallest.
-    ``train_counts`` and ``test_counts`` hold the rows of each class, in the order of ``class_names``.
+    ``folder`` is its folder below the data folder, named as torchvision names it; None for installed data.
     """
 
+    name: str
     title: str
     folder: str | None
-    image_shape: tuple[int, int]
-    maximum: int
-    class_names: tuple[str, ...]
-    train_counts: tuple[int, ...]
-    test_counts: tuple[int, ...]
+    known: SourceFacts
+    by_seed: ClassVar[bool] = False
 
-    @property
-    def n_features(self) -> int:
-        """Pixels of one image."""
-        height, width = self.image_shape
-        return height * width
+    def facts(self) -> SourceFacts:
+        """As published."""
+        return self.known
+
+    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – stored rows do not follow from a seed
+        """Pixels uint8 (n, height·width) and labels."""
+        from mlptrain.sources.digits import read_digits
+        from mlptrain.sources.store import read_images
+
+        raw = read_digits() if self.folder is None else read_images(self.name, folder)
+        train, test = (images.reshape(len(images), -1) for images in (raw.train_images, raw.test_images))
+        return RawData(train, raw.train_labels.astype("int64"), test, raw.test_labels.astype("int64"))
 
 
-_DIGIT_NAMES = tuple("0123456789")
+def _facts(
+    side: int, maximum: int, names: tuple[str, ...], train: tuple[int, ...], test: tuple[int, ...]
+) -> SourceFacts:
+    """Of square images, with ``side`` in pixels."""
+    return SourceFacts(
+        train_counts=train,
+        test_counts=test,
+        n_features=side**2,
+        class_names=names,
+        image_shape=(side, side),
+        maximum=maximum,
+    )
 
-IMAGE_DATASETS: dict[str, ImageFacts] = {
-    "mnist": ImageFacts(
-        title="MNIST",
-        folder="MNIST",
-        image_shape=(28, 28),
-        maximum=255,
-        class_names=_DIGIT_NAMES,
-        train_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
-        test_counts=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
-    ),
-    "fashion_mnist": ImageFacts(
-        title="Fashion-MNIST",
-        folder="FashionMNIST",
-        image_shape=(28, 28),
-        maximum=255,
-        class_names=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        train_counts=(6000,) * 10,
-        test_counts=(1000,) * 10,
-    ),
-    "digits": ImageFacts(
-        title="scikit-learn digits",
-        folder=None,
-        image_shape=(8, 8),
-        maximum=16,
-        class_names=_DIGIT_NAMES,
-        train_counts=(151, 147, 141, 154, 151, 142, 137, 140, 135, 139),
-        test_counts=(27, 35, 36, 29, 30, 40, 44, 39, 39, 41),
-    ),
+
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
+
+_MNIST = _facts(
+    28,
+    255,
+    _DIGITS,
+    train=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    test=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+)
+_BUNDLED = _facts(
+    8,
+    16,
+    _DIGITS,
+    train=(151, 147, 141, 154, 151, 142, 137, 140, 135, 139),
+    test=(27, 35, 36, 29, 30, 40, 44, 39, 39, 41),
+)
+_FASHION = _facts(28, 255, _CLOTHES, train=(6000,) * 10, test=(1000,) * 10)
+
+IMAGE_DATASETS = {
+    "mnist": Images("mnist", "MNIST", "MNIST", _MNIST),
+    "fashion_mnist": Images("fashion_mnist", "Fashion-MNIST", "FashionMNIST", _FASHION),
+    "digits": Images("digits", "scikit-learn digits", None, _BUNDLED),
 }

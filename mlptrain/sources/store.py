@@ -1,6 +1,6 @@
-"""Where downloaded data sets lie, and reading them with every byte checked.
+"""Where downloaded data sets are, and reading them with every byte checked.
 
-The layout is torchvision's (``MNIST/raw/train-images-idx3-ubyte``), so an existing torchvision folder is used as it
+The layout is torchvision's (``MNIST/raw/train-images-idx3-ubyte``), so an existing torchvision folder can be used as it
 is; torchvision itself, two to four seconds of import, is not needed to read.
 """
 
@@ -11,13 +11,10 @@ import gzip
 import hashlib
 import io
 import os
-import secrets
 import tempfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import platformdirs
@@ -25,17 +22,18 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError
 from mlptrain.sources.idx import parse_idx
-from mlptrain.sources.published import IMAGE_DATASETS, ImageFacts
+from mlptrain.sources.published import IMAGE_DATASETS, Images
+from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 
 FOLDER_VARIABLE = "MLPTRAIN_DATA_DIR"
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 RAW_FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
-MOST_BYTES = 50_000_000  # the longest published file has 47,040,016 bytes
-OFFLINE_ALTERNATIVE = "To go on offline: `mlptrain train configs/digits.yaml` needs no download."
+MAX_BYTES = 50_000_000  # the longest published file has 47,040,016 bytes
+OFFLINE_ALTERNATIVE = "To continue offline: `mlptrain train configs/digits.yaml` needs no download."
 
-# Of the unpacked files, taken from archives whose MD5 sums were those that torchvision publishes.
+# Of the unpacked files, from archives with the MD5 sums that torchvision publishes.
 RAW_SHA256: dict[str, dict[str, str]] = {
     "mnist": {
         TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -65,8 +63,8 @@ class RawImages:
 def data_folder(explicit: Path | None = None) -> Path:
     """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache.
 
-    A user without a home folder, as in some containers, has no cache: then one among the temporary files. Raises
-    DataError where a ``~`` stands for no folder.
+    Without a home folder, as in some containers, there is no cache: then one among the temporary files. Raises
+    DataError for a ``~`` without a home folder.
     """
     named = explicit or os.environ.get(FOLDER_VARIABLE)
     if not named:
@@ -78,57 +76,53 @@ def data_folder(explicit: Path | None = None) -> Path:
         return Path(named).expanduser()
     except RuntimeError:
         raise DataError(
-            f"the data folder {named}: there is no home folder that ~ stands for; write it out with --data-dir or "
+            f"the data folder {named}: ~ is not a known home folder; give the full path with --data-dir or "
             f"${FOLDER_VARIABLE}"
         ) from None
 
 
-def downloaded_facts(name: str) -> ImageFacts:
-    """The facts of a data set that is kept in files below the data folder.
-
-    Raises DataError for any other name, with the reason.
-    """
-    facts = IMAGE_DATASETS.get(name)
-    if facts is None or facts.folder is None:
-        known = ", ".join(RAW_SHA256)
+def downloaded_images(name: str) -> Images:
+    """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
+    if name not in RAW_SHA256:
         raise DataError(
-            f"data {name!r} has no files in the data folder: only {known} are downloaded; other data come installed or "
-            "are generated"
+            f"data {name!r} has no files in the data folder: only {', '.join(RAW_SHA256)} are downloaded; other data "
+            "are installed or generated"
         )
-    return facts
+    return IMAGE_DATASETS[name]
 
 
 def raw_folder(name: str, folder: Path) -> Path:
-    """Where the four files of ``name`` lie below the data folder ``folder``."""
-    return folder / str(downloaded_facts(name).folder) / "raw"
+    """Where the four files of ``name`` are below the data folder ``folder``."""
+    return folder / str(downloaded_images(name).folder) / "raw"
+
+
+def missing_files(raw: Path) -> list[str]:
+    """Those of the four files that are neither in ``raw`` nor there as an archive."""
+    return [file for file in RAW_FILES if not ((raw / file).is_file() or (raw / f"{file}.gz").is_file())]
 
 
 def read_images(name: str, folder: Path) -> RawImages:
     """Read ``mnist`` or ``fashion_mnist`` from the data folder, every byte checked by SHA-256.
 
-    Where only the archives lie there they are unpacked next to themselves, once; where that folder cannot be written
+    Where there are only the archives, they are unpacked beside themselves, once; in a folder that cannot be written
     they are unpacked in memory at every load. Takes 0.05 s unpacked and 0.4 to 0.7 s from archives (two CPU cores).
 
     Raises DataAbsentError where files are missing, DataError where one is damaged or the name is unknown, MachineError
     where one cannot be read.
     """
-    place = raw_folder(name, folder)
-    missing = [file for file in RAW_FILES if not ((place / file).is_file() or (place / f"{file}.gz").is_file())]
-    if missing:
+    raw = raw_folder(name, folder)
+    if missing := missing_files(raw):
         raise DataAbsentError(
-            f"{downloaded_facts(name).title} is not in {place}: missing {', '.join(missing)} (each may also be the "
-            f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there by hand, or name another "
-            f"folder with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
+            f"{downloaded_images(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
+            f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there, or name another folder "
+            f"with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
         )
-    arrays = [
-        parse_idx(read_raw(name, place / file), source=file, n_dimensions=dimensions_of(file)) for file in RAW_FILES
-    ]
-    return RawImages(*arrays)
+    return RawImages(*(read_idx(read_raw(name, raw / file), file) for file in RAW_FILES))
 
 
-def dimensions_of(file: str) -> int:
-    """Dimensions of one of the four files: 3 for images (images, height, width), 1 for labels."""
-    return 3 if "images" in file else 1
+def read_idx(content: NDArray[np.uint8], file: str) -> NDArray[np.uint8]:
+    """Images (n, height, width) or labels (n,), by the name ``file``, from bytes (n_bytes,). Raises DataError."""
+    return parse_idx(content, source=file, n_dimensions=3 if "images" in file else 1)
 
 
 def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:
@@ -136,19 +130,12 @@ def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:
 
     Raises DataError where the content is not the published one, MachineError where it cannot be read.
     """
-    wanted = RAW_SHA256[name][raw.name]
-    if not raw.is_file():
-        content = unpack(name, raw)
-        # The copy only saves unpacking the next time, so a read-only folder or a full disk does not matter.
-        with contextlib.suppress(OSError):
-            store_raw(raw, content)
-        return content
-    content = read_file(raw)
-    if (found := sha256_of(content)) != wanted:
-        raise DataError(
-            f"{raw} is damaged: its SHA-256 is {found}, wanted {wanted}. Run `mlptrain data fetch {name}` to repair "
-            f"it, or delete it and put a good copy or the archive {raw.name}.gz in its place."
-        )
+    if raw.is_file():
+        return _verified(read_file(raw), raw, name, raw.name)
+    content = unpack(name, raw)
+    # The copy only saves unpacking the next time, so a read-only folder or a full disk does not matter.
+    with contextlib.suppress(OSError):
+        write_atomically(raw, content.data)
     return content
 
 
@@ -158,29 +145,38 @@ def unpack(name: str, raw: Path) -> NDArray[np.uint8]:
     Raises DataError where the archive is damaged, MachineError where it cannot be read.
     """
     archive = raw.with_name(f"{raw.name}.gz")
-    repair = f"Run `mlptrain data fetch {name}` to replace it, or put a good copy in its place."
     packed = read_file(archive)
     try:
-        # Some bytes more than there should be say that it is another file; a bomb of 10 MB would unpack to 10 GB.
+        # Reading stops at a limit: a bomb of 10 MB would unpack to 10 GB. What is cut off has another digest.
         with gzip.GzipFile(fileobj=io.BytesIO(packed.data)) as stream:
-            content = stream.read(MOST_BYTES)
+            # A bytearray, since torch warns about sharing memory that must not be written.
+            content = np.frombuffer(bytearray(stream.read(MAX_BYTES)), np.uint8)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{archive} ({packed.size} bytes) is damaged: {error}. {repair}") from error
-    wanted = RAW_SHA256[name][raw.name]
-    if (found := hashlib.sha256(content).hexdigest()) != wanted:
-        raise DataError(f"{archive} is damaged: the SHA-256 of its content is {found}, wanted {wanted}. {repair}")
-    # A bytearray, since torch warns about sharing memory that it must not write to.
-    return np.frombuffer(bytearray(content), np.uint8)
+        raise DataError(f"{archive} ({packed.size} bytes) is damaged: {error}. {_repair(name, raw.name)}") from error
+    return _verified(content, archive, name, raw.name)
+
+
+def _verified(content: NDArray[np.uint8], path: Path, name: str, file: str) -> NDArray[np.uint8]:
+    expected = RAW_SHA256[name][file]
+    if (digest := sha256_of(content)) != expected:
+        raise DataError(
+            f"{path} is damaged: the SHA-256 of its content is {digest}, expected {expected}. {_repair(name, file)}"
+        )
+    return content
+
+
+def _repair(name: str, file: str) -> str:
+    return f"Run `mlptrain data fetch {name}` to replace it, or delete it and put a good {file} or {file}.gz there."
 
 
 def read_file(path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, shape (n,), writable; of one longer than any published file the first ``MOST_BYTES``.
+    """The bytes of a file, shape (n,), writable; of one longer than any published file the first ``MAX_BYTES``.
 
     Raises MachineError where it cannot be read.
     """
     try:
         with open_regular(path) as stream:
-            return np.fromfile(stream, np.uint8, count=MOST_BYTES)
+            return np.fromfile(stream, np.uint8, count=MAX_BYTES)
     except OSError as error:
         raise MachineError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -188,27 +184,3 @@ def read_file(path: Path) -> NDArray[np.uint8]:
 def sha256_of(content: NDArray[np.uint8]) -> str:
     """SHA-256 of the values of a contiguous array, in hexadecimal digits."""
     return hashlib.sha256(content.data).hexdigest()
-
-
-def store_raw(raw: Path, content: NDArray[np.uint8]) -> None:
-    """Write an unpacked file in one step: whoever reads sees none or all of it. Raises OSError."""
-    with replacing(raw) as file:
-        file.write(content.data)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` when the block ends well and vanishes when it does not.
-
-    Its name is unique, so that processes writing the same file do not meet; its mode follows the umask, so that a
-    shared data folder stays readable for others (the files of ``tempfile`` are for the owner alone). Raises OSError.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

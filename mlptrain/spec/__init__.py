@@ -1,7 +1,7 @@
 """What a YAML file may say. Nothing here loads torch.
 
-A comparison's side is imported from ``comparison``, ``comparison_load``, ``comparison_schema`` and ``grids``: the
-commands on one experiment then need not wait for it.
+What the file of a comparison may say is imported from ``mlptrain.spec.comparison``: the commands on one experiment
+then need not wait for it.
 """
 
 from mlptrain.spec.dump import to_yaml

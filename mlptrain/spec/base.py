@@ -1,4 +1,4 @@
-"""What every section of a configuration shares: strict types, refused unknown keys, and short forms."""
+"""What every section of a configuration shares: strict types, no unknown keys, and short forms."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, GetPydanticSchema
 from pydantic_core import PydanticCustomError, core_schema
 
-LARGEST = 1e30  # its square is still finite in float64, and it is itself in float32
+MAX_NUMBER = 1e30  # finite in float32, and so is its square in float64
 
 
 def _describe_name(schema: dict[str, Any]) -> None:
@@ -20,7 +20,7 @@ def _describe_name(schema: dict[str, Any]) -> None:
 
 
 class Section(BaseModel):
-    """A mapping of the YAML file: unknown keys are refused, types are strict, instances are immutable."""
+    """A mapping of the YAML file: unknown keys are errors, types are strict, instances are immutable."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -28,12 +28,12 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         json_schema_extra=_describe_name,
-        defer_build=True,  # twenty validators that no command needs one by one; the whole experiment's has them all
+        defer_build=True,  # no command needs the twenty validators one by one; the experiment's contains them all
     )
 
 
 def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Every section of a field's annotation, in order: those of a union, of a list's items, or the one itself."""
+    """Every section of a field's annotation, in order: those of a union, of a list's items, or the section itself."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
@@ -42,7 +42,7 @@ def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def names_of(section: type[BaseModel]) -> tuple[str, ...]:
-    """The names that a section goes by; none for one without a ``name`` of its own."""
+    """The names of a section; none for a section without the key ``name``."""
     field = section.model_fields.get("name")
     return get_args(field.annotation) if field is not None else ()
 
@@ -59,7 +59,7 @@ def either(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class ShortName:
-    """Lets ``relu`` stand for ``{name: relu}`` before a section, or a union of sections, told apart by ``name``."""
+    """Lets ``relu`` stand for ``{name: relu}`` before a section, or a union of sections that ``name`` discriminates."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self._expand, handler(source))
@@ -79,49 +79,41 @@ class ShortName:
         return {"name": value} if isinstance(value, str) else value
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A scalar checked by ``accepts``; a refusal reads "must be ``wanted``, got …"."""
+def _checked(accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any]) -> GetPydanticSchema:
+    """A scalar that ``accepts`` decides on, but never a truth value; a refusal reads "must be ``expected``, got …"."""
 
-    accepts: Callable[[object], bool]
-    wanted: str
-    json_schema: dict[str, Any]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._check)
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return dict(self.json_schema)
-
-    def _check(self, value: object) -> object:
-        if isinstance(value, bool) or not self.accepts(value):
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": self.wanted})
+    def check(value: object) -> object:
+        if isinstance(value, bool) or not accepts(value):
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
+    return GetPydanticSchema(
+        lambda _source, _handler: core_schema.no_info_plain_validator_function(check),
+        lambda _schema, _handler: dict(json_schema),
+    )
 
-def count_or(word: str, *, most: int) -> Checked:
+
+def count_or(word: str, *, most: int) -> GetPydanticSchema:
     """A whole number from 1 to ``most``, or one word such as ``full``."""
-    return Checked(
+    return _checked(
         lambda value: value == word or (isinstance(value, int) and 1 <= value <= most),
         f"a whole number from 1 to {most:,} or the word {word}",
         {"anyOf": [{"type": "integer", "minimum": 1, "maximum": most}, {"const": word}]},
     )
 
 
-def positive_or(word: str) -> Checked:
+def positive_or(word: str) -> GetPydanticSchema:
     """A positive number up to 1e30, or one word such as ``fan_in``."""
-    return Checked(
-        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value <= LARGEST),
-        f"a positive number up to {LARGEST:g} or the word {word}",
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}, {"const": word}]},
+    return _checked(
+        lambda value: value == word or (isinstance(value, (int, float)) and 0 < value <= MAX_NUMBER),
+        f"a positive number up to {MAX_NUMBER:g} or the word {word}",
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER}, {"const": word}]},
     )
 
 
-def count_or_fraction(*, most: int) -> Checked:
+def count_or_fraction(*, most: int) -> GetPydanticSchema:
     """A whole number from 0 to ``most``, or a fraction below 1."""
-    return Checked(
+    return _checked(
         lambda value: isinstance(value, (int, float)) and 0 <= value <= (most if isinstance(value, int) else 1 - 1e-12),
         f"a whole number from 0 to {most:,} or a fraction below 1",
         {

@@ -9,7 +9,8 @@ from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
 from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
-from mlptrain.sources.images import Images
+from mlptrain.sources.iris import Iris
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
 
 MAX_ROWS = 10_000_000
@@ -23,7 +24,7 @@ class FixedScaling(Section):
     std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
 
 
-SCALING_FORMS = ("word", "numbers")  # tags of the union that is told apart by its type
+SCALING_FORMS = ("word", "numbers")  # tags of the union that is discriminated by type
 
 
 def _scaling_form(value: object) -> str:
@@ -31,14 +32,9 @@ def _scaling_form(value: object) -> str:
 
 
 NumbersOrWord = Discriminator(_scaling_form)
-ImageScaling = Annotated[
-    Annotated[Literal["none", "unit", "standard"], Tag("word")] | Annotated[FixedScaling, Tag("numbers")],
-    NumbersOrWord,
-]
-PlainScaling = Annotated[
-    Annotated[Literal["none", "standard"], Tag("word")] | Annotated[FixedScaling, Tag("numbers")],
-    NumbersOrWord,
-]
+_Numbers = Annotated[FixedScaling, Tag("numbers")]
+ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
+PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 Validation = Annotated[
     int | float,
@@ -48,7 +44,7 @@ Validation = Annotated[
 
 
 class _Data(Section):
-    """What every data set answers before it is loaded."""
+    """What every data set knows before it is loaded."""
 
     validation: Validation = 0.1
 
@@ -58,23 +54,19 @@ class _Data(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(validation=self.validation)
+        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
 
     def facts(self) -> DataFacts:
-        """What the chosen rows say of themselves. Raises as Source.facts and DataFacts.of."""
+        """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
 
 
 class _Classes(_Data):
-    """Data of which ``classes`` may choose some."""
+    """Data with classes, of which some may be chosen."""
 
     classes: Classes | None = Field(
         None, description="A subset of the classes, relabelled 0..k-1 in the order given. Default: all."
     )
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(classes=self.classes, validation=self.validation)
 
 
 class ImageData(_Classes):
@@ -95,11 +87,23 @@ class ImageData(_Classes):
 
     def source(self) -> Source:
         """The published files."""
-        return Images(self.name)
+        return IMAGE_DATASETS[self.name]
 
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(self.classes, self.train_size, self.test_size, validation=self.validation)
+
+class IrisData(_Classes):
+    """Fisher's iris, 150 flowers of three species with four lengths each, from scikit-learn."""
+
+    name: Literal["iris"]
+    test: Validation = Field(
+        0.2, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none."
+    )
+    scaling: Literal["none", "standard"] = Field(
+        "standard", description="none; standard: every column to mean 0 and std 1 over the training rows."
+    )
+
+    def source(self) -> Source:
+        """The installed file."""
+        return Iris()
 
 
 class SpiralsData(_Classes):
@@ -132,7 +136,7 @@ class _Drawn(_Data):
 
 
 class RandomClassificationData(_Drawn):
-    """Inputs from N(0, 1) with labels drawn at random: nothing to learn, made for checking gradients."""
+    """Inputs from N(0, 1) with labels drawn at random: nothing to learn, meant for checking gradients."""
 
     name: Literal["random_classification"]
     n_samples: int = Field(100, ge=2, le=MAX_ROWS, description="Rows.")
@@ -146,24 +150,26 @@ class RandomClassificationData(_Drawn):
 
 
 class RandomRegressionData(_Drawn):
-    """Inputs and targets from N(0, 1): nothing to learn but by heart."""
+    """Inputs and targets from N(0, 1): nothing to learn except by memorising the rows."""
 
     name: Literal["random_regression"]
     n_samples: int = Field(64, ge=2, le=MAX_ROWS, description="Rows.")
     n_targets: int = Field(1, ge=1, le=10_000, description="Targets of one row.")
 
     def source(self) -> Source:
-        """Targets of no classes."""
+        """Targets without classes."""
         facts = SourceFacts((self.n_samples,), n_features=self.n_features, n_targets=self.n_targets)
         settings = self.model_dump(include={"n_samples", "n_features", "n_targets"})
         return Generated(facts, partial(make_random_regression, **settings))
 
 
 def _numbers(count: int) -> tuple[str, ...]:
-    """Names of classes that have none but their numbers."""
+    """Names of classes that only have numbers."""
     return tuple(map(str, range(count)))
 
 
 DataSpec = Annotated[
-    ImageData | SpiralsData | RandomClassificationData | RandomRegressionData, Field(discriminator="name"), ShortName()
+    ImageData | IrisData | SpiralsData | RandomClassificationData | RandomRegressionData,
+    Field(discriminator="name"),
+    ShortName(),
 ]

@@ -1,4 +1,4 @@
-"""A checked experiment as YAML that our own reader gives back unchanged."""
+"""A checked experiment as YAML that the reader gives back unchanged."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.SequenceNode:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
-
-
 _Dumper.add_representer(str, _text)
-_Dumper.add_representer(list, _list)
+_Dumper.add_representer(
+    list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+)
 
 
 def to_yaml(spec: ExperimentSpec) -> str:
-    """Every value in force, defaults and overrides written out, keys in the order of the schema."""
+    """Every resolved value, defaults and overrides included, keys in the order of the schema."""
     return yaml_text(plain(spec))
 
 
 def plain(spec: ExperimentSpec) -> dict[str, Any]:
-    """Every value in force as mappings, lists, numbers and text, keys in the order of the schema."""
+    """As to_yaml, as mappings, lists, numbers and text."""
     return {key: _name_first(value) for key, value in spec.model_dump(exclude_none=True).items()}
 
 
 def yaml_text(values: dict[str, Any]) -> str:
-    """Plain values as YAML that our own reader gives back unchanged."""
+    """Plain values as YAML that the reader gives back unchanged."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -50,9 +50,14 @@ class EvaluationSpec(Section):
         None, description="best: lowest validation loss; last. Default: best where validation is measured, else last."
     )
 
+    def resolved(self, data: DataSpec) -> EvaluationSpec:
+        """With defaults that depend on the data resolved."""
+        split = self.split or ("validation" if data.validation else "none")
+        return EvaluationSpec(split=split, keep=self.keep or ("best" if split == "validation" else "last"))
+
 
 class ExperimentSpec(Section):
-    """A YAML file in full: what is wished for. What the data say is in ``DataFacts``, and both in ``Experiment``."""
+    """The whole YAML file: what is asked for. What the data are is in ``DataFacts``, and both in ``Experiment``."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the run folder. Default: the file's name.")
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
@@ -69,58 +74,26 @@ class ExperimentSpec(Section):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is wished for and what the data are: all that a run follows from."""
+    """What is asked for and what the data are: everything that determines a run. The sections are those of ``spec``."""
 
     spec: ExperimentSpec
     facts: DataFacts
+    name: str = field(init=False, repr=False, compare=False)
+    seed: int = field(init=False, repr=False, compare=False)
+    data: DataSpec = field(init=False, repr=False, compare=False)
+    model: ModelSpec = field(init=False, repr=False, compare=False)
+    loss: LossSpec = field(init=False, repr=False, compare=False)
+    optimizer: OptimizerSpec = field(init=False, repr=False, compare=False)
+    schedule: ScheduleSpec = field(init=False, repr=False, compare=False)
+    training: TrainingSpec = field(init=False, repr=False, compare=False)
+    evaluation: EvaluationSpec = field(init=False, repr=False, compare=False)  # its defaults are resolved
 
-    @property
-    def name(self) -> str:
-        """Names the run folder."""
-        return self.spec.name
-
-    @property
-    def seed(self) -> int:
-        """What every random number follows from."""
-        return self.spec.seed
-
-    @property
-    def data(self) -> DataSpec:
-        """The data section."""
-        return self.spec.data
-
-    @property
-    def model(self) -> ModelSpec:
-        """The model section."""
-        return self.spec.model
-
-    @property
-    def loss(self) -> LossSpec:
-        """The loss section."""
-        return self.spec.loss
-
-    @property
-    def optimizer(self) -> OptimizerSpec:
-        """The optimizer section."""
-        return self.spec.optimizer
-
-    @property
-    def schedule(self) -> ScheduleSpec:
-        """The schedule section."""
-        return self.spec.schedule
-
-    @property
-    def training(self) -> TrainingSpec:
-        """The training section."""
-        return self.spec.training
-
-    @property
-    def evaluation(self) -> EvaluationSpec:
-        """The evaluation section, without defaults left open."""
-        return self.spec.evaluation
+    def __post_init__(self) -> None:
+        for key in ExperimentSpec.model_fields:
+            object.__setattr__(self, key, getattr(self.spec, key))  # as the dataclass itself does, which is frozen
 
     def changed(self, **sections: Any) -> Experiment:
-        """With other sections, seed or name; the data stay as they are."""
+        """With other sections, seed or name and the same facts."""
         return Experiment(self.spec.model_copy(update=sections), self.facts)
 
     def with_training(self, **values: Any) -> Experiment:
@@ -145,7 +118,7 @@ class Experiment:
 
     @property
     def output_width(self) -> int:
-        """Width of the last layer, as the loss wants it."""
+        """Width of the last layer, which the loss determines."""
         return self.loss.n_outputs(self.facts)
 
     @property

@@ -1,4 +1,4 @@
-"""The ``loss`` section: one class per loss, with what it reads, what it fits and how many outputs it wants."""
+"""The ``loss`` section: one class per loss, with what it reads, which data it fits and how many outputs it needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 
 
 class _Loss(Section):
-    reads: ClassVar[Literal["logits", "values"]]  # what the outputs are: only logits give probabilities
-    title: ClassVar[str]  # with its unit, as the axis of a picture has it
+    reads: ClassVar[Literal["logits", "values"]]  # what the outputs are; only logits give probabilities
+    title: ClassVar[str]  # with its unit, as on the axis of a figure
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -23,7 +23,7 @@ class _Loss(Section):
         return len(facts.class_names) or facts.n_targets
 
     def misfit(self, facts: DataFacts, *, name: str) -> str | None:
-        """Why the loss cannot be fitted to these data, called ``name``; None where it can."""
+        """Why the loss cannot be used with the data ``name``; None where it can."""
         if self.reads == "logits" and facts.is_regression:
             others = [section for section in sections_in(LossSpec) if issubclass(section, _Loss)]
             fitting = [names_of(section)[0] for section in others if section.reads == "values"]
@@ -51,10 +51,10 @@ class BinaryCrossEntropy(_Loss):
         return 1
 
     def misfit(self, facts: DataFacts, *, name: str) -> str | None:
-        """It wants exactly two classes."""
+        """It needs exactly two classes."""
         if facts.is_regression or len(facts.class_names) == 2:
             return super().misfit(facts, name=name)
-        return f"needs exactly two classes, data '{name}' has {_count(len(facts.class_names))}"
+        return f"needs exactly two classes, data '{name}' has {len(facts.class_names)}"
 
 
 class MeanSquaredError(_Loss):
@@ -73,11 +73,17 @@ class MeanAbsoluteError(_Loss):
     title: ClassVar[str] = "mean absolute error (target units)"
 
 
+class Huber(_Loss):
+    """½d² where |d| ≤ delta, else delta·(|d| − ½·delta), for d = p − y; for classes on one-hot targets."""
+
+    name: Literal["huber"]
+    reads: ClassVar[Literal["logits", "values"]] = "values"
+    title: ClassVar[str] = "Huber loss (target units²)"
+    delta: float = Field(1.0, gt=0, le=1e6, description="Where the loss goes over from squared to linear.")
+
+
 LossSpec = Annotated[
-    CrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError, Field(discriminator="name"), ShortName()
+    CrossEntropy | BinaryCrossEntropy | MeanSquaredError | MeanAbsoluteError | Huber,
+    Field(discriminator="name"),
+    ShortName(),
 ]
-
-
-def _count(number: int) -> str:
-    words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    return words[number] if number < len(words) else str(number)

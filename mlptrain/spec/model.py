@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,52 +14,57 @@ MAX_LAYERS = 200
 MAX_PARAMETERS = 2**30  # 4 GiB of float32 weights, and as much again for gradients and each optimizer buffer
 
 
-@runtime_checkable
-class Learns(Protocol):
-    """The section of an op with parameters of its own."""
+class Op(Section):
+    """What follows the product of a layer."""
 
-    @staticmethod
-    def parameter_shapes(width: int) -> dict[str, tuple[int, ...]]:
-        """Their shapes in a layer of ``width`` units, by name."""
-
-
-class PlainActivation(Section):
-    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z)."""
-
-    name: Literal["relu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """Shapes of its own parameters in a layer of ``width`` units, by name."""
+        return {}
 
 
-class LeakyReLU(Section):
+class PlainActivation(Op):
+    """An activation without settings; arctan is atan(z), gelu is z·Φ(z), silu is z·σ(z), selu a scaled elu."""
+
+    name: Literal["relu", "selu", "sigmoid", "tanh", "arctan", "gelu", "silu", "identity"]
+
+
+class LeakyReLU(Op):
     """max(z, 0) + slope·min(z, 0)."""
 
     name: Literal["leaky_relu"]
     slope: float = Field(0.01, ge=-10, le=10, description="Slope for z < 0.")
 
 
-class ELU(Section):
+class ELU(Op):
     """z for z > 0, else alpha·(eᶻ − 1)."""
 
     name: Literal["elu"]
     alpha: float = Field(1.0, ge=-1000, le=1000, description="Minus the limit for z → −∞.")
 
 
-class PReLU(Section):
+class PReLU(Op):
     """Leaky ReLU whose slope is learnt, one per layer."""
 
     name: Literal["prelu"]
     slope: float = Field(0.25, ge=-10, le=10, description="The slope before training.")
 
-    @staticmethod
-    def parameter_shapes(width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG004
-        """What a layer of ``width`` units learns besides weight and bias."""
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """One slope for all units."""
         return {"slope": ()}
 
 
-class Softplus(Section):
+class Softplus(Op):
     """log(1 + e^(beta·z)) / beta."""
 
     name: Literal["softplus"]
     beta: float = Field(1.0, gt=0, le=1000, description="Sharpness: the larger, the closer to relu.")
+
+
+class Dropout(Op):
+    """In training steps every value is 0 with probability p, and the others are divided by 1 − p."""
+
+    name: Literal["dropout"]
+    p: float = Field(ge=0, lt=1)
 
 
 ActivationSpec = Annotated[
@@ -105,11 +110,14 @@ class ModelSpec(Section):
         PlainActivation(name="identity"), description="After the last layer; the losses read logits, so identity."
     )
     bias: bool = Field(True, description="Whether layers have biases.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of values dropped after every hidden activation.")
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
-    def layer_ops(self, *, last: bool) -> list[Section]:
-        """The sections of what comes after the product of a hidden layer, or of the last one, in order."""
-        return [self.output_activation if last else self.activation]
+    def layer_ops(self, *, last: bool) -> list[Op]:
+        """The sections of what follows the product of a hidden layer, or of the last one, in order."""
+        if last:
+            return [self.output_activation]
+        return [self.activation, *([Dropout(name="dropout", p=self.dropout)] if self.dropout else [])]
 
     def parameter_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order.
@@ -120,8 +128,9 @@ class ModelSpec(Section):
         shapes: dict[str, tuple[int, ...]] = {}
         for index, (inputs, outputs) in enumerate(pairwise(widths)):
             own: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs)}
-            own |= {"bias": (outputs,)} if self.bias else {}
+            if self.bias:
+                own["bias"] = (outputs,)
             for op in self.layer_ops(last=index == len(widths) - 2):
-                own |= op.parameter_shapes(outputs) if isinstance(op, Learns) else {}
+                own |= op.parameter_shapes(outputs)
             shapes |= {f"layers.{index}.{name}": shape for name, shape in own.items()}
         return shapes

@@ -19,7 +19,7 @@ _Betas = Annotated[
 
 
 class Optimizer(Section):
-    """What all optimizers have."""
+    """The base of all optimizers."""
 
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
@@ -77,6 +77,15 @@ class NAdam(Optimizer):
     momentum_decay: float = Field(0.004, ge=0, le=1, description="How quickly the momentum warms up.")
 
 
+class Adamax(Optimizer):
+    """Adam with the infinity norm (Kingma & Ba, 2015, section 7), as torch.optim.Adamax."""
+
+    name: Literal["adamax"]
+    lr: float = Field(0.002, gt=0, le=1e30, description="Learning rate.")
+    betas: _Betas = [0.9, 0.999]
+    eps: _Eps = 1e-8
+
+
 class RMSprop(Optimizer):
     """Tieleman & Hinton (2012), as torch.optim.RMSprop."""
 
@@ -98,4 +107,6 @@ class Adagrad(Optimizer):
     eps: _Eps = 1e-10
 
 
-OptimizerSpec = Annotated[SGD | Adam | AdamW | NAdam | RMSprop | Adagrad, Field(discriminator="name"), ShortName()]
+OptimizerSpec = Annotated[
+    SGD | Adam | AdamW | NAdam | Adamax | RMSprop | Adagrad, Field(discriminator="name"), ShortName()
+]

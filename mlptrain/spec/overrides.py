@@ -1,4 +1,4 @@
-"""``--set key.path=value``: a value put into a document, with its own place in faults."""
+"""``--set key.path=value``: a value put into a document, with the option as its position."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.spec.reader import Document, KeyPath, Place, dotted, parse_value
+from mlptrain.spec.reader import Document, KeyPath, Position, dotted, parse_value, refusal
 
 _INDEX = r"(\[[0-9]{1,6}\])*"
 _PATH = re.compile(rf"[A-Za-z_]\w*{_INDEX}(\.[A-Za-z_]\w*{_INDEX})*", re.ASCII)
@@ -15,54 +15,45 @@ _PATH = re.compile(rf"[A-Za-z_]\w*{_INDEX}(\.[A-Za-z_]\w*{_INDEX})*", re.ASCII)
 def apply_override(document: Document, assignment: str, *, within: str = "") -> None:
     """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
 
-    ``within`` is what the key has in front for a document that stands for a section of another, such as ``base.``.
-
-    ``loss.reduction=sum`` on ``loss: cross_entropy`` first writes the short form out as a mapping.
-    A fault is added to the document's faults.
+    ``within``, such as ``base.``, is left out of the key where the document is a section of another one. A fault is
+    added to the document's faults. ``loss.reduction=sum`` on ``loss: cross_entropy`` makes the short form a mapping.
     """
-    place = Place(f"--set {assignment}")
+    position = Position(f"--set {assignment}")
     key, equals, text = assignment.partition("=")
     key = key.strip().removeprefix(within)
     try:
         if not equals or not _PATH.fullmatch(key):
-            raise _refusal(place, "must read key=value with a key such as optimizer.lr or model.hidden[0]")
+            message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
+            raise refusal(position.source, message)
         path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", key))
-        value, faults = parse_value(text, source=place.source)
-        _parent(document, path, place)[path[-1]] = value
+        value, faults = parse_value(text, source=position.source)
+        _parent(document, path, position)[path[-1]] = value
     except SpecError as error:
-        document.faults += [Fault(place.source, None, None, "", fault.message) for fault in error.faults]
+        document.faults += [Fault(position.source, None, None, "", fault.message) for fault in error.faults]
         return
-    document.faults += [Fault(place.source, None, None, key, fault.message) for fault in faults]
-    for table in (document.places, document.key_places):
-        for old in [old for old in table if old[: len(path)] == path]:
-            del table[old]
-        table[path] = place  # and of all below it
+    document.faults += [Fault(position.source, None, None, key, fault.message) for fault in faults]
+    for table in (document.positions, document.key_positions):
+        for replaced in [known for known in table if known[: len(path)] == path]:
+            del table[replaced]
+        table[path] = position  # and of everything below it
 
 
-def _refusal(place: Place, message: str) -> SpecError:
-    return SpecError([Fault(place.source, None, None, "", message)])
-
-
-def _parent(document: Document, path: KeyPath, place: Place) -> Any:
-    """The mapping or list that holds ``path``; absent mappings are made, short forms written out as mappings."""
+def _parent(document: Document, path: KeyPath, position: Position) -> Any:
+    """The mapping or list that holds ``path``; absent mappings are added, short forms become mappings."""
     parent: Any = document.value
     for depth, part in enumerate(path):
         here = path[: depth + 1]
-        if isinstance(part, int):
-            if not isinstance(parent, list) or part >= len(parent):
-                raise _refusal(place, f"there is no {dotted(here)} to replace")
-        elif not isinstance(parent, dict):
-            raise _refusal(place, f"{dotted(path[:depth])} is no mapping, so it has no {part!r}")
+        if isinstance(part, int) and not (isinstance(parent, list) and part < len(parent)):
+            raise refusal(position.source, f"there is no {dotted(here)} to replace")
+        if isinstance(part, str) and not isinstance(parent, dict):
+            raise refusal(position.source, f"{dotted(path[:depth])} is not a mapping, so it has no {part!r}")
         if here == path:
             break
         child = parent[part] if isinstance(part, int) else parent.get(part)
-        if isinstance(path[depth + 1], str):
+        if isinstance(path[depth + 1], str) and (child is None or isinstance(child, str)):
             if child is None:
-                child = {}
-                document.places.setdefault(here, place)
-                document.key_places.setdefault(here, place)
-            elif isinstance(child, str):
-                child = {"name": child}
-            parent[part] = child
+                document.positions.setdefault(here, position)
+                document.key_positions.setdefault(here, position)
+            child = parent[part] = {} if child is None else {"name": child}
         parent = child
     return parent

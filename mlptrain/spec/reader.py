@@ -1,14 +1,13 @@
-"""YAML text to plain values that remember where they stood.
+"""YAML text to plain values that remember their positions.
 
 Scalars follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), which PyYAML's own resolver
-does not: it reads ``1e-3`` as text and ``on`` as a truth value. The event stream is read with an explicit stack, so
-that depth, size and aliases are bounded before anything is built.
+does not: it reads ``1e-3`` as text and ``on`` as a truth value. Values are built from the event stream, so that depth,
+size and aliases are refused before anything large is built.
 """
 
 from __future__ import annotations
 
 import codecs
-import errno
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.spec.syntax import LOADER, explain, unprintable
+from mlptrain.spec.syntax import LOADER, NOT_PRINTABLE, explain
 from mlptrain.system.files import read_regular
 
 MAX_BYTES = 1_000_000
@@ -42,8 +41,8 @@ _MAX_DIGITS = 400  # float() gives inf beyond and int() refuses 4,300; nothing i
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a key or value stands; line and column count from 1, None where there is no file."""
+class Position:
+    """Line and column of a key or value, counted from 1; None where there is no file."""
 
     source: str
     line: int | None = None
@@ -52,49 +51,40 @@ class Place:
 
 @dataclass
 class Document:
-    """Values of one YAML document with the place of every key and value, and the faults met so far."""
+    """Values of one YAML document with the position of every key and value, and the faults so far."""
 
     source: str
     value: dict[str, Any] = field(default_factory=dict)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
-    key_places: dict[KeyPath, Place] = field(default_factory=dict)
+    positions: dict[KeyPath, Position] = field(default_factory=dict)
+    key_positions: dict[KeyPath, Position] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     prefix: KeyPath = ()
 
     def section(self, key: str) -> Document:
-        """The mapping at ``key`` as a document of its own, whose faults name their places and paths in this one."""
+        """The mapping at ``key`` as its own document, whose faults keep their positions and paths in this one."""
+        positions, key_positions = (
+            {path[1:]: position for path, position in table.items() if path[:1] == (key,)}
+            for table in (self.positions, self.key_positions)
+        )
+        return Document(self.source, self.value[key], positions, key_positions, prefix=(*self.prefix, key))
 
-        def below(table: dict[KeyPath, Place]) -> dict[KeyPath, Place]:
-            return {path[1:]: place for path, place in table.items() if path[:1] == (key,)}
-
-        places, key_places = below(self.places), below(self.key_places)
-        return Document(self.source, self.value[key], places, key_places, prefix=(*self.prefix, key))
-
-    def place(self, path: KeyPath, *, key: bool = False) -> Place:
-        """The place of the value (or key) at ``path``, or of the nearest parent that stands in the file."""
-        table = self.key_places if key else self.places
-        if path in table:
-            return table[path]
-        while path:
+    def position(self, path: KeyPath, *, key: bool = False) -> Position:
+        """The position of the value (or key) at ``path``, or of its nearest parent in the file."""
+        position = (self.key_positions if key else self.positions).get(path)
+        while position is None and path:
             path = path[:-1]
-            if path in self.key_places:
-                return self.key_places[path]
-            if path in self.places:
-                return self.places[path]
-        return Place(self.source, 1, 1)
+            position = self.key_positions.get(path) or self.positions.get(path)
+        return position or Position(self.source, 1, 1)
 
     def fault(self, path: KeyPath, message: str, *, key: bool = False) -> Fault:
-        """A fault at the place of ``path``."""
-        place = self.place(path, key=key)
-        return Fault(place.source, place.line, place.column, dotted((*self.prefix, *path)), message)
+        """A fault of the value (or key) at ``path``."""
+        position = self.position(path, key=key)
+        return Fault(position.source, position.line, position.column, dotted((*self.prefix, *path)), message)
 
 
 def dotted(path: Iterable[str | int]) -> str:
     """``("model", "hidden", 1)`` as ``model.hidden[1]``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def scalar(text: str) -> Any:
@@ -105,9 +95,12 @@ def scalar(text: str) -> Any:
         return text
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    return text
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def refusal(source: str, message: str) -> SpecError:
+    """The error of a whole file or option."""
+    return SpecError([Fault(source, None, None, "", message)])
 
 
 def read_file(path: Path) -> tuple[bytes, Document]:
@@ -116,170 +109,134 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     Raises SpecError for a file that is absent, unreadable, too large, not UTF-8 or not YAML.
     """
     source = str(path)
-
-    def refuse(message: str) -> SpecError:
-        return SpecError([Fault(source, None, None, "", message)])
-
     try:
         content = read_regular(path, most=MAX_BYTES)
     except FileNotFoundError:
-        near = ", ".join(sorted(str(found) for found in path.parent.glob("*.yaml"))[:8])
-        raise refuse(f"no such file{'; in that folder: ' + near if near else ''}") from None
-    except IsADirectoryError:
-        if (path / "resolved.yaml").is_file():
-            resume = f"`mlptrain train --resume {path}`"
-            raise refuse(f"is a run folder; go on with {resume}, or name {path / 'resolved.yaml'}") from None
-        raise refuse("cannot be read: Is a directory") from None
+        neighbours = ", ".join(sorted(map(str, path.parent.glob("*.yaml")))[:8])
+        raise refusal(source, f"no such file{'; in that folder: ' if neighbours else ''}{neighbours}") from None
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise refuse(f"{error.strerror}; that is no configuration") from None
-        raise refuse(f"cannot be read: {error.strerror}") from None
-    if _looks_like_utf16(content):
-        raise refuse("is not UTF-8 text: it looks like UTF-16; save it as UTF-8")
+        message = f"cannot be read: {error.strerror}"
+        if isinstance(error, IsADirectoryError) and (resolved := path / "resolved.yaml").is_file():
+            message = f"is a run folder; resume it with `mlptrain train --resume {path}`, or name {resolved}"
+        raise refusal(source, message) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        detail = f"byte {error.start} is 0x{content[error.start]:02x}"
-        raise refuse(f"is not UTF-8 text: {detail}; save it as UTF-8") from None
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        reason = "it looks like UTF-16" if is_utf16 else f"byte {error.start} is 0x{content[error.start]:02x}"
+        raise refusal(source, f"is not UTF-8 text: {reason}; save it as UTF-8") from None
     return content, parse(text, source=source)
 
 
-def _looks_like_utf16(content: bytes) -> bool:
-    """By the mark at its beginning, or by zeros beside most of its first letters."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return True
-    are_zero = [2 * half.count(0) > len(half) for half in (content[0:100:2], content[1:100:2])]
-    return len(content) >= 8 and are_zero[0] != are_zero[1]
+def parse(text: str, *, source: str, has_lines: bool = True) -> Document:
+    """The document in ``text``, which must be one mapping. Raises SpecError.
 
-
-def parse(text: str, *, source: str) -> Document:
-    """The document in ``text``: one mapping. Raises SpecError where the text is no such thing.
-
-    Duplicate keys are collected as faults of the document; what breaks the syntax is raised at once.
+    Duplicate keys are collected as faults of the document. ``has_lines`` is false for a text that the user does not
+    see as lines.
     """
-    return _Builder(source).build(text)
+    if len(text) > MAX_BYTES:
+        raise refusal(source, f"is longer than {MAX_BYTES:,} characters")
+    if match := NOT_PRINTABLE.search(text):
+        before = text[: match.start()]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"is not valid YAML: the character U+{ord(match[0]):04X} is not allowed"
+        raise SpecError([Fault(source, line, column, "", message)])
+    builder = _Builder(text, source)
+    try:
+        builder.read()
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark
+        if mark is not None:
+            # The parser reads 1,024 characters ahead of its events, and has a limit of depth of its own: what is
+            # refused before the mark would be missed, so read up to it again.
+            with suppress(yaml.YAMLError):
+                _Builder(text[: mark.index], source).read()
+        message = f"is not valid YAML: {explain(text, error, has_lines=has_lines)}"
+        raise builder.error(mark, message) from None
+    if not builder.document.positions:
+        raise refusal(source, "is empty; `mlptrain init NAME` writes a starter")
+    return builder.document
 
 
 def parse_value(text: str, *, source: str) -> tuple[Any, list[Fault]]:
     """Any single YAML value, as ``--set key=value`` carries it, with its faults."""
-    document = _Builder(source, has_places=False).build(f"value: {text}")
+    document = parse(f"value: {text}", source=source, has_lines=False)
     if list(document.value) != ["value"]:
-        raise SpecError([Fault(source, None, None, "", "must be a single value")])
+        raise refusal(source, "must be a single value")
     return document.value["value"], document.faults
 
 
-@dataclass
-class _Open:
-    """A mapping or sequence whose end has not been met."""
-
-    value: dict[str, Any] | list[Any]
-    path: KeyPath
-    key: str | None = None
-
-
 class _Builder:
-    def __init__(self, source: str, *, has_places: bool = True) -> None:
+    """Builds a document from events; ``path`` leads to the mapping or list that is being read."""
+
+    def __init__(self, text: str, source: str) -> None:
         self.document = Document(source)
-        self.has_places = has_places
-        self.source = source
-        self.stack: list[_Open] = []
+        self.events = yaml.parse(text, Loader=LOADER)
+        self.path: KeyPath = ()
         self.nodes = 0
 
-    def build(self, text: str) -> Document:
-        if len(text) > MAX_BYTES:
-            raise SpecError([Fault(self.source, None, None, "", f"is longer than {MAX_BYTES:,} characters")])
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # half a surrogate pair, as undecodable bytes of a command line become
-            detail = f"character {error.start + 1} is U+{ord(text[error.start]):04X}"
-            raise SpecError([Fault(self.source, None, None, "", f"is not Unicode text: {detail}")]) from None
-        if broken := unprintable(text):
-            index, message = broken
-            line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-            raise SpecError([Fault(self.source, line, column, "", f"is not valid YAML: {message}")])
-        try:
-            self.take_all(text)
-        except yaml.MarkedYAMLError as error:
-            mark: Any = error.problem_mark
-            if mark is not None:
-                # The parser reads 1,024 characters ahead of its events, and has a limit of depth of its own: what is
-                # refused before that place would be missed, so read up to it once more.
-                with suppress(yaml.YAMLError):
-                    _Builder(self.source).take_all(text[: mark.index])
-            raise self.error(mark, f"is not valid YAML: {explain(text, error, with_places=self.has_places)}") from None
-        if not self.document.places:
-            raise SpecError([Fault(self.source, None, None, "", "is empty; `mlptrain init NAME` writes a starter")])
-        return self.document
+    def read(self) -> None:
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent) and self.document.positions:
+                raise self.error(event.start_mark, "contains a second document; one file is one experiment")
+            self.check(event)
+            if isinstance(event, yaml.MappingStartEvent):
+                self.document.value = self.value(event, ())
+            elif isinstance(event, yaml.NodeEvent) and getattr(event, "value", None) != "":  # "" is a file of comments
+                raise self.error(event.start_mark, "the top level must be a mapping such as `data: {name: digits}`")
 
-    def take_all(self, text: str) -> None:
-        for event in yaml.parse(text, Loader=LOADER):
-            self.take(event)
+    def next_in(self, path: KeyPath) -> Any:
+        """The next event in the mapping or list at ``path``, checked."""
+        self.path = path
+        event = next(self.events)
+        self.check(event)
+        return event
+
+    def check(self, event: Any) -> None:
+        if not isinstance(event, yaml.NodeEvent):
+            return
+        mark, tag = event.start_mark, getattr(event, "tag", None)
+        if event.anchor:
+            raise self.error(mark, "anchors and aliases (& and *) are not supported; write the value out")
+        if tag not in (None, "!"):
+            raise self.error(mark, f"tags such as {tag[:60]!r} are not supported; write a plain value")
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise self.error(mark, f"contains more than {MAX_NODES:,} values")
+        if len(self.path) + 1 >= MAX_DEPTH:
+            raise self.error(mark, f"is nested deeper than {MAX_DEPTH} levels")
+
+    def value(self, event: Any, path: KeyPath) -> Any:
+        self.document.positions[path] = self.position(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return scalar(event.value) if event.implicit[0] else event.value  # false for quoted text
+        return self.mapping(path) if isinstance(event, yaml.MappingStartEvent) else self.items(path)
+
+    def items(self, path: KeyPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := self.next_in(path), yaml.SequenceEndEvent):
+            items.append(self.value(event, (*path, len(items))))
+        return items
+
+    def mapping(self, path: KeyPath) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        while not isinstance(event := self.next_in(path), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.error(event.start_mark, "a key must be a word, not a list or mapping")
+            if len(event.value) > MAX_KEY:
+                raise self.error(event.start_mark, f"a key is longer than {MAX_KEY} characters")
+            key, inner = event.value, (*path, event.value)
+            line = self.document.key_positions[inner].line if key in values else None
+            self.document.key_positions[inner] = self.position(event)
+            if line is not None:
+                message = f"key given twice, first in line {line}; keep one of them"
+                self.document.faults.append(self.document.fault(inner, message, key=True))
+            values[key] = self.value(self.next_in(path), inner)
+        return values
+
+    def position(self, event: Any) -> Position:
+        return Position(self.document.source, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def error(self, mark: Any, message: str) -> SpecError:
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
-        path = dotted(self.stack[-1].path) if self.stack else ""
-        return SpecError([Fault(self.source, line, column, path, message)])
-
-    def take(self, event: yaml.Event) -> None:
-        mark = event.start_mark
-        if isinstance(event, yaml.DocumentStartEvent) and self.document.places:
-            raise self.error(mark, "holds a second document; one file is one experiment")
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise self.error(mark, "anchors and aliases (& and *) are not read; write the value out")
-        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self.stack.pop()
-            return
-        if not isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
-            return
-        if event.tag is not None and event.tag != "!":
-            raise self.error(mark, f"tags such as {event.tag[:60]!r} are not read; write a plain value")
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise self.error(mark, f"holds more than {MAX_NODES:,} values; that is no configuration")
-        if len(self.stack) >= MAX_DEPTH:
-            raise self.error(mark, f"is nested deeper than {MAX_DEPTH} levels")
-        assert mark is not None  # every event of a parsed text has one
-        place = Place(self.source, mark.line + 1, mark.column + 1)
-        top = self.stack[-1] if self.stack else None
-        if top is None and not isinstance(event, yaml.MappingStartEvent):
-            if isinstance(event, yaml.ScalarEvent) and event.value == "":
-                return  # a file of comments only
-            raise self.error(mark, "the top level must be a mapping such as `data: {name: digits}`")
-        if top is not None and isinstance(top.value, dict) and top.key is None:
-            self.take_key(top, event, place)
-        else:
-            self.take_value(top, event, place)
-
-    def take_key(self, top: _Open, event: yaml.Event, place: Place) -> None:
-        if not isinstance(event, yaml.ScalarEvent):
-            raise self.error(event.start_mark, "a key must be a word, not a list or mapping")
-        if len(event.value) > MAX_KEY:
-            raise self.error(event.start_mark, f"a key is longer than {MAX_KEY} characters")
-        key, path = event.value, (*top.path, event.value)
-        if key in top.value:
-            first = self.document.key_places[path].line
-            message = f"key given twice, first in line {first}; keep one of them"
-            self.document.faults.append(Fault(place.source, place.line, place.column, dotted(path), message))
-        top.key = key
-        self.document.key_places[path] = place
-
-    def take_value(self, top: _Open | None, event: yaml.Event, place: Place) -> None:
-        value: Any
-        if isinstance(event, yaml.ScalarEvent):
-            value = scalar(event.value) if event.implicit[0] else event.value  # false for quoted text
-        else:
-            value = {} if isinstance(event, yaml.MappingStartEvent) else []
-        if top is None:
-            path: KeyPath = ()
-            self.document.value = value
-        elif isinstance(top.value, list):
-            path = (*top.path, len(top.value))
-            top.value.append(value)
-        else:
-            assert top.key is not None
-            path = (*top.path, top.key)
-            top.value[top.key] = value
-            top.key = None
-        self.document.places[path] = place
-        if isinstance(value, (dict, list)):
-            self.stack.append(_Open(value, path))
+        return SpecError([Fault(self.document.source, line, column, dotted(self.path), message)])

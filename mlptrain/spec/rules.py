@@ -1,7 +1,7 @@
-"""What no single key can tell: rules between sections, and settings that are allowed but surely not meant.
+"""Rules between sections, and warnings about settings that are allowed but hardly intended.
 
-A rule names the sections it reads as its arguments and runs when all of them are without faults of their own, so that
-one mistake does not hide another.
+A rule names the sections it reads as its arguments and runs when all of them are valid by themselves, so that one
+mistake does not hide another.
 """
 
 from __future__ import annotations
@@ -25,40 +25,39 @@ Finding = tuple[KeyPath, str]
 def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
     """The loss can be fitted to the data's targets."""
     if (misfit := loss.misfit(facts, name=data.name)) is not None:
-        several = len(facts.class_names) > 2
-        choose = "set data.classes, e.g. [0, 1]" if hasattr(data, "classes") else "use cross_entropy"
-        yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {choose}" if several else "")
+        remedy = "set data.classes, e.g. [0, 1]" if hasattr(data, "classes") else "use cross_entropy"
+        yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {remedy}" if len(facts.class_names) > 2 else "")
 
 
-def enough_rows(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
-    """train_size, test_size and validation fit the data set's size."""
-    if isinstance(data, ImageData):
-        source, too_large = data.source().facts(), False
-        for key, size, counts in (
-            ("train_size", data.train_size, source.train_counts),
-            ("test_size", data.test_size, source.test_counts),
-        ):
-            stored = stored_rows(counts, data.classes)
-            if size is not None and size > stored:
-                of_these = " of these classes" if data.classes is not None else ""
-                yield ("data", key), f"must be at most {stored:,}, the rows of '{data.name}'{of_these}, got {size:,}"
-                too_large = too_large or key == "train_size"
-        if too_large:
-            return  # how many rows there are to validate with is not known
-    before = facts.train_rows + facts.validation_rows
+def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # noqa: ARG001
+    """train_size and test_size are at most the rows of the data set; classes exist where there are facts."""
+    if not isinstance(data, ImageData):
+        return
+    source = data.source().facts()
+    sizes = {"train_size": (data.train_size, source.train_counts), "test_size": (data.test_size, source.test_counts)}
+    for key, (size, counts) in sizes.items():
+        stored = stored_rows(counts, data.classes)
+        if size is not None and size > stored:
+            of_classes = " of these classes" if data.classes is not None else ""
+            yield ("data", key), f"must be at most {stored:,}, the rows of '{data.name}'{of_classes}, got {size:,}"
+
+
+def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
+    """Validation takes some of the training rows, and not all."""
+    rows = facts.train_rows + facts.validation_rows
     if facts.train_rows < 1:
-        yield (
-            ("data", "validation"),
-            f"takes {facts.validation_rows:,} of {before:,} training rows and leaves none to train on; "
-            "take fewer, or a fraction such as 0.1",
+        message = (
+            f"takes {facts.validation_rows:,} of {rows:,} training rows and leaves none to train on; "
+            "take fewer, or a fraction such as 0.1"
         )
+        yield ("data", "validation"), message
     elif data.validation and facts.validation_rows == 0:
-        message = f"takes no row: {data.validation:g} of {before:,} rows rounds to 0; use a count, or 0 for none"
+        message = f"takes no rows: {data.validation:g} of {rows:,} rows rounds to 0; use a count, or 0 for none"
         yield ("data", "validation"), message
 
 
 def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
-    """Rows and features, each in its range, do not ask for terabytes together."""
+    """Rows × features fit in memory where each alone is in its range."""
     if isinstance(data, (RandomClassificationData, RandomRegressionData)):
         numbers = data.n_samples * (data.n_features + getattr(data, "n_targets", 0))
         if numbers > MAX_DRAWN_NUMBERS:
@@ -67,16 +66,13 @@ def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
 
 
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
-    """The measured split exists, and best needs a validation loss."""
-    split = evaluation.split
-    if split == "validation" and data.validation == 0:
-        yield (
-            ("evaluation", "split"),
-            "needs validation rows, but data.validation is 0; set that, or choose none",
-        )
-    if split == "test" and facts.test_rows == 0:
+    """The measured split exists, and best has a validation loss."""
+    if evaluation.split == "validation" and not data.validation:
+        message = "needs validation rows, but data.validation is 0; set data.validation, or choose none"
+        yield ("evaluation", "split"), message
+    if evaluation.split == "test" and facts.test_rows == 0:
         yield ("evaluation", "split"), f"data '{data.name}' has no test rows; choose validation or none"
-    if evaluation.keep == "best" and (split or ("validation" if data.validation else "none")) != "validation":
+    if evaluation.keep == "best" and evaluation.resolved(data).split != "validation":
         message = (
             "best is the lowest validation loss and needs split: validation with data.validation above 0; use last"
         )
@@ -84,7 +80,7 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
 
 
 def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
-    """A typing error in a width does not ask for terabytes."""
+    """The parameters fit in memory, also where a width is mistyped."""
     widths = (facts.n_features, *model.hidden, loss.n_outputs(facts))
     parameters = sum(math.prod(shape) for shape in model.parameter_shapes(widths).values())
     if parameters > MAX_PARAMETERS:
@@ -93,47 +89,41 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
 
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
-    enough_rows,
+    sizes_are_stored,
+    rows_are_left,
     data_fit_memory,
     evaluation_has_its_split,
     network_fits_memory,
 )
 
 
-def broken_rules(
-    sections: Mapping[str, Any], rules: Iterable[Callable[..., Iterator[Finding]]] = RULES
-) -> Iterator[Finding]:
+def broken_rules(sections: Mapping[str, Any], rules: Iterable[Callable[..., Iterator[Finding]]]) -> Iterator[Finding]:
     """Findings of every rule whose sections are all in ``sections``."""
     for rule in rules:
-        needed = inspect.signature(rule).parameters
-        if all(name in sections for name in needed):
-            yield from rule(**{name: sections[name] for name in needed})
+        names = inspect.signature(rule).parameters
+        if sections.keys() >= names.keys():
+            yield from rule(**{name: sections[name] for name in names})
 
 
 def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
-    yield from _without_effect(experiment)
-    output, loss = experiment.model.output_activation.name, experiment.loss
-    if loss.reads == "logits" and output != "identity":
-        yield (
-            ("model", "output_activation"),
-            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            "identity is what the loss expects",
-        )
-
-
-def _without_effect(experiment: Experiment) -> Iterator[Finding]:
-    model, optimizer, training = experiment.model, experiment.optimizer, experiment.training
-    rows = experiment.facts.train_rows
+    model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
+    output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
         yield ("model", "activation"), "has no effect: there is no hidden layer"
+    if not model.hidden and model.dropout:
+        yield ("model", "dropout"), "has no effect: there is no hidden layer"
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
-    if isinstance(training.batch_size, int) and training.batch_size > rows:
-        yield (
-            ("training", "batch_size"),
-            f"{training.batch_size:,} exceeds the {rows:,} training rows; every epoch is one step of all",
+    if isinstance(batch_size, int) and batch_size > rows:
+        message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
+        yield ("training", "batch_size"), message
+    if loss.reads == "logits" and output != "identity":
+        message = (
+            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
+            "use identity"
         )
+        yield ("model", "output_activation"), message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from mlptrain.spec.base import names_in
@@ -17,10 +16,10 @@ STARTER = """\
 # {name}: an MLP on scikit-learn's bundled digits; a few seconds on a CPU.
 # Check it with `mlptrain check {name}.yaml`, train it with `mlptrain train {name}.yaml`.
 name: {name}
-seed: 0                      # every random number of the run follows from it
+seed: 0                      # determines every random number of the run
 
 data:
-{data}
+  # one of {data}
   name: digits
   validation: 0.1            # rows taken from the training rows: a count, or a fraction below 1; 0 for none
   scaling: unit              # none | unit | standard | {{mean: 0.1307, std: 0.3081}}
@@ -29,22 +28,22 @@ data:
 
 model:
   hidden: [64, 32]           # widths of the hidden layers; [] is a linear model
-{activation}
+  # one of {activation}
   activation: relu
-{init}
+  # one of {init}
   # init: {{name: normal, std: fan_in}}
 
-{loss}
+# one of {loss}
 loss: cross_entropy
 
-{optimizer}
+# one of {optimizer}
 optimizer:
   name: sgd
   lr: 0.1
   momentum: 0.9
   nesterov: true
 
-{schedule}
+# one of {schedule}
 # schedule: constant
 
 training:
@@ -67,13 +66,9 @@ CHOICES = {
 
 
 def starter_yaml(name: str) -> str:
-    """A commented configuration to begin with; the names that it lists are those of the schema."""
-    lists = {}
-    for key, union in CHOICES.items():
-        indent = "  # " if key in ("data", "activation", "init") else "# "
-        text = f"one of {', '.join(names_in(union))}"
-        lists[key] = textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent)
-    return STARTER.format(name=name, **lists)
+    """A commented configuration to start with, which lists the names in the schema."""
+    names = {key: ", ".join(names_in(union)) for key, union in CHOICES.items()}
+    return STARTER.format(name=name, **names)
 
 
 def json_schema() -> dict[str, Any]:

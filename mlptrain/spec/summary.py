@@ -1,8 +1,9 @@
-"""A specification in a few words, and what follows from it: layers, tensors, counts."""
+"""A specification in a few words, and its layers, tensors and counts."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
@@ -15,30 +16,25 @@ def describe_model(spec: Experiment) -> str:
 
 
 def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
-    """``sgd 0.1``, with momentum where it has some."""
+    """``sgd 0.1 momentum 0.9 nesterov``, the last two where they apply."""
     optimizer = spec.optimizer
     momentum = getattr(optimizer, "momentum", 0)
-    extra = f" momentum {momentum:g}" if momentum else ""
-    return f"{optimizer.name} {optimizer.lr:g}{extra}" + (" nesterov" if getattr(optimizer, "nesterov", False) else "")
+    nesterov = " nesterov" if getattr(optimizer, "nesterov", False) else ""
+    return f"{optimizer.name} {optimizer.lr:g}" + (f" momentum {momentum:g}" if momentum else "") + nesterov
 
 
 def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
-    """What `mlptrain check` says of one configuration."""
+    """What `mlptrain check` prints about one configuration."""
     spec = loaded.experiment
-    shapes, facts = spec.parameter_shapes, spec.facts
-    last = len(spec.widths) - 2
-    layers = []
-    for index in range(last + 1):
-        own = {name: shape for name, shape in shapes.items() if name.startswith(f"layers.{index}.")}
-        layers.append(
-            {
-                "inputs": spec.widths[index],
-                "outputs": spec.widths[index + 1],
-                "activation": (spec.model.output_activation if index == last else spec.model.activation).name,
-                "tensors": {name.rsplit(".", 1)[1]: list(shape) for name, shape in own.items()},
-                "parameters": sum(math.prod(shape) for shape in own.values()),
-            }
-        )
+    shapes, facts, activation = spec.parameter_shapes, spec.facts, spec.model.activation.name
+    layers: list[dict[str, Any]] = []
+    for index, (inputs, outputs) in enumerate(pairwise(spec.widths)):
+        prefix = f"layers.{index}."
+        tensors = {name.removeprefix(prefix): list(shape) for name, shape in shapes.items() if name.startswith(prefix)}
+        count = sum(map(math.prod, tensors.values()))
+        layer = {"inputs": inputs, "outputs": outputs, "activation": activation}
+        layers.append(layer | {"tensors": tensors, "parameters": count})
+    layers[-1]["activation"] = spec.model.output_activation.name
     return {
         "config": config,
         "name": spec.name,
@@ -48,6 +44,6 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "steps_per_epoch": spec.steps_per_epoch,
         "layers": layers,
         "parameter_tensors": len(shapes),
-        "parameters": sum(math.prod(shape) for shape in shapes.values()),
+        "parameters": sum(map(math.prod, shapes.values())),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

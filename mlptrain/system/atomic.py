@@ -11,10 +11,11 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write beside the target, sync, rename: after a crash there is the old or the new file, never half of one.
 
-    Raises OSError; the temporary file is removed then.
+    The temporary file has a unique name, so that several processes can write the same file, and the mode that the umask
+    gives. Raises OSError; the temporary file is removed then.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

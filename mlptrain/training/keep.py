@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlptrain.nn.parameters import Parameters
+from mlptrain.system.jsonfiles import Count, Figure, Record
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 
-@dataclass(frozen=True)
-class Best:
+class Best(Record):
     """The epoch with the lowest validation loss so far."""
 
-    epoch: int
-    loss: float
+    epoch: Count
+    loss: Figure
 
 
 class KeepBest:
@@ -31,7 +29,7 @@ class KeepBest:
         """Whether the epoch is the best so far."""
         if epoch.evaluated is None or (self.best is not None and epoch.evaluated.loss >= self.best.loss):
             return False
-        self.best = Best(epoch.epoch, epoch.evaluated.loss)
+        self.best = Best(epoch=epoch.epoch, loss=epoch.evaluated.loss)
         if self.parameters is None:
             self.parameters = self._model.parameters.clone()
         else:

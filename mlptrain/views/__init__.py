@@ -1,4 +1,4 @@
-"""What a picture or a report needs from a network or its data, as arrays. Drawing them is the duty of ``report``."""
+"""What a picture or a report needs from a network or its data, as arrays; ``report`` draws them."""
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples

@@ -13,7 +13,7 @@ from mlptrain.report.arrays import ActivationCurve
 
 HALF_TANH = "half_tanh"
 ACTIVATION_NAMES = (*ACTIVATIONS, HALF_TANH)
-MOST_DERIVATIVES = 6
+MAX_DERIVATIVES = 6
 _POINTS = 1001  # of a curve
 
 
@@ -27,10 +27,10 @@ def activation_curves(
     """
     if unknown := [name for name in names if name not in ACTIVATION_NAMES]:
         raise UserError(f"unknown activation {', '.join(unknown)}; choose from {', '.join(ACTIVATION_NAMES)}")
-    if not 1 <= derivatives <= MOST_DERIVATIVES:
-        raise UserError(f"derivatives must be from 1 to {MOST_DERIVATIVES}, got {derivatives}")
+    if not 1 <= derivatives <= MAX_DERIVATIVES:
+        raise UserError(f"derivatives must be from 1 to {MAX_DERIVATIVES}, got {derivatives}")
     if not -1000 <= low < high <= 1000:
-        raise UserError(f"an interval within [-1000, 1000] with its lower end first is needed, got {low:g} to {high:g}")
+        raise UserError(f"expected an interval within [-1000, 1000], lower end first, got {low:g} to {high:g}")
     return tuple(_activation_curve(name, derivatives, low, high) for name in names)
 
 
@@ -43,26 +43,23 @@ def half_tanh(x: Tensor) -> Tensor:
 def _activation_curve(name: str, derivatives: int, low: float, high: float) -> ActivationCurve:
     z = torch.linspace(low, high, _POINTS, dtype=torch.float64)
     if name == HALF_TANH:
-        values = torch.stack(_derivatives(half_tanh, z, derivatives))
-        return ActivationCurve(name, z.numpy(), values.numpy())
+        return ActivationCurve(name, z.numpy(), _derivatives(half_tanh, z, derivatives).numpy())
     activation = make_activation(name)
     learnt = [torch.tensor(value, dtype=torch.float64) for value in activation.initial_values().values()]
-    values = torch.stack(_derivatives(lambda at: activation.apply(at, learnt), z, derivatives))
+    values = _derivatives(lambda at: activation.apply(at, learnt), z, derivatives)
     # ELU with alpha 1 has no kink, but its second derivative jumps like the first of the others.
-    for order, places in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
-        for place in places:
-            if low < place < high:
-                values[order:, (z - place).abs().argmin()] = torch.nan
+    for order, points in ((1, activation.kinks), (2, (0.0,) if name == "elu" else ())):
+        for point in points:
+            if low < point < high:
+                values[order:, (z - point).abs().argmin()] = torch.nan
     return ActivationCurve(name, z.numpy(), values.numpy())
 
 
-def _derivatives(function: Callable[[Tensor], Tensor], z: Tensor, order: int) -> list[Tensor]:
-    """The function at z (n,) and its derivatives up to ``order``, each (n,)."""
+def _derivatives(function: Callable[[Tensor], Tensor], z: Tensor, order: int) -> Tensor:
+    """The function at z (n,) and its derivatives up to ``order``, (order + 1, n)."""
     z = z.clone().requires_grad_()
-    found = [function(z)]
+    values = [function(z)]
     for _ in range(order):
-        below = found[-1]
-        # What no longer depends on z has no graph; its derivative is 0.
-        gradient = torch.autograd.grad(below.sum(), z, create_graph=True)[0] if below.requires_grad else None
-        found.append(torch.zeros_like(z) if gradient is None else gradient)
-    return [values.detach() for values in found]
+        below = values[-1] + 0 * z  # so that a constant has a graph too
+        values += torch.autograd.grad(below.sum(), z, create_graph=True)
+    return torch.stack(values).detach()

@@ -1,4 +1,4 @@
-"""What goes into a network: samples of the training rows and the values in them."""
+"""Inputs of a network: samples of the training rows, and the distribution of their values."""
 
 from __future__ import annotations
 

@@ -1,69 +1,45 @@
-"""A run's kept checkpoint and its data, ready for pictures."""
+"""A run's kept network and its data, ready for pictures. It runs on the CPU: pictures are small."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mlptrain.data import Examples
 from mlptrain.errors import UserError
-from mlptrain.experiment.build import build_network
-from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.inference.evaluate import load_kept
-from mlptrain.nn.network import MLP
-from mlptrain.nn.parameters import Parameters
+from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.report.arrays import FloatArray, LabelledPoints
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
-from mlptrain.training.metrics import outputs_of, probabilities
+from mlptrain.training.metrics import CHUNK_ROWS, probabilities
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A checkpoint ready to be asked, on the CPU: pictures are small, and the device of the run may not be here."""
-
-    checkpoint: Checkpoint
-    network: MLP
-    parameters: Parameters
-
-    @property
-    def experiment(self) -> Experiment:
-        """What the checkpoint was trained on."""
-        return self.checkpoint.experiment
-
-    def outputs(self, x: Tensor) -> Tensor:
-        """Outputs (n, width) for scaled inputs (n, n_features)."""
-        return outputs_of(self.network, self.parameters, x)
-
-    def confidences(self, x: Tensor) -> Tensor:
-        """Class probabilities (n, k) for scaled inputs; under mse and mae, which have none, shares of outputs > 0."""
-        outputs = self.outputs(x)
-        if self.experiment.loss.reads == "logits":
-            return probabilities(outputs)
-        positive = outputs.double().clamp(min=1e-12)
-        return positive / positive.sum(dim=1, keepdim=True)
+@torch.no_grad()
+def outputs_of(network: TrainedNetwork, x: Tensor) -> Tensor:
+    """Outputs (n, width) for scaled inputs (n, n_features), in chunks that bound the memory."""
+    return torch.cat([network(chunk) for chunk in torch.split(x, CHUNK_ROWS)])
 
 
-def load_trained(run: Path) -> Trained:
-    """The kept checkpoint of a run, or a checkpoint file. Raises CheckpointError or RunFolderError."""
-    checkpoint = load_kept(run)
-    network = build_network(checkpoint.experiment)
-    parameters = Parameters.zeros(network.parameter_shapes).copy_(checkpoint.state.parameters)
-    return Trained(checkpoint, network, parameters)
+def confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
+    """Class probabilities (n, k) from outputs (n, width); under mse and mae, which have none, shares of outputs > 0."""
+    if network.gives_probabilities:
+        return probabilities(outputs)
+    positive = outputs.double().clamp(min=1e-12)
+    return positive / positive.sum(dim=1, keepdim=True)
 
 
-def load_classifier(run: Path, what: str) -> Trained:
-    """As load_trained; raises UserError for regression, where there is no ``what``."""
-    trained = load_trained(run)
-    if trained.experiment.is_regression:
+def load_classifier(run: Path, what: str) -> TrainedNetwork:
+    """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
+    network = load(run)
+    if not network.class_names:
         raise UserError(
-            f"{run}: {what} needs classes, but the targets of data '{trained.experiment.data.name}' are numbers; "
+            f"{run}: {what} needs classes, but the targets of data '{network.experiment.data.name}' are numbers; "
             "`mlptrain plot curves` works for every run"
         )
-    return trained
+    return network
 
 
 def labelled_points(examples: Examples, experiment: Experiment, label: str) -> LabelledPoints:
@@ -84,5 +60,5 @@ def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
 
 
 def as_images(rows: Tensor, experiment: Experiment, where: str) -> FloatArray:
-    """Rows (n, pixels) as images (n, height, width). Raises UserError for data that are no images."""
+    """Rows (n, pixels) as images (n, height, width). Raises UserError for other data."""
     return rows.double().numpy().reshape(-1, *image_shape(experiment, where))

@@ -1,27 +1,23 @@
-"""What a trained network says: of the plane, of a split, of its own weights."""
+"""A trained network in pictures: its classes in the plane, its errors on a split, its weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.inference.evaluate import choose_split, evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
+from mlptrain.inference.module import load
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import describe_model
 from mlptrain.training.metrics import predicted_classes
-from mlptrain.views.kept import (
-    as_images,
-    image_shape,
-    labelled_points,
-    load_classifier,
-    load_trained,
-)
+from mlptrain.views.kept import as_images, confidences, image_shape, labelled_points, load_classifier, outputs_of
 
 _MARGIN = 0.05  # around points outside the usual square, in widths of their bounding box
 
@@ -37,28 +33,26 @@ def decision_map(
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
     The grid spans [-1, 1]² where that holds every training point, else their bounding square with a margin. Raises
-    UserError for a network that has not two inputs or does not classify.
+    UserError for a network without two inputs or without classes.
     """
-    trained = load_classifier(run, "a decision map")
-    experiment, facts = trained.experiment, trained.experiment.facts
+    network = load_classifier(run, "a decision map")
+    experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
         raise UserError(
             f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
             f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
-    train = load_split(trained.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
+    _, train = load_split(network.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
     left, right, bottom, top = extent = _extent(train.inputs)
-    columns = torch.linspace(left, right, resolution)
-    rows = torch.linspace(bottom, top, resolution)
+    rows, columns = torch.linspace(bottom, top, resolution), torch.linspace(left, right, resolution)
     grid = torch.cartesian_prod(rows, columns).flip(1)
-    found = trained.confidences(grid).numpy()
-    correct = predicted_classes(trained.outputs(train.inputs)) == train.targets
+    correct = predicted_classes(outputs_of(network, train.inputs)) == train.targets
     return DecisionMap(
         training=labelled_points(train, experiment, label or experiment.name),
         model=describe_model(experiment),
         accuracy=float(correct.double().mean()),
         extent=extent,
-        probabilities=found.reshape(resolution, resolution, -1),
+        probabilities=confidences(network, outputs_of(network, grid)).reshape(resolution, resolution, -1).numpy(),
     )
 
 
@@ -69,13 +63,9 @@ def confusion(
 
     Raises UserError for regression.
     """
-    trained = load_classifier(run, "a confusion matrix")
-    split = choose_split(trained.experiment, split)
-    rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    k = len(trained.experiment.facts.class_names)
-    pairs = rows.targets * k + predicted_classes(trained.outputs(rows.inputs))
-    counts = torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
-    return Confusion(trained.experiment.name, split, counts, trained.experiment.facts.class_names)
+    network = load_classifier(run, "a confusion matrix")
+    report = evaluate_checkpoint(run, split=split, data_dir=data_dir, device="cpu", on_fetch=on_fetch)
+    return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
 
 
 def mistakes(
@@ -88,46 +78,46 @@ def mistakes(
 ) -> Mistakes:
     """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
-    Raises UserError for regression and for data that are no images.
+    Raises UserError for regression and for data without images.
     """
-    trained = load_classifier(run, "a picture of mistakes")
-    image_shape(trained.experiment, str(run))
-    split = choose_split(trained.experiment, split)
-    rows = load_split(trained.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    predicted = predicted_classes(trained.outputs(rows.inputs))
-    confidence = trained.confidences(rows.inputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
+    network = load_classifier(run, "a picture of mistakes")
+    image_shape(network.experiment, str(run))
+    split, rows = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    outputs = outputs_of(network, rows.inputs)
+    predicted = predicted_classes(outputs)
+    confidence = confidences(network, outputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
     wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
-        label=trained.experiment.name,
+        label=network.experiment.name,
         split=split,
         wrong=len(wrong),
         examples=len(rows),
-        images=as_images(rows.inputs[worst], trained.experiment, str(run)),
+        images=as_images(rows.inputs[worst], network.experiment, str(run)),
         true=rows.targets[worst].numpy(),
         predicted=predicted[worst].numpy(),
         confidence=confidence[worst].numpy(),
-        class_names=trained.experiment.facts.class_names,
+        class_names=network.class_names,
     )
 
 
 def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     """The first layer's weights of the ``count`` units whose weights are longest, in the order of the units.
 
-    Raises UserError for data that are no images.
+    Raises UserError for data without images.
     """
-    trained = load_trained(run)
-    weights = trained.parameters["layers.0.weight"]
+    network = load(run)
+    weights = network.get_parameter("layers.0.weight").detach()
     longest = torch.linalg.vector_norm(weights, dim=1).argsort(descending=True, stable=True)[:count]
     units = longest.sort().values
-    images = as_images(weights[units], trained.experiment, str(run))
-    return WeightImages(trained.experiment.name, images, units.numpy(), len(weights))
+    images = as_images(weights[units], network.experiment, str(run))
+    return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
 
 
 def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | None = None) -> dict[str, Any]:
     """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
 
-    Empty unless the run is completed: the test set is not for looking at half-trained weights.
+    Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
     folder = RunFolder.open(run)
     result = folder.read_result()
@@ -136,9 +126,9 @@ def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | 
     facts = folder.experiment().facts
     where: dict[str, Any] = {"data_dir": data_dir, "on_fetch": on_fetch}
     parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **where)}
-    if not facts.is_regression and facts.image_shape:
+    if facts.class_names and facts.image_shape:
         parts["mistakes"] = mistakes(run, **where)
-    if not facts.is_regression and facts.n_features == 2:
+    if facts.class_names and facts.n_features == 2:
         parts["decision"] = decision_map(run, **where)
     return parts
 

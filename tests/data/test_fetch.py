@@ -128,7 +128,7 @@ def test_a_mirror_is_asked_again(mirrors: Mirrors, tmp_path: Path) -> None:
 
 
 def test_without_mirrors_nothing_is_pretended(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=f"no mirror gave a good {FIRST}"):
+    with pytest.raises(MachineError, match=f"no mirror has a good {FIRST}"):
         fetch("mnist", tmp_path, mirrors=[])
 
 

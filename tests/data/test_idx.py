@@ -34,12 +34,12 @@ GOOD = struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 3, 4) + bytes(24)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "0 bytes are too few"),
-        (GOOD[:3], "3 bytes are too few"),
-        (b"\x1f\x8b" + GOOD[2:], "starts with 1f 8b"),
-        (GOOD[:2] + b"\x0d" + GOOD[3:], "value type 0x0d, wanted 0x08"),
-        (GOOD[:3] + b"\x01" + GOOD[4:], "1 dimensions, wanted 3"),
-        (GOOD[:15], "15 bytes are too few for an IDX header of 16"),
+        (b"", "0 bytes that begin with nothing"),
+        (GOOD[:3], "3 bytes that begin with 00 00 08, expected 00 00 08 03"),
+        (b"\x1f\x8b" + GOOD[2:], "begin with 1f 8b 08 03, expected 00 00 08 03"),
+        (GOOD[:2] + b"\x0d" + GOOD[3:], "begin with 00 00 0d 03, expected 00 00 08 03"),
+        (GOOD[:3] + b"\x01" + GOOD[4:], "begin with 00 00 08 01, expected 00 00 08 03"),
+        (GOOD[:15], "15 bytes that .* and a header of 16 bytes"),
         (GOOD[:-1], "39 bytes, but its header announces 2 × 3 × 4 values, 40 bytes"),
         (GOOD + b"\0", "41 bytes, but its header announces 2 × 3 × 4 values, 40 bytes"),
         (GOOD[:4] + b"\xff" * 12 + GOOD[16:], "announces 4294967295 × 4294967295 × 4294967295 values"),

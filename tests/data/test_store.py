@@ -14,7 +14,8 @@ import pytest
 
 from mlptrain.errors import DataAbsentError, DataError
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.sources.store import RAW_FILES, data_folder, read_images, replacing
+from mlptrain.sources.store import RAW_FILES, data_folder, read_images
+from mlptrain.system.atomic import write_atomically
 from tests.data.damage import DAMAGES, damage, full_disk
 
 IMAGES = "train-images-idx3-ubyte"
@@ -54,7 +55,7 @@ def test_content_is_torchvisions(data_dir: Path, name: str, class_name: str) -> 
     np.testing.assert_array_equal(raw.train_labels, train.targets.numpy())
     np.testing.assert_array_equal(raw.test_images, test.data.numpy())
     np.testing.assert_array_equal(raw.test_labels, test.targets.numpy())
-    assert [one.split(" - ")[0] for one in published.classes] == list(IMAGE_DATASETS[name].class_names)
+    assert [one.split(" - ")[0] for one in published.classes] == list(IMAGE_DATASETS[name].facts().class_names)
 
 
 def test_archives_are_unpacked_once(archives: Path) -> None:
@@ -191,22 +192,12 @@ def test_reading_imports_nothing_slow(data_dir: Path) -> None:
 def test_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"old")
-
-    def write_and_stop() -> None:
-        with replacing(file) as new:
-            new.write(b"half")
-            new.flush()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_stop()
+    with full_disk(1_000), pytest.raises(OSError, match="large"):
+        write_atomically(file, bytes(10_000))
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
 
-    with replacing(file) as new:
-        new.write(b"new")
-        new.flush()
-        assert file.read_bytes() == b"old"
+    write_atomically(file, b"new")
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -214,8 +205,7 @@ def test_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_written_file_is_readable_by_whom_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        with replacing(tmp_path / "file") as new:
-            new.write(b"new")
+        write_atomically(tmp_path / "file", b"new")
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640

@@ -67,11 +67,13 @@ def test_well_formed_files_of_other_content_fail_in_what_they_say(unpacked: Path
 
     wrong = failed(verify("mnist", unpacked))
 
-    assert wrong[f"{IMAGES}: images"] == "2, wanted 60000"
-    assert wrong[f"{IMAGES}: image size"] == "4 4, wanted 28 28"
-    assert wrong[f"{LABELS}: label range"] == "0 10, wanted 0 9"
+    assert wrong[f"{IMAGES}: images"] == "2, expected 60000"
+    assert wrong[f"{IMAGES}: image size"] == "4 4, expected 28 28"
+    assert wrong[f"{LABELS}: label range"] == "0 10, expected 0 9"
     # The first image is a five.
-    assert wrong[f"{LABELS}: rows per class"].startswith("5923 6742 5958 6131 5842 5420 5918 6265 5851 5949 1, wanted")
+    assert wrong[f"{LABELS}: rows per class"].startswith(
+        "5923 6742 5958 6131 5842 5420 5918 6265 5851 5949 1, expected"
+    )
     assert f"{LABELS}: labels" not in wrong
 
 

@@ -135,7 +135,7 @@ def test_the_other_checkpoint_in_its_place(run: Path, tmp_path: Path) -> None:
     best, last = best_of(run).read_bytes(), last_of(run).read_bytes()
     assert read(best_of(run))[0]["epoch"] < read(last_of(run))[0]["epoch"]
     best_of(run).write_bytes(last)
-    assert "were kept; one of them was replaced" in refused("eval", run)
+    assert "was kept; one of them was replaced" in refused("eval", run)
     best_of(run).unlink()
     assert "is gone; for the last weights name" in refused("eval", run)
     assert "best.safetensors" in refused("train", "--resume", run, "--set", "training.epochs=9")

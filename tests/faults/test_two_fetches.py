@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ def _fetch(address: str) -> None:
     fetch("mnist", Path("data"), mirrors=[address], timeout=90)
 
 
+def _exceeds(count: Callable[[], int], number: int) -> bool:
+    return count() > number
+
+
 def assert_complete(data: Path) -> None:
     assert files_below(data) == sorted([*ARCHIVES, *RAW_FILES])
     assert all(check.ok for check in verify("mnist", data))
@@ -49,15 +54,18 @@ def test_two_at_once(mirrors: Mirrors, place: Path, attacks: Attacks) -> None:
 
 
 def test_killed_in_the_middle(mirrors: Mirrors, place: Path, attacks: Attacks, chance: random.Random) -> None:
-    """The next fetch keeps what is complete and removes the rest; one beside it keeps what it is writing."""
+    """The next fetch keeps what is complete and removes the rest; one beside it keeps what it may be writing."""
     raw = place / "data/MNIST/raw"
-    for _ in attacks("kills of a fetch", 1, 50):
+    half = raw / f".{FIRST}.0123abcd.tmp"  # of one killed while it was writing
+    for number in attacks("kills of a fetch", 1, 50):
         stalled = fetching(place, mirrors, "stalled")
-        assert stalled.wait_until(lambda: bool(list(raw.glob(".*.part"))))
+        stalled_requests = partial(mirrors.requests.count, f"stalled/{FIRST}")
+        assert stalled.wait_until(partial(_exceeds, stalled_requests, number))
+        half.write_bytes(b"half")
         killed = fetching(place, mirrors, "good")
         killed.process.join(chance.uniform(0, 0.5))
         assert killed.kill() in (-signal.SIGKILL, 0)
-        assert list(raw.glob(f".{FIRST}.*.part")) or (raw / FIRST).exists()
+        assert half.exists()
         assert stalled.kill() == -signal.SIGKILL
         assert fetching(place, mirrors, "good").end() == 0
         assert_complete(place / "data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
@@ -97,7 +98,8 @@ def test_the_five_layer_arctan_network_on_spirals() -> None:
 @pytest.mark.parametrize("std", [0.1, 3.0])
 def test_correct_gradients_raise_no_alarm(loss: str, reduction: str, rows: int, std: float) -> None:
     """Also where rows are saturated, so that whole gradients are nothing but rounding."""
-    for seed, activation in enumerate(OPS):
+    for activation in OPS:
+        seed = zlib.crc32(activation.encode())  # a new op leaves the networks of the others as they are
         outputs = LOSSES[loss].outputs(3)
         check = random_network_check(
             [5, 7, 6, outputs], activation=activation, loss=loss, reduction=reduction, rows=rows, std=std, seed=seed

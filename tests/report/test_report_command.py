@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from mlptrain.cli import main
 from mlptrain.experiment import train
-from mlptrain.report.tables import class_table, confusion_table
+from mlptrain.report.page import render_page
 from mlptrain.spec import load_spec
 from tests.report.conftest import CONFIGS, Runs
 
@@ -77,6 +77,19 @@ def page_of(run: Path, tmp_path: Path) -> Page:
     return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
 
+def section_of(run: Path, name: str, **changes: object) -> str:
+    """A section of the run's page, with an evaluation that has these values."""
+    evaluation = {"split": "test", "examples": 9, "loss": 0.5, "accuracy": 0.9, "interval": [0.8, 0.95], "wrong": 1}
+    evaluation |= {"confusion": None, "per_class": None}
+    page = render_page(run, evaluation=evaluation | changes)
+    [section] = re.findall(rf'<section aria-labelledby="{name}">.*?</section>', page, flags=re.DOTALL)
+    return str(section)
+
+
+def class_rows(names: Sequence[str]) -> list[dict[str, object]]:
+    return [{"class": name, "precision": 0.5, "recall": 1.0, "examples": 2} for name in names]
+
+
 def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
     run = runs("digits")
     page = page_of(run, tmp_path)
@@ -85,7 +98,7 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
     wrong = round((1 - accuracy) * 360)
     for wanted in (
         f"Test accuracy {100 * accuracy:.2f} %",
-        f"Wrong {wrong} of 360 test examples",
+        f"Misclassified {wrong} of 360 test examples",
         f"Test loss {result['kept']['test_loss']:.4f}",
         "Completed: 4 epochs, 164 steps.",
         f"weights after epoch {result['kept']['epoch']} (lowest validation loss). This run evaluated the test set once",
@@ -153,9 +166,8 @@ def test_what_a_user_wrote_is_escaped(runs: Runs, tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
     assert "<script>alert(2)</script>" in page.text
     names = ["<b>", "a & b"]
-    table = confusion_table([[1, 2], [0, 3]], names)
-    classes = [{"class": name, "precision": 0.5, "recall": 1.0, "examples": 2} for name in names]
-    for text in (table, class_table(classes)):
+    for section in ("confusion", "classes"):
+        text = section_of(run, section, confusion=[[1, 2], [0, 3]], per_class=class_rows(names))
         assert not Page(text).all("b")
         assert all(escape(name) in text for name in names)
 
@@ -167,27 +179,30 @@ def test_a_configuration_as_windows_writes_it_is_shown_without_its_carriage_retu
     assert r"<code># a \x1b[31m" + "\nname: x</code>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_tables_have_true_classes_in_rows() -> None:
-    page = Page(confusion_table([[40, 2], [0, 1357]], ["cat", "dog"]))
+def test_tables_have_true_classes_in_rows(runs: Runs) -> None:
+    run = runs("digits")
+    counts, names = [[40, 2], [0, 1357]], ["cat", "dog"]
+    page = Page(section_of(run, "confusion", confusion=counts, per_class=class_rows(names)))
     assert page.text.endswith("true \\ predicted cat dog cat 40 2 dog · 1,357")
     rows = [
         {"class": "cat", "precision": 1.0, "recall": 0.952, "examples": 42},
         {"class": "dog", "precision": 0.9985, "recall": 1.0, "examples": 1357},
     ]
-    assert Page(class_table(rows)).text == (
-        "class precision recall examples cat 100.0 % 95.2 % 42 dog 99.9 % 100.0 % 1,357"
+    assert Page(section_of(run, "classes", per_class=rows)).text == (
+        "Per class class precision recall examples cat 100.0 % 95.2 % 42 dog 99.9 % 100.0 % 1,357"
     )
     many = [{"class": str(n), "precision": 1.0, "recall": n / 150, "examples": 1} for n in range(150)]
-    shown = Page(class_table(many))
+    shown = Page(section_of(run, "classes", per_class=many))
     assert len(shown.all("tr")) == 101
     assert "66.0 %" in shown.text
     assert "66.7 %" not in shown.text
 
 
-def test_confusion_of_very_many_classes_lists_the_mix_ups() -> None:
+def test_confusion_of_very_many_classes_lists_the_mix_ups(runs: Runs) -> None:
     counts = [[5 if i == j else 0 for j in range(40)] for i in range(40)]
     counts[7][9] = 4
-    page = Page(confusion_table(counts, [f"c{number}" for number in range(40)]))
+    names = [f"c{number}" for number in range(40)]
+    page = Page(section_of(runs("digits"), "confusion", confusion=counts, per_class=class_rows(names)))
     assert len(page.all("tr")) == 2
     assert "c7 c9 4" in page.text
 
@@ -205,7 +220,7 @@ def test_the_default_place_and_the_printed_path(runs: Runs, tmp_path: Path, caps
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Training loss" in page.text
     assert "Completed: 40 epochs" in page.text
-    for absent in ("accuracy", "Confusion", "mistakes", "Per class", "The test set"):
+    for absent in ("accuracy", "Confusion", "confident errors", "Per class", "the test set"):
         assert absent not in page.text
 
 
@@ -336,7 +351,7 @@ def test_a_browser_opens_it_without_request_or_error(runs: Runs, tmp_path: Path,
 def test_a_browser_opens_the_mnist_page(mnist_page: Path, tmp_path: Path, proxy: tuple[int, list[str]]) -> None:
     port, asked = proxy
     document, console = browse(mnist_page, port, tmp_path / "profile")
-    assert "Worst mistakes" in document
+    assert "Most confident errors" in document
     assert console == []
     assert of_the_page(asked) == []
 

@@ -164,7 +164,7 @@ BASES: dict[str, Case] = {
     "rule between its sections": (
         f"{_BASE}, loss: «bce}}\n{PAIR}",
         "base.loss",
-        "'bce' needs exactly two classes, data 'digits' has ten; set data.classes, e.g. [0, 1]",
+        "'bce' needs exactly two classes, data 'digits' has 10; set data.classes, e.g. [0, 1]",
     ),
     "key twice": (
         f"{_BASE}, seed: 1, «seed: 2}}\n{PAIR}",

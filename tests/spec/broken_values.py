@@ -117,11 +117,11 @@ RULES: dict[str, Case] = {
         "optimizer.nesterov",
         ["and dampening 0", "got momentum 0.9 and dampening 0.5", "leave dampening out"],
     ),
-    "bce on ten classes": ("loss: «bce", "loss", ["exactly two classes", "data 'mnist' has ten", "e.g. [0, 1]"]),
+    "bce on ten classes": ("loss: «bce", "loss", ["exactly two classes", "data 'mnist' has 10", "e.g. [0, 1]"]),
     "bce on four drawn classes": (
         "data: random_classification\nloss: «bce",
         "loss",
-        ["exactly two classes", "data 'random_classification' has four", "use cross_entropy"],
+        ["exactly two classes", "data 'random_classification' has 4", "use cross_entropy"],
     ),
     "cross_entropy on regression": (
         "data: random_regression\nloss: «cross_entropy",
@@ -169,7 +169,7 @@ RULES: dict[str, Case] = {
     "validation rounds to 0": (
         "data: {name: digits, train_size: 4, validation: «0.1}",
         "data.validation",
-        ["takes no row", "0.1 of 4 rows rounds to 0", "0 for none"],
+        ["takes no rows", "0.1 of 4 rows rounds to 0", "0 for none"],
     ),
     "split validation without any": (
         "data: {name: mnist, validation: 0}\nevaluation: {split: «validation}",

@@ -125,7 +125,7 @@ seed: «.5
     assert lines[1] == "configs/typo.yaml:4:17  model.hidden[1]: must be at least 1, got -256"
     assert lines[3] == (
         "configs/typo.yaml:6:7  loss: "
-        "'bce' needs exactly two classes, data 'mnist' has ten; set data.classes, e.g. [0, 1]"
+        "'bce' needs exactly two classes, data 'mnist' has 10; set data.classes, e.g. [0, 1]"
     )
     assert lines[4] == "configs/typo.yaml:9:3  optimizer.learning_rate: unknown key; did you mean 'lr'?"
 

@@ -155,7 +155,7 @@ def test_a_base_beside_the_folder_is_taken_and_an_option_names_any_file(tmp_path
 
 OVERRIDES: dict[str, tuple[str, str]] = {
     "base.model.hidden[0]=0": ("model.hidden[0]", "must be at least 1, got 0"),
-    "base.loss=bce": ("loss", "'bce' needs exactly two classes, data 'digits' has ten; set data.classes, e.g. [0, 1]"),
+    "base.loss=bce": ("loss", "'bce' needs exactly two classes, data 'digits' has 10; set data.classes, e.g. [0, 1]"),
     "optimizers.A.lr=[0.1, -1]": ("optimizers.A.lr[1]", "must be above 0, got -1"),
     "optimizers.A.name=adamm": (
         "optimizers.A.name",
@@ -192,7 +192,7 @@ def test_experiment_and_comparison_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_spec(comparison)
     assert str(caught.value) == (
-        f"{comparison}  is a comparison, wanted an experiment; run it with `mlptrain compare-optimizers {comparison}`"
+        f"{comparison}  is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {comparison}`"
     )
 
 

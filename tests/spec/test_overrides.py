@@ -113,7 +113,7 @@ def test_a_default_that_is_extended_needs_its_name() -> None:
     assert "required key is missing; e.g. name: cross_entropy" in fault.message
 
 
-FORM = "must read key=value with a key such as optimizer.lr or model.hidden[0]"
+FORM = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,15 @@ FORM = "must read key=value with a key such as optimizer.lr or model.hidden[0]"
         ("model[0]=3", "there is no model[0] to replace"),
         ("seed[0]=3", "there is no seed[0] to replace"),
         ("training.epochs[0]=3", "there is no training.epochs[0] to replace"),
-        ("model.hidden.first=3", "model.hidden is no mapping, so it has no 'first'"),
-        ("optimizer.lr.value=3", "optimizer.lr is no mapping, so it has no 'value'"),
+        ("model.hidden.first=3", "model.hidden is not a mapping, so it has no 'first'"),
+        ("optimizer.lr.value=3", "optimizer.lr is not a mapping, so it has no 'value'"),
         ("seed=[1", "is not valid YAML"),
         ("seed=a: b", "is not valid YAML"),
         ("seed=*a", "anchors and aliases"),
         ("seed=!!int 3", "tags"),
         ("seed=3\nname: x", "must be a single value"),
         ("seed=3\n---\nname: x", "second document"),
-        ("name=a\udcffb", "is not Unicode text"),
+        ("name=a\udcffb", "the character U+DCFF is not allowed"),
     ],
 )
 def test_bad_forms(override: str, says: str) -> None:

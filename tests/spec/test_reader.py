@@ -115,11 +115,11 @@ def test_number_as_key_stays_text() -> None:
 
 def test_places_count_characters_and_lines_from_one() -> None:
     document = parse("a: [1,\n  {é: 'x'}]\nb: größe\n", source="c.yaml")
-    place = document.place(("a", 1, "é"))
+    place = document.position(("a", 1, "é"))
     assert (place.source, place.line, place.column) == ("c.yaml", 2, 7)
-    key = document.place(("a", 1, "é"), key=True)
+    key = document.position(("a", 1, "é"), key=True)
     assert (key.line, key.column) == (2, 4)
-    absent = document.place(("b", "c"))
+    absent = document.position(("b", "c"))
     assert (absent.line, absent.column) == (3, 1)
 
 

@@ -59,7 +59,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "a colon": (
         "training: epochs«: 5\n",
-        "a ':' is not expected here; quote text that holds ': ', and indent the keys of a mapping alike",
+        "a ':' is not expected here; quote text that contains ': ', and indent the keys of a mapping alike",
     ),
     "no colon": ("a: 1\nepochs\n«b: 2\n", "a ':' is missing after the key at 2:1"),
     "no colon after quotes": ("a: 1\n'epochs'\n«b: 2\n", "a ':' is missing after the key at 2:1"),
@@ -73,8 +73,8 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "an at sign": ("a: «@x\n", "a value cannot start with '@'; put it in quotes"),
     "a tab": ("a:\n«\tb: 1\n", "a tab cannot indent; use spaces"),
-    "a NUL": ("é: 1\na: «\0", "the control character U+0000 is not allowed"),
-    "a bell": ("a: 1\nb: x«\a\n", "the control character U+0007 is not allowed"),
+    "a NUL": ("é: 1\na: «\0", "the character U+0000 is not allowed"),
+    "a bell": ("a: 1\nb: x«\a\n", "the character U+0007 is not allowed"),
 }
 
 

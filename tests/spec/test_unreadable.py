@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -66,14 +67,22 @@ def test_a_file_with_an_end_is_read_to_it(tmp_path: Path, size: int) -> None:
         read_regular(tmp_path / "file", most=size - 1)
 
 
-@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf16_is_named(tmp_path: Path, coding: str) -> None:
-    """As some editors and shells write it, with a mark at the beginning or without."""
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_utf16_is_named(tmp_path: Path, mark: bytes) -> None:
+    """As some editors and shells write it."""
     path = tmp_path / "c.yaml"
-    path.write_bytes(TEXT.encode(coding))
+    path.write_bytes(mark + TEXT.encode("utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"))
     with pytest.raises(SpecError) as told:
         read_file(path)
     assert str(told.value) == f"{path}  is not UTF-8 text: it looks like UTF-16; save it as UTF-8"
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_refused(tmp_path: Path, coding: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes("seed: 1\n".encode(coding))
+    with pytest.raises(SpecError, match=r"c\.yaml:1:[12]  is not valid YAML: the character U\+0000 is not allowed"):
+        read_file(path)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def make_checkpoint(experiment: Experiment) -> Checkpoint:
         preprocessing=Preprocessing(transforms=(Scale(divisor=16.0, mean=0.25, std=1 / 3),)),
         data_fingerprint="ab" * 32,
         state=ModelState(dict(parameters), buffers, {"step": torch.tensor(63.0)}),
-        best=Best(2, 0.1234567890123456789),
+        best=Best(epoch=2, loss=0.1234567890123456789),
     )
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from torch.nn import functional
 
 from mlptrain.errors import UserError
 from mlptrain.nn.ops.base import Activation, CompiledOp
-from mlptrain.nn.ops.rectifiers import ELU, LeakyReLU, PReLU, ReLU
+from mlptrain.nn.ops.rectifiers import ELU, SELU, LeakyReLU, PReLU, ReLU
 
 __all__ = ["ACTIVATIONS", "Activation", "make_activation"]
 
@@ -29,9 +28,6 @@ class Identity(Activation):
 
     def __call__(self, z: Tensor) -> Tensor:
         return z
-
-    def derivative(self, z: Tensor) -> Tensor:
-        return torch.ones_like(z)
 
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return out if out is z else out.copy_(z)
@@ -49,10 +45,6 @@ class Sigmoid(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return torch.sigmoid(z)
 
-    def derivative(self, z: Tensor) -> Tensor:
-        y = torch.sigmoid(z)
-        return y * (1 - y)
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.sigmoid(z, out=out)
 
@@ -69,9 +61,6 @@ class Tanh(Activation):
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.tanh(z)
-
-    def derivative(self, z: Tensor) -> Tensor:
-        return 1 - torch.tanh(z).square()
 
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.tanh(z, out=out)
@@ -95,9 +84,6 @@ class Softplus(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return torch.logaddexp(self.beta * z, z.new_zeros(())) / self.beta
 
-    def derivative(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(self.beta * z)
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         torch.mul(z, self.beta, out=out)
         return torch.logaddexp(out, z.new_zeros(()), out=out).div_(self.beta)
@@ -118,9 +104,6 @@ class Arctan(Activation):
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.arctan(z)
-
-    def derivative(self, z: Tensor) -> Tensor:
-        return 1 / (1 + z.square())
 
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.arctan(z, out=out)
@@ -144,11 +127,6 @@ class GELU(Activation):
 
     def __call__(self, z: Tensor) -> Tensor:
         return functional.gelu(z)
-
-    def derivative(self, z: Tensor) -> Tensor:
-        density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-        distribution: Tensor = torch.special.ndtr(z)
-        return distribution + z * density
 
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.gelu.out(z, out=out)
@@ -175,10 +153,6 @@ class SiLU(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return functional.silu(z)
 
-    def derivative(self, z: Tensor) -> Tensor:
-        s = torch.sigmoid(z)
-        return s * (1 + z * (1 - s))
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.silu.out(z, out=out)
         return out
@@ -189,7 +163,8 @@ class SiLU(Activation):
 
 
 ACTIVATIONS: dict[str, type[CompiledOp]] = {
-    kind.name: kind for kind in (ReLU, LeakyReLU, ELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
+    kind.name: kind
+    for kind in (ReLU, LeakyReLU, ELU, SELU, PReLU, Sigmoid, Tanh, Softplus, Arctan, GELU, SiLU, Identity)
 }
 
 

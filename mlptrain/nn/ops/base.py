@@ -79,17 +79,12 @@ class CompiledOp(Op):
 class Activation(CompiledOp):
     """An elementwise function without parameters.
 
-    ``derivative`` is the formula of dy/dz, written out. Where it follows from the output y alone (tanh: 1 − y²), z is
-    not kept, and y takes its place in memory.
+    Where dy/dz follows from the output y alone (tanh: 1 − y²), z is not kept, and y takes its place in memory.
     """
 
     @abstractmethod
     def __call__(self, z: Tensor) -> Tensor:
         """f(z), as a new tensor that autograd can differentiate."""
-
-    @abstractmethod
-    def derivative(self, z: Tensor) -> Tensor:
-        """dy/dz at every element of z, as a new tensor."""
 
     @abstractmethod
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:

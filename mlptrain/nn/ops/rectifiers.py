@@ -30,9 +30,6 @@ class ReLU(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return torch.relu(z)
 
-    def derivative(self, z: Tensor) -> Tensor:
-        return (z > 0).to(z.dtype)
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         return torch.clamp_min(z, 0.0, out=out)
 
@@ -66,9 +63,6 @@ class LeakyReLU(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return functional.leaky_relu(z, self.slope)
 
-    def derivative(self, z: Tensor) -> Tensor:
-        return torch.ones_like(z).masked_fill_(z <= 0, self.slope)
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.leaky_relu.out(z, self.slope, out=out)
         return out
@@ -101,9 +95,6 @@ class ELU(Activation):
     def __call__(self, z: Tensor) -> Tensor:
         return functional.elu(z, self.alpha)
 
-    def derivative(self, z: Tensor) -> Tensor:
-        return z.clamp(max=0).exp_().mul_(self.alpha).masked_fill_(z > 0, 1.0)
-
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
         _aten.elu.out(z, self.alpha, out=out)
         return out
@@ -111,6 +102,33 @@ class ELU(Activation):
     def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
         source, from_output = (z, False) if self.needs_input else (y, True)
         _aten.elu_backward.grad_input(upstream, self.alpha, 1, 1, from_output, source, grad_input=upstream)
+        return upstream
+
+
+@dataclass(frozen=True)
+class SELU(Activation):
+    """y = λz where z > 0, else λα(eᶻ − 1); dy/dz = λ or λα·eᶻ = y + λα.
+
+    Klambauer, Unterthiner, Mayr & Hochreiter (2017), whose α and λ keep mean 0 and variance 1 as a fixed point.
+    """
+
+    name: ClassVar[str] = "selu"
+    alpha: ClassVar[float] = 1.6732632423543772
+    scale: ClassVar[float] = 1.0507009873554805
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return functional.selu(z)
+
+    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
+        _aten.elu.out(z, self.alpha, self.scale, out=out)
+        return out
+
+    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        _aten.elu_backward.grad_input(upstream, self.alpha, self.scale, 1, True, y, grad_input=upstream)
         return upstream
 
 
@@ -147,9 +165,6 @@ class PReLU(CompiledOp):
         """f(z) for a slope of shape (), or (models, 1, 1) for several models side by side."""
         return torch.where(z > 0, z, slope * z)
 
-    def derivative(self, z: Tensor, slope: Tensor) -> Tensor:
-        return torch.where(z > 0, torch.ones_like(z), slope)
-
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
         """dL/dslope from ``upstream`` = dL/dy: the sum over the last two axes."""
         return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
@@ -167,5 +182,5 @@ class PReLU(CompiledOp):
         slope, gradient = parameters["slope"].view(-1, 1, 1), gradients["slope"]
         return [
             lambda: gradient.copy_(self.slope_gradient(delta, z)),
-            lambda: delta.mul_(self.derivative(z, slope)),
+            lambda: delta.mul_(torch.where(z > 0, torch.ones_like(z), slope)),
         ]

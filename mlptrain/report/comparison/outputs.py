@@ -3,7 +3,7 @@
 summary.csv, summary.md, summary.tex, pictures/*.png and *.svg   after every comparison
 report.html                                                      by `mlptrain report FOLDER`
 
-Matplotlib is imported where something is drawn.
+Matplotlib and Jinja are imported where something is drawn.
 """
 
 from __future__ import annotations

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mlptrain.report.comparison.rates import good_range, medians_by_rate
 from mlptrain.report.comparison.words import (
+    counted,
+    describe_failure,
+    describe_good_range,
     describe_setting,
     epochs_and_reached,
+    listed,
     median_epochs,
     number,
     p_value,
@@ -15,8 +20,9 @@ from mlptrain.report.comparison.words import (
     percent_interval,
     points,
     points_interval,
+    what_failed,
 )
-from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
+from mlptrain.runs.comparison import OptimizerResult, Pair, Summary, TimeToTarget, Timings
 
 Rows = list[list[str]]
 
@@ -78,6 +84,54 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
             row += [_seconds(seconds) + spread, "" if seconds is None else in_seconds]
         rows.append(row)
     return rows
+
+
+def rate_rows(summary: Summary) -> Rows:
+    """Of every optimizer that tuned its learning rate: the chosen one, the good range, what did not last."""
+    rows = [["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "did not last"]]
+    for name, entry in summary.ranked:
+        medians, good, outcomes = medians_by_rate(entry), good_range(entry), entry.tuning_accuracies
+        if medians:
+            rows.append(
+                [
+                    name,
+                    number(entry.setting.lr),
+                    "–" if good is None else percent(medians[entry.setting.lr]),
+                    "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
+                    describe_good_range(entry).removeprefix("good over "),
+                    f"{len(medians)} values",
+                    f"{outcomes.count(None)} of {len(outcomes)} trials",
+                ]
+            )
+    return rows
+
+
+def failure_rows(summary: Summary) -> Rows:
+    """The trials that diverged, did not learn or failed, by optimizer."""
+    return [["optimizer", "what", "where", "trials"]] + [
+        [name, status, describe_failure(trials, summary.split), f"{len(trials)} of {len(entry.trials)}"]
+        for name, entry in summary.ranked
+        for status, trials in what_failed(entry)
+    ]
+
+
+def budget_rows(summary: Summary) -> Rows:
+    """What was tried for every optimizer, in the order of the plan."""
+    return [["optimizer", "tried values", "tuning trials", "grid extended", "under-tuned"]] + [
+        [
+            name,
+            _grids(entry),
+            f"{entry.tuning_trials:,}",
+            counted(entry.extensions, "time"),
+            "yes" if entry.under_tuned else "no",
+        ]
+        for name, entry in summary.optimizers.items()
+    ]
+
+
+def _grids(entry: OptimizerResult) -> str:
+    grids = [f"{field} {listed(values)}" for field, values in entry.grids.items()]
+    return "; ".join(grids) or "nothing: all values fixed"
 
 
 def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:

@@ -18,13 +18,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
-from mlptrain.spec.base import LARGEST
+from mlptrain.spec.base import MAX_NUMBER, either
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
-from mlptrain.spec.wording import came, message_for, nearest, not_among, number_hint
+from mlptrain.spec.wording import described, message_for, must_be, nearest, number_hint
 
 MAX_OPTIMIZERS = 50
 MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
@@ -62,7 +62,7 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
     section = document.value["optimizers"]
     if not isinstance(section, dict):
         example = "{SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
-        message = f"must be a mapping such as {example}, got {came(section)}"
+        message = f"must be a mapping such as {example}, got {described(section)}"
         return {}, [document.fault(("optimizers",), message)]
     candidates: dict[str, Candidate] = {}
     faults = [document.fault(("optimizers",), message) for message in _number_of_optimizers(len(section))]
@@ -126,12 +126,14 @@ def _named(entry: object, key: str) -> dict[str, Any]:
     if isinstance(entry, str):
         entry = {"name": entry}
     if not isinstance(entry, dict):
-        raise _FaultyError([((), f"must be a name such as sgd, or a mapping of keys and values, got {came(entry)}")])
+        raise _FaultyError(
+            [((), f"must be a name such as sgd, or a mapping of keys and values, got {described(entry)}")]
+        )
     if "name" not in entry:
         raise _FaultyError([(("name",), f"required key is missing; e.g. name: {nearest(key, NAMES) or 'sgd'}")])
     name = entry["name"]
     if not isinstance(name, str) or name not in NAMES:
-        raise _FaultyError([(path, not_among(NAMES, name))])
+        raise _FaultyError([(path, must_be(either(NAMES), name, guess=nearest(name, NAMES)))])
     shorthand = SHORTHANDS.get(name, {"name": name})
     return shorthand | {field: value for field, value in entry.items() if field != "name"}
 
@@ -142,14 +144,16 @@ def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
         return _Grid(_log_grid(field, value), [("log_grid", 0), ("log_grid", 1)])
     pairs = isinstance(value, list) and any(isinstance(item, list) for item in value)
     if isinstance(value, list) and annotation is bool:
-        message = f"must be true or false, got {came(value)}; only numbers are tuned, so name an optimizer for each"
+        message = (
+            f"must be true or false, got {described(value)}; only numbers are tuned, so name an optimizer for each"
+        )
         raise _FaultyError([((field,), message)])
     if not isinstance(value, list) or (annotation is not float and not pairs):
         return None
     if len(value) < 2:
         had = "one" if value else "none"
         if value and (pairs or isinstance(value[0], (int, float))):
-            had += f"; write {field}: {came(value[0])} for a fixed value"
+            had += f"; write {field}: {described(value[0])} for a fixed value"
         raise _FaultyError([((field,), f"must have at least two values to choose from, got {had}")])
     return _Grid(value, [(index,) for index in range(len(value))])
 
@@ -163,20 +167,22 @@ def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
             known = f"did you mean '{guess}'?" if guess else "known here: log_grid"
             findings.append(((field, key), f"unknown key; {known}"))
     if "log_grid" not in value:
-        message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {came(value)}"
+        message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}"
         raise _FaultyError(findings or [((field,), message)])
     given = value["log_grid"]
     if not isinstance(given, list) or len(given) != 3:
-        message = f"must be [low, high, points] such as [1e-3, 1, 7], got {came(given)}"
+        message = f"must be [low, high, points] such as [1e-3, 1, 7], got {described(given)}"
         raise _FaultyError([*findings, (path, message)])
     low, high, points = given
     for index, end in enumerate((low, high)):
-        if isinstance(end, bool) or not isinstance(end, (int, float)) or not 0 < end <= LARGEST:
-            message = f"must be a positive number up to {LARGEST:g}, got {came(end)}{number_hint('float_type', end)}"
+        if isinstance(end, bool) or not isinstance(end, (int, float)) or not 0 < end <= MAX_NUMBER:
+            message = (
+                f"must be a positive number up to {MAX_NUMBER:g}, got {described(end)}{number_hint('float_type', end)}"
+            )
             findings.append(((*path, index), message))
     if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MAX_SETTINGS:
         message = f"points must be a whole number from 2 to {MAX_SETTINGS:,}, since low and high are two of them"
-        findings.append(((*path, 2), f"{message}, got {came(points)}{number_hint('int_type', points)}"))
+        findings.append(((*path, 2), f"{message}, got {described(points)}{number_hint('int_type', points)}"))
     if not findings and low >= high:
         findings.append((path, f"low must be below high, got low {low:g} and high {high:g}"))
     values = [] if findings else log_grid(low, high, points)
@@ -207,7 +213,7 @@ def _checked(values: dict[str, Any], places: Mapping[str, KeyPath]) -> Iterator[
         for detail in error.errors(include_url=False):
             field, *below = detail["loc"][1:] or [detail["type"].removeprefix("at:")]
             as_section = cast(ErrorDetails, {**detail, "loc": ("optimizer", *detail["loc"])})
-            message = message_for(as_section, ("optimizer", field, *below), ExperimentSpec, within=("base",))
+            message = message_for(as_section, ExperimentSpec, within=("base",))
             yield (field, *places.get(str(field), ()), *below), message
 
 

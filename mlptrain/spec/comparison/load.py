@@ -17,9 +17,9 @@ from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec,
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import check, folder_name, in_order, with_defaults
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, KeyPath, Place, read_file, scalar
+from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
 from mlptrain.spec.rules import RULES, warnings_about
-from mlptrain.spec.wording import came
+from mlptrain.spec.wording import described
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
@@ -78,7 +78,7 @@ def check_format(plan: Mapping[str, Any], path: Path) -> None:
     """Raises RunFolderError where the plan at ``path`` is of a comparison with another layout of its files."""
     if (written := plan.get("format", 1)) != FORMAT:
         raise RunFolderError(
-            f"{path} belongs to a comparison of another version of mlptrain (format {came(written)}, expected "
+            f"{path} belongs to a comparison of another version of mlptrain (format {described(written)}, expected "
             f"{FORMAT}); use that version, or start the comparison over in a new folder"
         )
 
@@ -105,12 +105,12 @@ def comparison_from_options(
         "optimizers": {key: {"name": key, **rate} for key in names},
         "scoring": {"seeds": [scalar(part) for part in _parts(seeds)] if "," in seeds else scalar(seeds.strip())},
     }
-    places: dict[KeyPath, Place] = {
-        (): Place("compare-optimizers"),
-        ("base",): Place(str(base_path)),
-        ("optimizers",): Place("--optimizers"),
-        **{("optimizers", key, "lr"): Place("--lr") for key in names},
-        ("scoring", "seeds"): Place("--seeds"),
+    places: dict[KeyPath, Position] = {
+        (): Position("compare-optimizers"),
+        ("base",): Position(str(base_path)),
+        ("optimizers",): Position("--optimizers"),
+        **{("optimizers", key, "lr"): Position("--lr") for key in names},
+        ("scoring", "seeds"): Position("--seeds"),
     }
     document = Document("compare-optimizers", values, places)
     options = {place.source for place in places.values()}
@@ -182,9 +182,9 @@ def _base_document(document: Document, folder: Path) -> Document | None:
     if isinstance(value, dict):
         return document.section("base")
     if isinstance(value, str):
-        inside = document.place(("base",)).line is not None
+        inside = document.position(("base",)).line is not None
         if inside and not value.endswith((".yaml", ".yml")):  # what an option names is the user's own choice
-            message = f"must name a .yaml or .yml file, got {came(value)}"
+            message = f"must name a .yaml or .yml file, got {described(value)}"
             document.faults.append(document.fault(("base",), message))
             return None
         try:
@@ -206,7 +206,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
             return base
         document.faults.append(document.fault(("base",), message))
     elif "base" in document.value:
-        message = f"must be the path of an experiment's file, or a mapping of an experiment, got {came(value)}"
+        message = f"must be the path of an experiment's file, or a mapping of an experiment, got {described(value)}"
         document.faults.append(document.fault(("base",), message))
     return None
 

@@ -18,7 +18,6 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec
-from mlptrain.spec.load import measured_split
 from mlptrain.spec.rules import Finding
 
 WIDE_TIE = 0.05
@@ -54,7 +53,7 @@ def tuning_has_validation(
             "optimizer fixed values"
         )
         yield ("base",), message
-    elif (split := measured_split(data, evaluation)) != "validation":
+    elif (split := evaluation.resolved(data).split) != "validation":
         yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
 
 
@@ -64,7 +63,7 @@ def target_is_measured(
     """The metric of the target is measured after every epoch."""
     if target is None or not facts.class_names:
         return
-    split = measured_split(data, evaluation)
+    split = evaluation.resolved(data).split
     if target.split == "validation" and data.validation == 0:
         remedy = "set that" + (f", or use test_{target.metric.split('_')[1]}" if split == "test" else "")
         yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"

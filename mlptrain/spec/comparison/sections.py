@@ -64,7 +64,7 @@ class _CountOrList:
             return seeds(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
             expected = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": expected})
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
 
@@ -212,7 +212,7 @@ class ComparisonSpec(Section):
             return None
         if not isinstance(value, (dict, TuningSpec)):
             expected = "a mapping such as {seeds: 3} or the word none"
-            raise PydanticCustomError("wanted", "must be {wanted}", {"wanted": expected})
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
     def settings(self, name: str, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
