@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,6 @@ Floats = NDArray[np.float64]
 EXACT_UP_TO = 30  # differences; two lists of 2**15 sums take milliseconds, each two more differences double them
 ENUMERATED_UP_TO = 12  # seeds in smallest_detectable: 4,095 subset means for each simulated comparison
 SIMULATED_COMPARISONS = 2000
-
-
-class Estimate(NamedTuple):
-    """A figure between two bounds; the bounds are None where one value says nothing about the spread."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 # --- one trial: did it learn? ---
@@ -136,21 +127,21 @@ def bootstrap_interval(
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> Estimate:
-    """The mean of accuracies over seeds with Student's interval, of which only what lies in [0, 1] is given.
+def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> tuple[float, float | None, float | None]:
+    """The mean of accuracies over seeds and the bounds of Student's interval, of which only [0, 1] is given.
 
-    No bounds for one value, both the mean where all are equal.
+    No bounds (None) for one value, both the mean where all are equal.
     """
     array = np.asarray(values, dtype=np.float64)
     n = len(array)
     if n == 1 or np.ptp(array) == 0:
         bound = None if n == 1 else float(array[0])
-        return Estimate(float(array[0]), bound, bound)
+        return float(array[0]), bound, bound
     from scipy.stats import t
 
     mean = float(array.mean())
     half = float(t.ppf((1 + level) / 2, n - 1) * array.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
 # --- what a number of seeds can show ---

@@ -68,11 +68,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         ranking=ranking,
         optimizers=optimizers,
         pairs=pairs,
-        inclusion=[
-            pair
-            for wide, narrow in _families(plan.spec.optimizers)
-            for pair in inclusion_violations(pairs, families={wide: narrow})
-        ],
+        inclusion=inclusion_violations(pairs, families=_families(plan.spec.optimizers)),
         seeds_for_verdict=seeds_for_verdict(plan.spec.pairs),
         sentence=sentence(ranking, optimizers, pairs),
     )
@@ -107,7 +103,7 @@ def _optimizer(
     trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
     scores = [trial.score for trial in trials]
     states = [trial.status for trial in trials]
-    interval = mean_interval(scores)
+    mean, low, high = mean_interval(scores)
     return OptimizerResult(
         setting=tuned.setting,
         grids=tuned.grids,
@@ -117,7 +113,7 @@ def _optimizer(
         under_tuned=tuned.under_tuned,
         tuning=tuned.tried,
         trials=trials,
-        accuracy=Accuracy(mean=interval.value, low=interval.low, high=interval.high, median=statistics.median(scores)),
+        accuracy=Accuracy(mean=mean, low=low, high=high, median=statistics.median(scores)),
         completed=states.count("completed"),
         did_not_learn=states.count("did not learn"),
         diverged=states.count("diverged"),

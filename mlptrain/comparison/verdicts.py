@@ -65,16 +65,16 @@ def _verdict(pair: Pair, *, tie: float, level: float, under_tuned: Collection[st
     return "better" if pair.mean > 0 else "worse"
 
 
-def inclusion_violations(pairs: Sequence[Pair], *, families: Mapping[str, str]) -> list[Pair]:
+def inclusion_violations(pairs: Sequence[Pair], *, families: Sequence[tuple[str, str]]) -> list[Pair]:
     """The pairs in which a wider family came out *worse* than its own special case, the wider one first.
 
-    ``families`` names, for each wider optimizer of the comparison, the narrower one that it contains. Exact
+    ``families`` names every wider optimizer of the comparison with a narrower one that it contains. Exact
     inclusions among torch's optimizers: SGD with momentum and with Nesterov momentum contain plain SGD (momentum 0),
     AdamW contains Adam (weight decay 0), RMSprop with momentum contains RMSprop. A wider family searched well enough
     cannot be worse, so such a pair says that the search space was too small to rank the two.
     """
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
-    return [side for side in sides if families.get(side.a) == side.b and side.verdict == "worse"]
+    return [side for family in families for side in sides if (side.a, side.b) == family and side.verdict == "worse"]
 
 
 # --- time to target ---

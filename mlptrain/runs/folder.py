@@ -159,7 +159,7 @@ class RunFolder(NewFolder):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the facts are missing, as in all folders that earlier versions of mlptrain wrote."""
+        """Whether an earlier version of mlptrain wrote it, and no facts."""
         return self.resolved.is_file() and not self.facts.exists()
 
     def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:

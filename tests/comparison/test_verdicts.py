@@ -175,16 +175,16 @@ def test_a_wider_family_that_loses_to_its_special_case_is_reported() -> None:
     base = np.linspace(0.96, 0.98, 10)
     ahead = {"sgd": 0.01, "momentum": 0.0, "nesterov": 0.02, "adam": 0.01, "adamw": 0.0102}
     scores = {name: (base + d + SPREAD * i / 5).tolist() for i, (name, d) in enumerate(ahead.items())}
-    families = {"momentum": "sgd", "nesterov": "sgd", "adamw": "adam", "rmsprop with momentum": "rmsprop"}
+    families = [("momentum", "sgd"), ("nesterov", "sgd"), ("adamw", "adam"), ("rmsprop with momentum", "rmsprop")]
     for given in (scores, dict(reversed(scores.items()))):
         (violation,) = inclusion_violations(compare_all(given), families=families)
         assert (violation.a, violation.b, violation.verdict) == ("momentum", "sgd", "worse")
         assert violation.mean < 0
-    assert inclusion_violations(compare_all(scores), families={"sgd": "momentum"}) == []
+    assert inclusion_violations(compare_all(scores), families=[("sgd", "momentum")]) == []
 
 
 def test_a_tie_or_too_few_seeds_violate_no_inclusion() -> None:
-    families = {"momentum": "sgd"}
+    families = [("momentum", "sgd")]
     narrow, wide = np.full(10, 0.97), 0.9695 + SPREAD / 5
     assert (
         inclusion_violations(compare_all({"sgd": narrow.tolist(), "momentum": wide.tolist()}), families=families) == []
