@@ -244,7 +244,7 @@ def test_a_home_that_cannot_be_found_gets_no_folder_named_tilde(
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert data_folder().is_absolute()
     assert "~" not in data_folder().parts
-    with pytest.raises(DataError, match="write it out"):
+    with pytest.raises(DataError, match="give the full path"):
         data_folder(Path("~/data"))
 
 
