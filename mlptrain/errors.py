@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
+MAX_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
 
 
 class MlptrainError(Exception):
@@ -80,7 +80,7 @@ class SpecError(UserError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        lines = [str(fault) for fault in self.faults[:MOST_SHOWN]]
+        lines = [str(fault) for fault in self.faults[:MAX_SHOWN]]
         if more := len(self.faults) - len(lines):
             lines.append(f"and {more:,} more")
         super().__init__("\n".join(lines))
