@@ -65,8 +65,6 @@ def read_image(path: Path) -> Picture:
                 return _decoded(path, image)
         except (UserError, MemoryError):
             raise
-        except BlockingIOError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except Image.DecompressionBombError:
             raise _too_large(path, "has far too many pixels", MAX_PIXELS) from None
         except UnidentifiedImageError:
