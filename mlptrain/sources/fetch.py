@@ -23,7 +23,6 @@ from mlptrain.sources.store import (
     RAW_FILES,
     downloaded_images,
     raw_folder,
-    read_file,
     read_raw,
     unpack,
 )
@@ -68,7 +67,7 @@ def fetch(
         with shared_lock(raw, alone=partial(remove_temporary, raw)):
             for file in RAW_FILES:
                 archive = raw / f"{file}.gz"
-                if not _is_good(name, raw / file, checksums[archive.name]):
+                if not _is_good(name, raw / file):
                     title = downloaded_images(name).title
                     _download(title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
                     downloaded.append(archive.name)
@@ -91,23 +90,12 @@ def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
     return list(published.mirrors), dict(published.resources)
 
 
-def md5_of(path: Path) -> str:
-    """MD5 of a file, in hexadecimal digits; a check against damage, not against intent. Raises MachineError."""
-    return _md5(read_file(path).data)
-
-
-def _md5(content: bytearray | memoryview) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _is_good(name: str, raw: Path, md5: str) -> bool:
-    """Whether the archive, or without one the unpacked file, is the published one."""
+def _is_good(name: str, raw: Path) -> bool:
+    """Whether the archive, or without one the unpacked file, is there and has the published content."""
     archive = raw.with_name(f"{raw.name}.gz")
-    if archive.is_file():
-        return md5_of(archive) == md5
     with contextlib.suppress(DataError):
-        if raw.is_file():
-            read_raw(name, raw)
+        if archive.is_file() or raw.is_file():
+            (unpack if archive.is_file() else read_raw)(name, raw)
             return True
     return False
 
@@ -180,7 +168,7 @@ def _content(address: str, md5: str, timeout: float, on_progress: Callable[[int,
             on_progress(len(content), total)
     if total is not None and len(content) != total:
         raise _MirrorError(f"the connection ended after {len(content)} of {total} bytes")
-    if (digest := _md5(content)) != md5:
+    if (digest := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise _MirrorError(f"not the published archive: MD5 {digest}, expected {md5}")
     return content
 

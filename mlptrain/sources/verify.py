@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.digits import DIGITS_SHA256, digits_table, read_digits
-from mlptrain.sources.fetch import md5_of, published_archives
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.sources.store import RAW_FILES, RAW_SHA256, raw_folder, read_file, read_idx, sha256_of, unpack
+from mlptrain.sources.store import RAW_FILES, RAW_SHA256, parse_idx, raw_folder, read_raw, sha256_of, unpack
 
 
 @dataclass(frozen=True)
@@ -28,34 +27,30 @@ class Check:
 def verify(name: str, folder: Path) -> list[Check]:
     """Check an image data set; a failed check does not stop those of other files.
 
-    For ``mnist`` and ``fashion_mnist``: the archives' MD5 where they are present, and of each file the SHA-256 of the
-    unpacked content, then its shape or its rows per class. For ``digits`` the same of its content.
+    For ``mnist`` and ``fashion_mnist``: of each file and archive that is present the SHA-256 of the unpacked content,
+    and its shape or its rows per class. For ``digits`` the same of its content. Nothing is written.
 
     Raises DataError for a name without files, MachineError where a file cannot be read.
     """
     if name == "digits":
         return list(_check_digits())
     raw = raw_folder(name, folder)
-    _, checksums = published_archives(name)
-    return [check for file in RAW_FILES for check in _check_file(name, raw / file, checksums[f"{file}.gz"])]
+    return [check for file in RAW_FILES for check in _check_file(name, raw / file)]
 
 
-def _check_file(name: str, raw: Path, md5: str) -> Iterator[Check]:
-    archive = raw.with_name(f"{raw.name}.gz")
-    if archive.is_file():
-        yield _compare(f"{archive.name}: MD5", md5_of(archive), md5)
-    elif not raw.is_file():
+def _check_file(name: str, raw: Path) -> Iterator[Check]:
+    ways = {raw: read_raw, raw.with_name(f"{raw.name}.gz"): unpack}
+    present = {path: read for path, read in ways.items() if path.is_file()}
+    if not present:
         yield Check(raw.name, False, f"absent from {raw.parent}, and so is its archive")
-        return
-    try:
-        content = read_file(raw) if raw.is_file() else unpack(name, raw)
-    except DataError as error:
-        yield Check(f"{archive.name}: content", False, str(error))
-        return
-    digest = _compare(f"{raw.name}: SHA-256", sha256_of(content), RAW_SHA256[name][raw.name])
-    yield digest
-    if digest.ok:
-        yield _check_array(raw.name, read_idx(content, raw.name), name, training=raw.name.startswith("train"))
+    for path, read in present.items():
+        try:
+            content = read(name, raw)
+        except DataError as error:
+            yield Check(f"{path.name}: SHA-256", False, str(error))
+        else:
+            yield Check(f"{path.name}: SHA-256", True, RAW_SHA256[name][raw.name])
+            yield _check_array(path.name, parse_idx(content), name, training=raw.name.startswith("train"))
 
 
 def _check_digits() -> Iterator[Check]:

@@ -30,16 +30,14 @@ def test_archives_are_checked_without_being_unpacked_in_place(archives: Path) ->
     assert failed(checks) == {}
     assert sorted(archives.rglob("*")) == before
     details = {check.what: check.detail for check in checks}
-    assert details[f"{IMAGES}: images"] == "60000 28 28"
-    assert details[f"{LABELS}: rows per class"] == "5923 6742 5958 6131 5842 5421 5918 6265 5851 5949"
-    for file in (IMAGES, LABELS):
-        assert {f"{file}: SHA-256", f"{file}.gz: MD5"} <= details.keys()
+    assert details[f"{IMAGES}.gz: images"] == "60000 28 28"
+    assert details[f"{LABELS}.gz: rows per class"] == "5923 6742 5958 6131 5842 5421 5918 6265 5851 5949"
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damaged_archive_fails_alone(archives: Path, kind: str) -> None:
     damage(archives / "MNIST" / "raw" / f"{IMAGES}.gz", kind)
-    assert set(failed(verify("mnist", archives))) == {f"{IMAGES}.gz: MD5", f"{IMAGES}.gz: content"}
+    assert set(failed(verify("mnist", archives))) == {f"{IMAGES}.gz: SHA-256"}
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -63,13 +61,13 @@ def test_facts_that_are_not_those_of_the_files_fail(data_dir: Path, monkeypatch:
     assert wrong[f"{LABELS}: rows per class"].startswith(
         "5923 6742 5958 6131 5842 5421 5918 6265 5851 5949, expected 59"
     )
-    assert len(wrong) == 2
+    assert {what.replace(".gz", "") for what in wrong} == {f"{IMAGES}: images", f"{LABELS}: rows per class"}
 
 
 def test_files_of_the_other_data_set_fail(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "MNIST").symlink_to(data_dir / "FashionMNIST")
     wrong = failed(verify("mnist", tmp_path))
-    assert len([what for what in wrong if what.endswith((": MD5", ": SHA-256", ": content"))]) >= 4
+    assert len([what for what in wrong if what.endswith(": SHA-256")]) >= 4
 
 
 def test_digits_pass() -> None:
