@@ -12,7 +12,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,36 +58,30 @@ def fetch(
     Raises DataError for a name that is not downloaded, MachineError where no mirror has a good file or the folder
     cannot be written.
     """
-    raw = raw_folder(name, folder)
-    own_mirrors, checksums = published_archives(name)
-    order = list(own_mirrors if mirrors is None else mirrors)
+    images, raw = downloaded_images(name), raw_folder(name, folder)
+    import torchvision
+
+    published = getattr(torchvision.datasets, str(images.folder))
+    checksums, order = dict(published.resources), list(published.mirrors if mirrors is None else mirrors)
     downloaded = []
-    with _disk_errors(raw):
+    try:
         raw.mkdir(parents=True, exist_ok=True)
         with shared_lock(raw, alone=partial(remove_temporary, raw)):
             for file in RAW_FILES:
                 archive = raw / f"{file}.gz"
                 if not _is_good(name, raw / file):
-                    title = downloaded_images(name).title
-                    _download(title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
+                    _download(images.title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
                     downloaded.append(archive.name)
                 try:
                     read_raw(name, raw / file)
                 except DataError:
                     write_atomically(raw / file, unpack(name, raw / file).data)
+    except OSError as error:  # of the disk; what the network raises is a _MirrorError by then
+        raise MachineError(
+            f"cannot write to the data folder {raw}: {error.strerror or error}. {remedy(error)}, "
+            f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
+        ) from error
     return downloaded
-
-
-def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
-    """Mirrors, and the MD5 sum of each archive by its name, as torchvision publishes them.
-
-    Raises DataError for a name that is not downloaded.
-    """
-    folder = downloaded_images(name).folder
-    import torchvision
-
-    published = getattr(torchvision.datasets, str(folder))
-    return list(published.mirrors), dict(published.resources)
 
 
 def _is_good(name: str, raw: Path) -> bool:
@@ -98,18 +92,6 @@ def _is_good(name: str, raw: Path) -> bool:
             (unpack if archive.is_file() else read_raw)(name, raw)
             return True
     return False
-
-
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """OSError as a MachineError with what to do; what the network raises is a _MirrorError by then."""
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(
-            f"cannot write to the data folder {folder}: {error.strerror or error}. {remedy(error)}, "
-            f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
-        ) from error
 
 
 class _MirrorError(Exception):
