@@ -55,7 +55,7 @@ def _finding(about: str, found: str, *, problem: str = "", note: str = "", figur
 def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
     """Every finding, as soon as it is made. Never raises; what needs torch is left out where torch is broken.
 
-    ``data_dir`` is the data folder as everywhere else. Takes 5 s with MNIST and Fashion-MNIST in place.
+    ``data_dir`` is the data folder as everywhere else.
     """
     try:
         Path.cwd()

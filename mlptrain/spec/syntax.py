@@ -7,7 +7,7 @@ libyaml and PyYAML and from version to version.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice, pairwise
 from typing import Any
@@ -75,21 +75,17 @@ def _quote_not_closed(text: str, first: str, opening: Any, mark: Any, at: Callab
 
 def _quote_closed_early(text: str, mark: Any, at: Callable[[Any], str]) -> str | None:
     """A quoted text with more text right behind it: the quote that ends it was meant otherwise."""
-    for quoted, token in pairwise(_tokens(text)):
-        if token.start_mark.index > mark.index:
-            break
-        if not isinstance(token, yaml.ScalarToken) or getattr(quoted, "style", None) not in _QUOTED:
-            continue
-        start, end, quote = quoted.start_mark, quoted.end_mark, quoted.style
-        if start.line < end.line == token.start_mark.line:
-            return f"the text opened with {quote}{at(start)} is not closed in its line"
-        if end.index == token.start_mark.index:
-            escaped = "''" if quote == "'" else '\\"'
-            return f"the text opened with {quote}{at(start)} ends before this; write {escaped} for a {quote} in it"
+    tokens: Iterable[Any] = yaml.scan(text, Loader=LOADER)
+    with suppress(yaml.YAMLError):  # at the first token that cannot be read
+        for quoted, token in pairwise(islice(tokens, _MAX_TOKENS)):
+            if token.start_mark.index > mark.index:
+                break
+            if not isinstance(token, yaml.ScalarToken) or getattr(quoted, "style", None) not in _QUOTED:
+                continue
+            start, end, quote = quoted.start_mark, quoted.end_mark, quoted.style
+            if start.line < end.line == token.start_mark.line:
+                return f"the text opened with {quote}{at(start)} is not closed in its line"
+            if end.index == token.start_mark.index:
+                escaped = "''" if quote == "'" else '\\"'
+                return f"the text opened with {quote}{at(start)} ends before this; write {escaped} for a {quote} in it"
     return None
-
-
-def _tokens(text: str) -> Iterator[Any]:
-    """The tokens of ``text`` up to the first that cannot be read."""
-    with suppress(yaml.YAMLError):
-        yield from islice(yaml.scan(text, Loader=LOADER), _MAX_TOKENS)
