@@ -1,18 +1,6 @@
 """What can go wrong, by whose hand.
 
-    MlptrainError                 exit code
-    ├── UserError                 2   what the user named is wrong
-    │   ├── SpecError                 a configuration, with every fault and its place
-    │   ├── DataError                 a data set is damaged, not the published one, or asked for what it has not
-    │   │   └── DataAbsentError           its files are not there; fetching them would help
-    │   ├── CheckpointError           a checkpoint is damaged or belongs to something else
-    │   ├── RunFolderError            a run folder cannot be made, read or resumed
-    │   └── DeviceError               a device that this machine does not have
-    ├── MachineError              1   disk, network or memory failed us
-    ├── DivergedError             3   a loss or a parameter is no longer finite
-    └── InterruptedRunError       130 stopped by a signal; the run can be resumed
-
-Every message says what came, what was wanted and what to do; the command line prints it without a traceback.
+Every message says what came, what was expected and what to do; the command line prints it without a traceback.
 """
 
 from __future__ import annotations
