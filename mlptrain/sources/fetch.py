@@ -21,7 +21,7 @@ from mlptrain.sources.store import (
     FOLDER_VARIABLE,
     OFFLINE_ALTERNATIVE,
     RAW_FILES,
-    downloaded_images,
+    download_of,
     raw_folder,
     read_raw,
     unpack,
@@ -58,7 +58,7 @@ def fetch(
     Raises DataError for a name that is not downloaded, MachineError where no mirror has a good file or the folder
     cannot be written.
     """
-    images, raw = downloaded_images(name), raw_folder(name, folder)
+    images, raw = download_of(name), raw_folder(name, folder)
     import torchvision
 
     published = getattr(torchvision.datasets, str(images.folder))

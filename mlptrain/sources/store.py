@@ -21,7 +21,6 @@ import platformdirs
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError
-from mlptrain.sources.published import IMAGE_DATASETS, Images
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 
@@ -47,6 +46,17 @@ RAW_SHA256: dict[str, dict[str, str]] = {
         TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
 }
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that is fetched: its title, and its folder below the data folder, as torchvision names it."""
+
+    title: str
+    folder: str
+
+
+DOWNLOADS = {"mnist": Download("MNIST", "MNIST"), "fashion_mnist": Download("Fashion-MNIST", "FashionMNIST")}
 
 
 @dataclass(frozen=True)
@@ -80,19 +90,19 @@ def data_folder(explicit: Path | None = None) -> Path:
         ) from None
 
 
-def downloaded_images(name: str) -> Images:
+def download_of(name: str) -> Download:
     """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
-    if name not in RAW_SHA256:
+    if name not in DOWNLOADS:
         raise DataError(
-            f"data {name!r} has no files in the data folder: only {', '.join(RAW_SHA256)} are downloaded; other data "
+            f"data {name!r} has no files in the data folder: only {', '.join(DOWNLOADS)} are downloaded; other data "
             "are installed or generated"
         )
-    return IMAGE_DATASETS[name]
+    return DOWNLOADS[name]
 
 
 def raw_folder(name: str, folder: Path) -> Path:
     """Where the four files of ``name`` are below the data folder ``folder``."""
-    return folder / str(downloaded_images(name).folder) / "raw"
+    return folder / download_of(name).folder / "raw"
 
 
 def missing_files(raw: Path) -> list[str]:
@@ -112,7 +122,7 @@ def read_images(name: str, folder: Path) -> RawImages:
     raw = raw_folder(name, folder)
     if missing := missing_files(raw):
         raise DataAbsentError(
-            f"{downloaded_images(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
+            f"{download_of(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
             f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there, or name another folder "
             f"with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
         )
