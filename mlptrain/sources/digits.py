@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.bundled import bundled_file
@@ -21,11 +22,7 @@ def read_digits() -> RawImages:
 
     Raises DataError where the installed copy cannot be read or has another content.
     """
-    file = bundled_file("digits.csv.gz")
-    try:
-        table = np.loadtxt(file, delimiter=",", ndmin=2).astype(np.uint8)  # 64 pixels and the label, (1797, 65)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"cannot read the digits of scikit-learn, {file}: {error}. Reinstall scikit-learn.") from error
+    table = _table()
     if (digest := sha256_of(table)) != DIGITS_SHA256:
         raise DataError(
             f"the digits of the installed scikit-learn are not the known ones: SHA-256 {digest}, expected "
@@ -37,3 +34,16 @@ def read_digits() -> RawImages:
     images = table[:, :-1].reshape(-1, *_SHAPE)
     labels = table[:, -1]
     return RawImages(images[~in_test], labels[~in_test], images[in_test], labels[in_test])
+
+
+def _table() -> NDArray[np.uint8]:
+    """64 pixels and the label, (1797, 65). Raises DataError where they are not numbers."""
+    file = bundled_file("digits.csv.gz")
+    if file is None:
+        from sklearn.datasets import load_digits
+
+        return np.column_stack(load_digits(return_X_y=True)).astype(np.uint8)
+    try:
+        return np.loadtxt(file, delimiter=",", ndmin=2).astype(np.uint8)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"cannot read the digits of scikit-learn, {file}: {error}. Reinstall scikit-learn.") from error
