@@ -15,15 +15,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
-from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_labels, set_log_scale, styled
+from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, set_labels, set_log_scale, styled
 
 Metric = Literal["loss", "accuracy"]
 
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
 _MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
-_FEW_POINTS = 15  # up to this number every point has its marker
-_MARKED = 8
 
 
 @styled
@@ -75,14 +73,13 @@ def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone:
     split = key.partition("_")[0]
     index = (0 if split == "train" else 1) if alone else number
     x, y = thinned(*history.values[key])
-    every = 1 if len(x) <= _FEW_POINTS else (number * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
     name = "training" if split == "train" else split
     axes.plot(
         x,
         y,
         color=colour(index),
         marker=marker(index),
-        markevery=every,
+        markevery=marked(len(x), number),
         markerfacecolor="white" if split == "train" else colour(index),
         linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
         label=name if alone else f"{history.label}, {name}{_state(history)}",
@@ -104,7 +101,7 @@ def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
         linestyle=LINE_STYLES[number % len(LINE_STYLES)],
         linewidth=1.9,
         marker=marker(number),
-        markevery=max(1, len(at) // _MARKED),
+        markevery=marked(len(at), 0),
         label=f"{label}, mean of the last {window} steps",
         zorder=3,
     )

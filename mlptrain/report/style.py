@@ -10,10 +10,9 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from html import escape
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -33,6 +32,8 @@ LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.
 INK = "#1f2328"
 QUIET = "#59636e"
 _DOTS_PER_INCH = 150
+_FEW_POINTS = 15  # up to this number every point of a line has its marker
+_MARKED = 8
 
 _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -64,8 +65,6 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.labelcolor": INK,
 }
 
-P = ParamSpec("P")
-
 
 class _PlainLogFormatter(LogFormatter):
     """Powers of ten as 0.01 instead of 10 with a raised -2, which would need the math parser."""
@@ -88,15 +87,7 @@ def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
             yield
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A drawing function whose figure has the look of all others."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _look():
-            return draw(*args, **kwargs)
-
-    return drawn
+styled = _look()  # decorates a function whose figure has the look of all others
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -166,6 +157,11 @@ def class_colours(n_classes: int) -> FloatArray:
     return np.asarray(mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n_classes))[:, :3], dtype=np.float64)
 
 
+def marked(n: int, index: int) -> int | tuple[int, int]:
+    """``markevery`` of a line with n points: every point of a few, else about eight, shifted by the series' index."""
+    return 1 if n <= _FEW_POINTS else (index * n // 29 % max(1, n // _MARKED), n // _MARKED)
+
+
 def set_log_scale(axes: Axes) -> None:
     """A logarithmic y-axis with plain numbers, also between the powers of ten where it spans few of them."""
     axes.set_yscale("log")
@@ -174,7 +170,7 @@ def set_log_scale(axes: Axes) -> None:
 
 
 def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Title and axis names in one call."""
+    """Title and axis names."""
     axes.set_title(title, y=1.0)  # with a given height matplotlib need not measure every label
     axes.set_xlabel(x)
     axes.set_ylabel(y)
