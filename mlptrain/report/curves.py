@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
-from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, set_labels, set_log_scale, styled
+from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, set_log_scale, styled
 
 Metric = Literal["loss", "accuracy"]
 
@@ -135,7 +135,7 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
             title += " (logarithmic scale)"
     else:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
-    set_labels(axes, title=title, x=_POSITIONS[by], y=name)
+    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
     axes.margins(x=0.02)
     low, high = axes.get_xlim()

@@ -66,7 +66,7 @@ def render_page(
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation),
         mistakes=mistakes,
-        errors=_errors(mistakes),
+        png=_png,
         classes=_class_rows(evaluation),
         specification=folder.resolved.read_text(encoding="utf-8").rstrip(),
         written=_as_written(folder.config).rstrip(),
@@ -131,24 +131,6 @@ def _mix_ups(evaluation: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
     counts = [(n, i, j) for i, row in enumerate(evaluation["confusion"]) for j, n in enumerate(row) if i != j and n]
     worst = sorted(counts, key=lambda count: (-count[0], count[1:]))[:_MAX_CLASSES]
     return [("true", "predicted", "examples"), *((names[i], names[j], f"{n:,}") for n, i, j in worst)]
-
-
-def _errors(mistakes: Mistakes | None) -> list[dict[str, object]]:
-    if mistakes is None:
-        return []
-    names = mistakes.class_names
-    columns = (mistakes.images, mistakes.true, mistakes.predicted, mistakes.confidence)
-    return [
-        {
-            "png": _png(image),
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "true": names[true],
-            "predicted": names[predicted],
-            "confidence": float(confidence),
-        }
-        for image, true, predicted, confidence in zip(*columns, strict=True)
-    ]
 
 
 def _png(image: FloatArray) -> str:

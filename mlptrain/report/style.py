@@ -47,6 +47,7 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlepad": 8,
+    "axes.titley": 1.0,  # with a given height matplotlib need not measure every label
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that pictures do not depend on the machine's fonts
@@ -167,10 +168,3 @@ def set_log_scale(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
     axes.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
-
-
-def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Title and axis names."""
-    axes.set_title(title, y=1.0)  # with a given height matplotlib need not measure every label
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)

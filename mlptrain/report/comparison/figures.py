@@ -140,7 +140,7 @@ def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     for y in range(1, len(names)):
         axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title(title, pad=_TITLE_ABOVE, y=1.0)
+    axes.set_title(title, pad=_TITLE_ABOVE)
     axes.set_xlabel(x)
     return figure, axes
 
@@ -190,7 +190,7 @@ def scores_are_joined(summary: Summary) -> bool:
     return len(summary.optimizers) <= _MAX_PAIRED and 1 < len(summary.seeds) <= _MAX_SEEDS_PAIRED
 
 
-def _interval(axes: Axes, y: int, mean: Accuracy | Pair, shade: str, **line: float) -> None:
+def _interval(axes: Axes, y: int, mean: Accuracy | Pair, shade: str, **line: Any) -> None:
     """The 95 % interval of a mean, where there is one."""
     if mean.low is not None and mean.high is not None:
         axes.plot([mean.low, mean.high], [y, y], color=shade, solid_capstyle="butt", **line)

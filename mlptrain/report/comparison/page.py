@@ -14,8 +14,6 @@ from mlptrain.report.frame import render
 from mlptrain.runs.comparison import Pair, Summary, Timings
 from mlptrain.spec import Experiment, describe_model
 
-_MAX_IN_WORDS = 8  # optimizers, up to which the matrix has room for the verdicts in words
-_MAX_OPEN = 15  # pairs; a longer list is folded
 _METRICS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
 
 
@@ -23,7 +21,6 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
     """The page. ``base`` is the task, ``plan`` the plan's own text, which lies in the comparison's ``folder``."""
     head, *listed = rows.pair_rows(summary.ranked_pairs)
     signs = [words.SYMBOLS[pair.verdict] for pair in summary.ranked_pairs]
-    entries = summary.optimizers.values()
     return render(
         "comparison.html.jinja",
         summary=summary,
@@ -36,13 +33,10 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         rows=rows,
         caveats=words.caveats(summary),
         matrix=_matrix(summary),
-        max_in_words=_MAX_IN_WORDS,
         verdicts=[head, *([*row[:-1], f"{sign} {row[-1]}"] for row, sign in zip(listed, signs, strict=True))],
-        max_open=_MAX_OPEN,
         curves=list(_curves(summary)) if summary.lasted else [],
         incomplete=list(_incomplete(summary)),
-        tuned=[value for entry in entries for value in entry.tuning_accuracies],
-        failed=sum(entry.failed_tuning_trials for entry in entries),
+        tuned=[value for entry in summary.optimizers.values() for value in entry.tuning_accuracies],
         good_within=GOOD_WITHIN,
         rates_are_tuned=rates_are_tuned,
         scores_are_joined=scores_are_joined,
