@@ -39,7 +39,7 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     """Training loss, or the accuracy measured after every epoch: the mean over the seeds in the band of all of them.
 
     Up to six optimizers share a panel; of more, each has its own, with the others in grey. Trials that diverged or
-    failed have no curve. Raises ValueError where no trial has one.
+    failed have no curve.
     """
     key, split = curve_key(summary, metric)
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
@@ -88,27 +88,19 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
 
 
 def curve_key(summary: Summary, metric: Literal["loss", "accuracy"]) -> tuple[str, str]:
-    """Which curve stands for ``metric``, and its split: training for the loss, the measured one for the accuracy.
-
-    Raises ValueError where there is none.
-    """
-    for split in ("train",) if metric == "loss" else ("validation", "test", "train"):
-        key = f"{split}_{metric}"
-        if any(key in entry.curves for entry in summary.optimizers.values()):
-            return key, split
-    raise ValueError(f"no trial has a curve of its {metric}")
+    """Which curve stands for ``metric``, and its split: training for the loss, the measured one for the accuracy."""
+    known = {key for entry in summary.optimizers.values() for key in entry.curves}
+    splits = ("train",) if metric == "loss" else ("validation", "test", "train")
+    return next((f"{split}_{metric}", split) for split in splits if f"{split}_{metric}" in known)
 
 
 @styled
 def draw_learning_rates(summary: Summary) -> Figure:
     """Validation accuracy over every tried learning rate, a panel for each optimizer that tuned it.
 
-    Dots are tuning seeds, the line goes through their medians, the band is the good range. Raises ValueError where no
-    optimizer tuned its learning rate.
+    Dots are tuning seeds, the line goes through their medians, the band is the good range.
     """
     shown = [(name, entry) for name, entry in summary.ranked if medians_by_rate(entry)]
-    if not shown:
-        raise ValueError("no optimizer has a tuned learning rate")
     values = [value for _, entry in shown for value in entry.tuning_accuracies if value is not None]
     rates = [rate for _, entry in shown for rate in medians_by_rate(entry)]
     low, high = min(values, default=0.0), max(values, default=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from mlptrain.report.comparison.rates import good_range, medians_by_rate
+from mlptrain.report.comparison.rates import good_range
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.comparison.sections import TargetSpec
 
@@ -105,7 +105,7 @@ def describe_good_range(entry: OptimizerResult) -> str:
     """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
     good = good_range(entry)
     if good is None:
-        return "no good range" if medians_by_rate(entry) else "not tuned"
+        return "no good range"
     return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
 
 
