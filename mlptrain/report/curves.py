@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
-from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, set_log_scale, styled
+from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, series, set_log_scale, styled
 
 Metric = Literal["loss", "accuracy"]
 
@@ -90,21 +90,12 @@ def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone:
 def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
     x, y = history.values[key]
     window = max(1, len(y) // 60)
-    label = f"{history.label}{_state(history)}"
-    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{label}, single steps")
+    name = f"{history.label}{_state(history)}"
+    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{name}, single steps")
     means = np.convolve(y, np.ones(window) / window, mode="valid")
     at, mean = thinned(x[window - 1 :], means)
-    axes.plot(
-        at,
-        mean,
-        color=colour(number),
-        linestyle=LINE_STYLES[number % len(LINE_STYLES)],
-        linewidth=1.9,
-        marker=marker(number),
-        markevery=marked(len(at), 0),
-        label=f"{label}, mean of the last {window} steps",
-        zorder=3,
-    )
+    label = f"{name}, mean of the last {window} steps"
+    axes.plot(at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number))
 
 
 def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -118,19 +109,14 @@ def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept]
 
 
-def spans_decade(histories: Sequence[History], keys: Sequence[str]) -> bool:
-    """Whether all values are positive and span a factor of ten or more."""
-    values = np.concatenate([history.values[key][1] for history in histories for key in keys if key in history.values])
-    return bool(values.min() > 0 and values.max() >= 10 * values.min())
-
-
 def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
     by = histories[0].unit
     title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
     if metric == "loss":
-        losses = {history.loss for history in histories}
-        name = losses.pop() if len(losses) == 1 else "loss (each run's own, per example)"
-        if spans_decade(histories, [f"{split}_loss" for split in SPLITS]):
+        names = {history.loss for history in histories}
+        name = names.pop() if len(names) == 1 else "loss (each run's own, per example)"
+        losses = np.concatenate([history.values[key][1] for history in histories for key in _keys(history, metric)])
+        if 0 < 10 * losses.min() <= losses.max():
             set_log_scale(axes)
             title += " (logarithmic scale)"
     else:

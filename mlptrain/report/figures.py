@@ -109,11 +109,9 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
     axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colour(0), edgecolor="white", linewidth=0.4)
     set_log_scale(axes)
     axes.axvline(histogram.mean, color=colour(1), linestyle=LINE_STYLES[1], linewidth=1.8)
-    axes.set(
-        title=f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows",
-        xlabel=f"{histogram.what} value after scaling ({histogram.scaling}; no unit)",
-        ylabel="values per bin (count, logarithmic)",
-    )
+    axes.set_title(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows")
+    axes.set_xlabel(f"{histogram.what} value after scaling ({histogram.scaling}; no unit)")
+    axes.set_ylabel("values per bin (count, logarithmic)")
     facts = f"mean {round(histogram.mean, 4) + 0.0:.4f}, standard deviation {histogram.std:.4f}"
     span = f"{int(counts.sum()):,} values from {edges[0]:.3f} to {edges[-1]:.3f} in {len(counts)} bins"
     handles = [Rectangle((0, 0), 1, 1, color=colour(0)), Line2D([], [], color=colour(1), linestyle=LINE_STYLES[1])]

@@ -158,6 +158,11 @@ def class_colours(n_classes: int) -> FloatArray:
     return np.asarray(mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n_classes))[:, :3], dtype=np.float64)
 
 
+def series(index: int) -> dict[str, Any]:
+    """How the index-th series is drawn as a line: colour, marker, line style."""
+    return {"color": colour(index), "marker": marker(index), "linestyle": LINE_STYLES[index % len(LINE_STYLES)]}
+
+
 def marked(n: int, index: int) -> int | tuple[int, int]:
     """``markevery`` of a line with n points: every point of a few, else about eight, shifted by the series' index."""
     return 1 if n <= _FEW_POINTS else (index * n // 29 % max(1, n // _MARKED), n // _MARKED)

@@ -20,7 +20,7 @@ from mlptrain.report.arrays import FloatArray
 from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, wrapped
 from mlptrain.report.curves import thinned
-from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, marker, new_figure, set_log_scale, styled
+from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
 from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
 
 _TOGETHER = 6  # optimizers whose bands one panel can hold; more get a panel each
@@ -158,17 +158,7 @@ def _draw_band(axes: Axes, curve: Curve, first: int, index: int, *, label: str) 
     epochs = np.arange(first, first + len(curve.mean))
     axes.fill_between(epochs, curve.low, curve.high, color=colour(index), alpha=0.13, linewidth=0, zorder=2)
     x, y = _line(curve, first)
-    axes.plot(
-        x,
-        y,
-        color=colour(index),
-        marker=marker(index),
-        markevery=marked(len(x), index),
-        markersize=4.2,
-        linestyle=LINE_STYLES[index % len(LINE_STYLES)],
-        label=label,
-        zorder=3,
-    )
+    axes.plot(x, y, markevery=marked(len(x), index), markersize=4.2, label=label, zorder=3, **series(index))
 
 
 def _line(curve: Curve, first: int) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mlptrain.report.comparison import rows, words
 from mlptrain.report.comparison.curves import curve_key, draw_learning_curves, draw_learning_rates
@@ -13,8 +13,6 @@ from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
 from mlptrain.report.frame import render
 from mlptrain.runs.comparison import Pair, Summary, Timings
 from mlptrain.spec import Experiment, describe_model
-
-_METRICS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
 
 
 def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, plan: str, folder: Path) -> str:
@@ -56,7 +54,7 @@ def _matrix(summary: Summary) -> dict[str, list[Pair | None]]:
 
 
 def _curves(summary: Summary) -> Iterator[dict[str, Any]]:
-    for metric in _METRICS:
+    for metric in ("loss", "accuracy"):
         split = words.split_name(curve_key(summary, metric)[1])
         yield {"metric": metric, "split": split, "figure": draw_learning_curves(summary, metric)}
 

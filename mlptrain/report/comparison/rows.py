@@ -60,14 +60,14 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
     rows = [["optimizer", "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
     for name, times in fastest_first(summary):
-        steps = "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"
+        seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
+        steps = in_seconds = "not reached"
+        if times.median is not None:
+            steps = f"{times.median * summary.steps_per_epoch:,.0f}"
+            in_seconds = words.number(times.median * (seconds or 0), digits=3)
         row = [name, f"{times.reached} of {times.n}", words.median_epochs(times), steps]
         if timed:
-            seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
             spread = f" ({min(samples):.2g} to {max(samples):.2g})" if len(samples) > 1 else ""
-            in_seconds = (
-                "not reached" if times.median is None else words.number(times.median * (seconds or 0), digits=3)
-            )
             row += [_seconds(seconds) + spread, "" if seconds is None else in_seconds]
         rows.append(row)
     return rows
