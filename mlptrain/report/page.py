@@ -64,10 +64,10 @@ def render_page(
         decision_figure=decision and draw_decisions([decision]),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
-        mix_ups=_mix_ups(evaluation),
+        mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
         mistakes=mistakes,
         png=_png,
-        classes=_class_rows(evaluation),
+        classes=_class_rows(evaluation["per_class"]) if evaluation and evaluation["per_class"] else [],
         specification=folder.resolved.read_text(encoding="utf-8").rstrip(),
         written=_as_written(folder.config).rstrip(),
         environment=[("what", "value"), *_environment(folder)],
@@ -123,9 +123,9 @@ def _curves(history: History) -> Iterator[tuple[str, Figure, list[_Ends]]]:
             yield metric, draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False), ends
 
 
-def _mix_ups(evaluation: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The most frequent ones, where there are too many classes for a matrix."""
-    if not evaluation or evaluation["confusion"] is None or len(evaluation["confusion"]) <= _MAX_CLASSES:
+    if len(evaluation["confusion"]) <= _MAX_CLASSES:
         return []
     names = [row["class"] for row in evaluation["per_class"]]
     counts = [(n, i, j) for i, row in enumerate(evaluation["confusion"]) for j, n in enumerate(row) if i != j and n]
@@ -142,11 +142,8 @@ def _png(image: FloatArray) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _class_rows(evaluation: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def _class_rows(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Precision, recall and number of examples of every class; of very many, those with the lowest recall."""
-    if not evaluation or evaluation["per_class"] is None:
-        return []
-    shown = evaluation["per_class"]
     if len(shown) > _MAX_ROWS:
         shown = sorted(shown, key=lambda row: row["recall"])[:_MAX_ROWS]
     rows = ((r["class"], percentage(r["precision"]), percentage(r["recall"]), f"{r['examples']:,}") for r in shown)

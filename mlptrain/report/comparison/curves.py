@@ -41,7 +41,8 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     Up to six optimizers share a panel; of more, each has its own, with the others in grey. Trials that diverged or
     failed have no curve.
     """
-    key, split = curve_key(summary, metric)
+    split = curve_split(summary, metric)
+    key = f"{split}_{metric}"
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
     low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
     logarithmic = metric == "loss" and low >= _LEAST_LOSS and 10 * low <= high
@@ -87,11 +88,11 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     return figure
 
 
-def curve_key(summary: Summary, metric: Literal["loss", "accuracy"]) -> tuple[str, str]:
-    """Which curve stands for ``metric``, and its split: training for the loss, the measured one for the accuracy."""
+def curve_split(summary: Summary, metric: Literal["loss", "accuracy"]) -> str:
+    """The split whose curve stands for ``metric``: training for the loss, the measured one for the accuracy."""
     known = {key for entry in summary.optimizers.values() for key in entry.curves}
     splits = ("train",) if metric == "loss" else ("validation", "test", "train")
-    return next((f"{split}_{metric}", split) for split in splits if f"{split}_{metric}" in known)
+    return next(split for split in splits if f"{split}_{metric}" in known)
 
 
 @styled

@@ -143,8 +143,7 @@ def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
 
 def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
     """A figure or words for every row, ``start`` points right of the axes."""
-    heads = [(heading, -0.62, 8.0, QUIET)]
-    for text, y, size, shade in [*heads, *((label, float(y), 9.5, INK) for y, label in enumerate(labels))]:
+    for text, y, size, shade in [(heading, -0.62, 8, QUIET), *((label, y, 9.5, INK) for y, label in enumerate(labels))]:
         axes.annotate(
             text, (1, y), (start, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=size,
             color=shade, va="center" if y >= 0 else "bottom", annotation_clip=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.report.comparison import rows, words
-from mlptrain.report.comparison.curves import curve_key, draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison.curves import curve_split, draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times, scores_are_joined
 from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
 from mlptrain.report.frame import render
@@ -55,7 +55,7 @@ def _matrix(summary: Summary) -> dict[str, list[Pair | None]]:
 
 def _curves(summary: Summary) -> Iterator[dict[str, Any]]:
     for metric in ("loss", "accuracy"):
-        split = words.split_name(curve_key(summary, metric)[1])
+        split = words.split_name(curve_split(summary, metric))
         yield {"metric": metric, "split": split, "figure": draw_learning_curves(summary, metric)}
 
 
