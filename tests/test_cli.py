@@ -138,7 +138,7 @@ def test_resume_and_extend(call: Call) -> None:
         (("init", "my file"), "since it names a folder"),
         (("runs", "absent"), "no such folder"),
         (("data", "fetch", "cifar"), "cifar"),
-        (("data", "fetch", "digits"), "come installed"),
+        (("data", "fetch", "digits"), "are installed"),
         (("data", "verify", "spirals"), "spirals"),
     ],
 )

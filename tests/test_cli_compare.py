@@ -112,7 +112,7 @@ def test_what_failed_is_shown_with_its_step(compared: Callable[..., Result]) -> 
 
 
 def test_an_experiment_with_options(call: Call) -> None:
-    options = ("--optimizers", "sgd,nesterov", "--lr", "1e-2,1e-1", "--seeds", "2", "--tuning-seeds", "1")
+    options = ("--optimizers", "sgd,nesterov", "--lr", "1e-2,1e-1", "--seeds", "2", "--set", "tuning.seeds=1")
     found = call("compare-optimizers", DIGITS, *options, *SHORT, "--json").json
     assert list(found["optimizers"]) == ["sgd", "nesterov"]
     assert found["optimizers"]["nesterov"]["setting"]["nesterov"] is True
@@ -192,9 +192,8 @@ PAIR = ("--optimizers", "sgd,adam")
         ((*PAIR, "--lr", "0.1,-1"), "--lr  .*must be above 0, got -1"),
         ((*PAIR, "--seeds", "0"), "--seeds  must be a count from 1"),
         ((*PAIR, "--seeds", "0,1,1"), "--seeds .*1 is given twice"),
-        ((*PAIR, "--target", "validation_accuracy=2"), "--target .*no trial reaches 2"),
-        ((*PAIR, "--target", "accuracy=0.9"), "--target "),
-        ((*PAIR, "--executor", "slurm"), "--executor  must be local or ray, got the text 'slurm'"),
+        ((*PAIR, "--set", "target={metric: accuracy, value: 0.9}"), "--set target=.* target.metric: must be "),
+        ((*PAIR, "--set", "executor=slurm"), "--set executor=slurm .*must be local or ray, got the text 'slurm'"),
         ((*PAIR, "--set", "base.model.hiden=[3]"), "unknown key; did you mean 'hidden'?"),
         ((*PAIR, "--set", "base.training.device=cuda:77"), "device cuda:77 was asked for"),
     ],
@@ -251,19 +250,17 @@ def test_a_file_that_cannot_be_read(call: Call, path: str) -> None:
     assert result.message
 
 
-@pytest.mark.parametrize(
-    "option", [("--seeds", "4"), ("--lr", "0.1"), ("--tuning-seeds", "2"), ("--optimizers", "sgd")]
-)
+@pytest.mark.parametrize("option", [("--seeds", "4"), ("--lr", "0.1"), ("--optimizers", "sgd")])
 def test_a_comparison_says_itself_what_options_say(compared: Callable[..., Result], option: tuple[str, str]) -> None:
     result = compared(FIXED, *option)
     assert (result.code, f"leave out {option[0]}" in result.message) == (2, True)
 
 
 def test_untuned_learning_rates_are_said(call: Call) -> None:
-    result = call(*EXPERIMENT, *PAIR, "--tuning-seeds", "5", "--plan", *SHORT)
+    result = call(*EXPERIMENT, *PAIR, "--set", "tuning.seeds=5", "--plan", *SHORT)
     assert result.code == 0
     assert "warning: --lr  not given, so every optimizer keeps its default learning rate untuned" in result.err
-    assert "--tuning-seeds has no effect" in result.err
+    assert "tuning: has no effect: no optimizer has values to choose from" in result.err
 
 
 def test_a_folder_in_the_way(compared: Callable[..., Result]) -> None:

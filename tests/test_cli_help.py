@@ -91,6 +91,7 @@ def test_completion_loads_nothing_heavy(tmp_path: Path) -> None:
         modules = set(complete(*words, folder=tmp_path, code=loaded))
         assert "typer" in modules
         assert not modules & {"torch", "numpy", "scipy", "sklearn", "matplotlib", "rich"}, words
+        assert ("pydantic" in modules) <= (words[0] in ("train", "data")), words  # arguments of commands are converted
 
 
 def test_the_script_of_completion_is_bashs(tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ def test_the_current_folder_is_gone(tmp_path: Path) -> None:
 
 
 def test_looking_loads_no_torch_before_it_is_needed() -> None:
-    code = "import sys, mlptrain.checks.doctor, mlptrain.cli.doctor; print('torch' in sys.modules)"
+    code = "import sys, mlptrain.checks.doctor, mlptrain.cli.app; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 

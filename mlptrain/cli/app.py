@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,10 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
-from mlptrain.cli.doctor import doctor
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck, predict
 from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
-from mlptrain.cli.plot import plot_app
-from mlptrain.cli.report import report as report_command
+from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
@@ -61,24 +60,19 @@ def init(
 ) -> None:
     """Write a commented configuration to begin with."""
     from mlptrain.spec import NAME_PATTERN, starter_yaml
+    from mlptrain.system.atomic import write_atomically
+    from mlptrain.system.disk import remedy
 
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
-    created = False
+    if path.exists():
+        raise UserError(f"{path} exists and is not overwritten; choose another name")
     try:
-        with path.open("x", encoding="utf-8") as stream:
-            created = True
-            stream.write(starter_yaml(path.stem))
-    except FileExistsError:
-        raise UserError(f"{path} exists and is not overwritten; choose another name") from None
+        write_atomically(path, starter_yaml(path.stem).encode())
     except OSError as error:
-        if created:  # and empty, so that it would only be in the way
-            path.unlink(missing_ok=True)
-        from mlptrain.system.disk import remedy
-
         raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then rerun") from error
     screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
 
@@ -101,8 +95,8 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     if as_json:
         screen.say_json(reports)
     else:
-        for report in reports:
-            screen.show_check(report)
+        for shown in reports:
+            screen.show_check(shown)
     if faults:
         raise SpecError(faults)
 
@@ -125,13 +119,13 @@ def evaluate(
     from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
 
     with screen.Fetching() as fetching:
-        report = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+        result = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
     if as_json:
-        screen.say_json(report)
+        screen.say_json(result)
     else:
-        screen.show_evaluation(report)
+        screen.show_evaluation(result)
 
 
 app.command(rich_help_panel=TRAIN)(predict)
@@ -154,13 +148,13 @@ def runs(
         raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
     listed = list_runs(folder)
     if as_json:
-        screen.say_json([screen.run_as_json(run) for run in listed])
+        screen.say_json([asdict(run) | {"path": str(run.path)} for run in listed])
     else:
         screen.show_runs(folder, listed)
 
 
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
-app.command(rich_help_panel=LOOK)(report_command)
+app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
 app.command(
     "compare-optimizers",
@@ -168,7 +162,31 @@ app.command(
     short_help="Compare optimizers, tuned, over seeds, by exact tests",
 )(compare_optimizers)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
-app.command(rich_help_panel=HELP)(doctor)
+
+
+@app.command(rich_help_panel=HELP)
+def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Is this machine ready to train?
+
+    Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known. Every problem
+    comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
+    """
+    from mlptrain.checks.doctor import examine
+
+    findings = []
+    for finding in examine(data_dir=data_dir):
+        findings.append(finding)
+        if not as_json:
+            screen.show_finding(finding)
+    problems = sum(finding.level == "problem" for finding in findings)
+    if as_json:
+        screen.say_json({"healthy": not problems, "findings": [asdict(finding) for finding in findings]})
+    elif problems:
+        screen.say(f"{problems} {'problem' if problems == 1 else 'problems'}: see above what to do")
+    else:
+        screen.say("ready to train")
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=HELP)
@@ -181,13 +199,13 @@ def schema(
     ] = "experiment",
 ) -> None:
     """The JSON Schema of a configuration, for editors."""
-    if of not in ("experiment", "comparison"):
+    from mlptrain.spec import json_schema
+    from mlptrain.spec.comparison.schema import comparison_json_schema
+
+    schemas = {"experiment": json_schema, "comparison": comparison_json_schema}
+    if of not in schemas:
         raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
-    if of == "comparison":
-        from mlptrain.spec.comparison.schema import comparison_json_schema as make
-    else:
-        from mlptrain.spec import json_schema as make
-    screen.say_json(make())
+    screen.say_json(schemas[of]())
 
 
 @data_app.command("fetch", rich_help_panel=DATA)
@@ -223,10 +241,10 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
 
     checks = verify(name, data_folder(data_dir))
     if as_json:
-        screen.say_json([{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks])
+        screen.say_json([asdict(check) for check in checks])
     else:
         screen.show_checks(checks)
-    if bad := sum(not c.ok for c in checks):
+    if bad := sum(not check.ok for check in checks):
         raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
 
 

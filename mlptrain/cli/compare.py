@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json
-from mlptrain.errors import Fault, InterruptedRunError, UserError
+from mlptrain.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -39,19 +38,13 @@ def compare_optimizers(
         str | None,
         typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2.", show_default=False),
     ] = None,
-    tuning_seeds: Annotated[
-        str | None, typer.Option(help="Seeds that learning rates are chosen by; by default 3.", show_default=False)
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="E.g. validation_accuracy=0.97, for time to target.", show_default=False)
-    ] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(help="local, or ray, with --set executor.address=HOST:PORT for a cluster.", show_default=False),
-    ] = None,
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. base.training.epochs=3."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a value, e.g. base.training.epochs=3, tuning.seeds=5 or executor=ray.",
+        ),
     ] = [],  # noqa: B006 - typer copies it
     plan_only: Annotated[
         bool,
@@ -74,9 +67,8 @@ def compare_optimizers(
                 f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
             )
         config, run_dir = config / "plan.yaml", run_dir or config
-    given = {"optimizers": optimizers, "lr": lr, "seeds": seeds, "tuning_seeds": tuning_seeds, "target": target}
-    options = {key: value for key, value in given.items() if value is not None}
-    loaded = _load(config, options, executor=executor, overrides=overrides)
+    given = {"optimizers": optimizers, "lr": lr, "seeds": seeds}
+    loaded = _load(config, {key: value for key, value in given.items() if value is not None}, overrides)
     screen.show_warnings(loaded.warnings)
     if plan_only:
         _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
@@ -127,23 +119,18 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
             show_summary(str(folder.path), summary, timings)
 
 
-def _load(config: Path, options: dict[str, str], *, executor: str | None, overrides: list[str]) -> LoadedComparison:
+def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
 
     if is_comparison(config):
         if options:
-            named = ", ".join(f"--{key.replace('_', '-')}" for key in options)
+            named = ", ".join(f"--{key}" for key in options)
             raise UserError(
                 f"{config} is a comparison and says this itself: leave out {named}, or change values with --set"
             )
-        return load_comparison(config, [*([] if executor is None else [f"executor={executor}"]), *overrides])
+        return load_comparison(config, overrides)
     if "optimizers" not in options:
         raise UserError(
             f"{config} is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam --lr 1e-3,1e-2,1e-1"
         )
-    loaded = comparison_from_options(config, executor=executor or "local", overrides=overrides, **options)
-    if "lr" not in options:
-        effect = ", and --tuning-seeds has no effect" if "tuning_seeds" in options else ""
-        message = f"not given, so every optimizer keeps its default learning rate untuned{effect}; e.g. 1e-3,1e-2,1e-1"
-        return replace(loaded, warnings=(Fault("--lr", None, None, "", message), *loaded.warnings))
-    return loaded
+    return comparison_from_options(config, overrides=overrides, **options)

@@ -7,52 +7,44 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, duration, new_table, standard_error, standard_output
+from mlptrain.cli.screen import Fetching, duration, say, show_table
+from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.table import Table
 
 _SECONDS_BETWEEN_LINES = 5.0
 _MAX_PAIRS = 15  # as many as six optimizers have
 
 
-class TrialProgress(Fetching):
+class TrialProgress(Fetching, Progress):
     """Live progress over trials: a bar for each phase in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = standard_error()
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""
         self._total = self._done = self._before = 0.0
         self._started = self._printed = time.monotonic()
 
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._phases is not None:
-            self._phases.stop()
-
     def phase(self, name: str, *, trials: int, done: int) -> None:
         """A phase of the comparison begins."""
-        super().__exit__()  # a download is over
         self._name, self._total, self._done = name, float(trials), float(done)
         self._before = self._done
         self._started = self._printed = time.monotonic()
         if not self._console.is_terminal:
             recorded = f", {done} of them already recorded" if done else ""
-            self._console.print(f"{name}: {trials} trials{recorded}", markup=False)
+            self._console.print(f"{name}: {trials} trials{recorded}")
             return
         if self._phases is None:
-            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.progress import BarColumn, TextColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[shown]}"))
-            self._phases = Progress(*columns, console=self._console)
-            self._phases.start()
+            self._phases = self.new_bars(*columns)
         self._phase = self._phases.add_task(name, total=trials, completed=done, shown=self._shown())
 
     def advance(self, trials: float) -> None:
@@ -66,7 +58,7 @@ class TrialProgress(Fetching):
             self._phases.update(self._phase, completed=self._done, shown=self._shown())
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
-            self._console.print(f"{self._name}: {self._shown()}", markup=False)
+            self._console.print(f"{self._name}: {self._shown()}")
 
     def _shown(self) -> str:
         gained, seconds = self._done - self._before, time.monotonic() - self._started
@@ -77,76 +69,53 @@ class TrialProgress(Fetching):
 
 def show_preview(name: str, plan: Mapping[str, Any]) -> None:
     """The answer to --plan."""
-    out = standard_output()
     tuning, extensions = "nothing to tune", ""
     if plan["tuning_trials"]:
         tuning, extensions = f"{plan['tuning_trials']:,} tuning trials", ", without extensions"
         if plan["most_extension_trials"]:
             tuning += f" (extensions of the grids: up to {plan['most_extension_trials']:,} more)"
-    out.print(
+    say(
         f"{name}: {tuning}, {plan['scoring_trials']:,} scoring trials, in {plan['batches']:,} batches of up to "
-        f"{plan['models_at_once']} models",
-        markup=False,
-        soft_wrap=True,
+        f"{plan['models_at_once']} models"
     )
-    out.print(
+    say(
         f"training: about {duration(plan['seconds'])} by a probe of this machine{extensions}; excluding start-up, "
-        f"timing alone and pictures; disk: {plan['bytes'] / 1e6:.1f} MB",
-        soft_wrap=True,
+        f"timing alone and pictures; disk: {plan['bytes'] / 1e6:.1f} MB"
     )
     if plan["smallest_detectable"] is None:
-        out.print(
-            f"verdicts: none possible with {plan['seeds']} seeds, {plan['seeds_for_verdict']} are needed",
-            soft_wrap=True,
-        )
-    else:
-        detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
-        out.print(
-            f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
-            f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
-            f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation",
-            soft_wrap=True,
-        )
+        say(f"verdicts: none possible with {plan['seeds']} seeds, {plan['seeds_for_verdict']} are needed")
+        return
+    detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
+    say(
+        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
+        f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
+        f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation"
+    )
 
 
 def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
-    """The tables, what failed, and the sentence."""
-    out = standard_output()
-    n = len(summary.seeds)
-    out.print(_table(result_rows(summary, timings), f"{summary.split} accuracy over {counted(n, 'seed')}", text=2))
-    if summary.target is not None:
-        out.print(_table(time_rows(summary, timings), f"median time to {describe_target(summary.target)}"))
-    out.print(_differences(summary))
-    for note in (*caveats(summary), *_failures(summary)):
-        out.print(f"note: {note}", markup=False, soft_wrap=True)
-    out.print(summary.sentence, markup=False, soft_wrap=True)
-    place = shlex.quote(folder)
-    for what, text in (
-        ("comparison", folder),
-        ("page", f"mlptrain report {place}"),
-        ("repeat", f"mlptrain compare-optimizers {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW"),
-    ):
-        out.print(f"{what}: {text}", markup=False, soft_wrap=True)
-
-
-def _table(rows: Rows, title: str, *, text: int = 1) -> Table:
-    """Rows below their headings; the first ``text`` columns hold words, and so does one of verdicts."""
-    head, *body = rows
-    table = new_table(title=title)
-    for index, column in enumerate(head):
-        table.add_column(column, justify="left" if index < text or column.startswith("verdict") else "right")
-    for row in body:
-        table.add_row(*row)
-    return table
-
-
-def _differences(summary: Summary) -> Table:
-    """The better ranked one first; of many pairs only those of the best."""
-    pairs, title = summary.ranked_pairs, "paired differences"
+    """The tables, what failed, and the sentence; of many pairs only those of the best."""
+    seeds, pairs, title = counted(len(summary.seeds), "seed"), summary.ranked_pairs, "paired differences"
     if len(pairs) > _MAX_PAIRS:
         title += f": the best mean against the others (all {len(pairs):,} pairs: summary.md and the page)"
         pairs = [pair for pair in pairs if pair.a == summary.ranking[0]]
-    return _table(pair_rows(pairs), title)
+    _show_rows(result_rows(summary, timings), f"{summary.split} accuracy over {seeds}", text=2)
+    if summary.target is not None:
+        _show_rows(time_rows(summary, timings), f"median time to {describe_target(summary.target)}")
+    _show_rows(pair_rows(pairs), title)
+    for note in (*caveats(summary), *_failures(summary)):
+        say(f"note: {note}")
+    say(summary.sentence)
+    say(f"comparison: {folder}")
+    say(f"page: mlptrain report {shlex.quote(folder)}")
+    say(f"repeat: mlptrain compare-optimizers {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW")
+
+
+def _show_rows(rows: Rows, title: str, *, text: int = 1) -> None:
+    """Rows below their headings; the first ``text`` columns hold words, and so does one of verdicts."""
+    head, *body = rows
+    right = [index for index, column in enumerate(head) if index >= text and not column.startswith("verdict")]
+    show_table(head, body, title=title, right=right)
 
 
 def _failures(summary: Summary) -> Iterator[str]:

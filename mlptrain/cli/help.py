@@ -13,6 +13,14 @@ TRAIN, LOOK, COMPARE, DATA, HELP = "Train and evaluate", "Look", "Compare", "Dat
 class PanelledGroup(TyperGroup):
     """Commands below their ``rich_help_panel``, drawn without rich, which would take longer to import than all else."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """A flag that is not given is false: of None typer would ask pydantic, which completion has no time to load."""
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.default is None:
+                param.default = False
+        return params
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the panels in the order of their first commands, that of the help last."""
         panels: dict[str, list[tuple[str, str]]] = {}

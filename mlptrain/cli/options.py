@@ -29,8 +29,8 @@ def complete_config(incomplete: str) -> list[str]:
 def complete_run(incomplete: str) -> list[str]:
     """Folders of runs, of groups of seeds and of comparisons whose path begins so, a folder further down too."""
     marks = ("resolved.yaml", "seeds.json", "plan.yaml")
-    found = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
-    return sorted({str(Path(path).parent) for path in found})
+    files = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
+    return sorted({str(Path(path).parent) for path in files})
 
 
 def complete_data(incomplete: str) -> list[str]:

@@ -1,4 +1,7 @@
-"""``mlptrain plot``: pictures as PNG or SVG files. Matplotlib and torch are imported inside the commands."""
+"""``mlptrain plot``: pictures as PNG or SVG files, and ``mlptrain report``: the page of a run or of a comparison.
+
+Matplotlib, Jinja and torch are imported inside the commands.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, DataDir, Run, Runs, Split
+from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split
 from mlptrain.errors import MachineError, UserError
 
 if TYPE_CHECKING:
@@ -142,6 +145,34 @@ def activation(
     _save(draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high)), file)
 
 
+def report(
+    run: RunOrComparison,
+    out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html in the folder.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write one HTML page on a run or a comparison.
+
+    Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a comparison: scores, verdicts,
+    learning curves, learning rates, time to target, what failed, the protocol. The page is self-contained.
+    """
+    from mlptrain.runs import RunFolder, is_comparison
+
+    comparison = is_comparison(run)
+    folder = run if comparison else RunFolder.open(run).path
+    file = _output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
+    if comparison:
+        from mlptrain.report.comparison.outputs import comparison_page
+
+        _write(file, comparison_page(run).encode())
+        return
+    from mlptrain import views
+    from mlptrain.report.page import render_page
+
+    with screen.Fetching() as fetching:
+        parts = views.page_parts(run, data_dir=data_dir, on_fetch=fetching.fetch)
+    _write(file, render_page(run, **parts).encode())
+
+
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
     """The runs, with those of a group in its place, and their labels."""
     from mlptrain.report.history import run_labels
@@ -152,16 +183,16 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
-    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
 def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
-    save(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
+    _write(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
 
 
-def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
     """The file for a ``what``, asked before anything is computed.
 
     Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
@@ -176,7 +207,7 @@ def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequenc
     return path
 
 
-def save(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
     from mlptrain.runs import write_atomically
 

@@ -11,7 +11,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.table import Table
 
+    from mlptrain.checks.doctor import Finding
     from mlptrain.runs import RunSummary
     from mlptrain.sources.verify import Check
 
@@ -42,23 +42,14 @@ def say_json(value: object) -> None:
 
 def _finite(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def standard_output() -> Console:
-    """Standard output."""
-    return _console(stderr=False)
-
-
-def standard_error() -> Console:
-    """Standard error."""
-    return _console(stderr=True)
-
-
-def _console(*, stderr: bool) -> Console:
+def console(*, stderr: bool = False) -> Console:
+    """Standard output or standard error."""
     from rich.console import Console
     from rich.text import Text
 
@@ -76,12 +67,12 @@ def _console(*, stderr: bool) -> Console:
 
     # Bold and moving bars are escape sequences too, and whoever asks for no colour gets none of them.
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
-    console = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
-    if not console.file.isatty():
-        console.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
+    made = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+    if not made.file.isatty():
+        made.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     elif not stderr:
-        console.width = max(console.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
-    return console
+        made.width = max(made.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
+    return made
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -101,7 +92,7 @@ def show_table(
         table.add_column(column, justify="right" if index in right else "left")
     for row in rows:
         table.add_row(*map(str, row))
-    standard_output().print(table)
+    console().print(table)
 
 
 def show_error(message: str, *, bare: bool = False) -> None:
@@ -128,9 +119,10 @@ def show_warnings(warnings: Sequence[Fault | str]) -> None:
 
 
 class Fetching:
-    """Progress of a download, if there is one."""
+    """Progress of a download, if there is one: bars in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
+        self._console = console(stderr=True)
         self._bars: RichProgress | None = None
         self._tasks: dict[str, Any] = {}
 
@@ -142,29 +134,28 @@ class Fetching:
             self._bars.stop()
             self._bars = None
 
+    def new_bars(self, *columns: Any) -> RichProgress:
+        """Bars of these columns; those before them, as of a download that is over, stop."""
+        from rich.progress import Progress as RichProgress
+
+        self.__exit__()
+        self._bars = RichProgress(*columns, console=self._console)
+        self._bars.start()
+        return self._bars
+
     def fetch(self, file: str, done: int, total: int | None) -> None:
         """So many bytes of a file have arrived."""
-        console = standard_error()
-        if not console.is_terminal:
-            if file not in self._tasks:
-                console.print(f"downloading {file}")
-            self._tasks[file] = done
-            return
-        if self._bars is None:
+        if self._console.is_terminal:
             from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-            from rich.progress import Progress as RichProgress
 
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-            )
-            self._bars = RichProgress(*columns, console=console)
-            self._bars.start()
-        if file not in self._tasks:
-            self._tasks[file] = self._bars.add_task(file, total=total)
-        self._bars.update(self._tasks[file], completed=done, total=total)
+            name = TextColumn("{task.description}", markup=False)
+            bars = self._bars or self.new_bars(name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            if file not in self._tasks:
+                self._tasks[file] = bars.add_task(file, total=total)
+            bars.update(self._tasks[file], completed=done, total=total)
+        elif file not in self._tasks:
+            self._tasks[file] = done
+            self._console.print(f"downloading {file}")
 
 
 def show_check(report: Mapping[str, Any]) -> None:
@@ -207,11 +198,6 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
 
 
-def run_as_json(run: RunSummary) -> dict[str, Any]:
-    """A run's line in `mlptrain runs --json`."""
-    return asdict(run) | {"path": str(run.path)}
-
-
 def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
     """The table of runs."""
     if not runs:
@@ -228,7 +214,15 @@ def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
 
 def show_checks(checks: Sequence[Check]) -> None:
     """The findings of `mlptrain data verify`."""
-    show_table(("", "what", "found"), [("ok" if one.ok else "WRONG", one.what, one.detail) for one in checks])
+    show_table(("", "what", "found"), [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks])
+
+
+def show_finding(finding: Finding) -> None:
+    """A line of `mlptrain doctor`, and what to do."""
+    level = "PROBLEM" if finding.level == "problem" else finding.level
+    say(f"{level:<8} {finding.about}: {finding.found}")
+    if finding.advice:
+        say(f"{'':<8} → {finding.advice}")
 
 
 def duration(seconds: float | None) -> str:

@@ -50,12 +50,12 @@ def train(
             outcome = _train(config, overrides, seeds, run_dir=run_dir, data_dir=data_dir)
     except DivergedError as error:  # of one run; diverged seeds are part of an outcome
         if error.run is not None:
-            _show_diverged(error.run, as_json=as_json)
+            _show_run(error.run, as_json=as_json)
         raise
     from mlptrain.experiment import Outcome
 
     if isinstance(outcome, Outcome):
-        _show_run(outcome, as_json=as_json)
+        _show_run(outcome.folder.path, as_json=as_json)
     else:
         _show_seeds(outcome, as_json=as_json)
 
@@ -80,7 +80,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _first_few(values: Sequence[object]) -> str:
-    return ", ".join([f"'{one}'" for one in values[:5]] + (["…"] if len(values) > 5 else []))
+    return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
 
 
 def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_dir: Path | None) -> None:
@@ -111,7 +111,7 @@ def _train(
     if SeedGroup.is_group(config):
         raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
     numbers = None if seeds is None else parse_seeds(seeds)
-    if clash := [one for one in overrides if numbers and one.partition("=")[0].strip() == "seed"]:
+    if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
@@ -152,29 +152,24 @@ def _new_epochs(overrides: list[str]) -> int | None:
     return epochs
 
 
-def _show_run(outcome: Outcome, *, as_json: bool) -> None:
-    run, result = str(outcome.folder.path), outcome.result
-    with screen.result_of(outcome.folder.path):
-        if as_json:
-            screen.say_json({"run": run, **result.plain()})
-        elif result.status == "completed":
-            train_screen.show_result(run, result)
-
-
-def _show_diverged(run: Path, *, as_json: bool) -> None:
+def _show_run(run: Path, *, as_json: bool) -> None:
+    """The result in its folder, which of one that diverged has no more to show than its place."""
     from mlptrain.runs import RunFolder
 
     result = RunFolder(run).read_result()
-    if as_json and result is not None:
-        screen.say_json({"run": str(run), **result.plain()})
-    else:
-        screen.say(f"run folder: {run}")
+    with screen.result_of(run):
+        if as_json and result is not None:
+            screen.say_json({"run": str(run), **result.plain()})
+        elif result is not None and result.status == "completed":
+            train_screen.show_result(str(run), result)
+        else:
+            screen.say(f"run folder: {run}")
 
 
 def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
     """The results of all seeds. Raises DivergedError where one has diverged."""
     summary, group = outcome.summary, str(outcome.group.path)
-    results = {seed: one.result for seed, one in zip(summary.seeds, outcome.outcomes, strict=True)}
+    results = {seed: run.result for seed, run in zip(summary.seeds, outcome.outcomes, strict=True)}
     with screen.result_of(outcome.group.path):
         if as_json:
             runs = [

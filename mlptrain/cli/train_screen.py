@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, duration, new_table, say, show_table, standard_error, standard_output
+from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -29,16 +29,10 @@ class Progress(Fetching):
     def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
         super().__init__()
         self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
-        self._console = standard_error()
         self._training: RichProgress | None = None
         self._task: Any = None
         self._first: tuple[int, float] | None = None
         self._printed_at = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._training is not None:
-            self._training.stop()
 
     def started(self, models: Sequence[object]) -> None:
         """Nothing is shown before the first epoch."""
@@ -91,17 +85,14 @@ class Progress(Fetching):
     def _draw(self, epoch: int, figures: str, left: float | None) -> None:
         if self._training is None:
             from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
             from rich.table import Column
 
-            columns = (
+            self._training = self.new_bars(
                 TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
                 BarColumn(bar_width=20),
                 TextColumn("{task.description}", table_column=Column()),  # folds, and leaves the others their width
                 TextColumn("{task.fields[left]}"),
             )
-            self._training = RichProgress(*columns, console=self._console)
-            self._training.start()
             self._task = self._training.add_task("", total=self.epochs, left="")
         shown = f"{duration(left)} left" if left is not None and epoch < self.epochs else ""
         self._training.update(self._task, completed=epoch, description=figures, left=shown)
@@ -139,7 +130,7 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    standard_output().print(table)
+    console().print(table)
     _show_diagnoses(
         {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
     )

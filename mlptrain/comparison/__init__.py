@@ -3,6 +3,7 @@
 ``compare_optimizers`` is what the command runs.
 """
 
-from mlptrain.comparison.running import compare_optimizers, make_plan
+from mlptrain.comparison.plan import make_plan
+from mlptrain.comparison.protocol import compare_optimizers
 
 __all__ = ["compare_optimizers", "make_plan"]

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from mlptrain.comparison.trials import TrialBatch, run_batch
+from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
+from mlptrain.errors import MachineError, MlptrainError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
+
+RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
+CONNECT_SECONDS = 30.0
+_PROBE = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
+except Exception as error:
+    sys.exit(str(error).strip().splitlines()[0])
+"""
+_SECONDS_BETWEEN_CHECKS = 5.0
+_REMEDY = "start one with `ray start --head`, or take address local, or executor local"
 
 OnDone = Callable[[list[TrialRecord]], None]
 OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
@@ -40,13 +61,161 @@ class Local:
             reach(batch.base.training.epochs)  # where all models have diverged, no further epoch is reported
 
     def close(self) -> None:
-        """Nothing."""
+        """Nothing to do."""
+
+
+class Ray:
+    """Batches as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._ray: Any = None
+        self._is_ours = False
+        self._cpus = 0
+
+    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
+        """Run all batches.
+
+        Raises UserError for a cluster that is not there or cannot train, and what a batch raises.
+        """
+        self._connect()
+        tasks = self._submit(batches)
+        checked = time.monotonic()
+        while tasks:
+            done, _ = self._ray.wait(list(tasks), timeout=_SECONDS_BETWEEN_CHECKS)
+            for task in done:
+                batch = tasks.pop(task)
+                on_done(self._records(task, batch))
+                on_advance(len(batch.trials))
+            if time.monotonic() - checked > _SECONDS_BETWEEN_CHECKS:
+                checked = time.monotonic()
+                if self._largest_node(batches[0]) < self._cpus:  # no node is left that could ever run what waits
+                    for task in tasks:
+                        self._ray.cancel(task)
+                    tasks = self._submit(list(tasks.values()))
+
+    def close(self) -> None:
+        """Leave the cluster, and stop it where it was started here."""
+        if self._is_ours:
+            self._ray.shutdown()
+            self._is_ours = False
+
+    def _submit(self, batches: list[TrialBatch]) -> dict[Any, TrialBatch]:
+        """A task for each batch. It gets as many CPUs as it has threads, or all of the largest node.
+
+        Ray sets OMP_NUM_THREADS in its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
+        """
+        self._cpus = min(batches[0].resolved.threads, self._largest_node(batches[0]))
+        gpus = 0 if batches[0].resolved.device == "cpu" else 1
+        task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
+        return {task.remote(batch, software()): batch for batch in batches}
+
+    def _records(self, task: Any, batch: TrialBatch) -> list[TrialRecord]:
+        try:
+            records: list[TrialRecord] = self._ray.get(task)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, MlptrainError):
+                raise error.cause from None
+            reason = str(error.cause).strip().splitlines()[0]
+            raise MachineError(
+                f"executor ray: a node cannot run a batch of trials ({type(error.cause).__name__}: {reason}); every "
+                f"node needs mlptrain {software()['mlptrain']} installed"
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            return failed(batch, f"{type(error).__name__}: {error}")
+        return records
+
+    def _largest_node(self, batch: TrialBatch) -> int:
+        """CPUs of the largest node that is alive and, for training on a GPU, has one. Raises UserError without any."""
+        device = batch.resolved.device
+        needs_gpu = device != "cpu"
+        if needs_gpu and device != "cuda:0":
+            raise UserError(
+                f"executor ray gives every batch a GPU of its own, which torch then calls cuda:0; got device "
+                f"{device}, take cuda"
+            )
+        usable = [
+            int(node["Resources"].get("CPU", 0))
+            for node in self._ray.nodes()
+            if node["Alive"] and (not needs_gpu or node["Resources"].get("GPU", 0) >= 1)
+        ]
+        if not any(usable):
+            missing = "a CPU and a GPU" if needs_gpu else "a CPU"
+            raise UserError(f"executor ray: the cluster at '{self._address}' has no node with {missing}; add one")
+        return max(usable)
+
+    def _connect(self) -> None:
+        """Connect once. Raises UserError where Ray is not installed or no cluster answers."""
+        if self._ray is not None:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # Ray's default is without end
+        try:
+            ray = importlib.import_module("ray")
+        except ImportError:
+            raise UserError(
+                "executor ray: Ray is not installed; install it with `pip install 'mlptrain[ray]'`, or take executor "
+                "local"
+            ) from None
+        self._ray = ray
+        if ray.is_initialized():
+            return  # the caller's connection, which stays
+        if self._address != "local":
+            self._probe()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(
+                address=self._address,
+                log_to_driver=False,
+                logging_level="error",
+                **({"include_dashboard": False} if self._address == "local" else {}),
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._absent(str(error)) from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own in its place
+        self._is_ours = True
+
+    def _probe(self) -> None:
+        """See whether a cluster answers, in another process: asked for one that does not, Ray waits for minutes.
+
+        Raises UserError where none answers.
+        """
+        host, _, port = self._address.removeprefix("ray://").rpartition(":")
+        if host:
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except (OSError, OverflowError) as error:
+                raise self._absent(str(error)) from None
+        arguments = [sys.executable, "-c", _PROBE, self._address]
+        try:
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=CONNECT_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise self._absent(f"none within {CONNECT_SECONDS:.0f} seconds") from None
+        if done.returncode != 0:
+            raise self._absent((done.stderr.strip().splitlines() or ["no reason given"])[-1])
+
+    def _absent(self, reason: str) -> UserError:
+        if self._address == "local":
+            return UserError(f"executor ray: Ray cannot be started on this machine ({reason}); take executor local")
+        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
+
+
+def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord]:
+    """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
+    if (here := software()) != expected:
+        raise UserError(
+            f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(expected)}; "
+            "results would differ, so install the same versions on every node"
+        )
+    return run_batch(batch)
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return " and ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def make_executor(spec: ExecutorSpec) -> Executor:
     """The executor that a comparison names."""
-    if isinstance(spec, RayExecutor):
-        from mlptrain.comparison.ray_cluster import Ray
-
-        return Ray(spec.address)
-    return Local()
+    return Ray(spec.address) if isinstance(spec, RayExecutor) else Local()

@@ -9,7 +9,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
@@ -19,10 +18,10 @@ from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
 from mlptrain.spec.comparison.load import check_format
 from mlptrain.spec.dump import yaml_text
-from mlptrain.spec.reader import dotted, parse, read_file
+from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
 from mlptrain.system.disk import refusal, remedy
-from mlptrain.system.lock import FolderLock
+from mlptrain.system.lock import LockedFolder
 
 
 @contextlib.contextmanager
@@ -35,12 +34,12 @@ def folder_errors(folder: Path) -> Iterator[None]:
         raise MachineError(refusal(error, folder, what="comparison's folder", then=then)) from error
 
 
-class ComparisonFolder(ComparisonFiles):
+class ComparisonFolder(ComparisonFiles, LockedFolder):
     """Files and records of a comparison. Use as a context: it is locked while trials run."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._lock: FolderLock | None = None
+        ComparisonFiles.__init__(self, path)
+        LockedFolder.__init__(self, path)
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
@@ -67,15 +66,12 @@ class ComparisonFolder(ComparisonFiles):
         if self.path.exists() and not self.path.is_dir():
             raise refused
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock(self.path)
-        try:
+        with LockedFolder(self.path):
             if self.plan.is_file():
                 return  # another process has begun with it in between
             if not all(map(is_temporary, self.path.iterdir())):
                 raise refused
             write_atomically(self.plan, content)
-        finally:
-            lock.release()
 
     def _check_plan(self, content: bytes) -> None:
         if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
@@ -93,7 +89,7 @@ class ComparisonFolder(ComparisonFiles):
         )
 
     def __enter__(self) -> Self:
-        self._lock = FolderLock(self.path)
+        super().__enter__()
         try:
             for folder in (self.path, self.path / "pictures"):
                 remove_temporary(folder)
@@ -103,26 +99,16 @@ class ComparisonFolder(ComparisonFiles):
             if content != self._content() or self.trials.is_symlink():  # a link could lead out of the folder
                 self._write()  # without what a crash cut off, so that the next batch can be appended
         except BaseException:
-            self._unlock()
+            self.__exit__()
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
     def missing(self, batches: Sequence[TrialBatch]) -> list[TrialBatch]:
         """The batches that are not recorded, and those that the machine failed to train.
 
         A trial counts as part of its batch only: recorded in another one, it was trained beside other models.
         """
-        failed = {name for name, batch in self._batches.items() if any(one.status == "failed" for one in batch)}
+        failed = {name for name, batch in self._batches.items() if any(record.status == "failed" for record in batch)}
         return [batch for batch in batches if batch.identity not in self._batches.keys() - failed]
 
     def add(self, records: Sequence[TrialRecord]) -> None:
@@ -166,16 +152,16 @@ class ComparisonFolder(ComparisonFiles):
 
     def sort(self, order: Sequence[str]) -> None:
         """Bring the batches into the plan's order, by their names. Raises OSError."""
-        places = {name: place for place, name in enumerate(order)}
-        self._batches = dict(sorted(self._batches.items(), key=lambda item: places.get(item[0], len(places))))
+        ranks = {name: rank for rank, name in enumerate(order)}
+        self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():
             self._write()
 
 
-def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+def _differences(plan: Any, other: Any, path: KeyPath = ()) -> Iterator[str]:
     """The keys under which two plans differ."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in [*one, *(key for key in other if key not in one)]:
-            yield from _differences(one.get(key), other.get(key), (*path, key))
-    elif one != other:
+    if isinstance(plan, dict) and isinstance(other, dict):
+        for key in plan | other:
+            yield from _differences(plan.get(key), other.get(key), (*path, key))
+    elif plan != other:
         yield dotted(path)

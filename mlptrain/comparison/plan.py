@@ -17,7 +17,7 @@ from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
 from mlptrain.spec.comparison.load import plan_digest
 from mlptrain.spec.comparison.sections import FORMAT, Candidate, ComparisonSpec
-from mlptrain.training.device import ResolvedDevice
+from mlptrain.training.device import ResolvedDevice, resolve_device
 
 # What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
 MAX_MODELS = 64
@@ -96,18 +96,10 @@ class Plan:
         self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None
     ) -> list[TrialBatch]:
         """The batches that try every setting of the grids on every tuning seed, without the ``known`` trials."""
-        return self._batches(
-            [
-                [
-                    trial
-                    for name, fields in grids.items()
-                    for setting in self.spec.settings(name, fields)
-                    if self.identity(trial := Trial("tuning", name, setting, seed)) not in known
-                ]
-                for seed in self.spec.tuning_seeds
-            ],
-            data_dir,
-        )
+        settings = [(name, setting) for name, fields in grids.items() for setting in self.spec.settings(name, fields)]
+        by_seed = [[Trial("tuning", *setting, seed) for setting in settings] for seed in self.spec.tuning_seeds]
+        missing = [[trial for trial in trials if self.identity(trial) not in known] for trials in by_seed]
+        return self._batches(missing, data_dir)
 
     def scoring_batches(self, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path | None = None) -> list[TrialBatch]:
         """The batches that train every chosen setting on every scoring seed."""
@@ -138,6 +130,15 @@ class Plan:
             split=self.split,
             data_dir=data_dir,
         )
+
+
+def make_plan(spec: ComparisonSpec) -> Plan:
+    """The plan of a comparison on this machine: device, precision and threads are resolved here, once.
+
+    Raises DeviceError for a device that is not there.
+    """
+    training = spec.base.training
+    return Plan(spec, resolve_device(device=training.device, precision=training.precision, threads=training.threads))
 
 
 def grown(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> Grids | None:

@@ -60,25 +60,18 @@ def preview(plan: Plan, *, data_dir: Path | None = None, on_fetch: OnFetch | Non
 
 def max_extension_trials(plan: Plan) -> int:
     """Trials that extensions can add at most: each time one value more in every tuned field that has an order."""
-    spec = plan.spec
-    if spec.tuning is None:
-        return 0
-    most = 0
+    extensions = plan.spec.tuning.extensions if plan.spec.tuning else 0
+    settings = 0
     for grids in plan.first_grids().values():
-        before = math.prod(map(len, grids.values()))
-        after = math.prod(
-            len(values) + (0 if isinstance(values[0], list) else spec.tuning.extensions) for values in grids.values()
-        )
-        most += after - before
-    return most * len(spec.tuning_seeds)
+        sizes = [(len(values), 0 if isinstance(values[0], list) else extensions) for values in grids.values()]
+        settings += math.prod(size + more for size, more in sizes) - math.prod(size for size, _ in sizes)
+    return settings * len(plan.spec.tuning_seeds)
 
 
 def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
     """Of all batches one after the other, by a probe of the largest."""
-    if not batches:
-        return 0.0
-    largest = max(batches, key=lambda batch: len(batch.trials))
-    return probe(largest) / len(largest.trials) * sum(len(batch.trials) for batch in batches)
+    largest = max(batches, key=lambda batch: len(batch.trials), default=None)
+    return probe(largest) / len(largest.trials) * sum(len(batch.trials) for batch in batches) if largest else 0.0
 
 
 def probe(batch: TrialBatch) -> float:
@@ -98,7 +91,7 @@ def probe(batch: TrialBatch) -> float:
         trainer = build_trainer(experiments, [splits[trial.seed] for trial in batch.trials])
         with contextlib.suppress(InterruptedRunError):
             for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
-                epoch = next(one for one in epochs if one is not None)
+                epoch = next(epoch for epoch in epochs if epoch is not None)
                 if epoch.epoch:
                     whole.append(epoch.training_seconds + epoch.evaluation_seconds)
                 else:

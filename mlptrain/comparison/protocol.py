@@ -6,26 +6,29 @@ Recorded trials are not retrained, so the same call resumes wherever an earlier 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from mlptrain.comparison.executors import Executor
+from mlptrain.comparison.executors import Executor, make_executor
 from mlptrain.comparison.folder import ComparisonFolder, folder_errors
-from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown
+from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
+from mlptrain.sources.store import data_folder
 from mlptrain.spec import OptimizerSpec
+from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.system.signals import ended_by_signals
 
 OnSummary = Callable[[ComparisonFolder, Summary], None]
 
 
-class Progress(Protocol):
-    """Notified of what happens; every method may do nothing."""
+class Progress:
+    """Notified of what happens; shows nothing itself."""
 
     def phase(self, name: str, *, trials: int, done: int) -> None:
         """A phase of so many trials begins, of which ``done`` are recorded."""
@@ -37,47 +40,42 @@ class Progress(Protocol):
         """So many bytes of a data set's archive are loaded."""
 
 
-class NullProgress:
-    """Shows nothing."""
-
-    def phase(self, name: str, *, trials: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, trials: float) -> None:
-        """Nothing."""
-
-    def fetch(self, file: str, done: int, total: int | None) -> None:
-        """Nothing."""
-
-
-def compare(
-    plan: Plan,
-    folder: ComparisonFolder,
+def compare_optimizers(
+    spec: ComparisonSpec,
     *,
-    executor: Executor,
-    progress: Progress,
-    data_dir: Path,
+    folder: Path | None = None,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
     on_summary: OnSummary = lambda *_: None,
-) -> Summary:
-    """Run what is missing of a comparison and return its summary, which is written last.
+) -> tuple[ComparisonFolder, Summary]:
+    """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
 
-    ``on_summary`` is then called while the folder is still locked, so that no other command changes it.
-    Raises RunFolderError where trials of one seed did not have the same noise, and MachineError.
+    Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
+    locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
+    one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
-    with folder_errors(folder.path), folder:
-        comparison = _Comparison(plan, folder, executor, progress, data_dir)
+    plan, progress = make_plan(spec), progress or Progress()
+    files = ComparisonFolder.of(plan, folder=folder)
+    data_dir = data_folder(data_dir).resolve()  # workers elsewhere have another working folder
+    with (
+        ended_by_signals("stopped by a signal"),
+        closing(make_executor(spec.executor)) as executor,
+        folder_errors(files.path),
+        files,
+    ):
+        comparison = _Comparison(plan, files, executor, progress, data_dir)
         tuned = comparison.tune()
-        chosen = {name: tuned[name].setting for name in plan.spec.optimizers}
+        chosen = {name: tuned[name].setting for name in spec.optimizers}
         scored = comparison.score(chosen)
-        folder.sort(comparison.order)
+        files.sort(comparison.order)
         executor.close()  # what it has started would disturb the timing
-        if not _are_timed(folder, chosen):
+        if not _are_timed(files, chosen):
             progress.phase("timing", trials=len(chosen), done=0)
-            folder.write_timings(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
+            files.write_timings(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
         summary = summarise(plan, tuned, scored)
-        folder.write_summary(summary)
-        on_summary(folder, summary)
-    return summary
+        files.write_summary(summary)
+        on_summary(files, summary)
+    return files, summary
 
 
 def _are_timed(folder: ComparisonFolder, chosen: Mapping[str, OptimizerSpec]) -> bool:
@@ -152,8 +150,8 @@ def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Gr
         for setting in settings
     ]
     accuracies = [[record.kept.validation_accuracy if record.kept else None for record in row] for row in tried]
-    values = {index: [float("-inf") if one is None else one for one in row] for index, row in enumerate(accuracies)}
-    best = settings[choose(values)]
+    values = [[float("-inf") if accuracy is None else accuracy for accuracy in row] for row in accuracies]
+    best = settings[choose(dict(enumerate(values)))]
     return Tuned(
         setting=best,
         grids=grids,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mlptrain.comparison.plan import Grids, Plan
-from mlptrain.comparison.statistics import learnt, majority_bar, mean_interval
+from mlptrain.comparison.statistics import majority_bar, mean_interval
 from mlptrain.comparison.verdicts import compare_all, inclusion_violations, median_time, time_to_target
 from mlptrain.runs.comparison import (
     Accuracy,
@@ -51,7 +52,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
-    first = chances.get(plan.spec.scoring_seeds[0], _Chance(0, 0, 1))
+    first = chances.get(plan.spec.scoring_seeds[0], _Chance())
     return Summary(
         name=plan.spec.name,
         plan=plan.digest,
@@ -63,65 +64,46 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         target=plan.spec.target,
         tie=plan.spec.tie,
         majority=first.share,
-        majority_bar=first.bar,
+        majority_bar=first.bar if math.isfinite(first.bar) else None,
         ranking=ranking,
         optimizers=optimizers,
         pairs=pairs,
-        inclusion=[
-            pair
-            for wide, narrow in _families(plan.spec.optimizers)
-            for pair in inclusion_violations(pairs, families={wide: narrow})
-        ],
+        inclusion=inclusion_violations(pairs, families=_families(plan.spec.optimizers)),
         seeds_for_verdict=seeds_for_verdict(plan.spec.pairs),
         sentence=sentence(ranking, optimizers, pairs),
     )
 
 
 class _Chance(NamedTuple):
-    """A scored split: how many of its examples belong to its largest class.
+    """What always naming the largest class of a scored split is worth, and the accuracy significantly above it.
 
-    ``trials`` are judged together by the bar, at 5 % for all of them (Bonferroni): of forty that name nearly always the
-    same class, two would be called learnt at 5 % each.
+    The level of one trial's test is 5 % over all scored trials (Bonferroni): of forty that name nearly always the same
+    class, two would be called learnt at 5 % each.
     """
 
-    majority: int
-    examples: int
-    trials: int
-
-    @property
-    def level(self) -> float:
-        """The level of one trial's test."""
-        return 0.05 / self.trials
-
-    @property
-    def share(self) -> float:
-        """What always naming that class is worth; 0 where nothing was counted."""
-        return self.majority / self.examples if self.examples else 0.0
-
-    @property
-    def bar(self) -> float | None:
-        """The lowest accuracy that is significantly above that; None where there is none."""
-        bar = majority_bar(self.majority, n=self.examples, level=self.level) if self.examples else math.inf
-        return bar if math.isfinite(bar) else None
+    share: float = 0.0
+    bar: float = math.inf  # the lowest such accuracy
+    examples: int = 1
 
 
 def _chances(records: Sequence[TrialRecord]) -> dict[int, _Chance]:
     """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
-    return {
-        record.seed: _Chance(record.scored.majority, record.scored.examples, len(records))
-        for record in records
-        if record.scored is not None
-    }
+    chances = {}
+    for record in records:
+        if (scored := record.scored) is not None and record.seed not in chances:
+            bar = majority_bar(scored.majority, n=scored.examples, level=0.05 / len(records))
+            chances[record.seed] = _Chance(scored.majority / scored.examples, bar, scored.examples)
+    return chances
 
 
 def _optimizer(
     plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]
 ) -> OptimizerResult:
-    other = next(iter(chances.values()), _Chance(0, 0, 1))
+    other = next(iter(chances.values()), _Chance())
     trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
     scores = [trial.score for trial in trials]
     states = [trial.status for trial in trials]
-    interval = mean_interval(scores)
+    mean, low, high = mean_interval(scores)
     return OptimizerResult(
         setting=tuned.setting,
         grids=tuned.grids,
@@ -131,7 +113,7 @@ def _optimizer(
         under_tuned=tuned.under_tuned,
         tuning=tuned.tried,
         trials=trials,
-        accuracy=Accuracy(mean=interval.value, low=interval.low, high=interval.high, median=statistics.median(scores)),
+        accuracy=Accuracy(mean=mean, low=low, high=high, median=statistics.median(scores)),
         completed=states.count("completed"),
         did_not_learn=states.count("did not learn"),
         diverged=states.count("diverged"),
@@ -160,12 +142,11 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
             message=record.message,
         )
     accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
-    correct = round(accuracy * chance.examples)
-    has_learnt = learnt(correct, n=chance.examples, majority_share=chance.share, level=chance.level)
+    share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
     return ScoredTrial(
         seed=record.seed,
         trial=record.trial,
-        status="completed" if has_learnt else "did not learn",
+        status="completed" if share >= chance.bar else "did not learn",
         score=accuracy,
         accuracy=accuracy,
         loss=getattr(kept, f"{plan.split}_loss"),
@@ -201,9 +182,8 @@ def _families(candidates: Mapping[str, Candidate]) -> list[tuple[str, str]]:
     """Each optimizer of the comparison that contains another, with that one."""
     return [
         (wide, narrow)
-        for wide, one in candidates.items()
-        for narrow, other in candidates.items()
-        if wide != narrow and _contains(one, other)
+        for wide, narrow in itertools.permutations(candidates, 2)
+        if _contains(candidates[wide], candidates[narrow])
     ]
 
 
@@ -234,7 +214,6 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
     best = ranking[0]
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
     verdicts = {side.b: side.verdict for side in sides if side.a == best}
-    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %"
     phrases = {
         "better": "better than",
         "tie": "tied with",
@@ -247,7 +226,7 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
         for key, phrase in phrases.items()
         if key in by_verdict
     ]
-    text = f"{text}: {'; '.join(parts)}."
+    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %: {'; '.join(parts)}."
     if all(entry.failed == len(entry.trials) for entry in optimizers.values()):
         text = "The machine could not train a single trial."
     for key in ("did_not_learn", "diverged", "failed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,11 +20,7 @@ ENOUGH_SECONDS = 1.0  # rounds that take less together are as many as fit, since
 
 
 def time_alone(
-    plan: Plan,
-    chosen: Mapping[str, OptimizerSpec],
-    *,
-    data_dir: Path,
-    on_share: Callable[[float], None],
+    plan: Plan, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path, on_share: Callable[[float], None]
 ) -> Timings:
     """Seconds per training epoch of every optimizer, without evaluation, checkpoints or warm-up.
 
@@ -45,13 +42,13 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
     """Seconds of each run's epochs after its first, one epoch of every run before the next of any."""
     on_share(0.0)
     warm = [next(epochs, 0.0) for epochs in runs.values()]
-    one = max(sum(warm), 1e-9)
-    rounds = max(1, min(ROUNDS, int(MAX_SECONDS / one)), min(MAX_ROUNDS, int(ENOUGH_SECONDS / one)))
+    seconds = max(sum(warm), 1e-9)
+    rounds = max(1, min(ROUNDS, int(MAX_SECONDS / seconds)), min(MAX_ROUNDS, int(ENOUGH_SECONDS / seconds)))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     on_share(len(runs) / (rounds + 1))
     for _ in range(rounds):
         for name, epochs in runs.items():
-            samples[name] += [seconds for seconds in [next(epochs, None)] if seconds is not None]
+            samples[name] += itertools.islice(epochs, 1)
             on_share(1 / (rounds + 1))
     return samples
 

@@ -110,7 +110,8 @@ def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
     recorder = _BatchRecorder(experiments, splits, on_epoch)
     fit(experiments, splits, [recorder])
     scored = [batch.split if trial.role == "scoring" else None for trial in batch.trials]
-    return [one.record(head, split) for one, head, split in zip(recorder.trials, _heads(batch), scored, strict=True)]
+    ended = zip(recorder.trials, _heads(batch), scored, strict=True)
+    return [trial.record(head, split) for trial, head, split in ended]
 
 
 class _BatchRecorder:
@@ -186,11 +187,8 @@ class TrialRecorder:
 
     def _kept_figures(self, split: str | None) -> dict[str, float]:
         """Those of the kept epoch, of which training has none before its first, and the scores."""
-        figures = {}
-        for name, values in self._curves.items():
-            index = self._kept_epoch - name.startswith("train_")
-            if index >= 0:
-                figures[name] = values[index]
+        indices = {name: self._kept_epoch - name.startswith("train_") for name in self._curves}
+        figures = {name: self._curves[name][index] for name, index in indices.items() if index >= 0}
         return figures if split is None else figures | self._scores(split)
 
     def _scores(self, split: str) -> dict[str, float]:

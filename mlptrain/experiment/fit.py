@@ -20,7 +20,7 @@ from mlptrain.updates.chain import ModelState
 
 
 class Listener(Protocol):
-    """Notified of what happens while models train, with one entry for each model. Every method may be left as it is."""
+    """Notified of what happens while models train, with one entry for each model. Every method may do nothing."""
 
     def started(self, models: Sequence[TrainedModel]) -> None:
         """The models are ready; nothing is trained yet."""

@@ -112,7 +112,7 @@ def resume(
         )
     with _locked(folder):
         opened = [reopen(folder, epochs)]
-        [outcome] = _resume(folder.path, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+        [outcome] = _resume(folder, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
     return _sound(outcome)
 
 
@@ -136,9 +136,7 @@ def resume_seeds(
             Reopened(folder, folder.experiment(), finished=True) if folder in done else reopen(folder, epochs)
             for folder in folders
         ]
-        with machine_errors(group.path):
-            group.summary.unlink(missing_ok=True)
-        outcomes = _resume(group.path, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+        outcomes = _resume(group, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
         return _finish(group, outcomes)
 
 
@@ -191,20 +189,27 @@ def _train(
 
 
 def _resume(
-    path: Path,
+    home: RunFolder | SeedGroup,
     opened: Sequence[Reopened],
     *,
     data_dir: Path | None,
     listeners: Sequence[Listener],
     on_fetch: Progress | None,
 ) -> list[Outcome]:
-    """Reopened runs to their end."""
+    """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
     with applied(_resolve(experiments[0])), ExitStack() as stack:
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
         should_stop = stack.enter_context(stop_on_signals())
-        recording = Recording(lambda _: (path, runs))
+
+        def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
+            if isinstance(home, SeedGroup):
+                with machine_errors(home.path):
+                    home.summary.unlink(missing_ok=True)
+            return home.path, runs
+
+        recording = Recording(begin)
         with recording.resumable():
             starts = [run.start for run in runs]
             fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)

@@ -252,9 +252,9 @@ class Summary(Record):
     @property
     def ranked_pairs(self) -> list[Pair]:
         """Every pair once, the better ranked one first, in the order of the ranking."""
-        place = {name: index for index, name in enumerate(self.ranking)}
-        pairs = [pair if place[pair.a] < place[pair.b] else pair.mirrored() for pair in self.pairs]
-        return sorted(pairs, key=lambda pair: (place[pair.a], place[pair.b]))
+        rank = {name: index for index, name in enumerate(self.ranking)}
+        pairs = [pair if rank[pair.a] < rank[pair.b] else pair.mirrored() for pair in self.pairs]
+        return sorted(pairs, key=lambda pair: (rank[pair.a], rank[pair.b]))
 
     @property
     def lasted(self) -> bool:

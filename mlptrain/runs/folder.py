@@ -16,44 +16,34 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from mlptrain.errors import MachineError, RunFolderError
-from mlptrain.runs.log import check_metrics, read_lines
+from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
 from mlptrain.system.atomic import is_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
-from mlptrain.system.lock import FolderLock
+from mlptrain.system.lock import LockedFolder
 
 _NAMED_RUNS = 10
 # Says that a folder was empty and holds no epoch yet: the log of the first one removes it with other temporary files.
 _BEGINNING = ".beginning.00000000.tmp"
+_BEFORE_TRAINING = ("facts.json", "environment.json", "config.yaml", "resolved.yaml")
 
 
-class RunFolder:
-    """Paths of a run and what may be done to them. Create with ``create``, read with ``open``.
+class NewFolder(LockedFolder):
+    """A folder made exclusively, for a run or a group of runs. Use as a context to train.
 
-    Use as a context to train: it is locked until the block ends. One from ``create`` is locked already.
+    One from ``create`` is locked already.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock: FolderLock | None = None
-        self.config = path / "config.yaml"
-        self.resolved = path / "resolved.yaml"
-        self.facts = path / "facts.json"
-        self.environment = path / "environment.json"
-        self.metrics = path / "metrics.jsonl"
-        self.timings = path / "timings.jsonl"
-        self.steps = path / "steps.npz"
-        self.result = path / "result.json"
-        self.last = path / "checkpoints" / "last.safetensors"
-        self.best = path / "checkpoints" / "best.safetensors"
+    _folders: tuple[str, ...] = ()  # made in it at once
 
     @classmethod
     def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
@@ -91,9 +81,9 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError(refusal)
         path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path)
-        folder._lock = FolderLock(path)  # of two that start at once, one passes
-        try:
+        with ExitStack() as stack:
+            folder = cls(path)
+            stack.enter_context(folder)  # of two that start at once, one passes
             if any(path.iterdir()) and not folder._has_not_begun():
                 raise RunFolderError(refusal)
             for entry in path.iterdir():
@@ -101,39 +91,50 @@ class RunFolder:
                     shutil.rmtree(entry)
                 elif entry.name != _BEGINNING:  # so that a kill in here leaves the mark
                     entry.unlink()
-            return folder._begin()
-        except BaseException:
-            folder.__exit__()
-            raise
+            folder._begin()
+            stack.pop_all()  # it stays locked
+        return folder
 
     def _begin(self) -> Self:
         try:
             self.__enter__()
             (self.path / _BEGINNING).touch()
-            self.last.parent.mkdir()
+            for name in self._folders:
+                (self.path / name).mkdir()
         except BaseException:
             self.__exit__()
             self.discard()
             raise
         return self
 
+    def discard(self) -> None:
+        """Remove a folder that was made a moment ago and holds nothing worth keeping."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def _has_not_begun(self) -> bool:
         """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
         files = (path for path in self.path.rglob("*") if not path.is_dir())
-        known = {file.name for file in (self.facts, self.environment, self.config, self.resolved)}
         begun = (self.path / _BEGINNING).exists()
-        return begun and all(file.name in known or is_temporary(file) for file in files)
+        return begun and all(file.name in _BEFORE_TRAINING or is_temporary(file) for file in files)
 
-    def __enter__(self) -> Self:
-        """Lock the folder. Raises RunFolderError where another process has it, and OSError."""
-        if self._lock is None:
-            self._lock = FolderLock(self.path)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+class RunFolder(NewFolder):
+    """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
+
+    _folders = ("checkpoints",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.config = path / "config.yaml"
+        self.resolved = path / "resolved.yaml"
+        self.facts = path / "facts.json"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.timings = path / "timings.jsonl"
+        self.steps = path / "steps.npz"
+        self.result = path / "result.json"
+        self.last = path / "checkpoints" / "last.safetensors"
+        self.best = path / "checkpoints" / "best.safetensors"
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -158,12 +159,8 @@ class RunFolder:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the facts are missing, as in all folders that earlier versions of mlptrain wrote."""
+        """Whether an earlier version of mlptrain wrote it, and no facts."""
         return self.resolved.is_file() and not self.facts.exists()
-
-    def discard(self) -> None:
-        """Remove a folder that was made a moment ago and holds nothing worth keeping."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
@@ -203,7 +200,17 @@ class RunFolder:
 
     def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
         """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
-        check_metrics(self.metrics, self.read_metrics(), spec=spec, epochs=epochs)
+        lines, split = self.read_metrics(), spec.evaluation.split
+        if len(lines) <= epochs:
+            state = f"ends before epoch {epochs}" if lines else "is empty or missing"
+            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
+        always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
+        for line in lines:
+            expected = always | ({"train_loss"} if line["epoch"] else set())
+            if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
+                raise RunFolderError(
+                    f"{self.metrics}: the line of epoch {line['epoch']} was edited; the run folder is damaged"
+                )
 
     def metrics_digest(self, *, epochs: int) -> str:
         """SHA-256 of the lines of ``metrics.jsonl`` from before training to the last of ``epochs``."""

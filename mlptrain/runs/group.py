@@ -7,52 +7,43 @@ summary.json     mean and spread over the seeds; written last
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.folder import RunFolder
+from mlptrain.runs.folder import NewFolder
 from mlptrain.runs.records import GroupStart, GroupSummary, RunResult, Spread
 from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.jsonfiles import read_json, to_json
 
 
-class SeedGroup:
+class SeedGroup(NewFolder):
     """Paths of a group and what may be done to them. Create with ``create``, read with ``open``.
 
-    Use as a context to train: it and its runs are locked until the block ends. One from ``create`` is locked already.
+    Use as a context to train: its runs are locked with it.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._folder = RunFolder(path)
+        super().__init__(path)
         self.start = path / "seeds.json"
         self.summary = path / "summary.json"
 
-    @classmethod
-    def create(cls, name: str, *, run_dir: Path | None = None) -> SeedGroup:
-        """Make the folder and lock it; raises as RunFolder.create."""
-        folder = RunFolder.create(f"{name}-seeds", run_dir=run_dir)
-        folder.last.parent.rmdir()  # the checkpoints are those of the runs
-        group = cls(folder.path)
-        group._folder = folder
-        return group
-
     def __enter__(self) -> Self:
-        """Raises as RunFolder.__enter__."""
-        with ExitStack() as stack:
-            stack.enter_context(self._folder)
+        super().__enter__()
+        try:
             if self.is_group(self.path):
                 remove_temporary(self.path)
-            stack.pop_all()  # locked until __exit__
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._folder.__exit__()
+    @classmethod
+    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
+        """As NewFolder.create, with ``-seeds`` behind the name."""
+        return super().create(f"{name}-seeds", parent=parent, run_dir=run_dir)
 
     @classmethod
     def is_group(cls, path: Path) -> bool:
@@ -84,10 +75,6 @@ class SeedGroup:
     def member(self, seed: int) -> Path:
         """Where the run of a seed lies."""
         return self.path / f"seed-{seed}"
-
-    def discard(self) -> None:
-        """Remove a folder that was made a moment ago and holds nothing worth keeping."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from mlptrain.system.jsonfiles import from_json, to_line
 
 if TYPE_CHECKING:
     from mlptrain.runs.folder import RunFolder
-    from mlptrain.spec import Experiment
 
 _MAX_BYTES = 3_000_000_000  # ten million epochs, the most there can be, of under 300 bytes each
 
@@ -46,19 +45,6 @@ def _whole_lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}); the run folder is damaged") from None
     return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
-
-
-def check_metrics(path: Path, lines: Sequence[Line], *, spec: Experiment, epochs: int) -> None:
-    """Raises RunFolderError unless the lines of a run's log are those that it writes for so many ``epochs``."""
-    if len(lines) <= epochs:
-        state = f"ends before epoch {epochs}" if lines else "is empty or missing"
-        raise RunFolderError(f"{path} {state}; the run folder is damaged")
-    split = spec.evaluation.split
-    always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
-    for line in lines:
-        expected = always | ({"train_loss"} if line["epoch"] else set())
-        if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
-            raise RunFolderError(f"{path}: the line of epoch {line['epoch']} was edited; the run folder is damaged")
 
 
 class RunLog:

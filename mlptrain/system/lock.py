@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from mlptrain.errors import RunFolderError
 
@@ -19,28 +20,39 @@ except ImportError:  # Windows: folders are not locked there
 _ATTEMPTS, _PAUSE = 10, 0.005  # times and seconds: `mlptrain runs` looks at a lock for some microseconds
 
 
-class FolderLock:
-    """The system's lock on a folder, held until it is released or the process ends, however that ends."""
+class LockedFolder:
+    """A folder that is locked while it is used as a context, or until the process ends, however that ends."""
 
     def __init__(self, path: Path) -> None:
-        """Raises RunFolderError where another process holds it, and OSError."""
-        self._descriptor = os.open(path, os.O_RDONLY)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                if fcntl is not None:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if attempt < _ATTEMPTS:
-                    time.sleep(_PAUSE)
-            except OSError:
-                return  # a file system without locks
-        os.close(self._descriptor)
-        raise RunFolderError(f"{path} is being trained by another process; wait for it or stop it")
+        self.path = path
+        self._descriptor: int | None = None
 
-    def release(self) -> None:
-        """Let others in."""
-        os.close(self._descriptor)
+    def __enter__(self) -> Self:
+        """Lock it, unless it is. Raises RunFolderError where another process has it, and OSError."""
+        if self._descriptor is None:
+            self._descriptor = _locked(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if attempt < _ATTEMPTS:
+                time.sleep(_PAUSE)
+        except OSError:
+            return descriptor  # a file system without locks
+    os.close(descriptor)
+    raise RunFolderError(f"{path} is being trained by another process; wait for it or stop it")
 
 
 def is_locked(path: Path) -> bool:

@@ -74,14 +74,6 @@ class Optimizer(ABC, Generic[Settings]):
     def _filled(self, value: float) -> list[Tensor]:
         return [torch.full_like(tensor, value) for tensor in self.parameters]
 
-    def _steps_of_each(self) -> list[Tensor]:
-        """A copy of the step for each of the parameters: torch's functional forms count in every one of them."""
-        return [self.scalars["step"].clone() for _ in self.parameters]
-
-    def _take_step(self, steps: Sequence[Tensor]) -> None:
-        """What the functional form has counted."""
-        self.scalars["step"].copy_(steps[0])
-
 
 def _sizes(buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor]) -> dict[str, object]:
     return {name: [tensor.numel() for tensor in tensors] for name, tensors in buffers.items()} | {
@@ -165,131 +157,83 @@ class AdamW(Adam):
     kernel: ClassVar[Callable[..., object]] = staticmethod(torch._fused_adamw_)
 
 
-class NAdam(Optimizer[optimizer.NAdam]):
-    """torch.optim.NAdam, which has no fused kernel."""
+class Functional(Optimizer[Settings]):
+    """An optimizer that goes through torch's functional form, which has no fused kernel.
 
-    zeros = ("exp_avg", "exp_avg_sq")
-    non_negative = ("exp_avg_sq",)
+    ``form`` takes parameters, gradients, the buffers named in ``takes`` (empty where they are not used), the scalars
+    named in ``counts``, and the settings by their names.
+    """
 
-    def _begin(self) -> None:
-        """The step and the product of the momentum's schedule, which torch keeps on the CPU."""
-        self.scalars |= {"step": torch.zeros(()), "mu_product": torch.ones(())}
-
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
-        settings, steps = self.settings, self._steps_of_each()
-        products = [self.scalars["mu_product"].clone() for _ in self.parameters]
-        nadam(
-            self.parameters,
-            gradients,
-            self.buffers["exp_avg"],
-            self.buffers["exp_avg_sq"],
-            products,
-            steps,
-            foreach=True,
-            beta1=settings.betas[0],
-            beta2=settings.betas[1],
-            lr=float(lr),
-            weight_decay=settings.weight_decay,
-            momentum_decay=settings.momentum_decay,
-            eps=settings.eps,
-        )
-        self._take_step(steps)
-        self.scalars["mu_product"].copy_(products[0])
-
-
-class Adamax(Optimizer[optimizer.Adamax]):
-    """torch.optim.Adamax, which has no fused kernel."""
-
-    zeros = ("exp_avg", "exp_inf")
-    non_negative = ("exp_inf",)
+    form: ClassVar[Callable[..., None]]
+    takes: ClassVar[tuple[str, ...]]
+    counts: ClassVar[tuple[str, ...]] = ("step",)
 
     def _begin(self) -> None:
         """The step, which torch keeps on the CPU."""
         self.scalars["step"] = torch.zeros(())
+        settings = self.settings.model_dump(exclude={"name", "lr", "initial_accumulator_value"})
+        if (betas := settings.pop("betas", None)) is not None:
+            settings |= {"beta1": betas[0], "beta2": betas[1]}
+        self.arguments = settings | {"foreach": True, "maximize": False}
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
-        settings, steps = self.settings, self._steps_of_each()
-        adamax(
-            self.parameters,
-            gradients,
-            self.buffers["exp_avg"],
-            self.buffers["exp_inf"],
-            steps,
-            foreach=True,
-            beta1=settings.betas[0],
-            beta2=settings.betas[1],
-            lr=float(lr),
-            weight_decay=settings.weight_decay,
-            eps=settings.eps,
-        )
-        self._take_step(steps)
+        """One update in place; torch counts in a scalar of every parameter, so each has a copy."""
+        buffers = [self.buffers.get(name, []) for name in self.takes]
+        counted = {name: [self.scalars[name].clone() for _ in self.parameters] for name in self.counts}
+        self.form(self.parameters, gradients, *buffers, *counted.values(), lr=float(lr), **self.arguments)
+        for name, scalars in counted.items():
+            self.scalars[name].copy_(scalars[0])
 
 
-class RMSprop(Optimizer[optimizer.RMSprop]):
-    """torch.optim.RMSprop, which has no fused kernel."""
+class NAdam(Functional[optimizer.NAdam]):
+    """torch.optim.NAdam."""
 
-    zeros = ("square_avg",)
-    non_negative = ("square_avg",)
+    form = staticmethod(nadam)
+    takes = zeros = ("exp_avg", "exp_avg_sq")
+    counts = ("mu_product", "step")
+    non_negative = ("exp_avg_sq",)
 
     def _begin(self) -> None:
-        """The step (kept on the CPU), and the buffers of momentum and of the centred form where they are used."""
-        self.scalars["step"] = torch.zeros(())
+        """Also the product of the momentum's schedule."""
+        super()._begin()
+        self.scalars["mu_product"] = torch.ones(())
+
+
+class Adamax(Functional[optimizer.Adamax]):
+    """torch.optim.Adamax."""
+
+    form = staticmethod(adamax)
+    takes = zeros = ("exp_avg", "exp_inf")
+    non_negative = ("exp_inf",)
+
+
+class RMSprop(Functional[optimizer.RMSprop]):
+    """torch.optim.RMSprop."""
+
+    form = staticmethod(rmsprop)
+    zeros = non_negative = ("square_avg",)
+    takes = ("square_avg", "grad_avg", "momentum_buffer")
+
+    def _begin(self) -> None:
+        """Also the buffers of momentum and of the centred form where they are used."""
+        super()._begin()
         for name, used in (("grad_avg", self.settings.centered), ("momentum_buffer", self.settings.momentum)):
             if used:
                 self.buffers[name] = self._filled(0.0)
 
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
-        steps = self._steps_of_each()
-        rmsprop(
-            self.parameters,
-            gradients,
-            self.buffers["square_avg"],
-            self.buffers.get("grad_avg", []),
-            self.buffers.get("momentum_buffer", []),
-            steps,
-            foreach=True,
-            lr=float(lr),
-            alpha=self.settings.alpha,
-            eps=self.settings.eps,
-            momentum=self.settings.momentum,
-            centered=self.settings.centered,
-            weight_decay=self.settings.weight_decay,
-        )
-        self._take_step(steps)
 
+class Adagrad(Functional[optimizer.Adagrad]):
+    """torch.optim.Adagrad, whose fused kernel torch has on the CPU only."""
 
-class Adagrad(Optimizer[optimizer.Adagrad]):
-    """torch.optim.Adagrad."""
-
-    non_negative = ("sum",)
+    form = staticmethod(adagrad)
+    takes = non_negative = ("sum",)
 
     def _begin(self) -> None:
-        """The sum of squared gradients, which may begin above 0, and the step."""
+        """Also the sum of squared gradients, which may start above 0."""
+        super()._begin()
         self.buffers["sum"] = self._filled(self.settings.initial_accumulator_value)
-        self.scalars["step"] = torch.zeros(())
-
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
-        settings = self.settings
-        steps = self._steps_of_each()
-        on_cpu = self.parameters[0].device.type == "cpu"  # torch has the fused kernel on the CPU only
-        adagrad(
-            self.parameters,
-            gradients,
-            self.buffers["sum"],
-            steps,
-            fused=on_cpu,
-            foreach=not on_cpu,
-            lr=float(lr),
-            weight_decay=settings.weight_decay,
-            lr_decay=settings.lr_decay,
-            eps=settings.eps,
-            maximize=False,
-        )
-        self._take_step(steps)
+        on_cpu = self.parameters[0].device.type == "cpu"
+        self.arguments |= {"fused": on_cpu, "foreach": not on_cpu}
 
 
 OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {

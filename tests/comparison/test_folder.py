@@ -14,7 +14,7 @@ from mlptrain.errors import MachineError, MlptrainError, RunFolderError
 from mlptrain.report.comparison.outputs import comparison_page
 from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.load import load_comparison
-from mlptrain.system.lock import FolderLock
+from mlptrain.system.lock import LockedFolder
 from tests.comparison.small import FIXED, TUNED, compare, forged, load, plan_of
 
 
@@ -96,10 +96,8 @@ def test_every_line_carries_the_digest_of_its_content(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_refused_and_free_afterwards(tmp_path: Path) -> None:
     found = compare(FIXED, tmp_path)
-    held = FolderLock(found.path)
-    with pytest.raises(RunFolderError, match="by another process"):
+    with LockedFolder(found.path), pytest.raises(RunFolderError, match="by another process"):
         compare(FIXED, tmp_path)
-    held.release()
     (found.path / "trials.jsonl").write_text("{}\n")
     for _ in range(2):  # a refusal leaves no lock behind
         with pytest.raises(RunFolderError, match="is not a record"):

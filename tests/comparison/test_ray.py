@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlptrain.cli import main
-from mlptrain.comparison.ray_cluster import run_on_node
+from mlptrain.comparison.executors import run_on_node
 from mlptrain.comparison.trials import software
 from mlptrain.errors import UserError
 from tests.comparison.processes import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
@@ -31,7 +31,7 @@ ray = pytest.importorskip("ray")
 def told_by(capfd: pytest.CaptureFixture[str], tmp_path: Path, address: str) -> str:
     """The one message of the command, which ends with exit code 2."""
     config = write(FIXED, tmp_path)
-    options = ["--executor", "ray", "--set", f"executor.address={address}", "--run-dir", str(tmp_path / "run")]
+    options = ["--set", "executor=ray", "--set", f"executor.address={address}", "--run-dir", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ending:
         main(["compare-optimizers", str(config), *options])
     assert ending.value.code == 2
@@ -54,7 +54,7 @@ def test_an_address_where_something_else_listens(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """Asked itself, Ray waits for minutes; auto is the address that RAY_ADDRESS names."""
-    monkeypatch.setattr("mlptrain.comparison.ray_cluster.CONNECT_SECONDS", 4.0)
+    monkeypatch.setattr("mlptrain.comparison.executors.CONNECT_SECONDS", 4.0)
     began = time.monotonic()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         there = f"127.0.0.1:{server.getsockname()[1]}"
@@ -171,6 +171,6 @@ def test_sigterm_ends_it_whatever_ray_makes_of_it(tmp_path: Path, two_nodes: Two
 def test_ctrl_c_in_the_terminal_of_a_cluster_of_its_own(tmp_path: Path) -> None:
     """It reaches every process that Ray has started in the terminal's group. Another executor goes on."""
     place = tmp_path / "there"
-    stopped(place, signal.SIGINT, "--executor", "ray")
+    stopped(place, signal.SIGINT, "--set", "executor=ray")
     assert ended(started(place)) == 0
     assert Result(place).bytes == compare(TEXT, tmp_path, base=LONGER, name="here").bytes

@@ -11,7 +11,6 @@ from scipy import stats
 from mlptrain.comparison.statistics import (
     bootstrap_interval,
     holm,
-    learnt,
     majority_bar,
     mean_interval,
     sign_flip_p,
@@ -29,7 +28,7 @@ def test_majority_bar_of_mnist() -> None:
     for correct, significant in ((1188, True), (1187, False)):
         p = stats.binomtest(correct, 10_000, 0.1135, alternative="greater").pvalue
         assert (p <= 0.05) == significant
-        assert learnt(correct, n=10_000, majority_share=0.1135) is significant
+        assert (correct / 10_000 >= bar) is significant
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01])
@@ -40,8 +39,7 @@ def test_majority_bar_is_where_scipys_binomial_test_turns(level: float) -> None:
             significant = [p <= level for p in p_values]
             wanted = significant.index(True) / n if any(significant) else math.inf
             assert majority_bar(majority, n=n, level=level) == wanted
-            for k, expected in enumerate(significant):
-                assert learnt(k, n=n, majority_share=majority / n, level=level) == expected
+            assert [k / n >= wanted for k in range(n + 1)] == significant
 
 
 # --- sign-flip test ---
@@ -104,12 +102,6 @@ def test_sign_flip_above_the_exact_limit_is_drawn_the_same_each_time() -> None:
     p = sign_flip_p(values)
     assert p == sign_flip_p(values)
     assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.25)
-
-
-@pytest.mark.parametrize("values", [[], [0.1, math.nan], [math.inf]])
-def test_sign_flip_refuses_what_it_cannot_test(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="finite differences"):
-        sign_flip_p(values)
 
 
 # --- Holm ---
@@ -179,8 +171,6 @@ def test_mean_interval_is_students() -> None:
     assert estimate == pytest.approx((np.mean(values), interval.low, interval.high))
     assert mean_interval([0.1] * 7) == (0.1, 0.1, 0.1)
     assert mean_interval([0.97]) == (0.97, None, None)
-    with pytest.raises(ValueError, match="at least one"):
-        mean_interval([])
 
 
 # --- what a number of seeds can show ---

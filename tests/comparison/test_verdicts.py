@@ -148,19 +148,6 @@ def test_nothing_is_claimed_against_an_under_tuned_optimizer() -> None:
     assert verdicts("poor") == ["not decided", "worse", "not decided"]
 
 
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        ({"a": [0.9, 0.8], "b": [0.9]}, "paired by seed"),
-        ({"a": [], "b": []}, "paired by seed"),
-        ({"a": [0.9, math.nan], "b": [0.9, 0.8]}, r"must be finite.*\['a'\]"),
-    ],
-)
-def test_scores_that_cannot_be_paired_are_refused(scores: dict[str, list[float]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        compare_all(scores)
-
-
 # --- what the rule does over many comparisons ---
 
 
@@ -188,16 +175,16 @@ def test_a_wider_family_that_loses_to_its_special_case_is_reported() -> None:
     base = np.linspace(0.96, 0.98, 10)
     ahead = {"sgd": 0.01, "momentum": 0.0, "nesterov": 0.02, "adam": 0.01, "adamw": 0.0102}
     scores = {name: (base + d + SPREAD * i / 5).tolist() for i, (name, d) in enumerate(ahead.items())}
-    families = {"momentum": "sgd", "nesterov": "sgd", "adamw": "adam", "rmsprop with momentum": "rmsprop"}
+    families = [("momentum", "sgd"), ("nesterov", "sgd"), ("adamw", "adam"), ("rmsprop with momentum", "rmsprop")]
     for given in (scores, dict(reversed(scores.items()))):
         (violation,) = inclusion_violations(compare_all(given), families=families)
         assert (violation.a, violation.b, violation.verdict) == ("momentum", "sgd", "worse")
         assert violation.mean < 0
-    assert inclusion_violations(compare_all(scores), families={"sgd": "momentum"}) == []
+    assert inclusion_violations(compare_all(scores), families=[("sgd", "momentum")]) == []
 
 
 def test_a_tie_or_too_few_seeds_violate_no_inclusion() -> None:
-    families = {"momentum": "sgd"}
+    families = [("momentum", "sgd")]
     narrow, wide = np.full(10, 0.97), 0.9695 + SPREAD / 5
     assert (
         inclusion_violations(compare_all({"sgd": narrow.tolist(), "momentum": wide.tolist()}), families=families) == []
@@ -238,8 +225,6 @@ def test_median_time_takes_a_miss_as_longer_than_any_time() -> None:
     assert shown(2, 4, 9, None) == (6.5, 3, 4)
     assert shown(2, 4, None, None) == (None, 2, 4)
     assert shown(None) == (None, 0, 1)
-    with pytest.raises(ValueError, match="no median"):
-        median_time([])
 
 
 # --- tuning ---
@@ -264,13 +249,6 @@ def test_choose_breaks_ties_by_the_mean_and_then_by_the_order() -> None:
     # Summed from the left, one order of these three gives 0.6 and the other 0.6000000000000001.
     assert choose({"first": [0.3, 0.2, 0.1], "second": [0.1, 0.2, 0.3]}) == "first"
     assert choose({("sgd", 0.1): [math.nan], ("sgd", 0.2): [math.nan]}) == ("sgd", 0.1)
-
-
-def test_choose_wants_the_same_budget_for_every_setting() -> None:
-    with pytest.raises(ValueError, match="same tuning seeds"):
-        choose({0.01: [0.9, 0.8], 0.1: [0.9]})
-    with pytest.raises(ValueError, match="same tuning seeds"):
-        choose({})
 
 
 def test_at_edge() -> None:

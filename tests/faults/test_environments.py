@@ -63,7 +63,7 @@ HEAVY = {
     "doctor": 0,
 }
 COMPARED = {
-    "compare-optimizers first.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --tuning-seeds 1 "
+    "compare-optimizers first.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 "
     "--set base.training.epochs=1 --run-dir compared": 0,
     "report run": 0,
     "report compared": 0,
@@ -244,7 +244,7 @@ def test_a_home_that_cannot_be_found_gets_no_folder_named_tilde(
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert data_folder().is_absolute()
     assert "~" not in data_folder().parts
-    with pytest.raises(DataError, match="write it out"):
+    with pytest.raises(DataError, match="give the full path"):
         data_folder(Path("~/data"))
 
 

@@ -61,7 +61,7 @@ COMMANDS = (
     "eval run",
     "predict run --index 0",
     "gradcheck small.yaml",
-    "compare-optimizers small.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --tuning-seeds 1 --run-dir compared",
+    "compare-optimizers small.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 --run-dir compared",
     "report run",
     "report compared",
     "plot curves run",

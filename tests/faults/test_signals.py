@@ -167,7 +167,7 @@ def test_a_comparison(place: Path, unbroken: Unbroken, attacks: Attacks, chance:
         child = command(*arguments, folder=place)
         if signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds)) == 130:
             told = child.told.splitlines()[-1]
-            assert told.endswith(("the same command goes on", INTERRUPTED))
+            assert told.endswith(("Rerun the same command to resume", INTERRUPTED))
             again = command(*arguments, folder=place)
             assert again.end() == 0, again.told
         assert_same_files(unbroken.longer_comparison, RUN, ("plan.yaml", "trials.jsonl", "summary.json"))

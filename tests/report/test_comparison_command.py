@@ -159,7 +159,7 @@ def test_what_cannot_be_reported_on(samples: Samples, tmp_path: Path, capsys: py
 
 def test_reading_and_tables_load_neither_matplotlib_nor_torch_nor_jinja2() -> None:
     code = (
-        "import sys, mlptrain.report.comparison.outputs, mlptrain.report.comparison.files, mlptrain.cli.report\n"
+        "import sys, mlptrain.report.comparison.outputs, mlptrain.report.comparison.files, mlptrain.cli.plot\n"
         "print([name for name in ('matplotlib', 'torch', 'scipy', 'jinja2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

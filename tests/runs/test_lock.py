@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.system.lock import FolderLock, is_locked
+from mlptrain.system.lock import LockedFolder, is_locked
 
 fcntl = pytest.importorskip("fcntl", reason="folders are not locked on this system")
 
@@ -25,16 +25,17 @@ def test_two_who_look(tmp_path: Path) -> None:
     other = look(tmp_path)
     assert not is_locked(tmp_path)
     os.close(other)
-    held = FolderLock(tmp_path)
-    assert is_locked(tmp_path)
-    held.release()
+    with LockedFolder(tmp_path):
+        assert is_locked(tmp_path)
     assert not is_locked(tmp_path)
 
 
 def test_one_who_looks_and_one_who_trains(tmp_path: Path) -> None:
     other = look(tmp_path)
     threading.Timer(0.01, os.close, [other]).start()
-    held = FolderLock(tmp_path)
-    with pytest.raises(RunFolderError, match="is being trained by another process"):
-        FolderLock(tmp_path)
-    held.release()
+    with (
+        LockedFolder(tmp_path),
+        pytest.raises(RunFolderError, match="is being trained by another process"),
+        LockedFolder(tmp_path),
+    ):
+        pass

@@ -126,7 +126,7 @@ RULES: dict[str, Case] = {
     "cross_entropy on regression": (
         "data: random_regression\nloss: «cross_entropy",
         "loss",
-        ["'cross_entropy' needs classes", "targets of 'random_regression' are numbers", "use mse or mae"],
+        ["'cross_entropy' needs classes", "targets of 'random_regression' are numbers", "use mse"],
     ),
     "classes out of range": (
         "data: {name: mnist, classes: «[0, 10]}",

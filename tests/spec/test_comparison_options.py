@@ -44,10 +44,10 @@ def test_options_and_overrides() -> None:
         optimizers="sgd,adam",
         lr="0.1,0.01",
         seeds=",".join(map(str, range(5, 15))),
-        tuning_seeds="2",
-        target="validation_loss=0.1",
-        executor="ray",
-        overrides=["tuning.extensions=1", "executor.address=auto", "name=mine"],
+        overrides=[
+            *("tuning.seeds=2", "tuning.extensions=1", "executor=ray", "executor.address=auto", "name=mine"),
+            *("target.metric=validation_loss", "target.value=0.1"),
+        ],
     )
     assert loaded.spec.name == "mine"
     assert loaded.spec.scoring_seeds == tuple(range(5, 15))
@@ -83,15 +83,19 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "seeds twice": ({"seeds": "1,2,1"}, "--seeds  seed 1 is given twice; take another"),
     "tuning seeds that score": (
-        {"lr": "0.1,1", "seeds": "1,2", "tuning_seeds": "2,"},
-        "--tuning-seeds  2 is a scoring seed too, and would score values that it chose; take another, or a count",
+        {"lr": "0.1,1", "seeds": "1,2", "overrides": ["tuning.seeds=[2]"]},
+        "--set tuning.seeds=[2]  tuning.seeds[0]: 2 is a scoring seed too, and would score values that it chose; take "
+        "another, or a count",
     ),
     "target": (
-        {"target": "validation_accuracy=97"},
-        "--target  an accuracy is a fraction, so no trial reaches 97; must be at most 1; write 0.97 for 97 %",
+        {"overrides": ["target={metric: validation_accuracy, value: 97}"]},
+        "--set target={metric: validation_accuracy, value: 97}  target.value: an accuracy is a fraction, so no trial "
+        "reaches 97; must be at most 1; write 0.97 for 97 %",
     ),
-    "target without value": ({"target": "validation_loss"}, "--target  must be a number, got nothing (null)"),
-    "executor": ({"executor": "rya"}, "--executor  must be local or ray, got the text 'rya'; did you mean 'ray'?"),
+    "executor": (
+        {"overrides": ["executor=rya"]},
+        "--set executor=rya  executor: must be local or ray, got the text 'rya'; did you mean 'ray'?",
+    ),
     "an override": (
         {"overrides": ["base.training.epochs=0"]},
         "--set base.training.epochs=0  training.epochs: must be at least 1, got 0",

@@ -123,5 +123,6 @@ def test_override_of_the_bases_optimizer(tmp_path: Path) -> None:
 
 
 def test_warning_names_the_option() -> None:
-    [warning] = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", seeds="3").warnings
+    loaded = comparison_from_options(ROOT / "configs" / "digits.yaml", optimizers="sgd,adam", lr="0.1", seeds="3")
+    [warning] = loaded.warnings
     assert str(warning).startswith("--seeds  no verdict is possible over one pair with 3 seeds")

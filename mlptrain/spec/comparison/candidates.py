@@ -107,14 +107,12 @@ def read_candidate(entry: object, key: str) -> Candidate:
     for field, value in written.items():
         known = section.model_fields.get(field)
         try:
-            grid = None if known is None else _grid_of(field, value, known.annotation)
+            if known is not None and (grid := _grid_of(field, value, known.annotation)) is not None:
+                grids[field] = grid
+            else:
+                fixed[field] = value
         except _FaultyError as error:
             findings += error.findings
-            continue
-        if grid is None:
-            fixed[field] = value
-        else:
-            grids[field] = grid
     findings += _faults_of_values(fixed, grids)
     findings += [] if findings else _repeated(grids)
     if findings:
@@ -124,12 +122,10 @@ def read_candidate(entry: object, key: str) -> Candidate:
 
 def _named(entry: object, key: str) -> dict[str, Any]:
     """The mapping with torch's name of the optimizer, short forms and shorthands written out."""
+    path: KeyPath = () if isinstance(entry, str) else ("name",)
     if isinstance(entry, str):
-        place: KeyPath = ()
         entry = {"name": entry}
-    elif isinstance(entry, dict):
-        place = ("name",)
-    else:
+    if not isinstance(entry, dict):
         raise _FaultyError(
             [((), f"must be a name such as sgd, or a mapping of keys and values, got {described(entry)}")]
         )
@@ -137,11 +133,9 @@ def _named(entry: object, key: str) -> dict[str, Any]:
         raise _FaultyError([(("name",), f"required key is missing; e.g. name: {nearest(key, NAMES) or 'sgd'}")])
     name = entry["name"]
     if not isinstance(name, str) or name not in NAMES:
-        raise _FaultyError([(place, must_be(either(NAMES), name, guess=nearest(name, NAMES)))])
-    return {
-        **SHORTHANDS.get(name, {"name": name}),
-        **{field: value for field, value in entry.items() if field != "name"},
-    }
+        raise _FaultyError([(path, must_be(either(NAMES), name, guess=nearest(name, NAMES)))])
+    shorthand = SHORTHANDS.get(name, {"name": name})
+    return shorthand | {field: value for field, value in entry.items() if field != "name"}
 
 
 def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
@@ -165,39 +159,37 @@ def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
 
 
 def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
-    wrong: list[Finding] = []
+    path: KeyPath = (field, "log_grid")
+    findings: list[Finding] = []
     for key in value:
         if key != "log_grid":
-            guess = nearest(key, ["log_grid"])
-            known = f"did you mean '{guess}'?" if guess and guess not in value else "known here: log_grid"
-            wrong.append(((field, key), f"unknown key; {known}"))
+            guess = "log_grid" not in value and nearest(key, ["log_grid"])
+            known = f"did you mean '{guess}'?" if guess else "known here: log_grid"
+            findings.append(((field, key), f"unknown key; {known}"))
     if "log_grid" not in value:
-        wrong = wrong or [
-            ((field,), f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}")
-        ]
-        raise _FaultyError(wrong)
+        message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}"
+        raise _FaultyError(findings or [((field,), message)])
     given = value["log_grid"]
     if not isinstance(given, list) or len(given) != 3:
-        wrong.append(((field, "log_grid"), f"must be [low, high, points] such as [1e-3, 1, 7], got {described(given)}"))
-        raise _FaultyError(wrong)
-    for index in (0, 1):
-        end = given[index]
+        message = f"must be [low, high, points] such as [1e-3, 1, 7], got {described(given)}"
+        raise _FaultyError([*findings, (path, message)])
+    low, high, points = given
+    for index, end in enumerate((low, high)):
         if isinstance(end, bool) or not isinstance(end, (int, float)) or not 0 < end <= MAX_NUMBER:
             message = (
                 f"must be a positive number up to {MAX_NUMBER:g}, got {described(end)}{number_hint('float_type', end)}"
             )
-            wrong.append(((field, "log_grid", index), message))
-    low, high, points = given
+            findings.append(((*path, index), message))
     if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MAX_SETTINGS:
         message = f"points must be a whole number from 2 to {MAX_SETTINGS:,}, since low and high are two of them"
-        wrong.append(((field, "log_grid", 2), f"{message}, got {described(points)}{number_hint('int_type', points)}"))
-    if not wrong and low >= high:
-        wrong.append(((field, "log_grid"), f"low must be below high, got low {low:g} and high {high:g}"))
-    values = [] if wrong else log_grid(low, high, points)
+        findings.append(((*path, 2), f"{message}, got {described(points)}{number_hint('int_type', points)}"))
+    if not findings and low >= high:
+        findings.append((path, f"low must be below high, got low {low:g} and high {high:g}"))
+    values = [] if findings else log_grid(low, high, points)
     if any(value <= before for before, value in itertools.pairwise(values)):
-        wrong.append(((field, "log_grid"), f"{points:,} points between {low} and {high} are too close; take fewer"))
-    if wrong:
-        raise _FaultyError(wrong)
+        findings.append((path, f"{points:,} points between {low} and {high} are too close; take fewer"))
+    if findings:
+        raise _FaultyError(findings)
     return values
 
 

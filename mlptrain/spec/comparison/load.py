@@ -89,40 +89,28 @@ def comparison_from_options(
     optimizers: str,
     lr: str | None = None,
     seeds: str = "10",
-    tuning_seeds: str = "3",
-    target: str | None = None,
-    executor: str = "local",
     overrides: Sequence[str] = (),
 ) -> LoadedComparison:
     """The comparison that options of the command line describe, as ``"sgd,adam"``, ``"1e-3,0.1"`` or ``"0,1,2"``.
 
-    Several values of ``lr`` are a grid for each optimizer, one is fixed, None leaves each its default. ``target``
-    reads ``"validation_accuracy=0.97"``. Raises SpecError whose faults name the option.
+    Several values of ``lr`` are a grid for each optimizer, one is fixed, None leaves each its default. Raises SpecError
+    whose faults name the option.
     """
     names = _parts(optimizers)
-    rates = _numbers(lr or "")
+    rates = [scalar(part) for part in _parts(lr or "")]
     rate = {} if lr is None else {"lr": rates[0] if len(rates) == 1 else rates}
-    metric, _, value = (target or "").partition("=")
     values: dict[str, Any] = {
         "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
         "optimizers": {key: {"name": key, **rate} for key in names},
-        "scoring": {"seeds": _seeds(seeds)},
-        "executor": executor,
+        "scoring": {"seeds": [scalar(part) for part in _parts(seeds)] if "," in seeds else scalar(seeds.strip())},
     }
-    if len(rates) > 1:
-        values["tuning"] = {"seeds": _seeds(tuning_seeds)}
-    if target is not None:
-        values["target"] = {"metric": metric.strip(), "value": scalar(value.strip())}
     places: dict[KeyPath, Position] = {
         (): Position("compare-optimizers"),
         ("base",): Position(str(base_path)),
         ("optimizers",): Position("--optimizers"),
         **{("optimizers", key, "lr"): Position("--lr") for key in names},
         ("scoring", "seeds"): Position("--seeds"),
-        ("tuning", "seeds"): Position("--tuning-seeds"),
-        ("target",): Position("--target"),
-        ("executor",): Position("--executor"),
     }
     document = Document("compare-optimizers", values, places)
     options = {place.source for place in places.values()}
@@ -132,20 +120,15 @@ def comparison_from_options(
         loaded = _load(document, folder=Path(), default_name="", overrides=overrides)
     except SpecError as error:
         raise SpecError(_of_options(error.faults, options)) from None
-    return replace(loaded, warnings=_of_options(loaded.warnings, options))
+    warnings = _of_options(loaded.warnings, options)
+    if lr is None:
+        message = "not given, so every optimizer keeps its default learning rate untuned; e.g. 1e-3,1e-2,1e-1"
+        warnings = (Fault("--lr", None, None, "", message), *warnings)
+    return replace(loaded, warnings=warnings)
 
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(text: str) -> list[Any]:
-    return [scalar(part) for part in _parts(text)]
-
-
-def _seeds(text: str) -> Any:
-    """A list where the text has a comma, else a count."""
-    return _numbers(text) if "," in text else scalar(text.strip())
 
 
 def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]:

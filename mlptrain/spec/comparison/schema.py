@@ -15,17 +15,14 @@ from mlptrain.spec.comparison.candidates import (
 )
 from mlptrain.spec.comparison.sections import ComparisonSpec
 
+_END = {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30}
 _LOG_GRID = {
     "type": "object",
     "properties": {
         "log_grid": {
             "description": "[low, high, points]: both ends and points between them at one ratio.",
             "type": "array",
-            "prefixItems": [
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30},
-                {"type": "integer", "minimum": 2, "maximum": MAX_SETTINGS},
-            ],
+            "prefixItems": [_END, _END, {"type": "integer", "minimum": 2, "maximum": MAX_SETTINGS}],
             "minItems": 3,
             "maxItems": 3,
         }
@@ -46,6 +43,7 @@ def comparison_json_schema() -> dict[str, Any]:
         definitions[_title(name)] = _with_grids(definitions, name)
     properties = schema["properties"]
     properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
+    properties["tuning"]["anyOf"] = [{"const": "none"}, {"$ref": "#/$defs/TuningSpec"}]
     properties["optimizers"] |= {
         "minProperties": 2,
         "maxProperties": MAX_OPTIMIZERS,

@@ -13,7 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName
@@ -56,29 +64,6 @@ class _CountOrList:
             return seeds(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
             expected = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
-            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
-        return value
-
-
-@dataclass(frozen=True)
-class _OrNone:
-    """A section, or the word none for None."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._word, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        section = next(choice for choice in handler(schema)["anyOf"] if choice != {"type": "null"})
-        return {"anyOf": [{"const": "none"}, section]}
-
-    @staticmethod
-    def _word(value: object) -> object:
-        if value == "none":
-            return None
-        if not isinstance(value, (dict, Section)):
-            expected = "a mapping such as {seeds: 3} or the word none"
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
@@ -209,7 +194,7 @@ class ComparisonSpec(Section):
     optimizers: dict[str, Candidate] = Field(
         description="What is compared, under names of your own: fixed values and values to choose from."
     )
-    tuning: Annotated[TuningSpec | None, _OrNone()] = Field(
+    tuning: TuningSpec | None = Field(
         None,
         description="How values are chosen, or none. Default: 3 seeds where an optimizer has values to choose from.",
     )
@@ -219,6 +204,16 @@ class ComparisonSpec(Section):
         0.001, ge=0, lt=1, description="Half the width of a tie, as a fraction: 0.001 is 0.1 percentage points."
     )
     executor: ExecutorSpec = Field(LocalExecutor(name="local"), description="Where trials run: local or ray.")
+
+    @field_validator("tuning", mode="before")
+    @classmethod
+    def _none_for_no_tuning(cls, value: object) -> object:
+        if value == "none":
+            return None
+        if not isinstance(value, (dict, TuningSpec)):
+            expected = "a mapping such as {seeds: 3} or the word none"
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
+        return value
 
     def settings(self, name: str, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
         """The settings of optimizer ``name``: the product of its grids; ``grids`` replaces those that it names.
