@@ -29,7 +29,6 @@ from mlptrain.system.files import read_regular
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
-_Ends = tuple[str, str, str, str, str]  # of a curve: its split, first epoch and value, last epoch and value
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -110,10 +109,10 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
         yield "Training time", f"{seconds:.1f} s" if seconds < 100 else long, f"on {folder.read_environment().device}"
 
 
-def _curves(history: History) -> Iterator[tuple[str, Figure, list[_Ends]]]:
-    """Metric and picture, with the ends of every split's curve."""
+def _curves(history: History) -> Iterator[tuple[str, Figure, list[tuple[str, ...]]]]:
+    """Metric, picture, and of every curve its split, first epoch and value, last epoch and value."""
     for metric in ("loss", "accuracy"):
-        ends: list[_Ends] = []
+        ends: list[tuple[str, ...]] = []
         for split in SPLITS:
             if (found := history.values.get(f"{split}_{metric}")) is not None:
                 x, y = found
