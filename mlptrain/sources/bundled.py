@@ -8,9 +8,13 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from mlptrain.errors import DataError
 
-def bundled_file(name: str) -> Path | None:
-    """The path of a data file such as ``iris.csv``; None where this version of scikit-learn keeps it elsewhere."""
+
+def bundled_file(name: str) -> Path:
+    """The path of a data file such as ``iris.csv``. Raises DataError where this scikit-learn does not have it there."""
     package = importlib.util.find_spec("sklearn")
     file = Path((package and package.origin) or "").parent / "datasets" / "data" / name
-    return file if file.is_file() else None
+    if not file.is_file():
+        raise DataError(f"this version of scikit-learn does not bring {name} along; install another one")
+    return file

@@ -45,8 +45,6 @@ class Iris:
 def _table() -> tuple[tuple[str, ...], list[list[str]]]:
     """Names of the classes, and the rows as text: four lengths and the label."""
     file = bundled_file("iris.csv")
-    if file is None:
-        raise DataError("this version of scikit-learn does not bring iris.csv along; install another one")
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             (_, _, *class_names), *rows = csv.reader(stream)

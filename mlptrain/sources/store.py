@@ -21,7 +21,6 @@ import platformdirs
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError
-from mlptrain.sources.idx import parse_idx
 from mlptrain.sources.published import IMAGE_DATASETS, Images
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
@@ -117,12 +116,18 @@ def read_images(name: str, folder: Path) -> RawImages:
             f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there, or name another folder "
             f"with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
         )
-    return RawImages(*(read_idx(read_raw(name, raw / file), file) for file in RAW_FILES))
+    return RawImages(*(parse_idx(read_raw(name, raw / file)) for file in RAW_FILES))
 
 
-def read_idx(content: NDArray[np.uint8], file: str) -> NDArray[np.uint8]:
-    """Images (n, height, width) or labels (n,), by the name ``file``, from bytes (n_bytes,). Raises DataError."""
-    return parse_idx(content, source=file, n_dimensions=3 if "images" in file else 1)
+def parse_idx(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (n, height, width) or labels (n,), as a view of the bytes (n_bytes,) of a published IDX file.
+
+    Two zero bytes and the type code 8 for unsigned bytes are followed by the number of dimensions, each dimension as a
+    big-endian unsigned 32-bit number, and the values with the last dimension running fastest. None of it is checked
+    here: the SHA-256 was.
+    """
+    header = 4 + 4 * int(content[3])
+    return content[header:].reshape(content[4:header].view(">u4").tolist())
 
 
 def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:

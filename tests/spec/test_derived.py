@@ -38,7 +38,7 @@ def _experiment(text: str) -> Experiment:
 def test_widths(text: str, widths: tuple[int, ...]) -> None:
     experiment = _experiment(text)
     assert experiment.widths == widths
-    assert (experiment.output_width, experiment.is_regression) == (widths[-1], "regression" in text)
+    assert (experiment.output_width, experiment.facts.is_regression) == (widths[-1], "regression" in text)
 
 
 @pytest.mark.parametrize("bias", ["true", "false"])
