@@ -13,11 +13,10 @@ timings.json       seconds per epoch of the chosen settings, timed alone and int
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from mlptrain.errors import RunFolderError
 from mlptrain.spec.comparison.sections import TargetSpec
@@ -264,31 +263,6 @@ class Summary(Record):
     def number(self, name: str) -> int:
         """Which series an optimizer is: its colour and marker in every picture."""
         return list(self.optimizers).index(name)
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        """What tables and pictures rely on and types do not say."""
-        names = sorted(self.optimizers)
-        pairs = sorted(tuple(sorted((pair.a, pair.b))) for pair in self.pairs)
-        if sorted(self.ranking) != names or pairs != list(combinations(names, 2)):
-            raise ValueError("ranking and pairs do not name the optimizers, each once")
-        if not {name for pair in self.inclusion for name in (pair.a, pair.b)} <= set(names):
-            raise ValueError("inclusion names other optimizers")
-        for name, entry in self.optimizers.items():
-            times = entry.epochs_to_target
-            if [trial.seed for trial in entry.trials] != self.seeds:
-                raise ValueError(f"optimizers.{name}.trials: not one for each seed")
-            if (times is None) != (self.target is None) or (times and len(times.trials) != len(self.seeds)):
-                raise ValueError(f"optimizers.{name}.epochs_to_target: not one for each trial")
-            for key, curve in entry.curves.items():
-                length = self.epochs + (not key.startswith("train_"))  # the measured split has an epoch 0
-                if {len(curve.mean), len(curve.low), len(curve.high)} != {length}:
-                    raise ValueError(f"optimizers.{name}.curves.{key}: not a value for each epoch")
-                if key.endswith("accuracy") and not (min(curve.low) >= 0 and max(curve.high + curve.mean) <= 1):
-                    raise ValueError(f"optimizers.{name}.curves.{key}: not fractions")
-        if self.lasted and len({frozenset(entry.curves) for entry in self.optimizers.values() if entry.curves}) > 1:
-            raise ValueError("curves: the optimizers have different ones")
-        return self
 
 
 # --- timings.json ---
