@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.records import REMEDY, read_batches, read_content, to_line
+from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.trials import TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord

@@ -100,7 +100,7 @@ class _Comparison:
     def tune(self) -> dict[str, Tuned]:
         """The chosen setting of every optimizer. Each round tries what the last one's choices ask for."""
         spec = self.plan.spec
-        tuned = {name: Tuned(spec.settings(name)[0]) for name in spec.optimizers}
+        tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.optimizers.items()}
         growing = self.plan.first_grids()
         records: dict[str, TrialRecord] = {}
         most = spec.tuning.extensions if spec.tuning else 0
@@ -144,7 +144,7 @@ class _Comparison:
 
 def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Grids, *, extensions: int) -> Tuned:
     """The setting with the best median of the validation accuracy over the tuning seeds."""
-    settings = plan.spec.settings(name, grids)
+    settings = plan.spec.optimizers[name].settings(grids)
     tried = [
         [records[plan.identity(Trial("tuning", name, setting, seed))] for seed in plan.spec.tuning_seeds]
         for setting in settings

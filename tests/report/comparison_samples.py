@@ -90,7 +90,8 @@ def make(
     plan = Plan(load_comparison(file).spec, ResolvedDevice("cpu", "highest", 1))
     rng = np.random.default_rng(0)
     choices = {
-        name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.settings(name)[0]) for name in plan.spec.optimizers
+        name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.optimizers[name].settings()[0])
+        for name in plan.spec.optimizers
     }
     for name in under_tuned:
         choices[name].under_tuned = True
@@ -142,7 +143,7 @@ def summary_of(folder: Path) -> Summary:
 
 def _tuned(plan: Plan, name: str, rng: np.random.Generator) -> Tuned:
     """Best near 0.1; the highest rate diverges on one seed of three."""
-    settings = plan.spec.settings(name)
+    settings = plan.spec.optimizers[name].settings()
     seeds = len(plan.spec.tuning_seeds)
     values = {}
     for index, setting in enumerate(settings):

@@ -62,7 +62,7 @@ def test_options_and_overrides() -> None:
 def test_one_learning_rate_tunes_nothing(lr: Any, wanted: list[float]) -> None:
     spec = comparison_from_options(MNIST, optimizers="sgd,adagrad", lr=lr).spec
     assert spec.tuning is None
-    assert [spec.settings(name)[0].lr for name in spec.optimizers] == wanted
+    assert [spec.optimizers[name].settings()[0].lr for name in spec.optimizers] == wanted
 
 
 OPTIMIZERS = either(COMPARED)

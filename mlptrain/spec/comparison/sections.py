@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -215,22 +215,15 @@ class ComparisonSpec(Section):
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
-    def settings(self, name: str, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
-        """The settings of optimizer ``name``: the product of its grids; ``grids`` replaces those that it names.
-
-        The order is that of the fields in the schema (lr first) and ascending values, however the file wrote them.
-        """
-        return self.optimizers[name].settings(grids)
-
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
-        """Seeds that values are chosen by; empty without tuning."""
-        return () if self.tuning is None else _explicit(self.tuning.seeds)
+        """Seeds that values are chosen by, which load_comparison writes out; empty without tuning."""
+        return () if self.tuning is None else tuple(cast(list[int], self.tuning.seeds))
 
     @property
     def scoring_seeds(self) -> tuple[int, ...]:
         """Seeds that are compared; none of them is a tuning seed."""
-        return _explicit(self.scoring.seeds)
+        return tuple(cast(list[int], self.scoring.seeds))
 
     @property
     def budgets(self) -> dict[str, int]:
@@ -253,12 +246,6 @@ class ComparisonSpec(Section):
             "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
             "tuning": values.pop("tuning", "none"),
         } | values
-
-
-def _explicit(seeds: int | list[int]) -> tuple[int, ...]:
-    if isinstance(seeds, int):
-        raise TypeError("a count of seeds; load_comparison writes the seeds out")
-    return tuple(seeds)
 
 
 def seeds_for_verdict(pairs: int) -> int:
