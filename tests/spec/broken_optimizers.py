@@ -40,12 +40,12 @@ OPTIMIZERS: dict[str, Case] = {
     "none at all": (
         "optimizers: «{}",
         "optimizers",
-        "must name at least two optimizers to compare, got none",
+        "must name at least 2 optimizers to compare, got 0",
     ),
     "one": (
         "optimizers: «{A: sgd}",
         "optimizers",
-        "must name at least two optimizers to compare, got one",
+        "must name at least 2 optimizers to compare, got 1",
     ),
     "a list": (
         "optimizers: «[sgd, adam]",

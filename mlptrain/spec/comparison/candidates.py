@@ -65,7 +65,11 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
         message = f"must be a mapping such as {example}, got {described(section)}"
         return {}, [document.fault(("optimizers",), message)]
     candidates: dict[str, Candidate] = {}
-    faults = [document.fault(("optimizers",), message) for message in _number_of_optimizers(len(section))]
+    faults: list[Fault] = []
+    if not 2 <= len(section) <= MAX_OPTIMIZERS:
+        limit = "at least 2" if len(section) < 2 else f"at most {MAX_OPTIMIZERS}"
+        message = f"must name {limit} optimizers to compare, got {len(section)}"
+        faults.append(document.fault(("optimizers",), message))
     for key, entry in section.items():
         path: KeyPath = ("optimizers", key)
         faults += [document.fault(path, message, key=True) for message in _unusable_name(key, section)]
@@ -76,13 +80,6 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
                 unknown = message.startswith("unknown key")
                 faults.append(document.fault((*path, *below), message, key=unknown))
     return candidates, faults
-
-
-def _number_of_optimizers(number: int) -> Iterator[str]:
-    if number < 2:
-        yield f"must name at least two optimizers to compare, got {('none', 'one')[number]}"
-    elif number > MAX_OPTIMIZERS:
-        yield f"must name at most {MAX_OPTIMIZERS} optimizers, got {number}"
 
 
 def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:

@@ -87,23 +87,6 @@ def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec
         yield ("base",), message
 
 
-def tuning_seeds_once(tuning: TuningSpec | None) -> Iterator[Finding]:
-    """Each tuning seed is given once."""
-    yield from _repeated("tuning", tuning)
-
-
-def scoring_seeds_once(scoring: ScoringSpec) -> Iterator[Finding]:
-    """Each scoring seed is given once. A rule of its own: it holds where tuning has faults too."""
-    yield from _repeated("scoring", scoring)
-
-
-def _repeated(name: str, section: TuningSpec | ScoringSpec | None) -> Iterator[Finding]:
-    seeds = section.seeds if section is not None and isinstance(section.seeds, list) else []
-    for index, seed in enumerate(seeds):
-        if seed in seeds[:index]:
-            yield (name, "seeds", index), f"seed {seed} is given twice; take another"
-
-
 def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
     """A seed that values were chosen by would score too well."""
     if tuning is None or isinstance(tuning.seeds, int) or isinstance(scoring.seeds, int):
@@ -120,8 +103,6 @@ COMPARISON_RULES = (
     tuning_has_validation,
     target_is_measured,
     scoring_has_its_split,
-    tuning_seeds_once,
-    scoring_seeds_once,
     seeds_disjoint,
 )
 

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.comparison.grids import Side, extended
@@ -61,7 +61,19 @@ class _CountOrList:
     @staticmethod
     def _check(value: object, seeds: core_schema.ValidatorFunctionWrapHandler) -> object:
         if isinstance(value, list):
-            return seeds(value)
+            known = seeds(value)
+            repeated: list[InitErrorDetails] = [
+                {
+                    "type": PydanticCustomError("at", f"seed {seed} is given twice; take another"),
+                    "loc": (index,),
+                    "input": seed,
+                }
+                for index, seed in enumerate(known)
+                if seed in known[:index]
+            ]
+            if repeated:
+                raise ValidationError.from_exception_data("seeds", repeated)
+            return known
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
             expected = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
