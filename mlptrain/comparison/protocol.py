@@ -71,9 +71,9 @@ def compare_optimizers(
         executor.close()  # what it has started would disturb the timing
         if not _are_timed(files, chosen):
             progress.phase("timing", trials=len(chosen), done=0)
-            files.write_timings(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
+            files.write(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
         summary = summarise(plan, tuned, scored)
-        files.write_summary(summary)
+        files.write(summary)
         on_summary(files, summary)
     return files, summary
 

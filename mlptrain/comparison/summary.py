@@ -18,6 +18,7 @@ from mlptrain.runs.comparison import (
     OptimizerResult,
     Pair,
     ScoredTrial,
+    Status,
     Summary,
     TimeToTarget,
     TrialRecord,
@@ -131,27 +132,16 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     kept, lost = record.kept, record.diverged
     if kept is None:
         return ScoredTrial(
-            seed=record.seed,
-            trial=record.trial,
-            status=record.status,
-            score=chance.share,
-            accuracy=None,
-            loss=None,
-            epoch=None if lost is None else lost.epoch,
-            step=None if lost is None else lost.step,
-            message=record.message,
-        )
-    accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
+            seed=record.seed, trial=record.trial, status=record.status, score=chance.share, accuracy=None, loss=None,
+            epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step, message=record.message,
+        )  # fmt: skip
+    accuracy, loss = (float(getattr(kept, f"{plan.split}_{figure}")) for figure in ("accuracy", "loss"))
     share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
+    status: Status = "completed" if share >= chance.bar else "did not learn"
     return ScoredTrial(
-        seed=record.seed,
-        trial=record.trial,
-        status="completed" if share >= chance.bar else "did not learn",
-        score=accuracy,
-        accuracy=accuracy,
-        loss=getattr(kept, f"{plan.split}_loss"),
+        seed=record.seed, trial=record.trial, status=status, score=accuracy, accuracy=accuracy, loss=loss,
         epoch=kept.epoch,
-    )
+    )  # fmt: skip
 
 
 def _epochs_to_target(plan: Plan, records: Sequence[TrialRecord]) -> TimeToTarget | None:

@@ -219,12 +219,10 @@ def check_paired(records: Sequence[TrialRecord]) -> None:
     """Trials of one seed had the same data, initial weights and batch order. Raises RunFolderError otherwise."""
     first: dict[int, TrialRecord] = {}
     for record in records:
-        if record.hashes is None:
-            continue
-        other = first.setdefault(record.seed, record)
+        other = first.setdefault(record.seed, record) if record.hashes else record
         if record.hashes != other.hashes:
             theirs = dict(other.hashes or ())
-            different = [key.replace("_", " ") for key, digest in record.hashes if digest != theirs[key]]
+            different = [key.replace("_", " ") for key, digest in record.hashes or () if digest != theirs[key]]
             raise RunFolderError(
                 f"trials {other.trial} and {record.trial} of seed {record.seed} had different "
                 f"{' and '.join(different)}, so that they cannot be compared: the data changed between them, or "

@@ -300,13 +300,9 @@ class ComparisonFiles:
         """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
         return self._read(self.timings, Timings) if self.timings.is_file() else Timings()
 
-    def write_summary(self, summary: Summary) -> None:
-        """Raises OSError."""
-        write_atomically(self.summary, to_json(summary))
-
-    def write_timings(self, timings: Timings) -> None:
-        """Write the seconds, which no two runs share, into a file of their own. Raises OSError."""
-        write_atomically(self.timings, to_json(timings))
+    def write(self, results: Summary | Timings) -> None:
+        """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
+        write_atomically(self.summary if isinstance(results, Summary) else self.timings, to_json(results))
 
     @staticmethod
     def _read(path: Path, kind: type[Result]) -> Result:
