@@ -28,7 +28,6 @@ except Exception as error:
     sys.exit(str(error).strip().splitlines()[0])
 """
 _SECONDS_BETWEEN_CHECKS = 5.0
-_REMEDY = "start one with `ray start --head`, or take address local, or executor local"
 
 OnDone = Callable[[list[TrialRecord]], None]
 OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
@@ -189,7 +188,8 @@ class Ray:
     def _absent(self, reason: str) -> UserError:
         if self._address == "local":
             return UserError(f"executor ray: Ray cannot be started on this machine ({reason}); take executor local")
-        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
+        remedy = "start one with `ray start --head`, or take address local, or executor local"
+        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {remedy}")
 
 
 def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord]:

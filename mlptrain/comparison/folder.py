@@ -5,7 +5,6 @@ What lies in it is listed in ``mlptrain.runs.comparison``.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,18 +19,8 @@ from mlptrain.spec.comparison.load import check_format
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
-from mlptrain.system.disk import refusal, remedy
+from mlptrain.system.disk import remedy
 from mlptrain.system.lock import LockedFolder
-
-
-@contextlib.contextmanager
-def folder_errors(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as a MachineError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        then = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
-        raise MachineError(refusal(error, folder, what="comparison's folder", then=then)) from error
 
 
 class ComparisonFolder(ComparisonFiles, LockedFolder):

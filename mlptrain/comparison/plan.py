@@ -110,21 +110,11 @@ class Plan:
         """Trials of one seed together, since they share their batches; equal ones are trained once."""
         batches = []
         for trials in by_seed:
-            unique = list({self.identity(trial): trial for trial in trials}.values())
-            starts = range(0, len(unique), self.models_at_once)
-            batches += [self.batch(unique[start : start + self.models_at_once], data_dir=data_dir) for start in starts]
+            unique = list({self.identity(trial): trial for trial in trials}.items())
+            for start in range(0, len(unique), self.models_at_once):
+                names, together = zip(*unique[start : start + self.models_at_once], strict=True)
+                batches.append(TrialBatch(self.task, together, names, self.resolved, self.split, data_dir))
         return batches
-
-    def batch(self, trials: Sequence[Trial], *, data_dir: Path | None = None) -> TrialBatch:
-        """Trials that train together."""
-        return TrialBatch(
-            base=self.task,
-            trials=tuple(trials),
-            identities=tuple(map(self.identity, trials)),
-            resolved=self.resolved,
-            split=self.split,
-            data_dir=data_dir,
-        )
 
 
 def make_plan(spec: ComparisonSpec) -> Plan:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlptrain.comparison.executors import Executor, make_executor
-from mlptrain.comparison.folder import ComparisonFolder, folder_errors
+from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
@@ -22,8 +22,10 @@ from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.system.disk import machine_errors
 from mlptrain.system.signals import ended_by_signals
 
+_THEN = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
 OnSummary = Callable[[ComparisonFolder, Summary], None]
 
 
@@ -60,7 +62,7 @@ def compare_optimizers(
     with (
         ended_by_signals("stopped by a signal"),
         closing(make_executor(spec.executor)) as executor,
-        folder_errors(files.path),
+        machine_errors(files.path, what="comparison's folder", then=_THEN),
         files,
     ):
         comparison = _Comparison(plan, files, executor, progress, data_dir)

@@ -126,16 +126,11 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         counts = ", ".join(f"{name} {count}" for name, count in spec.budgets.items())
         message = f"tuning budgets differ, which favours the larger: settings of {counts}; give each grid the same size"
         yield ("optimizers",), message
-    yield from _twins(spec)
+    contents = {name: candidate.plain() for name, candidate in spec.optimizers.items()}
+    for name, content in contents.items():
+        first = next(other for other in contents if contents[other] == content)
+        if first != name:
+            yield ("optimizers", name), f"is the same as '{first}', so the two can only tie"
     if spec.tie > WIDE_TIE:
         message = f"counts differences up to {spec.tie * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
-
-
-def _twins(spec: ComparisonSpec) -> Iterator[Finding]:
-    first: dict[str, str] = {}
-    for name, candidate in spec.optimizers.items():
-        content = repr(candidate.plain())
-        if content in first:
-            yield ("optimizers", name), f"is the same as '{first[content]}', so the two can only tie"
-        first.setdefault(content, name)
