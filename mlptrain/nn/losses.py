@@ -164,10 +164,6 @@ class _Difference(Loss):
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return largest_of_columns(outputs) == largest_of_columns(targets)
 
-    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
-        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
-        return []
-
     def _terms(self, outputs: Tensor) -> int:
         return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 

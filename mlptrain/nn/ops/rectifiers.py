@@ -22,10 +22,7 @@ class ReLU(Activation):
     """y = max(z, 0); dy/dz = 1 where z > 0, else 0. Since y > 0 exactly where z > 0, y is enough."""
 
     name: ClassVar[str] = "relu"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    kinks = (0.0,)
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.relu(z)
@@ -47,14 +44,11 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
     name: ClassVar[str] = "leaky_relu"
+    kinks = (0.0,)
 
     @property
     def negative_slope(self) -> float:
         return self.slope
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
 
     @property
     def needs_input(self) -> bool:
@@ -115,10 +109,7 @@ class SELU(Activation):
     name: ClassVar[str] = "selu"
     alpha: ClassVar[float] = 1.6732632423543772
     scale: ClassVar[float] = 1.0507009873554805
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    kinks = (0.0,)
 
     def __call__(self, z: Tensor) -> Tensor:
         return functional.selu(z)
@@ -142,14 +133,8 @@ class PReLU(CompiledOp):
 
     slope: float = 0.25
     name: ClassVar[str] = "prelu"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
-
-    @property
-    def needs_input(self) -> bool:
-        return True
+    kinks = (0.0,)
+    needs_input = True
 
     @property
     def negative_slope(self) -> float:
