@@ -154,39 +154,30 @@ class Trainer:
         for epoch in range(first, last + 1):
             before = set(self._ended)
             started = time.perf_counter()
-            of_models = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
+            trained = self._train(epoch, should_stop) if epoch else [{"train": None}] * len(self.models)
             middle = time.perf_counter()
             evaluated = [
                 None if index in self._ended else self._evaluate(index, epoch) for index in range(len(self.models))
             ]
-            seconds = (middle - started if epoch else 0.0), time.perf_counter() - middle
+            ended = time.perf_counter()
+            step = epoch * self.steps_per_epoch
             yield [
-                None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **trained)
-                for index, trained in enumerate(of_models)
+                None
+                if index in before
+                else Epoch(
+                    epoch=epoch,
+                    step=step,
+                    lr=self.updates.lr(index, max(0, step - 1)),
+                    evaluated=evaluated[index],
+                    training_seconds=middle - started if epoch else 0.0,
+                    evaluation_seconds=ended - middle,
+                    ending=self._ended.get(index),
+                    **found,
+                )
+                for index, found in enumerate(trained)
             ]
             if len(self._ended) == len(self.models):
                 return
-
-    def _epoch(
-        self,
-        index: int,
-        epoch: int,
-        training_seconds: float,
-        evaluation_seconds: float,
-        *,
-        train: Metrics | None = None,
-        **trained: Any,
-    ) -> Epoch:
-        return Epoch(
-            epoch=epoch,
-            step=epoch * self.steps_per_epoch,
-            lr=self.updates.lr(index, max(0, epoch * self.steps_per_epoch - 1)),
-            train=train,
-            training_seconds=training_seconds,
-            evaluation_seconds=evaluation_seconds,
-            ending=self._ended.get(index),
-            **trained,
-        )
 
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
         """One pass over the rows; what it gave every model."""
@@ -213,12 +204,14 @@ class Trainer:
             loss = float(step_losses[index].sum()) / self.rows
             if not (whole and math.isfinite(loss)):
                 self._note_divergence(index, epoch, step_losses[index])
-            found: dict[str, Any] = {"step_losses": step_losses[index] / self._sizes}
-            accuracy = None
-            if step_hits is not None:
-                accuracy = int(step_hits[index].sum()) / self.rows
-                found["step_accuracies"] = step_hits[index] / self._sizes
-            of_models.append(found | {"train": Metrics(loss, accuracy)})
+            hit = None if step_hits is None else step_hits[index]
+            of_models.append(
+                {
+                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows),
+                    "step_losses": step_losses[index] / self._sizes,
+                    "step_accuracies": None if hit is None else hit / self._sizes,
+                }
+            )
         return of_models
 
     def _finite(self) -> list[bool]:
