@@ -18,7 +18,7 @@ from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder, machine_errors
-from mlptrain.runs.records import CompletedRun, Diagnosis, DivergedRun, Kept, RunResult
+from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.endings import Ending
@@ -184,7 +184,15 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> Comple
         steps=last["step"],
         kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **metrics}),
         last=_metrics_of(last),
-        diagnosis=_diagnosis(run, model, lines),
+        diagnosis=diagnose(
+            model,
+            run.experiment,
+            train=Metrics(last["train_loss"], last.get("train_accuracy")),
+            losses=[line["train_loss"] for line in lines[1:]],
+            initial=initial_parameters(run.experiment, model.trainer.network).clone(
+                device=run.experiment.training.device
+            ),
+        ),
         test_evaluations=evaluations,
     )
 
@@ -211,14 +219,3 @@ def _final_evaluation(
     if experiment.evaluation.split == "none":
         return named("probe", measure(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
     return {}, evaluations
-
-
-def _diagnosis(run: RecordedRun, model: TrainedModel, lines: Sequence[Mapping[str, Any]]) -> Diagnosis | None:
-    last, device = lines[-1], run.experiment.training.device
-    return diagnose(
-        model,
-        run.experiment,
-        train=Metrics(last["train_loss"], last.get("train_accuracy")),
-        losses=[line["train_loss"] for line in lines[1:]],
-        initial=initial_parameters(run.experiment, model.trainer.network).clone(device=device),
-    )

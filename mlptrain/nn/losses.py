@@ -248,12 +248,9 @@ def _checked_labels(y: Tensor, n_classes: int) -> Tensor:
     return y.long()
 
 
-LOSSES: dict[type[Section], type[Loss]] = {
-    loss.CrossEntropy: CrossEntropy,
-    loss.BinaryCrossEntropy: BinaryCrossEntropy,
-    loss.MeanSquaredError: MeanSquaredError,
-    loss.MeanAbsoluteError: MeanAbsoluteError,
-    loss.Huber: Huber,
+LOSSES: dict[type[Section], type[Loss]] = {  # by the sections of the same names
+    getattr(loss, kind.__name__): kind
+    for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
 }
 
 
