@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Splits
-from mlptrain.errors import DivergedError, InterruptedRunError, RunFolderError
+from mlptrain.errors import InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import initial_parameters, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.fit import Listener, Start
@@ -42,15 +42,6 @@ class Outcome:
         if result is None:
             raise RunFolderError(f"{folder.result} is missing; the run folder is damaged")
         return cls(folder, result)
-
-    def error(self) -> DivergedError | None:
-        """The divergence that the run ended with, if it did."""
-        result = self.result
-        if result.status != "diverged":
-            return None
-        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
-        error.run = self.folder.path
-        return error
 
 
 @dataclass
@@ -115,10 +106,6 @@ class Recording(Listener):
         with machine_errors(self.path):
             self.outcomes = [_finished(run, model) for run, model in zip(self.runs, self._models, strict=True)]
 
-    @property
-    def _how_to_resume(self) -> str:
-        return f"resume with `mlptrain train --resume {self.path}`"
-
     @contextmanager
     def resumable(self) -> Iterator[None]:
         """Saves what there is when training is interrupted, and says how to resume.
@@ -136,12 +123,12 @@ class Recording(Listener):
                         kept.append(max(run.recorder.saved_epoch, 0))
             of = max(run.experiment.training.epochs for run in self.runs)
             saved = f"{min(kept, default=0)} of {of} epochs are saved"
-            raise InterruptedRunError(f"{error}; {saved}, {self._how_to_resume}") from None
+            raise InterruptedRunError(f"{error}; {saved}, resume with `mlptrain train --resume {self.path}`") from None
         except KeyboardInterrupt:
             if not self.runs:  # nothing was begun
                 raise
             raise InterruptedRunError(
-                f"stopped at once; the epochs saved before are kept, {self._how_to_resume}"
+                f"stopped at once; the epochs saved before are kept, resume with `mlptrain train --resume {self.path}`"
             ) from None
 
 

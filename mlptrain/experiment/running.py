@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from mlptrain.data import Splits
-from mlptrain.errors import MachineError, RunFolderError, UserError
+from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import load_data_of_seeds
 from mlptrain.experiment.environment import describe_environment
 from mlptrain.experiment.fit import Listener, Start, fit
@@ -186,7 +186,10 @@ def _recorded(
 
 def _sound(outcome: Outcome) -> Outcome:
     """Raises DivergedError where the run ended so."""
-    if (error := outcome.error()) is not None:
+    result = outcome.result
+    if result.status == "diverged":
+        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
+        error.run = outcome.folder.path
         raise error
     return outcome
 

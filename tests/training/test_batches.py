@@ -70,9 +70,7 @@ def test_rows_in_stored_order() -> None:
     for rows, x, y in ((whole, X, Y), (part, X[SOME], Y[SOME])):
         assert torch.equal(rows.inputs, x)
         assert torch.equal(rows.targets, y)
-        assert torch.equal(rows.first(4)[0], x[:4])
-        assert torch.equal(rows.first(4)[1], y[:4])
-        assert torch.equal(rows.first(99)[0], x)
+        assert torch.equal(rows.head(99).inputs, x)
         assert torch.equal(rows.head(4).inputs, x[:4])
         assert torch.equal(rows.head(4).targets, y[:4])
 
@@ -87,7 +85,7 @@ def test_stored_pixels_are_scaled_batch_by_batch_to_the_bits_of_the_whole(scalin
     assert torch.equal(
         torch.cat([inputs[0] for inputs, _ in found]), expected[SOME][epoch_order(11, seed=0, epoch=1, shuffle=shuffle)]
     )
-    assert torch.equal(rows.first(7)[0], expected[SOME][:7])
+    assert torch.equal(rows.head(7).inputs, expected[SOME][:7])
 
 
 def test_full_batches_are_gathered_into_the_same_memory() -> None:
