@@ -186,16 +186,16 @@ class Trainer:
         losses, hits = [], []
         self.engine.start_epoch(epoch)
         self.updates.start((epoch - 1) * self.steps_per_epoch)
-        for block in self.batches.blocks(epoch, steps=steps_at_once):
-            outputs = self.parameters.flat.new_empty(len(self.models), k, block.targets.shape[-1])
-            kept = torch.split(outputs, n, dim=2)
-            for (inputs, targets), keep in zip(block.steps(), kept, strict=True):
-                keep.copy_(self._run_step(inputs, targets))
+        for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
+            outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
+            of_steps = (torch.split(tensor, n, dim=2) for tensor in (targets, outputs))
+            for x, y, keep in zip(inputs, *of_steps, strict=True):
+                keep.copy_(self._run_step(x, y))
                 if should_stop():
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
-            losses.append(_sums(self.loss.losses(outputs, block.targets), n))
+            losses.append(_sums(self.loss.losses(outputs, targets), n))
             if self.classify:
-                hits.append(_sums(self.loss.hits(outputs, block.targets), n))
+                hits.append(_sums(self.loss.hits(outputs, targets), n))
         finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
@@ -215,10 +215,15 @@ class Trainer:
         return of_models
 
     def _finite(self) -> list[bool]:
-        """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once."""
-        if bool(self.parameters.flat.sum().isfinite()):
-            return [True] * len(self.models)
-        found: list[bool] = all_finite(self.parameters).tolist()
+        """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once.
+
+        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
+        """
+        stack = self.parameters
+        if bool(stack.flat.sum().isfinite()):
+            return [True] * stack.models
+        finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
+        found: list[bool] = torch.stack(finite).all(dim=0).tolist()
         return found
 
     def _note_divergence(self, index: int, epoch: int, losses: Tensor) -> None:
@@ -272,15 +277,6 @@ class TrainedModel:
         """Take over parameters and state. Raises ValueError for those of another network or optimizer."""
         self.trainer.updates.load(self.index, state)
         self.trainer.revive(self.index)
-
-
-def all_finite(stack: Stack) -> Tensor:
-    """Whether every parameter of each model is finite, (models,), without waiting for the device.
-
-    Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
-    """
-    finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
-    return torch.stack(finite).all(dim=0)
 
 
 def _sums(values: Tensor, size: int) -> Tensor:

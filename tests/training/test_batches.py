@@ -18,9 +18,9 @@ OTHERS = torch.tensor([0, 2, 4, 6, 9, 10, 12, 14, 16, 20, 22])
 def gathered(batches: Batches, *, epoch: int = 1, steps: int = 2) -> list[tuple[list[Tensor], Tensor]]:
     """Inputs of every group, copied since the next step overwrites them, and targets, step by step."""
     return [
-        ([x.clone() for x in inputs], targets)
-        for block in batches.blocks(epoch, steps=steps)
-        for inputs, targets in block.steps()
+        ([x.clone() for x in inputs], own)
+        for targets, of_steps in batches.blocks(epoch, steps=steps)
+        for inputs, own in zip(of_steps, torch.split(targets, batches.batch_size, dim=2), strict=True)
     ]
 
 
@@ -92,7 +92,7 @@ def test_full_batches_are_gathered_into_the_same_memory() -> None:
     rows = Examples(X, Y)
     places = {
         inputs[0].data_ptr()
-        for block in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
-        for inputs, _ in block.steps()
+        for _, of_steps in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
+        for inputs in of_steps
     }
     assert len(places) == 1

@@ -97,9 +97,6 @@ class _Calls:
         self._current = ambient
         self.calls: list[Call] = []
 
-    def add(self, calls: Sequence[Call]) -> None:
-        self.calls += calls
-
     def product(self, a: Tensor, b: Tensor, out: Tensor, *, precision: str) -> None:
         """out = a b, of stacks of matrices; matrices have faster kernels than stacks of one."""
         if precision != self._current:
@@ -169,18 +166,18 @@ class Analytic(Engine):
         layers = [self._layer(i, n) for i in range(len(self.network.layers))]
         first = self._first(n, layers[0], ambient)
         calls = _Calls(first[-1].precision)
-        calls.add(layers[0].add_bias_and_activate())
+        calls.calls += layers[0].add_bias_and_activate()
         for below, layer in pairwise(layers):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
             calls.product(layer.parameters["weight"], below.y, layer.z, precision=precision)
-            calls.add(layer.add_bias_and_activate())
+            calls.calls += layer.add_bias_and_activate()
         forward, calls.calls = calls.calls, []
         for below, layer in reversed(list(pairwise(layers))):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
-            calls.add(layer.from_upstream_to_delta())
+            calls.calls += layer.from_upstream_to_delta()
             calls.product(layer.delta, below.y.mT, layer.gradients["weight"], precision=precision)
             calls.product(layer.parameters["weight"].mT, layer.delta, below.delta, precision=precision)
-        calls.add(layers[0].from_upstream_to_delta())
+        calls.calls += layers[0].from_upstream_to_delta()
         program = first, forward, layers[-1].y, layers[-1].delta, calls.calls
         self._programs[n, ambient] = program
         return program
