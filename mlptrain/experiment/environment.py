@@ -8,17 +8,16 @@ import subprocess
 
 import numpy
 import torch
-from torch import Tensor
 
 import mlptrain
+from mlptrain.data import Splits
 from mlptrain.runs.records import Environment, Hashes
 from mlptrain.training.device import ResolvedDevice
+from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(
-    resolved: ResolvedDevice, *, data_fingerprint: str, initial_weights: Tensor, batch_order: Tensor
-) -> Environment:
-    """The content of ``environment.json``; ``batch_order`` is the first epoch's, later ones follow from the seed."""
+def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environment:
+    """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
         mlptrain=mlptrain.__version__,
@@ -32,13 +31,17 @@ def describe_environment(
         precision=resolved.precision,
         threads=resolved.threads,
         git_commit=_git_commit(),
-        hashes=Hashes(data=data_fingerprint, initial_weights=sha256(initial_weights), batch_order=sha256(batch_order)),
+        hashes=hashes,
     )
 
 
-def sha256(tensor: Tensor) -> str:
-    """Digest of a tensor's bytes in row order."""
-    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+def hashes_of(splits: Splits, model: TrainedModel) -> Hashes:
+    """Of a model before its training."""
+    weights, order = (
+        hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        for tensor in (model.parameters.clone().flat, model.order(1))
+    )
+    return Hashes(data=splits.fingerprint, initial_weights=weights, batch_order=order)
 
 
 def _git_commit() -> str | None:

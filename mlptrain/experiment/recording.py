@@ -64,14 +64,18 @@ class RecordedRun:
         return Start(self.checkpoint.epoch, self.checkpoint.state)
 
 
-class Recording(Listener):
-    """Records all runs of one training below ``path``, and finishes their folders.
+# Makes or opens runs once the models are ready, so that what cannot be trained leaves no folder; gives the folder that
+# holds all, and the runs.
+Begin = Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]
 
-    ``begin`` makes or opens the runs once the models are ready, so that what cannot be trained leaves no folder; it
-    returns the folder that holds all, and the runs. ``outcomes`` has one entry per run when training is over.
+
+class Recording(Listener):
+    """Records all runs that ``begin`` gives below ``path``, and finishes their folders.
+
+    ``outcomes`` has one entry per run when training is over.
     """
 
-    def __init__(self, begin: Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]) -> None:
+    def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self.path = Path()
         self.runs: list[RecordedRun] = []

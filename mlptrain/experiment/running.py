@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import TypedDict, Unpack
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment
+from mlptrain.experiment.environment import describe_environment, hashes_of
 from mlptrain.experiment.fit import Listener, Start, fit
-from mlptrain.experiment.recording import Outcome, RecordedRun, Recording
+from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.runs import RunFolder, SeedGroup, machine_errors
 from mlptrain.runs.records import GroupSummary
@@ -132,12 +132,7 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    environment = describe_environment(
-                        resolved,
-                        data_fingerprint=its.fingerprint,
-                        initial_weights=model.parameters.clone().flat,
-                        batch_order=model.order(1),
-                    )
+                    environment = describe_environment(resolved, hashes_of(its, model))
                     spec, facts = to_yaml(experiment.spec), experiment.facts
                     folder.write_start(config=loaded.source, resolved=spec, facts=facts, environment=environment)
                     runs.append(RecordedRun(folder, experiment, its))
@@ -174,7 +169,7 @@ def _resume(
 def _recorded(
     experiments: Sequence[Experiment],
     splits: Sequence[Splits],
-    begin: Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]],
+    begin: Begin,
     listeners: Sequence[Listener],
     starts: Sequence[Start] | None = None,
 ) -> list[Outcome]:

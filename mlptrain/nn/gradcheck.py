@@ -139,20 +139,16 @@ def check_gradients(
         )
     check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
     if not check.passed:
-        altered = _Gradients(network, loss, parameters, x * (1 + 2 * _UNIT), targets)
-        _refuse_amplified_rounding(automatic, altered.by_autograd()[2])
+        altered = _Gradients(network, loss, parameters, x * (1 + 2 * _UNIT), targets).by_autograd()[2]
+        for name, gradient in automatic.items():
+            change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
+            if change > AUTOGRAD_TOLERANCE / 100:
+                raise UserError(
+                    f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so "
+                    "that no check of it can be exact: these initial weights amplify rounding; use smaller ones, or "
+                    "fewer layers"
+                )
     return check
-
-
-def _refuse_amplified_rounding(gradients: Mapping[str, Tensor], altered: Mapping[str, Tensor]) -> None:
-    """Raise UserError if the second gradients, at inputs that differ by their last bits, differ from the first."""
-    for name, gradient in gradients.items():
-        change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
-        if change > AUTOGRAD_TOLERANCE / 100:
-            raise UserError(
-                f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so that "
-                "no check of it can be exact: these initial weights amplify rounding; use smaller ones, or fewer layers"
-            )
 
 
 def _compared(
