@@ -162,14 +162,15 @@ def _read_header(path: Path, stream: BinaryIO) -> dict[str, Any]:
         version, digest = header["format"], header["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged") from None
-    if type(version) is int and version > FORMAT_VERSION:
+    sealed = version != FORMAT_VERSION or _DIGEST.fullmatch(str(digest))
+    if type(version) is not int or version < 1 or not sealed:
+        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
+    if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
-    if type(version) is int and 0 < version < FORMAT_VERSION:
+    if version < FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by an earlier version of mlptrain; retrain the network")
-    if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
-        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
     if size > _MAX_BYTES:
         raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MAX_BYTES:,}")
     found = hashlib.sha256((start + content).replace(digest.encode(), _BLANK.encode(), 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from dataclasses import asdict
 
 import numpy
 import torch
@@ -26,10 +27,8 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environmen
         numpy=numpy.__version__,
         platform=platform.platform(),
         processor=torch.backends.cpu.get_cpu_capability(),
-        device=resolved.device,
         device_name=torch.cuda.get_device_name(resolved.device) if on_gpu else None,
-        precision=resolved.precision,
-        threads=resolved.threads,
+        **asdict(resolved),
         git_commit=_git_commit(),
         hashes=hashes,
     )

@@ -103,7 +103,8 @@ class Recording(Listener):
                     run.recorder.record(epoch)
                 else:
                     run.recorder.save()
-                    _end(run, epoch.ending)
+                    run.folder.write_result(_diverged(epoch.ending))
+                    run.ended = True
 
     def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
         """Finish the folders. Raises MachineError."""
@@ -136,25 +137,20 @@ class Recording(Listener):
             ) from None
 
 
-def _end(run: RecordedRun, ending: Ending) -> None:
-    """Finish a run that ended before its last epoch."""
-    run.folder.write_result(DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message))
-    run.ended = True
+def _diverged(ending: Ending) -> DivergedRun:
+    return DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message)
 
 
 def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
-    if run.recorder is not None and not run.ended:
-        run.recorder.save()
-        result = _result(run, run.recorder, model)
-        if isinstance(result, Ending):
-            _end(run, result)
-        else:
-            run.folder.write_result(result)
-            return Outcome(run.folder, result)
-    return Outcome.read(run.folder)
+    if run.recorder is None or run.ended:
+        return Outcome.read(run.folder)
+    run.recorder.save()
+    result = _result(run, run.recorder, model)
+    run.folder.write_result(result)
+    return Outcome(run.folder, result)
 
 
-def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> CompletedRun | Ending:
+def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunResult:
     """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
     lines = run.folder.read_metrics()
     last = lines[-1]
@@ -168,7 +164,7 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> Comple
     loss = next((value for name, value in metrics.items() if name.endswith("_loss")), 0.0)
     if not math.isfinite(loss):
         what = "the test loss" if "test_loss" in metrics else "the loss after training"
-        return Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
+        return _diverged(Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"]))
     metrics.pop("probe_loss", None)
     return CompletedRun(
         epochs=last["epoch"],

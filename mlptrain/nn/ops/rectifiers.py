@@ -146,16 +146,12 @@ class PReLU(CompiledOp):
     def initial_values(self) -> dict[str, float]:
         return {"slope": self.slope}
 
-    def __call__(self, z: Tensor, slope: Tensor) -> Tensor:
-        """f(z) for a slope of shape (), or (models, 1, 1) for several models side by side."""
-        return torch.where(z > 0, z, slope * z)
-
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
         """dL/dslope from ``upstream`` = dL/dy: the sum over the last two axes."""
         return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
 
     def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
-        return self(z, parameters[0])
+        return torch.where(z > 0, z, parameters[0] * z)
 
     def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
         slope = parameters["slope"].view(-1, 1, 1)
