@@ -30,7 +30,6 @@ Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the meth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -133,9 +132,21 @@ def check_gradients(
     checks = []
     for name, gradient in automatic.items():
         chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].tolist()
-        found = {index: gradients.by_difference(name, index) for index in chosen}
+        differences = [(index, gradients.by_difference(name, index)) for index in chosen]
+        flat, norm = analytic[name].reshape(-1), float(gradient.norm())
+        errors = [_or_infinite(float(flat[index]) - value) for index, value in differences if value is not None]
+        exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
+        difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
         checks.append(
-            _compared(name, analytic=analytic[name], automatic=gradient, differences=found, rounding=rounding)
+            ParameterCheck(
+                name=name,
+                shape=tuple(gradient.shape),
+                gradient_norm=norm,
+                autograd_error=_or_infinite(float((analytic[name] - gradient).abs().max())) / exact_scale,
+                difference_error=max(errors) / difference_scale if errors else None,
+                checked=len(errors),
+                left_out=len(differences) - len(errors),
+            )
         )
     check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
     if not check.passed:
@@ -149,26 +160,6 @@ def check_gradients(
                     "fewer layers"
                 )
     return check
-
-
-def _compared(
-    name: str, *, analytic: Tensor, automatic: Tensor, differences: Mapping[int, float | None], rounding: float
-) -> ParameterCheck:
-    """``differences`` by index into the flattened tensor; ``rounding`` is u·S."""
-    norm = float(automatic.norm())
-    flat = analytic.reshape(-1)
-    errors = [_or_infinite(float(flat[index]) - value) for index, value in differences.items() if value is not None]
-    exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
-    difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
-    return ParameterCheck(
-        name=name,
-        shape=tuple(automatic.shape),
-        gradient_norm=norm,
-        autograd_error=_or_infinite(float((analytic - automatic).abs().max())) / exact_scale,
-        difference_error=max(errors) / difference_scale if errors else None,
-        checked=len(errors),
-        left_out=len(differences) - len(errors),
-    )
 
 
 def _or_infinite(error: float) -> float:
