@@ -1,18 +1,6 @@
 """What can go wrong, by whose hand.
 
-    MlptrainError                 exit code
-    ├── UserError                 2   what the user named is wrong
-    │   ├── SpecError                 a configuration, with every fault and its place
-    │   ├── DataError                 a data set is damaged, not the published one, or asked for what it has not
-    │   │   └── DataAbsentError           its files are not there; fetching them would help
-    │   ├── CheckpointError           a checkpoint is damaged or belongs to something else
-    │   ├── RunFolderError            a run folder cannot be made, read or resumed
-    │   └── DeviceError               a device that this machine does not have
-    ├── MachineError              1   disk, network or memory failed us
-    ├── DivergedError             3   a loss or a parameter is no longer finite
-    └── InterruptedRunError       130 stopped by a signal; the run can be resumed
-
-Every message says what came, what was wanted and what to do; the command line prints it without a traceback.
+Every message says what came, what was expected and what to do; the command line prints it without a traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
+MAX_SHOWN = 100  # faults of one configuration; a file of a megabyte can have ten thousand
 
 
 class MlptrainError(Exception):
@@ -80,7 +68,7 @@ class SpecError(UserError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        lines = [str(fault) for fault in self.faults[:MOST_SHOWN]]
+        lines = [str(fault) for fault in self.faults[:MAX_SHOWN]]
         if more := len(self.faults) - len(lines):
             lines.append(f"and {more:,} more")
         super().__init__("\n".join(lines))

@@ -178,12 +178,6 @@ def test_versions_that_are_too_old_or_absent(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-def test_an_old_python_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.python_version", lambda: "3.10.14")
-    found = [one.found for one in findings() if one.level == "problem"]
-    assert found == ["python 3.10.14 is too old, expected 3.11 or later"]
-
-
 @pytest.mark.parametrize(
     ("version", "expected"), [("2.15.0+cpu", (2, 15, 0)), ("2.8rc1", (2, 8)), ("10", (10,)), ("", ()), ("x", ())]
 )
@@ -226,31 +220,22 @@ def test_products_that_are_never_accurate(variable: str | None, monkeypatch: pyt
     assert f"unset {variable}" in found.advice if variable else "train with device: cpu" in found.advice
 
 
-def control_group(root: Path, version: int, quota: str) -> None:
-    """What the kernel shows a process in a container of this many cores."""
-    (root / "proc/self").mkdir(parents=True)
-    if version == 2:
-        (root / "proc/self/cgroup").write_text("0::/box/inner\n")
-        folder = root / "sys/fs/cgroup/box"
-        folder.mkdir(parents=True)
-        (folder / "cpu.max").write_text(f"{quota} 100000\n")
-    else:
-        (root / "proc/self/cgroup").write_text("4:cpu,cpuacct:/box\n1:name=systemd:/\nodd\n")
-        folder = root / "sys/fs/cgroup/cpu/box"
-        folder.mkdir(parents=True)
-        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
-        (folder / "cpu.cfs_period_us").write_text("100000\n")
-
-
 @pytest.mark.parametrize(
-    ("version", "quota", "cores"),
-    [(2, "50000", 0.5), (1, "150000", 1.5), (2, "max", None), (1, "-1", None), (2, "9900000", None), (2, "odd", None)],
+    ("content", "cores"),
+    [
+        ("50000 100000\n", 0.5),
+        ("max 100000\n", None),
+        ("9900000 100000\n", None),
+        ("odd", None),
+        ("é", None),
+        ("", None),
+    ],
 )
-def test_the_share_of_a_container_is_seen(version: int, quota: str, cores: float | None, tmp_path: Path) -> None:
+def test_the_share_of_a_container_is_seen(content: str, cores: float | None, tmp_path: Path) -> None:
     own = float(len(os.sched_getaffinity(0)))
     assert usable_cores(tmp_path / "nothing here") == own
-    control_group(tmp_path, version, quota)
-    assert usable_cores(tmp_path) == min(own, cores or own)
+    (tmp_path / "cpu.max").write_text(content)
+    assert usable_cores(tmp_path / "cpu.max") == min(own, cores or own)
 
 
 @pytest.mark.parametrize(("threads", "cores", "level"), [(2, 0.5, "note"), (2, 2.0, "ok"), (1, 4.0, "note")])

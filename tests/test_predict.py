@@ -297,8 +297,8 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         "cut.png": "is a damaged image",
         "folder.png": "cannot be read: Is a directory",
         "none.png": "none.png",
-        "bomb.png": "the limit is 50,000,000; scale it down first",
-        "large.png": "81,000,000 pixels, the limit is 50,000,000",
+        "bomb.png": "is far too large; scale it down to at most 50,000,000 pixels",
+        "large.png": "9,000 × 9,000 pixels; scale it down to at most 50,000,000 pixels",
         "float.tiff": "floating-point pixels of unknown range",
         "absent.png": "no such image file",
     }

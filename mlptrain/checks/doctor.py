@@ -55,7 +55,7 @@ def _finding(about: str, found: str, *, problem: str = "", note: str = "", figur
 def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
     """Every finding, as soon as it is made. Never raises; what needs torch is left out where torch is broken.
 
-    ``data_dir`` is the data folder as everywhere else. Takes 5 s with MNIST and Fashion-MNIST in place.
+    ``data_dir`` is the data folder as everywhere else.
     """
     try:
         Path.cwd()
@@ -97,7 +97,6 @@ def _set_variables(*names: str) -> str:
 def _versions() -> Iterator[Finding]:
     least: dict[str, str] = {}
     try:
-        least["python"] = str(importlib.metadata.metadata("mlptrain")["Requires-Python"] or "").removeprefix(">=")
         for requirement in importlib.metadata.requires("mlptrain") or ():
             if "extra ==" not in requirement and (match := _REQUIREMENT.match(requirement)):
                 least[match["name"]] = match["least"]
@@ -109,8 +108,7 @@ def _versions() -> Iterator[Finding]:
             yield _finding("versions", f"{name} is not installed", problem=f"`pip install '{name}>={needed}'`")
         elif numbers(version) < numbers(needed):
             found = f"{name} {version} is too old, expected {needed} or later"
-            remedy = f"install Python {needed} or later" if name == "python" else f"`pip install -U '{name}>={needed}'`"
-            yield _finding("versions", found, problem=remedy)
+            yield _finding("versions", found, problem=f"`pip install -U '{name}>={needed}'`")
     shown = ", ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if versions[name])
     yield _finding("versions", f"{shown}; {platform.platform()}", figures=versions)
 

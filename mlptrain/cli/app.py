@@ -232,7 +232,7 @@ def data_fetch(
 
 @data_app.command("verify", rich_help_panel=DATA)
 def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Check every byte: sums, sizes, counts, label ranges.
+    """Check every byte of a data set, image sizes and rows per class.
 
     Exit code 2 where something is wrong.
     """

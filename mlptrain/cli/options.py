@@ -37,7 +37,7 @@ def complete_data(incomplete: str) -> list[str]:
     """Data sets that can be fetched or verified."""
     from mlptrain.sources.published import IMAGE_DATASETS
 
-    return [name for name in (*IMAGE_DATASETS, "digits") if name.startswith(incomplete)]
+    return [name for name in IMAGE_DATASETS if name.startswith(incomplete)]
 
 
 def _matching(incomplete: str, *patterns: str) -> list[str]:

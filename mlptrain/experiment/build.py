@@ -119,7 +119,7 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         network,
         models=models,
         loss=loss,
-        classify=not experiment.is_regression,
+        classify=not experiment.facts.is_regression,
         batch_size=experiment.batch_size,
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,

@@ -27,6 +27,7 @@ Grey = NDArray[np.float32]
 
 MAX_PIXELS = 50_000_000  # decoding one with transparency takes 8 to 16 bytes for each
 MAX_SIDE = 100_000  # pixels; in an image one pixel wide each is border and a row of its own, which costs most
+_LIMITS = f"scale it down to at most {MAX_PIXELS:,} pixels in all and {MAX_SIDE:,} a side"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
 _LISTED = ", ".join(FORMATS)
 _ENOUGH = 4_000_000  # pixels to scale down from
@@ -65,10 +66,8 @@ def read_image(path: Path) -> Picture:
                 return _decoded(path, image)
         except (UserError, MemoryError):
             raise
-        except BlockingIOError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except Image.DecompressionBombError:
-            raise _too_large(path, "has far too many pixels", MAX_PIXELS) from None
+            raise UserError(f"{path}: the image is far too large; {_LIMITS}") from None
         except UnidentifiedImageError:
             empty = not os.fstat(file.fileno()).st_size
             raise UserError(f"{path} is {'empty' if empty else f'not an image in {_LISTED}'}") from None
@@ -76,15 +75,9 @@ def read_image(path: Path) -> Picture:
             raise UserError(f"{path} is a damaged image and cannot be decoded: {error}") from None
 
 
-def _too_large(path: Path, size: str, limit: int) -> UserError:
-    return UserError(f"{path}: the image {size}, the limit is {limit:,}; scale it down first")
-
-
 def _decoded(path: Path, image: Image.Image) -> Picture:
-    if (pixels := image.width * image.height) > MAX_PIXELS:
-        raise _too_large(path, f"has {pixels:,} pixels", MAX_PIXELS)
-    if (side := max(image.size)) > MAX_SIDE:
-        raise _too_large(path, f"is {side:,} pixels long", MAX_SIDE)
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise UserError(f"{path}: the image has {image.width:,} × {image.height:,} pixels; {_LIMITS}")
     notes = ["the first frame of several"] if getattr(image, "is_animated", False) else []
     if image.getexif().get(_ORIENTATION) in range(2, 9):
         notes.append("turned as its EXIF entry says")

@@ -15,15 +15,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
-from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_labels, set_log_scale, styled
+from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, series, set_log_scale, styled
 
 Metric = Literal["loss", "accuracy"]
 
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
 _MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
-_FEW_POINTS = 15  # up to this number every point has its marker
-_MARKED = 8
 
 
 @styled
@@ -75,14 +73,13 @@ def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone:
     split = key.partition("_")[0]
     index = (0 if split == "train" else 1) if alone else number
     x, y = thinned(*history.values[key])
-    every = 1 if len(x) <= _FEW_POINTS else (number * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
     name = "training" if split == "train" else split
     axes.plot(
         x,
         y,
         color=colour(index),
         marker=marker(index),
-        markevery=every,
+        markevery=marked(len(x), number),
         markerfacecolor="white" if split == "train" else colour(index),
         linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
         label=name if alone else f"{history.label}, {name}{_state(history)}",
@@ -93,21 +90,12 @@ def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone:
 def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
     x, y = history.values[key]
     window = max(1, len(y) // 60)
-    label = f"{history.label}{_state(history)}"
-    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{label}, single steps")
+    name = f"{history.label}{_state(history)}"
+    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{name}, single steps")
     means = np.convolve(y, np.ones(window) / window, mode="valid")
     at, mean = thinned(x[window - 1 :], means)
-    axes.plot(
-        at,
-        mean,
-        color=colour(number),
-        linestyle=LINE_STYLES[number % len(LINE_STYLES)],
-        linewidth=1.9,
-        marker=marker(number),
-        markevery=max(1, len(at) // _MARKED),
-        label=f"{label}, mean of the last {window} steps",
-        zorder=3,
-    )
+    label = f"{name}, mean of the last {window} steps"
+    axes.plot(at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number))
 
 
 def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -121,24 +109,19 @@ def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept]
 
 
-def spans_decade(histories: Sequence[History], keys: Sequence[str]) -> bool:
-    """Whether all values are positive and span a factor of ten or more."""
-    values = np.concatenate([history.values[key][1] for history in histories for key in keys if key in history.values])
-    return bool(values.min() > 0 and values.max() >= 10 * values.min())
-
-
 def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
     by = histories[0].unit
     title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
     if metric == "loss":
-        losses = {history.loss for history in histories}
-        name = losses.pop() if len(losses) == 1 else "loss (each run's own, per example)"
-        if spans_decade(histories, [f"{split}_loss" for split in SPLITS]):
+        names = {history.loss for history in histories}
+        name = names.pop() if len(names) == 1 else "loss (each run's own, per example)"
+        losses = np.concatenate([history.values[key][1] for history in histories for key in _keys(history, metric)])
+        if 0 < 10 * losses.min() <= losses.max():
             set_log_scale(axes)
             title += " (logarithmic scale)"
     else:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
-    set_labels(axes, title=title, x=_POSITIONS[by], y=name)
+    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
     axes.margins(x=0.02)
     low, high = axes.get_xlim()

@@ -21,7 +21,6 @@ from mlptrain.report.style import (
     colour,
     marker,
     new_figure,
-    set_labels,
     set_log_scale,
     styled,
 )
@@ -52,7 +51,7 @@ def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
                 label=_ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative",
             )
         title = _WRITTEN_OUT.get(curve.name, curve.name)
-        set_labels(axes, title=title, x="input z (no unit)", y="value (no unit)" if leftmost else "")
+        axes.set(title=title, xlabel="input z (no unit)", ylabel="value (no unit)" if leftmost else "")
         axes.margins(x=0)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(orders, 4), handlelength=3.4)
@@ -73,7 +72,7 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
         _draw_points(axes, decision.training)
         name = f"{decision.training.label}: " if named else ""
         title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
-        set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)" if leftmost else "")
+        axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
@@ -96,7 +95,7 @@ def draw_points(data: LabelledPoints) -> Figure:
     _draw_points(axes, data)
     axes.set_aspect("equal")
     title = f"{data.label}: {len(data.points):,} training points"
-    set_labels(axes, title=title, x="x₁ (no unit)", y="x₂ (no unit)")
+    axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
     _class_legend(figure, data.class_names)
     return figure
 
@@ -142,7 +141,7 @@ def draw_confusion(confusion: Confusion) -> Figure:
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
     wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
     title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
-    set_labels(axes, title=title, x="predicted class (count in every cell)", y="true class")
+    axes.set(title=title, xlabel="predicted class (count in every cell)", ylabel="true class")
     shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])

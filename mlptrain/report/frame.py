@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -17,29 +16,22 @@ def render(template: str, **values: object) -> str:
 
     Whatever control characters and halves of surrogate pairs any of it holds are written out, so that it is UTF-8 text.
     """
-    return printable(_environment().get_template(template).render(values))
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mlptrain.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"svg": inline_svg, "colour": colour, "marker": marker}
-    environment.filters |= {
-        "percentage": percentage,
-        "quote": shlex.quote,
-        "sentence": _sentence,
-        "thousands": "{:,}".format,
-    }
-    return environment
+    return printable(_ENVIRONMENT.get_template(template).render(values))
 
 
 def _sentence(text: str) -> str:
     """With a capital first and a full stop last."""
     text = text.strip()
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("mlptrain.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.globals |= {"svg": inline_svg, "colour": colour, "marker": marker}
+_ENVIRONMENT.filters |= {"percentage": percentage, "quote": shlex.quote, "sentence": _sentence}
+_ENVIRONMENT.filters["thousands"] = "{:,}".format

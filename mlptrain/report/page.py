@@ -29,7 +29,6 @@ from mlptrain.system.files import read_regular
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
-_Ends = tuple[str, str, str, str, str]  # of a curve: its split, first epoch and value, last epoch and value
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -64,10 +63,10 @@ def render_page(
         decision_figure=decision and draw_decisions([decision]),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
-        mix_ups=_mix_ups(evaluation),
+        mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
         mistakes=mistakes,
-        errors=_errors(mistakes),
-        classes=_class_rows(evaluation),
+        png=_png,
+        classes=_class_rows(evaluation["per_class"]) if evaluation and evaluation["per_class"] else [],
         specification=folder.resolved.read_text(encoding="utf-8").rstrip(),
         written=_as_written(folder.config).rstrip(),
         environment=[("what", "value"), *_environment(folder)],
@@ -110,10 +109,10 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
         yield "Training time", f"{seconds:.1f} s" if seconds < 100 else long, f"on {folder.read_environment().device}"
 
 
-def _curves(history: History) -> Iterator[tuple[str, Figure, list[_Ends]]]:
-    """Metric and picture, with the ends of every split's curve."""
+def _curves(history: History) -> Iterator[tuple[str, Figure, list[tuple[str, ...]]]]:
+    """Metric, picture, and of every curve its split, first epoch and value, last epoch and value."""
     for metric in ("loss", "accuracy"):
-        ends: list[_Ends] = []
+        ends: list[tuple[str, ...]] = []
         for split in SPLITS:
             if (found := history.values.get(f"{split}_{metric}")) is not None:
                 x, y = found
@@ -123,32 +122,14 @@ def _curves(history: History) -> Iterator[tuple[str, Figure, list[_Ends]]]:
             yield metric, draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False), ends
 
 
-def _mix_ups(evaluation: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The most frequent ones, where there are too many classes for a matrix."""
-    if not evaluation or evaluation["confusion"] is None or len(evaluation["confusion"]) <= _MAX_CLASSES:
+    if len(evaluation["confusion"]) <= _MAX_CLASSES:
         return []
     names = [row["class"] for row in evaluation["per_class"]]
     counts = [(n, i, j) for i, row in enumerate(evaluation["confusion"]) for j, n in enumerate(row) if i != j and n]
     worst = sorted(counts, key=lambda count: (-count[0], count[1:]))[:_MAX_CLASSES]
     return [("true", "predicted", "examples"), *((names[i], names[j], f"{n:,}") for n, i, j in worst)]
-
-
-def _errors(mistakes: Mistakes | None) -> list[dict[str, object]]:
-    if mistakes is None:
-        return []
-    names = mistakes.class_names
-    columns = (mistakes.images, mistakes.true, mistakes.predicted, mistakes.confidence)
-    return [
-        {
-            "png": _png(image),
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "true": names[true],
-            "predicted": names[predicted],
-            "confidence": float(confidence),
-        }
-        for image, true, predicted, confidence in zip(*columns, strict=True)
-    ]
 
 
 def _png(image: FloatArray) -> str:
@@ -160,11 +141,8 @@ def _png(image: FloatArray) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _class_rows(evaluation: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def _class_rows(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Precision, recall and number of examples of every class; of very many, those with the lowest recall."""
-    if not evaluation or evaluation["per_class"] is None:
-        return []
-    shown = evaluation["per_class"]
     if len(shown) > _MAX_ROWS:
         shown = sorted(shown, key=lambda row: row["recall"])[:_MAX_ROWS]
     rows = ((r["class"], percentage(r["precision"]), percentage(r["recall"]), f"{r['examples']:,}") for r in shown)

@@ -10,10 +10,9 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from html import escape
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -33,6 +32,8 @@ LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.
 INK = "#1f2328"
 QUIET = "#59636e"
 _DOTS_PER_INCH = 150
+_FEW_POINTS = 15  # up to this number every point of a line has its marker
+_MARKED = 8
 
 _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -46,6 +47,7 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlepad": 8,
+    "axes.titley": 1.0,  # with a given height matplotlib need not measure every label
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that pictures do not depend on the machine's fonts
@@ -63,8 +65,6 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
 }
-
-P = ParamSpec("P")
 
 
 class _PlainLogFormatter(LogFormatter):
@@ -88,15 +88,7 @@ def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
             yield
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A drawing function whose figure has the look of all others."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _look():
-            return draw(*args, **kwargs)
-
-    return drawn
+styled = _look()  # decorates a function whose figure has the look of all others
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -118,13 +110,10 @@ def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> 
         if (engine := figure.get_layout_engine()) is not None:
             engine.execute(figure)
             figure.set_layout_engine(None)  # with one, even one that is done, saving draws everything twice
-        if kind == "png":
-            # zlib's level 3: a tenth larger than the default 6, and a third quicker to write.
-            quick = {"compress_level": 3}
-            figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs=quick)
-        else:
-            nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            figure.savefig(stream, format="svg", dpi=_DOTS_PER_INCH, metadata=nothing)
+        # zlib's level 3: a tenth larger than the default 6, and a third quicker to write.
+        more: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+        nothing = dict.fromkeys(("Software",) if kind == "png" else ("Creator", "Date", "Format", "Type"))
+        figure.savefig(stream, format=kind, dpi=_DOTS_PER_INCH, metadata=nothing, **more)
     return stream.getvalue()
 
 
@@ -166,15 +155,18 @@ def class_colours(n_classes: int) -> FloatArray:
     return np.asarray(mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n_classes))[:, :3], dtype=np.float64)
 
 
+def series(index: int) -> dict[str, Any]:
+    """How the index-th series is drawn as a line: colour, marker, line style."""
+    return {"color": colour(index), "marker": marker(index), "linestyle": LINE_STYLES[index % len(LINE_STYLES)]}
+
+
+def marked(n: int, index: int) -> int | tuple[int, int]:
+    """``markevery`` of a line with n points: every point of a few, else about eight, shifted by the series' index."""
+    return 1 if n <= _FEW_POINTS else (index * n // 29 % max(1, n // _MARKED), n // _MARKED)
+
+
 def set_log_scale(axes: Axes) -> None:
     """A logarithmic y-axis with plain numbers, also between the powers of ten where it spans few of them."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
     axes.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
-
-
-def set_labels(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """Title and axis names in one call."""
-    axes.set_title(title, y=1.0)  # with a given height matplotlib need not measure every label
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)

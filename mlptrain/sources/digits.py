@@ -20,9 +20,9 @@ def read_digits() -> RawImages:
 
     The test rows are those of ``train_test_split(test_size=0.2, random_state=0)`` of scikit-learn.
 
-    Raises DataError where the installed copy has another content.
+    Raises DataError where the installed copy cannot be read or has another content.
     """
-    table = digits_table()
+    table = _table()
     if (digest := sha256_of(table)) != DIGITS_SHA256:
         raise DataError(
             f"the digits of the installed scikit-learn are not the known ones: SHA-256 {digest}, expected "
@@ -36,14 +36,13 @@ def read_digits() -> RawImages:
     return RawImages(images[~in_test], labels[~in_test], images[in_test], labels[in_test])
 
 
-def digits_table() -> NDArray[np.uint8]:
-    """The rows as stored, shape (1797, 65): 64 pixels and the label. Raises DataError where they are not numbers."""
+def _table() -> NDArray[np.uint8]:
+    """64 pixels and the label, (1797, 65). Raises DataError where they are not numbers."""
     file = bundled_file("digits.csv.gz")
     if file is None:
         from sklearn.datasets import load_digits
 
-        pixels, labels = load_digits(return_X_y=True)
-        return np.column_stack([pixels, labels]).astype(np.uint8)
+        return np.column_stack(load_digits(return_X_y=True)).astype(np.uint8)
     try:
         return np.loadtxt(file, delimiter=",", ndmin=2).astype(np.uint8)
     except (OSError, EOFError, ValueError) as error:

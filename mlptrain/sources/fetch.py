@@ -12,7 +12,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from mlptrain.sources.store import (
     FOLDER_VARIABLE,
     OFFLINE_ALTERNATIVE,
     RAW_FILES,
-    downloaded_images,
+    download_of,
     raw_folder,
-    read_file,
     read_raw,
     unpack,
 )
@@ -59,69 +58,40 @@ def fetch(
     Raises DataError for a name that is not downloaded, MachineError where no mirror has a good file or the folder
     cannot be written.
     """
-    raw = raw_folder(name, folder)
-    own_mirrors, checksums = published_archives(name)
-    order = list(own_mirrors if mirrors is None else mirrors)
+    images, raw = download_of(name), raw_folder(name, folder)
+    import torchvision
+
+    published = getattr(torchvision.datasets, str(images.folder))
+    checksums, order = dict(published.resources), list(published.mirrors if mirrors is None else mirrors)
     downloaded = []
-    with _disk_errors(raw):
+    try:
         raw.mkdir(parents=True, exist_ok=True)
         with shared_lock(raw, alone=partial(remove_temporary, raw)):
             for file in RAW_FILES:
                 archive = raw / f"{file}.gz"
-                if not _is_good(name, raw / file, checksums[archive.name]):
-                    title = downloaded_images(name).title
-                    _download(title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
+                if not _is_good(name, raw / file):
+                    _download(images.title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
                     downloaded.append(archive.name)
                 try:
                     read_raw(name, raw / file)
                 except DataError:
                     write_atomically(raw / file, unpack(name, raw / file).data)
+    except OSError as error:  # of the disk; what the network raises is a _MirrorError by then
+        raise MachineError(
+            f"cannot write to the data folder {raw}: {error.strerror or error}. {remedy(error)}, "
+            f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
+        ) from error
     return downloaded
 
 
-def published_archives(name: str) -> tuple[list[str], dict[str, str]]:
-    """Mirrors, and the MD5 sum of each archive by its name, as torchvision publishes them.
-
-    Raises DataError for a name that is not downloaded.
-    """
-    folder = downloaded_images(name).folder
-    import torchvision
-
-    published = getattr(torchvision.datasets, str(folder))
-    return list(published.mirrors), dict(published.resources)
-
-
-def md5_of(path: Path) -> str:
-    """MD5 of a file, in hexadecimal digits; a check against damage, not against intent. Raises MachineError."""
-    return _md5(read_file(path).data)
-
-
-def _md5(content: bytearray | memoryview) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _is_good(name: str, raw: Path, md5: str) -> bool:
-    """Whether the archive, or without one the unpacked file, is the published one."""
+def _is_good(name: str, raw: Path) -> bool:
+    """Whether the archive, or without one the unpacked file, is there and has the published content."""
     archive = raw.with_name(f"{raw.name}.gz")
-    if archive.is_file():
-        return md5_of(archive) == md5
     with contextlib.suppress(DataError):
-        if raw.is_file():
-            read_raw(name, raw)
+        if archive.is_file() or raw.is_file():
+            (unpack if archive.is_file() else read_raw)(name, raw)
             return True
     return False
-
-
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """OSError as a MachineError with what to do; what the network raises is a _MirrorError by then."""
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(
-            f"cannot write to the data folder {folder}: {error.strerror or error}. {remedy(error)}, "
-            f"or name another folder with --data-dir or ${FOLDER_VARIABLE}."
-        ) from error
 
 
 class _MirrorError(Exception):
@@ -180,7 +150,7 @@ def _content(address: str, md5: str, timeout: float, on_progress: Callable[[int,
             on_progress(len(content), total)
     if total is not None and len(content) != total:
         raise _MirrorError(f"the connection ended after {len(content)} of {total} bytes")
-    if (digest := _md5(content)) != md5:
+    if (digest := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise _MirrorError(f"not the published archive: MD5 {digest}, expected {md5}")
     return content
 

@@ -15,14 +15,9 @@ from mlptrain.sources.facts import RawData, SourceFacts
 
 @dataclass(frozen=True)
 class Images:
-    """A source of images with class labels.
-
-    ``folder`` is its folder below the data folder, named as torchvision names it; None for installed data.
-    """
+    """A source of images with class labels."""
 
     name: str
-    title: str
-    folder: str | None
     known: SourceFacts
     by_seed: ClassVar[bool] = False
 
@@ -33,9 +28,9 @@ class Images:
     def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – stored rows do not follow from a seed
         """Pixels uint8 (n, height·width) and labels."""
         from mlptrain.sources.digits import read_digits
-        from mlptrain.sources.store import read_images
+        from mlptrain.sources.store import DOWNLOADS, read_images
 
-        raw = read_digits() if self.folder is None else read_images(self.name, folder)
+        raw = read_images(self.name, folder) if self.name in DOWNLOADS else read_digits()
         train, test = (images.reshape(len(images), -1) for images in (raw.train_images, raw.test_images))
         return RawData(train, raw.train_labels.astype("int64"), test, raw.test_labels.astype("int64"))
 
@@ -76,7 +71,7 @@ _BUNDLED = _facts(
 _FASHION = _facts(28, 255, _CLOTHES, train=(6000,) * 10, test=(1000,) * 10)
 
 IMAGE_DATASETS = {
-    "mnist": Images("mnist", "MNIST", "MNIST", _MNIST),
-    "fashion_mnist": Images("fashion_mnist", "Fashion-MNIST", "FashionMNIST", _FASHION),
-    "digits": Images("digits", "scikit-learn digits", None, _BUNDLED),
+    "mnist": Images("mnist", _MNIST),
+    "fashion_mnist": Images("fashion_mnist", _FASHION),
+    "digits": Images("digits", _BUNDLED),
 }

@@ -21,8 +21,6 @@ import platformdirs
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError
-from mlptrain.sources.idx import parse_idx
-from mlptrain.sources.published import IMAGE_DATASETS, Images
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 
@@ -48,6 +46,17 @@ RAW_SHA256: dict[str, dict[str, str]] = {
         TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
 }
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that is fetched: its title, and its folder below the data folder, as torchvision names it."""
+
+    title: str
+    folder: str
+
+
+DOWNLOADS = {"mnist": Download("MNIST", "MNIST"), "fashion_mnist": Download("Fashion-MNIST", "FashionMNIST")}
 
 
 @dataclass(frozen=True)
@@ -81,19 +90,19 @@ def data_folder(explicit: Path | None = None) -> Path:
         ) from None
 
 
-def downloaded_images(name: str) -> Images:
+def download_of(name: str) -> Download:
     """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
-    if name not in RAW_SHA256:
+    if name not in DOWNLOADS:
         raise DataError(
-            f"data {name!r} has no files in the data folder: only {', '.join(RAW_SHA256)} are downloaded; other data "
+            f"data {name!r} has no files in the data folder: only {', '.join(DOWNLOADS)} are downloaded; other data "
             "are installed or generated"
         )
-    return IMAGE_DATASETS[name]
+    return DOWNLOADS[name]
 
 
 def raw_folder(name: str, folder: Path) -> Path:
     """Where the four files of ``name`` are below the data folder ``folder``."""
-    return folder / str(downloaded_images(name).folder) / "raw"
+    return folder / download_of(name).folder / "raw"
 
 
 def missing_files(raw: Path) -> list[str]:
@@ -113,16 +122,22 @@ def read_images(name: str, folder: Path) -> RawImages:
     raw = raw_folder(name, folder)
     if missing := missing_files(raw):
         raise DataAbsentError(
-            f"{downloaded_images(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
+            f"{download_of(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
             f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there, or name another folder "
             f"with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
         )
-    return RawImages(*(read_idx(read_raw(name, raw / file), file) for file in RAW_FILES))
+    return RawImages(*(parse_idx(read_raw(name, raw / file)) for file in RAW_FILES))
 
 
-def read_idx(content: NDArray[np.uint8], file: str) -> NDArray[np.uint8]:
-    """Images (n, height, width) or labels (n,), by the name ``file``, from bytes (n_bytes,). Raises DataError."""
-    return parse_idx(content, source=file, n_dimensions=3 if "images" in file else 1)
+def parse_idx(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (n, height, width) or labels (n,), as a view of the bytes (n_bytes,) of a published IDX file.
+
+    Two zero bytes and the type code 8 for unsigned bytes are followed by the number of dimensions, each dimension as a
+    big-endian unsigned 32-bit number, and the values with the last dimension running fastest. None of it is checked
+    here: the SHA-256 was.
+    """
+    header = 4 + 4 * int(content[3])
+    return content[header:].reshape(content[4:header].view(">u4").tolist())
 
 
 def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:

@@ -101,11 +101,6 @@ class Experiment:
         return self.changed(training=self.training.model_copy(update=values))
 
     @property
-    def is_regression(self) -> bool:
-        """Whether targets are numbers; there is then no accuracy."""
-        return self.facts.is_regression
-
-    @property
     def batch_size(self) -> int:
         """Examples per step, at most the training rows."""
         size = self.training.batch_size

@@ -7,7 +7,7 @@ libyaml and PyYAML and from version to version.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice, pairwise
 from typing import Any
@@ -19,7 +19,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the whee
 # https://yaml.org/spec/1.2.2/#51-character-set, without surrogates
 NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _QUOTED = {"'": re.compile("'(?:[^']++|'')*+'"), '"': re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)}
-_BRACKETS = {"[": ("list", yaml.FlowSequenceEndToken), "{": ("mapping", yaml.FlowMappingEndToken)}
+_BRACKETS = {"[": "list", "{": "mapping"}
 _MAX_TOKENS = 100_000  # far more than a legal configuration has; bounds the time that a message takes
 
 
@@ -45,8 +45,7 @@ def explain(text: str, error: yaml.MarkedYAMLError, *, has_lines: bool = True) -
     if message := _quote_not_closed(text, first, opening, mark, at) or _quote_closed_early(text, mark, at):
         return message
     if first in _BRACKETS and not in_scanner:
-        kind = f"the {_BRACKETS[first][0]} opened with '{first}'{at(opening)}"
-        return f"a ',' is missing in {kind}" if _is_bracket_closed(text, opening.index) else f"{kind} is not closed"
+        return f"the {_BRACKETS[first]} opened with '{first}'{at(opening)} is not closed, or a ',' is missing in it"
     if here in ("]", "}"):
         return f"this '{here}' closes nothing"
     if in_scanner and not first and here == ":":
@@ -76,36 +75,17 @@ def _quote_not_closed(text: str, first: str, opening: Any, mark: Any, at: Callab
 
 def _quote_closed_early(text: str, mark: Any, at: Callable[[Any], str]) -> str | None:
     """A quoted text with more text right behind it: the quote that ends it was meant otherwise."""
-    for quoted, token in pairwise(_tokens(text)):
-        if token.start_mark.index > mark.index:
-            break
-        if not isinstance(token, yaml.ScalarToken) or getattr(quoted, "style", None) not in _QUOTED:
-            continue
-        start, end, quote = quoted.start_mark, quoted.end_mark, quoted.style
-        if start.line < end.line == token.start_mark.line:
-            return f"the text opened with {quote}{at(start)} is not closed in its line"
-        if end.index == token.start_mark.index:
-            escaped = "''" if quote == "'" else '\\"'
-            return f"the text opened with {quote}{at(start)} ends before this; write {escaped} for a {quote} in it"
+    tokens: Iterable[Any] = yaml.scan(text, Loader=LOADER)
+    with suppress(yaml.YAMLError):  # at the first token that cannot be read
+        for quoted, token in pairwise(islice(tokens, _MAX_TOKENS)):
+            if token.start_mark.index > mark.index:
+                break
+            if not isinstance(token, yaml.ScalarToken) or getattr(quoted, "style", None) not in _QUOTED:
+                continue
+            start, end, quote = quoted.start_mark, quoted.end_mark, quoted.style
+            if start.line < end.line == token.start_mark.line:
+                return f"the text opened with {quote}{at(start)} is not closed in its line"
+            if end.index == token.start_mark.index:
+                escaped = "''" if quote == "'" else '\\"'
+                return f"the text opened with {quote}{at(start)} ends before this; write {escaped} for a {quote} in it"
     return None
-
-
-def _is_bracket_closed(text: str, start: int) -> bool:
-    """Whether the bracket at ``start`` has its counterpart further down."""
-    starts: list[int] = []
-    for token in _tokens(text):
-        if isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)):
-            starts.append(token.start_mark.index)
-        elif (
-            isinstance(token, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken))
-            and starts
-            and starts.pop() == start
-        ):
-            return isinstance(token, _BRACKETS[text[start]][1])
-    return False
-
-
-def _tokens(text: str) -> Iterator[Any]:
-    """The tokens of ``text`` up to the first that cannot be read."""
-    with suppress(yaml.YAMLError):
-        yield from islice(yaml.scan(text, Loader=LOADER), _MAX_TOKENS)

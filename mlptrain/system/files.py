@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-
-class _Answering(io.FileIO):
-    """A file whose reading raises BlockingIOError where it would have to wait; io.FileIO returns None there.
-
-    Some files of the system, such as /proc/kmsg, call themselves regular and wait for more to come.
-    """
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        count: int | None = super().readinto(buffer)
-        return self._waiting() if count is None else count
-
-    def readall(self) -> bytes:
-        content: bytes | None = super().readall()
-        return self._waiting() if content is None else content
-
-    def _waiting(self) -> NoReturn:
-        raise BlockingIOError(errno.EAGAIN, "it has no end: reading would wait for more")
+from typing import BinaryIO
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -43,7 +21,9 @@ def open_regular(path: Path) -> BinaryIO:
         if not stat.S_ISREG(mode):
             number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
             raise OSError(number, "Is a directory" if stat.S_ISDIR(mode) else "it is not a regular file", str(path))
-        return io.BufferedReader(_Answering(descriptor))
+        os.read(descriptor, 1)  # raises where there would be something to wait for, as in /proc/kmsg
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise

@@ -98,32 +98,14 @@ def product_error(device: str) -> float:
     return float(torch.stack(errors).max())
 
 
-def usable_cores(root: Path = Path("/")) -> float:
-    """Cores that this process may use: those it is bound to, or the share that its container is held to if less."""
-    try:
-        cores = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # macOS and Windows bind no process
-        cores = float(os.cpu_count() or 1)
-    groups = {Path("/")}
-    try:
-        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
-            path = Path(line.split(":", 2)[2])
-            groups |= {path, *path.parents}
-    except (OSError, IndexError):
-        pass
-    for group in groups:
-        for quota in _quotas(root / "sys/fs/cgroup", str(group).lstrip("/")):
-            cores = min(cores, quota)
-    return cores
+def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """Cores that this process may use: those it is bound to, or the share that its container is held to if less.
 
-
-def _quotas(mounted: Path, group: str) -> Iterator[float]:
-    """The cores that a control group may use, of either version of the kernel's interface."""
-    second, first = mounted / group / "cpu.max", mounted / "cpu" / group
-    for files in ((second,), (first / "cpu.cfs_quota_us", first / "cpu.cfs_period_us")):
-        try:
-            quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
-            if float(quota) > 0 and float(period) > 0:
-                yield float(quota) / float(period)
-        except (OSError, ValueError):  # not there, or "max": no limit
-            continue
+    ``quota`` is where the kernel's second interface of control groups shows a container its limit.
+    """
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        microseconds, period = quota.read_text(encoding="ascii").split()
+        return min(cores, float(microseconds) / float(period))
+    except (OSError, ValueError):  # not there, or "max": no limit
+        return cores

@@ -1,42 +1,49 @@
-"""Inputs of a network: samples of the training rows, and the distribution of their values."""
+"""Inputs of a network as arrays: samples of the training rows, and the distribution of their values."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mlptrain.data import Examples
+from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import InputHistogram, LabelledPoints, Samples
+from mlptrain.report.arrays import FloatArray, InputHistogram, LabelledPoints, Samples
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
-from mlptrain.views.kept import as_images, image_shape, labelled_points
+from mlptrain.spec.base import either
 
 
-def samples(
-    experiment: Experiment, *, count: int = 40, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> Samples | LabelledPoints:
+class Source(TypedDict, total=False):
+    """Where the data sets are, and what is notified of a download, as ``load_data`` takes them."""
+
+    data_dir: Path | None
+    on_fetch: Progress | None
+
+
+def samples(experiment: Experiment, *, count: int = 40, **source: Unpack[Source]) -> Samples | LabelledPoints:
     """The first ``count`` training images as scaled; of data in the plane, all training points.
 
     Raises UserError for other data.
     """
     if experiment.facts.n_features == 2 and experiment.facts.class_names:
-        train = load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train
-        return labelled_points(train, experiment, experiment.name)
+        return labelled_points(load_data(experiment, **source).train, experiment, experiment.name)
     image_shape(experiment, experiment.name)
-    train = load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train
+    train = load_data(experiment, **source).train
     images = as_images(train.inputs[:count], experiment, experiment.name)
     labels = train.targets[:count].numpy()
     return Samples(experiment.name, _scaling(experiment), images, labels, experiment.facts.class_names)
 
 
-def input_histogram(
-    experiment: Experiment, *, bins: int = 100, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> InputHistogram:
-    """Counts of the training rows' values, as scaled, in equal bins from the smallest to the largest."""
-    values = load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train.inputs
-    counts, edges = np.histogram(values.numpy(), bins=bins)
+def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHistogram:
+    """Counts of the training rows' values, as scaled, in 100 equal bins from the smallest to the largest."""
+    values = load_data(experiment, **source).train.inputs
+    counts, edges = np.histogram(values.numpy(), bins=100)
     return InputHistogram(
         label=experiment.name,
         scaling=_scaling(experiment),
@@ -53,3 +60,25 @@ def _scaling(experiment: Experiment) -> str:
     """The scaling in words of the configuration."""
     scaling = experiment.data.scaling
     return scaling if isinstance(scaling, str) else f"mean {scaling.mean:g}, std {scaling.std:g}"
+
+
+def labelled_points(examples: Examples, experiment: Experiment, label: str) -> LabelledPoints:
+    """Inputs (n, 2) and labels (n,) as arrays."""
+    points, labels = examples.inputs.double().numpy(), examples.targets.numpy()
+    return LabelledPoints(label, points, labels, experiment.facts.class_names)
+
+
+def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
+    """Height and width of the data's images. Raises UserError, which begins with ``where``, for other data."""
+    facts = experiment.facts
+    if facts.image_shape is None:
+        raise UserError(
+            f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
+            f"choose data such as {either(list(IMAGE_DATASETS))}"
+        )
+    return facts.image_shape
+
+
+def as_images(rows: Tensor, experiment: Experiment, where: str) -> FloatArray:
+    """Rows (n, pixels) as images (n, height, width). Raises UserError for other data."""
+    return rows.double().numpy().reshape(-1, *image_shape(experiment, where))

@@ -1,9 +1,12 @@
-"""A trained network in pictures: its classes in the plane, its errors on a split, its weights."""
+"""A trained network in pictures: its classes in the plane, its errors on a split, its weights.
+
+It runs on the CPU: pictures are small.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -11,81 +14,66 @@ from torch import Tensor
 
 from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
-from mlptrain.inference.module import load
+from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
-from mlptrain.sources.fetch import Progress
 from mlptrain.spec import describe_model
-from mlptrain.training.metrics import predicted_classes
-from mlptrain.views.kept import as_images, confidences, image_shape, labelled_points, load_classifier, outputs_of
+from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
+from mlptrain.views.inputs import Source, as_images, image_shape, labelled_points
 
 _MARGIN = 0.05  # around points outside the usual square, in widths of their bounding box
 
 
 def decision_map(
-    run: Path,
-    *,
-    label: str | None = None,
-    resolution: int = 100,
-    data_dir: Path | None = None,
-    on_fetch: Progress | None = None,
+    run: Path, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
 ) -> DecisionMap:
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
     The grid spans [-1, 1]² where that holds every training point, else their bounding square with a margin. Raises
     UserError for a network without two inputs or without classes.
     """
-    network = load_classifier(run, "a decision map")
+    network = _load_classifier(run, "a decision map")
     experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
         raise UserError(
             f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
             f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
-    _, train = load_split(network.checkpoint, "train", data_dir=data_dir, on_fetch=on_fetch)
+    _, train = load_split(network.checkpoint, "train", **source)
     left, right, bottom, top = extent = _extent(train.inputs)
     rows, columns = torch.linspace(bottom, top, resolution), torch.linspace(left, right, resolution)
     grid = torch.cartesian_prod(rows, columns).flip(1)
-    correct = predicted_classes(outputs_of(network, train.inputs)) == train.targets
+    correct = predicted_classes(_outputs_of(network, train.inputs)) == train.targets
     return DecisionMap(
         training=labelled_points(train, experiment, label or experiment.name),
         model=describe_model(experiment),
         accuracy=float(correct.double().mean()),
         extent=extent,
-        probabilities=confidences(network, outputs_of(network, grid)).reshape(resolution, resolution, -1).numpy(),
+        probabilities=_confidences(network, _outputs_of(network, grid)).reshape(resolution, resolution, -1).numpy(),
     )
 
 
-def confusion(
-    run: Path, *, split: str | None = None, data_dir: Path | None = None, on_fetch: Progress | None = None
-) -> Confusion:
+def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
     """How often every class was predicted as which, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for regression.
     """
-    network = load_classifier(run, "a confusion matrix")
-    report = evaluate_checkpoint(run, split=split, data_dir=data_dir, device="cpu", on_fetch=on_fetch)
+    network = _load_classifier(run, "a confusion matrix")
+    report = evaluate_checkpoint(run, split=split, device="cpu", **source)
     return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
 
 
-def mistakes(
-    run: Path,
-    *,
-    split: str | None = None,
-    count: int = 24,
-    data_dir: Path | None = None,
-    on_fetch: Progress | None = None,
-) -> Mistakes:
+def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
     """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
     Raises UserError for regression and for data without images.
     """
-    network = load_classifier(run, "a picture of mistakes")
+    network = _load_classifier(run, "a picture of mistakes")
     image_shape(network.experiment, str(run))
-    split, rows = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    outputs = outputs_of(network, rows.inputs)
+    split, rows = load_split(network.checkpoint, split, **source)
+    outputs = _outputs_of(network, rows.inputs)
     predicted = predicted_classes(outputs)
-    confidence = confidences(network, outputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
+    confidence = _confidences(network, outputs).gather(1, predicted.unsqueeze(1)).squeeze(1)
     wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
@@ -114,7 +102,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
 
 
-def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | None = None) -> dict[str, Any]:
+def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
     """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
@@ -124,12 +112,11 @@ def page_parts(run: Path, *, data_dir: Path | None = None, on_fetch: Progress | 
     if result is None or result.status != "completed":
         return {}
     facts = folder.experiment().facts
-    where: dict[str, Any] = {"data_dir": data_dir, "on_fetch": on_fetch}
-    parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **where)}
+    parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **source)}
     if facts.class_names and facts.image_shape:
-        parts["mistakes"] = mistakes(run, **where)
+        parts["mistakes"] = mistakes(run, **source)
     if facts.class_names and facts.n_features == 2:
-        parts["decision"] = decision_map(run, **where)
+        parts["decision"] = decision_map(run, **source)
     return parts
 
 
@@ -141,3 +128,28 @@ def _extent(points: Tensor) -> tuple[float, float, float, float]:
     centre, half = (low + high) / 2, float((high - low).max()) * (0.5 + _MARGIN)
     x, y = centre.tolist()
     return x - half, x + half, y - half, y + half
+
+
+@torch.no_grad()
+def _outputs_of(network: TrainedNetwork, x: Tensor) -> Tensor:
+    """Outputs (n, width) for scaled inputs (n, n_features), in chunks that bound the memory."""
+    return torch.cat([network(chunk) for chunk in torch.split(x, CHUNK_ROWS)])
+
+
+def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
+    """Class probabilities (n, k) from outputs (n, width); under mse and mae, which have none, shares of outputs > 0."""
+    if network.gives_probabilities:
+        return probabilities(outputs)
+    positive = outputs.double().clamp(min=1e-12)
+    return positive / positive.sum(dim=1, keepdim=True)
+
+
+def _load_classifier(run: Path, what: str) -> TrainedNetwork:
+    """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
+    network = load(run)
+    if not network.class_names:
+        raise UserError(
+            f"{run}: {what} needs classes, but the targets of data '{network.experiment.data.name}' are numbers; "
+            "`mlptrain plot curves` works for every run"
+        )
+    return network

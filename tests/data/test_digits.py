@@ -14,7 +14,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.digits import read_digits
 
 
-def assert_is_sklearns_split() -> None:
+def test_rows_and_split_are_sklearns() -> None:
     digits = load_digits()
     train, test = (np.sort(rows) for rows in train_test_split(np.arange(1797), test_size=0.2, random_state=0))
 
@@ -26,13 +26,12 @@ def assert_is_sklearns_split() -> None:
     np.testing.assert_array_equal(raw.test_labels, digits.target[test])
 
 
-def test_rows_and_split_are_sklearns() -> None:
-    assert_is_sklearns_split()
-
-
-def test_another_place_inside_sklearn_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_place_inside_scikit_learn_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = read_digits()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert_is_sklearns_split()
+    elsewhere = read_digits()
+    np.testing.assert_array_equal(elsewhere.train_images, read.train_images)
+    np.testing.assert_array_equal(elsewhere.test_labels, read.test_labels)
 
 
 @pytest.mark.parametrize(

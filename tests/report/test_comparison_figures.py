@@ -279,13 +279,3 @@ def beyond(axis: Axis) -> list[Text]:
     low, high = sorted(axis.get_view_interval())
     return [label for tick in axis.get_major_ticks() + axis.get_minor_ticks() if not low <= tick.get_loc() <= high
             for label in (tick.label1, tick.label2)]  # fmt: skip
-
-
-def test_what_a_comparison_has_not_cannot_be_drawn(samples: Samples) -> None:
-    plain, failed = (summary_of(samples(kind)) for kind in ("plain", "all failed"))
-    with pytest.raises(ValueError, match="without a target"):
-        draw_times(plain)
-    with pytest.raises(ValueError, match="no optimizer has a tuned learning rate"):
-        draw_learning_rates(plain)
-    with pytest.raises(ValueError, match="no trial has a curve of its loss"):
-        draw_learning_curves(failed, "loss")

@@ -12,6 +12,7 @@ from torch import nn
 
 from mlptrain.experiment.build import build_network
 from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.sources.store import raw_folder
 from mlptrain.spec import Experiment, check_report, load_text
 from tests.spec.texts import complete
 
@@ -38,7 +39,7 @@ def _experiment(text: str) -> Experiment:
 def test_widths(text: str, widths: tuple[int, ...]) -> None:
     experiment = _experiment(text)
     assert experiment.widths == widths
-    assert (experiment.output_width, experiment.is_regression) == (widths[-1], "regression" in text)
+    assert (experiment.output_width, experiment.facts.is_regression) == (widths[-1], "regression" in text)
 
 
 @pytest.mark.parametrize("bias", ["true", "false"])
@@ -118,11 +119,12 @@ def test_other_defaults() -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 @pytest.mark.parametrize(("split", "file"), [("train", "train"), ("test", "t10k")])
 def test_class_counts_are_those_of_the_files(name: str, split: str, file: str, data_dir: Path) -> None:
-    images = IMAGE_DATASETS[name]
-    path = data_dir / str(images.folder) / "raw" / f"{file}-labels-idx1-ubyte.gz"
+    path = raw_folder(name, data_dir) / f"{file}-labels-idx1-ubyte.gz"
     content = gzip.decompress(path.read_bytes())
     (count,) = struct.unpack(">I", content[4:8])
-    assert tuple(content[8:].count(label) for label in range(10)) == getattr(images.facts(), f"{split}_counts")
+    assert tuple(content[8:].count(label) for label in range(10)) == getattr(
+        IMAGE_DATASETS[name].facts(), f"{split}_counts"
+    )
     assert count == len(content) - 8
 
 

@@ -19,22 +19,40 @@ from tests.spec.texts import CONFIGS, ROOT, marked
 BROKEN: dict[str, tuple[str, str]] = {
     "a list in the middle": (
         "data: digits\nmodel:\n  hidden: [64, 32\n  activation«: relu\noptimizer: {name: sgd, lr: 0.1}\n",
-        "the list opened with '[' at 3:11 is not closed",
+        "the list opened with '[' at 3:11 is not closed, or a ',' is missing in it",
     ),
-    "a list over several lines": ("a: [\n  1,\n  2\nb«: [3]\nc: 4\n", "the list opened with '[' at 1:4 is not closed"),
-    "a list at the end": ("data: digits\nmodel: {hidden: [64, 32\n«", "the list opened with '[' at 2:17 is not closed"),
+    "a list over several lines": (
+        "a: [\n  1,\n  2\nb«: [3]\nc: 4\n",
+        "the list opened with '[' at 1:4 is not closed, or a ',' is missing in it",
+    ),
+    "a list at the end": (
+        "data: digits\nmodel: {hidden: [64, 32\n«",
+        "the list opened with '[' at 2:17 is not closed, or a ',' is missing in it",
+    ),
     "a mapping in the middle": (
         "optimizer: {name: sgd, lr: 0.1\nmodel«:\n  hidden: [64]\n",
-        "the mapping opened with '{' at 1:12 is not closed",
+        "the mapping opened with '{' at 1:12 is not closed, or a ',' is missing in it",
     ),
     "a mapping before another": (
         "data: digits\nmodel: {hidden: [64]\n«optimizer: {name: sgd, lr: 0.1}\n",
-        "the mapping opened with '{' at 2:8 is not closed",
+        "the mapping opened with '{' at 2:8 is not closed, or a ',' is missing in it",
     ),
-    "a mapping at the end": ("a: {b: 1\n«", "the mapping opened with '{' at 1:4 is not closed"),
-    "a list in mappings": ("a: {b: [1, {c: 2, d: [3]}\n«e: 5\n", "the list opened with '[' at 1:8 is not closed"),
-    "another bracket": ("a: [1, 2«}\nb: 2\n", "the list opened with '[' at 1:4 is not closed"),
-    "a comma": ("a: [1, 'x' «'y', 2]\nb: 2\n", "a ',' is missing in the list opened with '[' at 1:4"),
+    "a mapping at the end": (
+        "a: {b: 1\n«",
+        "the mapping opened with '{' at 1:4 is not closed, or a ',' is missing in it",
+    ),
+    "a list in mappings": (
+        "a: {b: [1, {c: 2, d: [3]}\n«e: 5\n",
+        "the list opened with '[' at 1:8 is not closed, or a ',' is missing in it",
+    ),
+    "another bracket": (
+        "a: [1, 2«}\nb: 2\n",
+        "the list opened with '[' at 1:4 is not closed, or a ',' is missing in it",
+    ),
+    "a comma": (
+        "a: [1, 'x' «'y', 2]\nb: 2\n",
+        "the list opened with '[' at 1:4 is not closed, or a ',' is missing in it",
+    ),
     "one bracket too many": ("a: [1, 2]«]\nb: 2\n", "this ']' closes nothing"),
     "a single quote in the middle": (
         "name: 'a\nloss: '«mse'\nseed: 1\n",
@@ -137,7 +155,7 @@ def test_what_is_too_deep_is_named_before_what_breaks(text: str) -> None:
 @pytest.mark.parametrize(
     ("assignment", "says"),
     [
-        ("model.hidden=[1, 2", "the list opened with '[' is not closed"),
+        ("model.hidden=[1, 2", "the list opened with '[' is not closed, or a ',' is missing in it"),
         ("name='a", "the text opened with ' is not closed"),
     ],
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -20,24 +20,12 @@ from mlptrain.report.arrays import FloatArray
 from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, wrapped
 from mlptrain.report.curves import thinned
-from mlptrain.report.style import (
-    INK,
-    LINE_STYLES,
-    QUIET,
-    colour,
-    marker,
-    new_figure,
-    set_labels,
-    set_log_scale,
-    styled,
-)
+from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
 from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
 
 _TOGETHER = 6  # optimizers whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
-_FEW_EPOCHS = 15
-_MARKED = 8
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
@@ -51,23 +39,26 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     """Training loss, or the accuracy measured after every epoch: the mean over the seeds in the band of all of them.
 
     Up to six optimizers share a panel; of more, each has its own, with the others in grey. Trials that diverged or
-    failed have no curve. Raises ValueError where no trial has one.
+    failed have no curve.
     """
-    key, split = curve_key(summary, metric)
+    split = curve_split(summary, metric)
+    key = f"{split}_{metric}"
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
-    logarithmic = metric == "loss" and _spans_decade(list(curves.values()))
+    low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
+    logarithmic = metric == "loss" and low >= _LEAST_LOSS and 10 * low <= high
     scale = " (log scale)" if logarithmic else ""
     title = titled(summary, f"{split_name(split)} {metric} by epoch{scale}", width=54)
-    x, y = "epoch (passes over the training rows)", "loss (mean over examples)"
-    if metric == "accuracy":
-        y = _accuracy_label(max(max(curve.high) for curve in curves.values()))
+    x = "epoch (passes over the training rows)"
+    y = "loss (mean over examples)" if metric == "loss" else _accuracy_label(high)
     band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
     first = 1 if split == "train" else 0
+    last = first + max(len(curve.mean) for curve in curves.values()) - 1
+    around = 0.5 if last == first else 0.03 * (last - first)
     if len(curves) <= _TOGETHER:
         figure = new_figure(5.6, 4.1)
         figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
         axes = figure.add_subplot()
-        set_labels(axes, title=title, x=x, y=y)
+        axes.set(title=title, xlabel=x, ylabel=y)
         panels: dict[str | None, Axes] = {None: axes}
     else:
         mean = Line2D([], [], color=INK, label="mean over the seeds")
@@ -83,35 +74,34 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
                 _draw_band(axes, curve, first, summary.number(name), label=wrapped(name))
         if target is not None:
             axes.axhline(target, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.0, label="target", zorder=1)
-    _scale(panels, metric, curves, first=first, logarithmic=logarithmic)
+        axes.set_xlim(first - around, last + around)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if alone is None else 4, min_n_ticks=1))
+        if metric == "accuracy":
+            _set_accuracy_scale(axes, low, high)
+        else:
+            _set_loss_scale(axes, low, high, logarithmic=logarithmic)
+        if alone is not None:
+            axes.yaxis.set_minor_locator(NullLocator())
     if None in panels:
         handles = [*panels[None].get_legend_handles_labels()[0], *band]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
     return figure
 
 
-def curve_key(summary: Summary, metric: Literal["loss", "accuracy"]) -> tuple[str, str]:
-    """Which curve stands for ``metric``, and its split: training for the loss, the measured one for the accuracy.
-
-    Raises ValueError where there is none.
-    """
-    for split in ("train",) if metric == "loss" else ("validation", "test", "train"):
-        key = f"{split}_{metric}"
-        if any(key in entry.curves for entry in summary.optimizers.values()):
-            return key, split
-    raise ValueError(f"no trial has a curve of its {metric}")
+def curve_split(summary: Summary, metric: Literal["loss", "accuracy"]) -> str:
+    """The split whose curve stands for ``metric``: training for the loss, the measured one for the accuracy."""
+    known = {key for entry in summary.optimizers.values() for key in entry.curves}
+    splits = ("train",) if metric == "loss" else ("validation", "test", "train")
+    return next(split for split in splits if f"{split}_{metric}" in known)
 
 
 @styled
 def draw_learning_rates(summary: Summary) -> Figure:
     """Validation accuracy over every tried learning rate, a panel for each optimizer that tuned it.
 
-    Dots are tuning seeds, the line goes through their medians, the band is the good range. Raises ValueError where no
-    optimizer tuned its learning rate.
+    Dots are tuning seeds, the line goes through their medians, the band is the good range.
     """
     shown = [(name, entry) for name, entry in summary.ranked if medians_by_rate(entry)]
-    if not shown:
-        raise ValueError("no optimizer has a tuned learning rate")
     values = [value for _, entry in shown for value in entry.tuning_accuracies if value is not None]
     rates = [rate for _, entry in shown for rate in medians_by_rate(entry)]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -155,7 +145,7 @@ def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence
         row, column = divmod(index, columns)
         left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * _PANEL[1]
         axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, _PANEL[1] / height))
-        axes.set_title(one, fontsize=9, pad=4, y=1.0)
+        axes.set_title(one, fontsize=9, pad=4)
         axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)
@@ -166,57 +156,28 @@ def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence
 
 
 def _draw_band(axes: Axes, curve: Curve, first: int, index: int, *, label: str) -> None:
-    epochs = np.arange(first, first + len(curve.mean), dtype=np.float64)
-    low, high, mean = (np.array(values, dtype=np.float64) for values in (curve.low, curve.high, curve.mean))
-    axes.fill_between(epochs, low, high, color=colour(index), alpha=0.13, linewidth=0, zorder=2)
-    x, y = thinned(epochs, mean)
-    every = 1 if len(x) <= _FEW_EPOCHS else (index * len(x) // 29 % max(1, len(x) // _MARKED), len(x) // _MARKED)
-    axes.plot(
-        x,
-        y,
-        color=colour(index),
-        marker=marker(index),
-        markevery=every,
-        markersize=4.2,
-        linestyle=LINE_STYLES[index % len(LINE_STYLES)],
-        label=label,
-        zorder=3,
-    )
+    epochs = np.arange(first, first + len(curve.mean))
+    axes.fill_between(epochs, curve.low, curve.high, color=colour(index), alpha=0.13, linewidth=0, zorder=2)
+    x, y = _line(curve, first)
+    axes.plot(x, y, markevery=marked(len(x), index), markersize=4.2, label=label, zorder=3, **series(index))
+
+
+def _line(curve: Curve, first: int) -> tuple[FloatArray, FloatArray]:
+    return thinned(np.arange(first, first + len(curve.mean), dtype=np.float64), np.array(curve.mean))
 
 
 def _draw_others(axes: Axes, curves: Sequence[Curve], first: int) -> None:
-    lines = []
-    for curve in curves:
-        x, y = thinned(np.arange(first, first + len(curve.mean), dtype=np.float64), np.array(curve.mean))
-        lines.append(np.column_stack([x, y]))
+    lines = [np.column_stack(_line(curve, first)) for curve in curves]
     axes.add_collection(LineCollection(lines, colors=_OTHERS, linewidths=0.8, zorder=1))
 
 
-def _spans_decade(curves: Sequence[Curve]) -> bool:
-    low = min(min(curve.low) for curve in curves)
-    return low >= _LEAST_LOSS and max(max(curve.high) for curve in curves) >= 10 * low
-
-
-def _scale(
-    panels: Mapping[str | None, Axes], metric: str, curves: Mapping[str, Curve], *, first: int, logarithmic: bool
-) -> None:
-    """The same limits and ticks for every panel: whole epochs, accuracies in per cent."""
-    low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
-    last = first + max(len(curve.mean) for curve in curves.values()) - 1
-    around = 0.5 if last == first else 0.03 * (last - first)
-    for axes in panels.values():
-        axes.set_xlim(first - around, last + around)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if None in panels else 4, min_n_ticks=1))
-        if logarithmic:
-            set_log_scale(axes)
-            axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
-        elif metric == "accuracy":
-            _set_accuracy_scale(axes, low, high)
-        else:
-            margin = 0.04 * (high - low) or 0.01
-            axes.set_ylim(low - margin, high + margin)
-        if len(panels) > 1:
-            axes.yaxis.set_minor_locator(NullLocator())
+def _set_loss_scale(axes: Axes, low: float, high: float, *, logarithmic: bool) -> None:
+    if logarithmic:
+        set_log_scale(axes)
+        axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
+    else:
+        margin = 0.04 * (high - low) or 0.01
+        axes.set_ylim(low - margin, high + margin)
 
 
 def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0.0) -> None:
@@ -256,18 +217,14 @@ def _draw_rates(axes: Axes, entry: OptimizerResult, index: int) -> None:
     if good is not None:
         axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
     tried = [(rate, value) for rate, accuracies in outcomes_by_rate(entry) for value in accuracies]
-    dots = [(rate, value) for rate, value in tried if value is not None]
-    lost = [rate for rate, value in tried if value is None]
-    x, y = [rate for rate, _ in dots], [value for _, value in dots]
-    axes.plot(x, y, marker=".", color=colour(index), alpha=0.75, linestyle="", zorder=3)
-    at_foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "linestyle": ""}
-    axes.plot(lost, [0.06] * len(lost), marker="x", color=INK, markersize=4.5, zorder=3, **at_foot)
+    dots = np.array([(rate, value) for rate, value in tried if value is not None]).reshape(-1, 2)
+    axes.plot(*dots.T, ".", color=colour(index), alpha=0.75, zorder=3)
+    lost, foot = [rate for rate, value in tried if value is None], axes.get_xaxis_transform()
+    axes.plot(lost, [0.06] * len(lost), "x", color=INK, markersize=4.5, zorder=3, transform=foot)
     finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
     axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
     if (chosen := entry.setting.lr) in finite:
-        axes.plot(
-            [chosen], [finite[chosen]], marker="o", markersize=9, mfc="none", mec=INK, mew=1.3, linestyle="", zorder=4
-        )
+        axes.plot([chosen], [finite[chosen]], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
 
 
 def _legend_of_rates(shown: Sequence[tuple[str, OptimizerResult]]) -> list[Artist]:

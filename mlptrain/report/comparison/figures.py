@@ -7,23 +7,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rows import fastest_first
-from mlptrain.report.comparison.words import (
-    MINUS,
-    counted,
-    describe_target,
-    epochs_and_reached,
-    percent,
-    points,
-    split_name,
-    titled,
-    wrapped,
-)
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
 from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
 
@@ -46,27 +37,26 @@ def draw_scores(summary: Summary) -> Figure:
 
     Values far below all others stand as a text at the left edge, so that the axis can spread out the others.
     """
-    figure, axes = _rows(summary.ranking)
+    split, seeds = words.split_name(summary.split), len(summary.seeds)
+    title = words.titled(summary, f"{split} accuracy over {words.counted(seeds, 'seed')}")
+    figure, axes = _rows(summary.ranking, title=title, x=f"{split} accuracy (% of examples)")
     values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
     low, high = _limits(values, [entry.accuracy for _, entry in summary.ranked])
     axes.set_xlim(low, high)
     heights = [_stacked(row, y=y, span=high - low) for y, row in enumerate(values)]
-    _join_seeds(axes, summary, values, heights)
+    if scores_are_joined(summary):
+        axes.plot(values, heights, color="#b9c0c9", linewidth=0.6, zorder=1)  # a line for each column: a seed's
     for y, (name, entry) in enumerate(summary.ranked):
-        if len(summary.seeds) > 1 and low < entry.accuracy.mean < high:
-            _interval(axes, y, entry, colour(summary.number(name)))
+        if seeds > 1 and low < entry.accuracy.mean < high:
+            _interval(axes, y, entry.accuracy, colour(summary.number(name)), linewidth=11, alpha=0.25, zorder=1.5)
+            _bar(axes, entry.accuracy.mean, y)
         _draw_trials(axes, values[y], heights[y], [trial.status for trial in entry.trials], index=summary.number(name))
         _name_beyond(axes, entry, y, low)
     if low < summary.majority < high:
         axes.axvline(summary.majority, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
-    _right_labels(axes, "mean", [percent(entry.accuracy.mean) for _, entry in summary.ranked])
-    verdicts = against_best(summary)
-    _right_labels(axes, "against the best", ["", *(pair.verdict for pair in verdicts)], start=_SECOND_COLUMN)
-    split = split_name(summary.split)
-    axes.set_title(
-        titled(summary, f"{split} accuracy over {counted(len(summary.seeds), 'seed')}"), pad=_TITLE_ABOVE, y=1.0
-    )
-    axes.set_xlabel(f"{split} accuracy (% of examples)")
+    _right_labels(axes, "mean", [words.percent(entry.accuracy.mean) for _, entry in summary.ranked])
+    verdicts = [pair.verdict for pair in _against_best(summary)]
+    _right_labels(axes, "against the best", ["", *verdicts], start=_SECOND_COLUMN)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
     _legend_of_scores(figure, summary, majority=low < summary.majority < high)
     return figure
@@ -79,8 +69,11 @@ def draw_differences(summary: Summary) -> Figure:
     The shaded band is the width of a tie.
     """
     best, *others = summary.ranking
-    pairs = against_best(summary)
-    figure, axes = _rows(others)
+    pairs = _against_best(summary)
+    title = words.titled(summary, f"{words.split_name(summary.split)} accuracy compared with {best}'s")
+    tie = f"grey: a tie, ±{100 * summary.tie:g}"
+    x = f"mean difference by seed, 95 % interval (percentage points; {tie})"
+    figure, axes = _rows(others, title=title, x=x)
     low, high = _limits([[pair.mean] for pair in pairs] + [[0.0]], pairs)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     axes.set_xlim(low, high)
@@ -88,32 +81,25 @@ def draw_differences(summary: Summary) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, pair in enumerate(pairs):
         index = summary.number(pair.a)
-        if pair.low is not None and pair.high is not None and pair.mean >= low:
-            axes.plot(
-                [pair.low, pair.high], [y, y], color=colour(index), linewidth=2.4, solid_capstyle="butt", zorder=3
-            )
+        if pair.mean >= low:
+            _interval(axes, y, pair, colour(index), linewidth=2.4, zorder=3)
+        else:
+            _at_edge(axes, y, words.points(pair.mean))
         axes.plot([pair.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
-        if pair.mean < low:
-            _at_edge(axes, y, points(pair.mean))
     _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", MINUS)))
-    split = split_name(summary.split)
-    axes.set_title(titled(summary, f"{split} accuracy compared with {best}'s"), pad=_TITLE_ABOVE, y=1.0)
-    tie = f"grey: a tie, ±{100 * summary.tie:g}"
-    axes.set_xlabel(f"mean difference by seed, 95 % interval (percentage points; {tie})")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", words.MINUS)))
     return figure
 
 
 @styled
 def draw_times(summary: Summary) -> Figure:
-    """The epoch after which each trial reached the target, fastest optimizer first; misses are on the right.
-
-    Raises ValueError without a target.
-    """
-    if summary.target is None:
-        raise ValueError("a comparison without a target has no time to it")
+    """The epoch after which each trial reached the target, fastest optimizer first; misses are on the right."""
+    assert summary.target is not None
     fastest = fastest_first(summary)
-    figure, axes = _rows([name for name, _ in fastest])
+    title = words.titled(summary, f"time to a {words.describe_target(summary.target)}")
+    steps = words.counted(summary.steps_per_epoch, "step")
+    x = f"epoch after which a seed reached it ({steps} each; black: the median)"
+    figure, axes = _rows([name for name, _ in fastest], title=title, x=x)
     start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
     miss = (start + end) / 2
     axes.set_xlim(0, end)
@@ -123,25 +109,22 @@ def draw_times(summary: Summary) -> Figure:
         states: list[Status] = ["diverged" if epoch is None else "completed" for epoch in times.trials]
         _draw_trials(axes, at, _stacked(at, y=y, span=end), states, index=summary.number(name))
         if times.median is not None:
-            axes.plot([times.median] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
-    _right_labels(axes, "median (reached)", [epochs_and_reached(times) for _, times in fastest])
+            _bar(axes, times.median, y)
+    _right_labels(axes, "median (reached)", [words.epochs_and_reached(times) for _, times in fastest])
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, summary.epochs)
     ticks = [int(tick) for tick in ticks if 0 <= tick <= summary.epochs and start - tick > 0.08 * end]
     axes.set_xticks([*ticks, miss], [*(f"{tick:,}" for tick in ticks), "not\nreached"])
-    steps = counted(summary.steps_per_epoch, "step")
-    axes.set_title(titled(summary, f"time to a {describe_target(summary.target)}"), pad=_TITLE_ABOVE, y=1.0)
-    axes.set_xlabel(f"epoch after which a seed reached it ({steps} each; black: the median)")
     return figure
 
 
-def against_best(summary: Summary) -> list[Pair]:
+def _against_best(summary: Summary) -> list[Pair]:
     """Every other optimizer against the one with the best mean, in the order of the ranking."""
     return [pair.mirrored() for pair in summary.ranked_pairs if pair.a == summary.ranking[0]]
 
 
-def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
+def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     """Axes with a row for each name, the first one on top."""
-    labels = [wrapped(name) for name in names]
+    labels = [words.wrapped(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     figure = new_figure(_WIDTH, max(_ROW, 0.17 * lines + 0.1) * len(names) + 1.25)
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
@@ -153,13 +136,14 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     for y in range(1, len(names)):
         axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
     axes.spines["left"].set_visible(False)
+    axes.set_title(title, pad=_TITLE_ABOVE)
+    axes.set_xlabel(x)
     return figure, axes
 
 
 def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: float = _FIRST_COLUMN) -> None:
     """A figure or words for every row, ``start`` points right of the axes."""
-    heads = [(heading, -0.62, 8.0, QUIET)]
-    for text, y, size, shade in [*heads, *((label, float(y), 9.5, INK) for y, label in enumerate(labels))]:
+    for text, y, size, shade in [(heading, -0.62, 8, QUIET), *((label, y, 9.5, INK) for y, label in enumerate(labels))]:
         axes.annotate(
             text, (1, y), (start, 0), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=size,
             color=shade, va="center" if y >= 0 else "bottom", annotation_clip=False,
@@ -201,27 +185,15 @@ def scores_are_joined(summary: Summary) -> bool:
     return len(summary.optimizers) <= _MAX_PAIRED and 1 < len(summary.seeds) <= _MAX_SEEDS_PAIRED
 
 
-def _join_seeds(axes: Axes, summary: Summary, values: list[list[float]], heights: list[list[float]]) -> None:
-    if not scores_are_joined(summary):
-        return
-    for seed in range(len(summary.seeds)):
-        x, y = [row[seed] for row in values], [row[seed] for row in heights]
-        axes.plot(x, y, color="#b9c0c9", linewidth=0.6, zorder=1)
+def _interval(axes: Axes, y: int, mean: Accuracy | Pair, shade: str, **line: Any) -> None:
+    """The 95 % interval of a mean, where there is one."""
+    if mean.low is not None and mean.high is not None:
+        axes.plot([mean.low, mean.high], [y, y], color=shade, solid_capstyle="butt", **line)
 
 
-def _interval(axes: Axes, y: int, entry: OptimizerResult, shade: str) -> None:
-    accuracy = entry.accuracy
-    if accuracy.low is not None and accuracy.high is not None:
-        axes.plot(
-            [accuracy.low, accuracy.high],
-            [y, y],
-            color=shade,
-            linewidth=11,
-            alpha=0.25,
-            solid_capstyle="butt",
-            zorder=1.5,
-        )
-    axes.plot([accuracy.mean] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
+def _bar(axes: Axes, x: float, y: int) -> None:
+    """The mean or the median of a row."""
+    axes.plot([x, x], [y - 0.42, y + 0.42], color=INK, linewidth=2, zorder=2)
 
 
 def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Sequence[Status], *, index: int) -> None:
@@ -236,9 +208,8 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
         "failed": cross,
     }
     for state in dict.fromkeys(states):
-        own = [place for place, one in enumerate(states) if one == state]
-        places = [x[place] for place in own], [y[place] for place in own]
-        axes.plot(*places, linestyle="", markersize=6.2, zorder=3, **styles[state])
+        own = np.array([other == state for other in states])
+        axes.plot(np.array(x)[own], np.array(y)[own], linestyle="", markersize=6.2, zorder=3, **styles[state])
 
 
 def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None:
@@ -247,13 +218,13 @@ def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None
     if not outside:
         return
     least, most = (pick(trial.score for trial in outside) for pick in (min, max))
-    shown = percent(least) if least == most else f"{100 * least:.2f} to {percent(most)}"
+    shown = words.percent(least) if least == most else words.percent_interval(least, most)
     states = Counter(trial.status for trial in outside)
-    seeds = f"{len(outside)} of {len(entry.trials)} seeds"
-    if len(states) == 1:
-        what = seeds if "completed" in states else f"{seeds} {outside[0].status}"
-    else:
-        what = ", ".join([seeds, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    what = f"{len(outside)} of {len(entry.trials)} seeds"
+    if len(states) > 1:
+        what = ", ".join([what, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
+    elif "completed" not in states:
+        what = f"{what} {outside[0].status}"
     _at_edge(axes, y, f"{shown} ({what})")
 
 

@@ -10,7 +10,7 @@ from html import escape
 
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows
 from mlptrain.report.comparison.words import MINUS, basis, caveats, target_note
-from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
+from mlptrain.runs.comparison import Summary, Timings
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula to be executed
@@ -40,9 +40,10 @@ def summary_csv(summary: Summary) -> str:
     for name, entry in summary.optimizers.items():
         text = f"'{name}" if name.startswith(_FORMULA) else name
         setting = [settings[name].get(key) for key in fields]
-        for index, trial in enumerate(entry.trials):
+        times = entry.epochs_to_target.trials if entry.epochs_to_target is not None else [""] * len(entry.trials)
+        for trial, epochs in zip(entry.trials, times, strict=True):
             figures = [getattr(trial, key) for key in _OF_A_TRIAL]
-            writer.writerow([text, *map(_plain, [*setting, *figures, _epochs(entry, index)])])
+            writer.writerow([text, *map(_plain, [*setting, *figures, "inf" if epochs is None else epochs])])
     return stream.getvalue()
 
 
@@ -50,13 +51,6 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(_plain, value))
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _epochs(entry: OptimizerResult, index: int) -> int | str:
-    if entry.epochs_to_target is None:
-        return ""
-    epochs = entry.epochs_to_target.trials[index]
-    return "inf" if epochs is None else epochs
 
 
 def summary_markdown(summary: Summary, timings: Timings) -> str:

@@ -9,8 +9,7 @@ Matplotlib and Jinja are imported where something is drawn.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,39 +72,26 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
     from mlptrain.report.style import picture_bytes
 
     folder.mkdir(exist_ok=True)
-    with _uncollected():
-        for name, draw in _pictures(summary).items():
-            figure = draw()
+    gc.disable()  # collecting garbage among the many small parts of pictures took a sixth of the time
+    try:
+        for name, figure in _pictures(summary):
             for kind in ("png", "svg"):
                 write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: among the many small parts of pictures it took a sixth of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
-        if collecting:
-            gc.enable()
+        gc.enable()
 
 
-def _pictures(summary: Summary) -> dict[str, Callable[[], Figure]]:
-    """The pictures that the comparison can give, by the names of their files."""
+def _pictures(summary: Summary) -> Iterator[tuple[str, Figure]]:
+    """The pictures that the comparison can give, with the names of their files."""
     from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
     from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 
-    pictures: dict[str, Callable[[], Figure]] = {
-        "scores": lambda: draw_scores(summary),
-        "differences": lambda: draw_differences(summary),
-    }
+    yield "scores", draw_scores(summary)
+    yield "differences", draw_differences(summary)
     if summary.lasted:
-        pictures["loss_curves"] = lambda: draw_learning_curves(summary, "loss")
-        pictures["accuracy_curves"] = lambda: draw_learning_curves(summary, "accuracy")
+        yield "loss_curves", draw_learning_curves(summary, "loss")
+        yield "accuracy_curves", draw_learning_curves(summary, "accuracy")
     if rates_are_tuned(summary):
-        pictures["learning_rates"] = lambda: draw_learning_rates(summary)
+        yield "learning_rates", draw_learning_rates(summary)
     if summary.target is not None:
-        pictures["time_to_target"] = lambda: draw_times(summary)
-    return pictures
+        yield "time_to_target", draw_times(summary)

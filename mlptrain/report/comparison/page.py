@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mlptrain.report.comparison import rows, words
-from mlptrain.report.comparison.curves import curve_key, draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison.curves import curve_split, draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times, scores_are_joined
 from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
 from mlptrain.report.frame import render
 from mlptrain.runs.comparison import Pair, Summary, Timings
 from mlptrain.spec import Experiment, describe_model
 
-_MAX_IN_WORDS = 8  # optimizers, up to which the matrix has room for the verdicts in words
-_MAX_OPEN = 15  # pairs; a longer list is folded
-_METRICS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
-
 
 def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, plan: str, folder: Path) -> str:
     """The page. ``base`` is the task, ``plan`` the plan's own text, which lies in the comparison's ``folder``."""
     head, *listed = rows.pair_rows(summary.ranked_pairs)
     signs = [words.SYMBOLS[pair.verdict] for pair in summary.ranked_pairs]
-    entries = summary.optimizers.values()
     return render(
         "comparison.html.jinja",
         summary=summary,
@@ -36,13 +31,10 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         rows=rows,
         caveats=words.caveats(summary),
         matrix=_matrix(summary),
-        max_in_words=_MAX_IN_WORDS,
         verdicts=[head, *([*row[:-1], f"{sign} {row[-1]}"] for row, sign in zip(listed, signs, strict=True))],
-        max_open=_MAX_OPEN,
         curves=list(_curves(summary)) if summary.lasted else [],
         incomplete=list(_incomplete(summary)),
-        tuned=[value for entry in entries for value in entry.tuning_accuracies],
-        failed=sum(entry.failed_tuning_trials for entry in entries),
+        tuned=[value for entry in summary.optimizers.values() for value in entry.tuning_accuracies],
         good_within=GOOD_WITHIN,
         rates_are_tuned=rates_are_tuned,
         scores_are_joined=scores_are_joined,
@@ -62,8 +54,8 @@ def _matrix(summary: Summary) -> dict[str, list[Pair | None]]:
 
 
 def _curves(summary: Summary) -> Iterator[dict[str, Any]]:
-    for metric in _METRICS:
-        split = words.split_name(curve_key(summary, metric)[1])
+    for metric in ("loss", "accuracy"):
+        split = words.split_name(curve_split(summary, metric))
         yield {"metric": metric, "split": split, "figure": draw_learning_curves(summary, metric)}
 
 

@@ -5,24 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rates import good_range, medians_by_rate
-from mlptrain.report.comparison.words import (
-    counted,
-    describe_failure,
-    describe_good_range,
-    describe_setting,
-    epochs_and_reached,
-    listed,
-    median_epochs,
-    number,
-    p_value,
-    percent,
-    percent_interval,
-    points,
-    points_interval,
-    what_failed,
-)
-from mlptrain.runs.comparison import OptimizerResult, Pair, Summary, TimeToTarget, Timings
+from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
 
 Rows = list[list[str]]
 
@@ -38,13 +23,13 @@ def result_rows(summary: Summary, timings: Timings) -> Rows:
         rows.append(
             [
                 name,
-                describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else ""),
-                percent(accuracy.mean),
-                percent_interval(accuracy.low, accuracy.high),
-                percent(accuracy.median),
+                words.describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else ""),
+                words.percent(accuracy.mean),
+                words.percent_interval(accuracy.low, accuracy.high),
+                words.percent(accuracy.median),
                 f"{entry.completed} of {len(entry.trials)}",
                 *([_seconds(timings.seconds_per_epoch.get(name))] if timed else []),
-                *([epochs_and_reached(times)] if times is not None else []),
+                *([words.epochs_and_reached(times)] if times is not None else []),
             ]
         )
     return rows
@@ -56,10 +41,10 @@ def pair_rows(pairs: Sequence[Pair]) -> Rows:
     return [head] + [
         [
             f"{pair.a} against {pair.b}",
-            points(pair.mean),
-            points_interval(pair.low, pair.high),
-            p_value(pair.p_holm),
-            p_value(pair.p),
+            words.points(pair.mean),
+            words.points_interval(pair.low, pair.high),
+            f"{pair.p_holm:.3g}",
+            f"{pair.p:.3g}",
             pair.verdict,
         ]
         for pair in pairs
@@ -75,12 +60,14 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
     rows = [["optimizer", "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
     for name, times in fastest_first(summary):
-        steps = "not reached" if times.median is None else f"{times.median * summary.steps_per_epoch:,.0f}"
-        row = [name, f"{times.reached} of {times.n}", median_epochs(times), steps]
+        seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
+        steps = in_seconds = "not reached"
+        if times.median is not None:
+            steps = f"{times.median * summary.steps_per_epoch:,.0f}"
+            in_seconds = words.number(times.median * (seconds or 0), digits=3)
+        row = [name, f"{times.reached} of {times.n}", words.median_epochs(times), steps]
         if timed:
-            seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
             spread = f" ({min(samples):.2g} to {max(samples):.2g})" if len(samples) > 1 else ""
-            in_seconds = "not reached" if times.median is None else number(times.median * (seconds or 0), digits=3)
             row += [_seconds(seconds) + spread, "" if seconds is None else in_seconds]
         rows.append(row)
     return rows
@@ -95,10 +82,10 @@ def rate_rows(summary: Summary) -> Rows:
             rows.append(
                 [
                     name,
-                    number(entry.setting.lr),
-                    "–" if good is None else percent(medians[entry.setting.lr]),
+                    words.number(entry.setting.lr),
+                    "–" if good is None else words.percent(medians[entry.setting.lr]),
                     "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
-                    describe_good_range(entry).removeprefix("good over "),
+                    words.describe_good_range(entry).removeprefix("good over "),
                     f"{len(medians)} values",
                     f"{outcomes.count(None)} of {len(outcomes)} trials",
                 ]
@@ -109,9 +96,9 @@ def rate_rows(summary: Summary) -> Rows:
 def failure_rows(summary: Summary) -> Rows:
     """The trials that diverged, did not learn or failed, by optimizer."""
     return [["optimizer", "what", "where", "trials"]] + [
-        [name, status, describe_failure(trials, summary.split), f"{len(trials)} of {len(entry.trials)}"]
+        [name, status, words.describe_failure(trials, summary.split), f"{len(trials)} of {len(entry.trials)}"]
         for name, entry in summary.ranked
-        for status, trials in what_failed(entry)
+        for status, trials in words.what_failed(entry)
     ]
 
 
@@ -120,18 +107,14 @@ def budget_rows(summary: Summary) -> Rows:
     return [["optimizer", "tried values", "tuning trials", "grid extended", "under-tuned"]] + [
         [
             name,
-            _grids(entry),
+            "; ".join(f"{field} {words.listed(values)}" for field, values in entry.grids.items())
+            or "nothing: all values fixed",
             f"{entry.tuning_trials:,}",
-            counted(entry.extensions, "time"),
+            words.counted(entry.extensions, "time"),
             "yes" if entry.under_tuned else "no",
         ]
         for name, entry in summary.optimizers.items()
     ]
-
-
-def _grids(entry: OptimizerResult) -> str:
-    grids = [f"{field} {listed(values)}" for field, values in entry.grids.items()]
-    return "; ".join(grids) or "nothing: all values fixed"
 
 
 def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:
@@ -141,4 +124,4 @@ def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else number(value, digits=3)
+    return "–" if value is None else words.number(value, digits=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from mlptrain.report.comparison.rates import good_range, medians_by_rate
+from mlptrain.report.comparison.rates import good_range
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.comparison.sections import TargetSpec
 
@@ -46,11 +46,6 @@ def points(difference: float) -> str:
 def points_interval(low: float | None, high: float | None) -> str:
     """``+0.31 to +1.47``; a dash for one seed."""
     return "–" if low is None or high is None else f"{points(low)} to {points(high)}"
-
-
-def p_value(p: float) -> str:
-    """Three digits, as ``0.00195`` and ``1``."""
-    return f"{p:.3g}"
 
 
 def number(value: object, *, digits: int = 4) -> str:
@@ -110,7 +105,7 @@ def describe_good_range(entry: OptimizerResult) -> str:
     """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
     good = good_range(entry)
     if good is None:
-        return "no good range" if medians_by_rate(entry) else "not tuned"
+        return "no good range"
     return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
 
 
@@ -129,20 +124,16 @@ def describe_failure(trials: Sequence[ScoredTrial], split: str) -> str:
     if accuracies:
         low, high = percent(min(accuracies)), percent(max(accuracies))
         span = low if low == high else f"{low} to {high}"
-        return f"{split_name(split)} accuracy of {span} ({_seeds(trials)})"
-    parts = [_failure(trial) for trial in trials[:_MAX_LISTED]]
+        seeds = f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
+        return f"{split_name(split)} accuracy of {span} ({seeds})"
+    parts = [
+        f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
+        if trial.status == "diverged"
+        else f"seed {trial.seed}: {trial.message or 'for an unknown reason'}"
+        for trial in trials[:_MAX_LISTED]
+    ]
     more = f"; and {len(trials) - _MAX_LISTED:,} more in summary.csv" if len(trials) > _MAX_LISTED else ""
     return "; ".join(parts) + more
-
-
-def _failure(trial: ScoredTrial) -> str:
-    if trial.status == "diverged":
-        return f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
-    return f"seed {trial.seed}: {trial.message or 'for an unknown reason'}"
-
-
-def _seeds(trials: Sequence[ScoredTrial]) -> str:
-    return f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
 
 
 def basis(summary: Summary) -> str:
