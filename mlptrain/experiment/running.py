@@ -43,7 +43,7 @@ class SeedsOutcome:
 
 
 def train(loaded: Loaded | Path | str, *, run_dir: Path | None = None, **options: Unpack[Options]) -> Outcome:
-    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``.
+    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
