@@ -201,7 +201,7 @@ def _faults_of_values(fixed: Mapping[str, Any], grids: Mapping[str, _Grid]) -> I
 def _checked(values: dict[str, Any], places: Mapping[str, KeyPath]) -> Iterator[Finding]:
     """What the optimizer section of an experiment says of ``values``; ``places`` lead on from a tuned field."""
     try:
-        optimizer_adapter().validate_python(values)
+        optimizer_adapter.validate_python(values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             field, *below = detail["loc"][1:] or [detail["type"].removeprefix("at:")]

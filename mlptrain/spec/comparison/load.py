@@ -37,15 +37,8 @@ class LoadedComparison:
     warnings: tuple[Fault, ...]
 
 
-def is_comparison(path: Path | str) -> bool:
-    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment.
-
-    Raises SpecError for a file that cannot be read.
-    """
-    return _is_comparison(read_file(Path(path))[1])
-
-
-def _is_comparison(document: Document) -> bool:
+def is_comparison(document: Document) -> bool:
+    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment."""
     return "base" in document.value or "optimizers" in document.value
 
 
@@ -61,7 +54,7 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
         check_format(document.value, path)
         for key in PLAN_KEYS:
             del document.value[key]
-    if not _is_comparison(document) and "data" in document.value:
+    if not is_comparison(document) and "data" in document.value:
         message = f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
         raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
@@ -193,7 +186,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
                 for fault in error.faults
             ]
             return None
-        if not _is_comparison(base):
+        if not is_comparison(base):
             base.value.setdefault("name", folder_name(Path(value).stem))
             return base
         message = f"{base.source} is a comparison, not an experiment"

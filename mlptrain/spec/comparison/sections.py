@@ -6,7 +6,6 @@ A trial is (base, one setting of one optimizer, seed). Two more names stand for 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -37,10 +37,8 @@ PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_b
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-@functools.cache
-def optimizer_adapter() -> TypeAdapter[OptimizerSpec]:
-    """The validator of one optimizer section; built on first use, since it takes milliseconds."""
-    return TypeAdapter(OptimizerSpec)
+# Of one optimizer section; built on first use, since that takes milliseconds.
+optimizer_adapter = TypeAdapter[OptimizerSpec](OptimizerSpec, config=ConfigDict(defer_build=True))
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ class Candidate:
         """
         chosen = {**self.grids, **(grids or {})}
         combinations = itertools.product(*chosen.values())
-        validate = optimizer_adapter().validate_python
+        validate = optimizer_adapter.validate_python
         return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
 
     def accepts(self, field: str, value: float) -> bool:
