@@ -215,6 +215,16 @@ def test_a_summary_cut_off_anywhere_is_refused(compared: Compared, attacks: Atta
     assert compared.bytes == compared.whole.bytes  # it is written anew from the trials, whatever it held
 
 
+def test_a_damaged_summary_is_drawn_or_refused(compared: Compared, attacks: Attacks, chance: random.Random) -> None:
+    """A letter changed by a bad disk may change a word; it never ends in anything but one message of ours."""
+    content = compared.summary.read_bytes()
+    for _ in attacks("letters of summary.json", 10, 300):
+        at = chance.randrange(len(content))
+        compared.summary.write_bytes(content[:at] + bytes([chance.randrange(32, 127)]) + content[at + 1 :])
+        told = message_of(lambda: comparison_page(compared.path))
+        assert not told or "run the same `mlptrain compare-optimizers` again" in told
+
+
 def test_edited_seconds_are_drawn_or_refused(compared: Compared, attacks: Attacks, chance: random.Random) -> None:
     timings = json.loads((compared.path / "timings.json").read_bytes())
     for _ in attacks("random edits of timings.json", 3, 50):

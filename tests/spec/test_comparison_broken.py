@@ -107,6 +107,14 @@ def test_base_by_path(content: str | None, says: str, begins: str, tmp_path: Pat
     assert str(fault).startswith(f"{tmp_path}/{begins}")
 
 
+def test_a_comparison_from_elsewhere_quotes_no_file_but_yaml(tmp_path: Path) -> None:
+    (tmp_path / "id_rsa").write_text("SECRET: key\n", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text("base: id_rsa\noptimizers: {A: sgd, B: adam}\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"c\.yaml:1:7  base: must name a \.yaml or \.yml file") as caught:
+        load_comparison(tmp_path / "c.yaml")
+    assert "SECRET" not in str(caught.value)
+
+
 def test_a_folder_is_no_base(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "c.yaml").write_text("base: folder.yaml\noptimizers: {A: sgd, B: adam}\n", encoding="utf-8")

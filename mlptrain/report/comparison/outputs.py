@@ -64,7 +64,10 @@ def comparison_page(path: Path) -> str:
         )
     from mlptrain.report.comparison.page import render_comparison
 
-    return render_comparison(summary, timings, base=base, plan=content.decode(), folder=path)
+    try:
+        return render_comparison(summary, timings, base=base, plan=content.decode(), folder=path)
+    except (LookupError, TypeError, ValueError, ZeroDivisionError):  # types are right, but parts do not fit together
+        raise RunFolderError(f"{files.summary} is damaged: its parts disagree; {RERUN}, which rewrites it") from None
 
 
 def _write_pictures(folder: Path, summary: Summary) -> None:

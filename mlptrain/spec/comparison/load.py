@@ -176,6 +176,10 @@ def _base_document(document: Document, folder: Path) -> Document | None:
     message = f"must be the path of an experiment's file, or a mapping of an experiment, got {described(value)}"
     if isinstance(value, str):
         is_named_here = document.position(("base",)).line is not None  # else by an option, which is the file's name
+        if is_named_here and not value.endswith((".yaml", ".yml")):  # any other may hold secrets
+            message = f"must name a .yaml or .yml file, got {described(value)}"
+            document.faults.append(document.fault(("base",), message))
+            return None
         try:
             _, base = read_file(folder / value)
         except SpecError as error:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
@@ -90,6 +90,16 @@ class TuningSpec(Section):
     extensions: int = Field(
         2, ge=0, le=20, description="How often a best value on the edge of its grid extends the grid by the same ratio."
     )
+
+
+def _or_none(value: object) -> object:
+    """The word none for no tuning."""
+    if value == "none":
+        return None
+    if not isinstance(value, (dict, TuningSpec)):
+        expected = "a mapping such as {seeds: 3} or the word none"
+        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
+    return value
 
 
 class ScoringSpec(Section):
@@ -204,7 +214,7 @@ class ComparisonSpec(Section):
     optimizers: dict[str, Candidate] = Field(
         description="What is compared, under names of your own: fixed values and values to choose from."
     )
-    tuning: TuningSpec | None = Field(
+    tuning: Annotated[TuningSpec | None, BeforeValidator(_or_none)] = Field(
         None,
         description="How values are chosen, or none. Default: 3 seeds where an optimizer has values to choose from.",
     )
@@ -214,16 +224,6 @@ class ComparisonSpec(Section):
         0.001, ge=0, lt=1, description="Half the width of a tie, as a fraction: 0.001 is 0.1 percentage points."
     )
     executor: ExecutorSpec = Field(LocalExecutor(name="local"), description="Where trials run: local or ray.")
-
-    @field_validator("tuning", mode="before")
-    @classmethod
-    def _none_for_no_tuning(cls, value: object) -> object:
-        if value == "none":
-            return None
-        if not isinstance(value, (dict, TuningSpec)):
-            expected = "a mapping such as {seeds: 3} or the word none"
-            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
-        return value
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
