@@ -26,15 +26,12 @@ from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
-from mlptrain.system.atomic import is_temporary, write_atomically
+from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
 
 _NAMED_RUNS = 10
-# Says that a folder was empty and holds no epoch yet: the log of the first one removes it with other temporary files.
-_BEGINNING = ".beginning.00000000.tmp"
-_BEFORE_TRAINING = ("facts.json", "environment.json", "config.yaml", "resolved.yaml")
 
 
 class NewFolder(LockedFolder):
@@ -44,78 +41,41 @@ class NewFolder(LockedFolder):
     """
 
     _folders: tuple[str, ...] = ()  # made in it at once
+    _suffix = ""  # of the name
 
     @classmethod
     def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
         """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
-        ``run_dir`` must not exist, be empty, or be one in which a process was killed before its first epoch. Raises
-        RunFolderError where it is in use and MachineError where no folder can be made.
+        ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
+        where no folder can be made.
         """
+        path = run_dir or parent / f"{name}{cls._suffix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         try:
-            return cls._create_below(parent, name) if run_dir is None else cls._create_at(run_dir)
+            if path.exists() and not path.is_dir():
+                raise _not_empty(path)
+            path.mkdir(parents=True, exist_ok=True)
+            return cls(path)._begin()
         except OSError as error:
             remedies = f"{remedy(error)}, or choose another folder with --run-dir"
             raise MachineError(
                 f"no run folder can be made at {run_dir or parent}: {error.strerror or error}. {remedies}"
             ) from error
 
-    @classmethod
-    def _create_below(cls, parent: Path, name: str) -> Self:
-        parent.mkdir(parents=True, exist_ok=True)
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        for _ in range(100):
-            path = parent / f"{name}-{now}-{secrets.token_hex(2)}"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue  # another run of this second drew the same four digits
-            return cls(path)._begin()
-        raise MachineError(f"{parent}: a hundred run folders of this second are taken; rerun the command")
-
-    @classmethod
-    def _create_at(cls, path: Path) -> Self:
-        is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
-        resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
-        refusal = f"{path} exists and is not empty; name a new folder{resume}"
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(refusal)
-        path.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            folder = cls(path)
-            stack.enter_context(folder)  # of two that start at once, one passes
-            if any(path.iterdir()) and not folder._has_not_begun():
-                raise RunFolderError(refusal)
-            for entry in path.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                elif entry.name != _BEGINNING:  # so that a kill in here leaves the mark
-                    entry.unlink()
-            folder._begin()
-            stack.pop_all()  # it stays locked
-        return folder
-
     def _begin(self) -> Self:
-        try:
-            self.__enter__()
-            (self.path / _BEGINNING).touch()
+        with ExitStack() as stack:
+            stack.enter_context(self)  # of two that start at once, one passes
+            if any(self.path.iterdir()):
+                raise _not_empty(self.path)
+            stack.callback(self.discard)
             for name in self._folders:
                 (self.path / name).mkdir()
-        except BaseException:
-            self.__exit__()
-            self.discard()
-            raise
+            stack.pop_all()  # it stays, and stays locked
         return self
 
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-    def _has_not_begun(self) -> bool:
-        """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
-        files = (path for path in self.path.rglob("*") if not path.is_dir())
-        begun = (self.path / _BEGINNING).exists()
-        return begun and all(file.name in _BEFORE_TRAINING or is_temporary(file) for file in files)
 
 
 class RunFolder(NewFolder):
@@ -143,8 +103,6 @@ class RunFolder(NewFolder):
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
-            if folder._has_not_begun():
-                raise RunFolderError(f"{path} was stopped before its training started; rerun with `--run-dir {path}`")
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
@@ -227,6 +185,12 @@ class RunFolder(NewFolder):
         Raises RunFolderError where a line is missing or holds anything but numbers.
         """
         return list(read_lines(self.metrics))
+
+
+def _not_empty(path: Path) -> RunFolderError:
+    is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
+    resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
+    return RunFolderError(f"{path} exists and is not empty; name a new folder{resume}")
 
 
 def is_comparison(path: Path) -> bool:
