@@ -101,6 +101,19 @@ def show_error(message: str, *, bare: bool = False) -> None:
         say(message if bare else f"error: {message}", err=True)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
+    from mlptrain.system.atomic import write_atomically
+    from mlptrain.system.disk import remedy
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MachineError(f"{path} cannot be written: {reason}. {remedy(error)}, or choose another file") from error
+    say(path)
+
+
 @contextlib.contextmanager
 def result_of(folder: Path) -> Iterator[None]:
     """Raises MachineError where the result of hours cannot be shown, with the folder that holds it."""

@@ -14,11 +14,11 @@ from mlptrain.experiment.environment import describe_environment
 from mlptrain.experiment.fit import Listener, fit
 from mlptrain.experiment.recording import Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
-from mlptrain.runs import RunFolder, SeedGroup, machine_errors
+from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
-from mlptrain.system.disk import refusal
+from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel

@@ -109,16 +109,11 @@ class RunFolder(NewFolder):
             if is_comparison(path):
                 raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
-        if folder.is_outdated:
+        if not folder.facts.exists():
             raise RunFolderError(
                 f"{path} was written by an earlier version of mlptrain (it has no facts.json); train it again"
             )
         return folder
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether an earlier version of mlptrain wrote it, and no facts."""
-        return self.resolved.is_file() and not self.facts.exists()
 
     def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
@@ -156,35 +151,21 @@ class RunFolder(NewFolder):
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
         return read_json(self.result, RUN_RESULT) if self.result.exists() else None
 
-    def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
-        """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
-        lines, split = self.read_metrics(), spec.evaluation.split
-        if len(lines) <= epochs:
-            state = f"ends before epoch {epochs}" if lines else "is empty or missing"
-            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
-        always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
-        for line in lines:
-            expected = always | ({"train_loss"} if line["epoch"] else set())
-            if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
-                raise RunFolderError(
-                    f"{self.metrics}: the line of epoch {line['epoch']} was edited; the run folder is damaged"
-                )
-
     def metrics_digest(self, *, epochs: int) -> str:
         """SHA-256 of the lines of ``metrics.jsonl`` from before training to the last of ``epochs``."""
         lines = self.metrics.read_bytes().splitlines(keepends=True)
         return hashlib.sha256(b"".join(lines[: epochs + 1])).hexdigest()
 
-    def read_timings(self) -> list[Line]:
-        """Seconds of the epochs from 0 on; raises as ``read_metrics``."""
-        return list(read_lines(self.timings))
-
-    def read_metrics(self) -> list[Line]:
+    def read_metrics(self, *, through: int = -1) -> list[Line]:
         """The epochs' lines from 0 on; a last line that a crash cut off is left out.
 
-        Raises RunFolderError where a line is missing or holds anything but numbers.
+        Raises RunFolderError where a line holds anything but numbers, or one is missing up to the epoch ``through``.
         """
-        return list(read_lines(self.metrics))
+        lines = list(read_lines(self.metrics))
+        if len(lines) <= through:
+            state = f"ends before epoch {through}" if lines else "is empty or missing"
+            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
+        return lines
 
 
 def _not_empty(path: Path) -> RunFolderError:
