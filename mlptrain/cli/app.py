@@ -238,7 +238,8 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
     if as_json:
         screen.say_json([asdict(check) for check in checks])
     else:
-        screen.show_checks(checks)
+        rows = [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks]
+        screen.show_table(("", "what", "found"), rows)
     if bad := sum(not check.ok for check in checks):
         raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
 

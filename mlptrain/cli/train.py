@@ -94,10 +94,6 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
         )
     if run_dir is not None:
         raise UserError(f"--run-dir conflicts with --resume, which continues in {resume}")
-    from mlptrain.runs import is_comparison
-
-    if is_comparison(resume):
-        raise UserError(f"{resume} is a comparison; `mlptrain compare-optimizers {resume}` resumes it")
 
 
 def _train(

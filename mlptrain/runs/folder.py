@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from contextlib import ExitStack
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -40,7 +40,6 @@ class NewFolder(LockedFolder):
     One from ``create`` is locked already.
     """
 
-    _folders: tuple[str, ...] = ()  # made in it at once
     _suffix = ""  # of the name
 
     @classmethod
@@ -50,28 +49,21 @@ class NewFolder(LockedFolder):
         ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
         where no folder can be made.
         """
-        path = run_dir or parent / f"{name}{cls._suffix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         try:
+            path = run_dir or _new_below(parent, name + cls._suffix)
             if path.exists() and not path.is_dir():
                 raise _not_empty(path)
             path.mkdir(parents=True, exist_ok=True)
-            return cls(path)._begin()
+            folder = cls(path).__enter__()  # of two that start at once, one passes
+            if not any(path.iterdir()):
+                return folder
+            folder.__exit__()
+            raise _not_empty(path)
         except OSError as error:
             remedies = f"{remedy(error)}, or choose another folder with --run-dir"
             raise MachineError(
                 f"no run folder can be made at {run_dir or parent}: {error.strerror or error}. {remedies}"
             ) from error
-
-    def _begin(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self)  # of two that start at once, one passes
-            if any(self.path.iterdir()):
-                raise _not_empty(self.path)
-            stack.callback(self.discard)
-            for name in self._folders:
-                (self.path / name).mkdir()
-            stack.pop_all()  # it stays, and stays locked
-        return self
 
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
@@ -80,8 +72,6 @@ class NewFolder(LockedFolder):
 
 class RunFolder(NewFolder):
     """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
-
-    _folders = ("checkpoints",)
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -107,7 +97,8 @@ class RunFolder(NewFolder):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
             if is_comparison(path):
-                raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
+                hint = f"`mlptrain report {path}` shows it, `mlptrain compare-optimizers {path}` resumes it"
+                raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
         if not folder.facts.exists():
             raise RunFolderError(
@@ -117,6 +108,7 @@ class RunFolder(NewFolder):
 
     def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
+        self.last.parent.mkdir(exist_ok=True)
         write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)
@@ -166,6 +158,15 @@ class RunFolder(NewFolder):
             state = f"ends before epoch {through}" if lines else "is empty or missing"
             raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
         return lines
+
+
+def _new_below(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = parent / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        with suppress(FileExistsError):  # another run of this second drew the same four digits
+            path.mkdir()
+            return path
 
 
 def _not_empty(path: Path) -> RunFolderError:
