@@ -318,7 +318,7 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         (["a.png", "--index", "1"], "name one of the two"),
         (["--index", "360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
         (["--index", "2", "--index", "-1"], "index -1: the test rows"),
-        (["--index", "0", "--split", "exam"], "--split must be train, validation or test, got 'exam'"),
+        (["--index", "0", "--split", "exam"], "has no exam rows; choose "),
         (["a.png", "--split", "test"], "--split needs --index"),
         (["--index", "0", "--invert"], "--invert and --no-invert need image files"),
     ],

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mlptrain.errors import DivergedError, InterruptedRunError, MlptrainError
+from mlptrain.errors import InterruptedRunError, MlptrainError
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<least>[0-9.]+)")  # with `; extra == …` behind it: an extra's
 _SHOWN_VERSIONS = ("mlptrain", "python", "torch", "numpy", "safetensors")
@@ -245,9 +245,6 @@ def _self_training() -> Iterator[Finding]:
         trained = train_known_network(max_seconds=_MAX_SECONDS)
     except InterruptedRunError:
         yield _finding("self-training", f"not done after {_MAX_SECONDS:g} s, usually below 1 s", problem=_CROWDED)
-        return
-    except DivergedError as error:
-        yield _finding("self-training", str(error), problem=_UNRELIABLE)
         return
     slow = trained.seconds > _USUAL_SECONDS
     found = (

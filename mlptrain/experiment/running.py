@@ -105,10 +105,10 @@ def resume(
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
     folder = RunFolder.open(Path(run))
-    if (group := SeedGroup.around(folder.path)) is not None:
+    if SeedGroup.is_group(group := folder.path.resolve().parent):
         raise RunFolderError(
             f"{folder.path} was trained together with other seeds; resume all of them: "
-            f"`mlptrain train --resume {group.path}`"
+            f"`mlptrain train --resume {group}`"
         )
     with _locked(folder):
         opened = [reopen(folder, epochs)]

@@ -43,14 +43,14 @@ class NewFolder(LockedFolder):
     _suffix = ""  # of the name
 
     @classmethod
-    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
-        """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
+    def create(cls, name: str, *, run_dir: Path | None = None) -> Self:
+        """Make ``runs/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
         ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
         where no folder can be made.
         """
         try:
-            path = run_dir or _new_below(parent, name + cls._suffix)
+            path = run_dir or _new_in_runs(name + cls._suffix)
             if path.exists() and not path.is_dir():
                 raise _not_empty(path)
             path.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class NewFolder(LockedFolder):
         except OSError as error:
             remedies = f"{remedy(error)}, or choose another folder with --run-dir"
             raise MachineError(
-                f"no run folder can be made at {run_dir or parent}: {error.strerror or error}. {remedies}"
+                f"no run folder can be made at {run_dir or 'runs'}: {error.strerror or error}. {remedies}"
             ) from error
 
     def discard(self) -> None:
@@ -160,10 +160,10 @@ class RunFolder(NewFolder):
         return lines
 
 
-def _new_below(parent: Path, name: str) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
+def _new_in_runs(name: str) -> Path:
+    Path("runs").mkdir(exist_ok=True)
     while True:
-        path = parent / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        path = Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         with suppress(FileExistsError):  # another run of this second drew the same four digits
             path.mkdir()
             return path

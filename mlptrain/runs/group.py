@@ -44,15 +44,6 @@ class SeedGroup(NewFolder):
             raise RunFolderError(f"{path} is not a group of seeds: it has no {group.start.name}")
         return group
 
-    @classmethod
-    def around(cls, run: Path) -> SeedGroup | None:
-        """The group that a run folder lies in."""
-        parent = run.resolve().parent
-        if not cls.is_group(parent):
-            return None
-        group = cls(parent)
-        return group if run.resolve() in [group.member(seed) for seed in group.seeds] else None
-
     @property
     def seeds(self) -> list[int]:
         """The seeds, in the order in which they were named. Raises RunFolderError where the file is damaged."""

@@ -97,18 +97,6 @@ def test_a_damaged_list_of_seeds(content: str) -> None:
     assert [run.path.name for run in list_runs(Path())] == ["seed-0", "seed-1"]  # their own folders are whole
 
 
-def test_the_group_around_a_run() -> None:
-    group = make_group(Path("group"), [0, 10])
-    make_run(group.path / "seed-7")  # put there by hand
-    make_run(Path("alone"))
-    found = SeedGroup.around(Path("group/seed-10"))
-    assert found is not None
-    assert found.path.resolve() == group.path.resolve()
-    assert SeedGroup.around(Path("group/../group/seed-0")) is not None
-    assert SeedGroup.around(Path("group/seed-7")) is None
-    assert SeedGroup.around(Path("alone")) is None
-
-
 def test_summary_against_numpy() -> None:
     group = make_group(Path("group"), [4, 0, 9])
     losses, accuracies = [0.5, 0.25, 0.125], [0.7, 0.8, 0.95]
