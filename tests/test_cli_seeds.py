@@ -216,7 +216,10 @@ def test_seeds_that_do_not_learn_are_named_with_the_reason(call: Call) -> None:
     ("arguments", "message"),
     [
         (("--seeds", "0,-1,x"), "--seeds: '-1', 'x' are not seeds; expected whole numbers from 0 to 2^63 - 1"),
-        (("--seeds", "0-4"), "'0-4' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges"),
+        (
+            ("--seeds", "0-4"),
+            "'0-4' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges",
+        ),
         (("--seeds", "1.5"), "'1.5' is not a seed"),
         (("--seeds", ""), "'' is not a seed"),
         (("--seeds", "0,,1"), "'' is not a seed"),

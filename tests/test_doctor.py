@@ -23,6 +23,7 @@ from mlptrain.checks.doctor import Finding, examine, numbers
 from mlptrain.checks.known_training import _CONFIGURATION, EXPECTED_LOSS, STEPS, TOLERANCE, train_known_network
 from mlptrain.cli import main
 from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.nn.ops.activations import Tanh
 from mlptrain.spec import load_text
 from mlptrain.training.device import usable_cores
 
@@ -139,12 +140,13 @@ def test_threads_and_precision_do_not_matter(threads: int, precision: str) -> No
 def test_a_machine_that_computes_wrongly_is_unreliable(
     factor: float, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = torch.tanh
+    right = Tanh.write
 
-    def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
-        return right(*args, **kwargs).mul_(factor)
+    def wrong(z: torch.Tensor, *, out: torch.Tensor) -> None:
+        right(z, out=out)
+        out.mul_(factor)
 
-    monkeypatch.setattr(torch, "tanh", wrong)
+    monkeypatch.setattr(Tanh, "write", staticmethod(wrong))
     found = about("self-training", findings())
     assert found.level == "problem"
     assert told in found.found

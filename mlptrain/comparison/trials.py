@@ -15,9 +15,9 @@ import mlptrain
 from mlptrain.data import Splits
 from mlptrain.errors import RunFolderError, is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
-from mlptrain.experiment.environment import sha256
+from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import fit
-from mlptrain.runs.comparison import Divergence, Hashes, KeptFigures, ScoredSplit, SplitName, TrialRecord
+from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
@@ -139,11 +139,7 @@ class TrialRecorder:
 
     def __init__(self, model: TrainedModel, experiment: Experiment, splits: Splits) -> None:
         self._model, self._experiment, self._splits = model, experiment, splits
-        self._hashes = Hashes(
-            data=splits.fingerprint,
-            initial_weights=sha256(model.parameters.clone().flat),
-            batch_order=sha256(model.order(1)),
-        )
+        self._hashes = hashes_of(splits, model)
         self._curves: dict[str, list[float]] = {}
         self._ending: Ending | None = None
         self._last_epoch = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,20 +20,9 @@ def epoch_order(n: int, *, seed: int, epoch: int, shuffle: bool = True) -> Tenso
     return torch.randperm(n, generator=generator)
 
 
-Step = tuple[list[Tensor], Tensor]  # inputs (batch, n_features) of every group, targets (models, t, batch)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some steps of an epoch: targets (models, t, n) of all of them, and the inputs of each as it is reached."""
-
-    targets: Tensor
-    batch_size: int
-    inputs: Iterator[list[Tensor]]
-
-    def steps(self) -> Iterator[Step]:
-        """Every step's inputs and targets. The inputs are overwritten by the next step's."""
-        return zip(self.inputs, torch.split(self.targets, self.batch_size, dim=2), strict=True)
+# Some steps of an epoch: targets (models, t, n) of all of them, and the inputs (batch, n_features) of every group for
+# each step as it is reached, which are overwritten by the next one's.
+Block = tuple[Tensor, Iterator[list[Tensor]]]
 
 
 class Batches:
@@ -69,11 +57,11 @@ class Batches:
             if orders is None:
                 if start not in self._in_order:
                     self._in_order[start] = self._of_models([some.targets[start:stop] for some in self.examples])
-                yield Block(self._in_order[start], self.batch_size, self._slices(start, stop))
+                yield self._in_order[start], self._slices(start, stop)
             else:
                 rows = [order[start:stop] for order in orders]
                 targets = [some.y.index_select(0, at) for some, at in zip(self.examples, rows, strict=True)]
-                yield Block(self._of_models(targets), self.batch_size, self._gathered(rows))
+                yield self._of_models(targets), self._gathered(rows)
 
     def _rows(self, group: int, epoch: int) -> Tensor:
         """Indices into a group's x in the order of the epoch."""

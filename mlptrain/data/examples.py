@@ -33,11 +33,6 @@ class Examples:
         """The inputs of these rows as stored, (n, n_features); a copy where ``index`` chooses."""
         return self.x if self.index is None else self.x.index_select(0, self.index)
 
-    def first(self, n: int) -> tuple[Tensor, Tensor]:
-        """Inputs (n, n_features) float32, as a network sees them, and targets of the first ``n`` rows."""
-        rows = slice(n) if self.index is None else self.index[:n]
-        return self.preprocessing.apply(self.x[rows]), self.y[rows]
-
     def head(self, n: int) -> Examples:
         """The first ``n`` rows alone."""
         if self.index is None:
@@ -47,7 +42,7 @@ class Examples:
     @cached_property
     def inputs(self) -> Tensor:
         """All inputs as a network sees them, (n, n_features) float32; made when first asked for, and kept."""
-        return self.first(len(self))[0]
+        return self.preprocessing.apply(self.stored())
 
     @cached_property
     def targets(self) -> Tensor:

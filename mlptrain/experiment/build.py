@@ -106,24 +106,15 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
     network = build_network(experiment)
     loss = make_loss(experiment.loss)
     measured = str(experiment.evaluation.split) if evaluate else "none"
+    on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved={})
     ready: dict[int, tuple[Examples, Examples | None]] = {}
-    moved: dict[int, Tensor] = {}
-    models = []
-    for one, its in zip(experiments, splits, strict=True):
-        if id(its) not in ready:
-            on_device = partial(prepared, loss=loss, experiment=one, device=device, moved=moved)
-            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
-            ready[id(its)] = on_device(its.train), None if evaluated is None else on_device(evaluated)
-        examples, evaluated = ready[id(its)]
-        models.append(
-            Model(
-                initial=initial_parameters(one, network).clone(device=device),
-                optimizer=one.optimizer,
-                seed=one.seed,
-                examples=examples,
-                evaluated=evaluated,
-            )
-        )
+    for its in {id(its): its for its in splits}.values():
+        evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
+        ready[id(its)] = on_device(its.train), None if evaluated is None else on_device(evaluated)
+    models = [
+        Model(initial_parameters(one, network).clone(device=device), one.optimizer, one.seed, *ready[id(its)])
+        for one, its in zip(experiments, splits, strict=True)
+    ]
     return Trainer(
         network,
         models=models,

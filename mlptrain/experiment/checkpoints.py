@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,6 +77,9 @@ class Checkpoint:
     metrics_digest: str = ""
 
 
+_SHARED = _Header.model_fields.keys() & {field.name for field in fields(Checkpoint)}
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the file, whole or not at all. Raises OSError."""
     state = checkpoint.state
@@ -87,14 +90,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     header = _Header(
         format=FORMAT_VERSION,
         digest=_BLANK,
-        epoch=checkpoint.epoch,
-        step=checkpoint.step,
-        best=checkpoint.best,
-        preprocessing=checkpoint.preprocessing,
         facts=checkpoint.experiment.facts,
-        data_fingerprint=checkpoint.data_fingerprint,
-        metrics_digest=checkpoint.metrics_digest,
         spec=to_yaml(checkpoint.experiment.spec),
+        **{name: getattr(checkpoint, name) for name in _SHARED},
     )
     content = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -164,14 +162,15 @@ def _read_header(path: Path, stream: BinaryIO) -> dict[str, Any]:
         version, digest = header["format"], header["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged") from None
-    if type(version) is int and version > FORMAT_VERSION:
+    sealed = version != FORMAT_VERSION or _DIGEST.fullmatch(str(digest))
+    if type(version) is not int or version < 1 or not sealed:
+        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
+    if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
         )
-    if type(version) is int and 0 < version < FORMAT_VERSION:
+    if version < FORMAT_VERSION:
         raise CheckpointError(f"{path} was written by an earlier version of mlptrain; retrain the network")
-    if type(version) is not int or version != FORMAT_VERSION or not _DIGEST.fullmatch(str(digest)):
-        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
     if size > _MAX_BYTES:
         raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MAX_BYTES:,}")
     found = hashlib.sha256((start + content).replace(digest.encode(), _BLANK.encode(), 1))
@@ -194,16 +193,7 @@ def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) 
         raise ValueError(f"step {header.step} is not the last of epoch {header.epoch}")
     if not all(bool(tensor.isfinite().all()) for tensor in state.parameters.values()):
         raise ValueError("weights that are not finite")
-    return Checkpoint(
-        experiment=experiment,
-        epoch=header.epoch,
-        step=header.step,
-        preprocessing=header.preprocessing,
-        data_fingerprint=header.data_fingerprint,
-        state=state,
-        best=header.best,
-        metrics_digest=header.metrics_digest,
-    )
+    return Checkpoint(experiment=experiment, state=state, **{name: getattr(header, name) for name in _SHARED})
 
 
 def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> ModelState:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from dataclasses import asdict
 
 import numpy
 import torch
-from torch import Tensor
 
 import mlptrain
+from mlptrain.data import Splits
 from mlptrain.runs.records import Environment, Hashes
 from mlptrain.training.device import ResolvedDevice
+from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(
-    resolved: ResolvedDevice, *, data_fingerprint: str, initial_weights: Tensor, batch_order: Tensor
-) -> Environment:
-    """The content of ``environment.json``; ``batch_order`` is the first epoch's, later ones follow from the seed."""
+def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environment:
+    """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
         mlptrain=mlptrain.__version__,
@@ -27,18 +27,20 @@ def describe_environment(
         numpy=numpy.__version__,
         platform=platform.platform(),
         processor=torch.backends.cpu.get_cpu_capability(),
-        device=resolved.device,
         device_name=torch.cuda.get_device_name(resolved.device) if on_gpu else None,
-        precision=resolved.precision,
-        threads=resolved.threads,
+        **asdict(resolved),
         git_commit=_git_commit(),
-        hashes=Hashes(data=data_fingerprint, initial_weights=sha256(initial_weights), batch_order=sha256(batch_order)),
+        hashes=hashes,
     )
 
 
-def sha256(tensor: Tensor) -> str:
-    """Digest of a tensor's bytes in row order."""
-    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+def hashes_of(splits: Splits, model: TrainedModel) -> Hashes:
+    """Of a model before its training."""
+    weights, order = (
+        hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        for tensor in (model.parameters.clone().flat, model.order(1))
+    )
+    return Hashes(data=splits.fingerprint, initial_weights=weights, batch_order=order)
 
 
 def _git_commit() -> str | None:

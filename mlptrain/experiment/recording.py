@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Splits
-from mlptrain.errors import DivergedError, InterruptedRunError, RunFolderError
+from mlptrain.errors import InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import initial_parameters, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
-from mlptrain.runs.records import CompletedRun, Diagnosis, DivergedRun, Kept, RunResult
+from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
 from mlptrain.training.diagnosis import diagnose
@@ -44,15 +44,6 @@ class Outcome:
             raise RunFolderError(f"{folder.result} is missing; the run folder is damaged")
         return cls(folder, result)
 
-    def error(self) -> DivergedError | None:
-        """The divergence that the run ended with, if it did."""
-        result = self.result
-        if result.status != "diverged":
-            return None
-        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
-        error.run = self.folder.path
-        return error
-
 
 @dataclass
 class RecordedRun:
@@ -74,14 +65,18 @@ class RecordedRun:
         return Start(self.checkpoint.epoch, self.checkpoint.state)
 
 
-class Recording(Listener):
-    """Records all runs of one training below ``path``, and finishes their folders.
+# Makes or opens runs once the models are ready, so that what cannot be trained leaves no folder; gives the folder that
+# holds all, and the runs.
+Begin = Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]
 
-    ``begin`` makes or opens the runs once the models are ready, so that what cannot be trained leaves no folder; it
-    returns the folder that holds all, and the runs. ``outcomes`` has one entry per run when training is over.
+
+class Recording(Listener):
+    """Records all runs that ``begin`` gives below ``path``, and finishes their folders.
+
+    ``outcomes`` has one entry per run when training is over.
     """
 
-    def __init__(self, begin: Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]) -> None:
+    def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self.path = Path()
         self.runs: list[RecordedRun] = []
@@ -109,16 +104,13 @@ class Recording(Listener):
                     run.recorder.record(epoch)
                 else:
                     run.recorder.save()
-                    _end(run, epoch.ending)
+                    run.folder.write_result(_diverged(epoch.ending))
+                    run.ended = True
 
     def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
         """Finish the folders. Raises MachineError."""
         with machine_errors(self.path):
             self.outcomes = [_finished(run, model) for run, model in zip(self.runs, self._models, strict=True)]
-
-    @property
-    def _how_to_resume(self) -> str:
-        return f"resume with `mlptrain train --resume {self.path}`"
 
     @contextmanager
     def resumable(self) -> Iterator[None]:
@@ -137,34 +129,29 @@ class Recording(Listener):
                         kept.append(max(run.recorder.saved_epoch, 0))
             of = max(run.experiment.training.epochs for run in self.runs)
             saved = f"{min(kept, default=0)} of {of} epochs are saved"
-            raise InterruptedRunError(f"{error}; {saved}, {self._how_to_resume}") from None
+            raise InterruptedRunError(f"{error}; {saved}, resume with `mlptrain train --resume {self.path}`") from None
         except KeyboardInterrupt:
             if not self.runs:  # nothing was begun
                 raise
             raise InterruptedRunError(
-                f"stopped at once; the epochs saved before are kept, {self._how_to_resume}"
+                f"stopped at once; the epochs saved before are kept, resume with `mlptrain train --resume {self.path}`"
             ) from None
 
 
-def _end(run: RecordedRun, ending: Ending) -> None:
-    """Finish a run that ended before its last epoch."""
-    run.folder.write_result(DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message))
-    run.ended = True
+def _diverged(ending: Ending) -> DivergedRun:
+    return DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message)
 
 
 def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
-    if run.recorder is not None and not run.ended:
-        run.recorder.save()
-        result = _result(run, run.recorder, model)
-        if isinstance(result, Ending):
-            _end(run, result)
-        else:
-            run.folder.write_result(result)
-            return Outcome(run.folder, result)
-    return Outcome.read(run.folder)
+    if run.recorder is None or run.ended:
+        return Outcome.read(run.folder)
+    run.recorder.save()
+    result = _result(run, run.recorder, model)
+    run.folder.write_result(result)
+    return Outcome(run.folder, result)
 
 
-def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> CompletedRun | Ending:
+def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunResult:
     """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
     lines = run.folder.read_metrics()
     last = lines[-1]
@@ -178,14 +165,22 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> Comple
     loss = next((value for name, value in metrics.items() if name.endswith("_loss")), 0.0)
     if not math.isfinite(loss):
         what = "the test loss" if "test_loss" in metrics else "the loss after training"
-        return Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
+        return _diverged(Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"]))
     metrics.pop("probe_loss", None)
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
         kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **metrics}),
         last=_metrics_of(last),
-        diagnosis=_diagnosis(run, model, lines),
+        diagnosis=diagnose(
+            model,
+            run.experiment,
+            train=Metrics(last["train_loss"], last.get("train_accuracy")),
+            losses=[line["train_loss"] for line in lines[1:]],
+            initial=initial_parameters(run.experiment, model.trainer.network).clone(
+                device=run.experiment.training.device
+            ),
+        ),
         test_evaluations=evaluations,
     )
 
@@ -212,14 +207,3 @@ def _final_evaluation(
     if experiment.evaluation.split == "none":
         return named("probe", measure(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
     return {}, evaluations
-
-
-def _diagnosis(run: RecordedRun, model: TrainedModel, lines: Sequence[Mapping[str, Any]]) -> Diagnosis | None:
-    last, device = lines[-1], run.experiment.training.device
-    return diagnose(
-        model,
-        run.experiment,
-        train=Metrics(last["train_loss"], last.get("train_accuracy")),
-        losses=[line["train_loss"] for line in lines[1:]],
-        initial=initial_parameters(run.experiment, model.trainer.network).clone(device=device),
-    )

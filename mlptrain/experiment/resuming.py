@@ -78,7 +78,6 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
             raise RunFolderError(
                 f"{folder.metrics} was changed after {folder.last} was written; put its old content back"
             )
-        _check_best_loss(folder, checkpoint)
         if checkpoint.step and (experiment.training.record_steps or folder.steps.exists()):
             step_figures(folder.steps, least=checkpoint.step)
     elif folder.result.exists():
@@ -87,16 +86,6 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
     if checkpoint is not None and checkpoint.best is not None:
         _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=experiment.training.epochs)
     return Reopened(folder, experiment, checkpoint)
-
-
-def _check_best_loss(folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Raises CheckpointError where the best epoch so far is not that of the log with the lowest loss."""
-    key = f"{checkpoint.experiment.evaluation.split}_loss"
-    if checkpoint.best is None:
-        return
-    losses = [line[key] for line in folder.read_metrics()[: checkpoint.epoch + 1]]
-    if losses[checkpoint.best.epoch] != checkpoint.best.loss or min(losses) < checkpoint.best.loss:
-        raise CheckpointError(f"{folder.last} names another best epoch than {folder.metrics}; one of them was edited")
 
 
 def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:

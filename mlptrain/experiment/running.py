@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
-from mlptrain.errors import MachineError, RunFolderError, UserError
+from mlptrain.data import Splits
+from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment
-from mlptrain.experiment.fit import Listener, fit
-from mlptrain.experiment.recording import Outcome, RecordedRun, Recording
+from mlptrain.experiment.environment import describe_environment, hashes_of
+from mlptrain.experiment.fit import Listener, Start, fit
+from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.records import GroupSummary
@@ -24,6 +25,14 @@ from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
 
 
+class Options(TypedDict, total=False):
+    """What trains and resumes alike: where data lie, who is notified of epochs, and who of the bytes of a download."""
+
+    data_dir: Path | None
+    listeners: Sequence[Listener]
+    on_fetch: Progress | None
+
+
 @dataclass(frozen=True)
 class SeedsOutcome:
     """The finished runs of several seeds, and the content of their group's ``summary.json``."""
@@ -33,39 +42,20 @@ class SeedsOutcome:
     summary: GroupSummary
 
 
-def train(
-    loaded: Loaded | Path | str,
-    *,
-    run_dir: Path | None = None,
-    data_dir: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
-) -> Outcome:
-    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``.
+def train(loaded: Loaded | Path | str, *, run_dir: Path | None = None, **options: Unpack[Options]) -> Outcome:
+    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
     loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
-    experiment = loaded.experiment
-
-    def begin(new: _New) -> tuple[Path, list[RecordedRun]]:
-        folder = new.stack.enter_context(RunFolder.create(experiment.name, run_dir=run_dir))
-        with _discarded_on_failure(folder):
-            return folder.path, [new.write_start(0, folder)]
-
-    [outcome] = _train(loaded, [experiment.seed], begin, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+    with ExitStack() as locks:
+        [outcome] = _train(loaded, [loaded.experiment.seed], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
 
 def train_seeds(
-    loaded: Loaded | Path | str,
-    seeds: Sequence[int],
-    *,
-    run_dir: Path | None = None,
-    data_dir: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
+    loaded: Loaded | Path | str, seeds: Sequence[int], *, run_dir: Path | None = None, **options: Unpack[Options]
 ) -> SeedsOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
@@ -75,31 +65,12 @@ def train_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
     loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
-    name = loaded.experiment.name
-    with ExitStack() as stack:  # the group stays locked until its summary is written
-
-        def begin(new: _New) -> tuple[Path, list[RecordedRun]]:
-            group = stack.enter_context(SeedGroup.create(name, run_dir=run_dir))
-            with _discarded_on_failure(group):
-                runs = []
-                for index, seed in enumerate(seeds):
-                    with RunFolder.create(name, run_dir=group.member(seed)) as folder:
-                        runs.append(new.write_start(index, RunFolder(folder.path)))
-                group.write_start(seeds)
-            return group.path, runs
-
-        outcomes = _train(loaded, seeds, begin, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+    with ExitStack() as locks:  # the group stays locked until its summary is written
+        outcomes = _train(loaded, seeds, SeedGroup, run_dir, locks, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def resume(
-    run: Path | str,
-    *,
-    epochs: int | None = None,
-    data_dir: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
-) -> Outcome:
+def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
@@ -111,19 +82,11 @@ def resume(
             f"`mlptrain train --resume {group}`"
         )
     with _locked(folder):
-        opened = [reopen(folder, epochs)]
-        [outcome] = _resume(folder, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+        [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
     return _sound(outcome)
 
 
-def resume_seeds(
-    path: Path | str,
-    *,
-    epochs: int | None = None,
-    data_dir: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
-) -> SeedsOutcome:
+def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = SeedGroup.open(Path(path))
     with _locked(group):
@@ -136,72 +99,63 @@ def resume_seeds(
             Reopened(folder, folder.experiment(), finished=True) if folder in done else reopen(folder, epochs)
             for folder in folders
         ]
-        outcomes = _resume(group, opened, data_dir=data_dir, listeners=listeners, on_fetch=on_fetch)
+        outcomes = _resume(group, opened, **options)
         return _finish(group, outcomes)
-
-
-@dataclass(frozen=True)
-class _New:
-    """What new run folders are made of, once the models are ready; ``stack`` keeps them locked."""
-
-    stack: ExitStack
-    models: Sequence[TrainedModel]
-    experiments: Sequence[Experiment]
-    splits: Sequence[Any]
-    resolved: ResolvedDevice
-    source: bytes
-
-    def write_start(self, index: int, folder: RunFolder) -> RecordedRun:
-        """Write what is known of one run before training. Raises OSError."""
-        experiment, splits, model = self.experiments[index], self.splits[index], self.models[index]
-        environment = describe_environment(
-            self.resolved,
-            data_fingerprint=splits.fingerprint,
-            initial_weights=model.parameters.clone().flat,
-            batch_order=model.order(1),
-        )
-        folder.write_start(
-            config=self.source, resolved=to_yaml(experiment.spec), facts=experiment.facts, environment=environment
-        )
-        return RecordedRun(folder, experiment, splits)
 
 
 def _train(
     loaded: Loaded,
     seeds: Sequence[int],
-    begin: Callable[[_New], tuple[Path, list[RecordedRun]]],
+    kind: type[RunFolder] | type[SeedGroup],
+    run_dir: Path | None,
+    locks: ExitStack,
     *,
-    data_dir: Path | None,
-    listeners: Sequence[Listener],
-    on_fetch: Progress | None,
+    data_dir: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    on_fetch: Progress | None = None,
 ) -> list[Outcome]:
-    """New runs of one experiment, one for each seed."""
-    resolved = _resolve(loaded.experiment)
-    with applied(resolved), ExitStack() as stack:
+    """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
+    name, resolved = loaded.experiment.name, _resolve(loaded.experiment)
+    with applied(resolved):
         base = loaded.experiment.with_training(**asdict(resolved))
         experiments = [base.changed(seed=seed) for seed in seeds]
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
-        should_stop = stack.enter_context(stop_on_signals())
-        recording = Recording(lambda models: begin(_New(stack, models, experiments, splits, resolved, loaded.source)))
-        with recording.resumable():
-            fit(experiments, splits, [recording, *listeners], should_stop=should_stop)
-        return recording.outcomes
+
+        def begin(models: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
+            home: RunFolder | SeedGroup = kind.create(name, run_dir=run_dir)
+            locks.enter_context(home)
+            runs = []
+            with _discarded_on_failure(home):
+                for experiment, its, model in zip(experiments, splits, models, strict=True):
+                    if isinstance(home, RunFolder):
+                        folder = home
+                    else:
+                        with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
+                            folder = RunFolder(made.path)  # locked with its group from here on
+                    environment = describe_environment(resolved, hashes_of(its, model))
+                    spec, facts = to_yaml(experiment.spec), experiment.facts
+                    folder.write_start(config=loaded.source, resolved=spec, facts=facts, environment=environment)
+                    runs.append(RecordedRun(folder, experiment, its))
+                if isinstance(home, SeedGroup):
+                    home.write_start(seeds)
+            return home.path, runs
+
+        return _recorded(experiments, splits, begin, listeners)
 
 
 def _resume(
     home: RunFolder | SeedGroup,
     opened: Sequence[Reopened],
     *,
-    data_dir: Path | None,
-    listeners: Sequence[Listener],
-    on_fetch: Progress | None,
+    data_dir: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    on_fetch: Progress | None = None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
-    with applied(_resolve(experiments[0])), ExitStack() as stack:
+    with applied(_resolve(experiments[0])):
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
-        should_stop = stack.enter_context(stop_on_signals())
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             if isinstance(home, SeedGroup):
@@ -209,16 +163,28 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
-        recording = Recording(begin)
-        with recording.resumable():
-            starts = [run.start for run in runs]
-            fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)
-        return recording.outcomes
+        return _recorded(experiments, splits, begin, listeners, starts=[run.start for run in runs])
+
+
+def _recorded(
+    experiments: Sequence[Experiment],
+    splits: Sequence[Splits],
+    begin: Begin,
+    listeners: Sequence[Listener],
+    starts: Sequence[Start] | None = None,
+) -> list[Outcome]:
+    recording = Recording(begin)
+    with stop_on_signals() as should_stop, recording.resumable():
+        fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)
+    return recording.outcomes
 
 
 def _sound(outcome: Outcome) -> Outcome:
     """Raises DivergedError where the run ended so."""
-    if (error := outcome.error()) is not None:
+    result = outcome.result
+    if result.status == "diverged":
+        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
+        error.run = outcome.folder.path
         raise error
     return outcome
 

@@ -30,7 +30,6 @@ Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the meth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -126,53 +125,41 @@ def check_gradients(
     """
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
-    objective, sensitivity, automatic = _by_autograd(network, loss=loss, parameters=parameters, x=x, targets=targets)
-    analytic = _by_engine(network, loss=loss, parameters=parameters, x=x, targets=targets)
+    gradients = _Gradients(network, loss, parameters, x, targets)
+    objective, sensitivity, automatic = gradients.by_autograd()
+    analytic = gradients.by_engine()
     rounding = _UNIT * ((len(x) if loss.section.reduction == "sum" else 1) + abs(objective) + sensitivity)
-    differences = _Differences(network, loss=loss, parameters=parameters, x=x, targets=targets)
     checks = []
     for name, gradient in automatic.items():
         chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].tolist()
-        found = {index: differences(name, index) for index in chosen}
+        differences = [(index, gradients.by_difference(name, index)) for index in chosen]
+        flat, norm = analytic[name].reshape(-1), float(gradient.norm())
+        errors = [_or_infinite(float(flat[index]) - value) for index, value in differences if value is not None]
+        exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
+        difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
         checks.append(
-            _compared(name, analytic=analytic[name], automatic=gradient, differences=found, rounding=rounding)
+            ParameterCheck(
+                name=name,
+                shape=tuple(gradient.shape),
+                gradient_norm=norm,
+                autograd_error=_or_infinite(float((analytic[name] - gradient).abs().max())) / exact_scale,
+                difference_error=max(errors) / difference_scale if errors else None,
+                checked=len(errors),
+                left_out=len(differences) - len(errors),
+            )
         )
     check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
     if not check.passed:
-        altered = _by_autograd(network, loss=loss, parameters=parameters, x=x * (1 + 2 * _UNIT), targets=targets)[2]
-        _refuse_amplified_rounding(automatic, altered)
+        altered = _Gradients(network, loss, parameters, x * (1 + 2 * _UNIT), targets).by_autograd()[2]
+        for name, gradient in automatic.items():
+            change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
+            if change > AUTOGRAD_TOLERANCE / 100:
+                raise UserError(
+                    f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so "
+                    "that no check of it can be exact: these initial weights amplify rounding; use smaller ones, or "
+                    "fewer layers"
+                )
     return check
-
-
-def _refuse_amplified_rounding(gradients: Mapping[str, Tensor], altered: Mapping[str, Tensor]) -> None:
-    """Raise UserError if the second gradients, at inputs that differ by their last bits, differ from the first."""
-    for name, gradient in gradients.items():
-        change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
-        if change > AUTOGRAD_TOLERANCE / 100:
-            raise UserError(
-                f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so that "
-                "no check of it can be exact: these initial weights amplify rounding; use smaller ones, or fewer layers"
-            )
-
-
-def _compared(
-    name: str, *, analytic: Tensor, automatic: Tensor, differences: Mapping[int, float | None], rounding: float
-) -> ParameterCheck:
-    """``differences`` by index into the flattened tensor; ``rounding`` is u·S."""
-    norm = float(automatic.norm())
-    flat = analytic.reshape(-1)
-    errors = [_or_infinite(float(flat[index]) - value) for index, value in differences.items() if value is not None]
-    exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
-    difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
-    return ParameterCheck(
-        name=name,
-        shape=tuple(automatic.shape),
-        gradient_norm=norm,
-        autograd_error=_or_infinite(float((analytic - automatic).abs().max())) / exact_scale,
-        difference_error=max(errors) / difference_scale if errors else None,
-        checked=len(errors),
-        left_out=len(differences) - len(errors),
-    )
 
 
 def _or_infinite(error: float) -> float:
@@ -180,46 +167,12 @@ def _or_infinite(error: float) -> float:
     return math.inf if math.isnan(error) else abs(error)
 
 
-def _by_engine(network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> Parameters:
-    gradients = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
-    engine = engine_for(network)(
-        network, loss=loss, parameters=Stack.of(parameters), gradients=Stack.of(gradients), batch_size=len(x)
-    )
-    engine([x], columns(targets))
-    return gradients
-
-
-def _by_autograd(
-    network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor
-) -> tuple[float, float, dict[str, Tensor]]:
-    """The objective, Σ |outputs · ∂objective/∂outputs|, and the gradient of every parameter."""
-    leaves = {name: view.detach().clone().requires_grad_() for name, view in parameters.items()}
-    outputs = network.forward(leaves, x)
-    objective = loss(outputs, targets)
-    upstream, *gradients = torch.autograd.grad(objective, [outputs, *leaves.values()])
-    value = float(objective.detach())
-    if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
-        raise UserError(
-            f"the objective {value:g} or its gradient is not finite at these parameters, so that there is "
-            "nothing to compare with; use smaller initial weights or scaled inputs"
-        )
-    sensitivity = float((outputs.detach() * upstream).abs().sum())
-    return value, sensitivity, dict(zip(leaves, gradients, strict=True))
-
-
-class _Differences:
-    """Central differences of the objective, one coordinate of ``parameters`` at a time.
-
-    Only what reads the coordinate is computed again: of its layer the one unit that a weight or bias belongs to, and
-    the layers above. For 784-500-256-10 that is a quarter of the work of whole forward passes.
-    """
+class _Gradients:
+    """One objective in float64, and its gradient in three ways."""
 
     @torch.no_grad()
-    def __init__(self, network: MLP, *, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> None:
-        self.network = network
-        self.loss = loss
-        self.parameters = parameters
-        self.targets = targets
+    def __init__(self, network: MLP, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> None:
+        self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
         self._inputs: list[Tensor] = []
         self._z: list[Tensor] = []
         for layer in network.layers:
@@ -227,10 +180,36 @@ class _Differences:
             self._z.append(layer.product(parameters, x))
             x = layer.activate(parameters, self._z[-1])
 
+    def by_engine(self) -> Parameters:
+        """The gradient of the engine that trains the network."""
+        gradients = Parameters.zeros(self.network.parameter_shapes, dtype=torch.float64)
+        stack, out = Stack.of(self.parameters), Stack.of(gradients)
+        make = engine_for(self.network)
+        engine = make(self.network, loss=self.loss, parameters=stack, gradients=out, batch_size=len(self.x))
+        engine([self.x], columns(self.targets))
+        return gradients
+
+    def by_autograd(self) -> tuple[float, float, dict[str, Tensor]]:
+        """The objective, Σ |outputs · ∂objective/∂outputs|, and the gradient of every parameter."""
+        leaves = {name: view.detach().clone().requires_grad_() for name, view in self.parameters.items()}
+        outputs = self.network.forward(leaves, self.x)
+        objective = self.loss(outputs, self.targets)
+        upstream, *gradients = torch.autograd.grad(objective, [outputs, *leaves.values()])
+        value = float(objective.detach())
+        if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
+            raise UserError(
+                f"the objective {value:g} or its gradient is not finite at these parameters, so that there is "
+                "nothing to compare with; use smaller initial weights or scaled inputs"
+            )
+        sensitivity = float((outputs.detach() * upstream).abs().sum())
+        return value, sensitivity, dict(zip(leaves, gradients, strict=True))
+
     @torch.no_grad()
-    def __call__(self, name: str, index: int) -> float | None:
+    def by_difference(self, name: str, index: int) -> float | None:
         """The difference quotient for element ``index`` of the flattened tensor; None where a kink lies between.
 
+        Only what reads the coordinate is computed again: of its layer the one unit that a weight or bias belongs to,
+        and the layers above. For 784-500-256-10 that is a quarter of the work of whole forward passes.
         ε is relative for parameters above 1, which would otherwise lose it to rounding.
         """
         layer = next(layer for layer in self.network.layers if name in layer.parameter_shapes)

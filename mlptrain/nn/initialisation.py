@@ -8,16 +8,15 @@ nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.nn.network import MLP
-
-Draw = Callable[[Tensor], Tensor]
+from mlptrain.nn.network import MLP, Layer
 
 INITIALISATIONS = ("default", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")
 
@@ -54,11 +53,12 @@ def initialise_(
         raise UserError(f"unknown initialisation {name!r}; choose one of {', '.join(INITIALISATIONS)}")
     slope = next((op.negative_slope for layer in network.layers[:-1] for op in layer.ops), 0.0)
     draws_bias = name == "default" or (name == "normal" and bias == "normal")
+    uniform = name == "default" or name.endswith("_uniform")
     with torch.no_grad():
         for layer in network.layers:
-            shape = (layer.outputs, layer.inputs)
-            draw = _weight_draw(name, shape, generator, std=std, slope=slope)
-            parameters[f"{layer.prefix}weight"].copy_(draw(torch.empty(shape)))
+            spread = _spread(name, layer, std=std, slope=slope)
+            draw = partial(_draw, uniform=uniform, spread=spread, generator=generator)
+            parameters[f"{layer.prefix}weight"].copy_(draw(torch.empty(layer.outputs, layer.inputs)))
             if layer.bias:
                 values = torch.empty(layer.outputs)
                 parameters[f"{layer.prefix}bias"].copy_(draw(values) if draws_bias else values.zero_())
@@ -66,34 +66,21 @@ def initialise_(
                 parameters[layer.prefix + own].fill_(value)
 
 
-def _weight_draw(
-    name: str,
-    shape: tuple[int, int],
-    generator: torch.Generator,
-    *,
-    std: float | Literal["fan_in"],
-    slope: float,
-) -> Draw:
-    fan_out, fan_in = shape
+def _spread(name: str, layer: Layer, *, std: float | Literal["fan_in"], slope: float) -> float:
+    """The bound of a uniform distribution, or the standard deviation of a normal one."""
+    fan_in, fan_both = layer.inputs, layer.inputs + layer.outputs
     gain = math.sqrt(2 / (1 + slope**2))
-    match name:
-        case "normal":
-            return _normal(1 / math.sqrt(fan_in) if std == "fan_in" else std, generator)
-        case "xavier_uniform":
-            return _uniform(math.sqrt(6 / (fan_in + fan_out)), generator)
-        case "xavier_normal":
-            return _normal(math.sqrt(2 / (fan_in + fan_out)), generator)
-        case "kaiming_uniform":
-            return _uniform(gain * math.sqrt(3 / fan_in), generator)
-        case "kaiming_normal":
-            return _normal(gain / math.sqrt(fan_in), generator)
-        case _:
-            return _uniform(1 / math.sqrt(fan_in), generator)
+    return {
+        "default": 1 / math.sqrt(fan_in),
+        "normal": 1 / math.sqrt(fan_in) if std == "fan_in" else std,
+        "xavier_uniform": math.sqrt(6 / fan_both),
+        "xavier_normal": math.sqrt(2 / fan_both),
+        "kaiming_uniform": gain * math.sqrt(3 / fan_in),
+        "kaiming_normal": gain / math.sqrt(fan_in),
+    }[name]
 
 
-def _uniform(bound: float, generator: torch.Generator) -> Draw:
-    return lambda values: values.uniform_(-bound, bound, generator=generator)
-
-
-def _normal(std: float, generator: torch.Generator) -> Draw:
-    return lambda values: values.normal_(0.0, std, generator=generator)
+def _draw(values: Tensor, *, uniform: bool, spread: float, generator: torch.Generator) -> Tensor:
+    if uniform:
+        return values.uniform_(-spread, spread, generator=generator)
+    return values.normal_(0.0, spread, generator=generator)

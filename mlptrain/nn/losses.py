@@ -164,10 +164,6 @@ class _Difference(Loss):
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return largest_of_columns(outputs) == largest_of_columns(targets)
 
-    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
-        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
-        return []
-
     def _terms(self, outputs: Tensor) -> int:
         return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 
@@ -252,12 +248,9 @@ def _checked_labels(y: Tensor, n_classes: int) -> Tensor:
     return y.long()
 
 
-LOSSES: dict[type[Section], type[Loss]] = {
-    loss.CrossEntropy: CrossEntropy,
-    loss.BinaryCrossEntropy: BinaryCrossEntropy,
-    loss.MeanSquaredError: MeanSquaredError,
-    loss.MeanAbsoluteError: MeanAbsoluteError,
-    loss.Huber: Huber,
+LOSSES: dict[type[Section], type[Loss]] = {  # by the sections of the same names
+    getattr(loss, kind.__name__): kind
+    for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
 }
 
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from mlptrain.errors import RunFolderError
+from mlptrain.runs.records import Hashes
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.system.atomic import write_atomically
@@ -52,14 +53,6 @@ class _Sparse(Record):
 
 
 # --- trials.jsonl ---
-
-
-class Hashes(Record):
-    """SHA-256 of what every trial of one seed must share."""
-
-    data: str
-    initial_weights: str
-    batch_order: str
 
 
 class KeptFigures(_Sparse):
@@ -107,7 +100,7 @@ class TrialRecord(_Sparse):
     status: Literal["completed", "diverged", "failed"]
     message: str | None = None
     threads: Positive | None = None
-    hashes: Hashes | None = None
+    hashes: Hashes | None = None  # every trial of one seed must share them
     steps_per_epoch: Positive | None = None
     curves: dict[CurveName, list[Figure]] = Field(default_factory=dict)
     kept: KeptFigures | None = None

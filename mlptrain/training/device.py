@@ -77,20 +77,13 @@ def _fastest_exact_precision(device: str) -> Precision:
     round. The error is a property of the machine, so the decision is the same every time; a stop-watch's would not be.
     """
     levels: tuple[Precision, ...] = ("medium", "high")
-    for level in levels:
-        if error_under(level, device) < LARGEST_ERROR:
-            return level
-    return "highest"
+    return next((level for level in levels if error_under(level, device) < LARGEST_ERROR), "highest")
 
 
 def error_under(level: Precision, device: str) -> float:
     """``product_error`` with the setting ``level``; the current one is put back."""
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision(level)
+    with applied(ResolvedDevice(device, level, torch.get_num_threads())):
         return product_error(device)
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def product_error(device: str) -> float:

@@ -65,7 +65,8 @@ def diagnose(
 
 
 def _causes(model: TrainedModel, experiment: Experiment, initial: Parameters) -> tuple[str, ...]:
-    x, targets = model.examples.first(_PROBE_ROWS)
+    rows = model.examples.head(_PROBE_ROWS)
+    x, targets = rows.inputs, rows.targets
     causes = _output_activation(experiment) + _dead_units(model, x)
     causes += _weight_decay(model, experiment, x, targets)
     causes += _learning_rate(model, experiment, initial)

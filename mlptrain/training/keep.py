@@ -30,8 +30,6 @@ class KeepBest:
         if epoch.evaluated is None or (self.best is not None and epoch.evaluated.loss >= self.best.loss):
             return False
         self.best = Best(epoch=epoch.epoch, loss=epoch.evaluated.loss)
-        if self.parameters is None:
-            self.parameters = self._model.parameters.clone()
-        else:
-            self.parameters.copy_(self._model.parameters)
+        found = self._model.parameters
+        self.parameters = found.clone() if self.parameters is None else self.parameters.copy_(found)
         return True

@@ -56,17 +56,13 @@ def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tupl
     correct = int((true == found).sum())
     interval = binomtest(correct, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
     precision, recall, _, support = precision_recall_fscore_support(true, found, labels=known, zero_division=0)
+    figures = (column.tolist() for column in (precision, recall, support))
     return {
         "wrong": len(true) - correct,
         "interval": [float(interval.low), float(interval.high)],
         "per_class": [
-            {
-                "class": name,
-                "precision": float(precision[index]),
-                "recall": float(recall[index]),
-                "examples": int(support[index]),
-            }
-            for index, name in enumerate(class_names)
+            {"class": name, "precision": found_right, "recall": was_found, "examples": count}
+            for name, found_right, was_found, count in zip(class_names, *figures, strict=True)
         ],
         "confusion": confusion_matrix(true, found, labels=known).tolist(),
     }

@@ -154,39 +154,30 @@ class Trainer:
         for epoch in range(first, last + 1):
             before = set(self._ended)
             started = time.perf_counter()
-            of_models = self._train(epoch, should_stop) if epoch else [{} for _ in self.models]
+            trained = self._train(epoch, should_stop) if epoch else [{"train": None}] * len(self.models)
             middle = time.perf_counter()
             evaluated = [
                 None if index in self._ended else self._evaluate(index, epoch) for index in range(len(self.models))
             ]
-            seconds = (middle - started if epoch else 0.0), time.perf_counter() - middle
+            ended = time.perf_counter()
+            step = epoch * self.steps_per_epoch
             yield [
-                None if index in before else self._epoch(index, epoch, *seconds, evaluated=evaluated[index], **trained)
-                for index, trained in enumerate(of_models)
+                None
+                if index in before
+                else Epoch(
+                    epoch=epoch,
+                    step=step,
+                    lr=self.updates.lr(index, max(0, step - 1)),
+                    evaluated=evaluated[index],
+                    training_seconds=middle - started if epoch else 0.0,
+                    evaluation_seconds=ended - middle,
+                    ending=self._ended.get(index),
+                    **found,
+                )
+                for index, found in enumerate(trained)
             ]
             if len(self._ended) == len(self.models):
                 return
-
-    def _epoch(
-        self,
-        index: int,
-        epoch: int,
-        training_seconds: float,
-        evaluation_seconds: float,
-        *,
-        train: Metrics | None = None,
-        **trained: Any,
-    ) -> Epoch:
-        return Epoch(
-            epoch=epoch,
-            step=epoch * self.steps_per_epoch,
-            lr=self.updates.lr(index, max(0, epoch * self.steps_per_epoch - 1)),
-            train=train,
-            training_seconds=training_seconds,
-            evaluation_seconds=evaluation_seconds,
-            ending=self._ended.get(index),
-            **trained,
-        )
 
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
         """One pass over the rows; what it gave every model."""
@@ -195,16 +186,16 @@ class Trainer:
         losses, hits = [], []
         self.engine.start_epoch(epoch)
         self.updates.start((epoch - 1) * self.steps_per_epoch)
-        for block in self.batches.blocks(epoch, steps=steps_at_once):
-            outputs = self.parameters.flat.new_empty(len(self.models), k, block.targets.shape[-1])
-            kept = torch.split(outputs, n, dim=2)
-            for (inputs, targets), keep in zip(block.steps(), kept, strict=True):
-                keep.copy_(self._run_step(inputs, targets))
+        for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
+            outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
+            of_steps = (torch.split(tensor, n, dim=2) for tensor in (targets, outputs))
+            for x, y, keep in zip(inputs, *of_steps, strict=True):
+                keep.copy_(self._run_step(x, y))
                 if should_stop():
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
-            losses.append(_sums(self.loss.losses(outputs, block.targets), n))
+            losses.append(_sums(self.loss.losses(outputs, targets), n))
             if self.classify:
-                hits.append(_sums(self.loss.hits(outputs, block.targets), n))
+                hits.append(_sums(self.loss.hits(outputs, targets), n))
         finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
@@ -213,19 +204,26 @@ class Trainer:
             loss = float(step_losses[index].sum()) / self.rows
             if not (whole and math.isfinite(loss)):
                 self._note_divergence(index, epoch, step_losses[index])
-            found: dict[str, Any] = {"step_losses": step_losses[index] / self._sizes}
-            accuracy = None
-            if step_hits is not None:
-                accuracy = int(step_hits[index].sum()) / self.rows
-                found["step_accuracies"] = step_hits[index] / self._sizes
-            of_models.append(found | {"train": Metrics(loss, accuracy)})
+            hit = None if step_hits is None else step_hits[index]
+            of_models.append(
+                {
+                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows),
+                    "step_losses": step_losses[index] / self._sizes,
+                    "step_accuracies": None if hit is None else hit / self._sizes,
+                }
+            )
         return of_models
 
     def _finite(self) -> list[bool]:
-        """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once."""
-        if bool(self.parameters.flat.sum().isfinite()):
-            return [True] * len(self.models)
-        found: list[bool] = all_finite(self.parameters).tolist()
+        """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once.
+
+        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
+        """
+        stack = self.parameters
+        if bool(stack.flat.sum().isfinite()):
+            return [True] * stack.models
+        finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
+        found: list[bool] = torch.stack(finite).all(dim=0).tolist()
         return found
 
     def _note_divergence(self, index: int, epoch: int, losses: Tensor) -> None:
@@ -279,15 +277,6 @@ class TrainedModel:
         """Take over parameters and state. Raises ValueError for those of another network or optimizer."""
         self.trainer.updates.load(self.index, state)
         self.trainer.revive(self.index)
-
-
-def all_finite(stack: Stack) -> Tensor:
-    """Whether every parameter of each model is finite, (models,), without waiting for the device.
-
-    Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
-    """
-    finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
-    return torch.stack(finite).all(dim=0)
 
 
 def _sums(values: Tensor, size: int) -> Tensor:

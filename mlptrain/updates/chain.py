@@ -60,11 +60,12 @@ class Updates:
             self._optimizers.append(make_optimizer(section, parameters.pieces(start, start + count)))
             self._gradients.append(list(gradients.pieces(start, start + count)))
         self._is_constant = isinstance(schedule, Constant)
-        self._rates: list[float | Tensor] = [optimizer.settings.lr for optimizer in self._optimizers]
-        if not self._is_constant and parameters.flat.is_cuda:
-            for index, optimizer in enumerate(self._optimizers):
-                if optimizer.capturable:
-                    self._rates[index] = torch.tensor(optimizer.settings.lr, device=parameters.flat.device)
+        device = parameters.flat.device
+        in_tensor = not self._is_constant and parameters.flat.is_cuda
+        self._rates: list[float | Tensor] = [
+            torch.tensor(one.settings.lr, device=device) if in_tensor and one.capturable else one.settings.lr
+            for one in self._optimizers
+        ]
 
     def start(self, step: int) -> None:
         """The next step is number ``step``, counted from 0 on since training began."""

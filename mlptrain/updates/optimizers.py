@@ -7,6 +7,8 @@ comes to the same kernel 12 µs later, the time of a small matrix product. NAdam
 functional form.
 """
 
+# ruff: noqa: D102 – the base class describes the methods
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -46,7 +48,6 @@ class Optimizer(ABC, Generic[Settings]):
         self.scalars: dict[str, Tensor] = {}
         self._begin()
 
-    @abstractmethod
     def _begin(self) -> None:
         """Make the state that does not begin as zeros of the parameters' shapes."""
 
@@ -84,21 +85,17 @@ def _sizes(buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor
 class SGD(Optimizer[optimizer.SGD]):
     """torch.optim.SGD; the momentum begins as the first gradient, undampened."""
 
-    capturable = True  # but for the first step, which makes the momentum
-
-    def _begin(self) -> None:
-        """The momentum buffer appears with the first step."""
+    capturable = True  # but for the first step, which makes the momentum buffer
 
     def load_state(
         self, buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor], *, place: int = 0, count: int = 1
     ) -> None:
-        """As Optimizer.load_state; there is no momentum before the first step."""
+        # There is no momentum before the first step.
         if "momentum_buffer" in buffers and self.settings.momentum:
             self.buffers.setdefault("momentum_buffer", self._filled(0.0))
         super().load_state(buffers, scalars, place=place, count=count)
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
         first = bool(self.settings.momentum) and "momentum_buffer" not in self.buffers
         if first:
             self.buffers["momentum_buffer"] = self._filled(0.0)
@@ -131,7 +128,6 @@ class Adam(Optimizer[optimizer.Adam | optimizer.AdamW]):
             self.buffers["max_exp_avg_sq"] = self._filled(0.0)
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place."""
         settings = self.settings
         self.scalars["step"].add_(1)
         self.kernel(
@@ -177,7 +173,7 @@ class Functional(Optimizer[Settings]):
         self.arguments = settings | {"foreach": True, "maximize": False}
 
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
-        """One update in place; torch counts in a scalar of every parameter, so each has a copy."""
+        # torch counts in a scalar of every parameter, so each has a copy.
         buffers = [self.buffers.get(name, []) for name in self.takes]
         counted = {name: [self.scalars[name].clone() for _ in self.parameters] for name in self.counts}
         self.form(self.parameters, gradients, *buffers, *counted.values(), lr=float(lr), **self.arguments)
@@ -236,14 +232,8 @@ class Adagrad(Functional[optimizer.Adagrad]):
         self.arguments |= {"fused": on_cpu, "foreach": not on_cpu}
 
 
-OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {
-    optimizer.SGD: SGD,
-    optimizer.Adam: Adam,
-    optimizer.AdamW: AdamW,
-    optimizer.NAdam: NAdam,
-    optimizer.Adamax: Adamax,
-    optimizer.RMSprop: RMSprop,
-    optimizer.Adagrad: Adagrad,
+OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {  # by the sections of the same names
+    getattr(optimizer, kind.__name__): kind for kind in (SGD, Adam, AdamW, NAdam, Adamax, RMSprop, Adagrad)
 }
 
 

@@ -227,16 +227,9 @@ def test_forged_state_of_the_optimizer_stops_resuming(run: Path, change: Callabl
     assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == kept
 
 
-@pytest.mark.parametrize(
-    "change",
-    [with_(best={"epoch": 2, "loss": -5.0}), with_(best={"epoch": 0, "loss": 0.01}), with_(data_fingerprint="ab" * 32)],
-    ids=["a best loss that was not", "a best epoch that was not", "other data"],
-)
-def test_a_checkpoint_that_its_run_contradicts_stops_resuming(
-    run: Path, change: Callable[[dict[str, Any]], object]
-) -> None:
+def test_a_checkpoint_of_other_data_than_its_run_stops_resuming(run: Path) -> None:
     described, tensors = read(last_of(run))
-    seal(last_of(run), change(described), tensors)
+    seal(last_of(run), with_(data_fingerprint="ab" * 32)(described), tensors)
     kept = (run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
     assert "last.safetensors" in refused("train", "--resume", run, "--set", "training.epochs=4")
     assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == kept

@@ -18,9 +18,9 @@ OTHERS = torch.tensor([0, 2, 4, 6, 9, 10, 12, 14, 16, 20, 22])
 def gathered(batches: Batches, *, epoch: int = 1, steps: int = 2) -> list[tuple[list[Tensor], Tensor]]:
     """Inputs of every group, copied since the next step overwrites them, and targets, step by step."""
     return [
-        ([x.clone() for x in inputs], targets)
-        for block in batches.blocks(epoch, steps=steps)
-        for inputs, targets in block.steps()
+        ([x.clone() for x in inputs], own)
+        for targets, of_steps in batches.blocks(epoch, steps=steps)
+        for inputs, own in zip(of_steps, torch.split(targets, batches.batch_size, dim=2), strict=True)
     ]
 
 
@@ -70,9 +70,7 @@ def test_rows_in_stored_order() -> None:
     for rows, x, y in ((whole, X, Y), (part, X[SOME], Y[SOME])):
         assert torch.equal(rows.inputs, x)
         assert torch.equal(rows.targets, y)
-        assert torch.equal(rows.first(4)[0], x[:4])
-        assert torch.equal(rows.first(4)[1], y[:4])
-        assert torch.equal(rows.first(99)[0], x)
+        assert torch.equal(rows.head(99).inputs, x)
         assert torch.equal(rows.head(4).inputs, x[:4])
         assert torch.equal(rows.head(4).targets, y[:4])
 
@@ -87,14 +85,14 @@ def test_stored_pixels_are_scaled_batch_by_batch_to_the_bits_of_the_whole(scalin
     assert torch.equal(
         torch.cat([inputs[0] for inputs, _ in found]), expected[SOME][epoch_order(11, seed=0, epoch=1, shuffle=shuffle)]
     )
-    assert torch.equal(rows.first(7)[0], expected[SOME][:7])
+    assert torch.equal(rows.head(7).inputs, expected[SOME][:7])
 
 
 def test_full_batches_are_gathered_into_the_same_memory() -> None:
     rows = Examples(X, Y)
     places = {
         inputs[0].data_ptr()
-        for block in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
-        for inputs, _ in block.steps()
+        for _, of_steps in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
+        for inputs in of_steps
     }
     assert len(places) == 1

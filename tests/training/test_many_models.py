@@ -301,8 +301,8 @@ def test_models_share_their_batches_if_they_share_their_rows() -> None:
     first, second, third = (trainer.model(index).examples for index in range(3))
     assert first is second
     assert trainer.engine.groups == (2, 1)
-    [inputs, targets] = next(iter(next(iter(trainer.batches.blocks(1, steps=1))).steps()))
-    assert [x.shape for x in inputs] == [(100, 64), (100, 64)]
+    targets, inputs = next(trainer.batches.blocks(1, steps=1))
+    assert [x.shape for x in next(inputs)] == [(100, 64), (100, 64)]
     assert targets.shape == (3, 1, 100)
     assert torch.equal(targets[0], targets[1])
     assert not torch.equal(targets[0], targets[2])

@@ -94,21 +94,16 @@ class _Calls:
     """A list of calls in which the precision of products changes where it has to, and not at every product."""
 
     def __init__(self, ambient: str) -> None:
-        self.ambient = self._current = ambient
+        self._current = ambient
         self.calls: list[Call] = []
 
-    def add(self, calls: Sequence[Call]) -> None:
-        self.calls += calls
-
     def product(self, a: Tensor, b: Tensor, out: Tensor, *, precision: str) -> None:
-        """out = a b, of matrices or of stacks of them."""
-        self.set_precision(precision)
-        self.calls.append(partial(torch.bmm if a.dim() == 3 else torch.mm, a, b, out=out))
-
-    def set_precision(self, precision: str) -> None:
+        """out = a b, of stacks of matrices; matrices have faster kernels than stacks of one."""
         if precision != self._current:
             self.calls.append(partial(torch.set_float32_matmul_precision, precision))
             self._current = precision
+        one = len(out) == 1
+        self.calls.append(partial(torch.mm, a[0], b[0], out=out[0]) if one else partial(torch.bmm, a, b, out=out))
 
 
 class Analytic(Engine):
@@ -171,28 +166,21 @@ class Analytic(Engine):
         layers = [self._layer(i, n) for i in range(len(self.network.layers))]
         first = self._first(n, layers[0], ambient)
         calls = _Calls(first[-1].precision)
-        calls.add(layers[0].add_bias_and_activate())
+        calls.calls += layers[0].add_bias_and_activate()
         for below, layer in pairwise(layers):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
-            calls.product(
-                self._one(layer.parameters["weight"]), self._one(below.y), self._one(layer.z), precision=precision
-            )
-            calls.add(layer.add_bias_and_activate())
+            calls.product(layer.parameters["weight"], below.y, layer.z, precision=precision)
+            calls.calls += layer.add_bias_and_activate()
         forward, calls.calls = calls.calls, []
         for below, layer in reversed(list(pairwise(layers))):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
-            weight, delta = self._one(layer.parameters["weight"]), self._one(layer.delta)
-            calls.add(layer.from_upstream_to_delta())
-            calls.product(delta, self._one(below.y).mT, self._one(layer.gradients["weight"]), precision=precision)
-            calls.product(weight.mT, delta, self._one(below.delta), precision=precision)
-        calls.add(layers[0].from_upstream_to_delta())
+            calls.calls += layer.from_upstream_to_delta()
+            calls.product(layer.delta, below.y.mT, layer.gradients["weight"], precision=precision)
+            calls.product(layer.parameters["weight"].mT, layer.delta, below.delta, precision=precision)
+        calls.calls += layers[0].from_upstream_to_delta()
         program = first, forward, layers[-1].y, layers[-1].delta, calls.calls
         self._programs[n, ambient] = program
         return program
-
-    def _one(self, stacked: Tensor) -> Tensor:
-        """What a product reads: matrices for a single model, which have faster kernels than stacks of one."""
-        return stacked[0] if self.models == 1 else stacked
 
     def _layer(self, i: int, n: int) -> _Layer:
         layer = self.network.layers[i]
@@ -208,9 +196,8 @@ class Analytic(Engine):
     def _first(self, n: int, layer: _Layer, ambient: str) -> list[_First]:
         parts, start = [], 0
         n_inputs, width = self.network.widths[:2]
-        without_gaps = (
-            layer.parameters["weight"].stride(0) == width * n_inputs
-        )  # alignment may leave gaps between the models
+        # Alignment may leave gaps between the models.
+        without_gaps = layer.parameters["weight"].stride(0) == width * n_inputs
         for group, size in enumerate(self.groups):
             step = size if without_gaps else 1
             for first in range(start, start + size, step):

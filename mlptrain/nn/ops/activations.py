@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,37 +38,43 @@ class Identity(Activation):
 
 
 @dataclass(frozen=True)
-class Sigmoid(Activation):
-    """y = 1/(1 + e⁻ᶻ), dy/dz = y(1 − y)."""
+class _Fused(Activation):
+    """An activation that torch has kernels for: f(z), f(z) into ``out``, and dL/dy·dy/dz into ``grad_input``."""
 
-    name: ClassVar[str] = "sigmoid"
+    function: ClassVar[Callable[..., Tensor]]
+    write: ClassVar[Callable[..., object]]
+    multiply: ClassVar[Callable[..., object]]
 
     def __call__(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z)
+        return self.function(z)
 
     def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
-        return torch.sigmoid(z, out=out)
+        self.write(z, out=out)
+        return out
 
     def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
-        _aten.sigmoid_backward.grad_input(upstream, y, grad_input=upstream)
+        self.multiply(upstream, z if self.needs_input else y, grad_input=upstream)
         return upstream
 
 
 @dataclass(frozen=True)
-class Tanh(Activation):
+class Sigmoid(_Fused):
+    """y = 1/(1 + e⁻ᶻ), dy/dz = y(1 − y)."""
+
+    name: ClassVar[str] = "sigmoid"
+    function = staticmethod(torch.sigmoid)
+    write = staticmethod(_aten.sigmoid.out)
+    multiply = staticmethod(_aten.sigmoid_backward.grad_input)
+
+
+@dataclass(frozen=True)
+class Tanh(_Fused):
     """y = tanh z, dy/dz = 1 − y²."""
 
     name: ClassVar[str] = "tanh"
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return torch.tanh(z)
-
-    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
-        return torch.tanh(z, out=out)
-
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
-        _aten.tanh_backward.grad_input(upstream, y, grad_input=upstream)
-        return upstream
+    function = staticmethod(torch.tanh)
+    write = staticmethod(_aten.tanh.out)
+    multiply = staticmethod(_aten.tanh_backward.grad_input)
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,7 @@ class Arctan(Activation):
     """y = arctan z, dy/dz = 1/(1 + z²)."""
 
     name: ClassVar[str] = "arctan"
-
-    @property
-    def needs_input(self) -> bool:
-        return True
+    needs_input = True
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.arctan(z)
@@ -113,53 +117,31 @@ class Arctan(Activation):
 
 
 @dataclass(frozen=True)
-class GELU(Activation):
+class GELU(_Fused):
     """y = z·Φ(z), dy/dz = Φ(z) + z·φ(z), with Φ and φ the distribution and density of N(0, 1).
 
     Hendrycks & Gimpel (2016), the exact form.
     """
 
     name: ClassVar[str] = "gelu"
-
-    @property
-    def needs_input(self) -> bool:
-        return True
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return functional.gelu(z)
-
-    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
-        _aten.gelu.out(z, out=out)
-        return out
-
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
-        _aten.gelu_backward.grad_input(upstream, z, grad_input=upstream)
-        return upstream
+    needs_input = True
+    function = staticmethod(functional.gelu)
+    write = staticmethod(_aten.gelu.out)
+    multiply = staticmethod(_aten.gelu_backward.grad_input)
 
 
 @dataclass(frozen=True)
-class SiLU(Activation):
+class SiLU(_Fused):
     """y = z·σ(z), dy/dz = σ(z)·(1 + z·(1 − σ(z))).
 
     Elfwing, Uchibe & Doya (2018).
     """
 
     name: ClassVar[str] = "silu"
-
-    @property
-    def needs_input(self) -> bool:
-        return True
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return functional.silu(z)
-
-    def forward_(self, z: Tensor, *, out: Tensor) -> Tensor:
-        _aten.silu.out(z, out=out)
-        return out
-
-    def backward_(self, upstream: Tensor, z: Tensor, y: Tensor) -> Tensor:
-        _aten.silu_backward.grad_input(upstream, z, grad_input=upstream)
-        return upstream
+    needs_input = True
+    function = staticmethod(functional.silu)
+    write = staticmethod(_aten.silu.out)
+    multiply = staticmethod(_aten.silu_backward.grad_input)
 
 
 ACTIVATIONS: dict[str, type[CompiledOp]] = {

@@ -5,6 +5,8 @@ compiled form it is fast too: calls that write into buffers which exist already,
 by side. The analytic engine runs networks whose every op has one; the tests hold each against the plain function.
 """
 
+# ruff: noqa: ARG002 – few ops read every argument
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -35,7 +37,7 @@ class Op(ABC):
         """Of a rectifier its slope below zero, for the gain of He et al. (2015)."""
         return 0.0
 
-    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         """Shapes of what the op learns, by names that no other part of a layer has."""
         return {}
 
@@ -98,21 +100,16 @@ class Activation(CompiledOp):
         just that product. Reads z if ``needs_input`` and y otherwise.
         """
 
-    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
         """As calling it."""
         return self(z)
 
-    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:  # noqa: ARG002
+    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
         """``forward_``."""
         return [partial(self.forward_, z, out=y)]
 
     def backward_calls(
-        self,
-        delta: Tensor,
-        z: Tensor,
-        y: Tensor,
-        parameters: Mapping[str, Tensor],  # noqa: ARG002
-        gradients: Mapping[str, Tensor],  # noqa: ARG002
+        self, delta: Tensor, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
     ) -> list[Call]:
         """``backward_``."""
         return [partial(self.backward_, delta, z, y)]

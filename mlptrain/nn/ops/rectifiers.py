@@ -22,10 +22,7 @@ class ReLU(Activation):
     """y = max(z, 0); dy/dz = 1 where z > 0, else 0. Since y > 0 exactly where z > 0, y is enough."""
 
     name: ClassVar[str] = "relu"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    kinks = (0.0,)
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.relu(z)
@@ -47,14 +44,11 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
     name: ClassVar[str] = "leaky_relu"
+    kinks = (0.0,)
 
     @property
     def negative_slope(self) -> float:
         return self.slope
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
 
     @property
     def needs_input(self) -> bool:
@@ -115,10 +109,7 @@ class SELU(Activation):
     name: ClassVar[str] = "selu"
     alpha: ClassVar[float] = 1.6732632423543772
     scale: ClassVar[float] = 1.0507009873554805
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    kinks = (0.0,)
 
     def __call__(self, z: Tensor) -> Tensor:
         return functional.selu(z)
@@ -142,14 +133,8 @@ class PReLU(CompiledOp):
 
     slope: float = 0.25
     name: ClassVar[str] = "prelu"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
-
-    @property
-    def needs_input(self) -> bool:
-        return True
+    kinks = (0.0,)
+    needs_input = True
 
     @property
     def negative_slope(self) -> float:
@@ -161,16 +146,12 @@ class PReLU(CompiledOp):
     def initial_values(self) -> dict[str, float]:
         return {"slope": self.slope}
 
-    def __call__(self, z: Tensor, slope: Tensor) -> Tensor:
-        """f(z) for a slope of shape (), or (models, 1, 1) for several models side by side."""
-        return torch.where(z > 0, z, slope * z)
-
     def slope_gradient(self, upstream: Tensor, z: Tensor) -> Tensor:
         """dL/dslope from ``upstream`` = dL/dy: the sum over the last two axes."""
         return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
 
     def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
-        return self(z, parameters[0])
+        return torch.where(z > 0, z, parameters[0] * z)
 
     def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
         slope = parameters["slope"].view(-1, 1, 1)
