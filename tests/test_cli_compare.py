@@ -185,7 +185,7 @@ PAIR = ("--optimizers", "sgd,adam")
     [
         ((), "is an experiment: say which optimizers, e.g. --optimizers sgd,nesterov,adam"),
         (("--optimizers", "sgd,adamm"), "--optimizers  must be .* got the text 'adamm'; did you mean 'adam'?"),
-        (("--optimizers", "sgd"), "--optimizers  must name at least two optimizers to compare, got one"),
+        (("--optimizers", "sgd"), "--optimizers  must name at least 2 optimizers to compare, got 1"),
         (("--optimizers", "sgd,adam,sgd"), "--optimizers  names sgd twice"),
         ((*PAIR, "--lr", ""), "--lr  .*must have at least two values to choose from, got none"),
         ((*PAIR, "--lr", "fast"), "--lr  .*must be a number, got the text 'fast'"),

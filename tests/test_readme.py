@@ -85,7 +85,7 @@ def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     shutil.copy(ROOT / "configs/mnist.yaml", tmp_path)
     (tmp_path / "configs/shown.yaml").write_text(comparison, encoding="utf-8")
-    assert len(load_comparison(tmp_path / "configs/shown.yaml").spec.settings("Nesterov")) == 4
+    assert len(load_comparison(tmp_path / "configs/shown.yaml").spec.optimizers["Nesterov"].settings()) == 4
 
 
 def test_every_configuration_is_mentioned() -> None:

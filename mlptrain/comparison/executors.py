@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
@@ -28,20 +28,9 @@ except Exception as error:
     sys.exit(str(error).strip().splitlines()[0])
 """
 _SECONDS_BETWEEN_CHECKS = 5.0
-_REMEDY = "start one with `ray start --head`, or take address local, or executor local"
 
 OnDone = Callable[[list[TrialRecord]], None]
 OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
-
-
-class Executor(Protocol):
-    """Runs batches of trials."""
-
-    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
-        """Run all batches and hand over each one's records as it is done, in any order."""
-
-    def close(self) -> None:
-        """No batch follows. May be called twice."""
 
 
 class Local:
@@ -199,7 +188,8 @@ class Ray:
     def _absent(self, reason: str) -> UserError:
         if self._address == "local":
             return UserError(f"executor ray: Ray cannot be started on this machine ({reason}); take executor local")
-        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {_REMEDY}")
+        remedy = "start one with `ray start --head`, or take address local, or executor local"
+        return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {remedy}")
 
 
 def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord]:
@@ -214,6 +204,9 @@ def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord
 
 def _listed(versions: dict[str, str]) -> str:
     return " and ".join(f"{name} {version}" for name, version in versions.items())
+
+
+Executor = Local | Ray
 
 
 def make_executor(spec: ExecutorSpec) -> Executor:

@@ -5,14 +5,13 @@ What lies in it is listed in ``mlptrain.runs.comparison``.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.records import REMEDY, read_batches, read_content, to_line
+from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.trials import TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
@@ -20,18 +19,8 @@ from mlptrain.spec.comparison.load import check_format
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
-from mlptrain.system.disk import refusal, remedy
+from mlptrain.system.disk import remedy
 from mlptrain.system.lock import LockedFolder
-
-
-@contextlib.contextmanager
-def folder_errors(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as a MachineError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        then = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
-        raise MachineError(refusal(error, folder, what="comparison's folder", then=then)) from error
 
 
 class ComparisonFolder(ComparisonFiles, LockedFolder):
@@ -108,8 +97,13 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
 
         A trial counts as part of its batch only: recorded in another one, it was trained beside other models.
         """
-        failed = {name for name, batch in self._batches.items() if any(record.status == "failed" for record in batch)}
-        return [batch for batch in batches if batch.identity not in self._batches.keys() - failed]
+
+        def is_recorded(batch: TrialBatch) -> bool:
+            records = self._batches.get(batch.identity, [])
+            names = tuple(record.trial for record in records)
+            return names == batch.identities and all(record.status != "failed" for record in records)
+
+        return [batch for batch in batches if not is_recorded(batch)]
 
     def add(self, records: Sequence[TrialRecord]) -> None:
         """Record a batch, whole, on the disk. Raises RunFolderError where its pairing is broken, and OSError.
@@ -138,17 +132,8 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         write_atomically(self.trials, self._content())
 
     def records(self, batches: Sequence[TrialBatch]) -> dict[str, TrialRecord]:
-        """The records of recorded batches, by the names of their trials.
-
-        Raises RunFolderError where a batch does not hold the trials that its name stands for.
-        """
-        by_name: dict[str, TrialRecord] = {}
-        for batch in batches:
-            records = self._batches[batch.identity]
-            if tuple(record.trial for record in records) != batch.identities:
-                raise RunFolderError(f"{self.trials}: batch {batch.identity} holds other trials; {REMEDY}")
-            by_name |= dict(zip(batch.identities, records, strict=True))
-        return by_name
+        """The records of recorded batches, by the names of their trials."""
+        return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
     def sort(self, order: Sequence[str]) -> None:
         """Bring the batches into the plan's order, by their names. Raises OSError."""

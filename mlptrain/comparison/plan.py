@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.trials import Trial, TrialBatch, software
-from mlptrain.comparison.verdicts import at_edge
 from mlptrain.runs.comparison import SplitName
 from mlptrain.spec import Experiment, OptimizerSpec, to_yaml
 from mlptrain.spec.comparison.grids import Side
@@ -96,40 +95,26 @@ class Plan:
         self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None
     ) -> list[TrialBatch]:
         """The batches that try every setting of the grids on every tuning seed, without the ``known`` trials."""
-        settings = [(name, setting) for name, fields in grids.items() for setting in self.spec.settings(name, fields)]
+        candidates = self.spec.optimizers
+        settings = [(name, setting) for name in grids for setting in candidates[name].settings(grids[name])]
         by_seed = [[Trial("tuning", *setting, seed) for setting in settings] for seed in self.spec.tuning_seeds]
         missing = [[trial for trial in trials if self.identity(trial) not in known] for trials in by_seed]
         return self._batches(missing, data_dir)
 
     def scoring_batches(self, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path | None = None) -> list[TrialBatch]:
         """The batches that train every chosen setting on every scoring seed."""
-        return self._batches(
-            [
-                [Trial("scoring", name, setting, seed) for name, setting in chosen.items()]
-                for seed in self.spec.scoring_seeds
-            ],
-            data_dir,
-        )
+        seeds = self.spec.scoring_seeds
+        return self._batches([[Trial("scoring", *item, seed) for item in chosen.items()] for seed in seeds], data_dir)
 
     def _batches(self, by_seed: Sequence[Sequence[Trial]], data_dir: Path | None) -> list[TrialBatch]:
         """Trials of one seed together, since they share their batches; equal ones are trained once."""
         batches = []
         for trials in by_seed:
-            unique = list({self.identity(trial): trial for trial in trials}.values())
-            starts = range(0, len(unique), self.models_at_once)
-            batches += [self.batch(unique[start : start + self.models_at_once], data_dir=data_dir) for start in starts]
+            unique = list({self.identity(trial): trial for trial in trials}.items())
+            for start in range(0, len(unique), self.models_at_once):
+                names, together = zip(*unique[start : start + self.models_at_once], strict=True)
+                batches.append(TrialBatch(self.task, together, names, self.resolved, self.split, data_dir))
         return batches
-
-    def batch(self, trials: Sequence[Trial], *, data_dir: Path | None = None) -> TrialBatch:
-        """Trials that train together."""
-        return TrialBatch(
-            base=self.task,
-            trials=tuple(trials),
-            identities=tuple(map(self.identity, trials)),
-            resolved=self.resolved,
-            split=self.split,
-            data_dir=data_dir,
-        )
 
 
 def make_plan(spec: ComparisonSpec) -> Plan:
@@ -169,6 +154,8 @@ def ends_on_edge(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> b
 
 def _edges(grids: Grids, chosen: OptimizerSpec) -> dict[str, Side]:
     """The tuned fields whose chosen value lies at an end of their grid, and at which; pairs have no order."""
-    ordered = {field: values for field, values in grids.items() if not isinstance(values[0], list)}
-    sides = {field: at_edge(getattr(chosen, field), grid=values) for field, values in ordered.items()}
-    return {field: side for field, side in sides.items() if side is not None}
+    edges: dict[str, Side] = {}
+    for field, values in grids.items():
+        if not isinstance(values[0], list) and (value := getattr(chosen, field)) in (values[0], values[-1]):
+            edges[field] = "low" if value == values[0] else "high"
+    return edges

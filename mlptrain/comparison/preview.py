@@ -35,7 +35,7 @@ def preview(plan: Plan, *, data_dir: Path | None = None, on_fetch: OnFetch | Non
     spec = plan.spec
     task_data(plan.task, data_dir, on_fetch=on_fetch)
     tuning = plan.tuning_batches(plan.first_grids(), data_dir=data_dir)
-    chosen = {name: spec.settings(name)[0] for name in spec.optimizers}
+    chosen = {name: candidate.settings()[0] for name, candidate in spec.optimizers.items()}
     scoring = plan.scoring_batches(chosen, data_dir=data_dir)
     tuning_trials, scoring_trials = (sum(len(batch.trials) for batch in some) for some in (tuning, scoring))
     epochs, trials = spec.base.training.epochs, tuning_trials + scoring_trials

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlptrain.comparison.executors import Executor, make_executor
-from mlptrain.comparison.folder import ComparisonFolder, folder_errors
+from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
@@ -22,8 +22,10 @@ from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.system.disk import machine_errors
 from mlptrain.system.signals import ended_by_signals
 
+_THEN = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
 OnSummary = Callable[[ComparisonFolder, Summary], None]
 
 
@@ -60,7 +62,7 @@ def compare_optimizers(
     with (
         ended_by_signals("stopped by a signal"),
         closing(make_executor(spec.executor)) as executor,
-        folder_errors(files.path),
+        machine_errors(files.path, what="comparison's folder", then=_THEN),
         files,
     ):
         comparison = _Comparison(plan, files, executor, progress, data_dir)
@@ -71,9 +73,9 @@ def compare_optimizers(
         executor.close()  # what it has started would disturb the timing
         if not _are_timed(files, chosen):
             progress.phase("timing", trials=len(chosen), done=0)
-            files.write_timings(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
+            files.write(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
         summary = summarise(plan, tuned, scored)
-        files.write_summary(summary)
+        files.write(summary)
         on_summary(files, summary)
     return files, summary
 
@@ -100,7 +102,7 @@ class _Comparison:
     def tune(self) -> dict[str, Tuned]:
         """The chosen setting of every optimizer. Each round tries what the last one's choices ask for."""
         spec = self.plan.spec
-        tuned = {name: Tuned(spec.settings(name)[0]) for name in spec.optimizers}
+        tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.optimizers.items()}
         growing = self.plan.first_grids()
         records: dict[str, TrialRecord] = {}
         most = spec.tuning.extensions if spec.tuning else 0
@@ -144,7 +146,7 @@ class _Comparison:
 
 def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Grids, *, extensions: int) -> Tuned:
     """The setting with the best median of the validation accuracy over the tuning seeds."""
-    settings = plan.spec.settings(name, grids)
+    settings = plan.spec.optimizers[name].settings(grids)
     tried = [
         [records[plan.identity(Trial("tuning", name, setting, seed))] for seed in plan.spec.tuning_seeds]
         for setting in settings

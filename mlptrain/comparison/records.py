@@ -1,7 +1,7 @@
 """The lines of ``trials.jsonl``. They decide the verdict, so each proves that it stands as it was written.
 
-A line is a record as JSON whose last key is ``digest``: SHA-256 of the JSON without it. The lines of a batch stand
-together, whole and once. Only the end of the file may be missing, where a crash cut it off.
+A line is a record as JSON whose last key is ``digest``: SHA-256 of the JSON without it. A batch counts only whole: of
+one that a crash cut off, or whose lines are missing or doubled, nothing is used.
 """
 
 from __future__ import annotations
@@ -47,35 +47,22 @@ def read_content(path: Path) -> bytes:
 
 
 def read_batches(content: bytes, *, path: Path) -> dict[str, list[TrialRecord]]:
-    """The records of every batch by its name, without a last batch that is not whole.
+    """The records of every batch by its name, without batches that are not whole: those are retrained.
 
-    Raises RunFolderError where anything else is missing, doubled or edited; ``path`` is the file's.
+    Raises RunFolderError for a line that was edited or is of something else; ``path`` is the file's.
     """
     *lines, rest = content.split(b"\n")
     batches: dict[str, list[TrialRecord]] = {}
-    batch: list[TrialRecord] = []
     for number, line in enumerate(lines, 1):
         try:
             record = _read_line(line)
-            if not batch or _is_whole(batch):
-                if record.batch in batches:
-                    raise ValueError("belongs to a batch that is complete already: lines are doubled or moved")
-                batch = batches[record.batch] = []
-            batch.append(record)
-            if (record.batch, record.batch_size) != (batch[0].batch, batch[0].batch_size):
-                raise ValueError("does not follow on the lines before it: lines are missing, doubled or moved")
         except ValueError as error:
             raise RunFolderError(f"{path}:{number} {error}; {REMEDY}") from None
+        batches.setdefault(record.batch, []).append(record)
     # A power cut may leave a file as long as it was to become, with zeros at its end.
     if not _BEGINS.startswith(rest.rstrip(b"\0")[: len(_BEGINS)]):
         raise RunFolderError(f"{path}:{len(lines) + 1} is not the record of a trial; {REMEDY}")
-    if batch and not _is_whole(batch):
-        batches.popitem()
-    return batches
-
-
-def _is_whole(batch: list[TrialRecord]) -> bool:
-    return len(batch) == batch[0].batch_size
+    return {name: batch for name, batch in batches.items() if len(batch) == batch[0].batch_size}
 
 
 def _read_line(line: bytes) -> TrialRecord:

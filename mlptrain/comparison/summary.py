@@ -18,6 +18,7 @@ from mlptrain.runs.comparison import (
     OptimizerResult,
     Pair,
     ScoredTrial,
+    Status,
     Summary,
     TimeToTarget,
     TrialRecord,
@@ -26,6 +27,7 @@ from mlptrain.runs.comparison import (
 from mlptrain.spec import OptimizerSpec
 from mlptrain.spec.comparison.sections import Candidate, seeds_for_verdict
 
+_HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
 _MAX_NAMED = 6  # optimizers in a row of the sentence
 
 
@@ -52,6 +54,11 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
     pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
     ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
+    families = [
+        (wide, narrow)
+        for (wide, of_wide), (narrow, of_narrow) in itertools.permutations(plan.spec.optimizers.items(), 2)
+        if _contains(of_wide, of_narrow)
+    ]
     first = chances.get(plan.spec.scoring_seeds[0], _Chance())
     return Summary(
         name=plan.spec.name,
@@ -68,7 +75,7 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         ranking=ranking,
         optimizers=optimizers,
         pairs=pairs,
-        inclusion=inclusion_violations(pairs, families=_families(plan.spec.optimizers)),
+        inclusion=inclusion_violations(pairs, families=families),
         seeds_for_verdict=seeds_for_verdict(plan.spec.pairs),
         sentence=sentence(ranking, optimizers, pairs),
     )
@@ -131,27 +138,17 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     kept, lost = record.kept, record.diverged
     if kept is None:
         return ScoredTrial(
-            seed=record.seed,
-            trial=record.trial,
-            status=record.status,
-            score=chance.share,
-            accuracy=None,
-            loss=None,
-            epoch=None if lost is None else lost.epoch,
-            step=None if lost is None else lost.step,
+            seed=record.seed, trial=record.trial, status=record.status, score=chance.share, accuracy=None, loss=None,
+            epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step,
             message=record.message,
-        )
-    accuracy = float(getattr(kept, f"{plan.split}_accuracy"))
+        )  # fmt: skip
+    accuracy, loss = (float(getattr(kept, f"{plan.split}_{figure}")) for figure in ("accuracy", "loss"))
     share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
+    status: Status = "completed" if share >= chance.bar else "did not learn"
     return ScoredTrial(
-        seed=record.seed,
-        trial=record.trial,
-        status="completed" if share >= chance.bar else "did not learn",
-        score=accuracy,
-        accuracy=accuracy,
-        loss=getattr(kept, f"{plan.split}_loss"),
+        seed=record.seed, trial=record.trial, status=status, score=accuracy, accuracy=accuracy, loss=loss,
         epoch=kept.epoch,
-    )
+    )  # fmt: skip
 
 
 def _epochs_to_target(plan: Plan, records: Sequence[TrialRecord]) -> TimeToTarget | None:
@@ -178,28 +175,13 @@ def _curves(records: Sequence[TrialRecord]) -> dict[str, Curve]:
     }
 
 
-def _families(candidates: Mapping[str, Candidate]) -> list[tuple[str, str]]:
-    """Each optimizer of the comparison that contains another, with that one."""
-    return [
-        (wide, narrow)
-        for wide, narrow in itertools.permutations(candidates, 2)
-        if _contains(candidates[wide], candidates[narrow])
-    ]
-
-
 def _contains(wide: Candidate, narrow: Candidate) -> bool:
     """Whether the narrower family is the wider one with momentum, or weight decay, held at 0, and alike in all else.
 
     Learning rates may differ: they are what is searched. Nesterov's momentum is momentum, and 0 makes both the same.
     """
-    names = (wide.fixed["name"], narrow.fixed["name"])
-    if names in (("sgd", "sgd"), ("rmsprop", "rmsprop")):
-        field = "momentum"
-    elif names == ("adamw", "adam"):
-        field = "weight_decay"
-    else:
-        return False
-    if _values(narrow, field) != [0] or max(_values(wide, field)) == 0:
+    field = _HELD_AT_0.get((wide.fixed["name"], narrow.fixed["name"]))
+    if field is None or _values(narrow, field) != [0] or max(_values(wide, field)) == 0:
         return False
     others = wide.fixed.keys() | wide.grids.keys()
     return all(_values(wide, key) == _values(narrow, key) for key in others - {"name", "lr", "nesterov", field})

@@ -185,15 +185,14 @@ class TrialRecorder:
         """Those of the kept epoch, of which training has none before its first, and the scores."""
         indices = {name: self._kept_epoch - name.startswith("train_") for name in self._curves}
         figures = {name: self._curves[name][index] for name, index in indices.items() if index >= 0}
-        return figures if split is None else figures | self._scores(split)
-
-    def _scores(self, split: str) -> dict[str, float]:
+        if split is None:
+            return figures
         trainer, kept = self._model.trainer, None if self._keep is None else self._keep.parameters
         device = str(self._model.examples.x.device)
         rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
-        figures = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
-        return {f"{split}_{key}": value for key, value in asdict(figures).items()}
+        scores = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
+        return figures | {f"{split}_{key}": value for key, value in asdict(scores).items()}
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB
@@ -215,12 +214,10 @@ def check_paired(records: Sequence[TrialRecord]) -> None:
     """Trials of one seed had the same data, initial weights and batch order. Raises RunFolderError otherwise."""
     first: dict[int, TrialRecord] = {}
     for record in records:
-        if record.hashes is None:
-            continue
-        other = first.setdefault(record.seed, record)
+        other = first.setdefault(record.seed, record) if record.hashes else record
         if record.hashes != other.hashes:
             theirs = dict(other.hashes or ())
-            different = [key.replace("_", " ") for key, digest in record.hashes if digest != theirs[key]]
+            different = [key.replace("_", " ") for key, digest in record.hashes or () if digest != theirs[key]]
             raise RunFolderError(
                 f"trials {other.trial} and {record.trial} of seed {record.seed} had different "
                 f"{' and '.join(different)}, so that they cannot be compared: the data changed between them, or "

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -120,11 +120,3 @@ def choose(values_by_setting: Mapping[Setting, Sequence[float]]) -> Setting:
         return median, len(finite), math.fsum(finite) / max(len(finite), 1)  # fsum: blind to the order of the seeds
 
     return max(values_by_setting, key=merit)  # of equals, max keeps the first
-
-
-def at_edge(value: float, *, grid: Sequence[float]) -> Literal["low", "high"] | None:
-    """At which end of the ``grid`` the chosen ``value`` lies; None inside it, and for a grid of one value."""
-    low, high = min(grid), max(grid)
-    if low == high:
-        return None
-    return "low" if value <= low else "high" if value >= high else None

@@ -13,11 +13,10 @@ timings.json       seconds per epoch of the chosen settings, timed alone and int
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.records import Hashes
@@ -258,31 +257,6 @@ class Summary(Record):
         """Which series an optimizer is: its colour and marker in every picture."""
         return list(self.optimizers).index(name)
 
-    @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        """What tables and pictures rely on and types do not say."""
-        names = sorted(self.optimizers)
-        pairs = sorted(tuple(sorted((pair.a, pair.b))) for pair in self.pairs)
-        if sorted(self.ranking) != names or pairs != list(combinations(names, 2)):
-            raise ValueError("ranking and pairs do not name the optimizers, each once")
-        if not {name for pair in self.inclusion for name in (pair.a, pair.b)} <= set(names):
-            raise ValueError("inclusion names other optimizers")
-        for name, entry in self.optimizers.items():
-            times = entry.epochs_to_target
-            if [trial.seed for trial in entry.trials] != self.seeds:
-                raise ValueError(f"optimizers.{name}.trials: not one for each seed")
-            if (times is None) != (self.target is None) or (times and len(times.trials) != len(self.seeds)):
-                raise ValueError(f"optimizers.{name}.epochs_to_target: not one for each trial")
-            for key, curve in entry.curves.items():
-                length = self.epochs + (not key.startswith("train_"))  # the measured split has an epoch 0
-                if {len(curve.mean), len(curve.low), len(curve.high)} != {length}:
-                    raise ValueError(f"optimizers.{name}.curves.{key}: not a value for each epoch")
-                if key.endswith("accuracy") and not (min(curve.low) >= 0 and max(curve.high + curve.mean) <= 1):
-                    raise ValueError(f"optimizers.{name}.curves.{key}: not fractions")
-        if self.lasted and len({frozenset(entry.curves) for entry in self.optimizers.values() if entry.curves}) > 1:
-            raise ValueError("curves: the optimizers have different ones")
-        return self
-
 
 # --- timings.json ---
 
@@ -319,13 +293,9 @@ class ComparisonFiles:
         """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
         return self._read(self.timings, Timings) if self.timings.is_file() else Timings()
 
-    def write_summary(self, summary: Summary) -> None:
-        """Raises OSError."""
-        write_atomically(self.summary, to_json(summary))
-
-    def write_timings(self, timings: Timings) -> None:
-        """Write the seconds, which no two runs share, into a file of their own. Raises OSError."""
-        write_atomically(self.timings, to_json(timings))
+    def write(self, results: Summary | Timings) -> None:
+        """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
+        write_atomically(self.summary if isinstance(results, Summary) else self.timings, to_json(results))
 
     @staticmethod
     def _read(path: Path, kind: type[Result]) -> Result:

@@ -25,13 +25,13 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def machine_errors(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as a MachineError that names the run folder and how to resume."""
+def machine_errors(folder: Path, *, what: str = "run folder", then: str = "") -> Iterator[None]:
+    """What the disk refuses, as a MachineError that names the folder, a ``what``, and how to resume."""
     try:
         yield
     except OSError as error:
-        resume = f"resume with `mlptrain train --resume {folder}`"
-        raise MachineError(refusal(error, folder, what="run folder", then=resume)) from error
+        resume = then or f"resume with `mlptrain train --resume {folder}`"
+        raise MachineError(refusal(error, folder, what=what, then=resume)) from error
 
 
 def refusal(error: OSError, folder: Path, *, what: str, then: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def test_a_trial_on_record_in_another_batch_is_not_taken_from_it(tmp_path: Path)
     """Which models train together decides the last bits, so a restart may not regroup them."""
     plan = plan_of(TUNED, tmp_path)
     whole = plan.tuning_batches(plan.first_grids(), data_dir=data_folder())[0]
-    parts = [plan.batch(trials, data_dir=data_folder()) for trials in (whole.trials[:4], whole.trials[4:])]
+    parts = [
+        replace(whole, trials=whole.trials[some], identities=whole.identities[some])
+        for some in (slice(4), slice(4, None))
+    ]
     with ComparisonFolder.of(plan, folder=tmp_path / "comparison") as folder:
         for part in parts:
             folder.add(run_batch(part))

@@ -72,7 +72,9 @@ def test_a_host_that_no_one_knows(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 def test_a_node_with_other_versions(tmp_path: Path) -> None:
     plan = plan_of(FIXED, tmp_path)
-    [batch, *_] = plan.scoring_batches({name: plan.spec.settings(name)[0] for name in plan.spec.optimizers})
+    [batch, *_] = plan.scoring_batches(
+        {name: plan.spec.optimizers[name].settings()[0] for name in plan.spec.optimizers}
+    )
     with pytest.raises(UserError, match=r"the plan is for mlptrain 999\.0 .* install the same versions on every node"):
         run_on_node(batch, software() | {"mlptrain": "999.0"})
 

@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from mlptrain.comparison.verdicts import (
-    at_edge,
     choose,
     compare_all,
     inclusion_violations,
@@ -249,10 +248,3 @@ def test_choose_breaks_ties_by_the_mean_and_then_by_the_order() -> None:
     # Summed from the left, one order of these three gives 0.6 and the other 0.6000000000000001.
     assert choose({"first": [0.3, 0.2, 0.1], "second": [0.1, 0.2, 0.3]}) == "first"
     assert choose({("sgd", 0.1): [math.nan], ("sgd", 0.2): [math.nan]}) == ("sgd", 0.1)
-
-
-def test_at_edge() -> None:
-    grid = [0.1, 0.001, 0.01]
-    assert [at_edge(value, grid=grid) for value in grid] == ["high", "low", None]
-    assert at_edge(0.1, grid=[0.1]) is None
-    assert at_edge(0.1, grid=[0.1, 0.01]) == "high"

@@ -90,7 +90,8 @@ def make(
     plan = Plan(load_comparison(file).spec, ResolvedDevice("cpu", "highest", 1))
     rng = np.random.default_rng(0)
     choices = {
-        name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.settings(name)[0]) for name in plan.spec.optimizers
+        name: _tuned(plan, name, rng) if tuned else Tuned(plan.spec.optimizers[name].settings()[0])
+        for name in plan.spec.optimizers
     }
     for name in under_tuned:
         choices[name].under_tuned = True
@@ -102,12 +103,12 @@ def make(
         for name in choices
     }
     folder = ComparisonFolder.of(plan, folder=parent / "comparison")
-    folder.write_summary(summarise(plan, choices, records))
+    folder.write(summarise(plan, choices, records))
     if timed:
         samples = {name: rng.uniform(0.01, 0.03, size=3).tolist() for name in choices}
         medians = {name: sorted(values)[1] for name, values in samples.items()}
         settings = {name: choice.setting for name, choice in choices.items()}
-        folder.write_timings(Timings(rounds=3, seconds_per_epoch=medians, samples=samples, settings=settings))
+        folder.write(Timings(rounds=3, seconds_per_epoch=medians, samples=samples, settings=settings))
     return folder.path
 
 
@@ -142,7 +143,7 @@ def summary_of(folder: Path) -> Summary:
 
 def _tuned(plan: Plan, name: str, rng: np.random.Generator) -> Tuned:
     """Best near 0.1; the highest rate diverges on one seed of three."""
-    settings = plan.spec.settings(name)
+    settings = plan.spec.optimizers[name].settings()
     seeds = len(plan.spec.tuning_seeds)
     values = {}
     for index, setting in enumerate(settings):

@@ -40,12 +40,12 @@ OPTIMIZERS: dict[str, Case] = {
     "none at all": (
         "optimizers: «{}",
         "optimizers",
-        "must name at least two optimizers to compare, got none",
+        "must name at least 2 optimizers to compare, got 0",
     ),
     "one": (
         "optimizers: «{A: sgd}",
         "optimizers",
-        "must name at least two optimizers to compare, got one",
+        "must name at least 2 optimizers to compare, got 1",
     ),
     "a list": (
         "optimizers: «[sgd, adam]",
@@ -209,12 +209,12 @@ GRIDS: dict[str, Case] = {
     "log_grid without points": (
         one("{name: sgd, lr: {log_grid: [1e-3, 1, «0]}}"),
         "optimizers.A.lr.log_grid[2]",
-        "points must be a whole number from 2 to 1,000, since low and high are two of them, got 0",
+        "must be at least 2, got 0",
     ),
     "log_grid of fractional points": (
         one("{name: sgd, lr: {log_grid: [1e-3, 1, «7.0]}}"),
         "optimizers.A.lr.log_grid[2]",
-        "points must be a whole number from 2 to 1,000, since low and high are two of them, got 7.0; write 7",
+        "must be a whole number, got 7.0; write 7",
     ),
     "log_grid upside down": (
         one("{name: sgd, lr: {log_grid: «[1, 1e-3, 7]}}"),
@@ -229,12 +229,12 @@ GRIDS: dict[str, Case] = {
     "log_grid from zero": (
         one("{name: sgd, weight_decay: {log_grid: [«0, 1, 7]}}"),
         "optimizers.A.weight_decay.log_grid[0]",
-        "must be a positive number up to 1e+30, got 0",
+        "must be above 0, got 0",
     ),
     "log_grid of text": (
         one("{name: sgd, lr: {log_grid: [0.1, «'1', 7]}}"),
         "optimizers.A.lr.log_grid[1]",
-        "must be a positive number up to 1e+30, got the text '1'; write it without quotes, underscores or commas",
+        "must be a number, got the text '1'; write it without quotes, underscores or commas",
     ),
     "log_grid beyond the field": (
         one("{name: sgd, momentum: {log_grid: [0.5, «2, 4]}}"),

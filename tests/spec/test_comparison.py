@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 
 from mlptrain.comparison.trials import Trial
-from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
 from mlptrain.spec.comparison.load import LoadedComparison, is_comparison, load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.optimizer import AdamW
+from mlptrain.spec.reader import read_file
 from tests.spec.comparison_strategies import comparisons
 from tests.spec.texts import ROOT
 
@@ -53,11 +53,13 @@ def honest(tmp_path: Path) -> ComparisonSpec:
 
 
 def test_settings_are_the_product_of_the_grids(honest: ComparisonSpec) -> None:
-    pairs = [(setting.lr, setting.betas) for setting in honest.settings("AdamW") if isinstance(setting, AdamW)]
+    pairs = [
+        (setting.lr, setting.betas) for setting in honest.optimizers["AdamW"].settings() if isinstance(setting, AdamW)
+    ]
     assert pairs == list(itertools.product([0.001, 0.01], [[0.9, 0.999], [0.8, 0.99]]))
-    assert {setting.name for setting in honest.settings("AdamW")} == {"adamw"}
-    assert [setting.lr for setting in honest.settings("momentum")] == [0.01, 0.1]
-    [adam] = honest.settings("Adam (plain)")
+    assert {setting.name for setting in honest.optimizers["AdamW"].settings()} == {"adamw"}
+    assert [setting.lr for setting in honest.optimizers["momentum"].settings()] == [0.01, 0.1]
+    [adam] = honest.optimizers["Adam (plain)"].settings()
     assert adam.model_dump() == {
         **{"name": "adam", "lr": 0.001, "weight_decay": 0.0},
         **{"betas": [0.9, 0.999], "eps": 1e-8, "amsgrad": False},
@@ -78,7 +80,7 @@ def test_tuned_fields_and_their_grids(honest: ComparisonSpec) -> None:
 
 
 def test_grids_of_a_call_replace_those_of_the_file(honest: ComparisonSpec) -> None:
-    replaced = honest.settings("AdamW", {"lr": [1.0]})
+    replaced = honest.optimizers["AdamW"].settings({"lr": [1.0]})
     assert [(setting.lr, setting.betas) for setting in replaced if isinstance(setting, AdamW)] == [
         (1.0, [0.9, 0.999]),
         (1.0, [0.8, 0.99]),
@@ -96,7 +98,7 @@ def test_grids_of_a_call_replace_those_of_the_file(honest: ComparisonSpec) -> No
     ],
 )
 def test_shorthands_are_sgd(entry: str, wanted: dict[str, Any], tmp_path: Path) -> None:
-    [setting] = load(f"{PLAIN}optimizers: {{A: {entry}, B: adam}}\n", tmp_path).spec.settings("A")
+    [setting] = load(f"{PLAIN}optimizers: {{A: {entry}, B: adam}}\n", tmp_path).spec.optimizers["A"].settings()
     values = setting.model_dump()
     assert setting.name == "sgd"
     assert {key: values[key] for key in wanted} == wanted
@@ -178,10 +180,10 @@ def test_scoring_split_by_default(base: str, split: str, tmp_path: Path) -> None
 
 def test_base_by_path_is_that_experiment_but_for_its_optimizer(honest: ComparisonSpec, tmp_path: Path) -> None:
     experiment = load_spec(tmp_path / "mnist.yaml").experiment
-    [setting] = honest.settings("Adam (plain)")
+    [setting] = honest.optimizers["Adam (plain)"].settings()
     trial = Trial("scoring", "Adam (plain)", setting, 7).experiment(load(HONEST, tmp_path).base)
     assert trial == experiment.changed(optimizer=setting, seed=7)
-    assert honest.settings("SGD")[0] not in (trial.optimizer, experiment.optimizer)
+    assert honest.optimizers["SGD"].settings()[0] not in (trial.optimizer, experiment.optimizer)
 
 
 def test_base_lies_beside_the_file_wherever_one_stands(
@@ -255,15 +257,17 @@ def test_any_comparison_survives(tmp_path_factory: pytest.TempPathFactory, docum
     spec = load(json.dumps(document), folder).spec
     again = load(yaml_text(spec.to_plain()), folder).spec
     assert again == spec
-    assert [again.settings(name) for name in again.optimizers] == [spec.settings(name) for name in spec.optimizers]
-    assert math.prod(spec.budgets.values()) == math.prod(len(spec.settings(name)) for name in spec.optimizers)
+    assert [again.optimizers[name].settings() for name in again.optimizers] == [
+        spec.optimizers[name].settings() for name in spec.optimizers
+    ]
+    assert math.prod(spec.budgets.values()) == math.prod(
+        len(spec.optimizers[name].settings()) for name in spec.optimizers
+    )
 
 
 def test_what_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("optimizers: 3\n", encoding="utf-8")
     (tmp_path / "b.yaml").write_text("base: x.yaml\n", encoding="utf-8")
-    assert is_comparison(tmp_path / "c.yaml")
-    assert is_comparison(str(tmp_path / "b.yaml"))
-    assert not is_comparison(ROOT / "configs" / "mnist.yaml")
-    with pytest.raises(SpecError, match="no such file"):
-        is_comparison(tmp_path / "absent.yaml")
+    assert is_comparison(read_file(tmp_path / "c.yaml")[1])
+    assert is_comparison(read_file(tmp_path / "b.yaml")[1])
+    assert not is_comparison(read_file(ROOT / "configs" / "mnist.yaml")[1])

@@ -62,7 +62,7 @@ def test_options_and_overrides() -> None:
 def test_one_learning_rate_tunes_nothing(lr: Any, wanted: list[float]) -> None:
     spec = comparison_from_options(MNIST, optimizers="sgd,adagrad", lr=lr).spec
     assert spec.tuning is None
-    assert [spec.settings(name)[0].lr for name in spec.optimizers] == wanted
+    assert [spec.optimizers[name].settings()[0].lr for name in spec.optimizers] == wanted
 
 
 OPTIMIZERS = either(COMPARED)
@@ -71,7 +71,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"optimizers": "sgd,adamm"},
         f"--optimizers  must be {OPTIMIZERS}, got the text 'adamm'; did you mean 'adam'?",
     ),
-    "no optimizer": ({"optimizers": ""}, "--optimizers  must name at least two optimizers to compare, got none"),
+    "no optimizer": ({"optimizers": ""}, "--optimizers  must name at least 2 optimizers to compare, got 0"),
     "optimizer twice": ({"optimizers": "sgd,adam,sgd"}, "--optimizers  names sgd twice; keep one of them"),
     "lr negative": ({"lr": "0.1,-1"}, "--lr  must be above 0, got -1"),
     "lr text": ({"lr": "0.1,fast"}, "--lr  must be a number, got the text 'fast'"),

@@ -12,19 +12,19 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
-from mlptrain.spec.base import MAX_NUMBER, either
+from mlptrain.spec.base import MAX_NUMBER, Section, either
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
-from mlptrain.spec.wording import described, message_for, must_be, nearest, number_hint
+from mlptrain.spec.wording import described, message_for, must_be, nearest
 
 MAX_OPTIMIZERS = 50
 MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
@@ -40,6 +40,16 @@ SHORTHANDS: dict[str, dict[str, Any]] = {
 NAMES = ("sgd", *SHORTHANDS, *(name for name in SECTIONS if name != "sgd"))
 
 Finding = tuple[KeyPath, str]
+End = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
+Points = Annotated[int, Field(ge=2, le=MAX_SETTINGS)]
+
+
+class LogGrid(Section):
+    """Values at one ratio."""
+
+    log_grid: tuple[End, End, Points] = Field(
+        strict=False, description="[low, high, points]: both ends and points between them at one ratio."
+    )
 
 
 class _FaultyError(Exception):
@@ -65,7 +75,11 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
         message = f"must be a mapping such as {example}, got {described(section)}"
         return {}, [document.fault(("optimizers",), message)]
     candidates: dict[str, Candidate] = {}
-    faults = [document.fault(("optimizers",), message) for message in _number_of_optimizers(len(section))]
+    faults: list[Fault] = []
+    if not 2 <= len(section) <= MAX_OPTIMIZERS:
+        limit = "at least 2" if len(section) < 2 else f"at most {MAX_OPTIMIZERS}"
+        message = f"must name {limit} optimizers to compare, got {len(section)}"
+        faults.append(document.fault(("optimizers",), message))
     for key, entry in section.items():
         path: KeyPath = ("optimizers", key)
         faults += [document.fault(path, message, key=True) for message in _unusable_name(key, section)]
@@ -76,13 +90,6 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
                 unknown = message.startswith("unknown key")
                 faults.append(document.fault((*path, *below), message, key=unknown))
     return candidates, faults
-
-
-def _number_of_optimizers(number: int) -> Iterator[str]:
-    if number < 2:
-        yield f"must name at least two optimizers to compare, got {('none', 'one')[number]}"
-    elif number > MAX_OPTIMIZERS:
-        yield f"must name at most {MAX_OPTIMIZERS} optimizers, got {number}"
 
 
 def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
@@ -159,37 +166,23 @@ def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
 
 
 def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
-    path: KeyPath = (field, "log_grid")
-    findings: list[Finding] = []
-    for key in value:
-        if key != "log_grid":
-            guess = "log_grid" not in value and nearest(key, ["log_grid"])
-            known = f"did you mean '{guess}'?" if guess else "known here: log_grid"
-            findings.append(((field, key), f"unknown key; {known}"))
-    if "log_grid" not in value:
-        message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}"
-        raise _FaultyError(findings or [((field,), message)])
-    given = value["log_grid"]
-    if not isinstance(given, list) or len(given) != 3:
+    given, path = value.get("log_grid"), (field, "log_grid")
+    if "log_grid" in value and (not isinstance(given, list) or len(given) != 3):
         message = f"must be [low, high, points] such as [1e-3, 1, 7], got {described(given)}"
-        raise _FaultyError([*findings, (path, message)])
-    low, high, points = given
-    for index, end in enumerate((low, high)):
-        if isinstance(end, bool) or not isinstance(end, (int, float)) or not 0 < end <= MAX_NUMBER:
-            message = (
-                f"must be a positive number up to {MAX_NUMBER:g}, got {described(end)}{number_hint('float_type', end)}"
-            )
-            findings.append(((*path, index), message))
-    if isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MAX_SETTINGS:
-        message = f"points must be a whole number from 2 to {MAX_SETTINGS:,}, since low and high are two of them"
-        findings.append(((*path, 2), f"{message}, got {described(points)}{number_hint('int_type', points)}"))
-    if not findings and low >= high:
-        findings.append((path, f"low must be below high, got low {low:g} and high {high:g}"))
-    values = [] if findings else log_grid(low, high, points)
+        raise _FaultyError([(path, message)])
+    try:
+        low, high, points = LogGrid.model_validate(value).log_grid
+    except ValidationError as error:
+        details = [detail for detail in error.errors(include_url=False) if detail["type"] != "missing"]
+        message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}"
+        findings = [((field, *detail["loc"]), message_for(detail, LogGrid)) for detail in details]
+        raise _FaultyError(findings or [((field,), message)]) from None
+    if low >= high:
+        raise _FaultyError([(path, f"low must be below high, got low {low:g} and high {high:g}")])
+    values = log_grid(low, high, points)
     if any(value <= before for before, value in itertools.pairwise(values)):
-        findings.append((path, f"{points:,} points between {low} and {high} are too close; take fewer"))
-    if findings:
-        raise _FaultyError(findings)
+        message = f"{points:,} points between {low:.15g} and {high:.15g} are too close; take fewer"
+        raise _FaultyError([(path, message)])
     return values
 
 
@@ -208,7 +201,7 @@ def _faults_of_values(fixed: Mapping[str, Any], grids: Mapping[str, _Grid]) -> I
 def _checked(values: dict[str, Any], places: Mapping[str, KeyPath]) -> Iterator[Finding]:
     """What the optimizer section of an experiment says of ``values``; ``places`` lead on from a tuned field."""
     try:
-        optimizer_adapter().validate_python(values)
+        optimizer_adapter.validate_python(values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             field, *below = detail["loc"][1:] or [detail["type"].removeprefix("at:")]

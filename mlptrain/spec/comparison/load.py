@@ -25,7 +25,6 @@ FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
 # Every trial's, and therefore the base's alone.
 OF_THE_BASE = ("data", "model", "loss", "schedule", "training", "evaluation")
-OF_AN_EXPERIMENT = ("data", "model", "optimizer")  # a file without any of them is not an experiment
 IGNORED = "has no effect: the comparison names the optimizers"
 
 
@@ -38,15 +37,8 @@ class LoadedComparison:
     warnings: tuple[Fault, ...]
 
 
-def is_comparison(path: Path | str) -> bool:
-    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment.
-
-    Raises SpecError for a file that cannot be read.
-    """
-    return _is_comparison(read_file(Path(path))[1])
-
-
-def _is_comparison(document: Document) -> bool:
+def is_comparison(document: Document) -> bool:
+    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment."""
     return "base" in document.value or "optimizers" in document.value
 
 
@@ -62,7 +54,7 @@ def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedCo
         check_format(document.value, path)
         for key in PLAN_KEYS:
             del document.value[key]
-    if not _is_comparison(document) and "data" in document.value:
+    if not is_comparison(document) and "data" in document.value:
         message = f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
         raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
@@ -177,36 +169,28 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Seq
 
 
 def _base_document(document: Document, folder: Path) -> Document | None:
-    """The base as a document of its own: the file that it names, or the section. None with a fault added."""
+    """The base as a document of its own: the section, or the file that it names. None with a fault added."""
     value = document.value.get("base")
     if isinstance(value, dict):
         return document.section("base")
+    message = f"must be the path of an experiment's file, or a mapping of an experiment, got {described(value)}"
     if isinstance(value, str):
-        inside = document.position(("base",)).line is not None
-        if inside and not value.endswith((".yaml", ".yml")):  # what an option names is the user's own choice
-            message = f"must name a .yaml or .yml file, got {described(value)}"
-            document.faults.append(document.fault(("base",), message))
-            return None
+        is_named_here = document.position(("base",)).line is not None  # else by an option, which is the file's name
         try:
             _, base = read_file(folder / value)
         except SpecError as error:
             document.faults += [
                 document.fault(("base",), f"{fault.source} {fault.message}")
-                if inside and fault.line is None
-                else replace(fault, path="")  # keys of what may be somebody else's file
+                if is_named_here and fault.line is None
+                else fault
                 for fault in error.faults
             ]
             return None
-        if _is_comparison(base):
-            message = f"{base.source} is a comparison, not an experiment"
-        elif base.value.keys().isdisjoint(OF_AN_EXPERIMENT):  # of somebody else's file nothing is to be quoted
-            message = f"{base.source} is not an experiment: it has none of the keys {', '.join(OF_AN_EXPERIMENT)}"
-        else:
+        if not is_comparison(base):
             base.value.setdefault("name", folder_name(Path(value).stem))
             return base
-        document.faults.append(document.fault(("base",), message))
-    elif "base" in document.value:
-        message = f"must be the path of an experiment's file, or a mapping of an experiment, got {described(value)}"
+        message = f"{base.source} is a comparison, not an experiment"
+    if "base" in document.value:
         document.faults.append(document.fault(("base",), message))
     return None
 

@@ -87,23 +87,6 @@ def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec
         yield ("base",), message
 
 
-def tuning_seeds_once(tuning: TuningSpec | None) -> Iterator[Finding]:
-    """Each tuning seed is given once."""
-    yield from _repeated("tuning", tuning)
-
-
-def scoring_seeds_once(scoring: ScoringSpec) -> Iterator[Finding]:
-    """Each scoring seed is given once. A rule of its own: it holds where tuning has faults too."""
-    yield from _repeated("scoring", scoring)
-
-
-def _repeated(name: str, section: TuningSpec | ScoringSpec | None) -> Iterator[Finding]:
-    seeds = section.seeds if section is not None and isinstance(section.seeds, list) else []
-    for index, seed in enumerate(seeds):
-        if seed in seeds[:index]:
-            yield (name, "seeds", index), f"seed {seed} is given twice; take another"
-
-
 def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
     """A seed that values were chosen by would score too well."""
     if tuning is None or isinstance(tuning.seeds, int) or isinstance(scoring.seeds, int):
@@ -120,8 +103,6 @@ COMPARISON_RULES = (
     tuning_has_validation,
     target_is_measured,
     scoring_has_its_split,
-    tuning_seeds_once,
-    scoring_seeds_once,
     seeds_disjoint,
 )
 
@@ -145,16 +126,11 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         counts = ", ".join(f"{name} {count}" for name, count in spec.budgets.items())
         message = f"tuning budgets differ, which favours the larger: settings of {counts}; give each grid the same size"
         yield ("optimizers",), message
-    yield from _twins(spec)
+    contents = {name: candidate.plain() for name, candidate in spec.optimizers.items()}
+    for name, content in contents.items():
+        first = next(other for other in contents if contents[other] == content)
+        if first != name:
+            yield ("optimizers", name), f"is the same as '{first}', so the two can only tie"
     if spec.tie > WIDE_TIE:
         message = f"counts differences up to {spec.tie * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
-
-
-def _twins(spec: ComparisonSpec) -> Iterator[Finding]:
-    first: dict[str, str] = {}
-    for name, candidate in spec.optimizers.items():
-        content = repr(candidate.plain())
-        if content in first:
-            yield ("optimizers", name), f"is the same as '{first[content]}', so the two can only tie"
-        first.setdefault(content, name)

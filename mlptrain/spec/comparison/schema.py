@@ -5,31 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from mlptrain.spec.comparison.candidates import (
-    CANDIDATE_PATTERN,
-    MAX_OPTIMIZERS,
-    MAX_SETTINGS,
-    NAMES,
-    SECTIONS,
-    SHORTHANDS,
-)
+from mlptrain.spec.comparison.candidates import CANDIDATE_PATTERN, MAX_OPTIMIZERS, NAMES, SECTIONS, SHORTHANDS, LogGrid
 from mlptrain.spec.comparison.sections import ComparisonSpec
-
-_END = {"type": "number", "exclusiveMinimum": 0, "maximum": 1e30}
-_LOG_GRID = {
-    "type": "object",
-    "properties": {
-        "log_grid": {
-            "description": "[low, high, points]: both ends and points between them at one ratio.",
-            "type": "array",
-            "prefixItems": [_END, _END, {"type": "integer", "minimum": 2, "maximum": MAX_SETTINGS}],
-            "minItems": 3,
-            "maxItems": 3,
-        }
-    },
-    "required": ["log_grid"],
-    "additionalProperties": False,
-}
 
 
 def comparison_json_schema() -> dict[str, Any]:
@@ -74,6 +51,6 @@ def _with_grids(definitions: dict[str, Any], name: str) -> dict[str, Any]:
         if field.get("type") in ("number", "array"):
             about = {word: field.pop(word) for word in ("description", "default", "title") if word in field}
             several = {"type": "array", "items": dict(field), "minItems": 2, "uniqueItems": True}
-            forms = [dict(field), several, *([_LOG_GRID] if field["type"] == "number" else [])]
+            forms = [dict(field), several, *([LogGrid.model_json_schema()] if field["type"] == "number" else [])]
             section["properties"][key] = about | {"anyOf": forms}
     return section

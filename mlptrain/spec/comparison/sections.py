@@ -6,14 +6,14 @@ A trial is (base, one setting of one optimizer, seed). Two more names stand for 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.comparison.grids import Side, extended
@@ -37,10 +37,8 @@ PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_b
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-@functools.cache
-def optimizer_adapter() -> TypeAdapter[OptimizerSpec]:
-    """The validator of one optimizer section; built on first use, since it takes milliseconds."""
-    return TypeAdapter(OptimizerSpec)
+# Of one optimizer section; built on first use, since that takes milliseconds.
+optimizer_adapter = TypeAdapter[OptimizerSpec](OptimizerSpec, config=ConfigDict(defer_build=True))
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,19 @@ class _CountOrList:
     @staticmethod
     def _check(value: object, seeds: core_schema.ValidatorFunctionWrapHandler) -> object:
         if isinstance(value, list):
-            return seeds(value)
+            known = seeds(value)
+            repeated: list[InitErrorDetails] = [
+                {
+                    "type": PydanticCustomError("at", f"seed {seed} is given twice; take another"),
+                    "loc": (index,),
+                    "input": seed,
+                }
+                for index, seed in enumerate(known)
+                if seed in known[:index]
+            ]
+            if repeated:
+                raise ValidationError.from_exception_data("seeds", repeated)
+            return known
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SEEDS:
             expected = f"a count from 1 to {MAX_SEEDS:,}, or a list of seeds such as [0, 1, 2]"
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
@@ -156,7 +166,7 @@ class Candidate:
         """
         chosen = {**self.grids, **(grids or {})}
         combinations = itertools.product(*chosen.values())
-        validate = optimizer_adapter().validate_python
+        validate = optimizer_adapter.validate_python
         return [validate({**self.fixed, **dict(zip(chosen, values, strict=True))}) for values in combinations]
 
     def accepts(self, field: str, value: float) -> bool:
@@ -215,22 +225,15 @@ class ComparisonSpec(Section):
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
-    def settings(self, name: str, grids: Mapping[str, Sequence[Any]] | None = None) -> list[OptimizerSpec]:
-        """The settings of optimizer ``name``: the product of its grids; ``grids`` replaces those that it names.
-
-        The order is that of the fields in the schema (lr first) and ascending values, however the file wrote them.
-        """
-        return self.optimizers[name].settings(grids)
-
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
-        """Seeds that values are chosen by; empty without tuning."""
-        return () if self.tuning is None else _explicit(self.tuning.seeds)
+        """Seeds that values are chosen by, which load_comparison writes out; empty without tuning."""
+        return () if self.tuning is None else tuple(cast(list[int], self.tuning.seeds))
 
     @property
     def scoring_seeds(self) -> tuple[int, ...]:
         """Seeds that are compared; none of them is a tuning seed."""
-        return _explicit(self.scoring.seeds)
+        return tuple(cast(list[int], self.scoring.seeds))
 
     @property
     def budgets(self) -> dict[str, int]:
@@ -253,12 +256,6 @@ class ComparisonSpec(Section):
             "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
             "tuning": values.pop("tuning", "none"),
         } | values
-
-
-def _explicit(seeds: int | list[int]) -> tuple[int, ...]:
-    if isinstance(seeds, int):
-        raise TypeError("a count of seeds; load_comparison writes the seeds out")
-    return tuple(seeds)
 
 
 def seeds_for_verdict(pairs: int) -> int:
