@@ -134,7 +134,6 @@ def test_resume_and_extend(call: Call) -> None:
         (("train", "--resume", "x", "--run-dir", "y"), "--run-dir conflicts with --resume"),
         (("eval", "absent"), "no such checkpoint or run folder"),
         (("eval", DIGITS), "not a checkpoint of mlptrain"),
-        (("eval", ".", "--split", "dev"), "must be train, validation or test"),
         (("init", "my file"), "since it names a folder"),
         (("runs", "absent"), "no such folder"),
         (("data", "fetch", "cifar"), "cifar"),

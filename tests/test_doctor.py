@@ -23,13 +23,14 @@ from mlptrain.checks.doctor import Finding, examine, numbers
 from mlptrain.checks.known_training import _CONFIGURATION, EXPECTED_LOSS, STEPS, TOLERANCE, train_known_network
 from mlptrain.cli import main
 from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.nn.ops.activations import Tanh
 from mlptrain.spec import load_text
 from mlptrain.training.device import usable_cores
 
 RAW = "MNIST/raw"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ABOUT = {"versions", "torch", "device", "threads", "precision", "data digits", "data mnist", "data fashion_mnist",
-         "data folder", "run folders", "terminal", "self-training"}  # fmt: skip
+         "data folder", "run folders", "self-training"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -135,16 +136,17 @@ def test_threads_and_precision_do_not_matter(threads: int, precision: str) -> No
     assert abs(trained.loss - EXPECTED_LOSS) < 1e-5 * EXPECTED_LOSS
 
 
-@pytest.mark.parametrize(("factor", "told"), [(1.02, "loss 0.0"), (math.nan, "diverged")])
+@pytest.mark.parametrize(("factor", "told"), [(1.02, "loss 0.0"), (math.nan, "loss nan")])
 def test_a_machine_that_computes_wrongly_is_unreliable(
     factor: float, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = torch.tanh
+    right = Tanh.write
 
-    def wrong(*args: Any, **kwargs: Any) -> torch.Tensor:
-        return right(*args, **kwargs).mul_(factor)
+    def wrong(z: torch.Tensor, *, out: torch.Tensor) -> None:
+        right(z, out=out)
+        out.mul_(factor)
 
-    monkeypatch.setattr(torch, "tanh", wrong)
+    monkeypatch.setattr(Tanh, "write", staticmethod(wrong))
     found = about("self-training", findings())
     assert found.level == "problem"
     assert told in found.found
@@ -197,7 +199,7 @@ def test_a_torch_that_cannot_be_loaded_leaves_the_rest_to_be_looked_at(monkeypat
     found = findings()
     assert "libtorch_cpu.so" in about("torch", found).found
     assert "pip install --force-reinstall torch" in about("torch", found).advice
-    assert {one.about for one in found} == {"versions", "torch", "run folders", "terminal"}
+    assert {one.about for one in found} == {"versions", "torch", "run folders"}
 
 
 def test_a_check_that_breaks_down_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,17 +330,12 @@ def test_the_current_folder_is_gone(tmp_path: Path) -> None:
     """In a process of its own: libraries that come with torch end it while they are loaded, unless they are helped."""
     root = Path(__file__).parent.parent
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    for command, told in (
-        ("doctor", "PROBLEM  current folder: is gone"),
-        ("runs", "error: the current folder cannot be"),
-    ):
+    for command in ("doctor", "runs"):
         (tmp_path / "here").mkdir(exist_ok=True)
         line = ["sh", "-c", f"rmdir ../here && exec {shlex.quote(sys.executable)} -m mlptrain {command}"]
         done = subprocess.run(line, cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False)
-        assert (done.returncode, told in done.stdout + done.stderr) == (1, True), done.stdout + done.stderr
-        if command == "doctor":
-            assert done.stdout.splitlines()[-1] == "1 problem: see above what to do"
-            assert "self-training: loss 0.0303" in done.stdout
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: the current folder cannot be used")
 
 
 def test_looking_loads_no_torch_before_it_is_needed() -> None:

@@ -299,7 +299,7 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         "none.png": "none.png",
         "bomb.png": "is far too large; scale it down to at most 50,000,000 pixels",
         "large.png": "9,000 × 9,000 pixels; scale it down to at most 50,000,000 pixels",
-        "float.tiff": "floating-point pixels of unknown range",
+        "float.tiff": "pixels of mode F; save it as grey or RGB with 8 or 16 bits",
         "absent.png": "no such image file",
     }
     code, out, err = call(run, good, *wanted)
@@ -318,7 +318,7 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         (["a.png", "--index", "1"], "name one of the two"),
         (["--index", "360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
         (["--index", "2", "--index", "-1"], "index -1: the test rows"),
-        (["--index", "0", "--split", "exam"], "--split must be train, validation or test, got 'exam'"),
+        (["--index", "0", "--split", "exam"], "has no exam rows; choose "),
         (["a.png", "--split", "test"], "--split needs --index"),
         (["--index", "0", "--invert"], "--invert and --no-invert need image files"),
     ],

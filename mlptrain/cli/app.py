@@ -60,8 +60,6 @@ def init(
 ) -> None:
     """Write a commented configuration to begin with."""
     from mlptrain.spec import NAME_PATTERN, starter_yaml
-    from mlptrain.system.atomic import write_atomically
-    from mlptrain.system.disk import remedy
 
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
@@ -70,11 +68,8 @@ def init(
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if path.exists():
         raise UserError(f"{path} exists and is not overwritten; choose another name")
-    try:
-        write_atomically(path, starter_yaml(path.stem).encode())
-    except OSError as error:
-        raise MachineError(f"{path} cannot be written: {error.strerror}. {remedy(error)}, then rerun") from error
-    screen.say(f"wrote {path}; train it with `mlptrain train {path}`")
+    screen.write_file(path, starter_yaml(path.stem).encode())
+    screen.say(f"train it with `mlptrain train {path}`", err=True)
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -168,8 +163,8 @@ app.add_typer(data_app, name="data", rich_help_panel=DATA)
 def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Is this machine ready to train?
 
-    Versions, device, threads, precision, data, disk, terminal, and a training whose outcome is known. Every problem
-    comes with what to do about it. Exit code 0, also with notes, and 1 where something is broken.
+    Versions, device, threads, precision, data, disk, and a training whose outcome is known. Every problem comes with
+    what to do about it. Exit code 0, also with notes, and 1 where something is broken.
     """
     from mlptrain.checks.doctor import examine
 
@@ -243,7 +238,8 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
     if as_json:
         screen.say_json([asdict(check) for check in checks])
     else:
-        screen.show_checks(checks)
+        rows = [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks]
+        screen.show_table(("", "what", "found"), rows)
     if bad := sum(not check.ok for check in checks):
         raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
 
@@ -256,8 +252,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        if "doctor" not in arguments:
-            _check_current_folder()
+        _check_current_folder()
         app(arguments, prog_name="mlptrain")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

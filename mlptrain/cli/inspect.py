@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,11 +29,23 @@ def gradcheck(config: Config, overrides: Set = [], data_dir: DataDir = None, as_
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
     from mlptrain.checks.gradients import gradcheck as check_experiment
+    from mlptrain.nn.gradcheck import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, EPSILON
 
     with screen.Fetching() as fetching:
         check = check_experiment(loaded, data_dir=data_dir, on_fetch=fetching.fetch)
     if as_json:
-        screen.say_json(_check_as_json(str(config), check))
+        screen.say_json(
+            {
+                "config": str(config),
+                "rows": check.rows,
+                "objective": check.objective,
+                "epsilon": EPSILON,
+                "tolerances": {"autograd": AUTOGRAD_TOLERANCE, "differences": DIFFERENCE_TOLERANCE},
+                "parameters": [asdict(parameter) | {"passed": parameter.passed} for parameter in check.parameters],
+                "passed": check.passed,
+                "verdict": check.verdict,
+            }
+        )
     else:
         _show_gradcheck(loaded.spec.name, check)
     if not check.passed:
@@ -82,25 +94,6 @@ def predict(
         screen.say_json([prediction.as_json() for prediction in predictions])
     else:
         _show_predictions(network, predictions, top=top)
-
-
-def _check_as_json(config: str, check: GradientCheck) -> dict[str, Any]:
-    """Keys: config, rows, objective, epsilon, tolerances, parameters, passed, verdict.
-
-    Of each parameter: name, shape, gradient_norm, autograd_error, difference_error, checked, left_out, passed.
-    """
-    from mlptrain.nn.gradcheck import AUTOGRAD_TOLERANCE, DIFFERENCE_TOLERANCE, EPSILON
-
-    return {
-        "config": config,
-        "rows": check.rows,
-        "objective": check.objective,
-        "epsilon": EPSILON,
-        "tolerances": {"autograd": AUTOGRAD_TOLERANCE, "differences": DIFFERENCE_TOLERANCE},
-        "parameters": [asdict(parameter) | {"passed": parameter.passed} for parameter in check.parameters],
-        "passed": check.passed,
-        "verdict": check.verdict,
-    }
 
 
 def _show_gradcheck(name: str, check: GradientCheck) -> None:

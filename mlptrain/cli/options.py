@@ -9,16 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlptrain.errors import UserError
-
 SPLITS = ("train", "validation", "test")
-
-
-def check_split(split: str | None) -> str | None:
-    """Raises UserError for a word that names no split."""
-    if split not in (None, *SPLITS):
-        raise UserError(f"--split must be train, validation or test, got '{split}'")
-    return split
 
 
 def complete_config(incomplete: str) -> list[str]:
@@ -66,7 +57,6 @@ Split = Annotated[
     str | None,
     typer.Option(
         help="train, validation or test; default test, else validation, else train.",
-        callback=check_split,
         autocompletion=lambda: list(SPLITS),
     ),
 ]

@@ -14,7 +14,7 @@ import typer
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
 from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split
-from mlptrain.errors import MachineError, UserError
+from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,14 +163,14 @@ def report(
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
-        _write(file, comparison_page(run).encode())
+        screen.write_file(file, comparison_page(run).encode())
         return
     from mlptrain import views
     from mlptrain.report.page import render_page
 
     with screen.Fetching() as fetching:
         parts = views.page_parts(run, data_dir=data_dir, on_fetch=fetching.fetch)
-    _write(file, render_page(run, **parts).encode())
+    screen.write_file(file, render_page(run, **parts).encode())
 
 
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
@@ -189,7 +189,7 @@ def _picture(out: Path | None, kind: str) -> Path:
 def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
-    _write(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
+    screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
 
 
 def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
@@ -205,15 +205,3 @@ def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequen
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
-    from mlptrain.runs import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        reason = error.strerror or error
-        raise MachineError(f"{path} cannot be written: {reason}; choose another file with --out") from error
-    screen.say(path)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from mlptrain.checks.doctor import Finding
     from mlptrain.runs import RunSummary
-    from mlptrain.sources.verify import Check
 
 _PIPE_WIDTH, _LEAST_WIDTH = 200, 80
 
@@ -53,21 +52,15 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
     from rich.text import Text
 
-    class PatientConsole(Console):
-        """Falls silent when its reader is gone, as `head` is after a few lines; rich would end the training there.
-
-        Every text is shown as it is: brackets are no markup, and control characters are written out.
-        """
-
-        def on_broken_pipe(self) -> None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+    class PlainConsole(Console):
+        """Shows every text as it is: brackets are no markup, and control characters are written out."""
 
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(printable(text), **options | {"markup": False, "emoji": False})
 
     # Bold and moving bars are escape sequences too, and whoever asks for no colour gets none of them.
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
-    made = PatientConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+    made = PlainConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
     if not made.file.isatty():
         made.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     elif not stderr:
@@ -99,6 +92,19 @@ def show_error(message: str, *, bare: bool = False) -> None:
     """One message on standard error; bare where it names positions in a file or is not an error."""
     with contextlib.suppress(OSError):  # nobody reads it, and the exit code stays
         say(message if bare else f"error: {message}", err=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
+    from mlptrain.system.atomic import write_atomically
+    from mlptrain.system.disk import remedy
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MachineError(f"{path} cannot be written: {reason}. {remedy(error)}, or choose another file") from error
+    say(path)
 
 
 @contextlib.contextmanager
@@ -210,11 +216,6 @@ def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
         name = run.path.relative_to(folder)  # a seed's run lies in the folder of its group
         rows.append((name, run.status, run.data, run.model, run.optimizer, epoch, metric, duration(run.age)))
     show_table(("run", "status", "data", "model", "optimizer", "epoch", "metric", "age"), rows)
-
-
-def show_checks(checks: Sequence[Check]) -> None:
-    """The findings of `mlptrain data verify`."""
-    show_table(("", "what", "found"), [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks])
 
 
 def show_finding(finding: Finding) -> None:

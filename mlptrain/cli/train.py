@@ -64,13 +64,11 @@ def parse_seeds(text: str) -> list[int]:
     """The seeds in ``0,1,2``. Raises UserError for anything else, with the parts that are at fault."""
     from mlptrain.spec.comparison.sections import MAX_SEEDS
 
-    expected = "expected whole numbers from 0 on with commas between them, ranges written out, such as --seeds 0,1,2"
+    expected = "expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges written out: --seeds 0,1,2"
     parts = [part.strip() for part in text.split(",")]
-    if bad := [part for part in parts if not (part.isascii() and part.isdigit())]:
+    if bad := [part for part in parts if not re.fullmatch("[0-9]{1,30}", part) or int(part) > _MAX_SEED]:
         are = "is not a seed" if len(bad) == 1 else "are not seeds"
         raise UserError(f"--seeds: {_first_few(bad)} {are}; {expected}")
-    if large := [part for part in parts if len(part) > 30 or int(part) > _MAX_SEED]:
-        raise UserError(f"--seeds: {_first_few(large)}: the largest seed is 2^63 - 1; {expected}")
     seeds = [int(part) for part in parts]
     if twice := [seed for seed, times in Counter(seeds).items() if times > 1]:
         raise UserError(f"--seeds: {_first_few(twice)}: named more than once; name every seed once")
@@ -94,10 +92,6 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
         )
     if run_dir is not None:
         raise UserError(f"--run-dir conflicts with --resume, which continues in {resume}")
-    from mlptrain.runs import is_comparison
-
-    if is_comparison(resume):
-        raise UserError(f"{resume} is a comparison; `mlptrain compare-optimizers {resume}` resumes it")
 
 
 def _train(

@@ -57,13 +57,12 @@ class Progress(Fetching):
         if self._first is None:
             self._first = (number, now)
         done, seconds = number - self._first[0], now - self._first[1]
-        left = seconds / done * (self.epochs - number) if done else None
+        left = f"{duration(seconds / done * (self.epochs - number))} left" if done and number < self.epochs else ""
         if self._console.is_terminal:
             self._draw(number, self._figures(epochs), left)
         elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
             self._printed_at = now
-            remaining = f"{duration(left)} left" if left is not None and number < self.epochs else ""
-            parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), remaining]
+            parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), left]
             self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
 
     def _figures(self, epochs: Sequence[Epoch]) -> str:
@@ -82,7 +81,7 @@ class Progress(Fetching):
             parts.append(f"({name_count(len(epochs))})")
         return "  ".join(parts)
 
-    def _draw(self, epoch: int, figures: str, left: float | None) -> None:
+    def _draw(self, epoch: int, figures: str, left: str) -> None:
         if self._training is None:
             from rich.progress import BarColumn, TextColumn
             from rich.table import Column
@@ -94,8 +93,7 @@ class Progress(Fetching):
                 TextColumn("{task.fields[left]}"),
             )
             self._task = self._training.add_task("", total=self.epochs, left="")
-        shown = f"{duration(left)} left" if left is not None and epoch < self.epochs else ""
-        self._training.update(self._task, completed=epoch, description=figures, left=shown)
+        self._training.update(self._task, completed=epoch, description=figures, left=left)
 
 
 def show_result(run: str, result: CompletedRun) -> None:

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from mlptrain.data import Preprocessing
 from mlptrain.errors import CheckpointError, SpecError
-from mlptrain.runs import write_atomically
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
+from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 from mlptrain.system.jsonfiles import Count, Record, first_fault
 from mlptrain.training.keep import Best

@@ -17,9 +17,10 @@ from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.parameters import Parameters
-from mlptrain.runs import RunFolder, machine_errors
+from mlptrain.runs import RunFolder
 from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult
 from mlptrain.spec import Experiment, to_yaml
+from mlptrain.system.disk import machine_errors
 from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate

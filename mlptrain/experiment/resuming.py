@@ -73,7 +73,7 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
     checkpoint = load_own_checkpoint(folder, folder.last) if folder.last.exists() else None
     if checkpoint is not None:
         check_resumable(folder.last, checkpoint)
-        folder.check_metrics(experiment, epochs=checkpoint.epoch)
+        folder.read_metrics(through=checkpoint.epoch)
         if folder.metrics_digest(epochs=checkpoint.epoch) != checkpoint.metrics_digest:
             raise RunFolderError(
                 f"{folder.metrics} was changed after {folder.last} was written; put its old content back"

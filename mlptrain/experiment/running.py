@@ -15,11 +15,11 @@ from mlptrain.experiment.environment import describe_environment, hashes_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
-from mlptrain.runs import RunFolder, SeedGroup, machine_errors
+from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
-from mlptrain.system.disk import refusal
+from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
@@ -76,10 +76,10 @@ def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Opti
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
     folder = RunFolder.open(Path(run))
-    if (group := SeedGroup.around(folder.path)) is not None:
+    if SeedGroup.is_group(group := folder.path.resolve().parent):
         raise RunFolderError(
             f"{folder.path} was trained together with other seeds; resume all of them: "
-            f"`mlptrain train --resume {group.path}`"
+            f"`mlptrain train --resume {group}`"
         )
     with _locked(folder):
         [outcome] = _resume(folder, [reopen(folder, epochs)], **options)

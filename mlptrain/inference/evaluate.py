@@ -27,12 +27,10 @@ def load_kept(path: Path) -> Checkpoint:
     try:
         if path.is_file():
             return load_checkpoint(path)
-        if not path.exists():
+        if not path.is_dir():
             raise CheckpointError(f"{path}: no such checkpoint or run folder; `mlptrain runs` lists the runs")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    if not path.is_dir():
-        raise CheckpointError(f"{path} is neither a checkpoint's file nor a run folder")
     folder = RunFolder.open(path)
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
     if not kept.exists() and folder.last.exists():

@@ -31,10 +31,6 @@ _LIMITS = f"scale it down to at most {MAX_PIXELS:,} pixels in all and {MAX_SIDE:
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
 _LISTED = ", ".join(FORMATS)
 _ENOUGH = 4_000_000  # pixels to scale down from
-_NO_GREY = {
-    "F": "floating-point pixels of unknown range; save it with 8 or 16 bits",
-    "LAB": "LAB pixels; save it as RGB",
-}
 _ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how to turn or mirror an image, 1 is upright, others mean nothing
 _MIN_CONTRAST = 0.1  # of the full range; below that an image is blank
 _INK = 0.3  # of the strongest ink: fainter pixels are noise of the paper
@@ -83,8 +79,8 @@ def _decoded(path: Path, image: Image.Image) -> Picture:
         notes.append("turned as its EXIF entry says")
     image.load()  # which turns a TIFF, and forgets its entry
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in _NO_GREY:
-        raise UserError(f"{path} holds {_NO_GREY[image.mode]}")
+    if image.mode in ("F", "LAB"):  # floating-point numbers of unknown range, and no known way to grey
+        raise UserError(f"{path} holds pixels of mode {image.mode}; save it as grey or RGB with 8 or 16 bits")
     grey, white = _grey(path, image)
     return Picture(np.asarray(grey, dtype=np.float32) / np.float32(white), tuple(notes))
 

@@ -16,7 +16,6 @@ from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
-from mlptrain.system.text import one_line
 from mlptrain.training.metrics import predicted_classes, probabilities
 
 
@@ -73,7 +72,7 @@ def predict_images(
         notes = ("dark on light, inverted",) if inverted else ()
         facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
     if faults:
-        raise UserError("\n".join(map(one_line, faults)))
+        raise UserError("\n".join(fault.replace("\n", r"\n") for fault in faults))
     return _predictions(network, network.preprocess(np.stack(pixels)), facts)
 
 

@@ -22,6 +22,7 @@ from mlptrain.report.history import SPLITS, History, read_history
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
+from mlptrain.runs.log import read_lines
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
@@ -100,7 +101,7 @@ def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str
 def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
     """Spent in training steps; nothing where that is not on record."""
     try:
-        seconds = float(sum(line.get("training", 0) for line in folder.read_timings()))
+        seconds = float(sum(line.get("training", 0) for line in read_lines(folder.timings)))
     except RunFolderError:
         return  # nothing else depends on the timings
     if seconds:

@@ -4,8 +4,6 @@ from mlptrain.runs.folder import RunFolder, is_comparison, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs
 from mlptrain.runs.log import RunLog
-from mlptrain.system.atomic import write_atomically
-from mlptrain.system.disk import machine_errors
 
 __all__ = [
     "RunFolder",
@@ -14,7 +12,5 @@ __all__ = [
     "SeedGroup",
     "is_comparison",
     "list_runs",
-    "machine_errors",
     "runs_of_seeds",
-    "write_atomically",
 ]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from contextlib import ExitStack
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -26,15 +26,12 @@ from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
-from mlptrain.system.atomic import is_temporary, write_atomically
+from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
 
 _NAMED_RUNS = 10
-# Says that a folder was empty and holds no epoch yet: the log of the first one removes it with other temporary files.
-_BEGINNING = ".beginning.00000000.tmp"
-_BEFORE_TRAINING = ("facts.json", "environment.json", "config.yaml", "resolved.yaml")
 
 
 class NewFolder(LockedFolder):
@@ -43,85 +40,38 @@ class NewFolder(LockedFolder):
     One from ``create`` is locked already.
     """
 
-    _folders: tuple[str, ...] = ()  # made in it at once
+    _suffix = ""  # of the name
 
     @classmethod
-    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
-        """Make ``parent/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
+    def create(cls, name: str, *, run_dir: Path | None = None) -> Self:
+        """Make ``runs/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
-        ``run_dir`` must not exist, be empty, or be one in which a process was killed before its first epoch. Raises
-        RunFolderError where it is in use and MachineError where no folder can be made.
+        ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
+        where no folder can be made.
         """
         try:
-            return cls._create_below(parent, name) if run_dir is None else cls._create_at(run_dir)
+            path = run_dir or _new_in_runs(name + cls._suffix)
+            if path.exists() and not path.is_dir():
+                raise _not_empty(path)
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path).__enter__()  # of two that start at once, one passes
+            if not any(path.iterdir()):
+                return folder
+            folder.__exit__()
+            raise _not_empty(path)
         except OSError as error:
             remedies = f"{remedy(error)}, or choose another folder with --run-dir"
             raise MachineError(
-                f"no run folder can be made at {run_dir or parent}: {error.strerror or error}. {remedies}"
+                f"no run folder can be made at {run_dir or 'runs'}: {error.strerror or error}. {remedies}"
             ) from error
-
-    @classmethod
-    def _create_below(cls, parent: Path, name: str) -> Self:
-        parent.mkdir(parents=True, exist_ok=True)
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        for _ in range(100):
-            path = parent / f"{name}-{now}-{secrets.token_hex(2)}"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue  # another run of this second drew the same four digits
-            return cls(path)._begin()
-        raise MachineError(f"{parent}: a hundred run folders of this second are taken; rerun the command")
-
-    @classmethod
-    def _create_at(cls, path: Path) -> Self:
-        is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
-        resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
-        refusal = f"{path} exists and is not empty; name a new folder{resume}"
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(refusal)
-        path.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            folder = cls(path)
-            stack.enter_context(folder)  # of two that start at once, one passes
-            if any(path.iterdir()) and not folder._has_not_begun():
-                raise RunFolderError(refusal)
-            for entry in path.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                elif entry.name != _BEGINNING:  # so that a kill in here leaves the mark
-                    entry.unlink()
-            folder._begin()
-            stack.pop_all()  # it stays locked
-        return folder
-
-    def _begin(self) -> Self:
-        try:
-            self.__enter__()
-            (self.path / _BEGINNING).touch()
-            for name in self._folders:
-                (self.path / name).mkdir()
-        except BaseException:
-            self.__exit__()
-            self.discard()
-            raise
-        return self
 
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _has_not_begun(self) -> bool:
-        """Whether it was begun in when it was empty, and holds nothing yet but what comes before the first epoch."""
-        files = (path for path in self.path.rglob("*") if not path.is_dir())
-        begun = (self.path / _BEGINNING).exists()
-        return begun and all(file.name in _BEFORE_TRAINING or is_temporary(file) for file in files)
-
 
 class RunFolder(NewFolder):
     """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
-
-    _folders = ("checkpoints",)
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -143,27 +93,22 @@ class RunFolder(NewFolder):
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
-            if folder._has_not_begun():
-                raise RunFolderError(f"{path} was stopped before its training started; rerun with `--run-dir {path}`")
             if runs := runs_of_seeds(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
             if is_comparison(path):
-                raise RunFolderError(f"{path} is a comparison, not a run; `mlptrain report {path}` shows it")
+                hint = f"`mlptrain report {path}` shows it, `mlptrain compare-optimizers {path}` resumes it"
+                raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
-        if folder.is_outdated:
+        if not folder.facts.exists():
             raise RunFolderError(
                 f"{path} was written by an earlier version of mlptrain (it has no facts.json); train it again"
             )
         return folder
 
-    @property
-    def is_outdated(self) -> bool:
-        """Whether an earlier version of mlptrain wrote it, and no facts."""
-        return self.resolved.is_file() and not self.facts.exists()
-
     def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
         """Write what is known before training. Raises OSError."""
+        self.last.parent.mkdir(exist_ok=True)
         write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)
@@ -198,35 +143,36 @@ class RunFolder(NewFolder):
         """The result, or None of a run that is not finished. Raises RunFolderError for one that is damaged."""
         return read_json(self.result, RUN_RESULT) if self.result.exists() else None
 
-    def check_metrics(self, spec: Experiment, *, epochs: int) -> None:
-        """Raises RunFolderError unless there is a line with all that a run writes for each of the ``epochs``."""
-        lines, split = self.read_metrics(), spec.evaluation.split
-        if len(lines) <= epochs:
-            state = f"ends before epoch {epochs}" if lines else "is empty or missing"
-            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
-        always = {"lr", *([] if split in (None, "none") else [f"{split}_loss"])}
-        for line in lines:
-            expected = always | ({"train_loss"} if line["epoch"] else set())
-            if not expected <= line.keys() or line.get("step") != line["epoch"] * spec.steps_per_epoch:
-                raise RunFolderError(
-                    f"{self.metrics}: the line of epoch {line['epoch']} was edited; the run folder is damaged"
-                )
-
     def metrics_digest(self, *, epochs: int) -> str:
         """SHA-256 of the lines of ``metrics.jsonl`` from before training to the last of ``epochs``."""
         lines = self.metrics.read_bytes().splitlines(keepends=True)
         return hashlib.sha256(b"".join(lines[: epochs + 1])).hexdigest()
 
-    def read_timings(self) -> list[Line]:
-        """Seconds of the epochs from 0 on; raises as ``read_metrics``."""
-        return list(read_lines(self.timings))
-
-    def read_metrics(self) -> list[Line]:
+    def read_metrics(self, *, through: int = -1) -> list[Line]:
         """The epochs' lines from 0 on; a last line that a crash cut off is left out.
 
-        Raises RunFolderError where a line is missing or holds anything but numbers.
+        Raises RunFolderError where a line holds anything but numbers, or one is missing up to the epoch ``through``.
         """
-        return list(read_lines(self.metrics))
+        lines = list(read_lines(self.metrics))
+        if len(lines) <= through:
+            state = f"ends before epoch {through}" if lines else "is empty or missing"
+            raise RunFolderError(f"{self.metrics} {state}; the run folder is damaged")
+        return lines
+
+
+def _new_in_runs(name: str) -> Path:
+    Path("runs").mkdir(exist_ok=True)
+    while True:
+        path = Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        with suppress(FileExistsError):  # another run of this second drew the same four digits
+            path.mkdir()
+            return path
+
+
+def _not_empty(path: Path) -> RunFolderError:
+    is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
+    resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
+    return RunFolderError(f"{path} exists and is not empty; name a new folder{resume}")
 
 
 def is_comparison(path: Path) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.folder import NewFolder
@@ -25,25 +24,12 @@ class SeedGroup(NewFolder):
     Use as a context to train: its runs are locked with it.
     """
 
+    _suffix = "-seeds"
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.start = path / "seeds.json"
         self.summary = path / "summary.json"
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            if self.is_group(self.path):
-                remove_temporary(self.path)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    @classmethod
-    def create(cls, name: str, *, parent: Path = Path("runs"), run_dir: Path | None = None) -> Self:
-        """As NewFolder.create, with ``-seeds`` behind the name."""
-        return super().create(f"{name}-seeds", parent=parent, run_dir=run_dir)
 
     @classmethod
     def is_group(cls, path: Path) -> bool:
@@ -58,15 +44,6 @@ class SeedGroup(NewFolder):
             raise RunFolderError(f"{path} is not a group of seeds: it has no {group.start.name}")
         return group
 
-    @classmethod
-    def around(cls, run: Path) -> SeedGroup | None:
-        """The group that a run folder lies in."""
-        parent = run.resolve().parent
-        if not cls.is_group(parent):
-            return None
-        group = cls(parent)
-        return group if run.resolve() in [group.member(seed) for seed in group.seeds] else None
-
     @property
     def seeds(self) -> list[int]:
         """The seeds, in the order in which they were named. Raises RunFolderError where the file is damaged."""
@@ -79,7 +56,6 @@ class SeedGroup(NewFolder):
     def write_start(self, seeds: Sequence[int]) -> None:
         """Write what is known before training. Raises OSError."""
         write_atomically(self.start, to_json(GroupStart(seeds=list(seeds))))
-        remove_temporary(self.path)  # also the mark by which --run-dir could reuse the folder until now
 
     def write_summary(self, results: Sequence[RunResult]) -> GroupSummary:
         """Write and return mean, sample standard deviation, smallest and largest of every metric of the kept weights.
@@ -102,6 +78,7 @@ class SeedGroup(NewFolder):
             diverged=[seed for seed in seeds if seed not in kept],
             kept={name: _spread([metrics[name] for metrics in kept.values()]) for name in names},
         )
+        remove_temporary(self.path)
         write_atomically(self.summary, to_json(summary))
         return summary
 

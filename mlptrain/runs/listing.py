@@ -56,20 +56,17 @@ def list_runs(parent: Path) -> list[RunSummary]:
 def summarise(folder: RunFolder) -> RunSummary:
     """A run's line in the table, whatever state it is in."""
     age = time.time() - folder.resolved.stat().st_mtime
-    if folder.is_outdated:
+    if not folder.facts.exists():
         return RunSummary(folder.path, "outdated", age=age)
     try:
         spec = folder.experiment()
         result = folder.read_result()
-        lines = folder.read_metrics()
-        if result is not None and result.status == "completed":
-            folder.check_metrics(spec, epochs=result.epochs)
+        completed = result if result is not None and result.status == "completed" else None
+        lines = folder.read_metrics(through=-1 if completed is None else completed.epochs)
     except MlptrainError:
         return RunSummary(folder.path, "damaged", age=age)
-    if result is None:
-        metric, value = best_metric(lines[-1] if lines else {})
-    else:
-        metric, value = best_metric(result.kept.metrics if result.status == "completed" else {})
+    last = lines[-1] if lines and result is None else {}  # the figures of a diverged run stand for nothing
+    metric, value = best_metric(last if completed is None else completed.kept.metrics)
     return RunSummary(
         folder.path,
         result.status if result is not None else "running" if _is_trained(folder) else "interrupted",

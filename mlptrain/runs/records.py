@@ -6,30 +6,17 @@ instead of 0.9 (CPython 3.11).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from mlptrain.system.jsonfiles import Count, Figure, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers
 
 
-def _with_fractions(metrics: dict[str, float]) -> dict[str, float]:
-    for name, value in metrics.items():
-        if name.endswith("_accuracy") and not 0 <= value <= 1:
-            raise ValueError(f"{name} is not between 0 and 1")
-    return metrics
-
-
-def _distinct(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("a seed is there twice")
-    return seeds
-
-
-Metrics = Annotated[dict[str, Figure], AfterValidator(_with_fractions)]  # such as {"test_loss": 0.1}
-Seeds = Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
+Metrics = dict[str, Figure]  # such as {"test_loss": 0.1}
+Seeds = Annotated[list[Count], Field(min_length=1)]
 
 
 class Kept(Record):
@@ -45,11 +32,6 @@ class Kept(Record):
     def metrics(self) -> dict[str, float]:
         """Such as ``test_loss``."""
         return self.model_extra or {}
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _with_fractions(self.metrics)
-        return self
 
 
 class Diagnosis(Record):

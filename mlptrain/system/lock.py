@@ -41,16 +41,10 @@ class LockedFolder:
 
 def _locked(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for _ in range(_ATTEMPTS):
+        if _is_granted(descriptor, shared=False):
             return descriptor
-        except BlockingIOError:
-            if attempt < _ATTEMPTS:
-                time.sleep(_PAUSE)
-        except OSError:
-            return descriptor  # a file system without locks
+        time.sleep(_PAUSE)
     os.close(descriptor)
     raise RunFolderError(f"{path} is being trained by another process; wait for it or stop it")
 
@@ -62,15 +56,21 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False  # vanished, or not ours to open
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which several may have at once
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass  # a file system without locks
+        return not _is_granted(descriptor, shared=True)  # which several may have at once
     finally:
         os.close(descriptor)
-    return False
+
+
+def _is_granted(descriptor: int, *, shared: bool) -> bool:
+    """Take a lock without waiting; true as well where the system or the disk knows none."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
 
 
 @contextlib.contextmanager

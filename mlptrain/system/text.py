@@ -14,8 +14,3 @@ def printable(text: str) -> str:
     What is left can be encoded: bytes of a name that are not UTF-8 come as half surrogates.
     """
     return _ACTING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def one_line(text: str) -> str:
-    """The text with its line feeds written out as ``\\n``."""
-    return text.replace("\n", r"\n")

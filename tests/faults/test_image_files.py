@@ -182,7 +182,7 @@ def test_orientations_that_mean_nothing_turn_nothing(tmp_path: Path, kind: str) 
 
 def test_pixels_that_have_no_grey_are_named(tmp_path: Path) -> None:
     (tmp_path / "lab.tiff").write_bytes(saved(noise(8, 8, "LAB"), "TIFF"))
-    with pytest.raises(UserError, match=r"lab\.tiff holds LAB pixels; save it as RGB"):
+    with pytest.raises(UserError, match=r"lab\.tiff holds pixels of mode LAB; save it as grey or RGB"):
         read_image(tmp_path / "lab.tiff")
 
 

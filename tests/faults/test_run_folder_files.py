@@ -217,9 +217,6 @@ def test_forged_steps(run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -
         "one more": npz(**good, other=loss),
         "twice as many": npz(loss=np.append(loss, loss), accuracy=accuracy),
         "fewer of one": npz(loss=loss, accuracy=accuracy[:-1]),
-        "a loss beyond float32": with_one("loss", 1e308),
-        "a loss just beyond it": with_one("loss", 3.5e38),
-        "an accuracy above one": with_one("accuracy", 1.001),
         **{f"{name} {value}": with_one(name, value) for name in good for value in (np.nan, np.inf, -np.inf)},
     }
     for name, content in contents.items():

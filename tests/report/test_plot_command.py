@@ -107,7 +107,7 @@ def test_what_cannot_be_drawn(runs: Runs, capsys: pytest.CaptureFixture[str]) ->
         "lower end first": ("activation", "relu", "--range", "4", "-4"),
         "not an image": ("samples", CONFIGS / "regression_by_heart.yaml"),
         "no such file": ("samples", "nowhere.yaml"),
-        "--split must be train, validation or test, got 'all'": ("confusion", digits, "--split", "all"),
+        "has no all rows; choose ": ("confusion", digits, "--split", "all"),
         "has no test rows; choose train": ("confusion", spirals, "--split", "test"),
         "RUN": ("decision",),
     }.items():

@@ -22,7 +22,7 @@ RESULT = {
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("validation_accuracy", 1.5), ("validation_accuracy", -0.1), ("validation_loss", 1e308), ("lr", -((10**18) ** 3))],
+    [("validation_accuracy", True), ("validation_loss", 1e308), ("lr", -((10**18) ** 3))],
 )
 def test_a_line_of_the_log(tmp_path: Path, key: str, value: float) -> None:
     path = tmp_path / "metrics.jsonl"
@@ -33,7 +33,7 @@ def test_a_line_of_the_log(tmp_path: Path, key: str, value: float) -> None:
         list(read_lines(path))
 
 
-@pytest.mark.parametrize(("key", "value"), [("test_accuracy", 999.0), ("test_accuracy", True), ("test_loss", -1e39)])
+@pytest.mark.parametrize(("key", "value"), [("test_accuracy", True), ("test_loss", -1e39)])
 def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
     folder = RunFolder(tmp_path)
     folder.result.write_text(json.dumps(RESULT))
@@ -41,7 +41,7 @@ def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
     assert result is not None
     assert result.plain() == RESULT
     folder.result.write_text(json.dumps(RESULT | {"kept": KEPT | {key: value}}))
-    with pytest.raises(RunFolderError, match=r"result\.json is damaged: (completed\.kept|test_accuracy).* is not "):
+    with pytest.raises(RunFolderError, match=r"result\.json is damaged: completed\.kept.* is not "):
         folder.read_result()
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.report.comparison.files import summary_csv, summary_latex, summary_markdown
 from mlptrain.report.comparison.rates import rates_are_tuned
-from mlptrain.runs import is_comparison, write_atomically
+from mlptrain.runs import is_comparison
 from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
 from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
+from mlptrain.system.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
