@@ -217,9 +217,13 @@ def test_seeds_that_do_not_learn_are_named_with_the_reason(call: Call) -> None:
     [
         (("--seeds", "0,-1,x"), "--seeds: '-1', 'x' are not seeds; expected whole numbers from 0 to 2^63 - 1"),
         (
-            ("--seeds", "0-4"),
-            "'0-4' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges",
+            ("--seeds", "4-0"),
+            "'4-0' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, or ranges",
         ),
+        (("--seeds", "0...4"), "'0...4' is not a seed"),
+        (("--seeds", "0..4,3"), "'3': named more than once"),
+        (("--seeds", "0..1000"), "1,001 seeds, and at most 1,000"),
+        (("--seeds", f"0..{10**29}"), f"'0..{10**29}' is not a seed"),
         (("--seeds", "1.5"), "'1.5' is not a seed"),
         (("--seeds", ""), "'' is not a seed"),
         (("--seeds", "0,,1"), "'' is not a seed"),
@@ -241,9 +245,10 @@ def test_mistakes_have_one_message_and_exit_with_2(call: Call, arguments: tuple[
 
 
 def test_a_thousand_seeds_are_allowed_and_the_largest_seed() -> None:
-    from mlptrain.cli.train import parse_seeds
+    from mlptrain.cli.options import parse_seeds
 
-    assert parse_seeds(",".join(map(str, range(1000)))) == list(range(1000))
+    assert parse_seeds(",".join(map(str, range(1000)))) == list(range(1000)) == parse_seeds("0..999")
+    assert parse_seeds("5, 0..2 , 7-8") == [5, 0, 1, 2, 7, 8]
     assert load_text(LINEAR, overrides=[f"seed={parse_seeds(str(2**63 - 1))[0]}"]).spec.seed == 2**63 - 1
 
 

@@ -78,7 +78,7 @@ class Loss(ABC):
         return out
 
     def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
-        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
+        """On which side of every point where a derivative jumps each output lies, bool (n, k) each."""
         return []
 
     def _terms(self, outputs: Tensor) -> int:
@@ -200,6 +200,11 @@ class Huber(_Difference):
     """Huber (1964): squared near the target, linear beyond delta; the gradient is p − y, cut at ±delta."""
 
     section: loss.Huber
+
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """Here the second derivative jumps, from 1 to 0, where the first may be as small as delta."""
+        delta = self.section.delta
+        return [outputs - targets > delta, outputs - targets < -delta]
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         distance = (outputs - targets).abs()
