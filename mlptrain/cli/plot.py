@@ -128,12 +128,21 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
 def activation(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Activations, or half_tanh: tanh(x/2).")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Activations, with settings behind a colon: elu:alpha=2. Also half_tanh: tanh(x/2)."
+        ),
+    ],
     derivatives: Annotated[int, typer.Option(min=1, max=6, help="Up to which derivative.")] = 1,
     interval: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", metavar="LOW HIGH", help="Default -4 4; with --derivatives above 1, -7 7."),
     ] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="Give all panels the same axes.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="All activations in one panel, their derivatives in others.")
+    ] = False,
     out: Out = None,
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
@@ -142,7 +151,8 @@ def activation(
     from mlptrain.report.figures import draw_activations
 
     low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
-    _save(draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high)), file)
+    curves = views.activation_curves(names, derivatives=derivatives, low=low, high=high)
+    _save(draw_activations(curves, shared=shared, overlay=overlay), file)
 
 
 def report(

@@ -18,12 +18,15 @@ IntArray = NDArray[np.int64]
 class ActivationCurve:
     """An activation and its derivatives: ``values[k]`` (n,) is the k-th derivative at ``z`` (n,).
 
-    NaN where a derivative jumps, so that no line is drawn across.
+    NaN where a derivative jumps, so that no line is drawn across. ``formula`` is in TeX's notation; ``constants`` are
+    the letters in it with their numbers.
     """
 
     name: str
     z: FloatArray
     values: FloatArray
+    formula: str = ""
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

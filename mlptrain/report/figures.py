@@ -26,36 +26,58 @@ from mlptrain.report.style import (
 )
 
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
-_WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
 _PANEL_COLUMNS = 4
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
 _PALE = 0.5  # of white over the probabilities, so that points stand out
 
 
 @styled
-def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
-    """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each."""
-    figure, panels = _panels(len(curves), *((6.8, 4.2) if len(curves) == 1 else (3.5, 3.0)))
+def draw_activations(curves: Sequence[ActivationCurve], *, shared: bool = False, overlay: bool = False) -> Figure:
+    """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each.
+
+    With ``overlay`` it is the other way round: a panel for the functions and one for every derivative, with a line for
+    each activation. ``shared`` gives all panels one y-axis.
+    """
     orders = len(curves[0].values)
-    for (axes, leftmost), curve in zip(panels, curves, strict=True):
+    count, inches = (orders, (4.6, 3.6)) if overlay else (len(curves), (3.5, 3.2))
+    figure, panels = _panels(count, *((6.8, 4.4) if count == 1 else inches), shared=shared)
+    for axes, leftmost in panels:
         axes.axhline(0, color=INK, linewidth=0.7)
         axes.axvline(0, color=INK, linewidth=0.7)
+        axes.set(xlabel="input z (no unit)", ylabel="value (no unit)" if leftmost else "")
+    for number, curve in enumerate(curves):
         for order, values in enumerate(curve.values):
+            line = number if overlay else order
+            axes, _ = panels[order if overlay else number]
             axes.plot(
                 curve.z,
                 values,
-                color=colour(order),
-                linestyle=LINE_STYLES[order % len(LINE_STYLES)],
-                marker=marker(order) if orders > 2 else None,
-                markevery=(40 + 18 * order, 130),
-                label=_ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative",
+                color=colour(line),
+                linestyle=LINE_STYLES[line % len(LINE_STYLES)],
+                marker=marker(line) if line > 2 else None,
+                markevery=(40 + 18 * line, 130),
+                label=_titled(curve, separator=":  ") if overlay else _order_name(order),
             )
-        title = _WRITTEN_OUT.get(curve.name, curve.name)
-        axes.set(title=title, xlabel="input z (no unit)", ylabel="value (no unit)" if leftmost else "")
-        axes.margins(x=0)
+            axes.margins(x=0)
+    for index, (axes, _) in enumerate(panels):
+        # No text of a user's is in these titles, so that a dollar sign is the beginning of a formula.
+        axes.set_title(_order_name(index) if overlay else _titled(curves[index], separator="\n"), parse_math=True)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(orders, 4), handlelength=3.4)
+    columns = 1 + (len(curves) > 3) if overlay else min(orders, 4)
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.4)
+    for text in legend.get_texts():
+        text.set_parse_math(overlay)
     return figure
+
+
+def _titled(curve: ActivationCurve, *, separator: str) -> str:
+    """Name, constants and formula: ``elu, α = 2`` and f(z) = …."""
+    name = ", ".join([curve.name, *(f"{letter} = {value:g}" for letter, value in curve.constants)])
+    return f"{name}{separator}$f(z) = {curve.formula}$" if curve.formula else name
+
+
+def _order_name(order: int) -> str:
+    return _ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative"
 
 
 @styled
@@ -79,12 +101,16 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
     return figure
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[tuple[Axes, bool]]]:
-    """Panels row by row, sizes in inches, each with whether it is the leftmost of its row."""
+def _panels(count: int, width: float, height: float, *, shared: bool = False) -> tuple[Figure, list[tuple[Axes, bool]]]:
+    """Panels row by row, sizes in inches, each with whether it is the leftmost of its row; ``shared``: one y-axis."""
     columns = min(_PANEL_COLUMNS, count)
     rows = math.ceil(count / columns)
     figure = new_figure(width * columns, height * rows + 0.4)
-    return figure, [(figure.add_subplot(rows, columns, n + 1), n % columns == 0) for n in range(count)]
+    panels: list[tuple[Axes, bool]] = []
+    for n in range(count):
+        above = panels[0][0] if shared and panels else None
+        panels.append((figure.add_subplot(rows, columns, n + 1, sharey=above), n % columns == 0))
+    return figure, panels
 
 
 @styled

@@ -183,11 +183,48 @@ def test_a_dollar_sign_is_a_dollar_sign() -> None:
 def test_activations_have_a_panel_each() -> None:
     figure = draw_activations(views.activation_curves(["relu", "sigmoid", "tanh", "arctan", "half_tanh"]))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:4] == ["relu", "sigmoid", "tanh", "arctan"]
-    assert titles[4].startswith("half_tanh: ")
+    assert [title.splitlines()[0] for title in titles] == ["relu", "sigmoid", "tanh", "arctan", "half_tanh"]
+    assert titles[1].splitlines()[1] == r"$f(z) = 1/(1 + e^{-z})$"
     assert {"function", "gradient", "input z (no unit)", "value (no unit)"} <= set(texts(figure))
     higher = texts(draw_activations(views.activation_curves(["half_tanh"], derivatives=6)))
     assert "6th derivative" in higher
+
+
+def test_activations_with_settings_are_told_apart_by_their_titles() -> None:
+    curves = views.activation_curves(
+        ["elu:alpha=0.5", "elu:alpha=2", "leaky_relu:slope=0.2", "softplus:beta=3", "selu"]
+    )
+    titles = [axes.get_title(loc="left") for axes in draw_activations(curves).axes]
+    assert [title.splitlines()[0] for title in titles] == [
+        *("elu, α = 0.5", "elu, α = 2", "leaky_relu, α = 0.2", "softplus, β = 3"),
+        "selu, α = 1.67326, λ = 1.0507",
+    ]
+    assert r"\beta" in titles[3]
+
+
+@pytest.mark.parametrize("names", [["relu", "sigmoid", "tanh"], list(views.ACTIVATION_NAMES)])
+def test_shared_axes_are_the_same_in_every_panel(names: list[str]) -> None:
+    curves = views.activation_curves(names)
+    limits = {axes.get_ylim() for axes in draw_activations(curves, shared=True).axes}
+    assert len(limits) == 1
+    [(low, high)] = limits
+    assert all(low < np.nanmin(curve.values) and np.nanmax(curve.values) < high for curve in curves)
+    assert len({axes.get_ylim() for axes in draw_activations(curves).axes}) > 1
+
+
+def test_activations_on_top_of_one_another() -> None:
+    curves = views.activation_curves(["elu", "elu:alpha=2", "half_tanh"], derivatives=2)
+    figure = draw_activations(curves, overlay=True)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["function", "gradient", "2nd derivative"]
+    for order, axes in enumerate(figure.axes):
+        drawn = axes.get_lines()[2:]  # after the two axes through the origin
+        assert len(drawn) == 3
+        for line, curve in zip(drawn, curves, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), curve.values[order])
+    [legend] = figure.legends
+    labels = [text.get_text().split(":")[0] for text in legend.get_texts()]
+    assert labels == ["elu, α = 1", "elu, α = 2", "half_tanh"]
+    picture_bytes(figure, "svg")  # every formula can be set
 
 
 def test_decision_panels_name_widths_and_accuracy(runs: Runs) -> None:

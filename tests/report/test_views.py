@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -204,6 +205,70 @@ def test_a_line_breaks_only_where_its_derivative_jumps(name: str, order: int) ->
 def test_smooth_activations_have_no_gap() -> None:
     for curve in views.activation_curves(["sigmoid", "gelu", "half_tanh", "identity"], derivatives=6):
         assert np.isfinite(curve.values).all()
+
+
+SETTINGS: dict[str, Any] = {
+    "elu:alpha=2": lambda z: z if z > 0 else 2 * (mpmath.exp(z) - 1),
+    "leaky_relu:slope=-0.5": lambda z: z if z > 0 else -z / 2,
+    " prelu : slope = 1e-1 ": lambda z: z if z > 0 else z / 10,
+    "softplus:beta=3": lambda z: mpmath.log(1 + mpmath.exp(3 * z)) / 3,
+    "elu:alpha=0": lambda z: max(z, mpmath.mpf(0)),
+}
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_of_activations(text: str) -> None:
+    (curve,) = views.activation_curves([text], derivatives=2)
+    for index in (30, 400, 600, 970):
+        at = mpmath.mpf(float(curve.z[index]))
+        expected = [float(mpmath.diff(SETTINGS[text], at, order)) for order in range(3)]
+        np.testing.assert_allclose(curve.values[:, index], expected, rtol=1e-8, atol=1e-9)
+    [(letter, value)] = curve.constants
+    assert (curve.name, value) == (text.split(":")[0].strip(), float(text.split("=")[1]))
+    assert letter in "αβ"
+
+
+def by_formula(formula: str, z: float, constants: Any) -> float:
+    """A formula of a title, read as a person reads it."""
+    text = formula.split(r"\ \mathrm{with}")[0].split(" = ")[0]
+    text = re.sub(r"(.*)\\ \\mathrm\{for\}\\ z > 0,\\ \\mathrm\{else\}\\ (.*)", r"(\1) if z > 0 else (\2)", text)
+    text = re.sub(r"e\^(?:\{(.*?)\}|z)", lambda power: f"exp({power[1] or 'z'})", text)
+    for name, letter in (("alpha", "α"), ("beta", "β"), ("lambda", "λ")):
+        text = text.replace(f"\\{name}", letter)
+    text = (
+        re.sub(r"([αβλz])(?:\\,|\s)*(?=[αβλz(\\])", r"\1*", text).replace("\\arctan z", "arctan(z)").replace("\\", "")
+    )
+    functions = {name: getattr(np, name) for name in ("exp", "log", "arctan", "tanh")}
+    normal = {"Phi": lambda value: float(mpmath.ncdf(value)), "max": max, "min": min}
+    return float(eval(text, functions | normal | dict(constants) | {"z": z}))
+
+
+@pytest.mark.parametrize("text", [*views.ACTIVATION_NAMES, *SETTINGS])
+def test_formulas_say_what_is_drawn(text: str) -> None:
+    (curve,) = views.activation_curves([text])
+    for index in (50, 350, 501, 700, 960):
+        value = by_formula(curve.formula, float(curve.z[index]), curve.constants)
+        assert value == pytest.approx(curve.values[0, index], rel=1e-12, abs=1e-12), curve.formula
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("elu:beta=2", r"'elu:beta=2': beta: unknown key here; it belongs to activation softplus"),
+        ("leaky_relu:negative_slope=0.1", "negative_slope: unknown key; did you mean 'slope'"),
+        ("softplus:beta=0", "beta: must be above 0, got 0"),
+        ("elu:alpha=much", "alpha: must be a number, got the text 'much'"),
+        ("elu:alpha=nan", "alpha: must be a number"),
+        ("elu:2", r"expected settings such as elu:alpha=2 behind the name, got '2'"),
+        ("elu:alpha=1,alpha=2", "got 'alpha=2'"),
+        ("elu:name=relu", "got 'name=relu'"),
+        ("half_tanh:scale=2", "half_tanh has no settings"),
+        ("swish:beta=1", "unknown activation swish:beta=1; choose from relu"),
+    ],
+)
+def test_settings_that_there_are_not(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        views.activation_curves(["relu", text])
 
 
 def test_what_is_no_activation_curve() -> None:
