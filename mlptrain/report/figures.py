@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,8 +93,9 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
     for (axes, leftmost), decision in zip(panels, maps, strict=True):
         _draw_regions(axes, decision)
         _draw_points(axes, decision.training)
-        name = f"{decision.training.label}: " if named else ""
-        title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
+        lines = [*([decision.training.label] if named else []), decision.model]
+        title = "\n".join(textwrap.fill(line, int(11 * size)) for line in lines)  # no wider than its panel
+        title += f"\ntraining accuracy {100 * decision.accuracy:.1f} %"
         axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))

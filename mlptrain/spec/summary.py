@@ -11,8 +11,16 @@ from mlptrain.spec.load import Loaded
 
 
 def describe_model(spec: Experiment) -> str:
-    """``784-500-256-10 relu``."""
-    return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
+    """``784-500-256-10 relu``, ``2-15-3 arctan, output arctan``, ``2-3 arctan`` or ``2-3 linear``.
+
+    A network without hidden layers has no activation but that of its outputs.
+    """
+    hidden, output = spec.model.activation.name, spec.model.output_activation.name
+    if not spec.model.hidden:
+        activations = "linear" if output == "identity" else output
+    else:
+        activations = hidden if output == "identity" else f"{hidden}, output {output}"
+    return f"{'-'.join(map(str, spec.widths))} {activations}"
 
 
 def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
