@@ -15,12 +15,13 @@ def describe_model(spec: Experiment) -> str:
 
     A network without hidden layers has no activation but that of its outputs.
     """
-    hidden, output = spec.model.activation.name, spec.model.output_activation.name
-    if not spec.model.hidden:
-        activations = "linear" if output == "identity" else output
-    else:
-        activations = hidden if output == "identity" else f"{hidden}, output {output}"
-    return f"{'-'.join(map(str, spec.widths))} {activations}"
+    model = spec.model
+    names: list[str] = []
+    if model.hidden:
+        names.append(model.activation.name)
+    if model.output_activation.name != "identity":
+        names.append(f"output {model.output_activation.name}" if names else model.output_activation.name)
+    return f"{'-'.join(map(str, spec.widths))} {', '.join(names) or 'linear'}"
 
 
 def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
