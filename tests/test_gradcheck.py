@@ -235,7 +235,10 @@ def test_the_penalty_is_what_the_optimizer_descends(name: str) -> None:
     assert (section.penalty == 0) == (name == "adamw")
 
 
-def test_decoupled_weight_decay_is_no_part_of_the_objective() -> None:
+def test_decoupled_weight_decay_is_no_part_of_the_objective(capfd: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(["gradcheck", DIGITS, "--set", "optimizer=adamw"], capfd)
+    assert "the weight decay of adamw is decoupled" in err
+    assert run(["gradcheck", REGRESSION], capfd)[2] == ""
     adamw = gradcheck(load_spec(DIGITS, ["optimizer={name: adamw, weight_decay: 5}"]))
     assert adamw.penalty == 0
     assert adamw == gradcheck(load_spec(DIGITS, ["optimizer={name: sgd, lr: 0.1}"]))

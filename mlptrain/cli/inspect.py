@@ -16,6 +16,7 @@ from mlptrain.errors import UserError
 if TYPE_CHECKING:
     from mlptrain.inference.module import TrainedNetwork
     from mlptrain.inference.predict import Prediction
+    from mlptrain.spec import Experiment
 
 
 def gradcheck(
@@ -61,6 +62,7 @@ def _gradcheck_config(
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
+    _note_decoupled_decay(loaded.experiment)
     from mlptrain.checks import gradients
 
     with screen.Fetching() as fetching:
@@ -92,10 +94,21 @@ def _gradcheck_weights(
             many = gradients.SeedsCheck.of(gradients.gradcheck_group(path, **source))
             return show_seeds_check(path, str(path), many, as_json=as_json)
         checkpoint = load_kept(path)
+        _note_decoupled_decay(checkpoint.experiment)
         if (state := unfinished(path)) is not None:
             screen.say(f"note: {state}; its weights after epoch {checkpoint.epoch} are checked", err=True)
         check = gradients.gradcheck(checkpoint, **source)
     return show_check(path, checkpoint.experiment.name, checkpoint.epoch, check, show=show, as_json=as_json)
+
+
+def _note_decoupled_decay(experiment: Experiment) -> None:
+    optimizer = experiment.optimizer
+    if optimizer.weight_decay and not optimizer.penalty:
+        screen.say(
+            f"note: the weight decay of {optimizer.name} is decoupled: it shrinks the weights beside the gradient, and "
+            "is no part of the objective",
+            err=True,
+        )
 
 
 def predict(
