@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
+_KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -48,6 +49,10 @@ class Progress(Fetching):
         if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
 
+    def note(self, text: str) -> None:
+        """What is odd about the data."""
+        say(f"note: {text}", err=True)
+
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
 
@@ -69,12 +74,13 @@ class Progress(Fetching):
         """Means over the models, with their standard deviations; examples per second of all models together."""
         parts, split = [], self.experiment.evaluation.split
         measured = {"train": [epoch.train for epoch in epochs], split: [epoch.evaluated for epoch in epochs]}
+        when = {"train": " (during the epoch)"}
         for name, of_split in measured.items():
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when.get(name, '')}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
@@ -99,7 +105,9 @@ class Progress(Fetching):
 def show_result(run: str, result: CompletedRun) -> None:
     """The metrics a run ends with, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
-    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    about = f": {result.about_kept}" if result.about_kept else ""
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
+    say(_KEPT_FIGURES)
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
@@ -112,14 +120,17 @@ def show_result(run: str, result: CompletedRun) -> None:
 def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
+    say(f"{completed} of {name_count(len(runs))} completed")
+    say(_KEPT_FIGURES)
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
     for seed, result in runs.items():
         if result.status == "completed":
-            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            remarks = [] if result.kept.epoch else ["untrained"]
+            remarks += [result.diagnosis.kind] if result.diagnosis else []
+            remark = f" ({', '.join(remarks)})" if remarks else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:

@@ -47,6 +47,13 @@ class Kept(Record):
         return self.model_extra or {}
 
 
+def untrained(epoch: int, *, epochs: int = 0) -> str:
+    """What there is to say of weights kept after ``epoch``, of ``epochs`` trained ones; empty but for epoch 0."""
+    if epoch:
+        return ""
+    return "the untrained weights" + ("; no epoch lowered the validation loss" if epochs else "")
+
+
 class Diagnosis(Record):
     """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
 
@@ -65,6 +72,11 @@ class CompletedRun(Record):
     last: Metrics
     diagnosis: Diagnosis | None
     test_evaluations: Count
+
+    @property
+    def about_kept(self) -> str:
+        """What there is to say of the kept weights; empty for those of a trained epoch."""
+        return untrained(self.kept.epoch, epochs=self.epochs)
 
     @model_validator(mode="after")
     def _without_running_means(self) -> Self:
