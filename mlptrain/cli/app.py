@@ -19,6 +19,7 @@ from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck, predict
+from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.startup import prepare_environment, prepare_streams
@@ -150,6 +151,7 @@ def runs(
         screen.show_runs(folder, listed)
 
 
+app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
