@@ -1,7 +1,7 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``resume``, ``evaluate``, ``metrics`` and ``load`` do what the commands do; torch is imported
-when one of them needs it, not by ``import mlptrain``.
+``train``, ``train_seeds``, ``resume``, ``evaluate``, ``metrics`` and ``load`` do what the commands do; torch is
+imported when one of them needs it, not by ``import mlptrain``.
 """
 
 from __future__ import annotations

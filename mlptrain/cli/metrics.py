@@ -69,9 +69,9 @@ def metrics(
     else:
         screen.say(f"{_OF[by, reduction]}:")
         _show(columns)
-        if not kept.all():
-            shown = f"one {by} in {step:,} of {number[-1]:,}"
-            screen.say(f"note: {shown} is shown; --every 1 shows all of them, --csv prints them", err=True)
+        if every is None and step > 1:
+            shown = f"a row for every {step:,} of {number[-1]:,} {by}s"
+            screen.say(f"note: {shown}; --every 1 shows all of them, --csv prints all", err=True)
 
 
 def _rows(columns: Columns) -> Iterator[tuple[float | int, ...]]:

@@ -74,13 +74,13 @@ class Progress(Fetching):
         """Means over the models, with their standard deviations; examples per second of all models together."""
         parts, split = [], self.experiment.evaluation.split
         measured = {"train": [epoch.train for epoch in epochs], split: [epoch.evaluated for epoch in epochs]}
-        when = {"train": " (during the epoch)"}
         for name, of_split in measured.items():
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when.get(name, '')}")
+                when = " (during the epoch)" if name == "train" else ""
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
