@@ -128,9 +128,8 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
         table.add_column(name.replace("_", "\n"), justify="right")
     for seed, result in runs.items():
         if result.status == "completed":
-            remarks = [] if result.kept.epoch else ["untrained"]
-            remarks += [result.diagnosis.kind] if result.diagnosis else []
-            remark = f" ({', '.join(remarks)})" if remarks else ""
+            remark = ", untrained" if not result.kept.epoch else ""
+            remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:

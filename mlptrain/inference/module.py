@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -104,11 +105,10 @@ class TrainedNetwork(nn.Module):
                 raw = raw.reshape(-1, n_features)
         if raw.dim() != 2 or raw.shape[1] != n_features:
             raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
+        if self.maximum is not None and (fault := _other_scale(raw, self.maximum, data)) is not None:
+            raise DataError(fault)
         if not bool(raw.isfinite().all()):
-            raise DataError("data with values that are not finite: nan or infinity; fill them in or leave the rows out")
-        if self.maximum is not None and (fault := _other_scale(raw, self.maximum)) is not None:
-            found, remedy = fault
-            raise DataError(f"{found}: expected raw pixels from 0 to {self.maximum}, as in '{data}'{remedy}")
+            raise DataError("values that are not finite: fill in what is missing, or leave those rows out")
         return self.preprocessing.apply(raw.to(self.device))
 
     @torch.no_grad()
@@ -155,22 +155,25 @@ def _as_tensor(data: Tensor | ArrayLike) -> Tensor:
     return found.double() if found.dtype in (torch.uint16, torch.uint32, torch.uint64) else found
 
 
-def _other_scale(pixels: Tensor, maximum: int) -> tuple[str, str] | None:
+def _other_scale(pixels: Tensor, maximum: int, data: str) -> str | None:
     """What came instead of pixels from 0 to ``maximum``, and what to do; None where they are on that scale.
 
     The largest pixel of every image of MNIST and Fashion-MNIST is at least 254 of 255, of the digits 14 of 16, so that
     a batch whose largest is hardly above 1 is on another scale. One that is black throughout is the same on both.
     """
-    if pixels.dtype == torch.bool:
-        return "booleans", f"; multiply them by {maximum}"
+    those = f"but those of '{data}' go from 0 to {maximum}"
+    if pixels.dtype == torch.bool and maximum > 1:
+        return f"pixels that are booleans, {those}: multiply them by {maximum}"
     if not pixels.numel():
         return None
-    low, high = (float(value) for value in torch.aminmax(pixels))
-    found = f"pixels from {low:.4g} to {high:.4g}"
+    low, high = (float(value) for value in torch.aminmax(pixels.double()))
+    if 0 <= low <= high <= maximum:
+        dark = 0 < high < min(2, maximum / 10)
+        return f"pixels from {low:g} to {high:g}, {those}: multiply them by {maximum}" if dark else None
+    remedy = ""
     if low < 0:
-        return found, "; preprocess scales them by itself, so hand it pixels that are not scaled yet"
-    if high > maximum:
-        return found, f"; pixels from 0 to 255 are to be multiplied by {maximum}/255" if high <= 255 else ""
-    if 0 < high < min(2, maximum / 10):
-        return found, f"; multiply pixels from 0 to 1 by {maximum}"
-    return None
+        remedy = ": preprocess scales them by itself, so hand it pixels that are not scaled yet"
+    elif maximum < high <= 255:
+        remedy = f": multiply pixels from 0 to 255 by {maximum}/255"
+    found = "pixels that are nan" if math.isnan(high) else f"pixels from {low:g} to {high:g}"
+    return f"{found}, outside 0 to {maximum}, the range of '{data}'{remedy}"

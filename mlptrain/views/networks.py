@@ -103,8 +103,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
 
 
 def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, classes without training rows, mistakes,
-    decision.
+    """What ``report.page.render_page`` takes besides the folder: evaluation, missing_classes, mistakes, decision.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -114,7 +113,9 @@ def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
         return {}
     facts = folder.experiment().facts
     evaluation = evaluation_of(run, **source)
-    parts: dict[str, Any] = {"evaluation": evaluation.report, "missing_classes": evaluation.missing_classes}
+    parts: dict[str, Any] = {"evaluation": evaluation.report}
+    if evaluation.missing_classes:
+        parts["missing_classes"] = evaluation.missing_classes
     if facts.class_names and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
     if facts.class_names and facts.n_features == 2:
