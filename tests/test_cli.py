@@ -110,6 +110,7 @@ def test_a_run_that_does_not_learn_says_why(call: Call) -> None:
 
 
 UNTRAINED = ("--set", "optimizer={name: sgd, lr: 100}")  # after which no epoch is better than none
+ALL_ROWS = ("--set", "data.validation=0", "--set", "evaluation={split: none, keep: last}")
 FEW = ("--set", "data={name: digits, train_size: 12, validation: 3}", "--set", "training.batch_size=4")
 
 
@@ -150,16 +151,8 @@ def test_classes_without_training_rows_are_named(call: Call) -> None:
     assert any(row["precision"] is None for row in per_class)
     seeds = call("train", DIGITS, *SHORT, *FEW, "--seeds", "0,1,2").err
     assert re.search(r"^note: seed 0: no training rows of classes", seeds, re.MULTILINE)
-    same = (
-        "--set",
-        "data={name: digits, train_size: 6, validation: 0}",
-        "--set",
-        "evaluation={split: none, keep: last}",
-    )
-    assert (
-        "note: no training rows of classes '6', '7', '8', '9': "
-        in call("train", DIGITS, *SHORT, *same, "--seeds", "0,1").err
-    )
+    seeds = call("train", DIGITS, *SHORT, *FEW, *ALL_ROWS, "--seeds", "0,1").err
+    assert len(re.findall(r"^note: no training rows of classes", seeds, re.MULTILINE)) == 1  # the same of all seeds
 
 
 def test_warnings_before_training(call: Call) -> None:
