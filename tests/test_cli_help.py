@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PANELS = {
     (): {
         "Train and evaluate": ["init", "check", "train", "eval", "predict"],
-        "Look": ["runs", "report", "gradcheck", "plot"],
+        "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
         "Compare": ["compare-optimizers"],
         "Data": ["data"],
         "Help": ["doctor", "schema"],

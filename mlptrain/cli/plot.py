@@ -159,7 +159,7 @@ def report(
 
     comparison = is_comparison(run)
     folder = run if comparison else RunFolder.open(run).path
-    file = _output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
+    file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
@@ -183,7 +183,7 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
-    return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -192,7 +192,7 @@ def _save(figure: Figure, path: Path) -> None:
     screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
 
 
-def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
     """The file for a ``what``, asked before anything is computed.
 
     Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.

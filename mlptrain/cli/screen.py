@@ -184,7 +184,7 @@ def show_check(report: Mapping[str, Any]) -> None:
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
+    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
     if report["accuracy"] is None:
         return
     low, high = report["interval"]
@@ -193,15 +193,21 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
     rows = [
-        (row["class"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['examples']:,}")
+        (row["class"], *(_share(row[name]) for name in ("precision", "recall")), f"{row['examples']:,}")
         for row in report["per_class"]
     ]
     show_table(("class", "precision", "recall", "examples"), rows, title="per class", right=(1, 2, 3))
+    if any("–" in row for row in rows):
+        say("–: undefined, since the class was never predicted (precision) or has no examples (recall)")
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
         counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]
         confusion = [[name, *row] for name, row in zip(names, counts, strict=True)]
         show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:

@@ -39,8 +39,8 @@ def train(
 ) -> None:
     """Train a network, or resume a run.
 
-    Ends with its figures and the run folder's path. With --seeds 0,1,2 several at once: ends with every seed's figures,
-    their mean and standard deviation.
+    Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
+    --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation.
     """
     try:
         if resume is not None:
@@ -112,7 +112,12 @@ def _train(
     from mlptrain import experiment
 
     with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
-        options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "run_dir": run_dir,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if numbers is None:
             return experiment.train(loaded, listeners=[progress], **options)
         return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
@@ -129,7 +134,12 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
-        options: dict[str, Any] = {"epochs": epochs, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if seeds is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_seeds(path, listeners=[progress], **options)

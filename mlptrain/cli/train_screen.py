@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
+_KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -56,6 +57,10 @@ class Progress(Fetching):
                 self._pressure = None  # once is enough
                 self._console.print(f"note: {note}", soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """What is odd about the data."""
+        say(f"note: {text}", err=True)
+
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
 
@@ -82,7 +87,8 @@ class Progress(Fetching):
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
+                when = " (during the epoch)" if name == "train" else ""
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
@@ -107,7 +113,9 @@ class Progress(Fetching):
 def show_result(run: str, result: CompletedRun) -> None:
     """The metrics a run ends with, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
-    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    about = f": {result.about_kept}" if result.about_kept else ""
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
+    say(_KEPT_FIGURES)
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
@@ -120,14 +128,16 @@ def show_result(run: str, result: CompletedRun) -> None:
 def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
+    say(f"{completed} of {name_count(len(runs))} completed")
+    say(_KEPT_FIGURES)
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
     for seed, result in runs.items():
         if result.status == "completed":
-            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            remark = ", untrained" if not result.kept.epoch else ""
+            remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +26,12 @@ from mlptrain.training.trainer import TrainedModel
 
 
 class Options(TypedDict, total=False):
-    """What trains and resumes alike: where data lie, who is notified of epochs, and who of the bytes of a download."""
+    """What trains and resumes alike: where data lie, and who is notified of epochs, of a download, of odd data."""
 
     data_dir: Path | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
+    on_note: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def _train(
     data_dir: Path | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
     """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
     name, resolved = loaded.experiment.name, _resolve(loaded.experiment, len(seeds))
@@ -120,6 +122,7 @@ def _train(
         base = loaded.experiment.with_training(**asdict(resolved))
         experiments = [base.changed(seed=seed) for seed in seeds]
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        _note_missing_classes(experiments, splits, on_note)
 
         def begin(models: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             home: RunFolder | SeedGroup = kind.create(name, run_dir=run_dir)
@@ -150,11 +153,13 @@ def _resume(
     data_dir: Path | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
     with applied(_resolve(experiments[0])):
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        _note_missing_classes(experiments, splits, on_note)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
@@ -197,6 +202,18 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
     if all(outcome.result.status == "diverged" for outcome in outcomes):
         raise RunFolderError(f"all seeds of {group.path} diverged; start over with a smaller learning rate")
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
+
+
+def _note_missing_classes(
+    experiments: Sequence[Experiment], splits: Sequence[Splits], on_note: Callable[[str], None]
+) -> None:
+    """Once for all seeds that lack the same classes."""
+    seeds: dict[str, list[str]] = {}
+    for experiment, its in zip(experiments, splits, strict=True):
+        if note := its.missing_classes(experiment.facts.class_names):
+            seeds.setdefault(note, []).append(str(experiment.seed))
+    for note, of in seeds.items():
+        on_note(note if len(of) == len(experiments) else f"seed {', '.join(of)}: {note}")
 
 
 @contextmanager

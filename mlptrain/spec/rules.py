@@ -121,6 +121,9 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if isinstance(batch_size, int) and batch_size > rows:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
+    if rows < (classes := len(experiment.facts.class_names)):
+        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
+        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load_split
 from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
@@ -103,7 +103,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
 
 
 def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
+    """What ``report.page.render_page`` takes besides the folder: evaluation, missing_classes, mistakes, decision.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -112,7 +112,10 @@ def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
     if result is None or result.status != "completed":
         return {}
     facts = folder.experiment().facts
-    parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **source)}
+    evaluation = evaluation_of(run, **source)
+    parts: dict[str, Any] = {"evaluation": evaluation.report}
+    if evaluation.missing_classes:
+        parts["missing_classes"] = evaluation.missing_classes
     if facts.class_names and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
     if facts.class_names and facts.n_features == 2:
