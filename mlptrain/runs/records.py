@@ -79,6 +79,13 @@ class Hashes(Record):
     batch_order: str
 
 
+class Origin(Record):
+    """Where initial weights came from: the file as it was named, and the epoch after which it was saved, if it says."""
+
+    file: str
+    epoch: Count | None
+
+
 class Environment(Record):
     """``environment.json``: what a run's metrics depend on besides its configuration."""
 
@@ -94,6 +101,7 @@ class Environment(Record):
     threads: Count
     git_commit: str | None
     hashes: Hashes
+    started_from: Origin | None = None
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 
