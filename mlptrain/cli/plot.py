@@ -5,7 +5,6 @@ Matplotlib, Jinja and torch are imported inside the commands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split
+from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split, output_file
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def report(
 
     comparison = is_comparison(run)
     folder = run if comparison else RunFolder.open(run).path
-    file = _output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
+    file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
@@ -183,25 +182,10 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
-    return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
 def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
     screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
-
-
-def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
-    """The file for a ``what``, asked before anything is computed.
-
-    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
-    """
-    path = out or default
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
-    return path

@@ -40,7 +40,6 @@ class Scale(Record):
         if self.std != 1:
             x.div_(self.std)
 
-
     def described(self) -> str:
         """In words."""
         divided = "x" if self.divisor == 1 else f"x / {self.divisor:g}"

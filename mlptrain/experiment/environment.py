@@ -17,9 +17,7 @@ from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(
-    resolved: ResolvedDevice, hashes: Hashes, started_from: Origin | None = None
-) -> Environment:
+def describe_environment(resolved: ResolvedDevice, hashes: Hashes, started_from: Origin | None = None) -> Environment:
     """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(

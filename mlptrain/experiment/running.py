@@ -32,7 +32,7 @@ from mlptrain.training.trainer import TrainedModel
 
 
 class Options(TypedDict, total=False):
-    """What trains and resumes alike: where data lie, and who is notified of epochs, of the bytes of a download, of notes.
+    """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
     A note is a sentence on what may not be meant; by default it is a warning of Python's.
     """
@@ -83,8 +83,8 @@ def train_seeds(
 ) -> SeedsOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
-    Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A diverged seed leaves the others alone:
-    its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
+    Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A
+    diverged seed leaves the others alone: its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")

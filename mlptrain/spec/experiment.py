@@ -22,9 +22,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 class TrainingSpec(Section):
     """How long, in which batches, on what."""
 
-    epochs: int = Field(
-        10, ge=0, le=10_000_000, description="Passes over the training rows; 0 keeps and evaluates the untrained network."
-    )
+    epochs: int = Field(10, ge=0, le=10_000_000, description="Passes over the training rows; 0 trains nothing.")
     batch_size: Annotated[
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64

@@ -1,6 +1,6 @@
 """Initial weights from a file, read with numpy alone: what `model.init: {name: file, path: …}` and `--from` name.
 
-A file is a run folder (its kept checkpoint), a checkpoint, any safetensors file, or an .npz file as `mlptrain export` or
+That is a run folder (its kept checkpoint), a checkpoint, any safetensors file, or an .npz file as `mlptrain export` or
 ``numpy.savez`` writes it. It holds the parameters under their names, ``layers.0.weight`` (outputs, inputs),
 ``layers.0.bias`` (outputs,) and so on. What else it holds is passed over, other layers are an error. Nothing in a file
 is executed: arrays of objects, which are pickles, are not read.
@@ -173,9 +173,7 @@ def _safetensors(file: Path, stream: BinaryIO, start: bytes) -> Iterator[_Archiv
             }
             yield _Archive(heads, opened.get_tensor, about)
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{file} is neither an .npz nor a safetensors file: {str(error)[:_MAX_DETAIL]}"
-        ) from None
+        raise CheckpointError(f"{file} is neither an .npz nor a safetensors file: {str(error)[:_MAX_DETAIL]}") from None
 
 
 @contextmanager
@@ -222,5 +220,3 @@ def _pickle(file: Path) -> CheckpointError:
         f"{file} is a pickle, as torch.save writes it, which can run code and is not read; save the weights with "
         "safetensors.torch.save_file or numpy.savez"
     )
-
-

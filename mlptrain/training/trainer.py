@@ -129,7 +129,7 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             schedule=schedule,
-            steps=max(1, epochs) * self.steps_per_epoch,  # without epochs a schedule still says what it would begin with
+            steps=max(1, epochs) * self.steps_per_epoch,  # a schedule has a first step, trained or not
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
