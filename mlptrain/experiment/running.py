@@ -84,7 +84,8 @@ def train_seeds(
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
     Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A
-    diverged seed leaves the others alone: its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
+    diverged seed leaves the others alone: its outcome says so. Raises as ``train`` but for DivergedError, and UserError
+    for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
