@@ -43,24 +43,8 @@ def export(
 ) -> Arrays:
     """What a run, or a checkpoint file, is made of, by name; written to ``out`` as an .npz file where that is named.
 
-    Weights are float32 in torch's layout, so that a layer is ``x @ weight.T + bias``.
-
-    ================================= ==========================================================================
-    ``layers.0.weight`` (out, in), …  the kept weights, named as in a checkpoint
-    ``initial.layers.0.weight``, …    the weights before training; of a run folder only
-    ``last.layers.0.weight``, …       the weights after the last epoch; of a run folder only
-    ``scaling.divisor``, ``.mean``,   inputs become (x / divisor − mean) / std; one number each, or one a column
-    ``.std``
-    ``class_names`` (k,)              text, in the order of the outputs; absent for regression
-    ``batch_size``                    consecutive rows of ``order`` that are one step
-    ``order`` (epochs, n)             positions among the n training rows, as epoch 1, 2, … reads them
-    ``train.index`` (n,), …           positions of the rows of a split among all training rows chosen, as stored;
-                                      absent for test rows that are stored apart
-    ``train.x`` (n, in), ``train.y``  with ``rows``: scaled inputs of every split, and labels (n,) or targets
-                                      (n, t)
-    ``about``                         a JSON text: ``spec`` (YAML), ``preprocessing``, ``epoch`` of the kept
-                                      weights, ``last_epoch``, ``mlptrain`` (the version)
-    ================================= ==========================================================================
+    `mlptrain/README.md` lists the names, shapes and meanings. Weights are float32 (outputs, inputs). The order is that
+    of the first ``epochs``; ``rows`` adds the scaled inputs and the targets of every split.
 
     With ``epochs`` 0 and without ``rows`` the data are not read, and no position is given. The masks of dropout are not
     exported. Raises the errors of a run or checkpoint that cannot be read, DataError where the data are no longer those
