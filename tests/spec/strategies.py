@@ -23,9 +23,11 @@ SLOPES = st.floats(-10, 10)
 ROWS = {"mnist": 54_000, "fashion_mnist": 50_000, "digits": 1_000}  # fewer than there are
 
 
-def section(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Mapping]:
-    """A section of that name with any of the fields."""
-    return st.fixed_dictionaries({"name": st.just(name)}, optional=fields)
+def section(
+    name: str, required: dict[str, st.SearchStrategy[Any]] | None = None, **fields: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Mapping]:
+    """A section of that name with any of the fields, and all that are required."""
+    return st.fixed_dictionaries({"name": st.just(name), **(required or {})}, optional=fields)
 
 
 def scalings(*words: str) -> st.SearchStrategy[Any]:
@@ -59,16 +61,16 @@ OF_TOYS: dict[str, st.SearchStrategy[Any]] = {
     "scaling": scalings("none", "standard"),
 }
 TOYS = st.one_of(
-    section("xor", points_per_corner=st.integers(5, 50), **OF_TOYS),
-    section("moons", n_samples=st.integers(50, 500), **OF_TOYS),
-    section("circles", n_samples=st.integers(50, 500), factor=FRACTIONS, **OF_TOYS),
+    section("xor", {"points_per_corner": st.integers(50, 100)}, **OF_TOYS),
+    section("moons", n_samples=st.integers(150, 500), **OF_TOYS),
+    section("circles", n_samples=st.integers(150, 500), factor=FRACTIONS, **OF_TOYS),
 )
 FUNCTIONS = section(
     "function",
     function=st.sampled_from(list(catalogue.FUNCTIONS)),
     low=st.floats(-10, 0),
     high=st.floats(0.1, 10),
-    n_samples=st.integers(50, 500),
+    n_samples=st.integers(150, 500),
     **OF_TOYS,
 )
 DRAWN: dict[str, st.SearchStrategy[Any]] = {
@@ -121,7 +123,7 @@ OPTIMIZERS = st.one_of(
 TRAINING = st.fixed_dictionaries(
     {},
     optional={
-        "epochs": st.integers(0, 10_000_000),
+        "epochs": st.integers(1, 10_000_000),
         "batch_size": st.integers(1, 100_000) | st.just("full"),
         "shuffle": st.booleans(),
         "record_steps": st.booleans(),
