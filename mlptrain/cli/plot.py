@@ -106,7 +106,7 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
 
 @plot_app.command(rich_help_panel=_DATA)
 def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
-    """The first training images, as scaled; of one or two inputs all points."""
+    """The first training images; of one or two inputs all points."""
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 

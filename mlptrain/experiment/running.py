@@ -61,8 +61,8 @@ def train(
 ) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
 
-    ``from_run`` is a run, whose kept weights training starts from, or a file of weights; its ``model.init`` is then
-    without effect.
+    ``from_run`` is a run, whose kept weights training starts from, or a file of weights; the configuration's
+    ``model.init`` is then without effect.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
@@ -146,7 +146,7 @@ def _train(
     on_note: Callable[[str], None] = warnings.warn,
 ) -> list[Outcome]:
     """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
-    name, resolved = loaded.experiment.name, _resolve(loaded.experiment)
+    name, resolved = loaded.experiment.name, _resolve(loaded.experiment, len(seeds))
     with applied(resolved):
         base = loaded.experiment.with_training(**asdict(resolved))
         weights = initial_weights(base)
@@ -267,9 +267,14 @@ def _discarded_on_failure(folder: RunFolder | SeedGroup) -> Iterator[None]:
         raise MachineError(reason) from error
 
 
-def _resolve(experiment: Experiment) -> ResolvedDevice:
+def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
     wished = experiment.training
-    return resolve_device(device=wished.device, precision=wished.precision, threads=wished.threads)
+    return resolve_device(
+        device=wished.device,
+        precision=wished.precision,
+        threads=wished.threads,
+        step_flops=models * experiment.step_flops,
+    )
 
 
 def _finish(group: SeedGroup, outcomes: Sequence[Outcome]) -> SeedsOutcome:

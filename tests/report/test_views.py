@@ -117,6 +117,8 @@ def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
     assert (found.label, found.model) == ("wave", "1-32-1 tanh")
     np.testing.assert_allclose(found.targets, np.sin(found.inputs), atol=1e-6)
     assert found.truth is not None
+    assert found.outputs is not None
+    assert found.loss is not None
     np.testing.assert_allclose(found.truth, np.sin(found.x), atol=1e-12)
     assert found.x.min() < found.inputs.min() < found.inputs.max() < found.x.max()
     scaled = (found.x - found.inputs.mean()) / found.inputs.std()
@@ -124,7 +126,9 @@ def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
     np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
     at = (found.inputs - found.inputs.mean()) / found.inputs.std()
     errors = outputs_by_hand(run, at[:, None], hidden=np.tanh)[:, 0] - found.targets
-    assert found.loss == ("mse", pytest.approx((errors**2).mean(), rel=1e-5))
+    name, loss = found.loss
+    assert name == "mse"
+    assert loss == pytest.approx((errors**2).mean(), rel=1e-5)
 
 
 def test_what_has_no_fitted_curve(runs: Runs) -> None:
