@@ -17,6 +17,7 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck, predict
 from mlptrain.cli.metrics import metrics
@@ -127,6 +128,7 @@ def evaluate(
 
 
 app.command(rich_help_panel=TRAIN)(predict)
+app.command(rich_help_panel=TRAIN)(export)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mlptrain.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -66,3 +68,18 @@ DataDir = Annotated[
     typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The file for a ``what``, asked before anything is computed.
+
+    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
+    """
+    path = out or default
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
+    return path

@@ -94,8 +94,11 @@ def show_error(message: str, *, bare: bool = False) -> None:
         say(message if bare else f"error: {message}", err=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
+def write_file(path: Path, content: bytes, *, announced: bool = True) -> None:
+    """Write a file whole or not at all and print its path, unless a result does that.
+
+    Raises MachineError where the disk refuses.
+    """
     from mlptrain.system.atomic import write_atomically
     from mlptrain.system.disk import remedy
 
@@ -104,7 +107,8 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise MachineError(f"{path} cannot be written: {reason}. {remedy(error)}, or choose another file") from error
-    say(path)
+    if announced:
+        say(path)
 
 
 @contextlib.contextmanager

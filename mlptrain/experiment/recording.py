@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlptrain.data import Splits
 from mlptrain.errors import InterruptedRunError, RunFolderError
-from mlptrain.experiment.build import initial_parameters, prepared
+from mlptrain.experiment.build import prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
@@ -171,12 +171,14 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         steps=last["step"],
         kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **train, **measured, **test}),
         last=figures_of(last),
-        diagnosis=diagnose(
+        diagnosis=None
+        if len(lines) == 1  # an untrained network
+        else diagnose(
             model,
             run.experiment,
             train=Metrics(last["train_loss"], last.get("train_accuracy")),
             losses=[line["train_loss"] for line in lines[1:]],
-            initial=initial_parameters(run.experiment, trainer.network).clone(device=run.experiment.training.device),
+            initial=model.initial,
         ),
         test_evaluations=evaluations,
     )

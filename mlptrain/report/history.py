@@ -20,6 +20,7 @@ SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
     "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",
+    "completed": "measured nothing and trained no epoch, so there is nothing to draw; `mlptrain eval {}` measures it",
     "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
 }
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
-from mlptrain.report.arrays import DecisionMap, FloatArray, Mistakes
+from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes
 from mlptrain.report.curves import draw_curves
-from mlptrain.report.figures import draw_decisions
+from mlptrain.report.figures import draw_decisions, draw_fits
 from mlptrain.report.frame import render
 from mlptrain.report.history import SPLITS, History, read_history
 from mlptrain.report.images import percentage
@@ -41,6 +41,7 @@ def render_page(
     missing_classes: str = "",
     mistakes: Mistakes | None = None,
     decision: DecisionMap | None = None,
+    fit: FittedCurve | None = None,
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
@@ -68,6 +69,8 @@ def render_page(
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
         decision=decision,
         decision_figure=decision and draw_decisions([decision]),
+        fit=fit,
+        fit_figure=fit and draw_fits([fit]),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],

@@ -51,7 +51,7 @@ def untrained(epoch: int, *, epochs: int = 0) -> str:
     """What there is to say of weights kept after ``epoch``, of ``epochs`` trained ones; empty but for epoch 0."""
     if epoch:
         return ""
-    return "the untrained weights" + ("; no epoch lowered the validation loss" if epochs else "")
+    return "the initial weights, untrained by this run" + ("; no epoch lowered the validation loss" if epochs else "")
 
 
 class Diagnosis(Record):
@@ -112,6 +112,13 @@ class Hashes(Record):
     batch_order: str
 
 
+class Origin(Record):
+    """Where initial weights came from: the file as it was named, and the epoch after which it was saved, if it says."""
+
+    file: str
+    epoch: Count | None
+
+
 class Environment(Record):
     """``environment.json``: what a run's metrics depend on besides its configuration."""
 
@@ -127,6 +134,7 @@ class Environment(Record):
     threads: Count
     git_commit: str | None
     hashes: Hashes
+    started_from: Origin | None = None
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 

@@ -132,7 +132,7 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             schedule=schedule,
-            steps=epochs * self.steps_per_epoch,
+            steps=max(1, epochs) * self.steps_per_epoch,  # a schedule has a first step, trained or not
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
@@ -265,6 +265,11 @@ class TrainedModel:
     def parameters(self) -> Parameters:
         """Its parameters, views of the stack."""
         return self.trainer.parameters.members[self.index]
+
+    @property
+    def initial(self) -> Parameters:
+        """Its parameters before training, on its device."""
+        return self.trainer.models[self.index].initial
 
     @property
     def examples(self) -> Examples:
