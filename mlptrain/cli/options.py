@@ -59,6 +59,7 @@ ConfigOrRun = Annotated[
 ]
 Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
 Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
+OneRun = Annotated[Path, _argument("RUN", "A run folder.", complete_run)]
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
@@ -105,3 +106,18 @@ def parse_seeds(text: str) -> list[int]:
 
 def _first_few(values: Sequence[object]) -> str:
     return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
+
+
+def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The file for a ``what``, asked before anything is computed.
+
+    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
+    """
+    path = out or default
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
+    return path
