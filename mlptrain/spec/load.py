@@ -61,7 +61,7 @@ def _load(
     document: Document, content: bytes, *, default_name: str, overrides: Sequence[str], facts: DataFacts | None
 ) -> Loaded:
     for override in overrides:
-        apply_override(document, override)
+        apply_override(document, override, ExperimentSpec)
     document.value.setdefault("name", folder_name(default_name))
     spec, sections, faults = check(document, ExperimentSpec, RULES, facts=facts)
     if spec is None or faults:
