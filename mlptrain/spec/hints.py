@@ -28,7 +28,7 @@ def compact(word: object) -> str:
     return re.sub(r"[\W_]", "", parts[-1]).lower() if parts else ""
 
 
-def close(word: str, known: Iterable[str], *, at_least: float = 0.8) -> str | None:
+def close(word: str, known: Iterable[str], *, at_least: float = 0.82) -> str | None:
     """The one of the compact ``known`` words that ``word`` is a slip of the pen for, or None."""
     alike = [other for other in known if abs(len(other) - len(word)) <= 2]
     swapped = next((other for other in alike if sorted(other) == sorted(word)), None)
@@ -64,7 +64,7 @@ def _answer(word: object, allowed: Collection[str], place: str, sections: Sectio
     for known in (written, _ENDING.sub("", written)):
         if known in answers:
             return answers[known]
-    slip = close(written, map(compact, allowed), at_least=0.75) or close(written, answers)
+    slip = close(written, map(compact, allowed), at_least=0.75) or close(written, answers, at_least=0.88)
     return answers[slip] if slip and len(written) > 2 else None
 
 
@@ -104,15 +104,16 @@ class UnknownKey:
             return answer
         slip = close(word, here)
         if slip is None and len(word) > 4:
-            slip = close(word, [*_keys(self.model), *_paths(), *_reasons()])
+            slip = close(word, [*_keys(self.model), *_paths(), *_reasons()], at_least=0.88)
         return (slip and self._known(slip, here)) or f"unknown key; known here: {', '.join(self.allowed)}"
 
     def _known(self, word: str, here: Mapping[str, str]) -> str | None:
         """What to say of a compact word that is a key somewhere, or stands in the tables."""
         paths = _paths().get(word, [])
-        own = [path[-1] for path in paths if path[-1] in self.allowed and path[:-1] in (self.path, ("",))]
+        near = (self.path, ("",)) if self.path else (self.path,)  # the experiment's own name is not that of a section
+        own = [path[-1] for path in paths if path[-1] in self.allowed and path[:-1] in near]
         if own or word in here:
-            return f"unknown key; did you mean '{here.get(word) or own[0]}'?" if self.path or own != ["name"] else None
+            return f"unknown key; did you mean '{here.get(word) or own[0]}'?"
         homes = self._homes(_keys(self.model).get(word, ""))
         targets = list(dict.fromkeys(target for path in paths for target in self._target(path)))
         reason = _reasons().get(word)

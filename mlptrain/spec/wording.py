@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -133,12 +133,13 @@ def _missing(finding: _Finding) -> str:
 
 def _name_example(finding: _Finding) -> str:
     """A name for a section without one, from what another library's file has in its place."""
+    known = {key for section in finding.sections for key in section.model_fields}
     for key, value in finding.value.items():
-        if is_other_word(key, for_key="name") and isinstance(value, str):
-            name = meant(value, finding.choices, finding.key, finding.sections) or "…"
-            return f"write name: {name} instead of {key}: {value[:40]}"
-        if name := meant(key, finding.choices, finding.key, finding.sections):
-            return f"write {{name: {name}, …}} instead of {{{key}: …}}"
+        name = meant(value, finding.choices, finding.key, finding.sections) if isinstance(value, str) else None
+        if key not in known and (name or is_other_word(key, for_key="name")):
+            return f"write name: {name or either(finding.choices)} instead of {key}: {str(value)[:40]}"
+        if as_key := meant(key, finding.choices, finding.key, finding.sections):
+            return f"write {{name: {as_key}, …}} instead of {{{key}: …}}"
     return f"e.g. name: {next(iter(finding.choices), '…')}"
 
 
@@ -146,7 +147,8 @@ def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
     numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
     hint = value_hint(word, finding.choices, finding.key, finding.sections)
-    return must_be(either([*finding.choices, *numbers]), word) + hint
+    without = "" if "did you mean" in hint else _nothing_hint(word, finding)
+    return must_be(either([*finding.choices, *numbers]), word) + (without or hint)
 
 
 def _wrong_form(finding: _Finding) -> str:
@@ -172,10 +174,12 @@ def _wrong_scalar(finding: _Finding) -> str:
 
 def _not_a_list(finding: _Finding) -> str:
     expected = f"a list such as {_LISTS.get(finding.key, '[1, 2]')}"
-    numbers = re.findall(r"[0-9.]+(?:e-?[0-9]+)?", str(finding.value))
-    is_plain = isinstance(finding.value, (str, int, float)) and not re.search(r"[^-0-9., ()e]", str(finding.value))
-    hint = f"; write [{', '.join(numbers[:6])}]" if is_plain and (finding.key != "hidden") < len(numbers) <= 6 else ""
-    return must_be(expected, finding.value) + (hint or _plain_hint("list_type", finding))
+    numbers = (
+        re.findall(r"[0-9.]+", str(finding.value)) if re.fullmatch(r"[0-9., ()[\]]{,40}", str(finding.value)) else []
+    )
+    is_enough = len(numbers) > (0 if finding.key == "hidden" else 1)
+    hint = f"; write [{', '.join(numbers)}]" if is_enough else _plain_hint("list_type", finding)
+    return must_be(expected, finding.value) + hint
 
 
 def _not_a_mapping(finding: _Finding) -> str:
@@ -233,11 +237,16 @@ _EXAMPLES = {
 }
 
 
+def _nothing_hint(value: object, finding: _Finding) -> str:
+    """What to do instead of writing nothing, in YAML's or Python's way."""
+    return "; leave the key out for its default" if finding.has_default and str(value) == "None" else ""
+
+
 def _plain_hint(kind: str, finding: _Finding) -> str:
     """What to write instead of a value that nearly is what pydantic's ``kind`` expects, or nothing."""
     value = finding.value
-    if value is None or str(value) in ("None", "NoneType"):
-        return "; leave the key out for its default" if finding.has_default else ""
+    if hint := _nothing_hint(value, finding):
+        return hint
     if kind == "bool_type" and (word := _TRUTH.get(str(value).lower())):
         return f"; write {word}"
     is_number = kind in ("int_type", "float_type")
