@@ -150,9 +150,9 @@ def _paths() -> dict[str, list[KeyPath]]:
     return paths
 
 
-def is_other_word(word: str, *, for_key: str) -> bool:
-    """Whether ``word`` stands for the key of this name in the tables."""
-    return any(path[-1] == for_key for path in _paths().get(compact(word), []))
+def stands_for_name(word: str) -> bool:
+    """Whether ``word`` is another library's for the key ``name`` of a section."""
+    return ("", "name") in _paths().get(compact(word), [])
 
 
 @cache

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from mlptrain.errors import Fault
 from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
-from mlptrain.spec.hints import UnknownKey, is_other_word, meant, value_hint
+from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
 
 
@@ -136,7 +136,7 @@ def _name_example(finding: _Finding) -> str:
     known = {key for section in finding.sections for key in section.model_fields}
     for key, value in finding.value.items():
         name = meant(value, finding.choices, finding.key, finding.sections) if isinstance(value, str) else None
-        if key not in known and (name or is_other_word(key, for_key="name")):
+        if key not in known and (name or stands_for_name(key)):
             return f"write name: {name or either(finding.choices)} instead of {key}: {str(value)[:40]}"
         if as_key := meant(key, finding.choices, finding.key, finding.sections):
             return f"write {{name: {as_key}, …}} instead of {{{key}: …}}"

@@ -11,9 +11,14 @@ from pydantic import BaseModel
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_text
-from mlptrain.spec.base import sections_in
+from mlptrain.spec.base import names_in, sections_in
+from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.hints import compact, homes_of
+from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.model import ActivationSpec, InitSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import ScheduleSpec
 from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OFFERED
 from tests.spec.texts import complete
 
@@ -393,6 +398,14 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     for place in VALUES.keys() | VALUES_NOT_OFFERED.keys():
         words = Counter(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert [word for word, count in words.items() if count > 1] == [], place
+
+
+def test_no_word_for_a_value_is_a_name_here() -> None:
+    names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
+    names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec}
+    for place, union in names.items():
+        words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
+        assert words & set(map(compact, names_in(union))) == set(), place
 
 
 def _keys(section: type[BaseModel]) -> Iterator[str]:
