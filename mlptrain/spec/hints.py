@@ -104,7 +104,7 @@ class UnknownKey:
             return answer
         slip = close(word, here)
         if slip is None and len(word) > 4:
-            slip = close(word, [*_keys(self.model), *_paths(), *_reasons()], at_least=0.88)
+            slip = close(word, _words(self.model).get(word[0], []), at_least=0.88)
         return (slip and self._known(slip, here)) or f"unknown key; known here: {', '.join(self.allowed)}"
 
     def _known(self, word: str, here: Mapping[str, str]) -> str | None:
@@ -114,7 +114,8 @@ class UnknownKey:
         own = [path[-1] for path in paths if path[-1] in self.allowed and path[:-1] in near]
         if own or word in here:
             return f"unknown key; did you mean '{here.get(word) or own[0]}'?"
-        homes = self._homes(_keys(self.model).get(word, ""))
+        key = _keys(self.model).get(word)
+        homes = self._homes(key) if key else []
         targets = list(dict.fromkeys(target for path in paths for target in self._target(path)))
         reason = _reasons().get(word)
         if homes:
@@ -169,6 +170,15 @@ def _keys(model: type[BaseModel]) -> dict[str, str]:
         key for name in model.model_fields for section in sections_at([model], name) for key in _keys(section).values()
     }
     return {compact(key): key for key in sorted({*model.model_fields, *below})}
+
+
+@cache
+def _words(model: type[BaseModel]) -> dict[str, list[str]]:
+    """Every compact word that ``UnknownKey`` has an answer for, by its first letter: slips of the pen keep that."""
+    words: dict[str, list[str]] = {}
+    for word in {**_keys(model), **_paths(), **_reasons()}:
+        words.setdefault(word[0], []).append(word)
+    return words
 
 
 def homes_of(model: type[BaseModel], key: str, within: KeyPath = ()) -> list[str]:
