@@ -117,11 +117,11 @@ FEW = ("--set", "data={name: digits, train_size: 12, validation: 3}", "--set", "
 def test_kept_weights_that_are_untrained_are_called_so(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, *UNTRAINED, "--run-dir", "run").out
     assert trained.startswith(
-        "kept: epoch 0 of 2, best.safetensors: the untrained weights; no epoch lowered the validation loss\n"
+        "kept: epoch 0 of 2, best.safetensors: the initial weights, untrained by this run; no epoch lowered the validation loss\n"
         "figures of the kept weights; losses are means per example:\n"
     )
     for command in (("eval", "run"), ("predict", "run", "--index", "0"), ("eval", "run/checkpoints/best.safetensors")):
-        assert "note: epoch 0 was kept: the untrained weights\n" in call(*command).err, command
+        assert "note: epoch 0 was kept: the initial weights, untrained by this run\n" in call(*command).err, command
     assert "untrained" not in call("eval", "run/checkpoints/last.safetensors").err
     seeds = call("train", DIGITS, *SHORT, *UNTRAINED, "--seeds", "0,1").out
     assert len(re.findall(r"^ [01]     epoch 0, untrained ", seeds, re.MULTILINE)) == 2

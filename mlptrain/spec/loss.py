@@ -13,6 +13,7 @@ from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 class _Loss(Section):
     reads: ClassVar[Literal["logits", "values"]]  # what the outputs are; only logits give probabilities
     title: ClassVar[str]  # with its unit, as on the axis of a figure
+    contains: ClassVar[str] = ""  # what it applies to logits itself
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -37,6 +38,7 @@ class CrossEntropy(_Loss):
     name: Literal["cross_entropy"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
     title: ClassVar[str] = "cross-entropy (nats per example)"
+    contains: ClassVar[str] = "softmax"
 
 
 class BinaryCrossEntropy(_Loss):
@@ -45,6 +47,7 @@ class BinaryCrossEntropy(_Loss):
     name: Literal["bce"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
     title: ClassVar[str] = "binary cross-entropy (nats per example)"
+    contains: ClassVar[str] = "sigmoid"
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""

@@ -123,9 +123,12 @@ def test_the_figures_of_the_kept_weights_on_every_split(runs: Runs, tmp_path: Pa
 
 def test_untrained_weights_and_missing_classes(tmp_path: Path) -> None:
     overrides = ["data={name: digits, train_size: 12, validation: 3}", "optimizer={name: sgd, lr: 3e3}"]
-    run = train(load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"]), run_dir=tmp_path / "run").folder
+    loaded = load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"])
+    with pytest.warns(UserWarning, match="no training rows of classes '"):
+        run = train(loaded, run_dir=tmp_path / "run").folder
     text = page_of(run.path, tmp_path).text
-    assert "The figures are those of epoch 0, the untrained weights; no epoch lowered the validation loss." in text
+    weights = "the initial weights, untrained by this run"
+    assert f"The figures are those of epoch 0, {weights}; no epoch lowered the validation loss." in text
     assert "No training rows of classes '" in text
     assert re.search(r" \d – 0\.0 % \d+ ", text)
     assert "–: undefined, since the class was never predicted" in text
