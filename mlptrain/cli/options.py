@@ -47,6 +47,7 @@ Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", com
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
+Curves = Annotated[list[Path], _argument("RUN", "Run folders, and groups of `train --seeds`.", complete_run)]
 RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[

@@ -2,7 +2,7 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
-from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
+from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts, regression_fit
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -14,5 +14,6 @@ __all__ = [
     "input_histogram",
     "mistakes",
     "page_parts",
+    "regression_fit",
     "samples",
 ]
