@@ -44,6 +44,7 @@ def _argument(metavar: str, about: str, complete: Callable[[str], list[str]]) ->
 Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digits.yaml.", complete_config)]
 Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
 Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
+Checkpoints = Annotated[list[Path], _argument("RUN...", "Run folders or checkpoint files.", complete_run)]
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]

@@ -68,9 +68,9 @@ def curves(
     from mlptrain.report.curves import Look, draw_curves, draw_steps
     from mlptrain.report.history import read_curves, run_labels
 
-    if names is None:
-        names = run_labels(runs) if len(runs) > 1 else [None]
-    histories = [read_curves(run, label=name, steps=steps) for run, name in zip(runs, names, strict=True)]
+    if names is None and len(runs) > 1:
+        names = run_labels(runs)
+    histories = [read_curves(run, label=names[at] if names else None, steps=steps) for at, run in enumerate(runs)]
     draw = draw_steps if steps else draw_curves
     _save(draw(histories, look=Look(log=log, limits=limits, guess=guess)), file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -65,7 +66,7 @@ def draw_curves(
     metrics: Sequence[Metric] = ("loss", "accuracy"),
     panel: tuple[float, float] = _PANEL,
     titled: bool = True,
-    look: Look = Look(),  # noqa: B008 – frozen
+    look: Look = Look(),
 ) -> Figure:
     """Loss and accuracy by epoch, a panel each: runs differ in colour and marker, splits in line style.
 
@@ -97,7 +98,7 @@ def draw_curves(
                     label=SPLIT_NAMES[split] if alone else f"{history.label}{_state(history)}",
                     zorder=3 + SPLITS.index(split),
                 )
-        _finish(axes, histories, metric, look)
+        _finish(axes, histories, metric, look, letters=int(13 * panel[1] - 18))
     _legend(figure, [] if alone else _keys_of_several(histories, styles), histories)
     return figure
 
@@ -109,7 +110,7 @@ def draw_steps(
     metrics: Sequence[Metric] = ("loss", "accuracy"),
     panel: tuple[float, float] = _PANEL,
     titled: bool = True,
-    look: Look = Look(),  # noqa: B008 – frozen
+    look: Look = Look(),
 ) -> Figure:
     """Training loss and accuracy of every step: faint as measured, and strong their running mean.
 
@@ -127,12 +128,14 @@ def draw_steps(
                     smooth = [_smoothed(seed.values[key][1][: len(x)], window) for seed in history.seeds]
                     _band(axes, x[window - 1 :], smooth, number)
                 else:
-                    faint = {"color": colour(number), "linewidth": 0.6, "alpha": 0.3, "zorder": 2}
-                    axes.plot(*thinned(x, y), label=f"{name}single steps", **faint)
+                    label = f"{name}single steps"
+                    axes.plot(*thinned(x, y), label=label, color=colour(number), linewidth=0.6, alpha=0.3, zorder=2)
                 at, mean = thinned(x[window - 1 :], _smoothed(y, window))
                 label = f"{name}mean of the last {window} steps"
-                axes.plot(at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number))
-        _finish(axes, histories, metric, look)
+                axes.plot(
+                    at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number)
+                )
+        _finish(axes, histories, metric, look, letters=int(13 * panel[1] - 18))
     _legend(figure, [], histories)
     return figure
 
@@ -192,8 +195,8 @@ def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept]
 
 
-def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look) -> None:
-    """Scale, limits, guess, names and title of a panel whose curves are drawn."""
+def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look, letters: int) -> None:
+    """Scale, limits, guess, names and title of a panel whose curves are drawn, and which is so many letters high."""
     by = histories[0].unit
     title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
     guesses = list(_guesses(histories, metric)) if look.guess else []
@@ -206,12 +209,12 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
     for value, text, shade in guesses:
         axes.axhline(value, color=shade, linestyle=LINE_STYLES[2], linewidth=1.3, zorder=1.8, label=text)
-    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=name)
+    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=textwrap.fill(name, letters))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
     axes.margins(x=0.02)
-    low, high = axes.get_xlim()
-    if high - low < 1:  # a single epoch
-        axes.set_xlim(low - 0.5, high + 0.5)
+    start, end = axes.get_xlim()
+    if end - start < 1:  # a single epoch
+        axes.set_xlim(start - 0.5, end + 0.5)
     if metric in look.limits:
         axes.set_ylim(*look.limits[metric])
 
@@ -219,7 +222,7 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look
 def _scale_loss(axes: Axes, losses: FloatArray, look: Look) -> str:
     """Set the scale; what the title says of it."""
     lowest = look.limits.get("loss", (losses.min(), 0))[0]
-    if not (0 < lowest and 0 < 10 * losses.min() <= losses.max() if look.log is None else look.log):
+    if not (lowest > 0 and 0 < 10 * losses.min() <= losses.max() if look.log is None else look.log):
         return ""
     if losses.max() <= 0:
         raise UserError("no loss is above 0, and a logarithmic axis shows no other; draw it with --linear")

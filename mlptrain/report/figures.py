@@ -184,8 +184,7 @@ def draw_fit(fit: Fit, *, panel: tuple[float, float] = (4.6, 4.2), titled: bool 
         residuals = predicted - true
         axes.axhline(0, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
         axes.scatter(predicted, residuals, **dots)
-        rms, mean = float(np.sqrt(np.mean(residuals**2))), float(residuals.mean())
-        title = f"Residuals{which}: mean {mean:.3g}, root mean square {rms:.3g}"
+        title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
         axes.set(title=fitted(title, panel[0]), xlabel="predicted value", ylabel="residual (predicted − true)")
     return figure
 

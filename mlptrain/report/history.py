@@ -90,7 +90,9 @@ def read_curves(path: Path, *, label: str | None = None, steps: bool = False) ->
     lasting = [run for run in runs if summarise(RunFolder(run)).status != "diverged"]
     if not lasting:
         raise RunFolderError(f"every seed of {path} diverged; name one of its runs to see how, such as {runs[0]}")
-    return _mean([read(run) for run in lasting], label=label or f"group {run_name(path)}", diverged=len(runs) - len(lasting))
+    return _mean(
+        [read(run) for run in lasting], label=label or f"group {run_name(path)}", diverged=len(runs) - len(lasting)
+    )
 
 
 def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
@@ -104,7 +106,8 @@ def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
     status = ", ".join([*states, *([f"without {diverged} that diverged"] if diverged else [])]) or "completed"
     guesses = [seed.guess for seed in seeds if seed.guess]
     guess = {key: float(np.mean([one[key] for one in guesses])) for key in (guesses[0] if guesses else ())}
-    return History(label, status, first.loss, first.unit, values, first.data, guess, tuple(seeds))
+    several = tuple(seeds) if len(seeds) > 1 else ()
+    return History(label, status, first.loss, first.unit, values, first.data, guess, several)
 
 
 def _history(

@@ -160,7 +160,7 @@ def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> 
 
 def fitted(text: str, width: float, *, size: float = 10.5) -> str:
     """A bold title in lines that a picture of ``width`` inches holds; ``size`` is that of its letters, in points."""
-    return "\n".join(textwrap.fill(line, max(20, int(width * 99 / size))) for line in text.split("\n"))
+    return "\n".join(textwrap.fill(line, max(20, int(width * 112 / size))) for line in text.split("\n"))
 
 
 def colour(index: int) -> str:
