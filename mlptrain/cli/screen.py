@@ -116,9 +116,9 @@ def _fit(table: Table, width: int) -> None:
     words = [max((len(word) for text in cells for word in text.split()), default=1) for cells in texts]
     widths = [min(word, room // 3) for word in words]  # a hash or a long path may be folded
     free = room - sum(widths)
-    for _ in range(free):  # to where a column lacks most
-        index = max(range(len(widths)), key=lambda index: lines[index] / widths[index])
-        widths[index] += lines[index] > widths[index]
+    for index in sorted(range(len(widths)), key=lambda index: lines[index] - widths[index]):  # figures first
+        more = max(0, min(lines[index] - widths[index], free))
+        widths[index], free = widths[index] + more, free - more
     of_text = [index for index, column in enumerate(table.columns) if column.justify == "left"]
     for _ in range(-free):
         widths[max(of_text or range(len(widths)), key=widths.__getitem__)] -= 1
@@ -238,8 +238,12 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
         counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]
+        heads, title = names, "confusion"
+        if sum(map(len, names)) + 3 * len(names) > _LEAST_WIDTH - 20:  # names would be folded, or wider than a terminal
+            names, heads = [f"{number} {name}" for number, name in enumerate(names)], list(map(str, range(len(names))))
+            title = "confusion: classes by their numbers"
         confusion = [[name, *row] for name, row in zip(names, counts, strict=True)]
-        show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
+        show_table(("true \\ predicted", *heads), confusion, title=title, right=range(1, len(names) + 1))
 
 
 def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
@@ -252,7 +256,7 @@ def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
             row += [f"{report['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{report['wrong']:,}"]
         rows.append([*row, "", "", ""][:7])
     columns = ("run", "split", "examples", "loss", "accuracy", "95 % interval", "wrong")
-    show_table(columns, rows, right=(2, 3, 4, 6))
+    show_table(columns, rows, title="losses are means per example", right=(2, 3, 4, 6))
 
 
 def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
@@ -272,11 +276,13 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
         lr = "" if run.lr is None else f"{run.lr:g}"
         shown = [f"{run.figures[key]:.4f}" if key in run.figures else "" for key in figures]
         rows.append([str(name), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)])
-    head = [*first, *(name.replace("_", "\n") for name in figures), "age"]
+    in_terminal = console().file.isatty()
+    head = [*first, *(name.replace("_", "\n" if in_terminal else "_") for name in figures), "age"]
     numbers = range(len(first) - 2, len(head))
-    if console().file.isatty() and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > _width():
+    if in_terminal and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
         head, rows, numbers = _stacked(first, figures, rows)
-    show_table(head, rows, right=numbers)
+    title = "figures of the kept weights; losses are means per example" if figures else None
+    show_table(head, rows, title=title, right=numbers)
 
 
 def _stacked(
@@ -298,10 +304,6 @@ def _stacked(
 
 def _widest(texts: Iterable[str]) -> int:
     return max(len(line) for text in texts for line in text.split("\n"))
-
-
-def _width() -> int:
-    return console().width
 
 
 def show_finding(finding: Finding) -> None:

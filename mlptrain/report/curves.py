@@ -165,10 +165,10 @@ def _title(histories: Sequence[History]) -> str:
 
 def _split_styles(histories: Sequence[History]) -> dict[str, Any]:
     """The line style of each split that has figures; training is dashed beside others."""
-    measured = [split for split in SPLITS[1:] if any(f"{split}_loss" in history.values for history in histories)]
+    known = {key.partition("_")[0] for history in histories for key in history.values}
+    measured = [split for split in SPLITS[1:] if split in known]
     styles = dict(zip(measured, (LINE_STYLES[0], LINE_STYLES[2]), strict=False))
-    trained = any("train_loss" in history.values for history in histories)
-    return ({"train": LINE_STYLES[1 if measured else 0]} if trained else {}) | styles
+    return ({"train": LINE_STYLES[1 if measured else 0]} if "train" in known else {}) | styles
 
 
 def _band(axes: Axes, x: FloatArray, seeds: Sequence[FloatArray], index: int) -> None:

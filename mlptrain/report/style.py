@@ -75,16 +75,14 @@ class _PlainLogFormatter(LogFormatter):
         return (f"{x:,.0f}" if x >= 10 else f"{x:g}") if super().__call__(x, pos) else ""
 
 
-class _WholeNumberFormatter(ScalarFormatter):
+class _PlainFormatter(ScalarFormatter):
     """Every tick with its own power of ten, 2e10: matplotlib writes one for all of them over the axis, on the title."""
 
     def __init__(self) -> None:
         super().__init__(useOffset=False, useMathText=False)
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        text = super().__call__(x, pos)
-        power = self.orderOfMagnitude
-        return f"{text}e{power}".replace("e-", "e\N{MINUS SIGN}") if power and x else text
+        return super().__call__(x, pos) + (super().get_offset().removeprefix("1") if x else "")
 
     def get_offset(self) -> str:
         """Nothing: every tick says it."""
@@ -124,9 +122,9 @@ def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> 
     stream = io.BytesIO()
     with _look({"svg.fonttype": "path" if text_as_shapes else "none"}):
         figure.set_dpi(_DOTS_PER_INCH)
-        for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
-            if type(axis.get_major_formatter()) is ScalarFormatter:
-                axis.set_major_formatter(_WholeNumberFormatter())
+        for axes in figure.axes:  # that of an x-axis stands below its right end, where nothing else is
+            if type(axes.yaxis.get_major_formatter()) is ScalarFormatter:
+                axes.yaxis.set_major_formatter(_PlainFormatter())
         if (engine := figure.get_layout_engine()) is not None:
             engine.execute(figure)
             figure.set_layout_engine(None)  # with one, even one that is done, saving draws everything twice
