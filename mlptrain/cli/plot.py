@@ -82,7 +82,10 @@ def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     from mlptrain import views
     from mlptrain.report.figures import draw_decisions
 
-    maps = [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
+    labelled = _labelled(runs)
+    folders = {run.resolve().name for run, _ in labelled}
+    alike = len(folders) < len(labelled)  # and then do not say which run is which
+    maps = [views.decision_map(run, label=label if alike else None, data_dir=data_dir) for run, label in labelled]
     _save(draw_decisions(maps), file)
 
 

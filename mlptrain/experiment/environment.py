@@ -40,14 +40,17 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes, guess: dict[s
 def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
     """What answers that ignore the inputs reach on the training rows: ``loss``, and of classes ``accuracy``.
 
-    The loss is that of ``Loss.constant_guess``, the accuracy that of naming the most frequent class.
+    The loss is that of ``Loss.constant_guess``, left out where float32 cannot hold it, the accuracy that of naming the
+    most frequent class.
     """
     loss, width = make_loss(experiment.loss), experiment.output_width
     y = train.y if train.index is None else train.y[train.index]  # `targets` would be kept: 8 bytes for every row
     of_logits = experiment.loss.reads == "logits"  # equal probabilities cost the same for every class
     targets = loss.encode_targets(y[:1] if of_logits else y, width)
-    outputs = loss.constant_guess(targets, width).expand(len(targets), width)
-    guess = {"loss": float(loss.per_example(outputs, targets).double().mean())}
+    targets = targets.double() if targets.is_floating_point() else targets
+    outputs = loss.constant_guess(targets, width).double().expand(len(targets), width)
+    cost = float(loss.per_example(outputs, targets).mean())
+    guess = {"loss": cost} if cost < torch.finfo(torch.float32).max else {}
     if not experiment.facts.is_regression:
         guess["accuracy"] = int(torch.bincount(y).max()) / len(y)
     return guess

@@ -159,7 +159,13 @@ def _title(histories: Sequence[History]) -> str:
     data = ", ".join(dict.fromkeys(history.data for history in histories if history.data))
     one = histories[0]
     over = f", mean over {len(one.seeds)} seeds" if one.seeds else ""
-    who = f"{one.label}{over}{_state(one)}" if len(histories) == 1 else f"{len(histories)} runs"
+    groups = sum(bool(history.seeds) for history in histories)
+    runs = len(histories) - groups
+    parts = [f"{runs} run{'s' * (runs > 1)}"] * (runs > 0) + [f"{groups} group{'s' * (groups > 1)} of seeds"] * (
+        groups > 0
+    )
+    several = " and ".join(parts)
+    who = f"{one.label}{over}{_state(one)}" if len(histories) == 1 else several
     return f"{who}, data {data}" if data else who
 
 
@@ -199,7 +205,8 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look
     """Scale, limits, guess, names and title of a panel whose curves are drawn, and which is so many letters high."""
     by = histories[0].unit
     title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
-    guesses = list(_guesses(histories, metric)) if look.guess else []
+    lowest, highest = look.limits.get(metric, (-np.inf, np.inf))
+    guesses = [guess for guess in _guesses(histories, metric) if look.guess and lowest <= guess[0] <= highest]
     if metric == "loss":
         names = {history.loss for history in histories}
         name = names.pop() if len(names) == 1 else "loss (each run's own, mean per example)"

@@ -105,7 +105,8 @@ def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
     states = dict.fromkeys(seed.status for seed in seeds if seed.status != "completed")
     status = ", ".join([*states, *([f"without {diverged} that diverged"] if diverged else [])]) or "completed"
     guesses = [seed.guess for seed in seeds if seed.guess]
-    guess = {key: float(np.mean([one[key] for one in guesses])) for key in (guesses[0] if guesses else ())}
+    known = set.intersection(*map(set, guesses)) if guesses else ()
+    guess = {key: float(np.mean([one[key] for one in guesses])) for key in sorted(known)}
     several = tuple(seeds) if len(seeds) > 1 else ()
     return History(label, status, first.loss, first.unit, values, first.data, guess, several)
 
