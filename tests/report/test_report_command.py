@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain import views
 from mlptrain.cli import main
 from mlptrain.experiment import train
 from mlptrain.report.page import render_page
@@ -109,7 +110,14 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
         assert wanted in page.text
     assert " ".join((run / "resolved.yaml").read_text().split()) in page.text
     assert page.text.index("Outcome") < page.text.index("Training curves") < page.text.index("Confusion")
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 4  # by epoch and by step
+    for wanted in (
+        "Training loss, mean during the epoch, from", "0 64 → 64 relu weight 64×64, bias 64 4,160",
+        "2 32 → 10 identity weight 10×32, bias 10 330",
+    ):  # fmt: skip
+        assert wanted in page.text
+    rows = [int(row) for row in re.findall(r"row (\d+)", page.text)]
+    assert rows == views.mistakes(run).index.tolist()
     assert len(page.all("img")) == min(24, wrong)
 
 
@@ -245,6 +253,7 @@ def test_the_default_place_and_the_printed_path(runs: Runs, tmp_path: Path, caps
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Training loss" in page.text
     assert "Completed: 40 epochs" in page.text
+    assert "Predicted and true values of the training examples" in page.text
     for absent in ("accuracy", "Confusion", "confident errors", "Per class", "the test set"):
         assert absent not in page.text
 
