@@ -14,7 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment, hashes_of
+from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
@@ -169,7 +169,8 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    environment = describe_environment(resolved, hashes_of(its, model), started_from(weights))
+                    guess = constant_guess(experiment, its.train)
+                    environment = describe_environment(resolved, hashes_of(its, model), guess, started_from(weights))
                     recorded = experiment
                     if weights is not None:
                         recorded = experiment.with_weights(INITIAL, sha256=weights.sha256)
