@@ -12,7 +12,8 @@ from mlptrain.errors import UserError
 from mlptrain.nn.ops import Op, make_op
 from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.report.arrays import ActivationCurve
-from mlptrain.spec.model import ModelSpec
+from mlptrain.spec.base import names_of, sections_in
+from mlptrain.spec.model import ActivationSpec, ModelSpec
 from mlptrain.spec.reader import scalar
 from mlptrain.spec.wording import message_for
 
@@ -49,8 +50,10 @@ def half_tanh(x: Tensor) -> Tensor:
 
 def _activation_curve(text: str, derivatives: int, low: float, high: float) -> ActivationCurve:
     z = torch.linspace(low, high, _POINTS, dtype=torch.float64)
-    if text == HALF_TANH:
-        return ActivationCurve(text, z.numpy(), _derivatives(half_tanh, z, derivatives).numpy(), _HALF_TANH_FORMULA)
+    if text.strip(" :") == HALF_TANH:
+        return ActivationCurve(
+            HALF_TANH, z.numpy(), _derivatives(half_tanh, z, derivatives).numpy(), _HALF_TANH_FORMULA
+        )
     activation = _with_settings(text)
     learnt = [torch.tensor(value, dtype=torch.float64) for value in activation.initial_values().values()]
     values = _derivatives(lambda at: activation.apply(at, learnt), z, derivatives)
@@ -72,8 +75,11 @@ def _with_settings(text: str) -> Op:
         if not (key and equals and value) or key in settings or key == "name":
             raise UserError(f"activation '{text}': expected settings such as elu:alpha=2 behind the name, got '{part}'")
         settings[key] = scalar(value)
-    if name == HALF_TANH:
-        raise UserError(f"activation '{text}': {HALF_TANH} has no settings; name it alone")
+    sections = [section for section in sections_in(ActivationSpec) if name in names_of(section)]
+    allowed = [key for section in sections for key in section.model_fields if key != "name"]
+    if unknown := [key for key in settings if key not in allowed]:
+        remedy = f"it has {', '.join(allowed)}" if allowed else "name it alone"
+        raise UserError(f"activation '{text}': {name} has no setting '{unknown[0]}'; {remedy}")
     try:
         model = ModelSpec.model_validate({"hidden": [], "activation": {"name": name, **settings}})
     except ValidationError as error:
