@@ -18,7 +18,7 @@ from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
-    "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
+    "diverged": "diverged in its first epoch and has none to draw; its result.json says why",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",
     "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
 }
