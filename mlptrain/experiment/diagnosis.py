@@ -20,7 +20,7 @@ from mlptrain.experiment.build import build_network, initial_parameters
 from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
-from mlptrain.runs.records import Diagnosis, plain_value
+from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.optimizer import SGD, AdamW
 from mlptrain.training.endings import Ending
@@ -30,6 +30,7 @@ from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
 _MAX_EPOCHS = 10_000_000
+_FADED = 0.01  # of what a layer has at one end of the network: at the other, hardly anything is left
 _LEARNT = 0.3  # of what the best learning rate of the trials gains over a constant guess: with less a rate is at fault
 _BEST = 0.9  # of the same: the lowest rate that gains so much is the one advised
 
@@ -75,12 +76,12 @@ def diagnose(
     blocked = any(layer.idle == 1 for layer in layers)
     if falling and not blocked and train.accuracy is None and train.loss <= losses[0] / 2:
         return None
-    kind = "slow" if falling and not blocked else "stuck"
+    kind: Kind = "slow" if falling and not blocked else "stuck"
     over = f" over {n_classes} classes" if n_classes else ""
     described = f"training loss {train.loss:.4f} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
-    case = _Case(experiment, splits, model, kind=kind, layers=layers)
+    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers)
     case.look()
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:
@@ -90,7 +91,7 @@ def diagnose(
 
 def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending) -> Diagnosis:
     """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials."""
-    case = _Case(experiment, splits, model, kind="diverged", layers=[])
+    case = _Case(experiment, splits, model, kind="diverged")
     case.look()
     return case.diagnosis(ending.message)
 
@@ -103,14 +104,22 @@ def _measured(model: TrainedModel, parameters: Parameters) -> list[LayerFigures]
 class _Case:
     """One run, its configuration with the changes found so far, and the causes that ask for them.
 
-    ``layers`` are those of the last weights, none of a run that diverged.
+    ``loss`` is that of its last epoch, and ``layers`` are those of the last weights; of a run that diverged there are
+    none.
     """
 
     def __init__(
-        self, experiment: Experiment, splits: Splits, model: TrainedModel, *, kind: str, layers: list[LayerFigures]
+        self,
+        experiment: Experiment,
+        splits: Splits,
+        model: TrainedModel,
+        *,
+        kind: Kind,
+        loss: float = math.inf,
+        layers: Sequence[LayerFigures] = (),
     ) -> None:
         self.experiment = self.changed = experiment
-        self.model, self.kind, self.layers = model, kind, layers
+        self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
         self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
@@ -135,10 +144,11 @@ class _Case:
         loss = make_loss(experiment.loss)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 
-    def helps(self, *, at_any_rate: bool = True, **remedies: Any) -> bool:
-        """Whether the trials learn more with a change, at the run's own learning rate or at the best of all.
+    def helps(self, *, share: float = 0.5, **remedies: Any) -> bool:
+        """Whether the trials learn more with a change at the run's own learning rate.
 
-        A change that the data or the specification refuse does not help.
+        Or where without it even the best rate learns less than a ``share`` of what the best one learns with it. A
+        change that the data or the specification refuse does not help.
         """
         changes = {key.replace("__", "."): value for key, value in remedies.items()}
         try:
@@ -147,7 +157,7 @@ class _Case:
             old, new = self._gain(before, [lr]), self._gain(after, [lr])
             if new > max(1.5 * old, old + 0.05):
                 return True
-            return at_any_rate and 1 - self._gain(after, RATES) < 0.8 * (1 - self._gain(before, RATES))
+            return share > 0 and self._gain(before, RATES) < share * self._gain(after, RATES)
         except MlptrainError:
             return False
 
@@ -159,8 +169,9 @@ class _Case:
     def diagnosis(self, message: str) -> Diagnosis:
         """What was found, with every piece of advice as it is at the end."""
         causes = [cause + self._advice(cause, keys) for cause, keys in self._causes]
-        if not causes:
-            causes = ["no known cause was found; " + self._nothing_learns()]
+        if not self.remedies:
+            known = "no known cause was found" if not causes else "no change was found that helps"
+            causes.append(f"{known}; {self._nothing_learns()}")
         return Diagnosis(kind=self.kind, message=message, causes=causes, remedies=self.remedies, trial=self._trial())
 
     def _advice(self, cause: str, keys: Sequence[str]) -> str:
@@ -224,7 +235,7 @@ def _output_activation(case: _Case) -> None:
     rows, layer = case.trials.rows(experiment, _PROBE_ROWS), case.model.trainer.network.layers[-1]
     reach = layer.activate(case.model.parameters, torch.linspace(-1e3, 1e3, 2001, device=rows.x.device).unsqueeze(1))
     low, high = float(reach.min()), float(reach.max())
-    margin = 0.01 * (high - low)
+    margin = 0.01 * float(rows.targets.std(correction=0))
     outside = float(((rows.targets < low - margin) | (rows.targets > high + margin)).double().mean())
     if outside > 0.05:
         case.add(
@@ -256,7 +267,7 @@ def _inputs(case: _Case) -> None:
     x = case.trials.rows(case.changed, _PROBE_ROWS).inputs.double()
     mean, std, low, high = float(x.mean()), float(x.std(correction=0)), float(x.min()), float(x.max())
     size = math.hypot(mean, std)
-    if not (size > 5 or size < 0.05 or abs(mean) > 4 * std) or not case.helps(data__scaling="standard"):
+    if not (size > 5 or size < 0.05 or abs(mean) > 4 * std) or not case.helps(share=0.85, data__scaling="standard"):
         return
     scaling = case.experiment.data.scaling
     how = "are not scaled" if scaling == "none" else "are scaled to an unusual range"
@@ -269,6 +280,8 @@ def _inputs(case: _Case) -> None:
 
 def _initial_weights(case: _Case) -> None:
     """Weights that start equal, tiny or huge."""
+    if case.kind == "diverged" and not case.changed.model.hidden:
+        return  # of a linear model the loss is convex: from everywhere a low enough rate goes down
     for layer in case.first_layers():
         usual = "1/√inputs"
         if layer.gain == 0:
@@ -298,18 +311,29 @@ def _depth(case: _Case) -> None:
     layers = case.first_layers()
     if len(layers) < 3:
         return
-    first, largest = layers[0].gradient, max(layer.gradient for layer in layers)
+    first, last = layers[0], layers[-1]
+    largest = max(layer.gradient for layer in layers)
     idle = [layer for layer in layers[:-1] if layer.idle == 1]
-    if first >= 0.01 * largest and not idle:
-        return
-    activation, init = case.changed.model.activation.name, case.changed.model.init.name
     if idle:
         what = f"every unit of {idle[0].name} is idle before the first step"
-    else:
+    elif first.gradient < _FADED * largest:
         what = (
-            f"the gradient vanishes on its way back: its norm is {largest:.2g} at its largest, and {first:.2g} in the "
-            "first layer's weights"
+            f"the gradient vanishes on its way back: its norm is {largest:.2g} at its largest, and "
+            f"{first.gradient:.2g} in the weights of hidden layer 1"
         )
+    elif last.spread < _FADED * first.spread:
+        what = (
+            f"the inputs get lost on their way: from row to row they change {first.name} by {first.spread:.2g} and "
+            f"{last.name} by {last.spread:.2g}"
+        )
+    elif last.gradient < _FADED * first.gradient:
+        what = (
+            f"the gradient grows on its way back: its norm is {last.gradient:.2g} in the last weights and "
+            f"{first.gradient:.2g} in the first"
+        )
+    else:
+        return
+    activation, init = case.changed.model.activation.name, case.changed.model.init.name
     ways: list[dict[str, Any]] = []
     if activation in _RECTIFIERS and init != "kaiming_normal":
         ways.append({"model__init": "kaiming_normal"})
@@ -375,7 +399,7 @@ def _optimizer_settings(case: _Case) -> None:
     ]
     for suspected, key, usual, what in suspects:
         remedy = {f"optimizer__{key}": usual}
-        if suspected and f"optimizer.{key}" not in case.remedies and case.helps(at_any_rate=False, **remedy):
+        if suspected and f"optimizer.{key}" not in case.remedies and case.helps(share=0, **remedy):
             case.add(f"optimizer.{key}: {what.format(value=getattr(optimizer, key))}", **remedy)
 
 
@@ -428,24 +452,29 @@ def _weight_decay(case: _Case) -> None:
 
 def _learning_rate(case: _Case) -> None:
     """The run's own learning rate in the trials, beside all others."""
-    lr = case.experiment.optimizer.lr
-    constant = case.trials.constant_loss(case.changed)
-    [own], found = case.trials.at(case.changed, [lr]), case.trials.at(case.changed, RATES)
-    best = min(one.loss for one in found)
-    if best > 0.97 * constant:
+    lr, trials = case.experiment.optimizer.lr, case.trials
+    constant = trials.constant_loss(case.changed)
+    [own], found = trials.at(case.changed, [lr]), trials.at(case.changed, RATES)
+    by_rate = {rate: one.loss for rate, one in zip(RATES, found, strict=True)}
+    best = min(by_rate.values())
+    if best <= 0.97 * constant:
+        enough = constant - _BEST * (constant - best)
+        advised = next(rate for rate, loss in by_rate.items() if loss <= enough)
+        fails = constant - own.loss < _LEARNT * (constant - best) and not (case.kind == "diverged" and advised > lr)
+    else:  # far from the targets, as with huge weights, all that shows is which rates go the wrong way
+        lower = {rate: loss for rate, loss in by_rate.items() if rate < lr} or by_rate
+        advised = min(lower, key=lambda rate: lower[rate])
+        fails = advised < lr and own.loss > max(2 * lower[advised], 2 * constant)
+    learnt = constant - case.loss >= _LEARNT * (constant - best) and not case.remedies
+    if learnt or not fails:
         return
-    advised = next(
-        rate for rate, one in zip(RATES, found, strict=True) if constant - one.loss >= _BEST * (constant - best)
-    )
-    gained = (constant - own.loss) / (constant - best)
-    if gained >= _LEARNT or (case.kind == "diverged" and advised > lr):
-        return
+    changed = "with the changes above " if case.remedies else ""
     ended = f"{own.loss:.3g}" if math.isfinite(own.loss) else "no number"
-    [with_it] = case.trials.at(case.changed, [advised])
-    shown = (
-        f"{case.trials.steps} trial steps end at a loss of {ended} with it, and of {with_it.loss:.3g} with {advised:g}"
+    case.add(
+        f"optimizer.lr: {lr:g} {_moved(case, too_high=advised < lr)}; {changed}{trials.steps} trial steps end "
+        f"at a loss of {ended} with it, and of {by_rate[advised]:.3g} with {advised:g}",
+        optimizer__lr=advised,
     )
-    case.add(f"optimizer.lr: {lr:g} {_moved(case, too_high=advised < lr)}; {shown}", optimizer__lr=advised)
 
 
 def _moved(case: _Case, *, too_high: bool) -> str:

@@ -34,6 +34,9 @@ class Kept(Record):
         return self.model_extra or {}
 
 
+Kind = Literal["stuck", "slow", "diverged"]
+
+
 class Diagnosis(Record):
     """What is wrong with a run, in one sentence, with the causes that were measured.
 
@@ -42,7 +45,7 @@ class Diagnosis(Record):
     in a short training, empty where it shows no difference yet.
     """
 
-    kind: Literal["stuck", "slow", "diverged"]
+    kind: Kind
     message: str
     causes: list[str]
     remedies: dict[str, Any] = Field(default_factory=dict)
