@@ -166,6 +166,10 @@ class _Case:
         best = min(one.loss for one in self.trials.at(experiment, rates))
         return max(0.0, 1 - best / self.trials.constant_loss(experiment))
 
+    def learnable(self) -> bool:
+        """Whether any learning rate of the trials does better than a constant guess."""
+        return self._gain(self.changed, RATES) > 0.03
+
     def diagnosis(self, message: str) -> Diagnosis:
         """What was found, with every piece of advice as it is at the end."""
         causes = [cause + self._advice(cause, keys) for cause, keys in self._causes]
@@ -532,7 +536,7 @@ def _length(case: _Case) -> None:
             f"training.epochs: {epochs} are {steps:,} step{'s' * (steps > 1)} in all",
             training__epochs=min(more, _MAX_EPOCHS),
         )
-    elif case.kind == "slow":
+    elif case.kind == "slow" and case.learnable():
         case.add(
             f"training.epochs: {epochs} were not enough, nothing else was found",
             training__epochs=min(4 * epochs, _MAX_EPOCHS),
