@@ -24,11 +24,12 @@ RATES = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
 _MIN_STEPS = 40
 _MAX_BATCH = 64  # where the loss is a mean, a smaller batch says as much of a rate
 _BUDGET = 1e11  # multiplications and additions of all trials of a call: about 2 s on one core
+_FEW = 10  # models that train together have trials as long as one alone; of more, each has a share of the time
 _PROBE_ROWS = 1024
 
 
 class Trials:
-    """Trials of an experiment's variants on its training rows; ``models`` train together and share the time."""
+    """Trials of an experiment's variants on its training rows. ``models`` train together."""
 
     def __init__(self, experiment: Experiment, train: Examples, *, models: int = 1) -> None:
         self._train = train
@@ -39,7 +40,7 @@ class Trials:
         batch = experiment.batch_size
         self.batch_size = batch if experiment.loss.reduction == "sum" else min(batch, _MAX_BATCH)
         weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values())
-        affordable = _BUDGET / models / (6 * weights * self.batch_size * (len(RATES) + 1))
+        affordable = _BUDGET / max(1, models / _FEW) / (6 * weights * self.batch_size * (len(RATES) + 1))
         self.steps = max(_MIN_STEPS, min(STEPS, int(affordable)))
 
     def rows(self, experiment: Experiment, n: int) -> Examples:

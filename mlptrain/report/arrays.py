@@ -112,3 +112,29 @@ class WeightImages:
     images: FloatArray
     units: IntArray
     total: int
+
+
+@dataclass(frozen=True)
+class LayerMoment:
+    """Every layer of a network at one moment of its training, (layers,) each, without unit.
+
+    ``mean`` and ``std`` of the activations, the shares of those that are ``zero`` and of those that are ``saturated``
+    (next to no slope), and the norm of the weights' ``gradient``.
+    """
+
+    title: str
+    mean: FloatArray
+    std: FloatArray
+    zero: FloatArray
+    saturated: FloatArray
+    gradient: FloatArray
+
+
+@dataclass(frozen=True)
+class LayerProfiles:
+    """The layers of a run on ``rows`` training rows, at the moments whose weights are on record."""
+
+    label: str
+    model: str
+    rows: int
+    moments: tuple[LayerMoment, ...]

@@ -26,7 +26,8 @@ class LayerFigures:
     activations that are 0, ``flat`` the share whose slope dy/dz is below 0.5 % of the activation's steepest, and
     ``idle`` the share of units for which that holds on every row. ``silent`` is the share of units that give 0 for
     every row. ``alike``: all units give the same (of a layer with several). ``gradient`` is the Euclidean norm of the
-    weight's gradient, ``gain`` the root mean square of the weights times √inputs, which is 0.58 with torch's default.
+    gradient of the mean loss (a summed one is divided by n) by the weight, ``gain`` the root mean square of the weights
+    times √inputs, which is 0.58 with torch's default.
     """
 
     name: str
@@ -58,9 +59,8 @@ def measure_layers(
         y = layer.activate(weights, z_of[-1])
         y_of.append(y)
     names = [f"{layer.prefix}weight" for layer in network.layers]
-    gradients = torch.autograd.grad(
-        loss(y, encoded), [weights[name] for name in names], allow_unused=True, retain_graph=True
-    )
+    objective = loss(y, encoded) / (len(x) if loss.section.reduction == "sum" else 1)
+    gradients = torch.autograd.grad(objective, [weights[name] for name in names], allow_unused=True, retain_graph=True)
     return [
         _figures(network, layer, weights, z.detach(), y.detach(), gradient)
         for layer, z, y, gradient in zip(network.layers, z_of, y_of, gradients, strict=True)

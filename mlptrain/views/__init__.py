@@ -2,6 +2,7 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
+from mlptrain.views.layers import layer_profiles
 from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "first_layer_weights",
     "half_tanh",
     "input_histogram",
+    "layer_profiles",
     "mistakes",
     "page_parts",
     "samples",

@@ -19,6 +19,8 @@ from sklearn.metrics import confusion_matrix
 
 from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
+from mlptrain.experiment.build import load_data
+from mlptrain.inference.module import load
 from mlptrain.report.arrays import LabelledPoints, Samples
 from mlptrain.spec import load_spec
 from mlptrain.training.metrics import probabilities
@@ -290,3 +292,24 @@ def test_probabilities_sum_to_one_for_any_logits() -> None:
 def test_confidence_falls_along_the_list(runs: Runs) -> None:
     confidence = views.mistakes(runs("digits")).confidence
     assert all(before >= after for before, after in pairwise(confidence))
+
+
+def test_layers_before_training_and_kept_against_torch(runs: Runs) -> None:
+    """Activations of torch modules with the run's weights, and the gradients that autograd gives there."""
+    run = runs("digits")
+    profiles = views.layer_profiles(run)
+    assert profiles.moments[0].title == "before training"
+    [kept] = [moment for moment in profiles.moments if "(kept)" in moment.title]
+    network = load(run)
+    rows = load_data(network.experiment).train.spaced(2048)
+    assert profiles.rows == len(rows)
+    y, activations = rows.inputs, []
+    for layer in network.layers:
+        y = layer(y)
+        activations.append(y)
+    torch.nn.functional.cross_entropy(y, rows.targets).backward()
+    for index, (layer, a) in enumerate(zip(network.layers, activations, strict=True)):
+        assert kept.mean[index] == pytest.approx(float(a.detach().mean()), rel=1e-4)
+        assert kept.std[index] == pytest.approx(float(a.detach().std(correction=0)), rel=1e-4)
+        assert kept.zero[index] == pytest.approx(float((a == 0).double().mean()), abs=1e-3)
+        assert kept.gradient[index] == pytest.approx(float(layer.weight.grad.norm()), rel=1e-3)
