@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mlptrain.errors import DivergedError
@@ -166,16 +166,22 @@ def test_the_best_constant_guess(name: str, settings: dict[str, float]) -> None:
     y = torch.randn(301, 2, generator=torch.Generator().manual_seed(0)).exp()
     text = f"{TEXT}loss: {{name: {name}, {', '.join(f'{key}: {value}' for key, value in settings.items())}}}\n"
     experiment = load_text(text.replace("digits, train_size: 600", "random_regression")).experiment
-    reference = {
-        "mse": functional.mse_loss, "mae": functional.l1_loss,
-        "huber": lambda p, t: functional.huber_loss(p, t, **settings),
-    }[name]  # fmt: skip
-    best = [
-        minimize_scalar(lambda guess, t=column: float(reference(torch.full_like(t, guess), t)), bounds=(0, 20)).fun
-        for column in y.double().T
-    ]
+    delta = settings.get("delta", 1.0)
+    reference: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "mse": functional.mse_loss,
+        "mae": functional.l1_loss,
+        "huber": lambda p, t: functional.huber_loss(p, t, delta=delta),
+    }
+
+    def best(column: Tensor) -> float:
+        def cost(guess: float) -> float:
+            return float(reference[name](torch.full_like(column, guess), column))
+
+        return float(minimize_scalar(cost, bounds=(0, 20)).fun)
+
+    best_of_columns = [best(column) for column in y.double().T]
     found = best_constant_loss(experiment, make_loss(experiment.loss), y)
-    assert found == pytest.approx(sum(best) / 2, rel=1e-6)
+    assert found == pytest.approx(sum(best_of_columns) / 2, rel=1e-6)
 
 
 def test_is_falling() -> None:
@@ -209,14 +215,13 @@ def test_the_figures_of_layers_are_those_of_autograd(scale: float) -> None:
         y = layer(y)
         if index in (1, 3, 4):
             activations.append(y.detach())
-    functional.cross_entropy(y, labels).backward()
-    for figure, a, weight in zip(
-        figures, activations, [module[0].weight, module[2].weight, module[4].weight], strict=True
-    ):
+    inner = [parameter for parameter in module.parameters() if parameter.dim() == 2]
+    gradients = torch.autograd.grad(functional.cross_entropy(y, labels), inner)
+    for figure, a, gradient in zip(figures, activations, gradients, strict=True):
         assert figure.mean == pytest.approx(float(a.mean()))
         assert figure.std == pytest.approx(float(a.std(correction=0)))
         assert figure.zeros == pytest.approx(float((a == 0).double().mean()))
-        assert figure.gradient == pytest.approx(float(weight.grad.norm()), rel=1e-6, abs=1e-300)
+        assert figure.gradient == pytest.approx(float(gradient.norm()), rel=1e-6, abs=1e-300)
         assert all(math.isfinite(value) for value in vars(figure).values() if isinstance(value, float))
     slope = 4 * activations[0] * (1 - activations[0])
     assert figures[0].flat == pytest.approx(float((slope < 0.005).double().mean()))
