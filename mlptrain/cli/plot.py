@@ -97,7 +97,10 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
 
 @plot_app.command(rich_help_panel=_RUNS)
 def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
-    """Activations and gradients by layer: before training, kept and last."""
+    """Activations and gradients by layer: before training, kept and last.
+
+    With training.record_layers also by epoch.
+    """
     file = _picture(out, "layers")
     from mlptrain import views
     from mlptrain.report.layers import draw_layers

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,9 +133,13 @@ class LayerMoment:
 
 @dataclass(frozen=True)
 class LayerProfiles:
-    """The layers of a run on ``rows`` training rows, at the moments whose weights are on record."""
+    """The layers of a run on ``rows`` training rows, at the moments whose weights are on record.
+
+    ``recorded`` holds (epochs, layers) of the figures of ``LayerMoment`` from epoch 0 on, where a run recorded them.
+    """
 
     label: str
     model: str
     rows: int
     moments: tuple[LayerMoment, ...]
+    recorded: Mapping[str, FloatArray] | None = None

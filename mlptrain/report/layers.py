@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mlptrain.report.arrays import LayerMoment, LayerProfiles
-from mlptrain.report.style import LINE_STYLES, colour, marker, new_figure, set_log_scale, styled
+from mlptrain.report.arrays import FloatArray, LayerMoment, LayerProfiles
+from mlptrain.report.curves import thinned
+from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, series, set_log_scale, styled
 
+_MAX_LINES = 6
 _SHIFT = 0.12  # of a layer's width between two moments, so that their bars do not cover each other
 
 
@@ -17,12 +21,14 @@ _SHIFT = 0.12  # of a layer's width between two moments, so that their bars do n
 def draw_layers(profiles: LayerProfiles) -> Figure:
     """Three panels over the layers: mean and spread of activations, shares that are zero or saturated, gradient norms.
 
-    A gradient of 0 has no place on the logarithmic axis and is written at its foot.
+    Below them the same by epoch, where the run recorded it. A gradient of 0 has no place on the logarithmic axis and is
+    written at its foot.
     """
     count = len(profiles.moments[0].mean)
-    figure = new_figure(max(11.0, 3.2 + 0.9 * count), 4.6)
+    rows = 1 if profiles.recorded is None else 2
+    figure = new_figure(max(11.0, 3.2 + 0.9 * count), 0.6 + 4.0 * rows)
     for index, draw in enumerate((_draw_activations, _draw_shares, _draw_gradients)):
-        axes = figure.add_subplot(1, 3, index + 1)
+        axes = figure.add_subplot(rows, 3, index + 1)
         for number, moment in enumerate(profiles.moments):
             draw(axes, moment, number, (number - (len(profiles.moments) - 1) / 2) * _SHIFT)
         ticks = np.arange(count)
@@ -41,9 +47,39 @@ def draw_layers(profiles: LayerProfiles) -> Figure:
     styles, words = second.get_legend_handles_labels()
     handles = [*handles, *styles[:2]]
     labels = [*labels, *(word.partition(", ")[2] for word in words[:2])]
+    if profiles.recorded is not None:
+        _draw_recorded(figure, profiles.recorded)
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), handlelength=3)
     figure.suptitle(f"{profiles.label}: {profiles.model}, on {profiles.rows:,} training rows", x=0.01, ha="left")
     return figure
+
+
+def _draw_recorded(figure: Figure, recorded: Mapping[str, FloatArray]) -> None:
+    """By epoch, a line for each layer, or for a few of many."""
+    epochs, count = recorded["std"].shape
+    shown = np.unique(np.linspace(0, count - 1, min(count, _MAX_LINES)).astype(int))
+    for index, (key, title, unit) in enumerate(
+        (
+            ("std", "Spread of the activations by epoch", "standard deviation (no unit)"),
+            ("saturated", "Saturated activations by epoch", "share of the activations (%)"),
+            ("gradient", "Gradients by epoch", "norm (loss per unit of weight, logarithmic)"),
+        )
+    ):
+        axes = figure.add_subplot(2, 3, 4 + index)
+        for number, layer in enumerate(shown):
+            values = recorded[key][:, layer]
+            values = np.where(values > 0, values, np.nan) if key == "gradient" else values
+            name = "output" if layer == count - 1 else f"hidden {layer + 1}"
+            x, y = thinned(np.arange(epochs, dtype=np.float64), values)
+            axes.plot(x, y, markevery=marked(len(x), number), label=name, **series(number))
+        axes.set(title=title, xlabel="epoch (0 is before training)", ylabel=unit)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if key == "saturated":
+            axes.set_ylim(-0.03, 1.03)
+            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+        elif key == "gradient" and bool((recorded[key][:, shown] > 0).any()):
+            set_log_scale(axes)
+    figure.axes[3].legend(loc="best", fontsize=8)
 
 
 def _draw_activations(axes: Axes, moment: LayerMoment, number: int, shift: float) -> None:

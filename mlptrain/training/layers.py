@@ -15,6 +15,7 @@ from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.parameters import Parameters
 
 FLAT = 0.005  # of an activation's steepest slope: below it a unit hardly learns
+RECORDED = {"mean": "mean", "std": "std", "zero": "zeros", "saturated": "flat", "gradient": "gradient"}
 
 
 @dataclass(frozen=True)
