@@ -80,7 +80,8 @@ def test_the_run_folder() -> None:
     assert result["kept"]["epoch"] == lowest["epoch"]
     assert result["kept"]["validation_loss"] == lowest["validation_loss"]
     timings = [json.loads(line) for line in (folder / "timings.jsonl").read_text().splitlines()]
-    assert [sorted(line) for line in timings] == [["checkpoint", "epoch", "evaluation", "training"]] * 7
+    keys = ["checkpoint", "epoch", "evaluation", "training", "waiting"]
+    assert [sorted(line) for line in timings] == [keys] * 7
 
 
 def test_untrained_figures_are_line_zero() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
 from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
+from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -34,9 +35,13 @@ class Progress(Fetching):
         self._task: Any = None
         self._first: tuple[int, float] | None = None
         self._printed_at = 0.0
+        self._pressure: Pressure | None = None
 
-    def started(self, models: Sequence[object]) -> None:
+    def started(self, models: Sequence[object]) -> None:  # noqa: ARG002 - as every listener
         """Nothing is shown before the first epoch."""
+        import torch
+
+        self._pressure = Pressure(torch.get_num_threads())
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """One epoch of every model is over; None for a model that takes no part in it."""
@@ -48,6 +53,9 @@ class Progress(Fetching):
             self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
         if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
+            if self._pressure is not None and (note := self._pressure.note(living[0].waiting_seconds)):
+                self._pressure = None  # once is enough
+                self._console.print(f"note: {note}", soft_wrap=True)
 
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""

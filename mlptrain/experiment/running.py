@@ -115,7 +115,7 @@ def _train(
     on_fetch: Progress | None = None,
 ) -> list[Outcome]:
     """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
-    name, resolved = loaded.experiment.name, _resolve(loaded.experiment)
+    name, resolved = loaded.experiment.name, _resolve(loaded.experiment, len(seeds))
     with applied(resolved):
         base = loaded.experiment.with_training(**asdict(resolved))
         experiments = [base.changed(seed=seed) for seed in seeds]
@@ -225,9 +225,14 @@ def _discarded_on_failure(folder: RunFolder | SeedGroup) -> Iterator[None]:
         raise MachineError(reason) from error
 
 
-def _resolve(experiment: Experiment) -> ResolvedDevice:
+def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
     wished = experiment.training
-    return resolve_device(device=wished.device, precision=wished.precision, threads=wished.threads)
+    return resolve_device(
+        device=wished.device,
+        precision=wished.precision,
+        threads=wished.threads,
+        step_flops=models * experiment.step_flops,
+    )
 
 
 def _finish(group: SeedGroup, outcomes: Sequence[Outcome]) -> SeedsOutcome:

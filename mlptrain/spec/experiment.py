@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -39,7 +40,9 @@ class TrainingSpec(Section):
         "whose measured error is still that of float32.",
     )
     threads: Annotated[
-        int | Literal["auto"], count_or("auto", most=1024), Field(description="CPU threads; auto is torch's choice.")
+        int | Literal["auto"],
+        count_or("auto", most=1024),
+        Field(description="CPU threads; auto takes as many as the arithmetic of a step gives work to."),
     ] = "auto"
 
 
@@ -113,6 +116,12 @@ class Experiment:
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; the last may be smaller."""
         return -(-self.facts.train_rows // self.batch_size)
+
+    @property
+    def step_flops(self) -> float:
+        """Floating-point operations of one step's matrix products: three for each weight matrix, on a full batch."""
+        weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
+        return 6.0 * self.batch_size * weights
 
     @property
     def output_width(self) -> int:
