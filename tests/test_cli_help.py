@@ -22,7 +22,7 @@ PANELS = {
         "Help": ["doctor", "schema"],
     },
     ("plot",): {
-        "Runs": ["curves", "decision", "confusion", "mistakes", "weights"],
+        "Runs": ["curves", "decision", "confusion", "mistakes", "weights", "layers"],
         "Data": ["samples", "histogram"],
         "Functions": ["activation"],
     },

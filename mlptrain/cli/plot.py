@@ -97,9 +97,9 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
 
 @plot_app.command(rich_help_panel=_RUNS)
 def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
-    """Activations and gradients by layer: before training, kept and last.
+    """Activations and gradients by layer; by epoch too where recorded.
 
-    With training.record_layers also by epoch.
+    Before training, with the kept weights and with the last; with training.record_layers also by epoch.
     """
     file = _picture(out, "layers")
     from mlptrain import views
