@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -221,7 +222,8 @@ class _Case:
 def with_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
     """The experiment with keys such as ``optimizer.lr`` set, as ``--set`` would."""
     overrides = [f"{key}={plain_value(value)}" for key, value in changes.items()]
-    return load_text(to_yaml(experiment.spec), overrides=overrides, facts=experiment.facts).experiment
+    changed = load_text(to_yaml(experiment.spec), overrides=overrides, facts=experiment.facts).experiment
+    return replace(changed, folder=experiment.folder)  # where initial weights may lie
 
 
 def _output_activation(case: _Case) -> None:
@@ -464,6 +466,8 @@ def _learning_rate(case: _Case) -> None:
     if best <= 0.97 * constant:
         enough = constant - _BEST * (constant - best)
         advised = next(rate for rate, loss in by_rate.items() if loss <= enough)
+        if advised == RATES[0]:  # the initial weights had learnt before, and the lowest rate leaves them as they are
+            advised = min(RATES, key=lambda rate: by_rate[rate])
         fails = constant - own.loss < _LEARNT * (constant - best) and not (case.kind == "diverged" and advised > lr)
     else:  # far from the targets, as with huge weights, all that shows is which rates go the wrong way
         lower = {rate: loss for rate, loss in by_rate.items() if rate < lr} or by_rate
