@@ -169,6 +169,8 @@ def _show_run(run: Path, *, as_json: bool) -> None:
         elif result is not None and result.status == "completed":
             train_screen.show_result(str(run), result)
         else:
+            if result is not None and result.status == "diverged" and result.diagnosis is not None:
+                train_screen.show_causes(result.diagnosis)
             screen.say(f"run folder: {run}")
 
 
@@ -190,5 +192,5 @@ def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
         named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
         raise DivergedError(
-            f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
+            f"{named} diverged{others}; try {first.advice}", epoch=first.epoch, step=first.step, lr=first.lr
         )
