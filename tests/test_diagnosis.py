@@ -132,11 +132,11 @@ def test_the_cause_is_named_and_its_remedy_helps(name: str) -> None:
     assert not re.search(r"\b(inf|nan)\b", " ".join(texts))
     after = result_of([*case.overrides, *(f"{key}={value}" for key, value in diagnosis["remedies"].items())])
     assert after["status"] == "completed"
-    if "train_accuracy" in after["last"]:
-        accuracy = before["last"]["train_accuracy"] if before["status"] == "completed" else 0.1
-        assert after["last"]["train_accuracy"] > accuracy + 0.2
+    if "running_train_accuracy" in after["last"]:
+        accuracy = before["last"]["running_train_accuracy"] if before["status"] == "completed" else 0.1
+        assert after["last"]["running_train_accuracy"] > accuracy + 0.2
     else:
-        assert after["last"]["train_loss"] < 0.8 * before["last"]["train_loss"]
+        assert after["last"]["running_train_loss"] < 0.8 * before["last"]["running_train_loss"]
     # What is advised is not what the next diagnosis advises against.
     again = (after["diagnosis"] or {"remedies": {}})["remedies"]
     assert not again.keys() & diagnosis["remedies"].keys(), again

@@ -120,7 +120,7 @@ KEYS_NOT_OFFERED = {
     "this setting of a schedule is not offered; schedule: {schedules}": (
         "gamma lr_gamma scheduler_gamma step_size lr_scheduler_freq lr_sched_epochs lr_sched_factors stepvalue "
         "scheduler_step_size lr_step lr_steps lr_step_size lr_decay_step lr_decay_rate lr_decay_epochs lr_decay_factor "
-        "lr_drop milestones power power_t decay_rate decay_steps decay_epochs t_max t_0 t_mult factor cooldown "
+        "lr_drop milestones power power_t decay_rate decay_steps decay_epochs t_max t_0 t_mult cooldown "
         "pct_start div div_factor scheduler_params"
     ),
     "gradient clipping is not offered": (
@@ -225,8 +225,10 @@ KEYS_NOT_OFFERED = {
         "prefetch prefetch_factor collate_fn sampler cache buffer_size"
     ),
     "resuming is not offered as a key; use `mlptrain train --resume RUN`": (
-        "resume resume_from initial_epoch resume_from_checkpoint ckpt ckpt_path load load_from load_path load_model "
-        "restore initial_checkpoint pretrained warm_start weights"
+        "resume resume_from initial_epoch resume_from_checkpoint ckpt ckpt_path restore"
+    ),
+    "starting from trained weights is not offered as a key; use `mlptrain train CONFIG --from RUN`": (
+        "load load_from load_path load_model initial_checkpoint pretrained warm_start weights"
     ),
     "several seeds are not offered as a key; use `mlptrain train CONFIG --seeds 0,1,2`": (
         "seeds n_seeds num_seeds n_runs num_runs repeats trials"

@@ -44,8 +44,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "seed loss training": "the top level",
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
-        "noise": "data spirals",
-        "test": "data iris",
+        "noise": "data spirals, data xor, data moons, data circles or data function",
+        "test": "data iris, data xor, data moons, data circles or data function",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -167,7 +167,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "log-interval verbose print_freq display": "not offered as a key; training.record_steps",
         "save_dir save-model snapshot_prefix output_dir default_root_dir": "--run-dir",
         "data_dir root": "use --data-dir or $MLPTRAIN_DATA_DIR",
-        "resume ckpt_path pretrained warm_start": "`mlptrain train --resume RUN`",
+        "resume ckpt_path": "`mlptrain train --resume RUN`",
+        "pretrained warm_start load_from": "`mlptrain train CONFIG --from RUN`",
         "test-batch-size": "results do not depend on it",
         "dry-run fast_dev_run": "`mlptrain check CONFIG`",
         "grad_clip gradient_clip_val clipnorm max_grad_norm": "gradient clipping is not offered",
@@ -193,7 +194,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
 }
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
 UNKNOWN = {
-    "": "extras max_depth n_estimators path subsample visualization type _target_ remode print_config train_bn adam",
+    "": "extras max_depth n_estimators subsample visualization type _target_ remode print_config train_bn adam",
     "data": "testing seeding transpose",
     "training": "accuracy learning ema_momentum",
     "model": "hiding initial_state lin1_size softmax rate",
