@@ -202,15 +202,18 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
 
 def _data_set(name: str, folder: Path) -> Finding:
     """Whether a data set is there, and every byte of it is right."""
-    from mlptrain.sources.store import RAW_FILES, missing_files, raw_folder
+    from mlptrain.sources.store import RAW_FILES, raw_folder, stored_files
     from mlptrain.sources.verify import verify
 
     about, fetch = f"data {name}", f"`mlptrain data fetch {name}`"
-    advice = _REINSTALL.format("scikit-learn") if name == "digits" else f"{fetch} repairs it"
+    advice, place = f"{fetch} gets it, and moves aside what is in its place", "comes with scikit-learn"
     try:
-        place = "comes with scikit-learn" if name == "digits" else f"in {raw_folder(name, folder)}"
-        if name != "digits" and len(missing_files(raw_folder(name, folder))) == len(RAW_FILES):
-            return _finding(about, f"not {place}", note=f"{fetch}, if you train on it")
+        if name == "digits":
+            advice = _REINSTALL.format("scikit-learn")
+        elif places := {path.parent for file in RAW_FILES for path in stored_files(name, file, folder)}:
+            place = f"in {', '.join(sorted(map(str, places)))}"
+        else:
+            return _finding(about, f"not in {raw_folder(name, folder)}", note=f"{fetch}, if you train on it")
         wrong = [f"{check.what}: {check.detail}" for check in verify(name, folder) if not check.ok]
     except (MlptrainError, OSError, ValueError) as error:
         return _finding(about, str(error), problem=advice)
