@@ -64,6 +64,7 @@ def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
         "precision": _precision,
         "data": lambda: _data(data_dir),
         "run folders": lambda: [_space("run folders", Path("runs"), "name another: --run-dir")],
+        "pictures": _pictures,
         "self-training": _self_training,
     }
     torch_works = True
@@ -239,6 +240,28 @@ def _space(about: str, folder: Path, advice: str) -> Finding:
     found, more = f"{existing}{made}: can be written, {free / 1e9:,.1f} GB free", f"free some space; or {advice}"
     problem, note = (more if free < least else "" for least in (_NO_SPACE, _LITTLE_SPACE))
     return _finding(about, found, problem=problem, note=note, figures={"free_bytes": free})
+
+
+def _pictures() -> Iterator[Finding]:
+    """Whether one can be drawn; with what the environment says of pictures, which they do not depend on."""
+    from mlptrain.report.loading import BACKEND_VARIABLE, load_matplotlib
+
+    advice = "`plot` and `report` will fail, and a comparison will have its tables alone: "
+    try:
+        left_out = load_matplotlib()
+        from mlptrain.report.style import new_figure, picture_bytes
+
+        figure = new_figure(2, 1)
+        figure.add_subplot().plot([0, 1], label="drawn")
+        sizes = {kind: len(picture_bytes(figure, kind)) for kind in ("png", "svg")}
+    except Exception as error:
+        yield _finding("pictures", _in_words(error), problem=advice + _REINSTALL.format("matplotlib"))
+        return
+    found = f"one drawn as PNG and SVG by matplotlib {_version('matplotlib')}"
+    if backend := os.environ.get(BACKEND_VARIABLE):
+        found += f"; {BACKEND_VARIABLE}={backend} is not used"
+    note = f"fix {left_out} for programs of your own that draw; mlptrain does without" if left_out else ""
+    yield _finding("pictures", found, note=note, figures=sizes)
 
 
 def _self_training() -> Iterator[Finding]:

@@ -165,6 +165,9 @@ def report(
 
         screen.write_file(file, comparison_page(run).encode())
         return
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
     from mlptrain import views
     from mlptrain.report.page import render_page
 
@@ -183,6 +186,10 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
+    """The file of a picture, asked before anything is computed; from here on modules that draw can be imported."""
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
     return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
