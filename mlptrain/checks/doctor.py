@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlptrain.errors import InterruptedRunError, MlptrainError
+from mlptrain.system.paths import AnyPath
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<least>[0-9.]+)")  # with `; extra == …` behind it: an extra's
 _SHOWN_VERSIONS = ("mlptrain", "python", "torch", "numpy", "safetensors")
@@ -51,7 +52,7 @@ def _finding(about: str, found: str, *, problem: str = "", note: str = "", figur
     return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures or {})
 
 
-def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
+def examine(*, data_dir: AnyPath | None = None) -> Iterator[Finding]:
     """Every finding, as soon as it is made. Never raises; what needs torch is left out where torch is broken.
 
     ``data_dir`` is the data folder as everywhere else.
@@ -184,7 +185,7 @@ def _precision() -> Iterator[Finding]:
     yield _finding("precision", found, problem="" if accurate else advice, figures=errors)
 
 
-def _data(data_dir: Path | None) -> Iterator[Finding]:
+def _data(data_dir: AnyPath | None) -> Iterator[Finding]:
     from mlptrain.sources.store import FOLDER_VARIABLE, RAW_SHA256, data_folder
 
     yield _data_set("digits", Path())

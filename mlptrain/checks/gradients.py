@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from mlptrain.experiment.build import build_trainer, load_data
 from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import Loaded, load_spec
+from mlptrain.spec import Config, Loaded, Overrides, as_loaded
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import applied, resolve_device
 
 MAX_ROWS = 100  # more rows check nothing more, and bring every coordinate nearer to a kink
 
 
 def gradcheck(
-    loaded: Loaded | Path | str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    config: Loaded | Config,
+    *,
+    overrides: Overrides = (),
+    data_dir: AnyPath | None = None,
+    on_fetch: Progress | None = None,
 ) -> GradientCheck:
     """Check the gradients of an experiment before training, in float64 on the CPU.
 
@@ -26,9 +29,7 @@ def gradcheck(
 
     Raises the errors of mlptrain.errors for the specification and data, and UserError where gradients are not finite.
     """
-    if not isinstance(loaded, Loaded):
-        loaded = load_spec(loaded)
-    experiment = loaded.experiment.with_training(device="cpu")
+    experiment = as_loaded(config, overrides).experiment.with_training(device="cpu")
     with applied(resolve_device(device="cpu", precision="highest", threads=experiment.training.threads)):
         splits = load_data(experiment, data_dir=data_dir, on_fetch=on_fetch)
         trainer = build_trainer([experiment], [splits])

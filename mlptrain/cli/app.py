@@ -33,6 +33,7 @@ from mlptrain.errors import (
     is_out_of_memory,
 )
 from mlptrain.system import signals
+from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
 data_app = new_group("Get a data set, or check every byte of it.")
@@ -261,6 +262,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        arguments = list(map(expanded, arguments))
         _check_current_folder()
         app(arguments, prog_name="mlptrain")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

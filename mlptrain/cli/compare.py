@@ -121,8 +121,8 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
             screen.say_json({"folder": str(folder.path), **summary.plain(), "timings": timings.plain()})
         else:
             show_summary(str(folder.path), summary, timings)
-    for error in unwritten:
-        raise error
+    if unwritten:
+        raise unwritten[0]
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:

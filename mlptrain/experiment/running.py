@@ -18,8 +18,9 @@ from mlptrain.experiment.resuming import Reopened, check_members, is_done, reope
 from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
+from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.system.disk import machine_errors, refusal
+from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
@@ -28,7 +29,7 @@ from mlptrain.training.trainer import TrainedModel
 class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, who is notified of epochs, and who of the bytes of a download."""
 
-    data_dir: Path | None
+    data_dir: AnyPath | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
 
@@ -42,20 +43,34 @@ class SeedsOutcome:
     summary: GroupSummary
 
 
-def train(loaded: Loaded | Path | str, *, run_dir: Path | None = None, **options: Unpack[Options]) -> Outcome:
+def train(
+    config: Loaded | Config,
+    *,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    **options: Unpack[Options],
+) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
+
+    ``config`` is a YAML file or a mapping of the same content, checked alike; ``overrides`` are
+    ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
+    loaded = as_loaded(config, overrides)
     with ExitStack() as locks:
         [outcome] = _train(loaded, [loaded.experiment.seed], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
 
 def train_seeds(
-    loaded: Loaded | Path | str, seeds: Sequence[int], *, run_dir: Path | None = None, **options: Unpack[Options]
+    config: Loaded | Config,
+    seeds: Sequence[int],
+    *,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    **options: Unpack[Options],
 ) -> SeedsOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
@@ -64,18 +79,18 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
+    loaded = as_loaded(config, overrides)
     with ExitStack() as locks:  # the group stays locked until its summary is written
         outcomes = _train(loaded, seeds, SeedGroup, run_dir, locks, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
+def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(run)
     if SeedGroup.is_group(group := folder.path.resolve().parent):
         raise RunFolderError(
             f"{folder.path} was trained together with other seeds; resume all of them: "
@@ -86,9 +101,9 @@ def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Opti
     return _sound(outcome)
 
 
-def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
+def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
-    group = SeedGroup.open(Path(path))
+    group = SeedGroup.open(path)
     with _locked(group):
         folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
         check_members(group, folders)
@@ -107,10 +122,10 @@ def _train(
     loaded: Loaded,
     seeds: Sequence[int],
     kind: type[RunFolder] | type[SeedGroup],
-    run_dir: Path | None,
+    run_dir: AnyPath | None,
     locks: ExitStack,
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
 ) -> list[Outcome]:
@@ -147,7 +162,7 @@ def _resume(
     home: RunFolder | SeedGroup,
     opened: Sequence[Reopened],
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
 ) -> list[Outcome]:

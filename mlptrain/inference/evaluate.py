@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Examples
@@ -15,15 +14,17 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
-def load_kept(path: Path) -> Checkpoint:
+def load_kept(path: AnyPath) -> Checkpoint:
     """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
+    path = user_path(path)
     try:
         if path.is_file():
             return load_checkpoint(path)
@@ -46,8 +47,9 @@ def load_kept(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def unfinished(path: Path) -> str | None:
+def unfinished(path: AnyPath) -> str | None:
     """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    path = user_path(path)
     if not path.is_dir():
         return None
     result = RunFolder.open(path).read_result()
@@ -57,7 +59,7 @@ def unfinished(path: Path) -> str | None:
 
 
 def load_split(
-    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> tuple[str, Examples]:
     """The named split, else test, else validation, else train: its name, and its rows preprocessed as recorded.
 
@@ -74,10 +76,10 @@ def load_split(
 
 
 def evaluate_checkpoint(
-    path: Path | str,
+    path: AnyPath,
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def evaluate_checkpoint(
     Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
     regression. ``split`` defaults to test where there is one, else validation, else train.
     """
-    checkpoint = load_kept(Path(path))
+    checkpoint = load_kept(path)
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
     with applied(resolved):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.steps import step_figures
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
@@ -39,7 +39,7 @@ class History:
     values: Mapping[str, tuple[FloatArray, FloatArray]]
 
 
-def read_history(run: Path, *, label: str | None = None) -> History:
+def read_history(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy by epoch. Raises RunFolderError for a folder that is not a run or has no epoch yet."""
     folder = RunFolder.open(run)
     lines = folder.read_metrics()
@@ -54,7 +54,7 @@ def read_history(run: Path, *, label: str | None = None) -> History:
     return history
 
 
-def read_steps(run: Path, *, label: str | None = None) -> History:
+def read_steps(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
     folder = RunFolder.open(run)
     if not folder.steps.exists():
@@ -75,8 +75,9 @@ def _history(
     return History(label or experiment.name, summarise(folder).status, experiment.loss.title, unit, values)
 
 
-def run_labels(runs: Sequence[Path]) -> list[str]:
+def run_labels(paths: Sequence[AnyPath]) -> list[str]:
     """A short unique printable name of every run: its experiment's, else its folder's, else its path."""
+    runs = list(map(user_path, paths))
     names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in runs]
     for shorter in (names, [run.resolve().name for run in runs]):
         if max(Counter(shorter).values()) == 1:

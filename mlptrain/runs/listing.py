@@ -11,6 +11,7 @@ from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.system.lock import is_locked
+from mlptrain.system.paths import AnyPath, user_path
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,12 @@ class RunSummary:
     age: float = 0.0
 
 
-def list_runs(parent: Path) -> list[RunSummary]:
+def list_runs(parent: AnyPath) -> list[RunSummary]:
     """Every run directly below ``parent`` or in a group of seeds there, the newest first.
 
     The runs of a group stand together, by seed; ``parent`` may be a group itself. Other folders are passed over.
     """
+    parent = user_path(parent)
     if not parent.is_dir():
         return []
     blocks = []

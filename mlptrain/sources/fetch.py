@@ -37,6 +37,7 @@ from mlptrain.sources.store import (
 from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.lock import shared_lock
+from mlptrain.system.paths import AnyPath
 
 Progress = Callable[[str, int, int | None], None]
 OnMoved = Callable[[Path, Path], None]
@@ -49,7 +50,7 @@ _PAUSE = 0.5  # seconds between rounds over the mirrors
 
 def fetch(
     name: str,
-    folder: Path | str,
+    folder: AnyPath,
     *,
     mirrors: Sequence[str] | None = None,
     timeout: float = 10.0,
@@ -119,7 +120,7 @@ class _Aside:
         write_atomically(path, content, before_rename=partial(self._make_way, path, content))
 
     def _make_way(self, path: Path, content: bytearray | memoryview) -> None:
-        if not os.path.lexists(path) or (path.is_file() and path.read_bytes() == content):
+        if not os.path.lexists(path) or (path.is_file() and memoryview(path.read_bytes()) == content):
             return  # free, or another process has fetched it in the meantime
         if self._folder is None:
             # Made exclusively, so that no other process moves something to the same place.

@@ -23,11 +23,12 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from mlptrain.errors import DataAbsentError, DataError, MachineError
+from mlptrain.errors import DataAbsentError, DataError, MachineError, UserError
 from mlptrain.sources.idx import is_well_formed, parse_idx, what_is
 from mlptrain.sources.places import alternatives, packed_files, usual_places
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
+from mlptrain.system.paths import AnyPath, user_path
 
 FOLDER_VARIABLE = "MLPTRAIN_DATA_DIR"
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -88,7 +89,7 @@ class NotPublishedError(DataError):
         return cls(";\n".join(error.found for error in errors), remedy=errors[0].remedy)
 
 
-def data_folder(explicit: Path | None = None) -> Path:
+def data_folder(explicit: AnyPath | None = None) -> Path:
     """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache.
 
     Without a home folder, as in some containers, there is no cache: then one among the temporary files. Raises
@@ -101,12 +102,9 @@ def data_folder(explicit: Path | None = None) -> Path:
                 return cache / "data"
         return Path(tempfile.gettempdir(), "mlptrain", "data")
     try:
-        return Path(named).expanduser()
-    except RuntimeError:
-        raise DataError(
-            f"the data folder {named}: ~ is not a known home folder; give the full path with --data-dir or "
-            f"${FOLDER_VARIABLE}"
-        ) from None
+        return user_path(named)
+    except UserError as error:
+        raise DataError(f"the data folder {error} with --data-dir or ${FOLDER_VARIABLE}") from None
 
 
 def download_of(name: str) -> Download:

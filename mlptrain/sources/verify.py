@@ -17,11 +17,13 @@ from mlptrain.sources.store import (
     RAW_FILES,
     RAW_SHA256,
     NotPublishedError,
+    data_folder,
     raw_folder,
     read_published,
     read_stored,
     stored_files,
 )
+from mlptrain.system.paths import AnyPath
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Check:
     detail: str
 
 
-def verify(name: str, folder: Path) -> list[Check]:
+def verify(name: str, folder: AnyPath) -> list[Check]:
     """Check an image data set; a failed check does not stop those of other files.
 
     For ``mnist`` and ``fashion_mnist``: of each file and archive that is present the SHA-256 of the unpacked content,
@@ -43,6 +45,7 @@ def verify(name: str, folder: Path) -> list[Check]:
     """
     if name == "digits":
         return list(_check_digits())
+    folder = data_folder(folder)
     raw = raw_folder(name, folder)
     return [check for file in RAW_FILES for check in _check_file(name, file, folder, raw)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -17,12 +16,13 @@ from mlptrain.sources.fetch import Progress
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
+from mlptrain.system.paths import AnyPath
 
 
 class Source(TypedDict, total=False):
     """Where the data sets are, and what is notified of a download, as ``load_data`` takes them."""
 
-    data_dir: Path | None
+    data_dir: AnyPath | None
     on_fetch: Progress | None
 
 

@@ -5,7 +5,6 @@ It runs on the CPU: pictures are small.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -18,6 +17,7 @@ from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, labelled_points
 
@@ -25,7 +25,7 @@ _MARGIN = 0.05  # around points outside the usual square, in widths of their bou
 
 
 def decision_map(
-    run: Path, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
+    run: AnyPath, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
 ) -> DecisionMap:
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
@@ -53,7 +53,7 @@ def decision_map(
     )
 
 
-def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
+def confusion(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
     """How often every class was predicted as which, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for regression.
@@ -63,7 +63,7 @@ def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) 
     return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
 
 
-def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
+def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
     """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
     Raises UserError for regression and for data without images.
@@ -89,7 +89,7 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
     )
 
 
-def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
+def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
     """The first layer's weights of the ``count`` units whose weights are longest, in the order of the units.
 
     Raises UserError for data without images.
@@ -102,7 +102,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
 
 
-def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
+def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
@@ -144,7 +144,7 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     return positive / positive.sum(dim=1, keepdim=True)
 
 
-def _load_classifier(run: Path, what: str) -> TrainedNetwork:
+def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
     if not network.class_names:

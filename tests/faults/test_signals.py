@@ -214,7 +214,8 @@ def ignore_all_but_one() -> None:
 @pytest.mark.parametrize("what", ["train", "compare-optimizers"])
 def test_what_was_ignored_at_the_start_stays_ignored(place: Path, unbroken: Unbroken, what: str) -> None:
     arguments: tuple[str, ...] = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
-    whole, files, begun = unbroken.longer_run, OF_A_RUN, RUN / "metrics.jsonl"
+    files: tuple[str, ...] = OF_A_RUN
+    whole, begun = unbroken.longer_run, RUN / "metrics.jsonl"
     if what == "compare-optimizers":
         arguments = (what, str(write(FIXED, place, base=COMPARED)), "--run-dir", str(RUN))
         whole, files, begun = unbroken.longer_comparison, ("plan.yaml", "trials.jsonl"), RUN / "plan.yaml"

@@ -22,6 +22,7 @@ from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
 from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.paths import AnyPath, user_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,11 +48,12 @@ def write_outputs(path: Path, summary: Summary, timings: Timings) -> None:
         ) from error
 
 
-def comparison_page(path: Path) -> str:
+def comparison_page(path: AnyPath) -> str:
     """The page of the finished comparison in the folder ``path``, one self-contained HTML file.
 
     Raises RunFolderError for any other folder, for a comparison that is not finished and for a damaged one.
     """
+    path = user_path(path)
     if not is_comparison(path):
         raise RunFolderError(f"{path} is not a comparison's folder: it holds no plan.yaml")
     files = ComparisonFiles(path)
