@@ -30,7 +30,7 @@ from mlptrain.training.device import usable_cores
 RAW = "MNIST/raw"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ABOUT = {"versions", "torch", "device", "threads", "precision", "data digits", "data mnist", "data fashion_mnist",
-         "data folder", "run folders", "self-training"}  # fmt: skip
+         "data folder", "run folders", "pictures", "self-training"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "configuration  optimizer.name: must be text, a number, true or false, a list or a mapping, got type",
     ),
     "a key that is no text": (
-        lambda spec: spec["model"].update(dict([(3, 4)])),
+        lambda spec: spec["model"].update({3: 4}),
         "configuration  model: keys must be text, got 3",
     ),
     "itself": (lambda spec: spec.update(model=spec), "is nested deeper than 20 levels"),
@@ -188,7 +188,9 @@ def test_commands_expand_a_home_folder_in_every_argument(home: Path) -> None:
 
 
 def test_a_tilde_that_is_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert user_path("~nobody-here/x") == Path("~nobody-here/x")
+    assert user_path("~nobody-here") == Path("~nobody-here")
+    with pytest.raises(MlptrainError, match="~nobody-here is not a known home folder"):
+        user_path("~nobody-here/x")
     assert user_path("a/~/b") == Path("a/~/b")
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(MlptrainError, match="give the full path"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy
@@ -12,12 +13,14 @@ import torch
 
 import mlptrain
 from mlptrain.data import Splits
-from mlptrain.runs.records import Environment, Hashes
+from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
+from mlptrain.runs.records import Environment, Hashes, Moments, Scaling
+from mlptrain.sources.facts import Column
 from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environment:
+def describe_environment(resolved: ResolvedDevice, hashes: Hashes, scaling: Scaling | None) -> Environment:
     """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
@@ -31,7 +34,21 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environmen
         **asdict(resolved),
         git_commit=_git_commit(),
         hashes=hashes,
+        scaling=scaling,
     )
+
+
+def scaling_of(preprocessing: Preprocessing, columns: Sequence[Column]) -> Scaling | None:
+    """The numbers of a preprocessing, by name where the inputs are ``columns``; None where it changes nothing."""
+    scaling: Scaling | None = None
+    for transform in preprocessing.transforms:
+        match transform:
+            case Scale(divisor=divisor, mean=mean, std=std):
+                scaling = Scaling(divisor=divisor, mean=mean, std=std)
+            case Standardize(mean=means, std=stds):
+                numbers = zip(columns, means, stds, strict=True)
+                scaling = Scaling(columns={column.name: Moments(mean=mean, std=std) for column, mean, std in numbers})
+    return scaling
 
 
 def hashes_of(splits: Splits, model: TrainedModel) -> Hashes:

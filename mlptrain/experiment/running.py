@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment, hashes_of
+from mlptrain.experiment.environment import describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
@@ -147,8 +147,9 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    environment = describe_environment(resolved, hashes_of(its, model))
                     spec, facts = to_yaml(experiment.spec), experiment.facts
+                    scaling = scaling_of(its.preprocessing, facts.columns)
+                    environment = describe_environment(resolved, hashes_of(its, model), scaling)
                     folder.write_start(config=loaded.source, resolved=spec, facts=facts, environment=environment)
                     runs.append(RecordedRun(folder, experiment, its))
                 if isinstance(home, SeedGroup):

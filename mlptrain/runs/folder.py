@@ -3,7 +3,7 @@
 config.yaml        the user's file, byte for byte
 resolved.yaml      every value as applied
 facts.json         what the data said: rows, columns, classes
-environment.json   versions, device, threads, precision, hashes
+environment.json   versions, device, threads, precision, numbers of the scaling, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
 steps.npz          loss and accuracy of every step, where recorded

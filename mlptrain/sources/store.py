@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import stat
 import tempfile
 import zlib
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError, UserError
 from mlptrain.sources.idx import is_well_formed, parse_idx, what_is
+from mlptrain.sources.known import not_offered
 from mlptrain.sources.places import alternatives, packed_files, usual_places
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
@@ -110,9 +112,13 @@ def data_folder(explicit: AnyPath | None = None) -> Path:
 def download_of(name: str) -> Download:
     """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
     if name not in DOWNLOADS:
+        folded = re.sub(r"[\W_]", "", name.lower())
+        guess = next((known for known in DOWNLOADS if known.replace("_", "") == folded), None)
+        reason = not_offered(name, DOWNLOADS)
+        more = f"; did you mean '{guess}'?" if guess else f"; {reason}" if reason else ""
         raise DataError(
             f"data {name!r} has no files in the data folder: only {', '.join(DOWNLOADS)} are downloaded; other data "
-            "are installed or generated"
+            f"are installed or generated{more}"
         )
     return DOWNLOADS[name]
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
+from mlptrain.sources.known import not_offered
 from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
@@ -176,6 +177,12 @@ def _missing(finding: _Finding) -> str:
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
     numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
+    if (
+        finding.key == "data"
+        and meant(word, finding.choices) is None
+        and (reason := not_offered(str(word), finding.choices))
+    ):
+        return f"{must_be(either(finding.choices), word)}; {reason}"
     return must_be(either([*finding.choices, *numbers]), word, guess=nearest(word, finding.choices))
 
 

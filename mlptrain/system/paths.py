@@ -11,9 +11,9 @@ AnyPath = str | os.PathLike[str]
 
 
 def user_path(path: AnyPath) -> Path:
-    """The path with a leading ``~`` or ``~user`` replaced by that home folder; ``~word`` of no user is a file's name.
+    """The path with a leading ``~`` or ``~user`` replaced by that home folder; ``~word`` alone may be a file's name.
 
-    Raises UserError for a ``~`` without a home folder.
+    Raises UserError where there is no such home folder.
     """
     written = Path(path)
     if not written.parts or not written.parts[0].startswith("~"):
@@ -21,9 +21,9 @@ def user_path(path: AnyPath) -> Path:
     try:
         return written.expanduser()
     except RuntimeError:
-        if written.parts[0] != "~":
+        if written.parts[0] != "~" and len(written.parts) == 1:
             return written
-        raise UserError(f"{written}: ~ is not a known home folder; give the full path") from None
+        raise UserError(f"{written}: {written.parts[0]} is not a known home folder; give the full path") from None
 
 
 def expanded(argument: str) -> str:
