@@ -199,7 +199,7 @@ def test_a_torch_that_cannot_be_loaded_leaves_the_rest_to_be_looked_at(monkeypat
     found = findings()
     assert "libtorch_cpu.so" in about("torch", found).found
     assert "pip install --force-reinstall torch" in about("torch", found).advice
-    assert {one.about for one in found} == {"versions", "torch", "run folders"}
+    assert {one.about for one in found} == {"versions", "torch", "run folders", "pictures"}
 
 
 def test_a_check_that_breaks_down_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
