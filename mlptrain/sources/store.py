@@ -80,15 +80,18 @@ class RawImages:
 class NotPublishedError(DataError):
     """A file is in the place of a published one and has other content; what to do about it comes last."""
 
-    def __init__(self, found: str, *, remedy: str, is_other_sets: bool = False) -> None:
+    def __init__(self, found: str, *, remedy: str, brief: str, is_other_sets: bool = False) -> None:
         super().__init__(f"{found}. {remedy}")
         self.found, self.remedy = found, remedy
+        self.brief = brief  # the file and what it is
         self.is_other_sets = is_other_sets  # the same file of another published data set
 
     @classmethod
     def of(cls, errors: Sequence[NotPublishedError]) -> NotPublishedError:
-        """One error for several files: a line each, and what to do once."""
-        return cls(";\n".join(error.found for error in errors), remedy=errors[0].remedy)
+        """One error for several files: the first in full, and what to do once."""
+        first, *others = errors
+        also = f"; likewise {', '.join(error.brief for error in others)}" if others else ""
+        return cls(first.found + also, remedy=first.remedy, brief=first.brief)
 
 
 def data_folder(explicit: AnyPath | None = None) -> Path:
@@ -262,6 +265,7 @@ def read_published(name: str, file: str, path: Path) -> NDArray[np.uint8]:
         f"{path} is damaged or not {title}'s {file}: it is {found}; the SHA-256 of its content is {digest}, expected "
         f"{expected}",
         remedy=_remedy(name, is_own=is_own),
+        brief=f"{path} ({found})",
         is_other_sets=any(sums[file] == digest for sums in RAW_SHA256.values()),
     )
 

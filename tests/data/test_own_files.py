@@ -260,7 +260,7 @@ def test_what_is_wrong_is_named(data_dir: Path, tmp_path: Path, kind: str) -> No
 
 def test_files_of_the_other_set_in_this_ones_place_are_named(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "MNIST").symlink_to(data_dir / "FashionMNIST")
-    with pytest.raises(DataError, match=f"it is Fashion-MNIST's {LABELS}"):
+    with pytest.raises(DataError, match=rf"Fashion-MNIST's {LABELS}"):
         read_images("mnist", tmp_path)
 
 
