@@ -79,10 +79,13 @@ def predict(
     from mlptrain.inference import predict as inference
     from mlptrain.inference.evaluate import unfinished
     from mlptrain.inference.module import load
+    from mlptrain.runs.records import untrained
 
     network = load(checkpoint)
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
+    if weights := untrained(network.epoch):
+        screen.say(f"note: epoch 0 was kept: {weights}", err=True)
     if images:
         predictions = inference.predict_images(network, images, invert=invert)
     else:

@@ -14,13 +14,15 @@ import torch
 import mlptrain
 from mlptrain.data import Splits
 from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
-from mlptrain.runs.records import Environment, Hashes, Moments, Scaling
+from mlptrain.runs.records import Environment, Hashes, Moments, Origin, Scaling
 from mlptrain.sources.facts import Column
 from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(resolved: ResolvedDevice, hashes: Hashes, scaling: Scaling | None) -> Environment:
+def describe_environment(
+    resolved: ResolvedDevice, hashes: Hashes, *, scaling: Scaling | None = None, started_from: Origin | None = None
+) -> Environment:
     """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
@@ -35,6 +37,7 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes, scaling: Scal
         git_commit=_git_commit(),
         hashes=hashes,
         scaling=scaling,
+        started_from=started_from,
     )
 
 
