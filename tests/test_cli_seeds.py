@@ -330,10 +330,10 @@ def test_commands_on_one_run_name_those_of_the_group(call: Call, group: None, co
     assert call(*(part.replace("RUN", "group/seed-1") for part in command)).code == 0
 
 
-def test_curves_of_a_group_are_those_of_its_runs(call: Call, group: None) -> None:
-    assert call("plot", "curves", "group", "--out", "all.svg").code == 0
-    assert call("plot", "curves", "group/seed-0", "group/seed-1", "--out", "each.svg").code == 0
-    assert Path("all.svg").read_bytes() == Path("each.svg").read_bytes()
+def test_curves_of_a_group_are_one_curve_with_a_band(call: Call, group: None) -> None:
+    assert call("plot", "curves", "group", "group/seed-1", "--labels", "mean,alone", "--out", "both.svg").code == 0
+    refused = call("plot", "curves", "group", "--labels", "one,two")
+    assert (refused.code, "expected a name for each of 1 runs" in refused.err) == (2, True)
 
 
 def test_runs_are_listed_with_their_group(call: Call, group: None) -> None:

@@ -47,9 +47,11 @@ Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digi
 Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
 Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
 OneRun = Annotated[Path, _argument("RUN", "A run folder.", complete_run)]
+Checkpoints = Annotated[list[Path], _argument("RUN...", "Run folders or checkpoint files.", complete_run)]
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
+Curves = Annotated[list[Path], _argument("RUN", "Run folders, and groups of `train --seeds`.", complete_run)]
 RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[

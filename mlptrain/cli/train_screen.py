@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
+from mlptrain.cli.screen import Fetching, duration, new_table, print_table, say, show_table
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    console().print(table)
+    print_table(table)
     _show_diagnoses(
         {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
     )

@@ -14,7 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment, hashes_of, scaling_of
+from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
@@ -173,9 +173,12 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    scaling = scaling_of(its.preprocessing, experiment.facts.columns)
                     environment = describe_environment(
-                        resolved, hashes_of(its, model), scaling=scaling, started_from=started_from(weights)
+                        resolved,
+                        hashes_of(its, model),
+                        guess=constant_guess(experiment, its.train),
+                        scaling=scaling_of(its.preprocessing, experiment.facts.columns),
+                        started_from=started_from(weights),
                     )
                     recorded = experiment
                     if weights is not None:

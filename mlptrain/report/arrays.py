@@ -1,6 +1,8 @@
 """What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch.
 
-``label`` is the name of the run or configuration for the title; class numbers index ``class_names``.
+``label`` names the run or configuration and its data for the title; ``index`` (n,) are the places of examples in their
+split, from 0, as ``mlptrain predict --index`` takes them; class numbers
+index ``class_names``.
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ class Samples:
     images: FloatArray
     labels: IntArray
     class_names: tuple[str, ...]
+    index: IntArray
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,17 @@ class Mistakes:
     predicted: IntArray
     confidence: FloatArray
     class_names: tuple[str, ...]
+    index: IntArray
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units."""
+
+    label: str
+    split: str
+    true: FloatArray
+    predicted: FloatArray
 
 
 @dataclass(frozen=True)

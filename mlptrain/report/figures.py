@@ -21,6 +21,7 @@ from mlptrain.report.arrays import (
     FloatArray,
     InputHistogram,
     LabelledPoints,
+    Residuals,
 )
 from mlptrain.report.style import (
     INK,
@@ -28,6 +29,7 @@ from mlptrain.report.style import (
     QUIET,
     class_colours,
     colour,
+    fitted,
     marker,
     new_figure,
     set_log_scale,
@@ -37,6 +39,7 @@ from mlptrain.report.style import (
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
 _PANEL_COLUMNS = 4
+_MAX_TARGETS = 4  # of a regression that have room
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
 _PALE = 0.5  # of white over the probabilities, so that points stand out
 
@@ -81,7 +84,7 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
         _draw_points(axes, decision.training)
         name = f"{decision.training.label}: " if named else ""
         title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
-        axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
+        axes.set(title=fitted(title, size), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
@@ -127,7 +130,7 @@ def draw_points(data: LabelledPoints) -> Figure:
     _draw_points(axes, data)
     axes.set_aspect("equal")
     title = f"{data.label}: {len(data.points):,} training points"
-    axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
+    axes.set(title=fitted(title, 4.8), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
     _class_legend(figure, data.class_names)
     return figure
 
@@ -141,7 +144,7 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
     axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colour(0), edgecolor="white", linewidth=0.4)
     set_log_scale(axes)
     axes.axvline(histogram.mean, color=colour(1), linestyle=LINE_STYLES[1], linewidth=1.8)
-    axes.set_title(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows")
+    axes.set_title(fitted(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows", 6.4))
     axes.set_xlabel(f"{histogram.what} value after scaling ({histogram.scaling}; no unit)")
     axes.set_ylabel("values per bin (count, logarithmic)")
     facts = f"mean {round(histogram.mean, 4) + 0.0:.4f}, standard deviation {histogram.std:.4f}"
@@ -173,11 +176,41 @@ def draw_confusion(confusion: Confusion) -> Figure:
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
     wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
     title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
-    axes.set(title=title, xlabel="predicted class (count in every cell)", ylabel="true class")
+    axes.set(title=fitted(title, side), xlabel="predicted class (count in every cell)", ylabel="true class")
     shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])
     bar.outline.set_visible(False)
+    return figure
+
+
+@styled
+def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), titled: bool = True) -> Figure:
+    """Of every target predicted against true values, on the line of equality where they agree, and the residuals.
+
+    Of more than four targets the first four.
+    """
+    targets = min(fit.true.shape[1], _MAX_TARGETS)
+    figure = new_figure(2 * panel[0], panel[1] * targets)
+    if titled:
+        title = f"{fit.label}: {len(fit.true):,} {fit.split} examples"
+        figure.suptitle(fitted(title, 2 * panel[0], size=12), x=0.01, ha="left")
+    for target in range(targets):
+        true, predicted = fit.true[:, target], fit.predicted[:, target]
+        which = f", target {target + 1} of {fit.true.shape[1]}" if fit.true.shape[1] > 1 else ""
+        dots = {"s": 14, "color": colour(0), "alpha": max(0.15, min(1.0, 30 / len(true) ** 0.5)), "linewidths": 0}
+        axes = figure.add_subplot(targets, 2, 2 * target + 1)
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="predicted = true", zorder=1)
+        axes.scatter(true, predicted, **dots)
+        axes.set(title=f"Predicted against true{which}", xlabel="true value", ylabel="predicted value")
+        axes.legend(loc="upper left")
+        axes = figure.add_subplot(targets, 2, 2 * target + 2)
+        residuals = predicted - true
+        axes.axhline(0, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
+        axes.scatter(predicted, residuals, **dots)
+        title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
+        axes.set(title=fitted(title, panel[0]), xlabel="predicted value", ylabel="residual (predicted − true)")
     return figure
 
 

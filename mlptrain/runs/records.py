@@ -168,6 +168,7 @@ class Environment(Record):
     hashes: Hashes
     scaling: Scaling | None = None
     started_from: Origin | None = None
+    constant_guess: Metrics | None = None  # loss and accuracy on the training rows; earlier versions did not write it
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 

@@ -96,7 +96,7 @@ _TITLES = {
 _WORDS = {word: title for title, words in _TITLES.items() for word in words.split()}
 _FILE = re.compile(r"\.(csv|tsv|txt|data|npz|npy|mat|pt|pth|pkl|parquet|json|jsonl|arff|gz|zip|zst|h5|hdf5|idx|xlsx?)$")
 _BEGINNING = 4  # letters: what only begins with a shorter word is another one
-_ALIKE = 0.8  # of difflib's ratio: a slip of the pen in a name that is not offered
+_ALIKE = 0.82  # of difflib's ratio: a slip of the pen in a name that is not offered
 
 
 def not_offered(word: str, offered: Iterable[str]) -> str | None:

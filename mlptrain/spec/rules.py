@@ -140,6 +140,6 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            "use identity"
+            f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message

@@ -9,6 +9,7 @@ from mlptrain.views.networks import (
     fitted_curve,
     mistakes,
     page_parts,
+    residuals,
 )
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "input_histogram",
     "mistakes",
     "page_parts",
+    "residuals",
     "samples",
 ]

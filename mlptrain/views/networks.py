@@ -16,7 +16,8 @@ from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load_split
 from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.nn.losses import make_loss
-from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, WeightImages
+from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, WeightImages
+from mlptrain.report.history import run_title
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
 from mlptrain.system.paths import AnyPath
@@ -49,7 +50,7 @@ def decision_map(
     grid = torch.cartesian_prod(rows, columns).flip(1)
     correct = predicted_classes(_outputs_of(network, train.inputs)) == train.targets
     return DecisionMap(
-        training=labelled_points(train, experiment, label or experiment.name),
+        training=labelled_points(train, experiment, label or run_title(run, experiment)),
         model=describe_model(experiment),
         accuracy=float(correct.double().mean()),
         extent=extent,
@@ -90,7 +91,8 @@ def confusion(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     """
     network = _load_classifier(run, "a confusion matrix")
     report = evaluate_checkpoint(run, split=split, device="cpu", **source)
-    return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
+    label = run_title(run, network.experiment)
+    return Confusion(label, report["split"], np.array(report["confusion"]), network.class_names)
 
 
 def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
@@ -107,7 +109,7 @@ def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **sourc
     wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
-        label=network.experiment.name,
+        label=run_title(run, network.experiment),
         split=split,
         wrong=len(wrong),
         examples=len(rows),
@@ -116,7 +118,24 @@ def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **sourc
         predicted=predicted[worst].numpy(),
         confidence=confidence[worst].numpy(),
         class_names=network.class_names,
+        index=worst.numpy(),
     )
+
+
+def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Residuals:
+    """What a run's kept checkpoint predicts on a split, beside the true values; ``split`` as for ``mlptrain eval``.
+
+    Raises UserError for a classifier.
+    """
+    network = load(run)
+    if network.class_names:
+        raise UserError(
+            f"{run}: residuals are of numbers, but data '{network.experiment.data.name}' has classes; "
+            "`mlptrain plot confusion` shows what it predicts"
+        )
+    split, rows = load_split(network.checkpoint, split, **source)
+    predicted = _outputs_of(network, rows.inputs).double().numpy()
+    return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
 
 
 def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
@@ -129,11 +148,11 @@ def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
     longest = torch.linalg.vector_norm(weights, dim=1).argsort(descending=True, stable=True)[:count]
     units = longest.sort().values
     images = as_images(weights[units], network.experiment, str(run))
-    return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
+    return WeightImages(run_title(run, network.experiment), images, units.numpy(), len(weights))
 
 
 def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, missing_classes, mistakes, decision, fit.
+    """What ``report.page.render_page`` takes besides the folder, by its names.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -152,6 +171,8 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
+    if facts.is_regression:
+        parts["residuals"] = residuals(run, **source)
     return parts
 
 

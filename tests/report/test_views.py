@@ -19,7 +19,11 @@ from sklearn.metrics import confusion_matrix
 
 from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
+from mlptrain.experiment.build import load_data
+from mlptrain.inference.module import load
+from mlptrain.inference.predict import predict_rows
 from mlptrain.report.arrays import LabelledPoints, Samples
+from mlptrain.runs import RunFolder
 from mlptrain.spec import load_spec
 from mlptrain.training.metrics import probabilities
 from tests import catalogue
@@ -187,7 +191,21 @@ def test_mistakes_are_the_most_confident_wrong_images(runs: Runs) -> None:
     np.testing.assert_allclose(found.images.reshape(5, 64), x[worst], atol=1e-6)
     np.testing.assert_array_equal(found.true, labels[worst])
     np.testing.assert_array_equal(found.predicted, called[worst])
+    np.testing.assert_array_equal(found.index, worst)
+    assert [p.true for p in predict_rows(load(run), found.index.tolist())] == found.true.tolist()  # its `--index`
     np.testing.assert_allclose(found.confidence, shares[worst, called[worst]], atol=1e-5)
+
+
+def test_a_fit_is_the_network_on_the_rows(runs: Runs) -> None:
+    run = runs("regression")
+    fit = views.residuals(run)
+    train = load_data(RunFolder.open(run).experiment()).train
+    expected = outputs_by_hand(run, train.inputs.double().numpy(), hidden=relu)
+    np.testing.assert_allclose(fit.predicted, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(fit.true, train.targets.double().numpy())
+    assert np.mean((fit.predicted - fit.true) ** 2) == pytest.approx(views.page_parts(run)["evaluation"]["loss"])
+    with pytest.raises(UserError, match="residuals are of numbers, but data 'digits' has classes"):
+        views.residuals(runs("digits"))
 
 
 def test_what_has_no_mistakes_to_show(runs: Runs) -> None:
@@ -311,7 +329,7 @@ def test_parts_of_the_page_agree_with_the_result(runs: Runs) -> None:
     assert parts["evaluation"]["accuracy"] == result["kept"]["test_accuracy"]
     assert parts["evaluation"]["wrong"] == parts["mistakes"].wrong
     assert set(views.page_parts(runs("spirals"))) == {"evaluation", "decision"}
-    assert set(views.page_parts(runs("regression"))) == {"evaluation"}
+    assert set(views.page_parts(runs("regression"))) == {"evaluation", "residuals"}
 
 
 def test_probabilities_sum_to_one_for_any_logits() -> None:

@@ -14,13 +14,15 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "relu on the logits": (
         "model: {hidden: [4], output_activation: «relu}",
         "model.output_activation",
-        "'relu' is applied to the logits that 'cross_entropy' expects",
+        "'relu' is applied to the logits that 'cross_entropy' expects and can keep the network from learning; "
+        "use identity, cross_entropy contains the softmax",
         "model: {hidden: [4], output_activation: identity}",
     ),
     "sigmoid before bce": (
         "data: {name: mnist, classes: [0, 1]}\nloss: bce\nmodel: {hidden: [4], output_activation: «sigmoid}",
         "model.output_activation",
-        "'sigmoid' is applied to the logits that 'bce' expects",
+        "'sigmoid' is applied to the logits that 'bce' expects and can keep the network from learning; "
+        "use identity, bce contains the sigmoid",
         "loss: mse\nmodel: {hidden: [4], output_activation: sigmoid}",
     ),
     "activation of no layer": (

@@ -142,7 +142,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override)
+            apply_override(document, override, ComparisonSpec)
     document.value.setdefault("name", folder_name(default_name))
     for section in [key for key in OF_THE_BASE if key in document.value]:
         # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
@@ -213,7 +213,7 @@ def _base(
     if base is None:
         return None, {}, []
     for override in overrides:
-        apply_override(base, override, within="base.")
+        apply_override(base, override, ExperimentSpec, within="base.")
     anchor(base)
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
