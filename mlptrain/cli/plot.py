@@ -148,6 +148,20 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     _save(draw_weights(views.first_layer_weights(run, count=count)), file)
 
 
+@plot_app.command(rich_help_panel=_RUNS)
+def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
+    """Activations and gradients by layer; by epoch too where recorded.
+
+    Before training, with the kept weights and with the last; with training.record_layers also by epoch.
+    """
+    file = _picture(out, "layers")
+    from mlptrain import views
+    from mlptrain.report.layers import draw_layers
+
+    with screen.Fetching() as fetching:
+        _save(draw_layers(views.layer_profiles(run, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
 @plot_app.command(rich_help_panel=_DATA)
 def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
     """The first training images; of one or two inputs all points."""

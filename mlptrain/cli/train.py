@@ -196,6 +196,8 @@ def _show_run(run: Path, *, as_json: bool) -> None:
             scaling = RunFolder(run).read_environment().scaling if _is_fitted(RunFolder(run)) else None
             train_screen.show_result(str(run), result, scaling=scaling)
         else:
+            if result is not None and result.status == "diverged" and result.diagnosis is not None:
+                train_screen.show_causes(result.diagnosis)
             screen.say(f"run folder: {run}")
 
 
@@ -222,5 +224,5 @@ def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
         named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
         raise DivergedError(
-            f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
+            f"{named} diverged{others}; try {first.advice}", epoch=first.epoch, step=first.step, lr=first.lr
         )

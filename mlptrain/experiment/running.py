@@ -240,7 +240,9 @@ def _sound(outcome: Outcome) -> Outcome:
     """Raises DivergedError where the run ended so."""
     result = outcome.result
     if result.status == "diverged":
-        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
+        error = DivergedError(
+            f"{result.message}; try {result.advice}", epoch=result.epoch, step=result.step, lr=result.lr
+        )
         error.run = outcome.folder.path
         raise error
     return outcome
@@ -251,8 +253,9 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
     outcomes = [Outcome.read(folder) for folder in folders]
     if epochs is None and not group.summary.exists():
         return _finish(group, outcomes)
-    if all(outcome.result.status == "diverged" for outcome in outcomes):
-        raise RunFolderError(f"all seeds of {group.path} diverged; start over with a smaller learning rate")
+    diverged = [outcome.result for outcome in outcomes if outcome.result.status == "diverged"]
+    if len(diverged) == len(outcomes):
+        raise RunFolderError(f"all seeds of {group.path} diverged; start over with {diverged[0].advice}")
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
 

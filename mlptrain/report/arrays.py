@@ -7,6 +7,7 @@ index ``class_names``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,3 +146,33 @@ class WeightImages:
     images: FloatArray
     units: IntArray
     total: int
+
+
+@dataclass(frozen=True)
+class LayerMoment:
+    """Every layer of a network at one moment of its training, (layers,) each, without unit.
+
+    ``mean`` and ``std`` of the activations, the shares of those that are ``zero`` and of those that are ``saturated``
+    (next to no slope), and the norm of the weights' ``gradient``.
+    """
+
+    title: str
+    mean: FloatArray
+    std: FloatArray
+    zero: FloatArray
+    saturated: FloatArray
+    gradient: FloatArray
+
+
+@dataclass(frozen=True)
+class LayerProfiles:
+    """The layers of a run on ``rows`` training rows, at the moments whose weights are on record.
+
+    ``recorded`` holds (epochs, layers) of the figures of ``LayerMoment`` from epoch 0 on, where a run recorded them.
+    """
+
+    label: str
+    model: str
+    rows: int
+    moments: tuple[LayerMoment, ...]
+    recorded: Mapping[str, FloatArray] | None = None

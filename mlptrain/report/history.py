@@ -20,7 +20,7 @@ from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
-    "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
+    "diverged": "diverged in its first epoch and has none to draw; start a new run with {advice}",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",
     "completed": "measured nothing and trained no epoch, so there is nothing to draw; `mlptrain eval {}` measures it",
     "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
@@ -60,7 +60,9 @@ def read_history(run: AnyPath, *, label: str | None = None) -> History:
                 values[key] = (epochs - 0.5 if split == "train" else epochs, metrics)
     history = _history(folder, label, "epoch", values)
     if not values:
-        raise RunFolderError(f"{run} {_WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS['interrupted']).format(run)}")
+        result, why = folder.read_result(), _WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS["interrupted"])
+        advice = result.advice if result is not None and result.status == "diverged" else ""
+        raise RunFolderError(f"{run} {why.format(run, advice=advice)}")
     return history
 
 

@@ -2,6 +2,7 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
+from mlptrain.views.layers import layer_profiles
 from mlptrain.views.networks import (
     confusion,
     decision_map,
@@ -21,6 +22,7 @@ __all__ = [
     "fitted_curve",
     "half_tanh",
     "input_histogram",
+    "layer_profiles",
     "mistakes",
     "page_parts",
     "residuals",

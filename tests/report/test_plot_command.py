@@ -53,6 +53,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("confusion", ["digits"]),
         ("mistakes", ["digits"]),
         ("weights", ["digits"]),
+        ("layers", ["digits"]),
+        ("layers", ["regression"]),
     ],
 )
 def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -281,7 +281,11 @@ def test_a_diverged_run_says_what_to_do(tmp_path: Path) -> None:
         train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
     page = page_of(tmp_path / "run", tmp_path)
     assert str(error.value)[1:] in page.text
-    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr=100000" in page.text
+    assert "try a smaller learning rate" in page.text
+    diagnosis = json.loads((tmp_path / "run" / "result.json").read_text())["diagnosis"]
+    lr = diagnosis["remedies"]["optimizer.lr"]
+    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr={lr:g}" in page.text
+    assert all(cause in page.text for cause in diagnosis["causes"])
     assert "Confusion" not in page.text
 
 

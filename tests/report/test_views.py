@@ -19,6 +19,7 @@ from sklearn.metrics import confusion_matrix
 
 from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
+from mlptrain.experiment import resume, train
 from mlptrain.experiment.build import load_data
 from mlptrain.inference.module import load
 from mlptrain.inference.predict import predict_rows
@@ -343,3 +344,46 @@ def test_probabilities_sum_to_one_for_any_logits() -> None:
 def test_confidence_falls_along_the_list(runs: Runs) -> None:
     confidence = views.mistakes(runs("digits")).confidence
     assert all(before >= after for before, after in pairwise(confidence))
+
+
+def test_layers_before_training_and_kept_against_torch(runs: Runs) -> None:
+    """Activations of torch modules with the run's weights, and the gradients that autograd gives there."""
+    run = runs("digits")
+    profiles = views.layer_profiles(run)
+    assert profiles.moments[0].title == "before training"
+    [kept] = [moment for moment in profiles.moments if "(kept)" in moment.title]
+    network = load(run)
+    rows = load_data(network.experiment).train.spaced(2048)
+    assert profiles.rows == len(rows)
+    y, activations = rows.inputs, []
+    for layer in network.layers:
+        y = layer(y)
+        activations.append(y)
+    weights = [parameter for parameter in network.parameters() if parameter.dim() == 2]
+    gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(y, rows.targets), weights)
+    for index, (a, gradient) in enumerate(zip(activations, gradients, strict=True)):
+        assert kept.mean[index] == pytest.approx(float(a.detach().mean()), rel=1e-4)
+        assert kept.std[index] == pytest.approx(float(a.detach().std(correction=0)), rel=1e-4)
+        assert kept.zero[index] == pytest.approx(float((a == 0).double().mean()), abs=1e-3)
+        assert kept.gradient[index] == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+def test_layers_by_epoch_are_those_of_the_weights_on_record(tmp_path: Path) -> None:
+    """Also of a run that was extended, whose lines are then one for each epoch."""
+    overrides = ["training.record_layers=true", "training.epochs=2", "evaluation={split: none, keep: last}"]
+    run = train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run").folder.path
+    resume(run, epochs=4)
+    profiles = views.layer_profiles(run)
+    before, last = profiles.moments
+    assert profiles.recorded is not None
+    assert profiles.recorded["std"].shape == (5, 3)
+    for name, by_epoch in profiles.recorded.items():
+        at = {0: getattr(before, name), 4: getattr(last, name)}  # of 2,048 rows, and of 512 by epoch
+        assert by_epoch[0] == pytest.approx(at[0], rel=0.2, abs=0.02)
+        assert by_epoch[4] == pytest.approx(at[4], rel=0.3, abs=0.05)
+    plain = train(load_spec(CONFIGS / "digits.yaml", [*overrides[1:], "training.epochs=4"]), run_dir=tmp_path / "plain")
+    assert plain.folder.metrics.read_bytes() == (run / "metrics.jsonl").read_bytes()
+    damaged = run / "layers.jsonl"
+    damaged.write_text(damaged.read_text().replace("gradient_3", "gradient_4"))
+    with pytest.raises(RunFolderError, match="gradient_3"):
+        views.layer_profiles(run)
