@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlptrain.errors import UserError
 from mlptrain.system.files import open_regular
+from mlptrain.system.paths import AnyPath, user_path
 
 Grey = NDArray[np.float32]
 
@@ -44,11 +45,12 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: AnyPath) -> Picture:
     """A file as it is seen: turned as its EXIF entry says, on white where it is transparent, 0 black and 1 white.
 
     Raises UserError for anything but a readable image of at most ``MAX_PIXELS`` pixels.
     """
+    path = user_path(path)
     try:
         file = open_regular(path)
     except FileNotFoundError:

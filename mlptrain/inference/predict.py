@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.metrics import predicted_classes, probabilities
 
 
@@ -46,7 +46,7 @@ class Prediction:
 
 
 def predict_images(
-    network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None
+    network: TrainedNetwork, files: Sequence[AnyPath], *, invert: bool | None = None
 ) -> tuple[Prediction, ...]:
     """Predict image files. ``invert`` says whether they are dark on light; None decides by each one's border.
 
@@ -83,7 +83,7 @@ def predict_rows(
     indices: Sequence[int],
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> tuple[Prediction, ...]:
     """Predict examples by their index, from 0, in a split of the data set as the run uses it.
