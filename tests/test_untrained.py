@@ -110,8 +110,9 @@ def test_without_any_evaluation(call: Call) -> None:
     nothing = ("--set", "data.validation=0", "--set", "data.name=iris", "--set", "data.test=0")
     shown = call("train", "raw.yaml", *nothing, "--run-dir", "raw")
     assert shown.code == 0
-    assert "`mlptrain eval raw` measures the network" in shown.out
-    assert call("eval", "raw", "--json").json["split"] == "train"
+    measured = call("eval", "raw", "--json").json
+    assert measured["split"] == "train"
+    assert f"train {measured['loss']:.4f} {measured['accuracy']:.4f}" in " ".join(shown.out.split())
     refused = call("plot", "curves", "raw")
     assert refused.code == 2
     assert "so there is nothing to draw; `mlptrain eval raw`" in refused.message

@@ -120,10 +120,7 @@ def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = Non
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
-    if rows:
-        show_table(("split", *kinds), rows, right=(1, 2))
-    else:
-        say(f"nothing was measured: evaluation.split is none; `mlptrain eval {run}` measures the network")
+    show_table(("split", *kinds), rows, right=(1, 2))
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if result.diagnosis is not None:

@@ -267,7 +267,7 @@ KEYS_NOT_OFFERED = {
 VALUES = {
     "data": {  # names of known data sets that are not offered are in `mlptrain.sources.known`
         "mnist": "mnist_784 load_mnist mnist_dataset",
-        "fashion_mnist": "fmnist f_mnist fashion zalando zalando_mnist load_fashion_mnist",
+        "fashion_mnist": "fmnist fashion zalando zalando_mnist load_fashion_mnist",
         "digits": "load_digits sklearn_digits optdigits",
         "iris": "load_iris",
         "random_classification": "make_classification",
