@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.inference.evaluate import load_split
-from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
+from mlptrain.inference.image_files import fit, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
 from mlptrain.training.metrics import predicted_classes, probabilities
@@ -38,6 +38,7 @@ class Prediction:
     outputs: tuple[float, ...] = ()
     true: int | tuple[float, ...] | None = None
     inverted: bool = False
+    seen: Any = None
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -65,12 +66,10 @@ def predict_images(
         except UserError as error:
             faults.append(str(error))
             continue
-        inverted = is_dark_on_light(picture.grey) if invert is None else invert
-        fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.experiment.data.name)
+        fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
-        notes = ("dark on light, inverted",) if inverted else ()
-        facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
+        facts.append({"image": str(file), "inverted": fitted.inverted, "notes": picture.notes + fitted.notes, "seen": pixels[-1]})
     if faults:
         raise UserError("\n".join(fault.replace("\n", r"\n") for fault in faults))
     return _predictions(network, network.preprocess(np.stack(pixels)), facts)
