@@ -98,8 +98,27 @@ def _grey(path: Path, image: Image.Image) -> tuple[Image.Image, int]:
         return _reduced(whole), 65_535
     if image.has_transparency_data:
         seen = _reduced(image if image.mode in ("LA", "RGBA") else image.convert("RGBA")).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("L"), 255
+        ground = _behind(seen)
+        return Image.alpha_composite(Image.new("RGBA", seen.size, (ground, ground, ground, 255)), seen).convert("L"), 255
     return _reduced(image.convert("L")), 255
+
+
+def _behind(image: Image.Image) -> int:
+    """The grey to put behind what is transparent: that of a card, else white behind dark strokes, black behind light.
+
+    A card is opaque, but for its corners and what surrounds it, and has something on it; strokes are of one grey, or
+    leave most of their box free.
+    """
+    grey, opacity = (np.asarray(band, dtype=np.float64) / 255 for band in (image.convert("RGB").convert("L"), image.getchannel("A")))
+    box = image.getchannel("A").getbbox()
+    if box is None:
+        return 255
+    visible = opacity[box[1] : box[3], box[0] : box[2]]
+    mean = float(np.average(grey, weights=opacity))
+    spread = math.sqrt(float(np.average((grey - mean) ** 2, weights=opacity)))
+    if visible.mean() > 0.6 and spread > 0.1:
+        return round(float(np.median(grey[opacity > 0.5])) * 255)
+    return 255 if mean <= 0.5 else 0
 
 
 def _reduced(image: Image.Image) -> Image.Image:

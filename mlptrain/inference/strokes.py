@@ -86,7 +86,7 @@ def _contrast(grey: Floats, *, dark: bool, size: float) -> tuple[Floats, Floats]
     smooth = ndimage.gaussian_filter(grey, blur) if blur > 0.3 else grey
     window = max(3, round(size)) | 1
     morph = ndimage.grey_closing if dark else ndimage.grey_opening
-    ground = morph(ndimage.gaussian_filter(smooth, blur * 2) if blur > 0.3 else smooth, size=window, mode="nearest")
+    ground = morph(smooth, size=window, mode="nearest")
     contrast = 1 - smooth / np.maximum(ground, 0.02) if dark else (smooth - ground) / np.maximum(1 - ground, 0.5)
     contrast = contrast - np.median(contrast)
     return ground, np.clip(contrast, 0, 1).astype(np.float32)
@@ -120,55 +120,59 @@ def _only_strokes(contrast: Floats) -> tuple[Mask, list[str]]:
 
 def _cleaned(mask: Mask, wider: Mask) -> tuple[Mask, list[str]]:
     notes = []
-    clean = mask
-    for axis in (0, 1):
-        clean, found = _without_lines(clean, axis)
-        if found:
-            notes.append("lines left out")
-    clean, found = _without_frames(clean)
+    clean, found = _without_frames(mask)
     if found:
         notes.append("a frame left out")
+    for axis in (0, 1):
+        clean, found = _without_lines(clean, wider, axis)
+        if found:
+            notes.append("lines left out")
     kept, more = _chosen(clean)
     return kept, [*dict.fromkeys(notes), *more]
 
 
-def _without_lines(mask: Mask, axis: int) -> tuple[Mask, bool]:
+def _without_lines(mask: Mask, wider: Mask, axis: int) -> tuple[Mask, bool]:
     """The mask without straight lines from edge to edge, along rows (axis 0) or columns (axis 1)."""
-    turned = mask if axis == 0 else mask.T
+    turned, faint = (mask, wider) if axis == 0 else (mask.T, wider.T)
     height, width = turned.shape
-    y, x = np.nonzero(turned)
+    y, x = np.nonzero(faint)
     if not len(y):
         return mask, False
-    best: list[tuple[float, float, int]] = []
-    margin = math.ceil(0.09 * width)
-    for slope in _SLOPES if width > 60 else [0.0]:
-        places = np.rint(y - slope * (x - width / 2)).astype(np.int64) + margin
-        covered = np.bincount(places, minlength=height + 2 * margin) / width
-        best += [(float(covered[place]), float(slope), int(place) - margin) for place in np.nonzero(covered > 0.8)[0]]
-    if not best:
-        return mask, False
-    runs = _run_lengths(turned)
-    clean = turned.copy()
+    margin = math.ceil(_SLOPES.max() * width / 2) + 1
+    places = np.arange(-margin, height + margin)
     columns = np.arange(width)
-    for _, slope, place in sorted(best, reverse=True):
-        rows = np.rint(place + slope * (columns - width / 2)).astype(np.int64)
+    lines: list[tuple[float, float, int]] = []
+    for slope in _SLOPES if width > 60 else [0.0]:
+        offsets = slope * (columns - (width - 1) / 2)
+        at = np.rint(y - offsets[x]).astype(np.int64) + margin
+        within = _share_within(places, slope, height, width)
+        covered = np.bincount(at, minlength=len(places)) / np.maximum(within * width, 1)
+        lines += [(covered[k], slope, int(places[k])) for k in np.nonzero((covered > 0.8) & (within > 0.3))[0]]
+    runs, clean, found = _run_lengths(faint), turned.copy(), False
+    done: list[tuple[float, int]] = []
+    for _, slope, place in sorted(lines, reverse=True):
+        rows = np.rint(place + slope * (columns - (width - 1) / 2)).astype(np.int64)
         inside = (rows >= 0) & (rows < height)
         at = runs[rows[inside], columns[inside]]
-        if not (at > 0).any():
+        thick = float(np.quantile(at[at > 0], 0.3))
+        if thick > 0.08 * height or thick > 20:
             continue
-        thick = float(np.median(at[at > 0]))
-        if thick > 0.1 * height:
-            continue
+        found = True
         limit = 1.7 * thick + 1
-        reach = math.ceil(limit)
-        for shift in range(-reach, reach + 1):
+        for shift in range(-math.ceil(limit), math.ceil(limit) + 1):
             moved = rows + shift
             inside = (moved >= 0) & (moved < height)
             where = (moved[inside], columns[inside])
             clean[where] &= runs[where] > limit
-    if clean.sum() < 0.05 * turned.sum():
-        pass
-    return (clean if axis == 0 else clean.T), True
+    return (clean if axis == 0 else clean.T), found
+
+
+def _share_within(places: NDArray[np.int64], slope: float, height: int, width: int) -> NDArray[np.float64]:
+    """Which share of each line lies inside of the picture; the lines cross the middle column at these places."""
+    if slope == 0:
+        return ((places >= 0) & (places < height)).astype(np.float64)
+    ends = np.sort([(-0.5 - places) / slope, (height - 0.5 - places) / slope], axis=0) / width + 0.5
+    return np.asarray(np.diff(np.clip(ends, 0, 1), axis=0)[0])
 
 
 def _run_lengths(mask: Mask) -> NDArray[np.int64]:
@@ -195,25 +199,28 @@ def _without_frames(mask: Mask) -> tuple[Mask, bool]:
         if min(height, width) < 0.25 * min(mask.shape) or min(height, width) < 8:
             continue
         tolerance = max(1, round(0.02 * max(part.shape)))
-        sides = []
+        ends, thickness = [], []
         for turned in (part, part.T):
             reached = ndimage.binary_dilation(turned, np.ones((2 * tolerance + 1, 1), bool))
-            rows = np.nonzero(reached.mean(axis=1) > 0.75)[0]
-            sides.append(rows)
-        if any(len(rows) == 0 or np.ptp(rows) < 0.4 * extent for rows, extent in zip(sides, part.shape, strict=True)):
+            rows = np.nonzero(reached.mean(axis=1) > 0.85)[0]
+            if len(rows) == 0 or np.ptp(rows) < 0.4 * len(turned):
+                break
+            ends.append((rows.min(), rows.max()))
+            for end in ends[-1]:
+                at = _run_lengths(turned)[max(0, end - tolerance) : end + tolerance + 1].max(axis=0)
+                thickness.append(float(np.median(at[at > 0])))
+        if len(ends) < 2 or min(thickness) > 0.08 * min(part.shape):
             continue
+        thick = min(thickness)
         frame = np.zeros_like(part)
-        for rows, turned, into in zip(sides, (part, part.T), (frame, frame.T), strict=True):
+        for pair, turned, into in zip(ends, (part, part.T), (frame, frame.T), strict=True):
             runs = _run_lengths(turned)
-            for end in (rows.min(), rows.max()):
-                band = slice(max(0, end - tolerance), end + tolerance + 1)
-                at = runs[band].max(axis=0)
-                thick = float(np.median(at[at > 0]))
-                lower, upper = max(0, band.start - round(thick)), band.stop + round(thick)
-                into[lower:upper] |= turned[lower:upper] & (runs[lower:upper] <= 1.7 * thick + 1)
-        rest = part & ~frame
-        others = (mask[box] & ~part) | rest
-        if others.sum() < 0.01 * part.size:
+            for end in pair:
+                band = slice(max(0, end - tolerance - round(thick)), end + tolerance + 1 + round(thick))
+                into[band] |= turned[band] & (runs[band] <= 1.7 * thick + 1)
+        others = mask[box] & ~frame
+        tall = np.nonzero(others.any(axis=1))[0]
+        if len(tall) == 0 or np.ptp(tall) < 0.2 * height:
             continue
         clean[box] &= ~frame
         found = True
@@ -259,7 +266,8 @@ def _chosen(mask: Mask) -> tuple[Mask, list[str]]:
         part
         for part in np.nonzero(use)[0]
         if part != main
-        and large[part] >= 0.5 * large[main]
+        and 0.5 < tall[part] / tall[main] < 2
+        and areas[part] > 0.25 * areas[main]
         and any(boxes[part][a].start >= box[a].stop or box[a].start >= boxes[part][a].stop for a in (0, 1))
     ]
     if siblings:
