@@ -238,6 +238,67 @@ def framed(*, inset: tuple[float, float]) -> Callable[[NDArray[np.uint8], Rng], 
     return draw
 
 
+def field(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+    """Printed round the digit: a frame that lies askew, a box open above, a comb, a line below, a rounded frame."""
+    height = int(rng.integers(60, 200))
+    side, width = round(height * rng.uniform(1.3, 1.8)), int(rng.integers(1, 5))
+    ink = placed(enlarged(digit, height), (side, side), rng, margin=0.08)
+    frame = np.zeros((side, side))
+    kind = rng.integers(5)
+    frame[-width:] = 1
+    if kind != 3:
+        frame[:, :width] = frame[:, -width:] = 1
+    if kind in (0, 4):
+        frame[:width] = 1
+    if kind == 2:
+        frame[: side // 2] = 0
+    if kind == 4:
+        y, x = np.abs(np.mgrid[:side, :side] - (side - 1) / 2)
+        radius = 0.15 * side
+        away = np.hypot(np.maximum(y - side / 2 + radius, 0), np.maximum(x - side / 2 + radius, 0))
+        frame[:] = np.clip(1 - np.abs(np.maximum(away, np.maximum(y, x) - side / 2 + radius) - radius + width / 2) + width / 2 - 0.5, 0, 1)
+    whole = np.pad(np.maximum(ink, frame * rng.uniform(0.4, 1)), int(rng.integers(10, 80)))
+    if kind == 0:
+        whole = ndimage.rotate(whole, rng.uniform(-4, 4), reshape=False, order=1)
+    return Drawn(grey(on_paper(whole, rng)))
+
+
+def pencil_on_lines(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+    """Thin strokes on ruled or squared paper, whose lines are thinner and fainter than the strokes, but not by much."""
+    height = int(rng.integers(120, 300))
+    pen = rng.uniform(0.02, 0.05) * height
+    large = np.pad(thinned(digit, height, pen), 6)
+    shape = (int(height * rng.uniform(1.4, 2.2)), int(height * rng.uniform(1.4, 2.2)))
+    ink = placed(large, shape, rng)
+    lines = _lines(shape, rng, vertical=False, slope=rng.uniform(-0.02, 0.02))
+    if rng.random() < 0.5:
+        lines = np.maximum(lines, _lines(shape, rng, vertical=True))
+    paper = 0.9 * (1 - rng.uniform(0.1, 0.35) * lines)
+    return Drawn(grey(on_paper(ink, rng, paper=paper, darkness=rng.uniform(0.45, 0.8))), ".jpg", {"quality": 85})
+
+
+def thin_pen(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+    """A fineliner: lines of 1 to 2 % of the digit's height."""
+    height = int(rng.integers(150, 500))
+    large = np.pad(thinned(digit, height, max(1.0, rng.uniform(0.008, 0.02) * height)), 6)
+    return Drawn(grey(on_paper(placed(large, (round(height * 1.5), round(height * 1.7)), rng), rng)))
+
+
+def no_brightness(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+    """Ink and paper of nearly the same brightness that differ in colour alone."""
+    ink = sheet(digit, rng)[..., None]
+    pairs = [((90, 200, 90), (235, 110, 130)), ((200, 60, 60), (70, 110, 200)), ((250, 250, 250), (255, 240, 60)), ((150, 150, 150), (80, 160, 220))]
+    paper, colour = (np.array(one, float) for one in pairs[rng.integers(len(pairs))])
+    return Drawn(Image.fromarray(np.rint(np.clip(paper * (1 - ink) + colour * ink, 0, 255)).astype(np.uint8)))
+
+
+def deep_shade(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+    """Brightness falls to between an eighth and a third."""
+    ink = sheet(digit, rng, share=(0.3, 0.6))
+    light = [ramp, vignette][rng.integers(2)](ink.shape, rng, rng.uniform(0.12, 0.33))
+    return Drawn(grey(on_paper(ink, rng, paper=0.95 * light) + rng.normal(0, 0.006, ink.shape)), ".jpg")
+
+
 def crossed_frame(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     """A field whose frame the digit touches or crosses."""
     height = int(rng.integers(120, 220))
@@ -245,11 +306,11 @@ def crossed_frame(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     ink = np.zeros((int(height * 1.8), int(height * 1.8)))
     top, left = (ink.shape[0] - large.shape[0]) // 2, (ink.shape[1] - large.shape[1]) // 2
     ink[top : top + large.shape[0], left : left + large.shape[1]] = large
-    side, width = round(height * rng.uniform(0.94, 1.02)), int(rng.integers(1, 5))
-    begin = (ink.shape[0] - side) // 2
+    side, width = round(height * rng.uniform(0.94, 1.25)), int(rng.integers(1, 5))
     frame = np.zeros_like(ink)
-    frame[begin : begin + side, begin : begin + side] = 1
-    frame[begin + width : begin + side - width, begin + width : begin + side - width] = 0
+    down, right = ((ink.shape[0] - side) // 2 + round(height * rng.uniform(-0.08, 0.08)) for _ in range(2))
+    frame[down : down + side, right : right + side] = 1
+    frame[down + width : down + side - width, right + width : right + side - width] = 0
     return Drawn(grey(on_paper(np.maximum(ink, frame * rng.uniform(0.5, 1)), rng)))
 
 
@@ -426,6 +487,11 @@ KINDS: dict[str, Kind] = {
     "frame at the edge": framed(inset=(0, 0)),
     "frame inside": framed(inset=(0.03, 0.15)),
     "frame crossed": crossed_frame,
+    "other fields": field,
+    "pencil on lines": pencil_on_lines,
+    "thin pen": thin_pen,
+    "colour alone": no_brightness,
+    "deep shade": deep_shade,
     "several digits": several,
     "noise": noisy,
     "dust": speckled,

@@ -69,7 +69,9 @@ def predict_images(
         fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
-        facts.append({"image": str(file), "inverted": fitted.inverted, "notes": picture.notes + fitted.notes, "seen": pixels[-1]})
+        facts.append(
+            {"image": str(file), "inverted": fitted.inverted, "notes": picture.notes + fitted.notes, "seen": pixels[-1]}
+        )
     if faults:
         raise UserError("\n".join(fault.replace("\n", r"\n") for fault in faults))
     return _predictions(network, network.preprocess(np.stack(pixels)), facts)

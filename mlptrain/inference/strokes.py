@@ -1,13 +1,14 @@
 """Strokes on paper, found under uneven light and among lines, frames and dust.
 
-The ground is estimated at every place by a morphological closing: the picture with all that is dark and narrow filled
-up. What lies clearly below is ink. Lines that run through the picture, frames, specks and what reaches in from the edge
-are taken away, and noted. Lengths are in pixels of a copy of at most ``_SIDE`` pixels a side.
+The ground is estimated at every place: a smooth surface through the whole picture, and what is left of uneven light by
+a morphological closing, the picture with all that is dark and narrow filled up. What lies clearly below is ink. Lines
+that run through the picture, frames, specks and what reaches in from the edge are left out, and noted.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,154 +18,170 @@ from scipy import ndimage
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Box = tuple[slice, slice]
+
+BLANK = "blank: nothing stands out from the ground"
 
 _SIDE = 640  # pixels to look at; a telephone's picture has six times as many a side, and nothing more to say
-_COARSE = 48  # pixels a side that the polarity is decided on
-_MIN_CONTRAST = 0.035  # of the ground's brightness; what is fainter counts as blank
-_NOISES = 5.0  # standard deviations of the ground's noise that ink must exceed
-_SLOPES = np.linspace(-0.09, 0.09, 37)  # of lines on paper that lies askew: up to five degrees
+_COARSE = 48  # pixels a side for what is large: the light, and whether strokes are dark or light
+_MIN_CONTRAST = 0.045  # of the ground's brightness; what is fainter counts as blank
+_NOISES = 7.0  # standard deviations of the ground's noise that the strongest ink must exceed
 _EVEN = 0.7  # darkest against brightest ground that still counts as even light
-_SQUARE = np.ones((3, 3), dtype=bool)
+_SLOPES = np.linspace(-0.09, 0.09, 37)  # of lines on paper that lies askew: up to five degrees
+_SQUARE = np.ones((3, 3), dtype=bool)  # neighbours of a pixel, diagonal ones too
 
 
 @dataclass(frozen=True)
 class Strokes:
-    """Ink (height, width) from 0 to 1, and what is to be said about it; all 0 where the picture is blank."""
+    """Ink (height, width) from 0 to 1, and what else there is to say.
+
+    ``ink`` is 0 everywhere where the picture is blank. ``at_edge``: what was found goes on beyond the picture.
+    """
 
     ink: Floats
     notes: tuple[str, ...] = ()
+    at_edge: bool = False
 
 
-def small_copy(grey: Floats) -> Floats:
-    """The picture (height, width) with at most ``_SIDE`` pixels a side, by means of areas."""
-    factor = _SIDE / max(grey.shape)
-    if factor >= 1:
-        return grey
-    height, width = (max(1, round(side * factor)) for side in grey.shape)
+def small_copy(grey: Floats, side: int = _SIDE) -> Floats:
+    """The picture (height, width) with at most so many pixels a side, by means of areas."""
+    height, width = (max(1, round(length * min(1, side / max(grey.shape)))) for length in grey.shape)
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
 
 
-def darkness_against_lightness(grey: Floats) -> tuple[float, float]:
-    """How much of the picture (height, width) is darker, and how much is lighter than what surrounds it.
+def darkness_and_lightness(grey: Floats) -> tuple[float, float]:
+    """How much of the picture (height, width) is darker and how much is lighter than its surroundings, both from 0.
 
-    Sums of squared differences from the median of a window of half the picture: strokes cover less than half of one.
+    Sums of squared differences from the median of a window of half the picture, once the trend of the light is taken
+    away; strokes cover less than half of such a window.
     """
-    height, width = (min(_COARSE, side) for side in grey.shape)
-    coarse = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
+    coarse = small_copy(grey, _COARSE)
+    level = coarse - _trend(coarse)
     window = [max(3, side // 2) | 1 for side in coarse.shape]
-    difference = coarse - ndimage.median_filter(coarse, size=window, mode="reflect")
-    noise = 3 * _spread(difference)
-    strong = np.where(np.abs(difference) > max(noise, 0.01), difference, 0)
+    difference = level - ndimage.median_filter(level, size=window, mode="reflect")
+    strong = np.where(np.abs(difference) > max(3 * _spread(difference), 0.01), difference, 0)
     return float((strong[strong < 0] ** 2).sum()), float((strong[strong > 0] ** 2).sum())
 
 
 def find_strokes(grey: Floats, *, dark: bool) -> Strokes:
     """The strokes of a picture (height, width), dark on light or light on dark, without what is not a stroke."""
-    grey = np.asarray(grey, dtype=np.float32)
-    ground, contrast = _contrast(grey, dark=dark, size=0.45 * min(grey.shape))
-    level = _level(contrast)
+    trend = _trend(grey)
+    even = grey / np.maximum(trend, 0.02) if dark else grey - trend
+    _, contrast = _contrast(even, dark=dark, width=0.45 * min(grey.shape))
+    level = _ink_level(contrast)
     if level is None:
-        return Strokes(np.zeros_like(grey), ("blank: nothing stands out from the ground",))
+        return Strokes(np.zeros_like(grey), (BLANK,))
     width = _stroke_width(contrast > level)
-    ground, contrast = _contrast(grey, dark=dark, size=max(3.0, 3.5 * width))
-    notes = []
-    light = np.quantile(ground, [0.02, 0.98])
-    if dark and light[0] < _EVEN * light[1]:
-        notes.append(f"uneven light: the ground falls to {light[0] / light[1]:.0%} of its brightest".replace("%", " %"))
-    kept, removed = _only_strokes(contrast)
+    ground, contrast = _contrast(even, dark=dark, width=max(3.0, 3.5 * width))
+    kept, notes = _only_strokes(contrast)
+    if dark:
+        low, high = np.quantile(ground * trend, [0.02, 0.98])
+        if low < _EVEN * high:
+            notes = [f"uneven light: the ground falls to {100 * low / high:.0f} % of its brightest", *notes]
     if not kept.any():
-        return Strokes(np.zeros_like(grey), (*notes, "blank: nothing stands out from the ground", *removed))
+        return Strokes(np.zeros_like(grey), (*notes, BLANK))
     strong = float(np.quantile(contrast[kept], 0.8))
     near = ndimage.binary_dilation(kept, _SQUARE, iterations=max(1, round(width / 4)))
-    ink = np.clip((contrast / strong - 0.15) / 0.7, 0, 1) * near
-    return Strokes(ink.astype(np.float32), (*notes, *removed))
+    # Soft edges as in MNIST, but ink of one strength: a pen does not fade where light does.
+    ink = np.where(near, np.clip((contrast / strong - 0.15) / 0.7, 0, 1), 0)
+    return Strokes(ink.astype(np.float32), tuple(notes), at_edge=_goes_on(kept))
 
 
-def _contrast(grey: Floats, *, dark: bool, size: float) -> tuple[Floats, Floats]:
-    """The ground without strokes narrower than ``size``, and how far each pixel lies below (or above) it, 0 to 1."""
-    blur = max(grey.shape) / 450
-    smooth = ndimage.gaussian_filter(grey, blur) if blur > 0.3 else grey
-    window = max(3, round(size)) | 1
-    morph = ndimage.grey_closing if dark else ndimage.grey_opening
-    ground = morph(smooth, size=window, mode="nearest")
-    contrast = 1 - smooth / np.maximum(ground, 0.02) if dark else (smooth - ground) / np.maximum(1 - ground, 0.5)
-    contrast = contrast - np.median(contrast)
-    return ground, np.clip(contrast, 0, 1).astype(np.float32)
+def _trend(grey: Floats) -> Floats:
+    """The quadratic surface that most of the picture lies on, which strokes hardly move: Cauchy's weights."""
+    coarse = small_copy(grey, _COARSE)
+    surface = _quadratic(coarse.shape)
+    weights, values = np.ones(coarse.size), coarse.astype(np.float64).ravel()
+    for _ in range(10):
+        roots = np.sqrt(weights)
+        coefficients = np.linalg.lstsq(surface * roots[:, None], values * roots, rcond=None)[0]
+        difference = values - surface @ coefficients
+        weights = 1 / (1 + (difference / (2 * _spread(difference) + 1e-3)) ** 2)
+    whole = _quadratic(grey.shape) @ coefficients
+    return np.clip(whole, values.min(), values.max()).reshape(grey.shape).astype(np.float32)
 
 
-def _level(contrast: Floats) -> float | None:
-    """The contrast from which on a pixel is ink, half of the strongest; None where nothing stands out."""
-    strongest = float(np.sort(contrast, axis=None)[-max(1, contrast.size // 2000) :].mean())
+def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """1, x, y, x², xy and y² for every pixel, (height·width, 6); x and y from -1 to 1 over the picture."""
+    y, x = (2 * (np.arange(side) + 0.5) / side - 1 for side in shape)
+    y, x = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+
+
+def _contrast(even: Floats, *, dark: bool, width: float) -> tuple[Floats, Floats]:
+    """The ground under strokes narrower than ``width`` pixels, and how far each pixel lies from it, 0 to 1."""
+    smooth = ndimage.gaussian_filter(even, max(even.shape) / 450)
+    closing = ndimage.grey_closing if dark else ndimage.grey_opening
+    ground = closing(smooth, size=max(3, round(width)) | 1, mode="nearest")
+    contrast = 1 - smooth / np.maximum(ground, 0.02) if dark else smooth - ground
+    noise_free = contrast - np.median(contrast)  # a closing follows the brightest grains of the paper
+    return ground, np.clip(noise_free, 0, 1).astype(np.float32)
+
+
+def _ink_level(contrast: Floats) -> float | None:
+    """The contrast from which on a pixel is ink; None where nothing stands out."""
+    count = max(1, contrast.size // 2000)
+    strongest = float(np.partition(contrast, -count, axis=None)[-count:].mean())
     noise = _spread(contrast)
-    if strongest < max(_MIN_CONTRAST, _NOISES * noise):
-        return None
-    return max(0.4 * strongest, _NOISES / 2 * noise)
+    return None if strongest < max(_MIN_CONTRAST, _NOISES * noise) else max(0.4 * strongest, 2.5 * noise)
 
 
 def _only_strokes(contrast: Floats) -> tuple[Mask, list[str]]:
-    """Pixels of the digit, and what else there was, in words."""
-    notes: list[str] = []
-    contrast = contrast.copy()
+    """The pixels of the drawing, and what was left out; fainter ink is looked for where stronger is none of a drawing."""
+    contrast, notes = contrast.copy(), list[str]()
     for _ in range(3):
-        level = _level(contrast)
-        if level is None:
+        if (level := _ink_level(contrast)) is None:
             break
-        mask = contrast > level
-        kept, what = _cleaned(mask, contrast > 0.5 * level)
-        notes += [note for note in what if note not in notes]
+        mask, wider = contrast > level, contrast > 0.5 * level
+        rest, framed = _without_frames(mask)
+        rest, across = _without_lines(rest, wider)
+        turned, along = _without_lines(rest.T, wider.T)
+        kept, more = _drawing(turned.T)
+        found = [*["a printed frame left out"] * framed, *["lines left out"] * (across or along), *more]
+        notes += [note for note in found if note not in notes]
         if kept.any():
             return kept, notes
         contrast[ndimage.binary_dilation(mask, _SQUARE, iterations=2)] = 0
-    return np.zeros(contrast.shape, bool), notes
+    return np.zeros(contrast.shape, dtype=bool), notes
 
 
-def _cleaned(mask: Mask, wider: Mask) -> tuple[Mask, list[str]]:
-    notes = []
-    clean, found = _without_frames(mask)
-    if found:
-        notes.append("a frame left out")
-    for axis in (0, 1):
-        clean, found = _without_lines(clean, wider, axis)
-        if found:
-            notes.append("lines left out")
-    kept, more = _chosen(clean)
-    return kept, [*dict.fromkeys(notes), *more]
+def _without_lines(mask: Mask, wider: Mask) -> tuple[Mask, bool]:
+    """The mask without straight lines that cross the picture along its rows, and whether there were any.
+
+    ``wider`` holds fainter pixels too: there lines are whole, and as thick as they are. Strokes that cross a line are
+    thicker than it at that place and stay.
+    """
+    height, width = mask.shape
+    runs, clean, found = _run_lengths(wider), mask.copy(), False
+    from_middle = np.arange(width) - (width - 1) / 2
+    for slope, place in _lines(wider):
+        rows = np.rint(place + slope * from_middle).astype(np.int64)
+        inside = (rows >= 0) & (rows < height)
+        lengths = runs[rows[inside], np.nonzero(inside)[0]]
+        thickness = float(np.quantile(lengths[lengths > 0], 0.3))
+        if thickness > 0.08 * height:
+            continue
+        found, limit = True, 1.7 * thickness + 1
+        for shift in range(-math.ceil(limit), math.ceil(limit) + 1):
+            inside = (rows + shift >= 0) & (rows + shift < height)
+            at = (rows[inside] + shift, np.nonzero(inside)[0])
+            clean[at] &= runs[at] > limit
+    return clean, found
 
 
-def _without_lines(mask: Mask, wider: Mask, axis: int) -> tuple[Mask, bool]:
-    """The mask without straight lines from edge to edge, along rows (axis 0) or columns (axis 1)."""
-    turned, faint = (mask, wider) if axis == 0 else (mask.T, wider.T)
-    height, width = turned.shape
-    y, x = np.nonzero(faint)
+def _lines(mask: Mask) -> Iterator[tuple[float, int]]:
+    """Slope and row in the middle column of straight lines that the mask covers by four fifths: a Radon transform."""
+    height, width = mask.shape
+    y, x = np.nonzero(mask)
     if not len(y):
-        return mask, False
+        return
     margin = math.ceil(_SLOPES.max() * width / 2) + 1
     places = np.arange(-margin, height + margin)
-    columns = np.arange(width)
-    lines: list[tuple[float, float, int]] = []
     for slope in _SLOPES if width > 60 else [0.0]:
-        offsets = slope * (columns - (width - 1) / 2)
-        at = np.rint(y - offsets[x]).astype(np.int64) + margin
+        at = np.rint(y - slope * (x - (width - 1) / 2)).astype(np.int64) + margin
         within = _share_within(places, slope, height, width)
         covered = np.bincount(at, minlength=len(places)) / np.maximum(within * width, 1)
-        lines += [(covered[k], slope, int(places[k])) for k in np.nonzero((covered > 0.8) & (within > 0.3))[0]]
-    runs, clean, found = _run_lengths(faint), turned.copy(), False
-    done: list[tuple[float, int]] = []
-    for _, slope, place in sorted(lines, reverse=True):
-        rows = np.rint(place + slope * (columns - (width - 1) / 2)).astype(np.int64)
-        inside = (rows >= 0) & (rows < height)
-        at = runs[rows[inside], columns[inside]]
-        thick = float(np.quantile(at[at > 0], 0.3))
-        if thick > 0.08 * height or thick > 20:
-            continue
-        found = True
-        limit = 1.7 * thick + 1
-        for shift in range(-math.ceil(limit), math.ceil(limit) + 1):
-            moved = rows + shift
-            inside = (moved >= 0) & (moved < height)
-            where = (moved[inside], columns[inside])
-            clean[where] &= runs[where] > limit
-    return (clean if axis == 0 else clean.T), found
+        yield from ((float(slope), int(places[k])) for k in np.nonzero((covered > 0.8) & (within > 0.3))[0])
 
 
 def _share_within(places: NDArray[np.int64], slope: float, height: int, width: int) -> NDArray[np.float64]:
@@ -177,111 +194,117 @@ def _share_within(places: NDArray[np.int64], slope: float, height: int, width: i
 
 def _run_lengths(mask: Mask) -> NDArray[np.int64]:
     """For every pixel of the mask the length of its run along the column, 0 elsewhere."""
-    padded = np.pad(mask, ((1, 1), (0, 0)))
-    lengths = np.zeros(mask.shape, dtype=np.int64)
-    changes = np.diff(padded.astype(np.int8), axis=0)
-    columns, starts = np.nonzero(changes.T == 1)
-    _, ends = np.nonzero(changes.T == -1)
+    steps = np.diff(np.pad(mask, ((1, 1), (0, 0))).astype(np.int8), axis=0).T
+    columns, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
     marks = np.zeros((mask.shape[0] + 1, mask.shape[1]), dtype=np.int64)
-    np.add.at(marks, (starts, columns), ends - starts)
-    np.add.at(marks, (ends, columns), starts - ends)
-    lengths = np.cumsum(marks, axis=0)[:-1]
-    return lengths
+    marks[starts, columns] += ends - starts
+    marks[ends, columns] -= ends - starts
+    return np.cumsum(marks, axis=0)[:-1]
 
 
 def _without_frames(mask: Mask) -> tuple[Mask, bool]:
-    labels, count = ndimage.label(mask, _SQUARE)
-    found = False
-    clean = mask.copy()
+    """The mask without thin rectangles, closed or open on one side, that have something in them."""
+    clean, found = mask.copy(), False
+    labels, _ = ndimage.label(mask, _SQUARE)
     for number, box in enumerate(ndimage.find_objects(labels), 1):
         part = labels[box] == number
-        height, width = part.shape
-        if min(height, width) < 0.25 * min(mask.shape) or min(height, width) < 8:
+        if min(part.shape) < max(8, 0.15 * min(mask.shape)):
             continue
-        tolerance = max(1, round(0.02 * max(part.shape)))
-        ends, thickness = [], []
-        for turned in (part, part.T):
-            reached = ndimage.binary_dilation(turned, np.ones((2 * tolerance + 1, 1), bool))
-            rows = np.nonzero(reached.mean(axis=1) > 0.85)[0]
-            if len(rows) == 0 or np.ptp(rows) < 0.4 * len(turned):
-                break
-            ends.append((rows.min(), rows.max()))
-            for end in ends[-1]:
-                at = _run_lengths(turned)[max(0, end - tolerance) : end + tolerance + 1].max(axis=0)
-                thickness.append(float(np.median(at[at > 0])))
-        if len(ends) < 2 or min(thickness) > 0.08 * min(part.shape):
-            continue
-        thick = min(thickness)
-        frame = np.zeros_like(part)
-        for pair, turned, into in zip(ends, (part, part.T), (frame, frame.T), strict=True):
-            runs = _run_lengths(turned)
-            for end in pair:
-                band = slice(max(0, end - tolerance - round(thick)), end + tolerance + 1 + round(thick))
-                into[band] |= turned[band] & (runs[band] <= 1.7 * thick + 1)
-        others = mask[box] & ~frame
-        tall = np.nonzero(others.any(axis=1))[0]
-        if len(tall) == 0 or np.ptp(tall) < 0.2 * height:
-            continue
-        clean[box] &= ~frame
-        found = True
+        frame = _frame(part)
+        inside = np.nonzero((mask[box] & ~frame).any(axis=1))[0]
+        if frame.any() and len(inside) and np.ptp(inside) > 0.2 * len(part):
+            clean[box] &= ~frame
+            found = True
     return clean, found
 
 
-def _chosen(mask: Mask) -> tuple[Mask, list[str]]:
-    """The parts that make up the digit."""
+def _frame(part: Mask) -> Mask:
+    """The thin straight sides of a component that fills its box, at least three; empty where it is not a frame."""
+    tolerance = max(1, round(0.04 * max(part.shape)))
+    sides: list[tuple[bool, int]] = []
+    for turned in (False, True):
+        view = part.T if turned else part
+        reached = ndimage.binary_dilation(view, np.ones((2 * tolerance + 1, 1), dtype=bool))
+        rows = np.nonzero(reached.mean(axis=1) > 0.85)[0]
+        ends = {int(rows.min()), int(rows.max())} if len(rows) else set()
+        if ends and np.ptp(rows) < 0.4 * len(view):
+            ends = {round(rows.mean())}
+        sides += [(turned, end) for end in ends]
+    frame = np.zeros_like(part)
+    if len(sides) < 3:
+        return frame
+    runs = {False: _run_lengths(part), True: _run_lengths(part.T)}
+    bands = [(turned, slice(max(0, end - tolerance), end + tolerance + 1)) for turned, end in sides]
+    longest = [runs[turned][band].max(axis=0) for turned, band in bands]
+    thickness = min(float(np.median(lengths[lengths > 0])) for lengths in longest)
+    if thickness > 0.08 * min(part.shape):
+        return frame
+    wide = round(thickness)
+    for turned, band in bands:
+        view, into = (part.T, frame.T) if turned else (part, frame)
+        rows = slice(max(0, band.start - wide), band.stop + wide)
+        into[rows] |= view[rows] & (runs[turned][rows] <= 1.7 * thickness + 1)
+    return frame
+
+
+def _drawing(mask: Mask) -> tuple[Mask, list[str]]:
+    """The components that make up the drawing, and what is doubtful about it."""
     labels, count = ndimage.label(mask, _SQUARE)
     if not count:
         return mask, []
-    boxes = ndimage.find_objects(labels)
-    areas = ndimage.sum_labels(mask, labels, np.arange(1, count + 1))
-    tall = np.array([box[0].stop - box[0].start for box in boxes])
-    wide = np.array([box[1].stop - box[1].start for box in boxes])
+    boxes: list[Box] = ndimage.find_objects(labels)
+    areas = np.asarray(ndimage.sum_labels(mask, labels, np.arange(1, count + 1)))
+    sizes = np.array([[part.stop - part.start for part in box] for box in boxes])
     notes = []
-    at_edge = np.array([
-        box[0].start == 0 or box[1].start == 0 or box[0].stop == mask.shape[0] or box[1].stop == mask.shape[1]
-        for box in boxes
-    ])  # fmt: skip
-    large = np.maximum(tall, wide)
-    use = np.ones(count, bool)
-    inner = ~at_edge & (large >= 0.2 * min(mask.shape))
-    if at_edge.any() and inner.any():
-        use &= ~at_edge
-        if (areas[at_edge] >= 0.1 * areas[inner].max()).any():
+    use = np.ones(count, dtype=bool)
+    reaching = np.array([_reaches_edge(box, mask.shape) for box in boxes])
+    inner = ~reaching & (sizes.max(axis=1) >= 0.2 * min(mask.shape))
+    if reaching.any() and inner.any():
+        use = ~reaching
+        if areas[reaching].max() >= 0.1 * areas[inner].max():
             notes.append("doubtful: something that reaches in from the edge is left out")
     main = int(np.argmax(np.where(use, areas, 0)))
-    box = boxes[main]
-    reach = 0.3 * large[main]
     for part in np.nonzero(use)[0]:
-        if part == main:
-            continue
-        if areas[part] < 0.02 * areas[main]:
-            use[part] = False
-            continue
-        gap = max(
-            *(max(boxes[part][a].start - box[a].stop, box[a].start - boxes[part][a].stop, 0) for a in (0, 1)), 0
-        )
-        if gap > reach and areas[part] < 0.15 * areas[main]:
-            use[part] = False
-    siblings = [
+        gap, share = _gap(boxes[part], boxes[main]), areas[part] / areas[main]
+        line_below = sizes[part][1] > max(8 * sizes[part][0], 0.9 * sizes[main][1])
+        speck = share < 0.02 or (share < 0.15 and gap > 0.3 * sizes[main].max())
+        use[part] = part == main or not (speck or line_below)
+    beside = [
         part
         for part in np.nonzero(use)[0]
-        if part != main
-        and 0.5 < tall[part] / tall[main] < 2
+        if 0.5 < sizes[part][0] / sizes[main][0] < 2
         and areas[part] > 0.25 * areas[main]
-        and any(boxes[part][a].start >= box[a].stop or box[a].start >= boxes[part][a].stop for a in (0, 1))
+        and _gap(boxes[part], boxes[main]) > 0
     ]
-    if siblings:
-        notes.append(f"doubtful: several digits or drawings ({len(siblings) + 1}); cut them out one by one")
-    elif wide[main] > 1.7 * tall[main]:
+    if beside:
+        notes.append(f"doubtful: {len(beside) + 1} drawings side by side; cut the digits out one by one")
+    elif sizes[main][1] > 1.7 * sizes[main][0]:
         notes.append("doubtful: wider than a digit, perhaps several that touch")
     return np.isin(labels, np.nonzero(use)[0] + 1), notes
 
 
+def _reaches_edge(box: Box, shape: tuple[int, ...]) -> bool:
+    return any(part.start == 0 or part.stop == side for part, side in zip(box, shape, strict=True))
+
+
+def _gap(one: Box, other: Box) -> int:
+    """The pixels between two boxes along rows or columns, whichever is more; 0 where both overlap."""
+    return max(0, *(max(a.start - b.stop, b.start - a.stop) + 1 for a, b in zip(one, other, strict=True)))
+
+
+def _goes_on(kept: Mask) -> bool:
+    """Whether a drawing touches the picture's edge without filling the picture, as a closely cut one does."""
+    box: Box = ndimage.find_objects(kept.astype(np.int8))[0]
+    fills = all(part.stop - part.start >= 0.85 * side for part, side in zip(box, kept.shape, strict=True))
+    return _reaches_edge(box, kept.shape) and not fills
+
+
 def _stroke_width(mask: Mask) -> float:
-    """The width of the strokes in pixels: four times the mean distance to the ground, which is so for a bar."""
+    """The mean width of strokes in pixels: four times the mean distance to the ground, as of a bar."""
     return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask].mean()) - 1
 
 
-def _spread(values: Floats) -> float:
-    """The standard deviation of the bulk: 1.4826 times the median distance from the median."""
+def _spread(values: NDArray[np.floating]) -> float:
+    """The standard deviation of the bulk: 1.4826 times the median distance from the median, as of a normal one."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
