@@ -80,7 +80,9 @@ def placed(ink: Floats, shape: tuple[int, int], rng: Rng, *, margin: float = 0.0
     """The ink somewhere on an empty sheet (height, width), at least a share of the shorter side from its edge."""
     sheet = np.zeros(shape)
     edge = round(margin * min(shape))
-    top, left = (int(rng.integers(edge, max(edge + 1, a - b - edge + 1))) for a, b in zip(shape, ink.shape, strict=True))
+    top, left = (
+        int(rng.integers(edge, max(edge + 1, a - b - edge + 1))) for a, b in zip(shape, ink.shape, strict=True)
+    )
     part = ink[: shape[0] - top, : shape[1] - left]
     sheet[top : top + part.shape[0], left : left + part.shape[1]] = part
     return sheet
@@ -137,7 +139,9 @@ def darker_edge(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     ink = sheet(digit, rng)
     y, x = _axes(ink.shape)
     towards = np.maximum(np.abs(y), np.abs(x)) ** rng.uniform(1, 12)
-    return Drawn(grey(on_paper(ink, rng, paper=rng.uniform(0.8, 1) * (1 - rng.choice([0.02, 0.03, 0.1, 0.2, 0.4]) * towards))))
+    return Drawn(
+        grey(on_paper(ink, rng, paper=rng.uniform(0.8, 1) * (1 - rng.choice([0.02, 0.03, 0.1, 0.2, 0.4]) * towards)))
+    )
 
 
 def lit(light: Callable[[tuple[int, ...], Rng, float], Floats]) -> Callable[[NDArray[np.uint8], Rng], Drawn]:
@@ -161,7 +165,8 @@ def same_size(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
 
 def corner(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     """28 × 28 pixels, the digit as it is but in a corner."""
-    down, right = rng.choice([-4, 4], 2)
+    rows, columns = np.nonzero(digit)
+    down, right = (int(rng.choice([-at.min(), 27 - at.max()])) for at in (rows, columns))
     return Drawn(Image.fromarray(np.roll(digit, (down, right), (0, 1))))
 
 
@@ -256,7 +261,11 @@ def field(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
         y, x = np.abs(np.mgrid[:side, :side] - (side - 1) / 2)
         radius = 0.15 * side
         away = np.hypot(np.maximum(y - side / 2 + radius, 0), np.maximum(x - side / 2 + radius, 0))
-        frame[:] = np.clip(1 - np.abs(np.maximum(away, np.maximum(y, x) - side / 2 + radius) - radius + width / 2) + width / 2 - 0.5, 0, 1)
+        frame[:] = np.clip(
+            1 - np.abs(np.maximum(away, np.maximum(y, x) - side / 2 + radius) - radius + width / 2) + width / 2 - 0.5,
+            0,
+            1,
+        )
     whole = np.pad(np.maximum(ink, frame * rng.uniform(0.4, 1)), int(rng.integers(10, 80)))
     if kind == 0:
         whole = ndimage.rotate(whole, rng.uniform(-4, 4), reshape=False, order=1)
@@ -287,7 +296,12 @@ def thin_pen(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
 def no_brightness(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     """Ink and paper of nearly the same brightness that differ in colour alone."""
     ink = sheet(digit, rng)[..., None]
-    pairs = [((90, 200, 90), (235, 110, 130)), ((200, 60, 60), (70, 110, 200)), ((250, 250, 250), (255, 240, 60)), ((150, 150, 150), (80, 160, 220))]
+    pairs = [
+        ((90, 200, 90), (235, 110, 130)),
+        ((200, 60, 60), (70, 110, 200)),
+        ((250, 250, 250), (255, 240, 60)),
+        ((150, 150, 150), (80, 160, 220)),
+    ]
     paper, colour = (np.array(one, float) for one in pairs[rng.integers(len(pairs))])
     return Drawn(Image.fromarray(np.rint(np.clip(paper * (1 - ink) + colour * ink, 0, 255)).astype(np.uint8)))
 
@@ -325,7 +339,9 @@ def several(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
 
 def noisy(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     ink = sheet(digit, rng)
-    return Drawn(grey(on_paper(ink, rng, paper=rng.uniform(0.6, 0.9)) + rng.normal(0, rng.uniform(0.03, 0.12), ink.shape)))
+    return Drawn(
+        grey(on_paper(ink, rng, paper=rng.uniform(0.6, 0.9)) + rng.normal(0, rng.uniform(0.03, 0.12), ink.shape))
+    )
 
 
 def speckled(digit: NDArray[np.uint8], rng: Rng) -> Drawn:

@@ -18,9 +18,10 @@ import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
-from mlptrain.cli.inspect import gradcheck, predict
+from mlptrain.cli.inspect import gradcheck
 from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
 from mlptrain.cli.plot import plot_app, report
+from mlptrain.cli.predict import predict
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from mlptrain.errors import UserError
-from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_strokes, small_copy
+from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_strokes, has_dark_strokes, small_copy
 from mlptrain.system.files import open_regular
 
 Grey = NDArray[np.float32]
@@ -32,6 +32,7 @@ MAX_SIDE = 100_000  # pixels; in an image one pixel wide each is border and a ro
 _LIMITS = f"scale it down to at most {MAX_PIXELS:,} pixels in all and {MAX_SIDE:,} a side"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
 _LISTED = ", ".join(FORMATS)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 _ENOUGH = 4_000_000  # pixels to scale down from
 _ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how to turn or mirror an image, 1 is upright, others mean nothing
 _MIN_CONTRAST = 0.1  # of the full range; below that an image is blank
@@ -191,9 +192,9 @@ def fit(grey: Grey, shape: tuple[int, int], *, data: str, invert: bool | None = 
     ``invert`` says whether it is dark on light; None decides. An image of the data set itself keeps its pixels.
     """
     layout = LAYOUTS.get(data, _FULL)
-    for inverted in (False, True) if invert is None else (invert,):
-        light = 1 - grey if inverted else grey
-        if grey.shape == shape and layout.is_as_stored(light):
+    if grey.shape == shape:
+        inverted = is_dark_on_light(grey) if invert is None else invert
+        if layout.is_as_stored(light := 1 - grey if inverted else grey):
             return Picture(light, (_INVERTED,) * inverted, inverted)
     found = _strokes(grey, invert) if layout.strokes else _object(grey, invert)
     if not found.grey.any():
@@ -207,8 +208,7 @@ def fit(grey: Grey, shape: tuple[int, int], *, data: str, invert: bool | None = 
 def _strokes(grey: Grey, invert: bool | None) -> Picture:
     """The ink of a drawing."""
     small = small_copy(grey)
-    darkness, lightness = darkness_and_lightness(small)
-    dark = darkness > lightness if invert is None else invert
+    dark = has_dark_strokes(small) if invert is None else invert
     found = find_strokes(small, dark=dark)
     if found.at_edge or not found.ink.any():  # a sunlit patch, for one, has more light in it than thin strokes ink
         other = find_strokes(small, dark=not dark) if invert is None else found

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.inference.evaluate import load_split
-from mlptrain.inference.image_files import fit, read_image
+from mlptrain.inference.image_files import SUFFIXES, fit, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
 from mlptrain.training.metrics import predicted_classes, probabilities
@@ -25,7 +26,9 @@ class Prediction:
 
     ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
     None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file.
+    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file;
+    notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
+    given, before scaling, (height, width) from 0 to 1; None for data without images.
     """
 
     image: str | None = None
@@ -38,20 +41,57 @@ class Prediction:
     outputs: tuple[float, ...] = ()
     true: int | tuple[float, ...] | None = None
     inverted: bool = False
-    seen: Any = None
     notes: tuple[str, ...] = ()
+    seen: NDArray[np.float64] | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields in their order, with the key ``class`` for ``label``."""
-        return {("class" if key == "label" else key): value for key, value in asdict(self).items()}
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The notes that question the prediction."""
+        return tuple(note for note in self.notes if note.startswith(("doubtful", "blank")))
+
+    def as_json(self, *, seen: bool = False) -> dict[str, Any]:
+        """The fields in their order, with the key ``class`` for ``label``; ``seen`` as lists where asked for."""
+        values = {("class" if key == "label" else key): value for key, value in asdict(self).items()}
+        image = values.pop("seen")
+        return values | ({"seen": None if image is None else image.round(4).tolist()} if seen else {})
 
 
-def predict_images(
-    network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None
-) -> tuple[Prediction, ...]:
-    """Predict image files. ``invert`` says whether they are dark on light; None decides by each one's border.
+@dataclass(frozen=True)
+class ImagePredictions:
+    """What came of image files: a prediction for each that can be read, and a message for each that cannot."""
 
-    Raises UserError with every file that cannot be read, before anything is predicted.
+    predictions: tuple[Prediction, ...]
+    faults: tuple[str, ...]
+
+
+def image_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files with folders replaced by the images in them and below, in order, and the other files there.
+
+    An image's name ends as those of the formats that can be read; what begins with a dot is passed over. Raises
+    UserError for a folder without images, or that cannot be read.
+    """
+    images, others = list[Path](), list[Path]()
+    for path in paths:
+        if not path.is_dir():
+            images.append(path)
+            continue
+        try:
+            inside = sorted(file for file in path.rglob("*") if file.is_file())
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        shown = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        found = [file for file in shown if file.suffix.lower() in SUFFIXES]
+        if not found:
+            raise UserError(f"{path} holds no image files, whose names end in {', '.join(SUFFIXES)}")
+        images += found
+        others += [file for file in shown if file.suffix.lower() not in SUFFIXES]
+    return images, others
+
+
+def predict_images(network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None) -> ImagePredictions:
+    """Predict image files. ``invert`` says whether they are dark on light; None decides for each one.
+
+    A file that cannot be read withholds no other. Raises UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
@@ -64,17 +104,15 @@ def predict_images(
         try:
             picture = read_image(file)
         except UserError as error:
-            faults.append(str(error))
+            faults.append(str(error).replace("\n", r"\n"))
             continue
         fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
-        facts.append(
-            {"image": str(file), "inverted": fitted.inverted, "notes": picture.notes + fitted.notes, "seen": pixels[-1]}
-        )
-    if faults:
-        raise UserError("\n".join(fault.replace("\n", r"\n") for fault in faults))
-    return _predictions(network, network.preprocess(np.stack(pixels)), facts)
+        notes = picture.notes + fitted.notes
+        facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
+    predictions = _predictions(network, network.preprocess(np.stack(pixels)), facts) if pixels else ()
+    return ImagePredictions(predictions, tuple(faults))
 
 
 def predict_rows(
@@ -92,10 +130,15 @@ def predict_rows(
     """
     split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
-        listed, data = ", ".join(map(str, wrong)), network.experiment.data.name
+        listed = ", ".join(map(str, wrong[:10])) + ", …" * (len(wrong) > 10)
+        data = network.experiment.data.name
         raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
     true = (tuple(y) if isinstance(y, list) else y for y in chosen.targets[list(indices)].tolist())
     facts = [{"split": split, "index": index, "true": y} for index, y in zip(indices, true, strict=True)]
+    if network.image_shape is not None and network.maximum is not None:
+        images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
+        for fact, image in zip(facts, images, strict=True):
+            fact["seen"] = image / network.maximum
     return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
 
 

@@ -52,27 +52,34 @@ def small_copy(grey: Floats, side: int = _SIDE) -> Floats:
 def darkness_and_lightness(grey: Floats) -> tuple[float, float]:
     """How much of the picture (height, width) is darker and how much is lighter than its surroundings, both from 0.
 
-    Sums of squared differences from the median of a window of half the picture, once the trend of the light is taken
-    away; strokes cover less than half of such a window.
+    Sums of squared differences from the median of a window two thirds as large as the picture, of which strokes cover
+    less than half.
     """
     coarse = small_copy(grey, _COARSE)
-    level = coarse - _trend(coarse)
-    window = [max(3, side // 2) | 1 for side in coarse.shape]
-    difference = level - ndimage.median_filter(level, size=window, mode="reflect")
+    window = [max(3, 2 * side // 3) | 1 for side in coarse.shape]
+    difference = coarse - ndimage.median_filter(coarse, size=window, mode="reflect")
     strong = np.where(np.abs(difference) > max(3 * _spread(difference), 0.01), difference, 0)
     return float((strong[strong < 0] ** 2).sum()), float((strong[strong > 0] ** 2).sum())
+
+
+def has_dark_strokes(grey: Floats) -> bool:
+    """Whether strokes are darker than their ground; where neither clearly prevails, most of the picture is ground."""
+    darkness, lightness = darkness_and_lightness(grey)
+    if max(darkness, lightness) > 2 * min(darkness, lightness):
+        return darkness > lightness
+    return bool(np.median(grey) >= grey.mean())
 
 
 def find_strokes(grey: Floats, *, dark: bool) -> Strokes:
     """The strokes of a picture (height, width), dark on light or light on dark, without what is not a stroke."""
     trend = _trend(grey)
     even = grey / np.maximum(trend, 0.02) if dark else grey - trend
-    _, contrast = _contrast(even, dark=dark, width=0.45 * min(grey.shape))
+    _, contrast = _contrast(even, dark=dark, width=0.45 * math.sqrt(grey.size))
     level = _ink_level(contrast)
     if level is None:
         return Strokes(np.zeros_like(grey), (BLANK,))
-    width = _stroke_width(contrast > level)
-    ground, contrast = _contrast(even, dark=dark, width=max(3.0, 3.5 * width))
+    width, widest = _stroke_widths(contrast > level)
+    ground, contrast = _contrast(even, dark=dark, width=max(3.5 * width, 1.2 * widest))
     kept, notes = _only_strokes(contrast)
     if dark:
         low, high = np.quantile(ground * trend, [0.02, 0.98])
@@ -127,16 +134,16 @@ def _ink_level(contrast: Floats) -> float | None:
 
 
 def _only_strokes(contrast: Floats) -> tuple[Mask, list[str]]:
-    """The pixels of the drawing, and what was left out; fainter ink is looked for where stronger is none of a drawing."""
+    """The pixels of the drawing, and what was left out. Where that was all the ink, fainter ink is looked for."""
     contrast, notes = contrast.copy(), list[str]()
     for _ in range(3):
         if (level := _ink_level(contrast)) is None:
             break
         mask, wider = contrast > level, contrast > 0.5 * level
-        rest, framed = _without_frames(mask)
-        rest, across = _without_lines(rest, wider)
+        rest, across = _without_lines(mask, wider)
         turned, along = _without_lines(rest.T, wider.T)
-        kept, more = _drawing(turned.T)
+        rest, framed = _without_frames(turned.T)
+        kept, more = _drawing(rest)
         found = [*["a printed frame left out"] * framed, *["lines left out"] * (across or along), *more]
         notes += [note for note in found if note not in notes]
         if kept.any():
@@ -158,6 +165,9 @@ def _without_lines(mask: Mask, wider: Mask) -> tuple[Mask, bool]:
         rows = np.rint(place + slope * from_middle).astype(np.int64)
         inside = (rows >= 0) & (rows < height)
         lengths = runs[rows[inside], np.nonzero(inside)[0]]
+        ends = max(2, len(lengths) // 60)
+        if not (lengths[:ends].any() and lengths[-ends:].any()):  # a frame's side, which goes with its others
+            continue
         thickness = float(np.quantile(lengths[lengths > 0], 0.3))
         if thickness > 0.08 * height:
             continue
@@ -300,9 +310,13 @@ def _goes_on(kept: Mask) -> bool:
     return _reaches_edge(box, kept.shape) and not fills
 
 
-def _stroke_width(mask: Mask) -> float:
-    """The mean width of strokes in pixels: four times the mean distance to the ground, as of a bar."""
-    return 4 * float(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask].mean()) - 1
+def _stroke_widths(mask: Mask) -> tuple[float, float]:
+    """The mean and the largest width of strokes in pixels.
+
+    Four times the mean distance to the ground, as of a bar, and twice the largest.
+    """
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return 4 * float(distance[mask].mean()) - 1, 2 * float(distance.max())
 
 
 def _spread(values: NDArray[np.floating]) -> float:

@@ -2,7 +2,7 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
-from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
+from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts, seen
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -15,4 +15,5 @@ __all__ = [
     "mistakes",
     "page_parts",
     "samples",
+    "seen",
 ]

@@ -5,6 +5,7 @@ It runs on the CPU: pictures are small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,9 +16,12 @@ from torch import Tensor
 from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
 from mlptrain.inference.module import TrainedNetwork, load
-from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
+from mlptrain.inference.predict import Prediction, image_files, predict_images
+from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, SeenImages, WeightImages
+from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
+from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, labelled_points
 
@@ -87,6 +91,29 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
         confidence=confidence[worst].numpy(),
         class_names=network.class_names,
     )
+
+
+def seen(run: Path, images: Sequence[Path], *, count: int = 24, invert: bool | None = None) -> SeenImages:
+    """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
+
+    Raises UserError for data without images, and for a file that cannot be read.
+    """
+    network = load(run)
+    image_shape(network.experiment, str(run))
+    outcome = predict_images(network, image_files(images)[0][:count], invert=invert)
+    if outcome.faults:
+        raise UserError("\n".join(outcome.faults))
+    found = outcome.predictions
+    grey = np.stack([one.seen for one in found if one.seen is not None])
+    return SeenImages(network.experiment.name, grey, tuple(map(_caption, found)))
+
+
+def _caption(prediction: Prediction) -> str:
+    """The file's name, its class with the confidence, and whether that is doubtful."""
+    name = printable(Path(prediction.image or "").name)
+    sure = "" if prediction.confidence is None else f" ({percentage(prediction.confidence)})"
+    short = name if len(name) <= 24 else f"…{name[-23:]}"
+    return f"{short}\n{prediction.name}{sure}{', doubtful' if prediction.doubts else ''}"
 
 
 def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
