@@ -69,12 +69,11 @@ def predict(
         screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
     faults: tuple[str, ...] = ()
     if images:
-        files, others = inference.image_files(images)
-        if others:
-            named = ", ".join(str(file) for file in others[:3]) + ", …" * (len(others) > 3)
-            screen.say(f"note: {len(others):,} other files are passed over: {named}", err=True)
-        outcome = inference.predict_images(network, files, invert=invert)
+        outcome = inference.predict_images(network, images, invert=invert)
         predictions, faults = outcome.predictions, outcome.faults
+        if others := outcome.passed_over:
+            named = ", ".join(map(str, others[:3])) + ", …" * (len(others) > 3)
+            screen.say(f"note: passed over, since not named as images: {named} ({len(others):,})", err=True)
     else:
         with screen.Fetching() as fetching:
             predictions = inference.predict_rows(network, rows, split=split, data_dir=data_dir, on_fetch=fetching.fetch)

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from mlptrain.errors import UserError
-from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_strokes, has_dark_strokes, small_copy
+from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_ink, find_strokes, small_copy
 from mlptrain.system.files import open_regular
 
 Grey = NDArray[np.float32]
@@ -208,13 +208,7 @@ def fit(grey: Grey, shape: tuple[int, int], *, data: str, invert: bool | None = 
 def _strokes(grey: Grey, invert: bool | None) -> Picture:
     """The ink of a drawing."""
     small = small_copy(grey)
-    dark = has_dark_strokes(small) if invert is None else invert
-    found = find_strokes(small, dark=dark)
-    if found.at_edge or not found.ink.any():  # a sunlit patch, for one, has more light in it than thin strokes ink
-        other = find_strokes(small, dark=not dark) if invert is None else found
-        if other.ink.any() and not other.at_edge:
-            unclear = "doubtful: dark on light or light on dark; --invert or --no-invert decides"
-            return Picture(other.ink, (*other.notes, unclear), not dark)
+    found, dark = find_ink(small) if invert is None else (find_strokes(small, dark=invert), invert)
     notes = ("doubtful: the drawing reaches the edge of the picture",) if found.at_edge else ()
     return Picture(found.ink, (*found.notes, *notes), dark)
 

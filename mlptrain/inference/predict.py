@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,40 +58,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ImagePredictions:
-    """What came of image files: a prediction for each that can be read, and a message for each that cannot."""
+    """What came of image files: a prediction for each that can be read, and a message for each that cannot.
+
+    ``passed_over`` are other files in the folders that were named.
+    """
 
     predictions: tuple[Prediction, ...]
-    faults: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    passed_over: tuple[Path, ...] = ()
 
 
-def image_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files with folders replaced by the images in them and below, in order, and the other files there.
+def predict_images(network: TrainedNetwork, paths: Sequence[Path], *, invert: bool | None = None) -> ImagePredictions:
+    """Predict image files, and those in folders and below them, in the order of their names.
 
-    An image's name ends as those of the formats that can be read; what begins with a dot is passed over. Raises
-    UserError for a folder without images, or that cannot be read.
-    """
-    images, others = list[Path](), list[Path]()
-    for path in paths:
-        if not path.is_dir():
-            images.append(path)
-            continue
-        try:
-            inside = sorted(file for file in path.rglob("*") if file.is_file())
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        shown = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        found = [file for file in shown if file.suffix.lower() in SUFFIXES]
-        if not found:
-            raise UserError(f"{path} holds no image files, whose names end in {', '.join(SUFFIXES)}")
-        images += found
-        others += [file for file in shown if file.suffix.lower() not in SUFFIXES]
-    return images, others
-
-
-def predict_images(network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None) -> ImagePredictions:
-    """Predict image files. ``invert`` says whether they are dark on light; None decides for each one.
-
-    A file that cannot be read withholds no other. Raises UserError where the network was not trained on images.
+    In a folder images are known by the end of their names, and what begins with a dot does not count. ``invert`` says
+    whether images are dark on light; None decides for each one. A file that cannot be read withholds no other. Raises
+    UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
@@ -99,9 +81,11 @@ def predict_images(network: TrainedNetwork, files: Sequence[Path], *, invert: bo
         raise UserError(
             f"the network was trained on data '{data}', which are not images; predict its rows with --index"
         )
-    pixels, facts, faults = [], [], []
-    for file in files:
+    pixels, facts, faults, others = [], [], list[str](), list[Path]()
+    for file in _expanded(paths, others):
         try:
+            if _is_folder(file):
+                raise UserError(f"{file} holds no image files, whose names end in {', '.join(SUFFIXES)}")
             picture = read_image(file)
         except UserError as error:
             faults.append(str(error).replace("\n", r"\n"))
@@ -112,7 +96,24 @@ def predict_images(network: TrainedNetwork, files: Sequence[Path], *, invert: bo
         notes = picture.notes + fitted.notes
         facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
     predictions = _predictions(network, network.preprocess(np.stack(pixels)), facts) if pixels else ()
-    return ImagePredictions(predictions, tuple(faults))
+    return ImagePredictions(predictions, tuple(faults), tuple(others))
+
+
+def _expanded(paths: Sequence[Path], others: list[Path]) -> Iterator[Path]:
+    """The paths with the images of folders in place of these, if any. Other files go to ``others``."""
+    for path in paths:
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()] if _is_folder(path) else []
+        shown = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        images = [file for file in shown if file.suffix.lower() in SUFFIXES]
+        others += [file for file in shown if file.suffix.lower() not in SUFFIXES]
+        yield from images or [path]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, for one: read_image says so
+        return False
 
 
 def predict_rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ _SIDE = 640  # pixels to look at; a telephone's picture has six times as many a 
 _COARSE = 48  # pixels a side for what is large: the light, and whether strokes are dark or light
 _MIN_CONTRAST = 0.045  # of the ground's brightness; what is fainter counts as blank
 _NOISES = 7.0  # standard deviations of the ground's noise that the strongest ink must exceed
+_CLEARLY = 8  # times as much must stand out on one side of the ground for the other not to be tried
 _EVEN = 0.7  # darkest against brightest ground that still counts as even light
 _SLOPES = np.linspace(-0.09, 0.09, 37)  # of lines on paper that lies askew: up to five degrees
 _SQUARE = np.ones((3, 3), dtype=bool)  # neighbours of a pixel, diagonal ones too
@@ -35,12 +36,19 @@ _SQUARE = np.ones((3, 3), dtype=bool)  # neighbours of a pixel, diagonal ones to
 class Strokes:
     """Ink (height, width) from 0 to 1, and what else there is to say.
 
-    ``ink`` is 0 everywhere where the picture is blank. ``at_edge``: what was found goes on beyond the picture.
+    ``ink`` is 0 everywhere where the picture is blank. ``width`` is the mean width of the strokes in pixels.
+    ``at_edge``: what was found goes on beyond the picture.
     """
 
     ink: Floats
     notes: tuple[str, ...] = ()
+    width: float = math.inf
     at_edge: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a drawing, all of it inside the picture."""
+        return bool(self.ink.any()) and not self.at_edge
 
 
 def small_copy(grey: Floats, side: int = _SIDE) -> Floats:
@@ -62,12 +70,24 @@ def darkness_and_lightness(grey: Floats) -> tuple[float, float]:
     return float((strong[strong < 0] ** 2).sum()), float((strong[strong > 0] ** 2).sum())
 
 
-def has_dark_strokes(grey: Floats) -> bool:
-    """Whether strokes are darker than their ground; where neither clearly prevails, most of the picture is ground."""
+def find_ink(grey: Floats) -> tuple[Strokes, bool]:
+    """The strokes of a picture (height, width), and whether they are dark on light.
+
+    By what stands out more; where that is not much more, or is cut off by the picture's edge as sunlight on a desk is,
+    strokes half as wide on the other side of the ground are preferred, and a note says so.
+    """
     darkness, lightness = darkness_and_lightness(grey)
-    if max(darkness, lightness) > 2 * min(darkness, lightness):
-        return darkness > lightness
-    return bool(np.median(grey) >= grey.mean())
+    less, more = sorted((darkness, lightness))
+    # Of a digit cut out closely half of the paper can be lighter than its surroundings; then most of it is paper.
+    dark = darkness > lightness if more > 2 * less else bool(np.median(grey) >= grey.mean())
+    found = find_strokes(grey, dark=dark)
+    if found.is_whole and more > _CLEARLY * less:
+        return found, dark
+    other = find_strokes(grey, dark=not dark)
+    if not other.is_whole or (found.is_whole and other.width > 0.5 * found.width):
+        return found, dark
+    unclear = "doubtful: dark on light or light on dark; --invert or --no-invert decides"
+    return replace(other, notes=(*other.notes, unclear)), not dark
 
 
 def find_strokes(grey: Floats, *, dark: bool) -> Strokes:
@@ -91,7 +111,7 @@ def find_strokes(grey: Floats, *, dark: bool) -> Strokes:
     near = ndimage.binary_dilation(kept, _SQUARE, iterations=max(1, round(width / 4)))
     # Soft edges as in MNIST, but ink of one strength: a pen does not fade where light does.
     ink = np.where(near, np.clip((contrast / strong - 0.15) / 0.7, 0, 1), 0)
-    return Strokes(ink.astype(np.float32), tuple(notes), at_edge=_goes_on(kept))
+    return Strokes(ink.astype(np.float32), tuple(notes), _stroke_widths(kept)[0], _goes_on(kept))
 
 
 def _trend(grey: Floats) -> Floats:
@@ -171,7 +191,7 @@ def _without_lines(mask: Mask, wider: Mask) -> tuple[Mask, bool]:
         thickness = float(np.quantile(lengths[lengths > 0], 0.3))
         if thickness > 0.08 * height:
             continue
-        found, limit = True, 1.7 * thickness + 1
+        found, limit = True, 1.4 * thickness + 1
         for shift in range(-math.ceil(limit), math.ceil(limit) + 1):
             inside = (rows + shift >= 0) & (rows + shift < height)
             at = (rows[inside] + shift, np.nonzero(inside)[0])

@@ -16,7 +16,7 @@ from torch import Tensor
 from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
 from mlptrain.inference.module import TrainedNetwork, load
-from mlptrain.inference.predict import Prediction, image_files, predict_images
+from mlptrain.inference.predict import Prediction, predict_images
 from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, SeenImages, WeightImages
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
@@ -100,10 +100,10 @@ def seen(run: Path, images: Sequence[Path], *, count: int = 24, invert: bool | N
     """
     network = load(run)
     image_shape(network.experiment, str(run))
-    outcome = predict_images(network, image_files(images)[0][:count], invert=invert)
+    outcome = predict_images(network, images, invert=invert)
     if outcome.faults:
         raise UserError("\n".join(outcome.faults))
-    found = outcome.predictions
+    found = outcome.predictions[:count]
     grey = np.stack([one.seen for one in found if one.seen is not None])
     return SeenImages(network.experiment.name, grey, tuple(map(_caption, found)))
 
