@@ -243,7 +243,7 @@ def framed(*, inset: tuple[float, float]) -> Callable[[NDArray[np.uint8], Rng], 
     return draw
 
 
-def field(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
+def form_field(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     """Printed round the digit: a frame that lies askew, a box open above, a comb, a line below, a rounded frame."""
     height = int(rng.integers(60, 200))
     side, width = round(height * rng.uniform(1.3, 1.8)), int(rng.integers(1, 5))
@@ -383,11 +383,10 @@ def faint(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
 
 def photographed(digit: NDArray[np.uint8], rng: Rng) -> Drawn:
     """Twelve million pixels from a telephone: uneven light, blur, noise, turned by EXIF."""
-    small = np.array([300, 400])
     ink = placed(enlarged(digit, int(rng.integers(60, 200)), smooth=0.6), (300, 400), rng)
     light = ramp(ink.shape, rng, rng.uniform(0.5, 0.9)) * vignette(ink.shape, rng, rng.uniform(0.7, 0.95))
     image = on_paper(ink, rng, paper=0.85 * light) + rng.normal(0, 0.01, ink.shape)
-    large = grey(image).resize(tuple(int(side) for side in small[::-1] * 10), Image.Resampling.BICUBIC)
+    large = grey(image).resize((4000, 3000), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = 8  # turned by 90° counter-clockwise to be upright
     return Drawn(large.transpose(Image.Transpose.ROTATE_270), ".jpg", {"quality": 80, "exif": exif})
@@ -503,7 +502,7 @@ KINDS: dict[str, Kind] = {
     "frame at the edge": framed(inset=(0, 0)),
     "frame inside": framed(inset=(0.03, 0.15)),
     "frame crossed": crossed_frame,
-    "other fields": field,
+    "other fields": form_field,
     "pencil on lines": pencil_on_lines,
     "thin pen": thin_pen,
     "colour alone": no_brightness,

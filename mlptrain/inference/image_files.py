@@ -37,7 +37,6 @@ _ENOUGH = 4_000_000  # pixels to scale down from
 _ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how to turn or mirror an image, 1 is upright, others mean nothing
 _MIN_CONTRAST = 0.1  # of the full range; below that an image is blank
 _CLEARER = 4.0  # times the squared contrast, for one colour to be taken instead of brightness
-_INK = 0.3  # of the strongest ink: fainter pixels are noise of the paper
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class Layout:
     """How the images of a data set were made, which others are brought to.
 
     ``margin`` in pixels is left free on each side of the content, which is centred ``by_mass``, else by its box.
-    ``strokes`` says that the content is drawn in strokes. Images as stored are known by the rest: ``longest``, how long
+    ``strokes`` says that the content is drawn in strokes, and ``faintest`` which share of the strongest ink counts as
+    content. Images as stored are known by the rest: ``longest``, how long
     in pixels the longer side of the content's box is at least, and ``centre``, how far in pixels that centre lies from
     the image's middle at most, down and to the right, and up and to the left.
     """
@@ -62,6 +62,7 @@ class Layout:
     margin: int
     by_mass: bool
     strokes: bool
+    faintest: float
     longest: int
     centre: tuple[float, float]
 
@@ -82,10 +83,10 @@ class Layout:
 
 
 LAYOUTS = {
-    "mnist": Layout(margin=4, by_mass=True, strokes=True, longest=19, centre=(1.05, 0.05)),
-    "digits": Layout(margin=0, by_mass=False, strokes=True, longest=8, centre=(1.0, 1.5)),
+    "mnist": Layout(margin=4, by_mass=True, strokes=True, faintest=0.3, longest=19, centre=(1.05, 0.05)),
+    "digits": Layout(margin=0, by_mass=False, strokes=True, faintest=0.3, longest=8, centre=(1.0, 1.5)),
 }
-_FULL = Layout(margin=0, by_mass=False, strokes=False, longest=26, centre=(1.0, 0.5))  # Fashion-MNIST
+_FULL = Layout(margin=0, by_mass=False, strokes=False, faintest=0, longest=26, centre=(1.0, 0.5))  # of Fashion-MNIST
 _FULL_INK = 0.85  # the strongest of an image as stored: 14 of 16 in the digits, 254 of 255 in the others
 _INVERTED = "dark on light, inverted"
 
@@ -154,7 +155,7 @@ def _clearest(image: Image.Image) -> Image.Image:
     if image.mode in ("1", "L"):
         return grey
     bands = [grey, *image.convert("RGB").split()]
-    small = [small_copy(np.asarray(band.resize((64, 64), Image.Resampling.BOX), np.float32) / 255) for band in bands]
+    small = [np.asarray(band.resize((64, 64), Image.Resampling.BOX), np.float32) / np.float32(255) for band in bands]
     clear = [max(darkness_and_lightness(band)) for band in small]
     best = int(np.argmax(clear))
     return bands[best] if clear[best] > _CLEARER * clear[0] else grey
@@ -217,8 +218,11 @@ def _object(grey: Grey, invert: bool | None) -> Picture:
     """What stands out from the ground at the border, as a garment."""
     inverted = is_dark_on_light(grey) if invert is None else invert
     light = 1 - grey if inverted else grey
-    ink = np.clip(light - np.median(_border(light)), 0, None)
-    return Picture(ink, (), inverted) if ink.max() >= _MIN_CONTRAST else Picture(ink * 0, (BLANK,), inverted)
+    border = _border(light)
+    ink = np.clip(light - np.median(border), 0, None)
+    noise = 1.4826 * np.median(np.abs(border - np.median(border)))  # as a standard deviation
+    ink[ink < max(_MIN_CONTRAST, 6 * noise)] = 0
+    return Picture(ink, () if ink.any() else (BLANK,), inverted)
 
 
 def is_dark_on_light(grey: Grey) -> bool:
@@ -234,7 +238,7 @@ def is_dark_on_light(grey: Grey) -> bool:
 
 def _framed(ink: Grey, shape: tuple[int, int], layout: Layout) -> Grey:
     """Ink (height, width) cut out, scaled into the layout's box and placed in ``shape``."""
-    left, top, right, bottom = Image.fromarray(ink > _INK * ink.max()).getbbox() or (0, 0, *ink.shape[::-1])
+    left, top, right, bottom = Image.fromarray(ink > layout.faintest * ink.max()).getbbox() or (0, 0, *ink.shape[::-1])
     ink = ink[top:bottom, left:right]
     scale = min((side - 2 * layout.margin) / length for side, length in zip(shape, ink.shape, strict=True))
     height, width = (max(1, round(side * scale)) for side in ink.shape)

@@ -27,6 +27,7 @@ _COARSE = 48  # pixels a side for what is large: the light, and whether strokes 
 _MIN_CONTRAST = 0.045  # of the ground's brightness; what is fainter counts as blank
 _NOISES = 7.0  # standard deviations of the ground's noise that the strongest ink must exceed
 _CLEARLY = 8  # times as much must stand out on one side of the ground for the other not to be tried
+_PATTERN = 20  # drawings of one size that are no digits but the paper's, as crossings of its lines are
 _EVEN = 0.7  # darkest against brightest ground that still counts as even light
 _SLOPES = np.linspace(-0.09, 0.09, 37)  # of lines on paper that lies askew: up to five degrees
 _SQUARE = np.ones((3, 3), dtype=bool)  # neighbours of a pixel, diagonal ones too
@@ -93,7 +94,7 @@ def find_ink(grey: Floats) -> tuple[Strokes, bool]:
 def find_strokes(grey: Floats, *, dark: bool) -> Strokes:
     """The strokes of a picture (height, width), dark on light or light on dark, without what is not a stroke."""
     trend = _trend(grey)
-    even = grey / np.maximum(trend, 0.02) if dark else grey - trend
+    even: Floats = np.divide(grey, np.maximum(trend, 0.02)) if dark else np.subtract(grey, trend)
     _, contrast = _contrast(even, dark=dark, width=0.45 * math.sqrt(grey.size))
     level = _ink_level(contrast)
     if level is None:
@@ -136,13 +137,12 @@ def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def _contrast(even: Floats, *, dark: bool, width: float) -> tuple[Floats, Floats]:
-    """The ground under strokes narrower than ``width`` pixels, and how far each pixel lies from it, 0 to 1."""
+    """The ground under strokes narrower than ``width`` pixels, and how far each pixel lies from it towards ink, 1 at most."""
     smooth = ndimage.gaussian_filter(even, max(even.shape) / 450)
     closing = ndimage.grey_closing if dark else ndimage.grey_opening
     ground = closing(smooth, size=max(3, round(width)) | 1, mode="nearest")
     contrast = 1 - smooth / np.maximum(ground, 0.02) if dark else smooth - ground
-    noise_free = contrast - np.median(contrast)  # a closing follows the brightest grains of the paper
-    return ground, np.clip(noise_free, 0, 1).astype(np.float32)
+    return ground, np.asarray(contrast - np.median(contrast))  # a closing follows the brightest grains of the paper
 
 
 def _ink_level(contrast: Floats) -> float | None:
@@ -273,8 +273,8 @@ def _frame(part: Mask) -> Mask:
     wide = round(thickness)
     for turned, band in bands:
         view, into = (part.T, frame.T) if turned else (part, frame)
-        rows = slice(max(0, band.start - wide), band.stop + wide)
-        into[rows] |= view[rows] & (runs[turned][rows] <= 1.7 * thickness + 1)
+        near = slice(max(0, band.start - wide), band.stop + wide)
+        into[near] |= view[near] & (runs[turned][near] <= 1.7 * thickness + 1)
     return frame
 
 
@@ -307,6 +307,8 @@ def _drawing(mask: Mask) -> tuple[Mask, list[str]]:
         and areas[part] > 0.25 * areas[main]
         and _gap(boxes[part], boxes[main]) > 0
     ]
+    if len(beside) >= _PATTERN:
+        return np.zeros_like(mask), ["grain or a pattern of the paper left out"]
     if beside:
         notes.append(f"doubtful: {len(beside) + 1} drawings side by side; cut the digits out one by one")
     elif sizes[main][1] > 1.7 * sizes[main][0]:
@@ -320,7 +322,8 @@ def _reaches_edge(box: Box, shape: tuple[int, ...]) -> bool:
 
 def _gap(one: Box, other: Box) -> int:
     """The pixels between two boxes along rows or columns, whichever is more; 0 where both overlap."""
-    return max(0, *(max(a.start - b.stop, b.start - a.stop) + 1 for a, b in zip(one, other, strict=True)))
+    distances: list[int] = [max(a.start - b.stop, b.start - a.stop) + 1 for a, b in zip(one, other, strict=True)]
+    return max(0, *distances)
 
 
 def _goes_on(kept: Mask) -> bool:
