@@ -1,7 +1,7 @@
 """Image files as a network can read them: grey, of the data set's size, light ink on dark ground.
 
-An image of exactly the data set's size is used pixel for pixel. Any other is brought to the form in which the data set
-was made: its content is cut out, scaled with antialiasing to a box, keeping its proportions, and put on empty ground.
+An image of the data set, exported, is used pixel for pixel. Any other is brought to the form in which the data set was
+made: its content is found, cut out, scaled with antialiasing to a box, keeping its proportions, and put on empty ground.
 MNIST's box is 20 × 20 of the 28 × 28 pixels, with the centre of mass in the middle (LeCun, Bottou, Bengio & Haffner,
 Gradient-based learning applied to document recognition, 1998, section III.A; over the test images it lies at 14.5 of 28
 in mean, half a pixel beyond). Fashion-MNIST and the digits fill the whole image.
@@ -35,6 +35,7 @@ _LISTED = ", ".join(FORMATS)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 _ENOUGH = 4_000_000  # pixels to scale down from
 _ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how to turn or mirror an image, 1 is upright, others mean nothing
+_FAINTEST = 0.04  # of the full range; what differs less from the ground is no part of an object
 _MIN_CONTRAST = 0.1  # of the full range; below that an image is blank
 _CLEARER = 4.0  # times the squared contrast, for one colour to be taken instead of brightness
 
@@ -221,7 +222,8 @@ def _object(grey: Grey, invert: bool | None) -> Picture:
     border = _border(light)
     ink = np.clip(light - np.median(border), 0, None)
     noise = 1.4826 * np.median(np.abs(border - np.median(border)))  # as a standard deviation
-    ink[ink < max(_MIN_CONTRAST, 6 * noise)] = 0
+    ink[ink < max(_FAINTEST, 6 * noise)] = 0
+    ink *= ink.max() >= _MIN_CONTRAST
     return Picture(ink, () if ink.any() else (BLANK,), inverted)
 
 
@@ -254,7 +256,7 @@ def _offset(profile: Grey, length: int, *, by_mass: bool) -> int:
     """Where the ink of each row or column (n,) begins in ``length``, centred by its centre of mass or by its box."""
     free = length - len(profile)
     if not by_mass:
-        return free // 2
+        return (free + 1) // 2  # as 98 % of Fashion-MNIST's images with an odd rest, and 78 % of the digits
     centre = float((profile * (np.arange(len(profile)) + 0.5)).sum() / profile.sum())
     return min(max(round(length / 2 + 0.5 - centre), 0), free)
 

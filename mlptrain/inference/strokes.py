@@ -137,7 +137,7 @@ def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def _contrast(even: Floats, *, dark: bool, width: float) -> tuple[Floats, Floats]:
-    """The ground under strokes narrower than ``width`` pixels, and how far each pixel lies from it towards ink, 1 at most."""
+    """The ground under strokes narrower than ``width`` pixels, and how far a pixel lies on ink's side of it."""
     smooth = ndimage.gaussian_filter(even, max(even.shape) / 450)
     closing = ndimage.grey_closing if dark else ndimage.grey_opening
     ground = closing(smooth, size=max(3, round(width)) | 1, mode="nearest")
