@@ -1,7 +1,7 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``resume``, ``evaluate`` and ``load`` do what the commands do; torch is imported when one of
-them is asked for, not by ``import mlptrain``.
+``train``, ``train_seeds``, ``resume``, ``evaluate``, ``metrics``, ``load`` and ``export`` do what the commands do;
+torch is imported when one of them needs it, not by ``import mlptrain``.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlptrain.experiment import resume, train, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
+    from mlptrain.inference.export import export
     from mlptrain.inference.module import load
+    from mlptrain.runs.metrics import metrics
 
-__all__ = ["__version__", "evaluate", "load", "resume", "train", "train_seeds"]
+__all__ = ["__version__", "evaluate", "export", "load", "metrics", "resume", "train", "train_seeds"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
+    "export": ("mlptrain.inference.export", "export"),
     "load": ("mlptrain.inference.module", "load"),
+    "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

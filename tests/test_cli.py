@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,52 @@ def test_a_run_that_does_not_learn_says_why(call: Call) -> None:
     assert result.code == 0
     assert "warning: stuck" in result.err
     assert "optimizer.lr: 1e-09 moved the weights by only" in result.err
+
+
+UNTRAINED = ("--set", "optimizer={name: sgd, lr: 100}")  # after which no epoch is better than none
+ALL_ROWS = ("--set", "data.validation=0", "--set", "evaluation={split: none, keep: last}")
+FEW = ("--set", "data={name: digits, train_size: 12, validation: 3}", "--set", "training.batch_size=4")
+
+
+def test_kept_weights_that_are_untrained_are_called_so(call: Call) -> None:
+    trained = call("train", DIGITS, *SHORT, *UNTRAINED, "--run-dir", "run").out
+    assert trained.startswith(
+        "kept: epoch 0 of 2, best.safetensors: the untrained weights; no epoch lowered the validation loss\n"
+        "figures of the kept weights; losses are means per example:\n"
+    )
+    for command in (("eval", "run"), ("predict", "run", "--index", "0"), ("eval", "run/checkpoints/best.safetensors")):
+        assert "note: epoch 0 was kept: the untrained weights\n" in call(*command).err, command
+    assert "untrained" not in call("eval", "run/checkpoints/last.safetensors").err
+    seeds = call("train", DIGITS, *SHORT, *UNTRAINED, "--seeds", "0,1").out
+    assert len(re.findall(r"^ [01]     epoch 0, untrained ", seeds, re.MULTILINE)) == 2
+
+
+def test_train_figures_say_which_they_are(call: Call) -> None:
+    trained = call("train", DIGITS, *SHORT, "--run-dir", "run")
+    kept = json.loads(Path("run/result.json").read_text())["kept"]
+    [row] = [line.split() for line in trained.out.splitlines() if line.split()[:1] == ["train"]]
+    assert row == ["train", f"{kept['train_loss']:.4f}", f"{kept['train_accuracy']:.4f}"]
+    evaluated = call("eval", "run", "--split", "train").out
+    assert f"loss {kept['train_loss']:.4f} (mean per example)" in evaluated
+    assert f"accuracy {kept['train_accuracy']:.4f} " in evaluated
+    last = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[2])
+    during = f"train loss {last['train_loss']:.4f} accuracy {last['train_accuracy']:.4f} (during the epoch)"
+    assert during in trained.err.splitlines()[2]
+
+
+def test_classes_without_training_rows_are_named(call: Call) -> None:
+    named = r"note: no training rows of classes ('\d', )+'\d': a network cannot learn what it never sees"
+    assert re.search(named, call("train", DIGITS, *SHORT, *FEW, "--run-dir", "run").err)
+    evaluated = call("eval", "run")
+    assert re.search(named, evaluated.err)
+    assert re.search(r"^  \d +– +0\.0000 +\d+ +$", evaluated.out, re.MULTILINE)
+    assert "–: undefined, since the class was never predicted (precision) or has no examples (recall)" in evaluated.out
+    per_class = call("eval", "run", "--json").json["per_class"]
+    assert any(row["precision"] is None for row in per_class)
+    seeds = call("train", DIGITS, *SHORT, *FEW, "--seeds", "0,1,2").err
+    assert re.search(r"^note: seed 0: no training rows of classes", seeds, re.MULTILINE)
+    seeds = call("train", DIGITS, *SHORT, *FEW, *ALL_ROWS, "--seeds", "0,1").err
+    assert len(re.findall(r"^note: no training rows of classes", seeds, re.MULTILINE)) == 1  # the same of all seeds
 
 
 def test_warnings_before_training(call: Call) -> None:

@@ -75,7 +75,8 @@ def test_mean_and_spread_of_every_epoch(call: Call) -> None:
             name = f"{split} loss" if kind == "loss" else "accuracy"
             parts.append(f"{name} {np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}")
     rate = f"{3 * 1293 / timings['training']:,.0f} examples/s"
-    assert shown[2] == f"epoch 2/2  {parts[0]} {parts[1]}  {parts[2]} {parts[3]}  {rate}  (3 seeds)"
+    during, after = f"{parts[0]} {parts[1]} (during the epoch)", f"{parts[2]} {parts[3]}"
+    assert shown[2] == f"epoch 2/2  {during}  {after}  {rate}  (3 seeds)"
     assert shown[0].startswith("epoch 0/2  validation loss ")
     assert re.search(r"\(3 seeds\)  \d+ s left$", shown[1])
     assert len(shown) == 3
@@ -359,7 +360,8 @@ def test_progress_in_a_terminal() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     last = re.sub(r"\s+", " ", text[text.rindex("epoch 25/25") :])
     assert re.search(
-        r"train loss \d+\.\d{4} ± \d+\.\d{4} [\d,]+ examples/s \(2 seeds\)", re.sub("[━╸╺] ?", "", last)
+        r"train loss \d+\.\d{4} ± \d+\.\d{4} \(during the epoch\) [\d,]+ examples/s \(2 seeds\)",
+        re.sub("[━╸╺] ?", "", last),
     ), last
     assert "seed 5 diverged: the training loss" in text
 

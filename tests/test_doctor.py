@@ -25,7 +25,7 @@ from mlptrain.cli import main
 from mlptrain.experiment.build import build_trainer, load_data
 from mlptrain.nn.ops.activations import Tanh
 from mlptrain.spec import load_text
-from mlptrain.training.device import usable_cores
+from mlptrain.system.cores import usable_cores
 
 RAW = "MNIST/raw"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -235,16 +235,22 @@ def test_products_that_are_never_accurate(variable: str | None, monkeypatch: pyt
 )
 def test_the_share_of_a_container_is_seen(content: str, cores: float | None, tmp_path: Path) -> None:
     own = float(len(os.sched_getaffinity(0)))
-    assert usable_cores(tmp_path / "nothing here") == own
-    (tmp_path / "cpu.max").write_text(content)
-    assert usable_cores(tmp_path / "cpu.max") == min(own, cores or own)
+    second, first = tmp_path / "cpu.max", tmp_path / "cpu.cfs_quota_us"
+    assert usable_cores((second, first)) == own
+    second.write_text(content)
+    assert usable_cores((second, first)) == min(own, cores or own)
+    second.unlink()  # the same by the first interface, which has -1 for no limit and the period in a file of its own
+    quota, *period = content.replace("max", "-1").split() or [""]
+    first.write_text(quota)
+    (tmp_path / "cpu.cfs_period_us").write_text("".join(period))
+    assert usable_cores((second, first)) == min(own, cores or own)
 
 
 @pytest.mark.parametrize(("threads", "cores", "level"), [(2, 0.5, "note"), (2, 2.0, "ok"), (1, 4.0, "note")])
 def test_threads_that_do_not_fit_the_cores(
     threads: int, cores: float, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlptrain.training.device.usable_cores", lambda: cores)
+    monkeypatch.setattr("mlptrain.system.cores.usable_cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
     monkeypatch.setattr(doctor, "_MAX_SECONDS", 0.0)  # the self-training has no part in this

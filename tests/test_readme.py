@@ -160,6 +160,8 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "train": ("train", DIGITS, *EPOCH, "--run-dir", "run"),
         "train --seeds": ("train", DIGITS, *EPOCH, "--run-dir", "seeds", "--seeds", "0,1"),
         "eval": ("eval", "run"),
+        "metrics": ("metrics", "run"),
+        "export": ("export", "run", "--to", "npz"),
         "predict": ("predict", "run", "--index", "0"),
         "gradcheck": ("gradcheck", DIGITS, "--set", "model.hidden=[5]"),
         "check": ("check", DIGITS),

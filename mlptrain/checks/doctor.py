@@ -155,7 +155,7 @@ def _device() -> Iterator[Finding]:
 def _threads() -> Iterator[Finding]:
     import torch
 
-    from mlptrain.training.device import usable_cores
+    from mlptrain.system.cores import usable_cores
 
     threads, cores = torch.get_num_threads(), usable_cores()
     variables = ", ".join(f"{name}={os.environ[name]}" for name in _THREAD_VARIABLES if name in os.environ)

@@ -47,8 +47,9 @@ def train_known_network(*, max_seconds: float) -> Trained:
 
     The loss is NaN if it diverges. Raises InterruptedRunError where it is not done after ``max_seconds``.
     """
-    resolved = resolve_device(device="auto", precision="auto", threads="auto")
-    experiment = load_text(_CONFIGURATION).experiment.with_training(device=resolved.device)
+    experiment = load_text(_CONFIGURATION).experiment
+    resolved = resolve_device(device="auto", precision="auto", threads="auto", step_flops=experiment.step_flops)
+    experiment = experiment.with_training(device=resolved.device)
     started, loss = time.perf_counter(), math.nan
     with applied(resolved):
         epochs = epochs_of(

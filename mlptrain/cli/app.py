@@ -17,8 +17,10 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
+from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
@@ -110,21 +112,24 @@ def evaluate(
 ) -> None:
     """Loss, accuracy and confusion matrix of a trained network.
 
-    The accuracy with its 95 % interval; precision and recall per class.
+    The accuracy with its 95 % interval; precision and recall per class. The loss is the mean per example.
     """
-    from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
+    from mlptrain.inference.evaluate import evaluation_of, unfinished
 
     with screen.Fetching() as fetching:
-        result = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+        result = evaluation_of(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
+    for note in result.notes:
+        screen.say(f"note: {note}", err=True)
     if as_json:
-        screen.say_json(result)
+        screen.say_json(result.report)
     else:
-        screen.show_evaluation(result)
+        screen.show_evaluation(result.report)
 
 
 app.command(rich_help_panel=TRAIN)(predict)
+app.command(rich_help_panel=TRAIN)(export)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -149,6 +154,7 @@ def runs(
         screen.show_runs(folder, listed)
 
 
+app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mlptrain.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -44,6 +46,7 @@ def _argument(metavar: str, about: str, complete: Callable[[str], list[str]]) ->
 Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digits.yaml.", complete_config)]
 Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
 Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
+OneRun = Annotated[Path, _argument("RUN", "A run folder.", complete_run)]
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
@@ -65,3 +68,18 @@ DataDir = Annotated[
     typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The file for a ``what``, asked before anything is computed.
+
+    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
+    """
+    path = out or default
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
+    return path

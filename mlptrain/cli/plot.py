@@ -5,7 +5,6 @@ Matplotlib, Jinja and torch are imported inside the commands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split
+from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split, output_file
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +54,16 @@ def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
 
     maps = [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
     _save(draw_decisions(maps), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def fit(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
+    """Targets and outputs over the input, for data with one input."""
+    file = _picture(out, "fit")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_fits
+
+    _save(draw_fits([views.fitted_curve(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -113,19 +122,22 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
 
 @plot_app.command(rich_help_panel=_DATA)
 def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
-    """The first training images, as scaled; in the plane all points."""
+    """The first training images; of one or two inputs all points."""
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
     spec = load_spec(config).experiment
     from mlptrain import views
-    from mlptrain.report.arrays import LabelledPoints
-    from mlptrain.report.figures import draw_points
+    from mlptrain.report.arrays import FittedCurve, LabelledPoints
+    from mlptrain.report.figures import draw_fits, draw_points
     from mlptrain.report.images import draw_samples
 
     with screen.Fetching() as fetching:
         rows = views.samples(spec, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
-    _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
+    if isinstance(rows, FittedCurve):
+        _save(draw_fits([rows]), file)
+    else:
+        _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -175,7 +187,7 @@ def report(
 
     comparison = is_comparison(run)
     folder = run if comparison else RunFolder.open(run).path
-    file = _output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
+    file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
@@ -199,25 +211,10 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
-    return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
 def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
     screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
-
-
-def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
-    """The file for a ``what``, asked before anything is computed.
-
-    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
-    """
-    path = out or default
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
-    return path

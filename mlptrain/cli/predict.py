@@ -61,12 +61,15 @@ def predict(
     from mlptrain.inference import predict as inference
     from mlptrain.inference.evaluate import unfinished
     from mlptrain.inference.module import load
+    from mlptrain.runs.records import untrained
 
     network = load(checkpoint)
     if show and network.image_shape is None:
         raise UserError(f"--show needs images; the network was trained on data '{network.experiment.data.name}'")
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
+    if weights := untrained(network.epoch):
+        screen.say(f"note: epoch 0 was kept: {weights}", err=True)
     faults: tuple[str, ...] = ()
     if images:
         outcome = inference.predict_images(network, images, invert=invert)

@@ -94,8 +94,11 @@ def show_error(message: str, *, bare: bool = False) -> None:
         say(message if bare else f"error: {message}", err=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
+def write_file(path: Path, content: bytes, *, announced: bool = True) -> None:
+    """Write a file whole or not at all and print its path, unless a result does that.
+
+    Raises MachineError where the disk refuses.
+    """
     from mlptrain.system.atomic import write_atomically
     from mlptrain.system.disk import remedy
 
@@ -104,7 +107,8 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise MachineError(f"{path} cannot be written: {reason}. {remedy(error)}, or choose another file") from error
-    say(path)
+    if announced:
+        say(path)
 
 
 @contextlib.contextmanager
@@ -184,7 +188,7 @@ def show_check(report: Mapping[str, Any]) -> None:
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
+    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
     if report["accuracy"] is None:
         return
     low, high = report["interval"]
@@ -193,15 +197,21 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
     rows = [
-        (row["class"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['examples']:,}")
+        (row["class"], *(_share(row[name]) for name in ("precision", "recall")), f"{row['examples']:,}")
         for row in report["per_class"]
     ]
     show_table(("class", "precision", "recall", "examples"), rows, title="per class", right=(1, 2, 3))
+    if any("–" in row for row in rows):
+        say("–: undefined, since the class was never predicted (precision) or has no examples (recall)")
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
         counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]
         confusion = [[name, *row] for name, row in zip(names, counts, strict=True)]
         show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:

@@ -33,21 +33,30 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="Resume this run folder or group of seeds.", autocompletion=complete_run),
     ] = None,
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the kept weights of this run, or from those in a checkpoint, .npz or safetensors file.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Train a network, or resume a run.
 
-    Ends with its figures and the run folder's path. With --seeds 0,1,2 several at once: ends with every seed's figures,
-    their mean and standard deviation.
+    Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
+    --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation.
     """
     try:
         if resume is not None:
-            _check_resume(resume, config=config, seeds=seeds, run_dir=run_dir)
+            _check_resume(resume, config=config, seeds=seeds, from_run=from_run, run_dir=run_dir)
             outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
         else:
-            outcome = _train(config, overrides, seeds, run_dir=run_dir, data_dir=data_dir)
+            outcome = _train(config, overrides, seeds, from_run=from_run, run_dir=run_dir, data_dir=data_dir)
     except DivergedError as error:  # of one run; diverged seeds are part of an outcome
         if error.run is not None:
             _show_run(error.run, as_json=as_json)
@@ -81,7 +90,9 @@ def _first_few(values: Sequence[object]) -> str:
     return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
 
 
-def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_dir: Path | None) -> None:
+def _check_resume(
+    resume: Path, *, config: Path | None, seeds: str | None, from_run: Path | None, run_dir: Path | None
+) -> None:
     """Raises UserError for what a resumed run has settled already."""
     if config is not None:
         raise UserError(f"name one of the two: {config} to train a new run, or --resume {resume}")
@@ -90,17 +101,31 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
             f"--seeds conflicts with --resume, which resumes all seeds of {resume}: leave --seeds out; other seeds "
             "need `mlptrain train CONFIG --seeds` and a folder of their own"
         )
+    if from_run is not None:
+        raise UserError(
+            f"--from conflicts with --resume, which continues from the weights of {resume}; to start a new run from "
+            f"them: `mlptrain train CONFIG --from {resume}`"
+        )
     if run_dir is not None:
         raise UserError(f"--run-dir conflicts with --resume, which continues in {resume}")
 
 
 def _train(
-    config: Path | None, overrides: list[str], seeds: str | None, *, run_dir: Path | None, data_dir: Path | None
+    config: Path | None,
+    overrides: list[str],
+    seeds: str | None,
+    *,
+    from_run: Path | None,
+    run_dir: Path | None,
+    data_dir: Path | None,
 ) -> Outcome | SeedsOutcome:
+    if config is None and from_run is not None and (own := from_run / "resolved.yaml").is_file():
+        raise UserError(f"--from needs a configuration too; that of the run itself is {own}")
     if config is None:
         raise UserError("nothing to train: name a configuration, or a run folder with --resume")
     from mlptrain.runs import SeedGroup
     from mlptrain.spec import load_spec
+    from mlptrain.spec.load import starting_from
 
     if SeedGroup.is_group(config):
         raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
@@ -108,11 +133,18 @@ def _train(
     if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
+    if from_run is not None:
+        loaded = starting_from(loaded, from_run)
     screen.show_warnings(loaded.warnings)
     from mlptrain import experiment
 
     with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
-        options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "run_dir": run_dir,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if numbers is None:
             return experiment.train(loaded, listeners=[progress], **options)
         return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
@@ -129,7 +161,12 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
-        options: dict[str, Any] = {"epochs": epochs, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if seeds is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_seeds(path, listeners=[progress], **options)

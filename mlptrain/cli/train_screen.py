@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
 from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
+from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
+_KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -33,9 +35,13 @@ class Progress(Fetching):
         self._task: Any = None
         self._first: tuple[int, float] | None = None
         self._printed_at = 0.0
+        self._pressure: Pressure | None = None
 
-    def started(self, models: Sequence[object]) -> None:
+    def started(self, models: Sequence[object]) -> None:  # noqa: ARG002 - as every listener
         """Nothing is shown before the first epoch."""
+        import torch
+
+        self._pressure = Pressure(torch.get_num_threads())
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """One epoch of every model is over; None for a model that takes no part in it."""
@@ -47,6 +53,13 @@ class Progress(Fetching):
             self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
         if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
             self._show(living)
+            if self._pressure is not None and (note := self._pressure.note(living[0].waiting_seconds)):
+                self._pressure = None  # once is enough
+                self._console.print(f"note: {note}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """What is odd about the data."""
+        say(f"note: {text}", err=True)
 
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
@@ -74,7 +87,8 @@ class Progress(Fetching):
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
+                when = " (during the epoch)" if name == "train" else ""
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
@@ -99,11 +113,16 @@ class Progress(Fetching):
 def show_result(run: str, result: CompletedRun) -> None:
     """The metrics a run ends with, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
-    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    about = f": {result.about_kept}" if result.about_kept else ""
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
+    say(_KEPT_FIGURES)
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
-    show_table(("split", *kinds), rows, right=(1, 2))
+    if rows:
+        show_table(("split", *kinds), rows, right=(1, 2))
+    else:
+        say(f"nothing was measured: evaluation.split is none; `mlptrain eval {run}` measures the network")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")
@@ -112,14 +131,16 @@ def show_result(run: str, result: CompletedRun) -> None:
 def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
+    say(f"{completed} of {name_count(len(runs))} completed")
+    say(_KEPT_FIGURES)
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
     for seed, result in runs.items():
         if result.status == "completed":
-            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            remark = ", untrained" if not result.kept.epoch else ""
+            remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:

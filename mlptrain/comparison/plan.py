@@ -122,8 +122,14 @@ def make_plan(spec: ComparisonSpec) -> Plan:
 
     Raises DeviceError for a device that is not there.
     """
-    training = spec.base.training
-    return Plan(spec, resolve_device(device=training.device, precision=training.precision, threads=training.threads))
+    training, base = spec.base.training, Experiment(spec.base, spec.base.data.facts())
+    resolved = resolve_device(
+        device=training.device,
+        precision=training.precision,
+        threads=training.threads,
+        step_flops=len(spec.optimizers) * base.step_flops,  # of the smallest batches, those of scoring
+    )
+    return Plan(spec, resolved)
 
 
 def grown(candidate: Candidate, grids: Grids, chosen: OptimizerSpec) -> Grids | None:

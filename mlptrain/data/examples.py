@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -38,6 +38,15 @@ class Examples:
         if self.index is None:
             return replace(self, x=self.x[:n], y=self.y[:n])
         return replace(self, index=self.index[:n])
+
+    def pieces(self, rows: int) -> Iterator[Examples]:
+        """Neighbouring rows, at most so many at a time: whoever reads all of them once needs no copy of all."""
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            if self.index is None:
+                yield replace(self, x=self.x[part], y=self.y[part])
+            else:
+                yield replace(self, index=self.index[part])
 
     @cached_property
     def inputs(self) -> Tensor:

@@ -21,6 +21,8 @@ from mlptrain.sources.facts import RawData
 from mlptrain.sources.fetch import Progress, fetch
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
+from mlptrain.spec.model import FileInit
+from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.training.trainer import Model, Trainer
 
 
@@ -32,11 +34,24 @@ def build_network(experiment: Experiment) -> MLP:
 
 
 def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
-    """The parameters before training, on the CPU; they follow from the seed alone."""
+    """The parameters before training, on the CPU; they follow from the seed alone, or lie in a file.
+
+    Raises UserError where that file is absent or holds others.
+    """
     parameters = Parameters.zeros(network.parameter_shapes)
+    if (weights := initial_weights(experiment)) is not None:
+        return parameters.copy_({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
     generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
     initialise_(network, parameters, generator=generator, **experiment.model.init.model_dump())
     return parameters
+
+
+def initial_weights(experiment: Experiment) -> InitialWeights | None:
+    """What the file of the initial weights holds; None where they are drawn. Raises UserError as ``read_weights``."""
+    init = experiment.model.init
+    if not isinstance(init, FileInit):
+        return None
+    return read_weights(experiment.folder / init.path, experiment.parameter_shapes, sha256=init.sha256)
 
 
 def load_data(

@@ -12,12 +12,12 @@ import torch
 
 import mlptrain
 from mlptrain.data import Splits
-from mlptrain.runs.records import Environment, Hashes
+from mlptrain.runs.records import Environment, Hashes, Origin
 from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environment:
+def describe_environment(resolved: ResolvedDevice, hashes: Hashes, started_from: Origin | None = None) -> Environment:
     """The content of ``environment.json``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
@@ -31,6 +31,7 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environmen
         **asdict(resolved),
         git_commit=_git_commit(),
         hashes=hashes,
+        started_from=started_from,
     )
 
 

@@ -72,7 +72,12 @@ class Recorder:
             self._best_is_new = True
         first = self.saved_epoch < 1 <= epoch.epoch
         due = first or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-        timings = {"epoch": epoch.epoch, "training": epoch.training_seconds, "evaluation": epoch.evaluation_seconds}
+        timings = {
+            "epoch": epoch.epoch,
+            "training": epoch.training_seconds,
+            "evaluation": epoch.evaluation_seconds,
+            "waiting": epoch.waiting_seconds,
+        }
         # Before the checkpoint, which promises these lines; so its seconds stand in the next line.
         line = metrics_line(epoch, split=str(self.experiment.evaluation.split))
         self.log.append(line, timings | {"checkpoint": self._saving_seconds})

@@ -106,7 +106,8 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
     if result is not None and result.status == "diverged":
         raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
     wished = epochs or experiment.training.epochs
-    if wished != experiment.training.epochs and not isinstance(experiment.schedule, Constant):
+    scheduled = experiment.training.epochs > 0 and not isinstance(experiment.schedule, Constant)
+    if wished != experiment.training.epochs and scheduled:
         raise RunFolderError(
             f"{folder.path} was scheduled over {experiment.training.epochs} epochs, so that {wished} would be another "
             f"run; start over with training.epochs={wished}"
@@ -115,6 +116,6 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
         raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wished} is fewer")
     if result is not None and wished == done:
         raise RunFolderError(
-            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2}"
+            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2 or 10}"
         )
     return experiment.with_training(epochs=wished)

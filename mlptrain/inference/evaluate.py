@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlptrain.data import Examples
+from mlptrain.data import Examples, Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.build import build_network, load_data, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
@@ -13,6 +14,7 @@ from mlptrain.experiment.resuming import load_own_checkpoint
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
+from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
 from mlptrain.training.device import applied, resolve_device
@@ -46,6 +48,24 @@ def load_kept(path: Path) -> Checkpoint:
     return checkpoint
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint was measured at: the keys of ``evaluate_checkpoint``, and what they do not say of its training.
+
+    ``missing_classes`` names those without training rows, ``weights`` says where they are those before training; both
+    are empty as a rule.
+    """
+
+    report: dict[str, Any]
+    weights: str
+    missing_classes: str
+
+    @property
+    def notes(self) -> list[str]:
+        """All that there is to say."""
+        return [note for note in (self.weights and f"epoch 0 was kept: {self.weights}", self.missing_classes) if note]
+
+
 def unfinished(path: Path) -> str | None:
     """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
     if not path.is_dir():
@@ -63,6 +83,14 @@ def load_split(
 
     Raises DataError for a split that there is not, and where the data are not those of the training.
     """
+    name, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    return name, getattr(splits, name)
+
+
+def _load_splits(
+    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None, on_fetch: Progress | None
+) -> tuple[str, Splits]:
+    """The name of the split, and all of them."""
     experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
     name = split or next(iter(rows))
     if name not in rows:
@@ -70,7 +98,7 @@ def load_split(
     splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    return name, getattr(splits, name)
+    return name, splits
 
 
 def evaluate_checkpoint(
@@ -83,14 +111,28 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
-    Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
-    regression. ``split`` defaults to test where there is one, else validation, else train.
+    Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
+    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. ``split``
+    defaults to test where there is one, else validation, else train.
     """
+    return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
+
+
+def evaluation_of(
+    path: Path | str,
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    on_fetch: Progress | None = None,
+) -> Evaluation:
+    """``evaluate_checkpoint``, with what there is to note."""
     checkpoint = load_kept(Path(path))
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
     with applied(resolved):
-        split, chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        chosen: Examples = getattr(splits, split)
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
@@ -101,4 +143,5 @@ def evaluate_checkpoint(
         if not facts.is_regression:
             predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
             table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
-    return {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))

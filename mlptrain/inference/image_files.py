@@ -1,7 +1,8 @@
 """Image files as a network can read them: grey, of the data set's size, light ink on dark ground.
 
 An image of the data set, exported, is used pixel for pixel. Any other is brought to the form in which the data set was
-made: its content is found, cut out, scaled with antialiasing to a box, keeping its proportions, and put on empty ground.
+made: its content is found, cut out, scaled with antialiasing to a box, keeping its proportions, and put on empty
+ground.
 MNIST's box is 20 × 20 of the 28 × 28 pixels, with the centre of mass in the middle (LeCun, Bottou, Bengio & Haffner,
 Gradient-based learning applied to document recognition, 1998, section III.A; over the test images it lies at 14.5 of 28
 in mean, half a pixel beyond). Fashion-MNIST and the digits fill the whole image.

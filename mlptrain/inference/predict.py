@@ -95,7 +95,11 @@ def predict_images(network: TrainedNetwork, paths: Sequence[Path], *, invert: bo
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = picture.notes + fitted.notes
         facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
-    predictions = _predictions(network, network.preprocess(np.stack(pixels)), facts) if pixels else ()
+    if not pixels:
+        return ImagePredictions((), tuple(faults), tuple(others))
+    # Without the check of network.preprocess: so dark an image is the file's, not a mistake of scale.
+    stacked = torch.from_numpy(np.stack(pixels)).reshape(len(pixels), -1)
+    predictions = _predictions(network, network.preprocessing.apply(stacked.to(network.device)), facts)
     return ImagePredictions(predictions, tuple(faults), tuple(others))
 
 

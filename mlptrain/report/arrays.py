@@ -52,6 +52,25 @@ class DecisionMap:
 
 
 @dataclass(frozen=True)
+class FittedCurve:
+    """A function of one variable: training targets (n,) at inputs (n,), and lines over the inputs ``x`` (m,), unscaled.
+
+    ``truth`` is the function that the targets come from, None where that is unknown, ``outputs`` the network's, None of
+    data without a network; both (m,). ``model`` describes the network, ``loss`` is the name of its loss and its value
+    on the training rows.
+    """
+
+    label: str
+    inputs: FloatArray
+    targets: FloatArray
+    x: FloatArray
+    truth: FloatArray | None
+    outputs: FloatArray | None = None
+    model: str = ""
+    loss: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
 class Samples:
     """Training images (n, height, width) as scaled, in stored order, with their classes (n,)."""
 

@@ -13,10 +13,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from mlptrain.report.arrays import ActivationCurve, Confusion, DecisionMap, FloatArray, InputHistogram, LabelledPoints
+from mlptrain.report.arrays import (
+    ActivationCurve,
+    Confusion,
+    DecisionMap,
+    FittedCurve,
+    FloatArray,
+    InputHistogram,
+    LabelledPoints,
+)
 from mlptrain.report.style import (
     INK,
     LINE_STYLES,
+    QUIET,
     class_colours,
     colour,
     marker,
@@ -76,6 +85,29 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
+    return figure
+
+
+@styled
+def draw_fits(fits: Sequence[FittedCurve]) -> Figure:
+    """A panel per run: the training points, the function that they come from, and the network's outputs as lines.
+
+    Without a network: the points and the function.
+    """
+    figure, panels = _panels(len(fits), *((6.8, 4.2) if len(fits) == 1 else (4.2, 3.6)))
+    for (axes, leftmost), fit in zip(panels, fits, strict=True):
+        axes.scatter(fit.inputs, fit.targets, s=14, color=QUIET, alpha=0.6, linewidths=0, label="training points")
+        if fit.truth is not None:
+            axes.plot(fit.x, fit.truth, color=colour(0), linestyle=LINE_STYLES[1], label="function")
+        if fit.outputs is not None:
+            axes.plot(fit.x, fit.outputs, color=colour(1), label="network")
+        title = f"{fit.label}: " + (fit.model or f"{len(fit.inputs):,} training points")
+        if fit.loss is not None:
+            title += f"\ntraining {fit.loss[0]} {fit.loss[1]:.3g}"
+        axes.set(title=title, xlabel="x (no unit)", ylabel="target and output (no unit)" if leftmost else "")
+        axes.margins(x=0)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=3.2)
     return figure
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mlptrain.errors import RunFolderError, UserError
+from mlptrain.errors import RunFolderError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
-from mlptrain.runs.steps import step_figures
+from mlptrain.runs.steps import recorded_steps
 from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
     "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",
+    "completed": "measured nothing and trained no epoch, so there is nothing to draw; `mlptrain eval {}` measures it",
     "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
 }
 
@@ -57,13 +58,9 @@ def read_history(run: Path, *, label: str | None = None) -> History:
 def read_steps(run: Path, *, label: str | None = None) -> History:
     """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
     folder = RunFolder.open(run)
-    if not folder.steps.exists():
-        recorded = folder.experiment().training.record_steps
-        advice = "" if recorded else "; train with --set training.record_steps=true"
-        raise UserError(f"{run} has no steps on record{advice}")
     values = {
         f"train_{name}": (np.arange(1, len(array) + 1, dtype=np.float64), array)
-        for name, array in step_figures(folder.steps).items()
+        for name, array in recorded_steps(folder).items()
     }
     return _history(folder, label, "step", values)
 

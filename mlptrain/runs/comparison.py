@@ -55,10 +55,10 @@ class _Sparse(Record):
 
 
 class KeptFigures(_Sparse):
-    """The figures of the epoch whose weights were kept; those of the scored split are measured once, at the end."""
+    """The figures of the kept weights, after ``epoch``; those of the scored split are measured once, at the end."""
 
     epoch: Count
-    train_loss: Figure | None = None
+    train_loss: Figure | None = None  # only in records of earlier versions: means during the epoch, which nothing reads
     train_accuracy: Fraction | None = None
     validation_loss: Figure | None = None
     validation_accuracy: Fraction | None = None
@@ -86,7 +86,8 @@ class TrialRecord(_Sparse):
     """One trial, without any clock value.
 
     ``kept`` is there where it completed, ``diverged`` where it diverged, ``message`` where the machine could not train
-    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training from 1.
+    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training, running
+    means over each epoch as it was trained, from 1.
     """
 
     trial: Identity

@@ -7,7 +7,7 @@ environment.json   versions, device, threads, precision, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
 steps.npz          loss and accuracy of every step, where recorded
-checkpoints/       last.safetensors, best.safetensors
+checkpoints/       last.safetensors, best.safetensors; initial.safetensors where training started from a file
 result.json        written last: a run that has it is finished
 """
 
@@ -31,6 +31,7 @@ from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
 
+INITIAL = Path("checkpoints/initial.safetensors")  # in a run folder, which then needs no other file
 _NAMED_RUNS = 10
 
 
@@ -106,9 +107,13 @@ class RunFolder(NewFolder):
             )
         return folder
 
-    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
-        """Write what is known before training. Raises OSError."""
+    def write_start(
+        self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment, initial: bytes | None = None
+    ) -> None:
+        """Write what is known before training, ``initial`` weights where they came from a file. Raises OSError."""
         self.last.parent.mkdir(exist_ok=True)
+        if initial is not None:
+            write_atomically(self.path / INITIAL, initial)
         write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)

@@ -70,6 +70,7 @@ class SeedGroup(NewFolder):
             if result.status == "completed"
         }
         names = list(next(iter(kept.values()), {}))
+        names = [name for name in names if not name.startswith("train_") or all(name in own for own in kept.values())]
         for seed, metrics in kept.items():
             if not set(names) <= metrics.keys():
                 raise RunFolderError(f"{self.member(seed)}: its result lacks metrics of the others'; it was edited")

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlptrain.errors import MlptrainError
 from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
+from mlptrain.runs.records import figures_of
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.system.lock import is_locked
 
@@ -18,7 +19,8 @@ class RunSummary:
     """One run in the table.
 
     ``status`` is completed, diverged, running, interrupted, damaged, or outdated: of an earlier version. ``metric``
-    names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run stands for;
+    names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run stands for,
+    of an unfinished run that of its last epoch;
     ``age`` is in seconds.
     """
 
@@ -65,8 +67,9 @@ def summarise(folder: RunFolder) -> RunSummary:
         lines = folder.read_metrics(through=-1 if completed is None else completed.epochs)
     except MlptrainError:
         return RunSummary(folder.path, "damaged", age=age)
-    last = lines[-1] if lines and result is None else {}  # the figures of a diverged run stand for nothing
-    metric, value = best_metric(last if completed is None else completed.kept.metrics)
+    diverged = result is not None and completed is None  # its figures stand for nothing
+    last = figures_of(lines[-1]) if lines and not diverged else {}
+    metric, value = best_metric((completed.kept.metrics if completed else {}) or last)
     return RunSummary(
         folder.path,
         result.status if result is not None else "running" if _is_trained(folder) else "interrupted",
@@ -89,7 +92,7 @@ def _is_trained(folder: RunFolder) -> bool:
 def best_metric(metrics: dict[str, float]) -> tuple[str | None, float | None]:
     """The metric that says most: test before validation before training, accuracy before loss."""
     for kind in ("accuracy", "loss"):
-        for split in ("test", "validation", "train"):
+        for split in ("test", "validation", "train", "running_train"):
             if f"{split}_{kind}" in metrics:
                 return f"{split}_{kind}", metrics[f"{split}_{kind}"]
     return None, None

@@ -6,9 +6,9 @@ instead of 0.9 (CPython 3.11).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from mlptrain.system.jsonfiles import Count, Figure, Record
 
@@ -19,8 +19,21 @@ Metrics = dict[str, Figure]  # such as {"test_loss": 0.1}
 Seeds = Annotated[list[Count], Field(min_length=1)]
 
 
+def figures_of(line: Line) -> Metrics:
+    """The figures in a line of ``metrics.jsonl``.
+
+    Those of training are means over the epoch while it was trained, from weights that changed on the way; here
+    their names say so, as in ``running_train_loss``.
+    """
+    figures = {key: value for key, value in line.items() if key not in ("epoch", "step", "lr")}
+    return {f"running_{key}" if key.startswith("train_") else key: value for key, value in figures.items()}
+
+
 class Kept(Record):
-    """The weights that a run stands for: checkpoint file, epoch, and beside these in the file their metrics."""
+    """The weights that a run stands for: checkpoint file, epoch, and beside these in the file their own metrics.
+
+    Epoch 0 is before training. All metrics are of these weights, those of training too.
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Figure]
@@ -34,6 +47,13 @@ class Kept(Record):
         return self.model_extra or {}
 
 
+def untrained(epoch: int, *, epochs: int = 0) -> str:
+    """What there is to say of weights kept after ``epoch``, of ``epochs`` trained ones; empty but for epoch 0."""
+    if epoch:
+        return ""
+    return "the initial weights, untrained by this run" + ("; no epoch lowered the validation loss" if epochs else "")
+
+
 class Diagnosis(Record):
     """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
 
@@ -43,7 +63,7 @@ class Diagnosis(Record):
 
 
 class CompletedRun(Record):
-    """``result.json`` of a run that was trained to its end; ``last`` are the metrics of its last epoch."""
+    """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch."""
 
     status: Literal["completed"] = "completed"
     epochs: Count
@@ -52,6 +72,19 @@ class CompletedRun(Record):
     last: Metrics
     diagnosis: Diagnosis | None
     test_evaluations: Count
+
+    @property
+    def about_kept(self) -> str:
+        """What there is to say of the kept weights; empty for those of a trained epoch."""
+        return untrained(self.kept.epoch, epochs=self.epochs)
+
+    @model_validator(mode="after")
+    def _without_running_means(self) -> Self:
+        """Earlier versions kept running means as the training figures of the kept weights; these are left out."""
+        if "train_loss" not in self.last:
+            return self
+        own = {key: value for key, value in self.kept.plain().items() if not key.startswith("train_")}
+        return self.model_copy(update={"kept": Kept.model_validate(own)})
 
 
 class DivergedRun(Record):
@@ -79,6 +112,13 @@ class Hashes(Record):
     batch_order: str
 
 
+class Origin(Record):
+    """Where initial weights came from: the file as it was named, and the epoch after which it was saved, if it says."""
+
+    file: str
+    epoch: Count | None
+
+
 class Environment(Record):
     """``environment.json``: what a run's metrics depend on besides its configuration."""
 
@@ -94,6 +134,7 @@ class Environment(Record):
     threads: Count
     git_commit: str | None
     hashes: Hashes
+    started_from: Origin | None = None
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 

@@ -69,7 +69,8 @@ class ShortName:
     ) -> dict[str, Any]:
         full = handler(schema)
         if "discriminator" in full:
-            names = list(full["discriminator"]["mapping"])
+            mapping = full["discriminator"]["mapping"]
+            names = [name for name, ref in mapping.items() if _is_enough(handler.resolve_ref_schema({"$ref": ref}))]
         else:
             names = handler.resolve_ref_schema(full)["properties"]["name"]["enum"]
         return {"anyOf": [{"enum": names}, full]}
@@ -77,6 +78,11 @@ class ShortName:
     @staticmethod
     def _expand(value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
+
+
+def _is_enough(schema: dict[str, Any]) -> bool:
+    """Whether a section's other keys all have defaults."""
+    return set(schema["required"]) <= {"name"}
 
 
 def _checked(accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any]) -> GetPydanticSchema:

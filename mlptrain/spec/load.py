@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,7 +17,8 @@ from mlptrain.spec.base import Section
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, parse, read_file, refusal
-from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
+from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
+from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
 
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
@@ -46,7 +48,7 @@ def load_spec(path: Path | str, overrides: Sequence[str] = (), *, facts: DataFac
     if {"base", "optimizers"} <= document.value.keys():
         message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
         raise refusal(str(path), message)
-    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts)
+    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent)
 
 
 def load_text(
@@ -58,17 +60,52 @@ def load_text(
 
 
 def _load(
-    document: Document, content: bytes, *, default_name: str, overrides: Sequence[str], facts: DataFacts | None
+    document: Document,
+    content: bytes,
+    *,
+    default_name: str,
+    overrides: Sequence[str],
+    facts: DataFacts | None,
+    folder: Path = Path(),
 ) -> Loaded:
     for override in overrides:
         apply_override(document, override)
     document.value.setdefault("name", folder_name(default_name))
-    spec, sections, faults = check(document, ExperimentSpec, RULES, facts=facts)
+    if facts is None:  # of a configuration on record, nothing but its own folder is read
+        anchor(document)
+    rules = RULES if facts is not None else (*RULES, initial_weights_fit)
+    spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:
         raise SpecError(in_order(faults, document.source))
-    experiment = Experiment(with_defaults(spec), sections["facts"])
+    experiment = Experiment(with_defaults(spec), sections["facts"], folder)
     warnings = tuple(document.fault(path, message) for path, message in warnings_about(experiment))
     return Loaded(experiment, content, warnings)
+
+
+def starting_from(loaded: Loaded, weights: Path | str) -> Loaded:
+    """The experiment with the kept weights of a run, or those of a file, instead of what its ``model.init`` says.
+
+    Raises UserError where there are none, or those of another network.
+    """
+    path = Path(weights).expanduser()
+    read_weights(path, loaded.experiment.parameter_shapes)
+    return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))
+
+
+def anchor(document: Document) -> None:
+    """Make the path of initial weights absolute.
+
+    A relative one starts from the folder of its file, that of an option from the current folder.
+    """
+    init = (document.value.get("model") or {}).get("init") if isinstance(document.value.get("model"), dict) else None
+    if not isinstance(init, dict) or not isinstance(init.get("path"), str) or not init["path"]:
+        return
+    path = Path(init["path"])
+    with suppress(RuntimeError):  # of a user that there is not
+        path = path.expanduser()
+    position = document.position(("model", "init", "path"))
+    folder = Path() if position.line is None else Path(position.source).parent
+    init["path"] = str((folder / path).absolute())
 
 
 def folder_name(text: str) -> str:

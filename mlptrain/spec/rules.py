@@ -9,15 +9,18 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.data import MAX_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
 from mlptrain.spec.experiment import EvaluationSpec, Experiment
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.model import MAX_PARAMETERS, ModelSpec, NormalInit
+from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
+from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
 
@@ -87,6 +90,16 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
+    """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
+    if isinstance(model.init, FileInit):
+        shapes = model.parameter_shapes((facts.n_features, *model.hidden, loss.n_outputs(facts)))
+        try:
+            read_weights(Path(model.init.path), shapes, sha256=model.init.sha256)
+        except UserError as error:
+            yield ("model", "init", "path"), str(error)
+
+
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
     sizes_are_stored,
@@ -121,6 +134,9 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if isinstance(batch_size, int) and batch_size > rows:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
+    if rows < (classes := len(experiment.facts.class_names)):
+        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
+        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "

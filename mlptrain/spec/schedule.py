@@ -18,7 +18,7 @@ class Schedule(Section):
     """The base of all schedules."""
 
     def factor(self, step: int, total: int) -> float:
-        """What multiplies the optimizer's lr in step ``step``, from 0 to ``total`` − 1."""
+        """What multiplies the optimizer's lr in step ``step``, from 0 to ``total`` − 1; ``total`` is at least 1."""
         raise NotImplementedError
 
 

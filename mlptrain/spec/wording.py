@@ -248,6 +248,7 @@ _FORMS = {
 _EXAMPLES = {
     "data": "data: digits",
     "model": "model: {hidden: [64]}",
+    "model.init.path": "path: runs/first, or the path of a .npz or safetensors file",
     "model.hidden": "hidden: [64], or [] for a linear model",
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
     "data.scaling.mean": "mean: 0.1307",

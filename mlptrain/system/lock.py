@@ -42,7 +42,7 @@ class LockedFolder:
 def _locked(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY)
     for _ in range(_ATTEMPTS):
-        if _is_granted(descriptor, shared=False):
+        if granted(descriptor):
             return descriptor
         time.sleep(_PAUSE)
     os.close(descriptor)
@@ -56,12 +56,12 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False  # vanished, or not ours to open
     try:
-        return not _is_granted(descriptor, shared=True)  # which several may have at once
+        return not granted(descriptor, shared=True)  # which several may have at once
     finally:
         os.close(descriptor)
 
 
-def _is_granted(descriptor: int, *, shared: bool) -> bool:
+def granted(descriptor: int, *, shared: bool = False) -> bool:
     """Take a lock without waiting; true as well where the system or the disk knows none."""
     if fcntl is not None:
         try:
@@ -71,6 +71,13 @@ def _is_granted(descriptor: int, *, shared: bool) -> bool:
         except OSError:
             pass
     return True
+
+
+def release(descriptor: int) -> None:
+    """Give back a lock, if it is held."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @contextlib.contextmanager

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from mlptrain.errors import DeviceError
 from mlptrain.seeds import derived_seed
+from mlptrain.system.cores import taking_turns, usable_cores
 
 Precision = Literal["highest", "high", "medium"]
 
 # Products of the shapes below err by 4e-7 in float32, under "medium" too, and by 3e-3 in bfloat16 (2-core AMD EPYC):
 # anything under the limit is float32 in all but name.
 LARGEST_ERROR = 2e-6
+# Operations of a step that give one more thread enough to do. Two threads take 1.02 to 1.33 of the time of one below 4
+# million, 0.94 to 1.1 from there to 8, 0.84 to 1.03 at 10, 0.8 at 38, 0.6 from 300 on (digits and MNIST, SGD and Adam,
+# medians of interleaved rounds; 2-core AMD EPYC, 2026-11-26). More than two cores: not measured.
+FLOPS_PER_THREAD = 5e6
 _SHAPES = ((64, 784, 500), (64, 500, 10), (500, 64, 784), (125, 784, 64), (2500, 392, 196))
 
 
@@ -32,11 +37,26 @@ class ResolvedDevice:
     threads: int
 
 
-def resolve_device(*, device: str, precision: Precision | Literal["auto"], threads: int | str) -> ResolvedDevice:
-    """Resolve what a configuration wishes for. Raises DeviceError for a device that is not there."""
+def resolve_device(
+    *, device: str, precision: Precision | Literal["auto"], threads: int | str, step_flops: float = math.inf
+) -> ResolvedDevice:
+    """Resolve what a configuration wishes for. Raises DeviceError for a device that is not there.
+
+    ``step_flops`` are the floating-point operations of the products of one training step, of all models that train
+    together.
+    """
     chosen = _device(device)
-    count = torch.get_num_threads() if isinstance(threads, str) else threads
+    count = _worthwhile_threads(step_flops) if isinstance(threads, str) else threads
     return ResolvedDevice(chosen, _fastest_exact_precision(chosen) if precision == "auto" else precision, count)
+
+
+def _worthwhile_threads(step_flops: float) -> int:
+    """As many as the arithmetic of a step gives work to, of those that torch would take and this process may use.
+
+    By arithmetic and not by a stop-watch, so that it is the same every time on one machine.
+    """
+    most = max(1, min(torch.get_num_threads(), int(usable_cores())))
+    return int(min(most, 1 + step_flops // FLOPS_PER_THREAD))
 
 
 def _device(wish: str) -> str:
@@ -57,14 +77,15 @@ def _device(wish: str) -> str:
 
 @contextlib.contextmanager
 def applied(resolved: ResolvedDevice) -> Iterator[None]:
-    """Set threads and precision for this block, and put back what was there."""
+    """Set threads and precision for this block, in which training takes turns, and put back what was there."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     if resolved.device != "cpu":  # cuBLAS repeats its results only with a workspace of fixed size
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         torch.set_num_threads(resolved.threads)
         torch.set_float32_matmul_precision(resolved.precision)
-        yield
+        with taking_turns(resolved.threads):
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
@@ -96,16 +117,3 @@ def product_error(device: str) -> float:
         exact = a.double() @ b.double()
         errors.append(((a @ b) - exact).norm() / exact.norm())
     return float(torch.stack(errors).max())
-
-
-def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """Cores that this process may use: those it is bound to, or the share that its container is held to if less.
-
-    ``quota`` is where the kernel's second interface of control groups shows a container its limit.
-    """
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    try:
-        microseconds, period = quota.read_text(encoding="ascii").split()
-        return min(cores, float(microseconds) / float(period))
-    except (OSError, ValueError):  # not there, or "max": no limit
-        return cores

@@ -25,6 +25,7 @@ from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, Schedule
+from mlptrain.system.cores import take_turn
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
@@ -41,7 +42,8 @@ class Epoch:
 
     ``train`` are means over the examples as they were trained on, ``evaluated`` those on the measured split after the
     epoch. ``step`` counts steps since the beginning; ``lr`` is that of the last of them. ``step_losses`` (mean per
-    example) and ``step_accuracies`` hold the epoch's steps. The seconds are those of all models that train together.
+    example) and ``step_accuracies`` hold the epoch's steps. The seconds are those of all models that train together;
+    ``waiting_seconds`` are those in which other trainings of this machine had their turn, in no other of the three.
     ``ending`` is set where training ends before its last epoch; such a model has no further epochs.
     """
 
@@ -52,6 +54,7 @@ class Epoch:
     evaluated: Metrics | None
     training_seconds: float
     evaluation_seconds: float
+    waiting_seconds: float
     step_losses: Tensor | None = None
     step_accuracies: Tensor | None = None
     ending: Ending | None = None
@@ -129,12 +132,13 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             schedule=schedule,
-            steps=epochs * self.steps_per_epoch,
+            steps=max(1, epochs) * self.steps_per_epoch,  # a schedule has a first step, trained or not
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
         self._sizes = torch.tensor(steps, dtype=torch.float64)
         self._ended: dict[int, Ending] = {}
+        self._waited = 0.0  # seconds of the epoch that is trained
 
     def revive(self, index: int) -> None:
         """A model that had ended has a new state, and trains again."""
@@ -153,7 +157,8 @@ class Trainer:
         """
         for epoch in range(first, last + 1):
             before = set(self._ended)
-            started = time.perf_counter()
+            self._waited = take_turn(should_stop)
+            started = time.perf_counter() - self._waited
             trained = self._train(epoch, should_stop) if epoch else [{"train": None}] * len(self.models)
             middle = time.perf_counter()
             evaluated = [
@@ -169,8 +174,9 @@ class Trainer:
                     step=step,
                     lr=self.updates.lr(index, max(0, step - 1)),
                     evaluated=evaluated[index],
-                    training_seconds=middle - started if epoch else 0.0,
+                    training_seconds=middle - started - self._waited if epoch else 0.0,
                     evaluation_seconds=ended - middle,
+                    waiting_seconds=self._waited,
                     ending=self._ended.get(index),
                     **found,
                 )
@@ -191,6 +197,7 @@ class Trainer:
             of_steps = (torch.split(tensor, n, dim=2) for tensor in (targets, outputs))
             for x, y, keep in zip(inputs, *of_steps, strict=True):
                 keep.copy_(self._run_step(x, y))
+                self._waited += take_turn(should_stop)
                 if should_stop():
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
             losses.append(_sums(self.loss.losses(outputs, targets), n))
@@ -258,6 +265,11 @@ class TrainedModel:
     def parameters(self) -> Parameters:
         """Its parameters, views of the stack."""
         return self.trainer.parameters.members[self.index]
+
+    @property
+    def initial(self) -> Parameters:
+        """Its parameters before training, on its device."""
+        return self.trainer.models[self.index].initial
 
     @property
     def examples(self) -> Examples:

@@ -2,7 +2,15 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
-from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts, seen
+from mlptrain.views.networks import (
+    confusion,
+    decision_map,
+    first_layer_weights,
+    fitted_curve,
+    mistakes,
+    page_parts,
+    seen,
+)
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -10,6 +18,7 @@ __all__ = [
     "confusion",
     "decision_map",
     "first_layer_weights",
+    "fitted_curve",
     "half_tanh",
     "input_histogram",
     "mistakes",

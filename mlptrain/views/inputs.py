@@ -12,11 +12,16 @@ from torch import Tensor
 from mlptrain.data import Examples
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import FloatArray, InputHistogram, LabelledPoints, Samples
+from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Samples
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.generated import FUNCTIONS
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
+from mlptrain.spec.data import FunctionData
+
+_CURVE_POINTS = 1001
+_MARGIN = 0.05  # beyond the outermost training inputs, in widths of their range
 
 
 class Source(TypedDict, total=False):
@@ -26,11 +31,15 @@ class Source(TypedDict, total=False):
     on_fetch: Progress | None
 
 
-def samples(experiment: Experiment, *, count: int = 40, **source: Unpack[Source]) -> Samples | LabelledPoints:
-    """The first ``count`` training images as scaled; of data in the plane, all training points.
+def samples(
+    experiment: Experiment, *, count: int = 40, **source: Unpack[Source]
+) -> Samples | LabelledPoints | FittedCurve:
+    """The first ``count`` training images as scaled; of data in the plane, or of one variable, all training points.
 
     Raises UserError for other data.
     """
+    if is_curve(experiment):
+        return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
     if experiment.facts.n_features == 2 and experiment.facts.class_names:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment.name)
     image_shape(experiment, experiment.name)
@@ -66,6 +75,22 @@ def labelled_points(examples: Examples, experiment: Experiment, label: str) -> L
     """Inputs (n, 2) and labels (n,) as arrays."""
     points, labels = examples.inputs.double().numpy(), examples.targets.numpy()
     return LabelledPoints(label, points, labels, experiment.facts.class_names)
+
+
+def is_curve(experiment: Experiment) -> bool:
+    """Whether the data are one target of one variable."""
+    return (experiment.facts.n_features, experiment.facts.n_targets) == (1, 1)
+
+
+def training_curve(examples: Examples, experiment: Experiment, label: str) -> FittedCurve:
+    """Inputs as stored and targets, with the function that they come from where the configuration names it."""
+    inputs, targets = examples.stored().double().flatten(), examples.targets.double().flatten()
+    low, high = float(inputs.min()), float(inputs.max())
+    margin = _MARGIN * (high - low)
+    x = torch.linspace(low - margin, high + margin, _CURVE_POINTS, dtype=torch.float64)
+    data = experiment.data
+    truth = FUNCTIONS[data.function](x).numpy() if isinstance(data, FunctionData) else None
+    return FittedCurve(label, inputs.numpy(), targets.numpy(), x.numpy(), truth)
 
 
 def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:

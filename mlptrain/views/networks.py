@@ -6,6 +6,7 @@ It runs on the CPU: pictures are small.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,18 +15,19 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load_split
 from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.inference.predict import Prediction, predict_images
-from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, SeenImages, WeightImages
+from mlptrain.nn.losses import make_loss
+from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, SeenImages, WeightImages
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
 from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
-from mlptrain.views.inputs import Source, as_images, image_shape, labelled_points
+from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
-_MARGIN = 0.05  # around points outside the usual square, in widths of their bounding box
+_MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
 
 
 def decision_map(
@@ -33,9 +35,11 @@ def decision_map(
 ) -> DecisionMap:
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
-    The grid spans [-1, 1]² where that holds every training point, else their bounding square with a margin. Raises
-    UserError for a network without two inputs or without classes.
+    The grid spans [-1, 1]² where the training points lie in it around 0, else their bounding square with a margin.
+    Raises UserError for a network without two inputs or without classes.
     """
+    if is_curve(load(run).experiment):
+        raise UserError(f"{run}: a decision map needs classes; for one target of one input: `mlptrain plot fit {run}`")
     network = _load_classifier(run, "a decision map")
     experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
@@ -54,6 +58,32 @@ def decision_map(
         accuracy=float(correct.double().mean()),
         extent=extent,
         probabilities=_confidences(network, _outputs_of(network, grid)).reshape(resolution, resolution, -1).numpy(),
+    )
+
+
+def fitted_curve(run: Path, *, label: str | None = None, **source: Unpack[Source]) -> FittedCurve:
+    """Outputs of a run's kept checkpoint over the range of the training inputs, a little beyond, and their targets.
+
+    Raises UserError for data of several inputs or targets, or with classes.
+    """
+    network = load(run)
+    experiment, facts = network.experiment, network.experiment.facts
+    if not is_curve(experiment):
+        raise UserError(
+            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.name}' has "
+            f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
+            + (f"{len(facts.class_names):,} classes" if facts.class_names else f"{facts.n_targets:,} targets")
+            + "; `mlptrain plot curves` works for every run"
+        )
+    _, train = load_split(network.checkpoint, "train", **source)
+    curve = training_curve(train, experiment, label or experiment.name)
+    grid = network.preprocess(curve.x.reshape(-1, 1))
+    loss = make_loss(experiment.loss).per_example(_outputs_of(network, train.inputs), train.targets)
+    return replace(
+        curve,
+        outputs=_outputs_of(network, grid).double().flatten().numpy(),
+        model=describe_model(experiment),
+        loss=(experiment.loss.name, float(loss.double().mean())),
     )
 
 
@@ -130,7 +160,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
 
 
 def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
+    """What ``report.page.render_page`` takes besides the folder: evaluation, missing_classes, mistakes, decision, fit.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -139,19 +169,27 @@ def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
     if result is None or result.status != "completed":
         return {}
     facts = folder.experiment().facts
-    parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **source)}
+    evaluation = evaluation_of(run, **source)
+    parts: dict[str, Any] = {"evaluation": evaluation.report}
+    if evaluation.missing_classes:
+        parts["missing_classes"] = evaluation.missing_classes
     if facts.class_names and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
     if facts.class_names and facts.n_features == 2:
         parts["decision"] = decision_map(run, **source)
+    if is_curve(folder.experiment()):
+        parts["fit"] = fitted_curve(run, **source)
     return parts
 
 
 def _extent(points: Tensor) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of [-1, 1]², or of the smallest square around the points, with a margin."""
-    if float(points.abs().max()) <= 1:
-        return -1.0, 1.0, -1.0, 1.0
+    """Left, right, bottom and top of [-1, 1]², or of the smallest square around the points, with a margin.
+
+    The latter also where all points are on one side, as those of the exclusive or, which would lie on the edge.
+    """
     low, high = points.amin(dim=0).double(), points.amax(dim=0).double()
+    if float(points.abs().max()) <= 1 and float(low.max()) < 0 < float(high.min()):
+        return -1.0, 1.0, -1.0, 1.0
     centre, half = (low + high) / 2, float((high - low).max()) * (0.5 + _MARGIN)
     x, y = centre.tolist()
     return x - half, x + half, y - half, y + half

@@ -48,6 +48,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("curves", ["digits"]),
         ("curves", ["digits", "spirals", "regression"]),
         ("decision", ["spirals", "two spirals"]),
+        ("decision", ["moons", "xor"]),
+        ("fit", ["sine"]),
         ("confusion", ["digits"]),
         ("mistakes", ["digits"]),
         ("weights", ["digits"]),
@@ -64,7 +66,14 @@ def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pyt
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [("samples", "digits"), ("samples", "spirals"), ("histogram", "digits"), ("histogram", "regression_by_heart")],
+    [
+        ("samples", "digits"),
+        ("samples", "spirals"),
+        ("samples", "moons"),
+        ("samples", "function"),
+        ("histogram", "digits"),
+        ("histogram", "regression_by_heart"),
+    ],
 )
 def test_every_picture_of_a_configuration(kind: str, config: str) -> None:
     assert plot(kind, CONFIGS / f"{config}.yaml", "--out", "picture.svg") == 0

@@ -113,6 +113,24 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
     assert len(page.all("img")) == min(24, wrong)
 
 
+def test_the_figures_of_the_kept_weights_on_every_split(runs: Runs, tmp_path: Path) -> None:
+    run = runs("digits")
+    kept, text = json.loads((run / "result.json").read_text())["kept"], page_of(run, tmp_path).text
+    assert "split loss, mean per example accuracy Training" in text
+    for split, name in (("train", "Training"), ("validation", "Validation"), ("test", "Test")):
+        assert f"{name} {kept[f'{split}_loss']:.4f} {100 * kept[f'{split}_accuracy']:.2f} %" in text
+
+
+def test_untrained_weights_and_missing_classes(tmp_path: Path) -> None:
+    overrides = ["data={name: digits, train_size: 12, validation: 3}", "optimizer={name: sgd, lr: 3e3}"]
+    run = train(load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"]), run_dir=tmp_path / "run").folder
+    text = page_of(run.path, tmp_path).text
+    assert "The figures are those of epoch 0, the untrained weights; no epoch lowered the validation loss." in text
+    assert "No training rows of classes '" in text
+    assert re.search(r" \d – 0\.0 % \d+ ", text)
+    assert "–: undefined, since the class was never predicted" in text
+
+
 def test_the_interval_is_wilsons(runs: Runs, tmp_path: Path) -> None:
     run = runs("digits")
     found = re.search(r"interval \(Wilson\) ([\d.]+) to ([\d.]+) %", page_of(run, tmp_path).text)
@@ -191,11 +209,15 @@ def test_tables_have_true_classes_in_rows(runs: Runs) -> None:
     assert Page(section_of(run, "classes", per_class=rows)).text == (
         "Per class class precision recall examples cat 100.0 % 95.2 % 42 dog 99.9 % 100.0 % 1,357"
     )
+    unknown = [{"class": "none", "precision": None, "recall": None, "examples": 0}, *rows]
+    assert "none – – 0 cat 100.0 % 95.2 %" in Page(section_of(run, "classes", per_class=unknown)).text
     many = [{"class": str(n), "precision": 1.0, "recall": n / 150, "examples": 1} for n in range(150)]
     shown = Page(section_of(run, "classes", per_class=many))
     assert len(shown.all("tr")) == 101
     assert "66.0 %" in shown.text
     assert "66.7 %" not in shown.text
+    shown = Page(section_of(run, "classes", per_class=[unknown[0], *many]))  # undefined is not the lowest
+    assert "none – –" not in shown.text
 
 
 def test_confusion_of_very_many_classes_lists_the_mix_ups(runs: Runs) -> None:
@@ -232,7 +254,8 @@ def test_an_interrupted_run_says_how_to_go_on(runs: Runs, tmp_path: Path) -> Non
     page = page_of(run, tmp_path)
     assert "Interrupted after epoch 2 of 4." in page.text
     assert f"mlptrain train --resume '{run}'" in page.text
-    assert f"Validation loss {json.loads(lines[2])['validation_loss']:.4f} after epoch 2" in page.text
+    assert f"Validation loss {json.loads(lines[2])['validation_loss']:.4f} after epoch 2, mean per example" in page.text
+    assert f"Training loss {json.loads(lines[2])['train_loss']:.4f} during epoch 2, mean per example" in page.text
     assert "Test accuracy" not in page.text
     (run / "metrics.jsonl").write_text("")
     assert "Interrupted after no epoch yet." in page_of(run, tmp_path).text

@@ -111,6 +111,41 @@ def test_what_has_no_decision_map(runs: Runs) -> None:
         views.decision_map(runs("regression"))
 
 
+def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
+    run = runs("sine")
+    found = views.fitted_curve(run, label="wave")
+    assert (found.label, found.model) == ("wave", "1-32-1 tanh")
+    np.testing.assert_allclose(found.targets, np.sin(found.inputs), atol=1e-6)
+    assert found.truth is not None
+    assert found.outputs is not None
+    assert found.loss is not None
+    np.testing.assert_allclose(found.truth, np.sin(found.x), atol=1e-12)
+    assert found.x.min() < found.inputs.min() < found.inputs.max() < found.x.max()
+    scaled = (found.x - found.inputs.mean()) / found.inputs.std()
+    expected = outputs_by_hand(run, scaled[:, None], hidden=np.tanh)[:, 0]
+    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
+    at = (found.inputs - found.inputs.mean()) / found.inputs.std()
+    errors = outputs_by_hand(run, at[:, None], hidden=np.tanh)[:, 0] - found.targets
+    name, loss = found.loss
+    assert name == "mse"
+    assert loss == pytest.approx((errors**2).mean(), rel=1e-5)
+
+
+def test_what_has_no_fitted_curve(runs: Runs) -> None:
+    with pytest.raises(UserError, match="data 'moons' has 2 inputs and 2 classes"):
+        views.fitted_curve(runs("moons"))
+    with pytest.raises(UserError, match="data 'random_regression' has 10 inputs and 1 targets"):
+        views.fitted_curve(runs("regression"))
+    with pytest.raises(UserError, match="mlptrain plot fit"):
+        views.decision_map(runs("sine"))
+
+
+def test_points_on_one_side_do_not_lie_on_the_edge(runs: Runs) -> None:
+    left, right, bottom, top = views.decision_map(runs("xor"), resolution=5).extent
+    assert left < 0 < 1 < right
+    assert bottom < 0 < 1 < top
+
+
 def test_confusion_against_scikit_learn(runs: Runs) -> None:
     run = runs("digits")
     x, labels = digits_split(run)

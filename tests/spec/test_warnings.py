@@ -41,6 +41,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: momentum is 0",
         "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
     ),
+    "fewer rows than classes": (
+        "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
+        "data.train_size",
+        "leaves 9 training rows for 10 classes; some of these have none",
+        "data: {name: digits, train_size: 13, validation: 3}\ntraining: {batch_size: 1}",
+    ),
+    "validation that leaves fewer rows than classes": (
+        "data: {name: iris, validation: «118}\ntraining: {batch_size: 1}",
+        "data.validation",
+        "leaves 2 training rows for 3 classes",
+        "data: {name: iris, validation: 117}\ntraining: {batch_size: 1}",
+    ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
         "training.batch_size",

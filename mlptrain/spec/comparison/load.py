@@ -12,13 +12,15 @@ from typing import Any
 from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.candidates import read_candidates
-from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
+from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, comparison_warnings
 from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.load import check, folder_name, in_order, with_defaults
+from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
-from mlptrain.spec.rules import RULES, warnings_about
+from mlptrain.spec.rules import RULES, initial_weights_fit, warnings_about
+from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
 
 FIRST_TUNING_SEED = 100
@@ -207,10 +209,17 @@ def _base(
         return None, {}, []
     for override in overrides:
         apply_override(base, override, within="base.")
+    anchor(base)
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
-    spec, sections, faults = check(base, ExperimentSpec, RULES)
-    return (with_defaults(spec) if spec is not None and not faults else None), sections, faults
+    spec, sections, faults = check(base, ExperimentSpec, (*RULES, base_is_trained, initial_weights_fit))
+    if spec is None or faults:
+        return None, sections, faults
+    experiment = Experiment(with_defaults(spec), sections["facts"])
+    if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
+        weights = read_weights(Path(init.path), experiment.parameter_shapes)
+        experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
+    return experiment.spec, sections, faults
 
 
 def _stand_in() -> ExperimentSpec:
