@@ -22,7 +22,7 @@ PANELS = {
         "Help": ["doctor", "schema"],
     },
     ("plot",): {
-        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "weights"],
+        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "seen", "weights"],
         "Data": ["samples", "histogram"],
         "Functions": ["activation"],
     },

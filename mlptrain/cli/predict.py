@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from mlptrain.cli import screen
@@ -15,6 +14,7 @@ from mlptrain.cli.options import DataDir, Json, Run, Split
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from mlptrain.inference.module import TrainedNetwork
@@ -151,8 +151,9 @@ def _show_seen(predictions: Sequence[Prediction]) -> None:
 
 def _in_characters(image: NDArray[np.float64]) -> list[str]:
     """An image (height, width) from 0 to 1 as lines of shades, or of half blocks where its two pixels differ."""
-    pairs = np.pad(image, ((0, len(image) % 2), (0, 0))).reshape(-1, 2, image.shape[1])
-    return ["".join(_character(*pair) for pair in line.T) for line in pairs]
+    rows = image.tolist()
+    rows += [[0.0] * image.shape[1]] * (len(rows) % 2)
+    return ["".join(map(_character, upper, lower)) for upper, lower in zip(rows[::2], rows[1::2], strict=True)]
 
 
 def _character(upper: float, lower: float) -> str:

@@ -138,7 +138,7 @@ def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 def _contrast(even: Floats, *, dark: bool, width: float) -> tuple[Floats, Floats]:
     """The ground under strokes narrower than ``width`` pixels, and how far a pixel lies on ink's side of it."""
-    smooth = ndimage.gaussian_filter(even, max(even.shape) / 450)
+    smooth = ndimage.gaussian_filter(even, _blur(even))
     closing = ndimage.grey_closing if dark else ndimage.grey_opening
     ground = closing(smooth, size=max(3, round(width)) | 1, mode="nearest")
     contrast = 1 - smooth / np.maximum(ground, 0.02) if dark else smooth - ground
@@ -149,7 +149,7 @@ def _ink_level(contrast: Floats) -> float | None:
     """The contrast from which on a pixel is ink; None where nothing stands out."""
     count = max(1, contrast.size // 2000)
     strongest = float(np.partition(contrast, -count, axis=None)[-count:].mean())
-    noise = _spread(contrast)
+    noise = _noise(contrast)
     return None if strongest < max(_MIN_CONTRAST, _NOISES * noise) else max(0.4 * strongest, 2.5 * noise)
 
 
@@ -340,6 +340,22 @@ def _stroke_widths(mask: Mask) -> tuple[float, float]:
     """
     distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     return 4 * float(distance[mask].mean()) - 1, 2 * float(distance.max())
+
+
+def _noise(contrast: Floats) -> float:
+    """The standard deviation of grain, from differences of pixels farther apart than smoothing reaches.
+
+    Slow changes of light do not count, nor does ink, as long as most of these pairs do not lie across its edges.
+    """
+    lag = 1 + math.ceil(3 * _blur(contrast))
+    pairs = [(contrast[lag:] - contrast[:-lag]).ravel(), (contrast[:, lag:] - contrast[:, :-lag]).ravel()]
+    differences = np.concatenate(pairs)
+    return 1.4826 * float(np.median(np.abs(differences))) / math.sqrt(2) if differences.size else 0.0
+
+
+def _blur(picture: Floats) -> float:
+    """The standard deviation in pixels of the smoothing against grain, thinner than any stroke."""
+    return max(picture.shape) / 450
 
 
 def _spread(values: NDArray[np.floating]) -> float:
