@@ -350,7 +350,8 @@ def _noise(contrast: Floats) -> float:
     lag = 1 + math.ceil(3 * _blur(contrast))
     pairs = [(contrast[lag:] - contrast[:-lag]).ravel(), (contrast[:, lag:] - contrast[:, :-lag]).ravel()]
     differences = np.concatenate(pairs)
-    return 1.4826 * float(np.median(np.abs(differences))) / math.sqrt(2) if differences.size else 0.0
+    median = float(np.median(np.abs(differences))) if differences.size else 0.0
+    return 1.4826 * median / math.sqrt(2)
 
 
 def _blur(picture: Floats) -> float:
