@@ -63,7 +63,10 @@ def test_json_keys(call: Call) -> None:
     assert list(evaluated["per_class"][0]) == ["class", "precision", "recall", "examples"]
     assert evaluated["accuracy"] == trained["kept"]["test_accuracy"]
     (listed,) = call("runs", ".", "--json").json
-    assert list(listed) == ["path", "status", "data", "model", "optimizer", "epoch", "metric", "value", "age"]
+    assert list(listed) == [
+        "path", "status", "data", "model", "optimizer", "lr", "epoch", "epochs", "figures", "metric", "value", "age",
+    ]  # fmt: skip
+    assert listed["figures"] == {key: value for key, value in trained["kept"].items() if "_" in key}
     (checked,) = call("check", DIGITS, "--json").json
     assert list(checked) == [
         "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
@@ -71,6 +74,56 @@ def test_json_keys(call: Call) -> None:
     ]  # fmt: skip
     verified = call("data", "verify", "digits", "--json").json
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
+
+
+def test_several_networks_are_evaluated_in_one_table(call: Call) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "one")
+    call("train", DIGITS, *SHORT, "--set", "model.hidden=[5]", "--run-dir", "two")
+    alone = [call("eval", run, "--split", "validation", "--json").json for run in ("one", "two")]
+    both = call("eval", "one", "two", "--split", "validation", "--json").json
+    assert both == [{"run": run, **report} for run, report in zip(("one", "two"), alone, strict=True)]
+    shown = call("eval", "two", "absent", "one/checkpoints/best.safetensors")
+    assert (shown.code, shown.err) == (
+        2,
+        "error: absent: no such checkpoint or run folder; `mlptrain runs` lists the runs\n",
+    )
+    lines = [line.split() for line in shown.out.splitlines()]
+    [row] = [line for line in lines if line[:1] == ["two"]]
+    report = call("eval", "two", "--json").json
+    assert row[:5] == ["two", "test", "360", f"{report['loss']:.4f}", f"{report['accuracy']:.4f}"]
+    assert any(line[:1] == ["one/checkpoints/best.safetensors"] for line in lines)
+
+
+def test_runs_are_sorted_by_any_column_best_first(call: Call) -> None:
+    for lr in ("0.1", "0.001", "0.02"):
+        call("train", DIGITS, *SHORT, "--set", f"optimizer.lr={lr}", "--run-dir", f"runs/lr-{lr}")
+    call("train", DIGITS, *SHORT, "--seeds", "4,5", "--run-dir", "group")
+    call("train", str(CONFIGS / "regression_by_heart.yaml"), *SHORT, "--run-dir", "elsewhere/values")
+    places = ("runs", "group/seed-4", "elsewhere/values", "runs/lr-0.02")
+    assert len(call("runs", *places, "--json").json) == 5  # one named twice is listed once
+    for key, sign in (("test_accuracy", -1), ("validation_loss", 1), ("train_loss", 1)):
+        for spelling in (key, key.replace("_", "-"), key.replace("_", " ").upper()):
+            values = [run["figures"].get(key) for run in call("runs", *places, "--sort", spelling, "--json").json]
+            known = [value for value in values if value is not None]
+            assert values[: len(known)] == known == sorted(known, key=lambda value: sign * value)
+            assert len(known) == (5 if key == "train_loss" else 4)
+    assert [run["lr"] for run in call("runs", "runs", "--sort", "lr", "--json").json] == [0.001, 0.02, 0.1]
+    rows = [line.split()[0] for line in call("runs", *places, "--sort", "run").out.splitlines() if "completed" in line]
+    assert rows == sorted(rows)
+    refused = call("runs", "runs", "--sort", "accuracy")
+    assert refused.code == 2
+    assert "did you mean train_accuracy, validation_accuracy or test_accuracy?" in refused.err
+    assert "choose from run, status, data" in call("runs", "runs", "--sort", "speed").err
+
+
+def test_places_that_hold_no_runs(call: Call) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "runs/one")
+    Path("runs/note.txt").write_text("x")
+    named = call("runs", "runs/note.txt", "runs/one")
+    assert (named.code, "runs/note.txt is a file" in named.err, "completed" in named.out) == (0, True, True)
+    assert call("runs", "runs/note.txt").code == 2
+    absent = call("runs", "runs/one", "runs/absent")
+    assert (absent.code, absent.out) == (2, "")
 
 
 def test_the_report_on_a_deeper_module(call: Call) -> None:
@@ -117,11 +170,12 @@ FEW = ("--set", "data={name: digits, train_size: 12, validation: 3}", "--set", "
 def test_kept_weights_that_are_untrained_are_called_so(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, *UNTRAINED, "--run-dir", "run").out
     assert trained.startswith(
-        "kept: epoch 0 of 2, best.safetensors: the untrained weights; no epoch lowered the validation loss\n"
+        "kept: epoch 0 of 2, best.safetensors: the initial weights, untrained by this run; no epoch lowered the "
+        "validation loss\n"
         "figures of the kept weights; losses are means per example:\n"
     )
     for command in (("eval", "run"), ("predict", "run", "--index", "0"), ("eval", "run/checkpoints/best.safetensors")):
-        assert "note: epoch 0 was kept: the untrained weights\n" in call(*command).err, command
+        assert "note: epoch 0 was kept: the initial weights, untrained by this run\n" in call(*command).err, command
     assert "untrained" not in call("eval", "run/checkpoints/last.safetensors").err
     seeds = call("train", DIGITS, *SHORT, *UNTRAINED, "--seeds", "0,1").out
     assert len(re.findall(r"^ [01]     epoch 0, untrained ", seeds, re.MULTILINE)) == 2

@@ -22,7 +22,7 @@ PANELS = {
         "Help": ["doctor", "schema"],
     },
     ("plot",): {
-        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "seen", "weights"],
+        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "residuals", "seen", "weights", "layers"],
         "Data": ["samples", "histogram"],
         "Functions": ["activation"],
     },

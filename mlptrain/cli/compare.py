@@ -36,7 +36,7 @@ def compare_optimizers(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2.", show_default=False),
+        typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2 or 0..9.", show_default=False),
     ] = None,
     overrides: Annotated[
         list[str],

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import Json, OneRun
-from mlptrain.cli.plot import output_file
+from mlptrain.cli.options import Json, OneRun, output_file
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ Matplotlib, Jinja and torch are imported inside the commands.
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +14,14 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split, output_file
+from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Split, output_file
 from mlptrain.errors import UserError
+from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from mlptrain.report.curves import Metric
 
 plot_app = new_group("Draw runs, activations and data as PNG or SVG files.")
 _RUNS, _DATA, _FUNCTIONS = "Runs", "Data", "Functions"
@@ -32,17 +37,42 @@ Count = Annotated[int, typer.Option(min=1, max=400, help="How many at most.")]
 
 @plot_app.command(rich_help_panel=_RUNS)
 def curves(
-    runs: Runs,
+    runs: Curves,
     steps: Annotated[bool, typer.Option("--steps", help="By step, for runs with training.record_steps.")] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,...", help="Names of the curves, in the order of the runs; quote a comma."),
+    ] = None,
+    log: Annotated[
+        bool | None, typer.Option("--log/--linear", help="The axis of the loss; default: what suits the figures.")
+    ] = None,
+    ylim: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Ends of the axis of the loss.")
+    ] = None,
+    accuracy_ylim: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Ends of the axis of the accuracy, in %.")
+    ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess/--no-guess", help="A line at what a constant guess reaches on the training rows.")
+    ] = True,
     out: Out = None,
 ) -> None:
-    """Loss and accuracy by epoch or step of runs, finished or not."""
-    file = _picture(out, "steps" if steps else "curves")
-    from mlptrain.report.curves import draw_curves, draw_steps
-    from mlptrain.report.history import read_history, read_steps
+    """Loss and accuracy by epoch or step of runs, finished or not.
 
-    read, draw = (read_steps, draw_steps) if steps else (read_history, draw_curves)
-    _save(draw([read(run, label=label) for run, label in _labelled(runs)]), file)
+    A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
+    means during an epoch and lie at its middle, half an epoch before those measured at its end.
+    """
+    file = _picture(out, "steps" if steps else "curves")
+    limits = _limits(ylim, accuracy_ylim, log=log)
+    names = None if labels is None else _names(labels, runs)
+    from mlptrain.report.curves import Look, draw_curves, draw_steps
+    from mlptrain.report.history import read_curves, run_labels
+
+    if names is None and len(runs) > 1:
+        names = run_labels(runs)
+    histories = [read_curves(run, label=names[at] if names else None, steps=steps) for at, run in enumerate(runs)]
+    draw = draw_steps if steps else draw_curves
+    _save(draw(histories, look=Look(log=log, limits=limits, guess=guess)), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -52,7 +82,10 @@ def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     from mlptrain import views
     from mlptrain.report.figures import draw_decisions
 
-    maps = [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
+    labelled = _labelled(runs)
+    folders = {run.resolve().name for run, _ in labelled}
+    alike = len(folders) < len(labelled)  # and then do not say which run is which
+    maps = [views.decision_map(run, label=label if alike else None, data_dir=data_dir) for run, label in labelled]
     _save(draw_decisions(maps), file)
 
 
@@ -95,6 +128,17 @@ def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, 
 
 
 @plot_app.command(rich_help_panel=_RUNS)
+def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
+    """Predicted against true values of a regression, and residuals."""
+    file = _picture(out, "residuals")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_residuals
+
+    with screen.Fetching() as fetching:
+        _save(draw_residuals(views.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
 def seen(
     run: Run,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
@@ -118,6 +162,20 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     from mlptrain.report.images import draw_weights
 
     _save(draw_weights(views.first_layer_weights(run, count=count)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
+    """Activations and gradients by layer; by epoch too where recorded.
+
+    Before training, with the kept weights and with the last; with training.record_layers also by epoch.
+    """
+    file = _picture(out, "layers")
+    from mlptrain import views
+    from mlptrain.report.layers import draw_layers
+
+    with screen.Fetching() as fetching:
+        _save(draw_layers(views.layer_profiles(run, data_dir=data_dir, on_fetch=fetching.fetch)), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -156,12 +214,21 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
 def activation(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Activations, or half_tanh: tanh(x/2).")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Activations, with settings behind a colon: elu:alpha=2. Also half_tanh: tanh(x/2)."
+        ),
+    ],
     derivatives: Annotated[int, typer.Option(min=1, max=6, help="Up to which derivative.")] = 1,
     interval: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", metavar="LOW HIGH", help="Default -4 4; with --derivatives above 1, -7 7."),
     ] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="Give all panels the same axes.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="All activations in one panel, their derivatives in others.")
+    ] = False,
     out: Out = None,
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
@@ -170,7 +237,8 @@ def activation(
     from mlptrain.report.figures import draw_activations
 
     low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
-    _save(draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high)), file)
+    curves = views.activation_curves(names, derivatives=derivatives, low=low, high=high)
+    _save(draw_activations(curves, shared=shared, overlay=overlay), file)
 
 
 def report(
@@ -208,6 +276,37 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
     runs = [run for path in paths for run in runs_of_seeds(path) or [path]]
     return list(zip(runs, run_labels(runs), strict=True))
+
+
+def _limits(
+    loss: tuple[float, float] | None, accuracy: tuple[float, float] | None, *, log: bool | None
+) -> dict[Metric, tuple[float, float]]:
+    """Ends of the axes, by metric. Raises UserError for ends that an axis cannot have."""
+    limits: dict[Metric, tuple[float, float]] = {}
+    for option, ends in (("--ylim", loss), ("--accuracy-ylim", accuracy)):
+        if ends is None:
+            continue
+        low, high = ends
+        if not -1e300 < low < high < 1e300:
+            raise UserError(f"{option} {low:g} {high:g}: expected two numbers, the lower first")
+        if option == "--ylim":
+            if log and low <= 0:
+                raise UserError(f"{option} {low:g} {high:g}: a logarithmic axis begins above 0; leave --log out")
+            limits["loss"] = low, high
+        else:
+            limits["accuracy"] = low / 100, high / 100
+    return limits
+
+
+def _names(labels: str, runs: Sequence[Path]) -> list[str]:
+    """The names in ``--labels``, one for each run. Raises UserError where they are not."""
+    names = [name.strip() for name in next(csv.reader([labels], skipinitialspace=True))]
+    if len(names) != len(runs) or not all(names) or len(set(names)) < len(names):
+        raise UserError(
+            f"--labels {labels}: expected a name for each of {len(runs)} runs, all different, with commas between "
+            f"them, got {len(names)}; a name that holds a comma stands in double quotes"
+        )
+    return list(map(printable, names))
 
 
 def _picture(out: Path | None, kind: str) -> Path:

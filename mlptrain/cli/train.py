@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlptrain.cli import screen, train_screen
-from mlptrain.cli.options import DataDir, Json, Set, complete_config, complete_run
+from mlptrain.cli.options import SEEDS, DataDir, Json, Set, complete_config, complete_run, parse_seeds
 from mlptrain.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.experiment import Outcome, SeedsOutcome
-
-_MAX_SEED = 2**63 - 1
 
 
 def train(
@@ -27,7 +23,7 @@ def train(
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Train with each of these seeds at once, whatever the file's is."),
+        typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is."),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -67,27 +63,6 @@ def train(
         _show_run(outcome.folder.path, as_json=as_json)
     else:
         _show_seeds(outcome, as_json=as_json)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """The seeds in ``0,1,2``. Raises UserError for anything else, with the parts that are at fault."""
-    from mlptrain.spec.comparison.sections import MAX_SEEDS
-
-    expected = "expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges written out: --seeds 0,1,2"
-    parts = [part.strip() for part in text.split(",")]
-    if bad := [part for part in parts if not re.fullmatch("[0-9]{1,30}", part) or int(part) > _MAX_SEED]:
-        are = "is not a seed" if len(bad) == 1 else "are not seeds"
-        raise UserError(f"--seeds: {_first_few(bad)} {are}; {expected}")
-    seeds = [int(part) for part in parts]
-    if twice := [seed for seed, times in Counter(seeds).items() if times > 1]:
-        raise UserError(f"--seeds: {_first_few(twice)}: named more than once; name every seed once")
-    if len(seeds) > MAX_SEEDS:
-        raise UserError(f"--seeds names {len(seeds):,} seeds, and at most {MAX_SEEDS:,} train at once; name fewer")
-    return seeds
-
-
-def _first_few(values: Sequence[object]) -> str:
-    return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
 
 
 def _check_resume(
@@ -194,6 +169,8 @@ def _show_run(run: Path, *, as_json: bool) -> None:
         elif result is not None and result.status == "completed":
             train_screen.show_result(str(run), result)
         else:
+            if result is not None and result.status == "diverged" and result.diagnosis is not None:
+                train_screen.show_causes(result.diagnosis)
             screen.say(f"run folder: {run}")
 
 
@@ -215,5 +192,5 @@ def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
         named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
         raise DivergedError(
-            f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
+            f"{named} diverged{others}; try {first.advice}", epoch=first.epoch, step=first.step, lr=first.lr
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
+from mlptrain.cli.screen import Fetching, duration, new_table, print_table, say, show_table
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -149,10 +150,8 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    console().print(table)
-    _show_diagnoses(
-        {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
-    )
+    print_table(table)
+    _show_diagnoses({seed: run.diagnosis for seed, run in runs.items() if run.diagnosis is not None})
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
     say(f"group folder: {group}")
@@ -160,19 +159,31 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
 
 def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
     """Why seeds did not learn: of each kind the first one's diagnosis, and which others share the kind."""
-    for kind in ("stuck", "slow"):
+    for kind in ("diverged", "stuck", "slow"):
         seeds = [seed for seed, diagnosis in diagnoses.items() if diagnosis.kind == kind]
         if seeds:
             show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
         if others := seeds[1:]:
-            also = f"{name_seeds(others)} {'is' if len(others) == 1 else 'are'} {kind} too"
+            verb = "" if kind == "diverged" else "is " if len(others) == 1 else "are "
+            also = f"{name_seeds(others)} {verb}{kind} too"
             say(f"  {also}; the causes are in each run's result.json", err=True)
 
 
 def show_diagnosis(diagnosis: Diagnosis, *, who: str = "") -> None:
     """Why a network did not learn, on standard error."""
-    for line in (f"warning: {who}{diagnosis.message}", *(f"  - {cause}" for cause in diagnosis.causes)):
-        say(line, err=True)
+    say(f"warning: {who}{diagnosis.message}", err=True)
+    show_causes(diagnosis)
+
+
+def show_causes(diagnosis: Diagnosis) -> None:
+    """What was found, and all that it asks for as options, with what that did in the trials."""
+    for cause in diagnosis.causes:
+        say(f"  - {cause}", err=True)
+    if diagnosis.remedies:
+        options = " ".join(f"--set {shlex.quote(option)}" for option in diagnosis.options)
+        say(f"  to try {'all of it' if len(diagnosis.remedies) > 1 else 'it'}: {options}", err=True)
+    if diagnosis.trial:
+        say(f"  with it: {diagnosis.trial}", err=True)
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

@@ -48,6 +48,13 @@ class Examples:
             else:
                 yield replace(self, index=self.index[part])
 
+    def spaced(self, n: int) -> Examples:
+        """``n`` rows at equal distances, or all where there are no more: stored rows may be in the order of classes."""
+        if len(self) <= n:
+            return self
+        chosen = torch.arange(n, device=self.x.device) * len(self) // n
+        return replace(self, index=chosen if self.index is None else self.index[chosen])
+
     @cached_property
     def inputs(self) -> Tensor:
         """All inputs as a network sees them, (n, n_features) float32; made when first asked for, and kept."""

@@ -13,6 +13,7 @@ from mlptrain.data import Splits
 from mlptrain.errors import InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.losses import Loss
@@ -20,7 +21,6 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult, figures_of
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
-from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Epoch, TrainedModel
@@ -94,14 +94,14 @@ class Recording(Listener):
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """Record every model's epoch. Raises MachineError."""
         with machine_errors(self.path):
-            for run, epoch in zip(self.runs, epochs, strict=True):
+            for run, model, epoch in zip(self.runs, self._models, epochs, strict=True):
                 if run.recorder is None or epoch is None:
                     continue
                 if epoch.ending is None:
                     run.recorder.record(epoch)
                 else:
                     run.recorder.save()
-                    run.folder.write_result(_diverged(epoch.ending))
+                    run.folder.write_result(_diverged(run, model, epoch.ending))
                     run.ended = True
 
     def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
@@ -135,8 +135,14 @@ class Recording(Listener):
             ) from None
 
 
-def _diverged(ending: Ending) -> DivergedRun:
-    return DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message)
+def _diverged(run: RecordedRun, model: TrainedModel, ending: Ending) -> DivergedRun:
+    return DivergedRun(
+        epoch=ending.epoch,
+        step=ending.step,
+        lr=ending.lr,
+        message=ending.message,
+        diagnosis=diagnose_divergence(model, run.experiment, run.splits, ending),
+    )
 
 
 def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
@@ -164,7 +170,8 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     test, evaluations = _test_evaluation(run, trainer.loss, measure, epochs=len(lines))
     for what, figures in (("the test loss", test), ("the loss after training", train)):
         if not all(map(math.isfinite, figures.values())):
-            return _diverged(Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"]))
+            ending = Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
+            return _diverged(run, model, ending)
     measured = {key: value for key, value in figures_of(kept).items() if not key.startswith("running_")}
     return CompletedRun(
         epochs=last["epoch"],
@@ -176,9 +183,9 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         else diagnose(
             model,
             run.experiment,
+            run.splits,
             train=Metrics(last["train_loss"], last.get("train_accuracy")),
             losses=[line["train_loss"] for line in lines[1:]],
-            initial=model.initial,
         ),
         test_evaluations=evaluations,
     )

@@ -104,7 +104,7 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
     """The experiment to resume. Raises RunFolderError where there is nothing to resume."""
     result = folder.read_result()
     if result is not None and result.status == "diverged":
-        raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
+        raise RunFolderError(f"{folder.path} diverged; start a new run with {result.advice} instead")
     wished = epochs or experiment.training.epochs
     scheduled = experiment.training.epochs > 0 and not isinstance(experiment.schedule, Constant)
     if wished != experiment.training.epochs and scheduled:

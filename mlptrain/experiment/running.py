@@ -14,7 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment, hashes_of
+from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
@@ -169,7 +169,8 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    environment = describe_environment(resolved, hashes_of(its, model), started_from(weights))
+                    guess = constant_guess(experiment, its.train)
+                    environment = describe_environment(resolved, hashes_of(its, model), guess, started_from(weights))
                     recorded = experiment
                     if weights is not None:
                         recorded = experiment.with_weights(INITIAL, sha256=weights.sha256)
@@ -230,7 +231,9 @@ def _sound(outcome: Outcome) -> Outcome:
     """Raises DivergedError where the run ended so."""
     result = outcome.result
     if result.status == "diverged":
-        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
+        error = DivergedError(
+            f"{result.message}; try {result.advice}", epoch=result.epoch, step=result.step, lr=result.lr
+        )
         error.run = outcome.folder.path
         raise error
     return outcome
@@ -241,8 +244,9 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
     outcomes = [Outcome.read(folder) for folder in folders]
     if epochs is None and not group.summary.exists():
         return _finish(group, outcomes)
-    if all(outcome.result.status == "diverged" for outcome in outcomes):
-        raise RunFolderError(f"all seeds of {group.path} diverged; start over with a smaller learning rate")
+    diverged = [outcome.result for outcome in outcomes if outcome.result.status == "diverged"]
+    if len(diverged) == len(outcomes):
+        raise RunFolderError(f"all seeds of {group.path} diverged; start over with {diverged[0].advice}")
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
 

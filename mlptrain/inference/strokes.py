@@ -356,7 +356,7 @@ def _noise(contrast: Floats) -> float:
 
 def _blur(picture: Floats) -> float:
     """The standard deviation in pixels of the smoothing against grain, thinner than any stroke."""
-    return max(picture.shape) / 450
+    return float(max(picture.shape)) / 450
 
 
 def _spread(values: NDArray[np.floating]) -> float:

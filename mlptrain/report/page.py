@@ -14,23 +14,24 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
-from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes
-from mlptrain.report.curves import draw_curves
-from mlptrain.report.figures import draw_decisions, draw_fits
+from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, Residuals
+from mlptrain.report.curves import Metric, draw_curves, draw_steps
+from mlptrain.report.figures import draw_decisions, draw_fits, draw_residuals
 from mlptrain.report.frame import render
-from mlptrain.report.history import SPLITS, History, read_history
+from mlptrain.report.history import SPLITS, History, read_history, read_steps
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import CompletedRun
-from mlptrain.spec import describe_model, describe_optimizer
+from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
+METRICS: tuple[Metric, ...] = ("loss", "accuracy")
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -42,6 +43,7 @@ def render_page(
     mistakes: Mistakes | None = None,
     decision: DecisionMap | None = None,
     fit: FittedCurve | None = None,
+    residuals: Residuals | None = None,
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
@@ -66,11 +68,15 @@ def render_page(
         figures=[*(_measured(evaluation) if evaluation else _last_figures(lines)), *_training_time(folder)],
         kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
         missing_classes=missing_classes,
+        layers=[("layer", "units", "then", "tensors", "parameters"), *_layers(experiment)],
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
+        steps=list(_steps(read_steps(run))) if folder.steps.exists() else [],
         decision=decision,
         decision_figure=decision and draw_decisions([decision]),
         fit=fit,
         fit_figure=fit and draw_fits([fit]),
+        residuals=residuals,
+        residuals_figure=residuals and draw_residuals(residuals, titled=False),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
@@ -132,16 +138,37 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
 
 
 def _curves(history: History) -> Iterator[tuple[str, Figure, list[tuple[str, ...]]]]:
-    """Metric, picture, and of every curve its split, first epoch and value, last epoch and value."""
-    for metric in ("loss", "accuracy"):
+    """Metric, picture, and of every curve what it is, first epoch and value, last epoch and value."""
+    for metric in METRICS:
         ends: list[tuple[str, ...]] = []
         for split in SPLITS:
             if (found := history.values.get(f"{split}_{metric}")) is not None:
                 x, y = found
                 first, last = (f"{v:.4g}" if metric == "loss" else percentage(float(v)) for v in (y[0], y[-1]))
-                ends.append((_SPLIT_NAMES[split], f"{x[0]:,.0f}", first, f"{x[-1]:,.0f}", last))
+                start, end = (math.ceil(place) for place in (x[0], x[-1]))  # a mean's place is its epoch's middle
+                kind = ", mean during the epoch," if split == "train" else ""
+                ends.append((f"{_SPLIT_NAMES[split]} {metric}{kind}", f"{start:,}", first, f"{end:,}", last))
         if ends:
             yield metric, draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False), ends
+
+
+def _steps(history: History) -> Iterator[tuple[Metric, Figure]]:
+    for metric in METRICS:
+        if f"train_{metric}" in history.values:
+            yield metric, draw_steps([history], metrics=(metric,), panel=_PHONE, titled=False)
+
+
+def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
+    """Of each layer its number, widths, what follows the product, its tensors, and how many numbers it learns."""
+    layers = layers_of(experiment)
+    for index, layer in enumerate(layers):
+        ops = []
+        for op in experiment.model.layer_ops(last=index == len(layers) - 1):
+            name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
+            ops.append(f"{name} ({', '.join(settings)})" if settings else name)
+        tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
+        units = f"{layer['inputs']:,} → {layer['outputs']:,}"
+        yield str(index), units, ", ".join(ops), tensors, f"{layer['parameters']:,}"
 
 
 def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -6,6 +6,7 @@ facts.json         what the data said: rows, columns, classes
 environment.json   versions, device, threads, precision, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
+layers.jsonl       activations and gradients of the layers by epoch, where recorded
 steps.npz          loss and accuracy of every step, where recorded
 checkpoints/       last.safetensors, best.safetensors; initial.safetensors where training started from a file
 result.json        written last: a run that has it is finished
@@ -82,6 +83,7 @@ class RunFolder(NewFolder):
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
+        self.layers = path / "layers.jsonl"
         self.steps = path / "steps.npz"
         self.result = path / "result.json"
         self.last = path / "checkpoints" / "last.safetensors"

@@ -54,12 +54,34 @@ def untrained(epoch: int, *, epochs: int = 0) -> str:
     return "the initial weights, untrained by this run" + ("; no epoch lowered the validation loss" if epochs else "")
 
 
-class Diagnosis(Record):
-    """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
+Kind = Literal["stuck", "slow", "diverged"]
 
-    kind: Literal["stuck", "slow"]
+
+class Diagnosis(Record):
+    """What is wrong with a run, in one sentence, with the causes that were measured.
+
+    ``kind``: ``stuck``; ``slow``, above the same loss but still falling; or ``diverged``. ``remedies`` are the changes
+    that the causes ask for, all together, keys such as ``optimizer.lr`` to their values; ``trial`` says what they did
+    in a short training, empty where it shows no difference yet.
+    """
+
+    kind: Kind
     message: str
     causes: list[str]
+    remedies: dict[str, Any] = Field(default_factory=dict)
+    trial: str = ""
+
+    @property
+    def options(self) -> list[str]:
+        """The remedies as options of ``mlptrain train``, such as ``optimizer.lr=0.01`` after ``--set``."""
+        return [f"{key}={plain_value(value)}" for key, value in self.remedies.items()]
+
+
+def plain_value(value: object) -> str:
+    """A value as YAML in one line: ``0.01``, ``standard``, ``[64, 64]``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class CompletedRun(Record):
@@ -88,13 +110,22 @@ class CompletedRun(Record):
 
 
 class DivergedRun(Record):
-    """``result.json`` of a run whose loss or parameters stopped being finite."""
+    """``result.json`` of a run whose loss or parameters stopped being finite; runs of earlier versions say not why."""
 
     status: Literal["diverged"] = "diverged"
     epoch: Count
     step: Count
     lr: Figure
     message: str
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def advice(self) -> str:
+        """What to try, as the object of a sentence."""
+        remedies = {} if self.diagnosis is None else self.diagnosis.remedies
+        if not remedies or (set(remedies) == {"optimizer.lr"} and remedies["optimizer.lr"] < self.lr):
+            return "a smaller learning rate"
+        return " and ".join(f"{key} {plain_value(value)}" for key, value in remedies.items())
 
 
 RunResult = CompletedRun | DivergedRun
@@ -135,6 +166,7 @@ class Environment(Record):
     git_commit: str | None
     hashes: Hashes
     started_from: Origin | None = None
+    constant_guess: Metrics | None = None  # loss and accuracy on the training rows; earlier versions did not write it
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 

@@ -9,7 +9,7 @@ from mlptrain.spec.experiment import NAME_PATTERN, Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded, load_spec, load_text
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.starter import json_schema, starter_yaml
-from mlptrain.spec.summary import check_report, describe_model, describe_optimizer
+from mlptrain.spec.summary import check_report, describe_model, describe_optimizer, layers_of
 
 __all__ = [
     "NAME_PATTERN",
@@ -21,6 +21,7 @@ __all__ = [
     "describe_model",
     "describe_optimizer",
     "json_schema",
+    "layers_of",
     "load_spec",
     "load_text",
     "starter_yaml",

@@ -29,6 +29,9 @@ class TrainingSpec(Section):
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
+    record_layers: bool = Field(
+        False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
     )

@@ -69,7 +69,7 @@ def _load(
     folder: Path = Path(),
 ) -> Loaded:
     for override in overrides:
-        apply_override(document, override)
+        apply_override(document, override, ExperimentSpec)
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)

@@ -14,7 +14,14 @@ from typing import Any
 
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
-from mlptrain.spec.data import MAX_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
+from mlptrain.spec.data import (
+    MAX_DRAWN_NUMBERS,
+    DataSpec,
+    FixedScaling,
+    ImageData,
+    RandomClassificationData,
+    RandomRegressionData,
+)
 from mlptrain.spec.experiment import EvaluationSpec, Experiment
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
@@ -120,6 +127,7 @@ def broken_rules(sections: Mapping[str, Any], rules: Iterable[Callable[..., Iter
 
 def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
+    yield from _scaling_in_raw_units(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -140,6 +148,26 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            "use identity"
+            f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:
+    """Scaling numbers that no values from 0 to 1 can have: a mean outside of them, or a std above 1."""
+    scaling, maximum = getattr(experiment.data, "scaling", None), experiment.facts.maximum
+    if not isinstance(scaling, FixedScaling) or maximum is None:
+        return
+    mean, std = scaling.mean, scaling.std
+    if 0 <= mean <= 1 and std <= 1:
+        return
+    key = "std" if 0 <= mean <= 1 else "mean"
+    value, what = (std, "standard deviation") if key == "std" else (mean, "mean")
+    in_unit = [number / maximum if number > 1 else number for number in (mean, std)]
+    fits = 0 <= in_unit[0] <= 1 and in_unit[1] <= 0.5  # the largest standard deviation of values from 0 to 1
+    remedy = f"{{mean: {in_unit[0]:.4g}, std: {in_unit[1]:.4g}}}" if fits else "standard, which measures both"
+    yield (
+        ("data", "scaling", key),
+        f"{value:g} cannot be the {what} of inputs from 0 to 1: those of '{experiment.data.name}' are divided by "
+        f"their maximum, {maximum}, before; use {remedy}",
+    )

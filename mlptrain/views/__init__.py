@@ -2,6 +2,7 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
+from mlptrain.views.layers import layer_profiles
 from mlptrain.views.networks import (
     confusion,
     decision_map,
@@ -9,6 +10,7 @@ from mlptrain.views.networks import (
     fitted_curve,
     mistakes,
     page_parts,
+    residuals,
     seen,
 )
 
@@ -21,8 +23,10 @@ __all__ = [
     "fitted_curve",
     "half_tanh",
     "input_histogram",
+    "layer_profiles",
     "mistakes",
     "page_parts",
+    "residuals",
     "samples",
     "seen",
 ]

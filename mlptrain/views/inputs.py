@@ -13,6 +13,7 @@ from mlptrain.data import Examples
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
 from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Samples
+from mlptrain.report.history import experiment_title
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.generated import FUNCTIONS
 from mlptrain.sources.published import IMAGE_DATASETS
@@ -41,12 +42,14 @@ def samples(
     if is_curve(experiment):
         return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
     if experiment.facts.n_features == 2 and experiment.facts.class_names:
-        return labelled_points(load_data(experiment, **source).train, experiment, experiment.name)
+        return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
     train = load_data(experiment, **source).train
     images = as_images(train.inputs[:count], experiment, experiment.name)
     labels = train.targets[:count].numpy()
-    return Samples(experiment.name, _scaling(experiment), images, labels, experiment.facts.class_names)
+    index = np.arange(len(images))
+    label, names = experiment_title(experiment), experiment.facts.class_names
+    return Samples(label, _scaling(experiment), images, labels, names, index)
 
 
 def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHistogram:
@@ -54,7 +57,7 @@ def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHi
     values = load_data(experiment, **source).train.inputs
     counts, edges = np.histogram(values.numpy(), bins=100)
     return InputHistogram(
-        label=experiment.name,
+        label=experiment_title(experiment),
         scaling=_scaling(experiment),
         what="pixel" if experiment.facts.image_shape else "input",
         rows=len(values),

@@ -19,7 +19,8 @@ from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load
 from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.inference.predict import Prediction, predict_images
 from mlptrain.nn.losses import make_loss
-from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, SeenImages, WeightImages
+from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, SeenImages, WeightImages
+from mlptrain.report.history import run_title
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
@@ -53,7 +54,7 @@ def decision_map(
     grid = torch.cartesian_prod(rows, columns).flip(1)
     correct = predicted_classes(_outputs_of(network, train.inputs)) == train.targets
     return DecisionMap(
-        training=labelled_points(train, experiment, label or experiment.name),
+        training=labelled_points(train, experiment, label or run_title(run, experiment)),
         model=describe_model(experiment),
         accuracy=float(correct.double().mean()),
         extent=extent,
@@ -94,7 +95,8 @@ def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) 
     """
     network = _load_classifier(run, "a confusion matrix")
     report = evaluate_checkpoint(run, split=split, device="cpu", **source)
-    return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
+    label = run_title(run, network.experiment)
+    return Confusion(label, report["split"], np.array(report["confusion"]), network.class_names)
 
 
 def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
@@ -111,7 +113,7 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
     wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
-        label=network.experiment.name,
+        label=run_title(run, network.experiment),
         split=split,
         wrong=len(wrong),
         examples=len(rows),
@@ -120,7 +122,24 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
         predicted=predicted[worst].numpy(),
         confidence=confidence[worst].numpy(),
         class_names=network.class_names,
+        index=worst.numpy(),
     )
+
+
+def residuals(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Residuals:
+    """What a run's kept checkpoint predicts on a split, beside the true values; ``split`` as for ``mlptrain eval``.
+
+    Raises UserError for a classifier.
+    """
+    network = load(run)
+    if network.class_names:
+        raise UserError(
+            f"{run}: residuals are of numbers, but data '{network.experiment.data.name}' has classes; "
+            "`mlptrain plot confusion` shows what it predicts"
+        )
+    split, rows = load_split(network.checkpoint, split, **source)
+    predicted = _outputs_of(network, rows.inputs).double().numpy()
+    return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
 
 
 def seen(run: Path, images: Sequence[Path], *, count: int = 24, invert: bool | None = None) -> SeenImages:
@@ -135,7 +154,7 @@ def seen(run: Path, images: Sequence[Path], *, count: int = 24, invert: bool | N
         raise UserError("\n".join(outcome.faults))
     found = outcome.predictions[:count]
     grey = np.stack([one.seen for one in found if one.seen is not None])
-    return SeenImages(network.experiment.name, grey, tuple(map(_caption, found)))
+    return SeenImages(run_title(run, network.experiment), grey, tuple(map(_caption, found)))
 
 
 def _caption(prediction: Prediction) -> str:
@@ -156,11 +175,11 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     longest = torch.linalg.vector_norm(weights, dim=1).argsort(descending=True, stable=True)[:count]
     units = longest.sort().values
     images = as_images(weights[units], network.experiment, str(run))
-    return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
+    return WeightImages(run_title(run, network.experiment), images, units.numpy(), len(weights))
 
 
 def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, missing_classes, mistakes, decision, fit.
+    """What ``report.page.render_page`` takes besides the folder, by its names.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -179,6 +198,8 @@ def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
+    if facts.is_regression:
+        parts["residuals"] = residuals(run, **source)
     return parts
 
 

@@ -53,6 +53,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("confusion", ["digits"]),
         ("mistakes", ["digits"]),
         ("weights", ["digits"]),
+        ("layers", ["digits"]),
+        ("layers", ["regression"]),
     ],
 )
 def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +87,8 @@ def test_steps_and_activations(runs: Runs, capsys: pytest.CaptureFixture[str]) -
     assert plot("activation", "relu", "sigmoid", "tanh") == 0
     assert plot("activation", "arctan", "--range", "-5", "5", "--out", "arctan.PNG") == 0
     assert plot("activation", "half_tanh", "--derivatives", "6", "--out", "half_tanh.svg") == 0
-    assert capsys.readouterr().out.split() == ["steps.png", "activation.png", "arctan.PNG", "half_tanh.svg"]
+    assert plot("activation", "elu:alpha=2", "elu", "--shared", "--overlay", "--out", "elu.png") == 0
+    assert capsys.readouterr().out.split() == ["steps.png", "activation.png", "arctan.PNG", "half_tanh.svg", "elu.png"]
     with Image.open("arctan.PNG") as image:
         assert image.format == "PNG"
 

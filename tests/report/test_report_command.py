@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain import views
 from mlptrain.cli import main
 from mlptrain.experiment import train
 from mlptrain.report.page import render_page
@@ -109,7 +110,14 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
         assert wanted in page.text
     assert " ".join((run / "resolved.yaml").read_text().split()) in page.text
     assert page.text.index("Outcome") < page.text.index("Training curves") < page.text.index("Confusion")
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 4  # by epoch and by step
+    for wanted in (
+        "Training loss, mean during the epoch, from", "0 64 → 64 relu weight 64×64, bias 64 4,160",
+        "2 32 → 10 identity weight 10×32, bias 10 330",
+    ):  # fmt: skip
+        assert wanted in page.text
+    rows = [int(row) for row in re.findall(r"row (\d+)", page.text)]
+    assert rows == views.mistakes(run).index.tolist()
     assert len(page.all("img")) == min(24, wrong)
 
 
@@ -123,9 +131,12 @@ def test_the_figures_of_the_kept_weights_on_every_split(runs: Runs, tmp_path: Pa
 
 def test_untrained_weights_and_missing_classes(tmp_path: Path) -> None:
     overrides = ["data={name: digits, train_size: 12, validation: 3}", "optimizer={name: sgd, lr: 3e3}"]
-    run = train(load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"]), run_dir=tmp_path / "run").folder
+    loaded = load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"])
+    with pytest.warns(UserWarning, match="no training rows of classes '"):
+        run = train(loaded, run_dir=tmp_path / "run").folder
     text = page_of(run.path, tmp_path).text
-    assert "The figures are those of epoch 0, the untrained weights; no epoch lowered the validation loss." in text
+    weights = "the initial weights, untrained by this run"
+    assert f"The figures are those of epoch 0, {weights}; no epoch lowered the validation loss." in text
     assert "No training rows of classes '" in text
     assert re.search(r" \d – 0\.0 % \d+ ", text)
     assert "–: undefined, since the class was never predicted" in text
@@ -242,6 +253,7 @@ def test_the_default_place_and_the_printed_path(runs: Runs, tmp_path: Path, caps
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Training loss" in page.text
     assert "Completed: 40 epochs" in page.text
+    assert "Predicted and true values of the training examples" in page.text
     for absent in ("accuracy", "Confusion", "confident errors", "Per class", "the test set"):
         assert absent not in page.text
 
@@ -269,7 +281,11 @@ def test_a_diverged_run_says_what_to_do(tmp_path: Path) -> None:
         train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
     page = page_of(tmp_path / "run", tmp_path)
     assert str(error.value)[1:] in page.text
-    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr=100000" in page.text
+    assert "try a smaller learning rate" in page.text
+    diagnosis = json.loads((tmp_path / "run" / "result.json").read_text())["diagnosis"]
+    lr = diagnosis["remedies"]["optimizer.lr"]
+    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr={lr:g}" in page.text
+    assert all(cause in page.text for cause in diagnosis["causes"])
     assert "Confusion" not in page.text
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import Fault, RunFolderError, SpecError
+from mlptrain.seeds import seed_range
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, comparison_warnings
-from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.model import FileInit
@@ -97,7 +100,7 @@ def comparison_from_options(
         "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
         "optimizers": {key: {"name": key, **rate} for key in names},
-        "scoring": {"seeds": [scalar(part) for part in _parts(seeds)] if "," in seeds else scalar(seeds.strip())},
+        "scoring": {"seeds": _seeds(seeds)},
     }
     places: dict[KeyPath, Position] = {
         (): Position("compare-optimizers"),
@@ -121,6 +124,15 @@ def comparison_from_options(
     return replace(loaded, warnings=warnings)
 
 
+def _seeds(text: str) -> Any:
+    """A count of seeds, or the seeds in ``0,1,2``, ``0..9`` or ``0-4,7``; what is neither is left to the checks."""
+    if not re.search(r",|[0-9]\s*(\.\.|-)", text):
+        return scalar(text.strip())
+    # One seed more than there may be is enough to be refused.
+    of_parts = [[*islice(seed_range(part), MAX_SEEDS + 1)] or [scalar(part)] for part in _parts(text)]
+    return [seed for seeds in of_parts for seed in seeds]
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -137,7 +149,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Seq
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override)
+            apply_override(document, override, ComparisonSpec)
     document.value.setdefault("name", folder_name(default_name))
     for section in [key for key in OF_THE_BASE if key in document.value]:
         # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
@@ -208,7 +220,7 @@ def _base(
     if base is None:
         return None, {}, []
     for override in overrides:
-        apply_override(base, override, within="base.")
+        apply_override(base, override, ExperimentSpec, within="base.")
     anchor(base)
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
