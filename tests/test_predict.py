@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mlptrain
+from mlptrain import views
 from mlptrain.cli import main
 from mlptrain.data import Preprocessing, Scale
+from mlptrain.errors import UserError
 from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 from mlptrain.sources.digits import read_digits
 from mlptrain.sources.store import read_images
@@ -334,6 +336,26 @@ def test_a_folder_is_predicted_as_its_images_in_order(call: Call, run: Path) -> 
     assert code == 2
     assert "many/a.bmp" in out
     assert "many/b/cut.png is a damaged image" in err
+
+
+def test_a_picture_of_what_the_network_saw(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits = read_digits().test_images
+    Path("many").mkdir()
+    for n in range(3):
+        save(eight_bit(digits[n]), f"many/{n}.png")
+    seen = views.seen(run, [Path("many")], count=2)
+    np.testing.assert_allclose(seen.images, digits[:2] / 16)
+    assert [caption.split("\n")[0] for caption in seen.captions] == ["0.png", "1.png"]
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", "seen", str(run), "many", "--out", "saw.png"])
+    assert not ended.value.code
+    with Image.open("saw.png") as picture:
+        assert picture.width > 300
+    save(np.zeros((8, 8), np.uint8), "many/3.png")
+    Path("many/4.png").write_text("no image")
+    with pytest.raises(UserError, match=r"many/4\.png is not an image"):
+        views.seen(run, [Path("many")])
 
 
 def test_show_gives_what_the_network_saw(call: Call, run: Path) -> None:

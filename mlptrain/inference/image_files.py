@@ -157,7 +157,9 @@ def _clearest(image: Image.Image) -> Image.Image:
     if image.mode in ("1", "L"):
         return grey
     bands = [grey, *image.convert("RGB").split()]
-    small = [np.asarray(band.resize((64, 64), Image.Resampling.BOX), np.float32) / np.float32(255) for band in bands]
+    small = [np.asarray(band.resize((32, 32), Image.Resampling.BOX), np.float32) / np.float32(255) for band in bands]
+    if np.ptp(small[0]) > 0.5 or np.ptp(small, axis=0).max() < 0.1:
+        return grey  # clear enough, or without colours
     clear = [max(darkness_and_lightness(band)) for band in small]
     best = int(np.argmax(clear))
     return bands[best] if clear[best] > _CLEARER * clear[0] else grey
