@@ -19,8 +19,9 @@ from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs import list_runs
 from mlptrain.sources.digits import read_digits
-from mlptrain.spec import load_text
+from mlptrain.spec import load_spec, load_text
 from mlptrain.training.metrics import classification_table, evaluate
+from tests.command import Call
 
 BASE = """\
 name: small
@@ -377,3 +378,29 @@ def test_the_list_of_runs(tmp_path: Path) -> None:
     assert [run.status for run in found] == ["completed", "damaged"]
     assert (found[0].data, found[0].model, found[0].metric) == ("digits", "64-16-10 relu", "test_accuracy")
     assert list_runs(Path("nowhere")) == []
+
+
+@pytest.mark.parametrize("data", ["digits", "iris"])
+def test_the_fitted_scaling_is_where_a_person_reads_it(data: str, call: Call) -> None:
+    from sklearn.preprocessing import StandardScaler
+
+    Path("x.yaml").write_text(
+        f"data: {{name: {data}, scaling: standard}}\nmodel: {{hidden: []}}\noptimizer: sgd\ntraining: {{epochs: 1}}\n"
+    )
+    shown = call("train", "x.yaml", "--run-dir", "run")
+    call("train", "x.yaml", "--seeds", "0,1", "--run-dir", "seeds")
+    call("report", "run")
+
+    rows = load_data(load_spec("x.yaml").experiment).train.stored().double().numpy()
+    recorded = json.loads(Path("run/environment.json").read_text())["scaling"]
+    scaler = StandardScaler().fit(rows.reshape(-1, 1) / 16 if data == "digits" else rows)
+    expected = np.column_stack([scaler.mean_, scaler.scale_])
+    found = [[one["mean"], one["std"]] for one in recorded["columns"].values() or [recorded]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    [line] = [line for line in shown.out.splitlines() if line.startswith("scaling, fitted on the training rows: ")]
+    page = Path("run/report.html").read_text()
+    for number in expected.flatten():
+        assert f"{number:.6g}"[:7] in line
+        assert f"{number:.6g}"[:7] in page
+    first, second = (Path(f"seeds/seed-{seed}/environment.json").read_text() for seed in (0, 1))
+    assert json.loads(first)["scaling"] == recorded != json.loads(second)["scaling"]

@@ -61,6 +61,16 @@ def test_commands_are_found() -> None:
     assert named == {name.split()[0] for name, _ in every_command()} - {"schema"}  # whose output is long
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_shell_would_expand_is_quoted(document: str) -> None:
+    """Zsh refuses a bracket that is not quoted and names no file."""
+    code = [block for kind, block in blocks(document) if kind == "sh"]
+    code += re.findall(r"`((?:\.venv/bin/)?(?:pip|mlptrain|python) [^`]+)`", text_of(document))
+    for line in "\n".join(code).splitlines():
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", line).partition(" #")[0]
+        assert not re.search(r"[\[\]{}*?]", bare), line
+
+
 def map_rows() -> list[tuple[str, list[str], list[str]]]:
     """What a notebook calls it, the commands and the Python expressions of every row of the map."""
     tables = re.findall(

@@ -22,7 +22,8 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import SeedGroup
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import Experiment, Loaded, load_spec
+from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 
 MAX_ROWS = 100  # more rows check nothing more, and bring every coordinate nearer to a kink
@@ -30,7 +31,11 @@ _MAX_NAMED = 5
 
 
 def gradcheck(
-    source: Loaded | Checkpoint | Path | str, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    source: Loaded | Checkpoint | Config,
+    *,
+    overrides: Overrides = (),
+    data_dir: AnyPath | None = None,
+    on_fetch: Progress | None = None,
 ) -> GradientCheck:
     """Check the gradients of an experiment before training, or of a trained network, in float64 on the CPU.
 
@@ -41,38 +46,40 @@ def gradcheck(
     Raises the errors of mlptrain.errors for the specification, checkpoint and data, and UserError where gradients are
     not finite.
     """
-    if not isinstance(source, (Loaded, Checkpoint)):
-        source = load_kept(Path(source)) if holds_weights(Path(source)) else load_spec(source)
+    if not isinstance(source, (Loaded, Checkpoint, Mapping)) and holds_weights(user_path(source)):
+        source = load_kept(source)
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
         parameters = Parameters.zeros(source.experiment.parameter_shapes).copy_(source.state.parameters)
         return _check(source.experiment, train, parameters, epoch=source.epoch + 1)
-    return _check_initial(source.experiment, load_data(source.experiment, data_dir=data_dir, on_fetch=on_fetch).train)
+    experiment = as_loaded(source, overrides).experiment
+    return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)
 
 
 Outcomes = Iterator[tuple[int, GradientCheck | UserError]]
 
 
 def gradcheck_seeds(
-    loaded: Loaded | Path | str,
+    config: Loaded | Config,
     seeds: Sequence[int],
     *,
-    data_dir: Path | None = None,
+    overrides: Overrides = (),
+    data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> Outcomes:
     """``gradcheck`` of a configuration with each of these seeds: every seed with its check, or why there is none.
 
     Raises as ``gradcheck`` where no seed can be checked.
     """
-    experiment = (loaded if isinstance(loaded, Loaded) else load_spec(loaded)).experiment
+    experiment = as_loaded(config, overrides).experiment
     of_seed = SharedData(experiment, data_dir=data_dir, on_fetch=on_fetch)
     for seed in seeds:
         yield seed, _or_reason(partial(_check_seed, experiment.changed(seed=seed), of_seed))
 
 
-def gradcheck_group(path: Path | str, *, data_dir: Path | None = None, on_fetch: Progress | None = None) -> Outcomes:
+def gradcheck_group(path: AnyPath, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None) -> Outcomes:
     """``gradcheck`` of the trained weights of every run of a group of seeds: its seed with its check, or why not."""
-    group = SeedGroup.open(Path(path))
+    group = SeedGroup.open(user_path(path))
     for seed in group.seeds:
         check = partial(gradcheck, group.member(seed), data_dir=data_dir, on_fetch=on_fetch)
         yield seed, _or_reason(check)

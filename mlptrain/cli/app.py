@@ -36,6 +36,7 @@ from mlptrain.errors import (
     is_out_of_memory,
 )
 from mlptrain.system import signals
+from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
 data_app = new_group("Get a data set, or check every byte of it.")
@@ -260,15 +261,23 @@ def data_fetch(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Get a data set; good files that are there are kept."""
+    """Get a data set; good files that are there are kept.
+
+    What else is in their place is moved into a folder beside them, which is named.
+    """
     from mlptrain.sources.fetch import fetch
     from mlptrain.sources.store import data_folder
 
-    folder = data_folder(data_dir)
+    folder, moved = data_folder(data_dir), list[Path]()
+
+    def say_moved(path: Path, to: Path) -> None:
+        moved.append(to)
+        screen.say(f"note: {path} was not the published file; it is now {to}", err=True)
+
     with screen.Fetching() as fetching:
-        downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch)
+        downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch, on_moved=say_moved)
     if as_json:
-        screen.say_json({"name": name, "folder": str(folder), "downloaded": downloaded})
+        screen.say_json({"name": name, "folder": str(folder), "downloaded": downloaded, "moved": list(map(str, moved))})
     else:
         screen.say(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
 
@@ -289,7 +298,8 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
         rows = [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks]
         screen.show_table(("", "what", "found"), rows)
     if bad := sum(not check.ok for check in checks):
-        raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
+        remedy = f"`mlptrain data fetch {name}` gets the published files and moves what is in their place aside"
+        raise UserError(f"{name}: {bad} of {len(checks)} checks failed; {remedy}")
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -300,6 +310,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        arguments = list(map(expanded, arguments))
         _check_current_folder()
         app(arguments, prog_name="mlptrain")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -261,6 +261,9 @@ def report(
 
         screen.write_file(file, comparison_page(run).encode())
         return
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
     from mlptrain import views
     from mlptrain.report.page import render_page
 
@@ -310,6 +313,10 @@ def _names(labels: str, runs: Sequence[Path]) -> list[str]:
 
 
 def _picture(out: Path | None, kind: str) -> Path:
+    """The file of a picture, asked before anything is computed; from here on modules that draw can be imported."""
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
     return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 

@@ -14,6 +14,7 @@ from mlptrain.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.experiment import Outcome, SeedsOutcome
+    from mlptrain.runs import RunFolder
 
 
 def train(
@@ -167,11 +168,17 @@ def _show_run(run: Path, *, as_json: bool) -> None:
         if as_json and result is not None:
             screen.say_json({"run": str(run), **result.plain()})
         elif result is not None and result.status == "completed":
-            train_screen.show_result(str(run), result)
+            scaling = RunFolder(run).read_environment().scaling if _is_fitted(RunFolder(run)) else None
+            train_screen.show_result(str(run), result, scaling=scaling)
         else:
             if result is not None and result.status == "diverged" and result.diagnosis is not None:
                 train_screen.show_causes(result.diagnosis)
             screen.say(f"run folder: {run}")
+
+
+def _is_fitted(folder: RunFolder) -> bool:
+    """Whether a run's inputs are scaled by numbers of its training rows, which no file that it was given holds."""
+    return folder.experiment().data.scaling == "standard"
 
 
 def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
@@ -186,7 +193,7 @@ def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
             ]
             screen.say_json({"group": group, **summary.plain(), "runs": runs})
         else:
-            train_screen.show_seeds(group, results, summary.kept)
+            train_screen.show_seeds(group, results, summary.kept, scaled=_is_fitted(outcome.outcomes[0].folder))
     if diverged := {seed: result for seed, result in results.items() if result.status == "diverged"}:
         completed = len(results) - len(diverged)
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""

@@ -14,7 +14,7 @@ from mlptrain.system.cores import Pressure
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
+    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Scaling, Spread
     from mlptrain.spec import Experiment
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
@@ -111,8 +111,8 @@ class Progress(Fetching):
         self._training.update(self._task, completed=epoch, description=figures, left=left)
 
 
-def show_result(run: str, result: CompletedRun) -> None:
-    """The metrics a run ends with, its diagnosis, and where it lies."""
+def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = None) -> None:
+    """The metrics a run ends with, the numbers that its inputs were scaled by, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
@@ -124,12 +124,14 @@ def show_result(run: str, result: CompletedRun) -> None:
         show_table(("split", *kinds), rows, right=(1, 2))
     else:
         say(f"nothing was measured: evaluation.split is none; `mlptrain eval {run}` measures the network")
+    if scaling is not None:
+        say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")
 
 
-def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
+def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread], *, scaled: bool = False) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
     say(f"{completed} of {name_count(len(runs))} completed")
@@ -154,6 +156,8 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     _show_diagnoses({seed: run.diagnosis for seed, run in runs.items() if run.diagnosis is not None})
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
+    if scaled:
+        say("scaling, fitted on each seed's own training rows: the numbers are in its run's environment.json")
     say(f"group folder: {group}")
 
 

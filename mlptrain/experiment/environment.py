@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy
@@ -12,17 +13,24 @@ import torch
 
 import mlptrain
 from mlptrain.data import Examples, Splits
+from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
 from mlptrain.nn.losses import make_loss
-from mlptrain.runs.records import Environment, Hashes, Origin
+from mlptrain.runs.records import Environment, Hashes, Moments, Origin, Scaling
+from mlptrain.sources.facts import Column
 from mlptrain.spec import Experiment
 from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
 def describe_environment(
-    resolved: ResolvedDevice, hashes: Hashes, guess: dict[str, float], started_from: Origin | None = None
+    resolved: ResolvedDevice,
+    hashes: Hashes,
+    *,
+    guess: dict[str, float],
+    scaling: Scaling | None = None,
+    started_from: Origin | None = None,
 ) -> Environment:
-    """The content of ``environment.json``; ``guess`` as ``constant_guess`` gives it."""
+    """The content of ``environment.json``; ``guess`` as ``constant_guess`` gives it, ``scaling`` as ``scaling_of``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
         mlptrain=mlptrain.__version__,
@@ -35,9 +43,23 @@ def describe_environment(
         **asdict(resolved),
         git_commit=_git_commit(),
         hashes=hashes,
+        scaling=scaling,
         constant_guess=guess,
         started_from=started_from,
     )
+
+
+def scaling_of(preprocessing: Preprocessing, columns: Sequence[Column]) -> Scaling | None:
+    """The numbers of a preprocessing, by name where the inputs are ``columns``; None where it changes nothing."""
+    scaling: Scaling | None = None
+    for transform in preprocessing.transforms:
+        match transform:
+            case Scale(divisor=divisor, mean=mean, std=std):
+                scaling = Scaling(divisor=divisor, mean=mean, std=std)
+            case Standardize(mean=means, std=stds):
+                numbers = zip(columns, means, stds, strict=True)
+                scaling = Scaling(columns={column.name: Moments(mean=mean, std=std) for column, mean, std in numbers})
+    return scaling
 
 
 def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:

@@ -15,6 +15,7 @@ from mlptrain.runs.steps import step_figures
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
 from mlptrain.spec.schedule import Constant
+from mlptrain.system.paths import AnyPath
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Reopened:
     checkpoint: Checkpoint | None = None
     finished: bool = False
 
-    def on(self, splits: Splits, data_dir: Path | None) -> RecordedRun:
+    def on(self, splits: Splits, data_dir: AnyPath | None) -> RecordedRun:
         """The run on its data. Raises DataError where they are no longer those that it started with."""
         if splits.fingerprint != self.folder.read_environment().hashes.data:
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")

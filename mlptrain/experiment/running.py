@@ -14,7 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
-from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of
+from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
@@ -23,9 +23,10 @@ from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
+from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.spec.load import starting_from
 from mlptrain.system.disk import machine_errors, refusal
+from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
@@ -37,7 +38,7 @@ class Options(TypedDict, total=False):
     A note is a sentence on what may not be meant; by default it is a warning of Python's.
     """
 
-    data_dir: Path | None
+    data_dir: AnyPath | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
     on_note: Callable[[str], None]
@@ -53,32 +54,35 @@ class SeedsOutcome:
 
 
 def train(
-    loaded: Loaded | Path | str,
+    config: Loaded | Config,
     *,
-    run_dir: Path | None = None,
-    from_run: Path | str | None = None,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    from_run: AnyPath | None = None,
     **options: Unpack[Options],
 ) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
 
-    ``from_run`` is a run, whose kept weights training starts from, or a file of weights; the configuration's
-    ``model.init`` is then without effect.
+    ``config`` is a YAML file or a mapping of the same content, checked alike; ``overrides`` are
+    ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``from_run`` is a run, whose kept weights training starts
+    from, or a file of weights; the configuration's ``model.init`` is then without effect.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    loaded = _loaded(loaded, from_run)
+    loaded = _loaded(config, overrides, from_run)
     with ExitStack() as locks:
         [outcome] = _train(loaded, [loaded.experiment.seed], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
 
 def train_seeds(
-    loaded: Loaded | Path | str,
+    config: Loaded | Config,
     seeds: Sequence[int],
     *,
-    run_dir: Path | None = None,
-    from_run: Path | str | None = None,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    from_run: AnyPath | None = None,
     **options: Unpack[Options],
 ) -> SeedsOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
@@ -89,18 +93,18 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    loaded = _loaded(loaded, from_run)
+    loaded = _loaded(config, overrides, from_run)
     with ExitStack() as locks:  # the group stays locked until its summary is written
         outcomes = _train(loaded, seeds, SeedGroup, run_dir, locks, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
+def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(run)
     if SeedGroup.is_group(group := folder.path.resolve().parent):
         raise RunFolderError(
             f"{folder.path} was trained together with other seeds; resume all of them: "
@@ -111,9 +115,9 @@ def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Opti
     return _sound(outcome)
 
 
-def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
+def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
-    group = SeedGroup.open(Path(path))
+    group = SeedGroup.open(path)
     with _locked(group):
         folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
         check_members(group, folders)
@@ -128,8 +132,8 @@ def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpa
         return _finish(group, outcomes)
 
 
-def _loaded(config: Loaded | Path | str, from_run: Path | str | None) -> Loaded:
-    loaded = config if isinstance(config, Loaded) else load_spec(config)
+def _loaded(config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None) -> Loaded:
+    loaded = as_loaded(config, overrides)
     return loaded if from_run is None else starting_from(loaded, from_run)
 
 
@@ -137,10 +141,10 @@ def _train(
     loaded: Loaded,
     seeds: Sequence[int],
     kind: type[RunFolder] | type[SeedGroup],
-    run_dir: Path | None,
+    run_dir: AnyPath | None,
     locks: ExitStack,
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
@@ -169,8 +173,13 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    guess = constant_guess(experiment, its.train)
-                    environment = describe_environment(resolved, hashes_of(its, model), guess, started_from(weights))
+                    environment = describe_environment(
+                        resolved,
+                        hashes_of(its, model),
+                        guess=constant_guess(experiment, its.train),
+                        scaling=scaling_of(its.preprocessing, experiment.facts.columns),
+                        started_from=started_from(weights),
+                    )
                     recorded = experiment
                     if weights is not None:
                         recorded = experiment.with_weights(INITIAL, sha256=weights.sha256)
@@ -193,7 +202,7 @@ def _resume(
     home: RunFolder | SeedGroup,
     opened: Sequence[Reopened],
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlptrain.data import Examples, Splits
@@ -17,15 +16,17 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
-def load_kept(path: Path) -> Checkpoint:
+def load_kept(path: AnyPath) -> Checkpoint:
     """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
+    path = user_path(path)
     try:
         if path.is_file():
             return load_checkpoint(path)
@@ -66,8 +67,9 @@ class Evaluation:
         return [note for note in (self.weights and f"epoch 0 was kept: {self.weights}", self.missing_classes) if note]
 
 
-def unfinished(path: Path) -> str | None:
+def unfinished(path: AnyPath) -> str | None:
     """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    path = user_path(path)
     if not path.is_dir():
         return None
     result = RunFolder.open(path).read_result()
@@ -77,7 +79,7 @@ def unfinished(path: Path) -> str | None:
 
 
 def load_split(
-    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> tuple[str, Examples]:
     """The named split, else test, else validation, else train: its name, and its rows preprocessed as recorded.
 
@@ -88,7 +90,7 @@ def load_split(
 
 
 def _load_splits(
-    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None, on_fetch: Progress | None
+    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None, on_fetch: Progress | None
 ) -> tuple[str, Splits]:
     """The name of the split, and all of them."""
     experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
@@ -102,10 +104,10 @@ def _load_splits(
 
 
 def evaluate_checkpoint(
-    path: Path | str,
+    path: AnyPath,
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
@@ -119,15 +121,15 @@ def evaluate_checkpoint(
 
 
 def evaluation_of(
-    path: Path | str,
+    path: AnyPath,
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> Evaluation:
     """``evaluate_checkpoint``, with what there is to note."""
-    checkpoint = load_kept(Path(path))
+    checkpoint = load_kept(path)
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
     with applied(resolved):

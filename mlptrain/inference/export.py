@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.spec.weights import ABOUT
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.paths import AnyPath, user_path
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,12 +33,12 @@ MAX_ORDER = 50_000_000  # numbers of 8 bytes in the orders of all epochs
 
 
 def export(
-    run: Path | str,
-    out: Path | str | None = None,
+    run: AnyPath,
+    out: AnyPath | None = None,
     *,
     epochs: int = 1,
     rows: bool = False,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> Arrays:
     """What a run, or a checkpoint file, is made of, by name; written to ``out`` as an .npz file where that is named.
@@ -50,7 +50,7 @@ def export(
     exported. Raises the errors of a run or checkpoint that cannot be read, DataError where the data are no longer those
     of the training, and UserError for more epochs than fit in memory.
     """
-    path = Path(run)
+    path = user_path(run)
     checkpoint = load_kept(path)
     experiment = checkpoint.experiment
     if not 0 <= epochs * experiment.facts.train_rows <= MAX_ORDER:
@@ -80,7 +80,7 @@ def export(
         arrays |= dict(_rows(_splits(checkpoint, data_dir, on_fetch), rows=rows))
     arrays[ABOUT] = np.array(json.dumps(about))
     if out is not None:
-        write_atomically(Path(out), npz(arrays))
+        write_atomically(user_path(out), npz(arrays))
     return arrays
 
 
@@ -116,7 +116,7 @@ def _order(experiment: Experiment, epochs: int) -> NDArray[np.int64]:
     return np.stack([order.numpy() for order in orders])
 
 
-def _splits(checkpoint: Checkpoint, data_dir: Path | None, on_fetch: Progress | None) -> Splits:
+def _splits(checkpoint: Checkpoint, data_dir: AnyPath | None, on_fetch: Progress | None) -> Splits:
     """The rows of the training. Raises DataError for others."""
     experiment = checkpoint.experiment
     splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)

@@ -25,6 +25,7 @@ from scipy import ndimage
 from mlptrain.errors import UserError
 from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_ink, find_strokes, small_copy
 from mlptrain.system.files import open_regular
+from mlptrain.system.paths import AnyPath, user_path
 
 Grey = NDArray[np.float32]
 
@@ -93,11 +94,12 @@ _FULL_INK = 0.85  # the strongest of an image as stored: 14 of 16 in the digits,
 _INVERTED = "dark on light, inverted"
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: AnyPath) -> Picture:
     """A file as it is seen: turned as its EXIF entry says, on white where it is transparent, 0 black and 1 white.
 
     Raises UserError for anything but a readable image of at most ``MAX_PIXELS`` pixels.
     """
+    path = user_path(path)
     try:
         file = open_regular(path)
     except FileNotFoundError:

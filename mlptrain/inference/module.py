@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn import network
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
 
@@ -123,7 +123,7 @@ class TrainedNetwork(nn.Module):
         return probabilities(self(self.preprocess(images)))
 
 
-def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
+def load(run_or_checkpoint: AnyPath, device: str = "cpu") -> TrainedNetwork:
     """The network of a checkpoint file, or of a run folder's kept checkpoint, with preprocessing and class names.
 
     An unfinished run gives its best checkpoint so far, or the last where the run keeps that. The data set is not
@@ -132,7 +132,7 @@ def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """
     chosen = resolve_device(device=device, precision="highest", threads="auto").device
-    return TrainedNetwork(load_kept(Path(run_or_checkpoint))).to(chosen)
+    return TrainedNetwork(load_kept(run_or_checkpoint)).to(chosen)
 
 
 def _as_tensor(data: Tensor | ArrayLike) -> Tensor:

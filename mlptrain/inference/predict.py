@@ -17,6 +17,7 @@ from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.image_files import SUFFIXES, fit, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
 
@@ -68,7 +69,9 @@ class ImagePredictions:
     passed_over: tuple[Path, ...] = ()
 
 
-def predict_images(network: TrainedNetwork, paths: Sequence[Path], *, invert: bool | None = None) -> ImagePredictions:
+def predict_images(
+    network: TrainedNetwork, paths: Sequence[AnyPath], *, invert: bool | None = None
+) -> ImagePredictions:
     """Predict image files, and those in folders and below them, in the order of their names.
 
     In a folder images are known by the end of their names, and what begins with a dot does not count. ``invert`` says
@@ -82,7 +85,7 @@ def predict_images(network: TrainedNetwork, paths: Sequence[Path], *, invert: bo
             f"the network was trained on data '{data}', which are not images; predict its rows with --index"
         )
     pixels, facts, faults, others = [], [], list[str](), list[Path]()
-    for file in _expanded(paths, others):
+    for file in _expanded(list(map(Path, paths)), others):
         try:
             if _is_folder(file):
                 raise UserError(f"{file} holds no image files, whose names end in {', '.join(SUFFIXES)}")
@@ -106,8 +109,12 @@ def predict_images(network: TrainedNetwork, paths: Sequence[Path], *, invert: bo
 def _expanded(paths: Sequence[Path], others: list[Path]) -> Iterator[Path]:
     """The paths with the images of folders in place of these, if any. Other files go to ``others``."""
     for path in paths:
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()] if _is_folder(path) else []
-        shown = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        if not _is_folder(path):
+            yield path
+            continue
+        folder = user_path(path)
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        shown = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
         images = [file for file in shown if file.suffix.lower() in SUFFIXES]
         others += [file for file in shown if file.suffix.lower() not in SUFFIXES]
         yield from images or [path]
@@ -115,8 +122,8 @@ def _expanded(paths: Sequence[Path], others: list[Path]) -> Iterator[Path]:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir()
-    except OSError:  # a name that is too long, for one: read_image says so
+        return user_path(path).is_dir()
+    except (OSError, UserError):  # a name that is too long, or no such home folder: read_image says so
         return False
 
 
@@ -125,7 +132,7 @@ def predict_rows(
     indices: Sequence[int],
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> tuple[Prediction, ...]:
     """Predict examples by their index, from 0, in a split of the data set as the run uses it.

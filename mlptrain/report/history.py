@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from mlptrain.runs import RunFolder, runs_of_seeds
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.steps import recorded_steps
 from mlptrain.spec import Experiment
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
@@ -48,7 +48,7 @@ class History:
     seeds: tuple[History, ...] = ()
 
 
-def read_history(run: Path, *, label: str | None = None) -> History:
+def read_history(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy by epoch. Raises RunFolderError for a folder that is not a run or has no epoch yet."""
     folder = RunFolder.open(run)
     lines = folder.read_metrics()
@@ -66,7 +66,7 @@ def read_history(run: Path, *, label: str | None = None) -> History:
     return history
 
 
-def read_steps(run: Path, *, label: str | None = None) -> History:
+def read_steps(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
     folder = RunFolder.open(run)
     values = {
@@ -76,7 +76,7 @@ def read_steps(run: Path, *, label: str | None = None) -> History:
     return _history(folder, label, "step", values)
 
 
-def read_curves(path: Path, *, label: str | None = None, steps: bool = False) -> History:
+def read_curves(path: AnyPath, *, label: str | None = None, steps: bool = False) -> History:
     """``read_history``, or with ``steps`` ``read_steps``, of a run; of a group of seeds the means over its runs.
 
     Seeds that diverged are left out. Raises RunFolderError where every one has.
@@ -120,8 +120,9 @@ def _history(
     return History(label, status, experiment.loss.title, unit, values, experiment.data.name, guess)
 
 
-def run_labels(runs: Sequence[Path]) -> list[str]:
+def run_labels(paths: Sequence[AnyPath]) -> list[str]:
     """A short unique printable name of every run or group: its experiment's, else its folder's, else its path."""
+    runs = list(map(user_path, paths))
     firsts = [next(iter(runs_of_seeds(run)), run) for run in runs]
     names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in firsts]
     for shorter in (names, [run.resolve().name for run in runs]):
@@ -130,14 +131,14 @@ def run_labels(runs: Sequence[Path]) -> list[str]:
     return [printable(str(run)) for run in runs]
 
 
-def run_name(run: Path) -> str:
+def run_name(run: AnyPath) -> str:
     """The name of a run's folder, for a title, or of a checkpoint file with that of the run it lies in."""
-    path = run.resolve()
+    path = user_path(run).resolve()
     of_run = path.parent.name == "checkpoints" and path.is_file()
     return printable(f"{path.parent.parent.name}/{path.name}" if of_run else path.name)
 
 
-def run_title(run: Path, experiment: Experiment) -> str:
+def run_title(run: AnyPath, experiment: Experiment) -> str:
     """Which run on which data, as titles begin: ``run first, data mnist``."""
     return f"run {run_name(run)}, data {experiment.data.name}"
 

@@ -210,6 +210,9 @@ def _as_written(config: Path) -> str:
 
 def _environment(folder: RunFolder) -> Iterator[tuple[str, str]]:
     for key, value in folder.read_environment().plain().items():
+        if isinstance(value, dict) and "columns" in value:
+            numbers = {name: "mean {mean:.6g}, std {std:.6g}".format(**one) for name, one in value["columns"].items()}
+            value = numbers or {name: one for name, one in value.items() if name != "columns"}
         start = "hash of" if key == "hashes" else key
         for name, one in value.items() if isinstance(value, dict) else [("", value)]:
             if one is not None:

@@ -24,6 +24,7 @@ from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
+from mlptrain.system.paths import AnyPath, user_path
 
 Difference = Annotated[float, Field(ge=-1, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -277,8 +278,8 @@ class Timings(Record):
 class ComparisonFiles:
     """Where the files of a comparison lie, and the results in them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path = user_path(path)
         self.plan = path / "plan.yaml"
         self.trials = path / "trials.jsonl"
         self.summary = path / "summary.json"

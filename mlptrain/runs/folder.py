@@ -3,7 +3,7 @@
 config.yaml        the user's file, byte for byte
 resolved.yaml      every value as applied
 facts.json         what the data said: rows, columns, classes
-environment.json   versions, device, threads, precision, hashes
+environment.json   versions, device, threads, precision, numbers of the scaling, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
 layers.jsonl       activations and gradients of the layers by epoch, where recorded
@@ -31,6 +31,7 @@ from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
+from mlptrain.system.paths import AnyPath, user_path
 
 INITIAL = Path("checkpoints/initial.safetensors")  # in a run folder, which then needs no other file
 _NAMED_RUNS = 10
@@ -45,14 +46,14 @@ class NewFolder(LockedFolder):
     _suffix = ""  # of the name
 
     @classmethod
-    def create(cls, name: str, *, run_dir: Path | None = None) -> Self:
+    def create(cls, name: str, *, run_dir: AnyPath | None = None) -> Self:
         """Make ``runs/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
         ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
         where no folder can be made.
         """
         try:
-            path = run_dir or _new_in_runs(name + cls._suffix)
+            path = user_path(run_dir) if run_dir else _new_in_runs(name + cls._suffix)
             if path.exists() and not path.is_dir():
                 raise _not_empty(path)
             path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,8 @@ class NewFolder(LockedFolder):
 class RunFolder(NewFolder):
     """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = user_path(path)
         super().__init__(path)
         self.config = path / "config.yaml"
         self.resolved = path / "resolved.yaml"
@@ -90,8 +92,9 @@ class RunFolder(NewFolder):
         self.best = path / "checkpoints" / "best.safetensors"
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: AnyPath) -> RunFolder:
         """An existing run. Raises RunFolderError for anything else."""
+        path = user_path(path)
         if not path.is_dir():
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
@@ -182,12 +185,12 @@ def _not_empty(path: Path) -> RunFolderError:
     return RunFolderError(f"{path} exists and is not empty; name a new folder{resume}")
 
 
-def is_comparison(path: Path) -> bool:
+def is_comparison(path: AnyPath) -> bool:
     """Whether a folder belongs to a comparison of optimizers: it holds a plan."""
-    return (path / "plan.yaml").is_file()
+    return (user_path(path) / "plan.yaml").is_file()
 
 
-def runs_of_seeds(path: Path) -> list[Path]:
+def runs_of_seeds(path: AnyPath) -> list[Path]:
     """The run folders in a group of seeds, by seed; none in any other folder."""
-    runs = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
+    runs = [resolved.parent for resolved in user_path(path).glob("seed-*/resolved.yaml")]
     return sorted(runs, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10

@@ -16,6 +16,7 @@ from mlptrain.runs.records import figures_of
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.base import either
 from mlptrain.system.lock import is_locked
+from mlptrain.system.paths import AnyPath, user_path
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,15 @@ class RunSummary:
     age: float = 0.0
 
 
-def list_runs(*places: Path) -> list[RunSummary]:
+def list_runs(*places: AnyPath) -> list[RunSummary]:
     """Every run at, or directly below, each of ``places`` or in a group of seeds there, the newest first.
+
 
     The runs of a group stand together, by seed; a run that several places lead to stands once. Other folders are
     passed over.
     """
     blocks = []
-    for path in dict.fromkeys(path for place in places for path in _candidates(place)):
+    for path in dict.fromkeys(path for place in places for path in _candidates(user_path(place))):
         try:
             folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
             runs = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from mlptrain.runs.folder import RunFolder
 from mlptrain.runs.records import figures_of
 from mlptrain.runs.steps import recorded_steps
 from mlptrain.spec import Experiment
+from mlptrain.system.paths import AnyPath
 
 Columns = dict[str, NDArray[Any]]  # float64, and int64 where numbers count steps, epochs or examples
 
 
-def metrics(run: Path | str, *, by: str = "epoch", reduction: str = "mean") -> Columns:
+def metrics(run: AnyPath, *, by: str = "epoch", reduction: str = "mean") -> Columns:
     """The figures of a run, finished or not, as columns (n,) by name: ``pandas.DataFrame(metrics(run))`` is a table.
 
     By epoch: ``epoch``, ``step``, ``lr``; ``running_train_loss`` and ``running_train_accuracy``, means over the epoch
@@ -35,7 +35,7 @@ def metrics(run: Path | str, *, by: str = "epoch", reduction: str = "mean") -> C
     for what, value, choices in (("by", by, ("epoch", "step")), ("reduction", reduction, ("mean", "sum"))):
         if value not in choices:
             raise UserError(f"{what} '{value}': choose {' or '.join(choices)}")
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(run)
     experiment = folder.experiment()
     columns, examples = (_by_epoch if by == "epoch" else _by_step)(folder, experiment)
     return _sums(columns, examples) if reduction == "sum" else columns

@@ -143,6 +143,35 @@ class Hashes(Record):
     batch_order: str
 
 
+class Moments(Record):
+    """Mean and population standard deviation of values."""
+
+    mean: Figure
+    std: Figure
+
+
+class Scaling(Record):
+    """What inputs go through: x becomes (x / divisor − mean) / std; ``columns`` has numbers of its own for each.
+
+    Under ``scaling: standard`` the numbers are those of the training rows.
+    """
+
+    divisor: Figure = 1.0
+    mean: Figure = 0.0
+    std: Figure = 1.0
+    columns: dict[str, Moments] = Field(default_factory=dict)
+
+    def in_words(self, *, most: int = 8) -> str:
+        """One line, with the numbers of at most so many columns."""
+        if not self.columns:
+            x = "x" if self.divisor == 1 else f"x / {self.divisor:g}"
+            return x if (self.mean, self.std) == (0, 1) else f"({x} - {self.mean:.6g}) / {self.std:.6g}"
+        shown = list(self.columns.items())[:most]
+        parts = [f"{name} (x - {numbers.mean:.6g}) / {numbers.std:.6g}" for name, numbers in shown]
+        more = [f"and {len(self.columns) - most} more columns"] if len(self.columns) > most else []
+        return "; ".join(parts + more)
+
+
 class Origin(Record):
     """Where initial weights came from: the file as it was named, and the epoch after which it was saved, if it says."""
 
@@ -151,7 +180,10 @@ class Origin(Record):
 
 
 class Environment(Record):
-    """``environment.json``: what a run's metrics depend on besides its configuration."""
+    """``environment.json``: what a run's metrics depend on besides its configuration.
+
+    ``scaling`` is None where inputs are taken as they are, and in runs of versions that did not record it.
+    """
 
     mlptrain: str
     python: str
@@ -165,6 +197,7 @@ class Environment(Record):
     threads: Count
     git_commit: str | None
     hashes: Hashes
+    scaling: Scaling | None = None
     started_from: Origin | None = None
     constant_guess: Metrics | None = None  # loss and accuracy on the training rows; earlier versions did not write it
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs

@@ -22,7 +22,7 @@ from mlptrain.spec.data import (
     RandomClassificationData,
     RandomRegressionData,
 )
-from mlptrain.spec.experiment import EvaluationSpec, Experiment
+from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
 from mlptrain.spec.optimizer import SGD
@@ -139,7 +139,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
-    if isinstance(batch_size, int) and batch_size > rows:
+    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
     if rows < (classes := len(experiment.facts.class_names)):

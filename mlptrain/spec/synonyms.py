@@ -265,6 +265,16 @@ KEYS_NOT_OFFERED = {
 # For the values of some keys: the name here, with a remark after "?", and the words for it. What stands for
 # activation stands for output_activation too.
 VALUES = {
+    "data": {  # names of known data sets that are not offered are in `mlptrain.sources.known`
+        "mnist": "mnist_784 load_mnist mnist_dataset",
+        "fashion_mnist": "fmnist f_mnist fashion zalando zalando_mnist load_fashion_mnist",
+        "digits": "load_digits sklearn_digits optdigits",
+        "iris": "load_iris",
+        "random_classification": "make_classification",
+        "random_regression": "make_regression",
+        "moons": "make_moons",
+        "circles": "make_circles",
+    },
     "activation": {
         "sigmoid": "logistic logsig expit",
         "tanh": "tansig hyperbolic_tangent",

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
+from mlptrain.sources.known import not_offered
 from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
@@ -146,6 +147,8 @@ def _name_example(finding: _Finding) -> str:
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
     numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
+    if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
+        return f"{must_be(either(finding.choices), word)}; {reason}"
     hint = value_hint(word, finding.choices, finding.key, finding.sections)
     without = "" if "did you mean" in hint else _nothing_hint(word, finding)
     return must_be(either([*finding.choices, *numbers]), word) + (without or hint)

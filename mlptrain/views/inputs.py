@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -20,6 +19,7 @@ from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
 from mlptrain.spec.data import FunctionData
+from mlptrain.system.paths import AnyPath
 
 _CURVE_POINTS = 1001
 _MARGIN = 0.05  # beyond the outermost training inputs, in widths of their range
@@ -28,7 +28,7 @@ _MARGIN = 0.05  # beyond the outermost training inputs, in widths of their range
 class Source(TypedDict, total=False):
     """Where the data sets are, and what is notified of a download, as ``load_data`` takes them."""
 
-    data_dir: Path | None
+    data_dir: AnyPath | None
     on_fetch: Progress | None
 
 

@@ -24,6 +24,7 @@ from mlptrain.report.history import run_title
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
+from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
@@ -32,7 +33,7 @@ _MARGIN = 0.15  # around points outside the usual square, in widths of their bou
 
 
 def decision_map(
-    run: Path, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
+    run: AnyPath, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
 ) -> DecisionMap:
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
@@ -62,7 +63,7 @@ def decision_map(
     )
 
 
-def fitted_curve(run: Path, *, label: str | None = None, **source: Unpack[Source]) -> FittedCurve:
+def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Source]) -> FittedCurve:
     """Outputs of a run's kept checkpoint over the range of the training inputs, a little beyond, and their targets.
 
     Raises UserError for data of several inputs or targets, or with classes.
@@ -88,7 +89,7 @@ def fitted_curve(run: Path, *, label: str | None = None, **source: Unpack[Source
     )
 
 
-def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
+def confusion(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
     """How often every class was predicted as which, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for regression.
@@ -99,7 +100,7 @@ def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) 
     return Confusion(label, report["split"], np.array(report["confusion"]), network.class_names)
 
 
-def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
+def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
     """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
     Raises UserError for regression and for data without images.
@@ -126,7 +127,7 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
     )
 
 
-def residuals(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Residuals:
+def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Residuals:
     """What a run's kept checkpoint predicts on a split, beside the true values; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for a classifier.
@@ -142,7 +143,7 @@ def residuals(run: Path, *, split: str | None = None, **source: Unpack[Source]) 
     return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
 
 
-def seen(run: Path, images: Sequence[Path], *, count: int = 24, invert: bool | None = None) -> SeenImages:
+def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
     """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
 
     Raises UserError for data without images, and for a file that cannot be read.
@@ -165,7 +166,7 @@ def _caption(prediction: Prediction) -> str:
     return f"{short}\n{prediction.name}{sure}{', doubtful' if prediction.doubts else ''}"
 
 
-def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
+def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
     """The first layer's weights of the ``count`` units whose weights are longest, in the order of the units.
 
     Raises UserError for data without images.
@@ -178,7 +179,7 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     return WeightImages(run_title(run, network.experiment), images, units.numpy(), len(weights))
 
 
-def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
+def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     """What ``report.page.render_page`` takes besides the folder, by its names.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
@@ -230,7 +231,7 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     return positive / positive.sum(dim=1, keepdim=True)
 
 
-def _load_classifier(run: Path, what: str) -> TrainedNetwork:
+def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
     if not network.class_names:

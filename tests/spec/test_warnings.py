@@ -113,3 +113,11 @@ def test_shipped_configurations(path: Path) -> None:
 
 def test_configurations_are_found() -> None:
     assert len(CONFIGS) >= 14
+
+
+def test_a_batch_size_that_nobody_chose_is_no_reason_to_warn() -> None:
+    """Also where the default is written out, as in resolved.yaml."""
+    for training in ("", "training: {epochs: 1}", "training: {batch_size: 64}"):
+        loaded = load_text(complete(f"data: {{name: digits, train_size: 50, validation: 10}}\n{training}"))
+        assert loaded.experiment.facts.train_rows < 64
+        assert loaded.warnings == ()

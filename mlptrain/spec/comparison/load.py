@@ -19,12 +19,14 @@ from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, co
 from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
 from mlptrain.spec.rules import RULES, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
+from mlptrain.system.paths import AnyPath, user_path
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
@@ -47,13 +49,16 @@ def is_comparison(document: Document) -> bool:
     return "base" in document.value or "optimizers" in document.value
 
 
-def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedComparison:
+def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparison:
     """Read, override (``"scoring.seeds=5"``, ``"base.training.epochs=3"``) and check a comparison.
 
-    The base's path starts from the file's folder. The ``plan.yaml`` of a comparison is one too: what it says besides
+    ``config`` and ``overrides`` are as in ``load_spec``. The base's path starts from the file's folder, of a mapping
+    from the current one. The ``plan.yaml`` of a comparison is one too: what it says besides
     is left out. Raises SpecError with every fault of both files.
     """
-    path = Path(path)
+    if isinstance(config, Mapping):
+        return _load(document_of(config), folder=Path(), default_name="comparison", overrides=overrides)
+    path = user_path(config)
     document = read_file(path)[1]
     if all(key in document.value for key in PLAN_KEYS[1:]):
         check_format(document.value, path)
@@ -81,12 +86,12 @@ def check_format(plan: Mapping[str, Any], path: Path) -> None:
 
 
 def comparison_from_options(
-    base_path: Path | str,
+    base_path: AnyPath,
     *,
     optimizers: str,
     lr: str | None = None,
     seeds: str = "10",
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> LoadedComparison:
     """The comparison that options of the command line describe, as ``"sgd,adam"``, ``"1e-3,0.1"`` or ``"0,1,2"``.
 
@@ -143,9 +148,9 @@ def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]
     return tuple(dict.fromkeys(named))
 
 
-def _load(document: Document, *, folder: Path, default_name: str, overrides: Sequence[str]) -> LoadedComparison:
+def _load(document: Document, *, folder: Path, default_name: str, overrides: Overrides) -> LoadedComparison:
     of_base = []
-    for override in overrides:
+    for override in assignments(overrides):
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
@@ -195,7 +200,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
             document.faults.append(document.fault(("base",), message))
             return None
         try:
-            _, base = read_file(folder / value)
+            _, base = read_file(folder / user_path(value))
         except SpecError as error:
             document.faults += [
                 document.fault(("base",), f"{fault.source} {fault.message}")
