@@ -22,7 +22,7 @@ PANELS = {
         "Help": ["doctor", "schema"],
     },
     ("plot",): {
-        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "residuals", "weights", "layers"],
+        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "residuals", "seen", "weights", "layers"],
         "Data": ["samples", "histogram"],
         "Functions": ["activation"],
     },

@@ -74,7 +74,7 @@ def test_every_function_takes_text_and_objects_and_a_home_folder(home: Path) -> 
         network = mlptrain.load(path)
         assert mlptrain.evaluate(path, split="test", data_dir="~/data")["examples"] == 100
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(home / "black.png")
-    assert predict_images(network, ["~/black.png"])[0].image == "~/black.png"
+    assert predict_images(network, ["~/black.png"]).predictions[0].image == "~/black.png"
     assert [one.path for one in list_runs("~")] == [run]
     assert read_history("~/run").values.keys() >= {"train_loss"}
     group = mlptrain.train_seeds(SPEC, [0, 1], overrides=["training.epochs=1"], run_dir="~/seeds").group.path

@@ -19,10 +19,11 @@ from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
-from mlptrain.cli.inspect import gradcheck, predict
+from mlptrain.cli.inspect import gradcheck
 from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
+from mlptrain.cli.predict import predict
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (

@@ -139,6 +139,22 @@ def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir 
 
 
 @plot_app.command(rich_help_panel=_RUNS)
+def seen(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    count: Count = 24,
+    invert: Annotated[bool | None, typer.Option("--invert/--no-invert", help="As for `mlptrain predict`.")] = None,
+    out: Out = None,
+) -> None:
+    """Image files as `mlptrain predict` gives them to the network."""
+    file = _picture(out, "seen")
+    from mlptrain import views
+    from mlptrain.report.images import draw_seen
+
+    _save(draw_seen(views.seen(run, images, count=count, invert=invert)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
 def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     """The first layer's weights as images, one per hidden unit."""
     file = _picture(out, "weights")

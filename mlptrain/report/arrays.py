@@ -142,6 +142,15 @@ class Residuals:
 
 
 @dataclass(frozen=True)
+class SeenImages:
+    """Image files as the network ``label`` was given them (n, height, width), from 0 to 1, each with its caption."""
+
+    label: str
+    images: FloatArray
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WeightImages:
     """The first layer's weights as images (n, height, width) of the hidden units ``units`` (n,), of ``total``."""
 

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlptrain.report.arrays import FloatArray, Mistakes, Samples, WeightImages
+from mlptrain.report.arrays import FloatArray, Mistakes, Samples, SeenImages, WeightImages
 from mlptrain.report.style import fitted, new_figure, styled
 
 _IMAGE = 0.94  # of a column's width; the rest is a gap
@@ -51,6 +51,13 @@ def draw_mistakes(mistakes: Mistakes) -> Figure:
         f"the row of the {mistakes.split} split"
     )
     return _sheet(mistakes.images, captions, columns=6, title=title, bar="pixel value after scaling (no unit)")
+
+
+@styled
+def draw_seen(seen: SeenImages) -> Figure:
+    """Image files as the network was given them."""
+    title = f"{seen.label}: what the network saw\nfile, predicted class and the confidence in it"
+    return _sheet(seen.images, seen.captions, columns=6, title=title, bar="ink (no unit)")
 
 
 @styled

@@ -11,6 +11,7 @@ from mlptrain.views.networks import (
     mistakes,
     page_parts,
     residuals,
+    seen,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "page_parts",
     "residuals",
     "samples",
+    "seen",
 ]

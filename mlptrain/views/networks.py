@@ -5,7 +5,9 @@ It runs on the CPU: pictures are small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -15,12 +17,15 @@ from torch import Tensor
 from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load_split
 from mlptrain.inference.module import TrainedNetwork, load
+from mlptrain.inference.predict import Prediction, predict_images
 from mlptrain.nn.losses import make_loss
-from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, WeightImages
+from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, SeenImages, WeightImages
 from mlptrain.report.history import run_title
+from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
 from mlptrain.system.paths import AnyPath
+from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
@@ -136,6 +141,29 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     split, rows = load_split(network.checkpoint, split, **source)
     predicted = _outputs_of(network, rows.inputs).double().numpy()
     return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
+
+
+def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
+    """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
+
+    Raises UserError for data without images, and for a file that cannot be read.
+    """
+    network = load(run)
+    image_shape(network.experiment, str(run))
+    outcome = predict_images(network, images, invert=invert)
+    if outcome.faults:
+        raise UserError("\n".join(outcome.faults))
+    found = outcome.predictions[:count]
+    grey = np.stack([one.seen for one in found if one.seen is not None])
+    return SeenImages(run_title(run, network.experiment), grey, tuple(map(_caption, found)))
+
+
+def _caption(prediction: Prediction) -> str:
+    """The file's name, its class with the confidence, and whether that is doubtful."""
+    name = printable(Path(prediction.image or "").name)
+    sure = "" if prediction.confidence is None else f" ({percentage(prediction.confidence)})"
+    short = name if len(name) <= 24 else f"…{name[-23:]}"
+    return f"{short}\n{prediction.name}{sure}{', doubtful' if prediction.doubts else ''}"
 
 
 def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
