@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlptrain.errors import DivergedError
+from mlptrain.errors import DivergedError, UserError
 from mlptrain.experiment import train
 from mlptrain.experiment.diagnosis import is_falling
 from mlptrain.experiment.trials import best_constant_loss
@@ -27,6 +28,7 @@ from mlptrain.nn.ops import make_op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.spec import load_text
+from mlptrain.spec.load import starting_from
 from mlptrain.training.layers import measure_layers
 
 TEXT = """\
@@ -140,6 +142,68 @@ def test_the_cause_is_named_and_its_remedy_helps(name: str) -> None:
     # What is advised is not what the next diagnosis advises against.
     again = (after["diagnosis"] or {"remedies": {}})["remedies"]
     assert not again.keys() & diagnosis["remedies"].keys(), again
+
+
+IRIS = "data={name: iris, validation: 0}"
+LINEAR = (REGRESSION, "loss=mse", "model.hidden=[]")
+
+
+@pytest.mark.parametrize(
+    ("source", "kept", "broken", "kind"),
+    [
+        ("learnt", (IRIS, "optimizer={name: adam, lr: 0.01}", "training.epochs=40"), SGD % "1e20", "diverged"),
+        ("learnt", (IRIS, "optimizer={name: adam, lr: 0.01}", "training.epochs=40"), SGD % 30, "stuck"),
+        # The minimum, from where every rate of small batches leads away.
+        ("minimum", (*LINEAR, "training={epochs: 600, batch_size: full}"), SGD % 10, "diverged"),
+    ],
+)
+def test_a_run_from_trained_weights_is_told_a_rate_that_trains(
+    tmp_path: Path, source: str, kept: Sequence[str], broken: str, kind: str
+) -> None:
+    """The trials begin at the weights in the file, and the advised rate neither leaves them there nor loses them."""
+    train(load_text(TEXT, overrides=kept), run_dir=tmp_path / source)
+    learnt = running_loss(tmp_path / source)
+
+    def started(name: str, *overrides: str) -> dict[str, Any]:
+        data = [text for text in kept if not text.startswith(("optimizer", "training"))]
+        loaded = load_text(TEXT, overrides=[*data, broken, "training={epochs: 20, batch_size: 8}", *overrides])
+        with suppress(DivergedError):
+            train(loaded, run_dir=tmp_path / name, from_run=tmp_path / source)
+        result = RunFolder.open(tmp_path / name).read_result()
+        assert result is not None
+        return result.plain()
+
+    diagnosis = started("broken")["diagnosis"]
+    assert (diagnosis["kind"], list(diagnosis["remedies"])) == (kind, ["optimizer.lr"])
+    after = started("repaired", f"optimizer.lr={diagnosis['remedies']['optimizer.lr']}")
+    assert (after["status"], after["diagnosis"]) == ("completed", None)
+    assert after["last"]["running_train_loss"] < 1.5 * learnt
+    initial, last = (
+        load_file(tmp_path / "repaired/checkpoints" / f"{name}.safetensors") for name in ("initial", "last")
+    )
+    moved = math.dist(*(torch.cat([weights[key].flatten() for key in sorted(weights)]) for weights in (initial, last)))
+    assert moved > 0.01 * math.hypot(*torch.cat([tensor.flatten() for tensor in initial.values()]))
+
+
+def running_loss(run: Path) -> float:
+    result = RunFolder.open(run).read_result()
+    assert result is not None
+    return float(result.plain()["last"]["running_train_loss"])
+
+
+def test_weights_of_a_dead_network_are_named_as_the_cause(tmp_path: Path) -> None:
+    train(load_text(TEXT, overrides=["model.hidden=[16]", ADAM % 100]), run_dir=tmp_path / "dead")
+    fresh = load_text(TEXT, overrides=["model.hidden=[16]"])
+    train(fresh, run_dir=tmp_path / "run", from_run=tmp_path / "dead")
+    result = RunFolder.open(tmp_path / "run").read_result()
+    assert result is not None
+    diagnosis = result.plain()["diagnosis"]
+    assert "gives 0 for every example before the first step" in diagnosis["causes"][0]
+    assert "where --from names it, leave that out" in diagnosis["causes"][0]
+    [init] = diagnosis["remedies"].items()
+    with pytest.raises(UserError, match=r"^model\.init=.* conflicts with starting from the weights in"):
+        starting_from(fresh, tmp_path / "dead", overrides=["=".join(init)])
+    assert result_of(["model.hidden=[16]", "=".join(init)])["diagnosis"] is None
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -110,7 +110,7 @@ def _train(
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     if from_run is not None:
-        loaded = starting_from(loaded, from_run)
+        loaded = starting_from(loaded, from_run, overrides=overrides)
     screen.show_warnings(loaded.warnings)
     from mlptrain import experiment
 

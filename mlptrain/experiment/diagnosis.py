@@ -23,6 +23,7 @@ from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
+from mlptrain.spec.model import FileInit
 from mlptrain.spec.optimizer import SGD, AdamW
 from mlptrain.training.endings import Ending
 from mlptrain.training.layers import LayerFigures, measure_layers
@@ -33,7 +34,8 @@ _PROBE_ROWS = 2048
 _MAX_EPOCHS = 10_000_000
 _FADED = 0.01  # of what a layer has at one end of the network: at the other, hardly anything is left
 _LEARNT = 0.3  # of what the best learning rate of the trials gains over a constant guess: with less a rate is at fault
-_BEST = 0.9  # of the same: the lowest rate that gains so much is the one advised
+_BEST = 0.9  # of the same, from the initial weights on: the lowest rate that gains so much is the one advised
+_LOST = 0.01  # of the same: where no rate gains as much, the highest that loses no more is advised
 
 
 def chance_lines(constant: float, n_classes: int) -> tuple[float, float]:
@@ -79,7 +81,8 @@ def diagnose(
         return None
     kind: Kind = "slow" if falling and not blocked else "stuck"
     over = f" over {n_classes} classes" if n_classes else ""
-    described = f"training loss {train.loss:.4f} (a constant guess{over} costs {constant:.4f})"
+    loss = f"{train.loss:.4f}" if train.loss < 1e5 else f"{train.loss:.4g}"
+    described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
     case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers)
@@ -292,6 +295,8 @@ def _initial_weights(case: _Case) -> None:
         usual = "1/√inputs"
         if layer.gain == 0:
             what = f"all weights of {layer.name} start at 0, so that nothing passes through it"
+        elif layer.silent == 1 and layer.gain >= 0.05:
+            what = f"every unit of {layer.name} gives 0 for every example before the first step"
         elif layer.alike and layer.gain >= 0.05:
             what = f"all {layer.units:,} units of {layer.name} start alike, and what starts alike learns alike"
         elif layer.gain < 0.05:
@@ -305,6 +310,8 @@ def _initial_weights(case: _Case) -> None:
             continue
         usual_init = "kaiming_normal" if case.changed.model.activation.name in _RECTIFIERS else "xavier_normal"
         if case.helps(model__init=usual_init):
+            if isinstance(case.changed.model.init, FileInit):
+                what += "; the weights come from a file, and where --from names it, leave that out"
             case.add(f"model.init: {what}", model__init=usual_init)
             return
 
@@ -464,11 +471,14 @@ def _learning_rate(case: _Case) -> None:
     by_rate = {rate: one.loss for rate, one in zip(RATES, found, strict=True)}
     best = min(by_rate.values())
     if best <= 0.97 * constant:
-        enough = constant - _BEST * (constant - best)
+        start = min(constant, by_rate[RATES[0]])  # less than the constant's where the initial weights had learnt before
+        enough = start - _BEST * (start - best)
         advised = next(rate for rate, loss in by_rate.items() if loss <= enough)
-        if advised == RATES[0]:  # the initial weights had learnt before, and the lowest rate leaves them as they are
-            advised = min(RATES, key=lambda rate: by_rate[rate])
-        fails = constant - own.loss < _LEARNT * (constant - best) and not (case.kind == "diverged" and advised > lr)
+        if start - best < _LOST * (constant - best):  # a rate that leaves the weights as they are is no advice
+            advised = max(rate for rate, loss in by_rate.items() if loss <= best + _LOST * (constant - best))
+        unlearns = advised < lr and own.loss - start > _LEARNT * (constant - start)
+        fails = constant - own.loss < _LEARNT * (constant - best) or unlearns
+        fails = fails and not (case.kind == "diverged" and advised > lr)
     else:  # far from the targets, as with huge weights, all that shows is which rates go the wrong way
         lower = {rate: loss for rate, loss in by_rate.items() if rate < lr} or by_rate
         advised = min(lower, key=lambda rate: lower[rate])
@@ -495,7 +505,7 @@ def _moved(case: _Case, *, too_high: bool) -> str:
         if start > usual and moved > 10 * start and too_high:
             return f"threw the weights {moved / start:.3g} times their initial length away"
         if start > usual and moved < 0.02 * start and not too_high:
-            return f"moved the weights by only {moved / start:.2%} of their initial length"
+            return f"moved the weights by only {100 * moved / start:.2g}% of their initial length"
     return "is too high" if too_high else "is too low"
 
 

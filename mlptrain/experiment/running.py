@@ -134,7 +134,7 @@ def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[
 
 def _loaded(config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None) -> Loaded:
     loaded = as_loaded(config, overrides)
-    return loaded if from_run is None else starting_from(loaded, from_run)
+    return loaded if from_run is None else starting_from(loaded, from_run, overrides=overrides)
 
 
 def _train(

@@ -18,14 +18,17 @@ from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OF
 Sections = Sequence[type[BaseModel]]
 
 _ENDING = re.compile(
-    r"(?<=.)(loss|lr|schedule(r)?|optimizer|activation|init(ializer)?|scal(er|ing)|data(set|loader)?)$"
+    r"(?<=.)(loss|lr|schedule(r)?|decay|optimizer|activation|init(ializer)?|scal(er|ing)|data(set|loader)?)$"
 )
+_ASPECT = re.compile(r"(?<=..)(name|type|value|num|rate)$")  # opt_name, loss_type: what is meant is before it
 
 
 def compact(word: object) -> str:
     """The form in which words are compared: ``torch.optim.RMSprop()``, ``rms-prop`` and ``RMS_PROP`` are one word."""
     parts = [part for part in re.split(r"\.|__", str(word)[:200].partition("(")[0]) if part]
-    return re.sub(r"[\W_]", "", parts[-1]).lower() if parts else ""
+    if not parts or re.fullmatch(r"_[a-z]+_", parts[-1]):  # Hydra's own: _target_ is not a target
+        return parts[-1] if parts else ""
+    return re.sub(r"[\W_]", "", parts[-1]).lower()
 
 
 def close(word: str, known: Iterable[str], *, at_least: float = 0.82) -> str | None:
@@ -100,8 +103,9 @@ class UnknownKey:
         if dot and first in self.allowed:
             return f"unknown key; a dot does not nest here, write {first}: {{{rest}: …}}"
         here = {compact(name): name for name in self.allowed}
-        if answer := self._known(word, here):
-            return answer
+        for exact in (word, _ASPECT.sub("", word)):
+            if answer := self._known(exact, here):
+                return answer
         slip = close(word, here)
         if slip is None and len(word) > 4:
             slip = close(word, _words(self.model).get(word[0], []), at_least=0.88)
@@ -116,7 +120,10 @@ class UnknownKey:
             return f"unknown key; did you mean '{here.get(word) or own[0]}'?"
         key = _keys(self.model).get(word)
         homes = self._homes(key) if key else []
-        targets = list(dict.fromkeys(target for path in paths for target in self._target(path)))
+        beside = [path for path in paths if path[:-1] == self.path]  # of another of the sections that this may be
+        targets = list(dict.fromkeys(target for path in beside or paths for target in self._target(path)))
+        if beside and targets and not any(key in section.model_fields for section in self.siblings):
+            homes = []
         reason = _reasons().get(word)
         if homes:
             return f"unknown key here; it belongs to {either(homes)}" + (

@@ -99,11 +99,14 @@ def _load(
     return Loaded(experiment, content, warnings)
 
 
-def starting_from(loaded: Loaded, weights: AnyPath) -> Loaded:
+def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:
     """The experiment with the kept weights of a run, or those of a file, instead of what its ``model.init`` says.
 
-    Raises UserError where there are none, or those of another network.
+    Raises UserError where there are none, or those of another network, or where one of the ``overrides`` that it was
+    loaded with sets ``model.init``.
     """
+    if clash := [text for text in assignments(overrides) if text.partition("=")[0].strip().startswith("model.init")]:
+        raise UserError(f"{clash[0]} conflicts with starting from the weights in {weights}; leave one of them out")
     path = user_path(weights)
     read_weights(path, loaded.experiment.parameter_shapes)
     return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))

@@ -13,12 +13,18 @@ KEYS = {
     "name": "experiment experiment_name exp_name run_name task_name project project_name title",
     ".name": "type _target_ class_path class_name class cls kind method identifier",
     "seed": "random_state random_seed manual_seed rng rng_seed global_seed torch_seed seed_everything",
-    "data": "dataset datasets dataset_name data_loader train_dataloader train_loader datamodule train_data train_set",
-    "data.train_size": "n_train num_train train_samples num_train_samples train_rows max_train_samples subset_size",
+    "data": (
+        "dataset datasets dset dataset_name data_loader train_dataloader train_loader datamodule train_data train_set"
+    ),
+    "data.train_size": (
+        "n_train num_train train_samples num_train_samples train_rows max_train_samples subset_size subset num_samples "
+        "max_samples num_examples n_examples max_examples n_rows num_rows max_rows limit sample_size"
+    ),
+    "data.test": "test_split test_fraction test_frac test_ratio test_pct train_test_split holdout_fraction split_ratio",
     "data.validation": (
-        "val valid val_size val_split val_fraction val_ratio val_pct valid_size valid_split valid_pct validation_size "
-        "validation_split validation_fraction validation_ratio validation_data train_split n_val dev_size num_val "
-        "train_val_split train_val_test_split holdout"
+        "val valid val_size val_split val_fraction val_ratio val_pct val_frac valid_size valid_split valid_pct "
+        "validation_size validation_split validation_fraction validation_ratio validation_data train_split n_val "
+        "dev_size num_val train_val_split train_val_test_split holdout"
     ),
     "data.classes": "target_classes class_subset selected_classes keep_classes",
     "data.scaling": (
@@ -30,18 +36,20 @@ KEYS = {
     "model": "net network module arch architecture mlp model_cfg backbone model_name model_type model_args",
     "model.hidden": (
         "hidden_layer_sizes neurons_per_layer hidden_widths hidden_layers hidden_layer hidden_sizes hidden_size "
-        "hidden_dims hidden_dim hidden_units hidden_nodes hidden_neurons hidden_features hidden_feature_dims n_hidden "
-        "num_hidden d_hidden num_hidden_units n_units num_units units neurons width widths layers layer_sizes "
-        "layer_dims fc_layers fc_size dense_units"
+        "hidden_dims hidden_dim hid_dim h_dim fc_dims mlp_dims nodes hidden_units hidden_nodes hidden_neurons "
+        "hidden_features hidden_feature_dims n_hidden num_hidden d_hidden num_hidden_units n_units num_units units "
+        "neurons width widths layers layer_sizes layer_dims fc_layers fc_size dense_units"
     ),
     "model.activation": (
-        "activations activation_fn activation_function activation_func act act_fn act_layer nonlinearity "
+        "activations activation_fn activation_function activation_func act act_fn act_func act_layer nonlinearity "
         "nonlinearities nonlin hidden_activation"
     ),
     "model.activation.slope": "negative_slope leak leakiness leaky_slope relu_slope alpha",
-    "model.output_activation": "final_activation last_activation out_activation output_act output_nonlinearity",
+    "model.output_activation": "final_activation last_activation out_activation out_act output_act output_nonlinearity",
     "model.bias": "biases use_bias with_bias fit_intercept intercept",
-    "model.dropout": "dropout_rate dropout_p dropout_prob dropouts drop drop_rate drop_prob hidden_dropout last_drop",
+    "model.dropout": (
+        "dropout_rate dropout_p dropout_prob dropouts drop drop_rate drop_prob p_drop hidden_dropout last_drop"
+    ),
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -53,6 +61,7 @@ KEYS = {
         "criterion objective criterion_name criterion_type objective_function loss_fn loss_function loss_func "
         "loss_name loss_type cost cost_function"
     ),
+    "loss.delta": "beta",
     "loss.reduction": "size_average loss_reduction reduce",
     "optimizer": (
         "optim optimiser solver solver_type opt opt_func opt_type optimizer_type optimizer_name optimizer_class "
@@ -67,9 +76,9 @@ KEYS = {
     "optimizer.weight_decay": (
         "l2 l2_reg reg_strength lambda_l2 l2_lambda l2_penalty l2_norm_lambda l2_regularization reg reg_lambda lambda "
         "regularization regularisation regularization_lambda regularization_type regularizer kernel_regularizer "
-        "penalty wd decay alpha"
+        "penalty weight_penalty wd ridge decay alpha"
     ),
-    "optimizer.betas": "beta beta1 beta2 adam_beta1 adam_beta2 adam_betas opt_betas",
+    "optimizer.betas": "beta beta1 beta2 b1 b2 adam_beta1 adam_beta2 adam_betas opt_betas",
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
     "schedule": (
@@ -84,13 +93,13 @@ KEYS = {
     ),
     "training.epochs": (
         "epoch n_epochs n_epoch nb_epoch nb_epochs num_epoch num_epochs max_epoch max_epochs total_epochs train_epochs "
-        "training_epochs max_iter"
+        "num_train_epochs max_num_epochs training_epochs max_iter"
     ),
     "training.batch_size": (
-        "batch batches bs batch_sz minibatch minibatch_size train_batch_size batch_size_train "
+        "batch batches bs bsize mb_size batch_sz minibatch minibatch_size train_batch_size batch_size_train "
         "per_device_train_batch_size samples_per_gpu"
     ),
-    "training.shuffle": "should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
+    "training.shuffle": "shuffling should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
     "training.device": (
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
@@ -100,15 +109,16 @@ KEYS = {
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
     "evaluation.keep": (
-        "checkpoint model_checkpoint save_best save_best_only save_last save_top_k restore_best_weights "
-        "load_best_model_at_end load_best"
+        "checkpoint model_checkpoint save_best save_best_only save_best_model best_model keep_best save_last "
+        "save_top_k restore_best_weights load_best_model_at_end load_best"
     ),
 }
 
 # Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 KEYS_NOT_OFFERED = {
     "early stopping is not offered; evaluation.keep: best keeps the epoch with the lowest validation loss": (
-        "early_stopping early_stop early_stopping_patience early_stopping_rounds patience min_delta tol tolerance "
+        "early_stopping early_stop early_stopping_patience early_stop_patience early_stopping_rounds patience "
+        "stop_loss target_loss target_accuracy time_limit max_time max_no_improvement min_delta tol tolerance "
         "n_iter_no_change"
     ),
     "a warm-up of the learning rate is not offered; schedule: {schedules}": (
@@ -151,6 +161,13 @@ KEYS_NOT_OFFERED = {
         "out_features out_dim d_out n_outputs num_outputs num_classes nclass image_size img_size x_size num_features"
     ),
     "a switch for flattening is not offered; images are always flattened": "flatten flatten_input reshape",
+    "a choice of columns is not offered; all features of a data set are inputs": (
+        "target targets target_column label_column features feature_columns"
+    ),
+    "reading files of your own is not offered": "csv csv_path csv_file url file_path data_file data_files",
+    "changes of the images are not offered; data.scaling scales the inputs": (
+        "resize binarize invert grayscale as_gray crop center_crop"
+    ),
     "an encoding of the targets is not offered; the loss makes the one it needs": (
         "one_hot to_categorical label_mode target_transform label_encoding"
     ),
@@ -158,7 +175,7 @@ KEYS_NOT_OFFERED = {
     "weights of classes or rows are not offered": (
         "class_weight class_weights weight pos_weight sample_weight loss_weight"
     ),
-    "label smoothing is not offered": "label_smoothing smoothing",
+    "label smoothing is not offered": "label_smoothing label_smooth smoothing",
     "augmentation is not offered": (
         "augmentation augmentations augment data_augmentation aug mixup cutmix random_crop random_rotation rotation "
         "horizontal_flip color_jitter random_erasing"
@@ -168,7 +185,8 @@ KEYS_NOT_OFFERED = {
     ),
     "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
         "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
-        "num_iterations n_iter iters max_iters num_iter steps_per_epoch train_iters"
+        "num_iterations n_iter iters max_iters num_iter steps_per_epoch iterations_per_epoch batches_per_epoch "
+        "train_iters"
     ),
     "a least number of epochs is not offered; a run has exactly training.epochs": "min_epochs min_steps",
     "a batch size for evaluation is not offered; results do not depend on it": (
@@ -187,12 +205,13 @@ KEYS_NOT_OFFERED = {
         "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
     ),
     "an interval of evaluation is not offered; every epoch is evaluated, on evaluation.split": (
-        "eval_every eval_interval eval_period validation_steps eval_freq eval_frequency eval_steps evaluate_every "
-        "val_every val_interval val_freq validation_freq test_interval test_freq check_val_every_n_epoch "
-        "val_check_interval evaluation_frequency"
+        "eval_every eval_interval eval_period validation_steps eval_freq eval_frequency validation_frequency "
+        "validation_interval eval_steps evaluate_every val_every val_interval val_freq validation_freq test_interval "
+        "test_freq check_val_every_n_epoch val_check_interval evaluation_frequency"
     ),
     "a choice of metrics is not offered; loss and accuracy are always measured": (
-        "metrics metric eval_metric eval_metrics scoring score validation_metric validation_field"
+        "confusion_matrix top_k metrics metric eval_metric eval_metrics scoring score validation_metric "
+        "validation_field"
     ),
     "what is watched is not offered as a key; evaluation.keep: best is the lowest validation loss": (
         "monitor monitor_mode monitor_metric"
@@ -272,11 +291,11 @@ VALUES = {
         "iris": "load_iris",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
-        "moons": "make_moons",
+        "moons": "make_moons two_moons half_moons",
         "circles": "make_circles",
     },
     "activation": {
-        "sigmoid": "logistic logsig expit",
+        "sigmoid": "logistic logsig expit sigm",
         "tanh": "tansig hyperbolic_tangent",
         "arctan": "atan",
         "silu": "swish",
@@ -286,31 +305,37 @@ VALUES = {
         "identity": "linear none null no purelin id",
     },
     "init": {
-        "normal": "gaussian randn random_normal standard_normal",
+        "normal": "gaussian gauss randn random_normal standard_normal",
         "{name: normal, std: fan_in}": "lecun lecun_normal",
         "xavier_uniform": "xavier glorot glorot_uniform",
         "xavier_normal": "glorot_normal",
-        "kaiming_normal": "he he_normal kaiming msra",
+        "kaiming_normal": "he he_normal kaiming kaiming_he msra",
         "kaiming_uniform": "he_uniform",
-        "default": "none null auto torch pytorch",
+        "default": "none null auto torch pytorch pytorch_default torch_default",
     },
     "loss": {
         "cross_entropy": (
-            "ce crossent xent softmax_crossentropy crossentropy_with_logits softmax_cross_entropy_with_logits"
+            "ce cce crossent xent softmax_crossentropy crossentropy_with_logits softmax_cross_entropy_with_logits"
         ),
         "cross_entropy? It contains the softmax": (
             "nll negative_log_likelihood log_loss multinomial multi:softmax multi:softprob softmax log_softmax "
-            "categorical_crossentropy sparse_categorical_crossentropy"
+            "softmax_with_loss scce categorical_crossentropy sparse_categorical_crossentropy"
         ),
         "cross_entropy? It contains the softmax; for two classes bce contains the sigmoid": "logistic log deviance",
         "bce": "bce_with_logits binary_crossentropy_with_logits sigmoid_crossentropy binary binary:logistic",
         "bce? It contains the sigmoid": "bce_loss binary_cross_entropy binary_logloss sigmoid",
-        "mse": "l2 squared squared_error sum_of_squares sse quadratic euclidean reg:squarederror",
+        "mse": (
+            "l2 squared squared_error sum_squared_error mean_square sum_of_squares sse quadratic euclidean "
+            "reg:squarederror"
+        ),
         "mae": "l1 absolute_error absolute mean_absolute",
         "huber": "smooth_l1",
     },
     "optimizer": {
-        "sgd": "gd gradient_descent stochastic_gradient_descent batch_gradient_descent backprop",
+        "sgd": (
+            "gd gradient_descent stochastic_gradient_descent batch_gradient_descent minibatch_gd batch_gd vanilla "
+            "backprop"
+        ),
         "{name: sgd, momentum: 0.9}": "momentum sgdm sgd_momentum sgd_with_momentum heavy_ball",
         "{name: sgd, momentum: 0.9, nesterov: true}": (
             "nesterov nag nesterov_momentum sgd_nesterov nesterov_accelerated_gradient"
@@ -319,10 +344,10 @@ VALUES = {
     },
     "schedule": {
         "constant": "none null no off fixed const",
-        "cosine": "cosine_annealing cosine_decay half_cosine cos",
+        "cosine": "cosine_annealing annealing half_cosine cos",
     },
     "scaling": {
-        "unit": "minmax maxabs to_tensor rescale divide",
+        "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
         "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
         "none": "null no off false raw identity",
     },
@@ -360,7 +385,7 @@ VALUES_NOT_OFFERED = {
         "": (
             "relu6 celu rrelu crelu hard_sigmoid hard_tanh hard_swish hardshrink softshrink tanhshrink threshold mish "
             "maxout softsign glu swiglu geglu snake sin sine sinc gaussian rbf step heaviside sign quadratic exp "
-            "exponential cos log_sigmoid softmin approximate_gelu quick_gelu"
+            "exponential cos log_sigmoid softmin approximate_gelu quick_gelu gelu_new gelu_tanh"
         ),
         "cross_entropy contains the softmax of the outputs": "softmax log_softmax sparsemax",
     },
@@ -388,7 +413,7 @@ VALUES_NOT_OFFERED = {
         "": (
             "adadelta adafactor adabelief adabound adamp adan adopt apollo asgd bfgs cg conjugate_gradient ftrl "
             "fromage lamb lars lbfgs lbfgsb lion lookahead madgrad muon nadamw newton novograd prodigy radam ranger "
-            "rmsprop_tf rprop sgdp sgdw shampoo soap sophia sparse_adam tadam yogi zero schedule_free "
+            "rmsprop_tf rprop sag saga sgdp sgdw shampoo soap sophia sparse_adam tadam yogi zero schedule_free "
             "levenberg_marquardt"
         ),
     },

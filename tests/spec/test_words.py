@@ -94,6 +94,12 @@ MEANS: dict[str, dict[str, str]] = {
         "beta_1 beta2 adam_beta1": "optimizer.betas",
         "epsilon": "optimizer.eps",
         "nesterovs_momentum": "optimizer.nesterov",
+        "opt_name optim_type": "'optimizer'",
+        "data_name dset": "'data'",
+        "subset num_samples": "data.train_size",
+        "test_fraction": "data.test",
+        "best_model": "evaluation.keep",
+        "fc_dims": "model.hidden",
         "n_epochs max_epochs num_epochs nb_epoch max_iter maxEpochs": "training.epochs",
         "bs train_batch_size minibatch_size samples_per_gpu": "training.batch_size",
         "no-cuda gpus accelerator use_cuda solver_mode n_gpu": "training.device",
@@ -112,6 +118,8 @@ MEANS: dict[str, dict[str, str]] = {
         "val_split validation_fraction": "'validation'",
         "n_train": "'train_size'",
         "type _target_": "'name'",
+        "limit max_rows": "'train_size'",
+        "test_split": "test of data iris, xor, moons, circles or function",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -136,6 +144,8 @@ MEANS: dict[str, dict[str, str]] = {
         "lr_scheduler": "schedule at the top level",
         "max_iter": "training.epochs",
         "type kind": "'name'",
+        "weight_decay_rate": "'weight_decay'",
+        "b1 beta": "betas of optimizer adam, adamw, nadam or adamax",
     },
     "adam": {"beta beta_1 beta2 adam_betas": "'betas'", "epsilon": "'eps'"},
     "training": {
@@ -150,7 +160,7 @@ MEANS: dict[str, dict[str, str]] = {
         "val_split": "data.validation",
         "save_best_only": "evaluation.keep",
     },
-    "loss": {"type": "'name'", "loss_reduction": "'reduction'"},
+    "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
 }
 NOT_OFFERED: dict[str, dict[str, str]] = {
@@ -183,6 +193,11 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "deterministic": "runs always repeat",
         "keep_prob": "model.dropout is that of dropping",
     },
+    "data": {
+        "target label_column": "a choice of columns is not offered",
+        "csv url": "reading files of your own is not offered",
+        "invert resize": "changes of the images are not offered",
+    },
     "model": {"batch_norm norm": "normalization layers are not offered", "flatten": "always flattened"},
     "loss": {
         "label_smoothing": "label smoothing is not offered",
@@ -190,7 +205,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "from_logits": "cross_entropy and bce read logits",
     },
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up", "gamma": "not offered"},
-    "training": {"drop_last": "a shorter one is trained on", "patience": "early stopping is not offered"},
+    "training": {"drop_last": "a shorter one is trained on", "patience time_limit": "early stopping is not offered"},
 }
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
 UNKNOWN = {
@@ -255,6 +270,7 @@ def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
     assert answer.endswith("; or did you mean model.activation.slope or optimizer.weight_decay?")
+    assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
     answer = _answer("optimizer", "lr_decay")
     assert answer.endswith("it belongs to optimizer adagrad; or did you mean schedule at the top level?")
 
@@ -264,7 +280,7 @@ VALUE = {
     "loss: «": {
         "CrossEntropyLoss nn.CrossEntropyLoss torch.nn.CrossEntropyLoss() CE cross-entropy xent": "cross_entropy",
         "NLLLoss nll_loss log_loss F.nll_loss softmax categorical_crossentropy SparseCategoricalCrossentropy "
-        "multi:softmax": "; did you mean 'cross_entropy'? It contains the softmax",
+        "SoftmaxWithLoss multi:softmax": "; did you mean 'cross_entropy'? It contains the softmax",
         "logistic": "; did you mean 'cross_entropy'? It contains the softmax; for two classes bce contains the sigmoid",
         "BCEWithLogitsLoss": "bce",
         "BCELoss binary_crossentropy": "; did you mean 'bce'? It contains the sigmoid",
@@ -303,7 +319,7 @@ VALUE = {
         "logistic": "sigmoid",
     },
     "model: {hidden: [4], init: «}": {
-        "randn gaussian normal_ RandomNormal": "normal",
+        "randn gaussian gauss normal_ RandomNormal": "normal",
         "glorot_uniform xavier GlorotUniform xavier_uniform_": "xavier_uniform",
         "he_normal he kaiming": "kaiming_normal",
         "he_uniform nn.init.kaiming_uniform_": "kaiming_uniform",
@@ -314,10 +330,10 @@ VALUE = {
     "schedule: «": {
         "CosineAnnealingLR cosine_decay Cosine": "cosine",
         "none fixed ConstantLR": "constant",
-        "StepLR ReduceLROnPlateau OneCycleLR invscaling adaptive ExponentialLR inv poly": "; not offered",
+        "StepLR polynomial_decay ReduceLROnPlateau OneCycleLR invscaling adaptive ExponentialLR inv": "; not offered",
     },
     "data: {name: mnist, scaling: «}": {
-        "minmax MinMaxScaler ToTensor": "unit",
+        "minmax MinMaxScaler ToTensor divide_by_255": "unit",
         "StandardScaler standardize zscore": "standard",
         "None false": "none",
         "robust": "; not offered",
@@ -391,7 +407,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
     ambiguous = {"alpha", "beta", "lrdecay"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
-    assert [word for word, count in words.items() if count > 1] == ["alpha"]
+    assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
     assert set(words) & keys == ambiguous
     for table in (VALUES, VALUES_NOT_OFFERED):
