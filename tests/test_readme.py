@@ -86,7 +86,8 @@ def map_rows() -> list[tuple[str, list[str], list[str]]]:
 ASKED_FOR = """
 44458; 44,458; backprop; gradient check; cross entropy; NLLLoss; decision boundary; one-hot; overfitting; photo; CSV;
 Jacobian; softmax; learning curves; confusion matrix; Nesterov; Normalize; dropout; spirals; histogram; forward pass;
-147.8; 0.9650; 2113; 2.2970; 2.2544; 963; 0.8163; -1e11; 5120; 784-500-256-10; 2-4-5-8-4-3; LibSVM
+147.8; 0.9650; 2113; 2.2970; 2.2544; 963; 0.8163; -1e11; 5120; 784-500-256-10; 2-4-5-8-4-3; LibSVM;
+XOR; moons; universal approximation; vanishing gradients; dead ReLU; fine-tuning; running_loss; residuals; hundred; dict
 """
 
 
@@ -125,7 +126,9 @@ def run_the_map(names: dict[str, Any]) -> None:
     """What the page's blocks have not run already, and what test_configs does not: whole trainings."""
     photo = np.zeros((28, 28), dtype=np.uint8)
     photo[4:24, 12:16] = 255
-    Image.fromarray(photo).save("photo.png")
+    Path("photos").mkdir()
+    for file in ("photo.jpg", "photos/1.png", "photos/one.jpg"):
+        Image.fromarray(photo).save(file)
     shown = [block for kind, block in blocks("configs/README.md") if kind == "sh"]
     done = [shlex.split(command) for block in shown for command in commands_in(block)]
     commands = [command for _, in_row, _ in map_rows() for command in in_row]

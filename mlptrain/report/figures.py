@@ -99,14 +99,22 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
     A title states the layer widths and the training accuracy.
     """
     size = 5.4 if len(maps) == 1 else 3.6
-    figure, panels = _panels(len(maps), size, size + 0.3)
     named = len({decision.training.label for decision in maps}) == len(maps)
-    for (axes, leftmost), decision in zip(panels, maps, strict=True):
+    titles = [
+        fitted(
+            (f"{decision.training.label}: " if named else "")
+            + f"{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %",
+            size,
+        )
+        for decision in maps
+    ]
+    # A panel is as high as it is wide, which the layout sees too late: room for long titles is made here.
+    more_lines = max(title.count("\n") for title in titles) - 1
+    figure, panels = _panels(len(maps), size, size + 0.3 + 0.35 * more_lines)
+    for (axes, leftmost), decision, title in zip(panels, maps, titles, strict=True):
         _draw_regions(axes, decision)
         _draw_points(axes, decision.training)
-        name = f"{decision.training.label}: " if named else ""
-        title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
-        axes.set(title=fitted(title, size), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
+        axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mlptrain import views
 from mlptrain.data import Splits
@@ -345,6 +346,20 @@ def test_decision_panels_name_widths_and_accuracy(runs: Runs) -> None:
         assert widths in title
         assert f"training accuracy {100 * found.accuracy:.1f} %" in title
     assert {"class 0", "class 1", "class 2"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("label", ["a", "a run whose name needs a line more", "a name that goes on " * 5])
+def test_titles_of_decision_panels_are_whole(runs: Runs, panels: int, label: str) -> None:
+    maps = [views.decision_map(runs("spirals"), label=f"{label} {n}") for n in range(panels)]
+    figure = draw_decisions(maps)
+    picture_bytes(figure, "png")
+    titles = [text for text in figure.findobj(Text) if "training accuracy" in text.get_text()]
+    assert len(titles) == panels
+    assert all(title.get_window_extent().y1 <= figure.bbox.y1 for title in titles)
+    for axes in figure.axes:
+        below = axes.xaxis.label.get_window_extent()
+        assert not below.overlaps(figure.legends[0].get_window_extent())
 
 
 def test_decision_colours_follow_the_probabilities(runs: Runs) -> None:
