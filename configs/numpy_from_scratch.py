@@ -11,6 +11,7 @@ place of one here: what changes the numbers is what differs. In float64 it ends 
 
 import json
 import sys
+import zipfile
 
 import numpy as np
 import yaml
@@ -42,6 +43,20 @@ def gradients(values, y, weights):
     return found
 
 
+def opened(arguments):
+    """The arrays of the exported file. Ends with a message where there is none, or no rows in it."""
+    if len(arguments) != 1:
+        sys.exit("usage: python configs/numpy_from_scratch.py own.npz, a file of `mlptrain export RUN --to npz --rows`")
+    try:
+        data = np.load(arguments[0])
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        sys.exit(f"{arguments[0]} cannot be read as an .npz file: {error}")
+    missing = {"about", "train.x", "order", "last.layers.0.weight"}.difference(data if hasattr(data, "files") else ())
+    if missing:
+        sys.exit(f"{arguments[0]} has no {', '.join(sorted(missing))}: export a run folder with --rows and --epochs")
+    return data
+
+
 def check(spec, *, epochs, exported):
     """Ends with a message for what this file does not compute."""
     plain = {"name": "sgd", "lr": spec["optimizer"]["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False}
@@ -51,13 +66,15 @@ def check(spec, *, epochs, exported):
     same = same and spec["loss"] == {"name": "cross_entropy", "reduction": "mean"} and not model["dropout"]
     if not (same and model["activation"]["name"] == "relu" and model["output_activation"]["name"] == "identity"):
         sys.exit("this example computes relu layers with biases, cross_entropy and sgd without momentum or decay")
+    if not epochs:
+        sys.exit("the run has 0 epochs: there is no training to repeat")
     if exported != epochs:
         sys.exit(f"the run has {epochs} epochs, and the order of {exported} is there: export it with --epochs {epochs}")
 
 
-def main(file):
+def main(arguments):
     """Train, and print loss and accuracy of every epoch and the largest difference at the end."""
-    data = np.load(file)
+    data = opened(arguments)
     about = json.loads(str(data["about"]))
     spec = yaml.safe_load(about["spec"])
     check(spec, epochs=about["last_epoch"], exported=len(data["order"]))
@@ -83,4 +100,4 @@ def main(file):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

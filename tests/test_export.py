@@ -132,6 +132,7 @@ def test_plain_numpy_repeats_the_training(call: Call, monkeypatch: pytest.Monkey
         (("--set", "optimizer.momentum=0.9"), "computes relu layers with biases, cross_entropy and sgd without"),
         (("--set", "model.activation=tanh"), "computes relu layers"),
         (("--set", "loss.reduction=sum", "--set", "optimizer.lr=0.001"), "computes relu layers"),
+        (("--set", "training.epochs=0"), "has 0 epochs: there is no training to repeat"),
         (("--set", "training.epochs=2"), "has 2 epochs, and the order of 1 is there: export it with --epochs 2"),
     ],
 )
@@ -144,6 +145,39 @@ def test_the_example_says_what_it_does_not_compute(
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), "own.npz"])
     with pytest.raises(SystemExit, match=message):
         runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
+def test_the_example_says_which_file_it_needs(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("train", DIGITS, *PLAIN, "--run-dir", "run").code == 0
+    assert call("export", "run", "--to", "npz", "--epochs", "3", "--out", "without.npz").code == 0
+    Path("text.npz").write_text("no arrays")
+    Path("empty.npz").touch()
+    np.save("one.npy", np.zeros(3))
+    messages = {
+        (): "usage: python ",
+        ("absent.npz",): "absent.npz cannot be read",
+        ("text.npz",): "text.npz cannot be read",
+        ("empty.npz",): "empty.npz cannot be read",
+        ("one.npy",): "has no about, ",
+        ("without.npz",): "without.npz has no train.x: export a run folder with --rows and --epochs",
+    }
+    for arguments, message in messages.items():
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *arguments])
+        with pytest.raises(SystemExit, match=message):
+            runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
+def test_weights_of_ones_own_are_not_replaced_unasked(call: Call) -> None:
+    assert call("train", DIGITS, *PLAIN, "--run-dir", "run").code == 0
+    own = Path("weights.npz")
+    for write in (lambda: np.savez(own, W1=np.zeros(3)), lambda: own.write_text("notes")):
+        write()
+        before = own.read_bytes()
+        refused = call("export", "run", "--to", "npz")
+        assert (refused.code, own.read_bytes()) == (2, before)
+        assert "weights.npz is here already and is not an exported run; name another file with --out" in refused.err
+    assert call("export", "run", "--to", "npz", "--out", "weights.npz").code == 0
+    assert call("export", "run", "--to", "npz", "--rows").code == 0  # an export may be repeated
 
 
 def test_the_order_is_that_of_the_rows_in_memory(call: Call) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json, Run, output_file
+from mlptrain.errors import UserError
 
 
 class Format(StrEnum):
@@ -36,6 +37,8 @@ def export(
     from mlptrain.inference import export as exporting
     from mlptrain.inference.evaluate import unfinished
 
+    if out is None and file.exists() and not exporting.is_export(file):
+        raise UserError(f"{file} is here already and is not an exported run; name another file with --out")
     with screen.Fetching() as fetching:
         arrays = exporting.export(run, epochs=epochs, rows=rows, data_dir=data_dir, on_fetch=fetching.fetch)
     if (state := unfinished(run)) is not None:
@@ -45,6 +48,6 @@ def export(
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         screen.say_json({"file": str(file), "to": to.value, "epoch": exporting.epoch_of(arrays), "arrays": shapes})
     else:
-        table = [(name, "×".join(map(str, array.shape)) or "1") for name, array in arrays.items()]
+        table = [(name, "×".join(map(str, array.shape)) or "()") for name, array in arrays.items()]
         screen.show_table(("array", "shape"), table)
         screen.say(file)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,14 @@ def export(
 def epoch_of(arrays: Mapping[str, NDArray[Any]]) -> int:
     """The epoch after which the kept weights were saved."""
     return int(json.loads(str(arrays[ABOUT]))["epoch"])
+
+
+def is_export(file: Path) -> bool:
+    """Whether an existing file is an exported run, by the names of its arrays."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return f"{ABOUT}.npy" in archive.namelist()
 
 
 def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

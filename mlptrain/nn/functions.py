@@ -1,8 +1,8 @@
-"""Functions that no configuration names, with analytic derivatives: softmax and the losses as textbooks have them.
+"""Functions of one's own tensors and arrays: softmax, activations and the losses as textbooks have them.
 
 Here the losses read probabilities (or logits with probabilities as targets) and are differentiated for the prediction
-*and* the target. The two cross-entropies are sums over all elements, the two errors means over all elements. What
-training uses are the losses of ``mlptrain.nn.losses``, which read logits.
+*and* the target, analytically. The two cross-entropies are sums over all elements, the two errors means over all
+elements. What training uses are the losses of ``mlptrain.nn.losses``, which read logits.
 
 Each ``…_gradients`` returns (dL/dprediction, dL/dtarget), both in the shape of the arguments.
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import UserError
+from mlptrain.nn.ops.activations import make_activation
 
 ArrayLike = NDArray[Any] | Sequence[Any] | float
 Check = Callable[[Mapping[str, Tensor]], str | None]  # what is wrong with arguments, by their names
@@ -61,6 +62,11 @@ def _rows(arguments: Mapping[str, Tensor]) -> str | None:
     """Softmax runs along an axis."""
     name, z = next(iter(arguments.items()))
     return None if z.dim() and z.shape[-1] else f"{name} has the shape {_shape(z)}; expected (k,) or (…, k)"
+
+
+def _elementwise(_: Mapping[str, Tensor]) -> str | None:
+    """Any shape will do."""
+    return None
 
 
 def _matrix(arguments: Mapping[str, Tensor]) -> str | None:
@@ -192,6 +198,37 @@ def softmax_vector_product(z: Tensor, upstream: Tensor) -> Tensor:
     """The Jacobian of softmax times ``upstream``, both (…, k), without the k × k matrix: s·(u − Σⱼ sⱼuⱼ)."""
     s = softmax(z)
     return s * (upstream - (s * upstream).sum(dim=-1, keepdim=True))
+
+
+def activation(name: str, **settings: float) -> OfOne:
+    """The activation called ``name`` as a function of z, any shape: ``activation("elu", alpha=2)(z)``.
+
+    PReLU has the slope that it starts with. Raises UserError for an unknown name, TypeError for an unknown setting.
+    """
+    op = make_activation(name, **settings)
+
+    @_of_one(_elementwise)
+    def activation(z: Tensor) -> Tensor:
+        return op.apply(z, [z.new_tensor(value) for value in op.initial_values().values()])
+
+    return activation
+
+
+def activation_derivative(name: str, **settings: float) -> OfOne:
+    """The derivative of ``activation(name, **settings)`` at every element of z, any shape; raises the same.
+
+    At a kink it is the value that training uses, such as 0 for relu at 0.
+    """
+    function = activation(name, **settings)
+
+    @_of_one(_elementwise)
+    def activation_derivative(z: Tensor) -> Tensor:
+        at = z if z.requires_grad else z.detach().requires_grad_()
+        with torch.enable_grad():
+            (derivative,) = torch.autograd.grad(function(at).sum(), at, create_graph=z.requires_grad)
+        return derivative
+
+    return activation_derivative
 
 
 @_of_one(_matrix)

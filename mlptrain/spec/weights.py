@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -120,12 +121,12 @@ def _checked(file: Path, archive: _Archive, shapes: Shapes) -> dict[str, NDArray
             raise CheckpointError(f"{file} has no {name}, expected {shape}; {_names(archive.heads)}")
         found, dtype = heads[name]
         if found != shape:
+            layer = f"{file}: {name} (layer {int(name.split('.')[1]) + 1}) has shape {found}, expected {shape}"
+            if len(shape) == 1 and math.prod(found) == math.prod(shape):
+                raise CheckpointError(f"{layer}: biases have one axis, so flatten it")
             turned = "; weights are (outputs, inputs), so transpose it" if found == shape[::-1] else ""
-            raise CheckpointError(
-                f"{file}: {name} (layer {int(name.split('.')[1]) + 1}) has shape {found}, expected {shape}: the file "
-                f"holds a network {_widths({name: head[0] for name, head in heads.items()})}, expected "
-                f"{_widths(shapes)}{turned}"
-            )
+            widths = _widths({name: head[0] for name, head in heads.items()})
+            raise CheckpointError(f"{layer}: the file holds a network {widths}, expected {_widths(shapes)}{turned}")
         if dtype not in _ACCEPTED:
             raise CheckpointError(f"{file}: {name} is {dtype}, expected {' or '.join(_ACCEPTED)}")
     if more := [name for name in heads if name not in shapes]:

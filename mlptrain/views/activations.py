@@ -13,6 +13,7 @@ from mlptrain.nn.ops import Op, make_op
 from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.report.arrays import ActivationCurve
 from mlptrain.spec.base import names_of, sections_in
+from mlptrain.spec.hints import value_hint
 from mlptrain.spec.model import ActivationSpec, ModelSpec
 from mlptrain.spec.reader import scalar
 from mlptrain.spec.wording import message_for
@@ -38,7 +39,8 @@ def activation_curves(
     if not -1000 <= low < high <= 1000:
         raise UserError(f"expected an interval within [-1000, 1000], lower end first, got {low:g} to {high:g}")
     if unknown := [name for name in names if name.partition(":")[0].strip() not in ACTIVATION_NAMES]:
-        raise UserError(f"unknown activation {', '.join(unknown)}; choose from {', '.join(ACTIVATION_NAMES)}")
+        hint = value_hint(unknown[0].partition(":")[0], ACTIVATION_NAMES, "activation")
+        raise UserError(f"unknown activation {', '.join(unknown)}; choose from {', '.join(ACTIVATION_NAMES)}{hint}")
     return tuple(_activation_curve(name, derivatives, low, high) for name in names)
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mlptrain.errors import UserError
 from mlptrain.nn import functions
+from tests.catalogue import ACTIVATIONS
 
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -239,3 +240,31 @@ def test_logistic_regression_by_hand() -> None:
     expected = torch.autograd.grad(functional.binary_cross_entropy(prediction, y), leaves)
     close(for_w1, expected[0])
     close(for_w2, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [(name, case) for name, row in ACTIVATIONS.items() for case in row.cases]
+)
+def test_activations_of_arrays(name: str, settings: dict[str, float]) -> None:
+    """torch's module and its derivative by autograd, of any shape, in the array's precision."""
+    function, derivative = (make(name, **settings) for make in (functions.activation, functions.activation_derivative))
+    module, z = ACTIVATIONS[name].reference(settings).double(), draw(4, 3, 2) * 2
+    for parameter, value in zip(module.parameters(), settings.values(), strict=False):
+        parameter.data.fill_(value)  # torch keeps prelu's slope in float32
+    expected = module(at := z.clone().requires_grad_())
+    (slope,) = torch.autograd.grad(expected.sum(), at)
+    np.testing.assert_allclose(function(z.numpy()), expected.detach(), rtol=1e-12)
+    np.testing.assert_allclose(derivative(z.numpy()), slope, rtol=1e-12, atol=1e-15)
+    assert derivative(np.ones(1, dtype=np.float32)).dtype == np.float32
+    with torch.no_grad():
+        close(derivative(z), slope)
+
+
+def test_activations_with_settings_and_without_a_name() -> None:
+    assert functions.activation("elu", alpha=2.0)([-1.0, 3.0]) == pytest.approx([2 * np.expm1(-1), 3])
+    assert functions.activation_derivative("leaky_relu", slope=0.3)([[-1.0], [2.0]]).tolist() == [[0.3], [1.0]]
+    slope = functions.activation_derivative("tanh")(at := torch.tensor(0.5, requires_grad=True))
+    (curvature,) = torch.autograd.grad(slope, at)
+    assert float(curvature) == pytest.approx(-2 * np.tanh(0.5) / np.cosh(0.5) ** 2)
+    with pytest.raises(UserError, match=r"unknown activation 'lrelu'; .*did you mean 'leaky_relu'"):
+        functions.activation("lrelu")

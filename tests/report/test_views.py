@@ -326,7 +326,9 @@ def test_settings_that_there_are_not(text: str, message: str) -> None:
 
 
 def test_what_is_no_activation_curve() -> None:
-    with pytest.raises(UserError, match=r"unknown activation swish; choose from relu, .*half_tanh"):
+    with pytest.raises(
+        UserError, match=r"unknown activation swish; choose from relu, .*half_tanh; did you mean 'silu'"
+    ):
         views.activation_curves(["relu", "swish"])
     with pytest.raises(UserError, match="from 1 to 6, got 7"):
         views.activation_curves(["relu"], derivatives=7)

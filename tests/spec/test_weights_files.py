@@ -125,6 +125,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         changed(l0_weight=np.zeros((64, 3), np.float32)),
         "expected 64-3-10; weights are (outputs, inputs), so transpose it",
     ),
+    "a bias of two axes": (
+        changed(l0_bias=np.zeros((3, 1), np.float32)),
+        "layers.0.bias (layer 1) has shape (3, 1), expected (3,): biases have one axis, so flatten it",
+    ),
     "another layer": (
         changed(l2_weight=np.zeros((5, 10), np.float32)),
         "has layers.2.weight too, which this network has not: the file holds a network 64-3-10-5, expected 64-3-10",

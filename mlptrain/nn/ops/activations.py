@@ -15,6 +15,7 @@ from torch.nn import functional
 from mlptrain.errors import UserError
 from mlptrain.nn.ops.base import Activation, CompiledOp
 from mlptrain.nn.ops.rectifiers import ELU, SELU, LeakyReLU, PReLU, ReLU
+from mlptrain.spec.hints import value_hint
 
 __all__ = ["ACTIVATIONS", "Activation", "make_activation"]
 
@@ -164,5 +165,6 @@ def make_activation(name: str, **fields: float) -> CompiledOp:
     Raises UserError for a name that is not in ``ACTIVATIONS``, TypeError for a field that the activation lacks.
     """
     if name not in ACTIVATIONS:
-        raise UserError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+        hint = value_hint(name, ACTIVATIONS, "activation")
+        raise UserError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}{hint}")
     return ACTIVATIONS[name](**fields)
