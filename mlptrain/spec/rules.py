@@ -13,11 +13,12 @@ from typing import Any
 
 from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.data import MAX_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
-from mlptrain.spec.experiment import EvaluationSpec, Experiment
+from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.model import MAX_PARAMETERS, ModelSpec, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
+from mlptrain.spec.schedule import MultiStep, Schedule, Step
 
 Finding = tuple[KeyPath, str]
 
@@ -87,6 +88,14 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec) -> Iterator[Finding]:
+    """The warm-up ends before the run does."""
+    run = training.run_length(facts.train_rows)
+    if run.steps and (steps := schedule.warmup_steps(run)) >= run.steps:
+        message = f"takes {steps:,} steps, but the run has {run.steps:,}; take fewer, or a fraction such as 0.05"
+        yield ("schedule", "warmup"), message
+
+
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
     sizes_are_stored,
@@ -94,6 +103,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     data_fit_memory,
     evaluation_has_its_split,
     network_fits_memory,
+    warmup_fits_run,
 )
 
 
@@ -121,6 +131,14 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if isinstance(batch_size, int) and batch_size > rows:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
+    epochs, schedule = experiment.training.epochs, experiment.schedule
+    if isinstance(schedule, Step) and schedule.step_size >= epochs:
+        yield (
+            ("schedule", "step_size"),
+            f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}",
+        )
+    if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if mark >= epochs]):
+        yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "

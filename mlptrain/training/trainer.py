@@ -24,7 +24,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, Schedule
+from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.system.cores import take_turn
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
@@ -132,7 +132,7 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             schedule=schedule,
-            steps=epochs * self.steps_per_epoch,
+            run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
