@@ -7,6 +7,7 @@ was drawn before it, so a resumed run needs no generator state and two optimizer
 from __future__ import annotations
 
 import hashlib
+import re
 
 
 def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
@@ -18,3 +19,9 @@ def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_range(text: str) -> range:
+    """The seeds in ``7``, or in ``0..99`` or ``0-99``, both ends included; empty for anything else."""
+    found = re.fullmatch(r"\s*([0-9]{1,30})(?:\s*(?:\.\.|-)\s*([0-9]{1,30}))?\s*", text)
+    return range(0) if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import mpmath  # type: ignore[import-untyped]
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from sklearn import datasets
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import RunLength, Schedule, ScheduleSpec
 
 Settings = Mapping[str, Any]
+Rows = tuple[NDArray[Any], NDArray[Any]]  # inputs (n, n_features) and labels (n,) or targets (n, t)
 Row = TypeVar("Row")
 
 
@@ -313,6 +316,37 @@ class SourceRow:
 SOURCES: dict[str, SourceRow] = {
     "digits": SourceRow(datasets.load_digits, column_names=False),
     "iris": SourceRow(datasets.load_iris),
+}
+
+
+def _xor(n: int) -> Rows:
+    points = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=float).repeat(n // 4, axis=0)
+    return points, np.logical_xor(points[:, 0] > 0.5, points[:, 1] > 0.5).astype(int)
+
+
+@dataclass(frozen=True)
+class ToyRow:
+    """Rows that are made: ``reference(n)`` are those of n rows without noise, in order; ``rows`` gives a section n."""
+
+    reference: Callable[[int], Rows]
+    rows: Callable[[int], Settings] = lambda n: {"n_samples": n}
+
+
+TOYS: dict[str, ToyRow] = {
+    "xor": ToyRow(_xor, rows=lambda n: {"points_per_corner": n // 4}),
+    "moons": ToyRow(lambda n: datasets.make_moons(n, shuffle=False)),
+    "circles": ToyRow(lambda n: datasets.make_circles(n, shuffle=False, factor=0.5)),
+    "function": ToyRow(lambda n: (np.linspace(-3, 3, n)[:, None], np.sin(np.linspace(-3, 3, n))[:, None])),
+}
+FUNCTIONS: dict[str, Callable[[float], float]] = {  # of one variable
+    "sin": math.sin,
+    "cos": math.cos,
+    "square": lambda x: x * x,
+    "cube": lambda x: x * x * x,
+    "abs": abs,
+    "step": lambda x: 0.0 if x < 0 else 1.0,
+    "gauss": lambda x: math.exp(-x * x),
+    "runge": lambda x: 1 / (1 + 25 * x * x),
 }
 
 

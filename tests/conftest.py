@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -38,13 +39,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line leaves signals to themselves when it ends, with the process as a rule; not so here."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextlib.contextmanager
+def restored_signals() -> Iterator[None]:
+    """The command line ignores signals when it ends, with the process as a rule; not so here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    with restored_signals():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +87,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
         from mlptrain.cli import main
 
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with restored_signals(), pytest.raises(SystemExit) as ended:
             main(list(arguments))
         out, err = capfd.readouterr()
         assert "Traceback" not in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,10 @@ def test_json_keys(call: Call) -> None:
     assert list(evaluated["per_class"][0]) == ["class", "precision", "recall", "examples"]
     assert evaluated["accuracy"] == trained["kept"]["test_accuracy"]
     (listed,) = call("runs", ".", "--json").json
-    assert list(listed) == ["path", "status", "data", "model", "optimizer", "epoch", "metric", "value", "age"]
+    assert list(listed) == [
+        "path", "status", "data", "model", "optimizer", "lr", "epoch", "epochs", "figures", "metric", "value", "age",
+    ]  # fmt: skip
+    assert listed["figures"] == {key: value for key, value in trained["kept"].items() if "_" in key}
     (checked,) = call("check", DIGITS, "--json").json
     assert list(checked) == [
         "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
@@ -70,6 +74,56 @@ def test_json_keys(call: Call) -> None:
     ]  # fmt: skip
     verified = call("data", "verify", "digits", "--json").json
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
+
+
+def test_several_networks_are_evaluated_in_one_table(call: Call) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "one")
+    call("train", DIGITS, *SHORT, "--set", "model.hidden=[5]", "--run-dir", "two")
+    alone = [call("eval", run, "--split", "validation", "--json").json for run in ("one", "two")]
+    both = call("eval", "one", "two", "--split", "validation", "--json").json
+    assert both == [{"run": run, **report} for run, report in zip(("one", "two"), alone, strict=True)]
+    shown = call("eval", "two", "absent", "one/checkpoints/best.safetensors")
+    assert (shown.code, shown.err) == (
+        2,
+        "error: absent: no such checkpoint or run folder; `mlptrain runs` lists the runs\n",
+    )
+    lines = [line.split() for line in shown.out.splitlines()]
+    [row] = [line for line in lines if line[:1] == ["two"]]
+    report = call("eval", "two", "--json").json
+    assert row[:5] == ["two", "test", "360", f"{report['loss']:.4f}", f"{report['accuracy']:.4f}"]
+    assert any(line[:1] == ["one/checkpoints/best.safetensors"] for line in lines)
+
+
+def test_runs_are_sorted_by_any_column_best_first(call: Call) -> None:
+    for lr in ("0.1", "0.001", "0.02"):
+        call("train", DIGITS, *SHORT, "--set", f"optimizer.lr={lr}", "--run-dir", f"runs/lr-{lr}")
+    call("train", DIGITS, *SHORT, "--seeds", "4,5", "--run-dir", "group")
+    call("train", str(CONFIGS / "regression_by_heart.yaml"), *SHORT, "--run-dir", "elsewhere/values")
+    places = ("runs", "group/seed-4", "elsewhere/values", "runs/lr-0.02")
+    assert len(call("runs", *places, "--json").json) == 5  # one named twice is listed once
+    for key, sign in (("test_accuracy", -1), ("validation_loss", 1), ("train_loss", 1)):
+        for spelling in (key, key.replace("_", "-"), key.replace("_", " ").upper()):
+            values = [run["figures"].get(key) for run in call("runs", *places, "--sort", spelling, "--json").json]
+            known = [value for value in values if value is not None]
+            assert values[: len(known)] == known == sorted(known, key=lambda value: sign * value)
+            assert len(known) == (5 if key == "train_loss" else 4)
+    assert [run["lr"] for run in call("runs", "runs", "--sort", "lr", "--json").json] == [0.001, 0.02, 0.1]
+    rows = [line.split()[0] for line in call("runs", *places, "--sort", "run").out.splitlines() if "completed" in line]
+    assert rows == sorted(rows)
+    refused = call("runs", "runs", "--sort", "accuracy")
+    assert refused.code == 2
+    assert "did you mean train_accuracy, validation_accuracy or test_accuracy?" in refused.err
+    assert "choose from run, status, data" in call("runs", "runs", "--sort", "speed").err
+
+
+def test_places_that_hold_no_runs(call: Call) -> None:
+    call("train", DIGITS, *SHORT, "--run-dir", "runs/one")
+    Path("runs/note.txt").write_text("x")
+    named = call("runs", "runs/note.txt", "runs/one")
+    assert (named.code, "runs/note.txt is a file" in named.err, "completed" in named.out) == (0, True, True)
+    assert call("runs", "runs/note.txt").code == 2
+    absent = call("runs", "runs/one", "runs/absent")
+    assert (absent.code, absent.out) == (2, "")
 
 
 def test_the_report_on_a_deeper_module(call: Call) -> None:
@@ -106,6 +160,53 @@ def test_a_run_that_does_not_learn_says_why(call: Call) -> None:
     assert result.code == 0
     assert "warning: stuck" in result.err
     assert "optimizer.lr: 1e-09 moved the weights by only" in result.err
+
+
+UNTRAINED = ("--set", "optimizer={name: sgd, lr: 100}")  # after which no epoch is better than none
+ALL_ROWS = ("--set", "data.validation=0", "--set", "evaluation={split: none, keep: last}")
+FEW = ("--set", "data={name: digits, train_size: 12, validation: 3}", "--set", "training.batch_size=4")
+
+
+def test_kept_weights_that_are_untrained_are_called_so(call: Call) -> None:
+    trained = call("train", DIGITS, *SHORT, *UNTRAINED, "--run-dir", "run").out
+    assert trained.startswith(
+        "kept: epoch 0 of 2, best.safetensors: the initial weights, untrained by this run; no epoch lowered the "
+        "validation loss\n"
+        "figures of the kept weights; losses are means per example:\n"
+    )
+    for command in (("eval", "run"), ("predict", "run", "--index", "0"), ("eval", "run/checkpoints/best.safetensors")):
+        assert "note: epoch 0 was kept: the initial weights, untrained by this run\n" in call(*command).err, command
+    assert "untrained" not in call("eval", "run/checkpoints/last.safetensors").err
+    seeds = call("train", DIGITS, *SHORT, *UNTRAINED, "--seeds", "0,1").out
+    assert len(re.findall(r"^ [01]     epoch 0, untrained ", seeds, re.MULTILINE)) == 2
+
+
+def test_train_figures_say_which_they_are(call: Call) -> None:
+    trained = call("train", DIGITS, *SHORT, "--run-dir", "run")
+    kept = json.loads(Path("run/result.json").read_text())["kept"]
+    [row] = [line.split() for line in trained.out.splitlines() if line.split()[:1] == ["train"]]
+    assert row == ["train", f"{kept['train_loss']:.4f}", f"{kept['train_accuracy']:.4f}"]
+    evaluated = call("eval", "run", "--split", "train").out
+    assert f"loss {kept['train_loss']:.4f} (mean per example)" in evaluated
+    assert f"accuracy {kept['train_accuracy']:.4f} " in evaluated
+    last = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[2])
+    during = f"train loss {last['train_loss']:.4f} accuracy {last['train_accuracy']:.4f} (during the epoch)"
+    assert during in trained.err.splitlines()[2]
+
+
+def test_classes_without_training_rows_are_named(call: Call) -> None:
+    named = r"note: no training rows of classes ('\d', )+'\d': a network cannot learn what it never sees"
+    assert re.search(named, call("train", DIGITS, *SHORT, *FEW, "--run-dir", "run").err)
+    evaluated = call("eval", "run")
+    assert re.search(named, evaluated.err)
+    assert re.search(r"^  \d +– +0\.0000 +\d+ +$", evaluated.out, re.MULTILINE)
+    assert "–: undefined, since the class was never predicted (precision) or has no examples (recall)" in evaluated.out
+    per_class = call("eval", "run", "--json").json["per_class"]
+    assert any(row["precision"] is None for row in per_class)
+    seeds = call("train", DIGITS, *SHORT, *FEW, "--seeds", "0,1,2").err
+    assert re.search(r"^note: seed 0: no training rows of classes", seeds, re.MULTILINE)
+    seeds = call("train", DIGITS, *SHORT, *FEW, *ALL_ROWS, "--seeds", "0,1").err
+    assert len(re.findall(r"^note: no training rows of classes", seeds, re.MULTILINE)) == 1  # the same of all seeds
 
 
 def test_warnings_before_training(call: Call) -> None:

@@ -15,14 +15,14 @@ from tests.command import Call
 ROOT = Path(__file__).parent.parent
 PANELS = {
     (): {
-        "Train and evaluate": ["init", "check", "train", "eval", "predict"],
-        "Look": ["runs", "report", "gradcheck", "plot"],
+        "Train and evaluate": ["init", "check", "train", "eval", "predict", "export"],
+        "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
         "Compare": ["compare-optimizers"],
         "Data": ["data"],
         "Help": ["doctor", "schema"],
     },
     ("plot",): {
-        "Runs": ["curves", "decision", "confusion", "mistakes", "weights"],
+        "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "residuals", "seen", "weights", "layers"],
         "Data": ["samples", "histogram"],
         "Functions": ["activation"],
     },

@@ -75,7 +75,8 @@ def test_mean_and_spread_of_every_epoch(call: Call) -> None:
             name = f"{split} loss" if kind == "loss" else "accuracy"
             parts.append(f"{name} {np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}")
     rate = f"{3 * 1293 / timings['training']:,.0f} examples/s"
-    assert shown[2] == f"epoch 2/2  {parts[0]} {parts[1]}  {parts[2]} {parts[3]}  {rate}  (3 seeds)"
+    during, after = f"{parts[0]} {parts[1]} (during the epoch)", f"{parts[2]} {parts[3]}"
+    assert shown[2] == f"epoch 2/2  {during}  {after}  {rate}  (3 seeds)"
     assert shown[0].startswith("epoch 0/2  validation loss ")
     assert re.search(r"\(3 seeds\)  \d+ s left$", shown[1])
     assert len(shown) == 3
@@ -217,9 +218,13 @@ def test_seeds_that_do_not_learn_are_named_with_the_reason(call: Call) -> None:
     [
         (("--seeds", "0,-1,x"), "--seeds: '-1', 'x' are not seeds; expected whole numbers from 0 to 2^63 - 1"),
         (
-            ("--seeds", "0-4"),
-            "'0-4' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges",
+            ("--seeds", "4-0"),
+            "'4-0' is not a seed; expected whole numbers from 0 to 2^63 - 1 with commas between them, or ranges",
         ),
+        (("--seeds", "0...4"), "'0...4' is not a seed"),
+        (("--seeds", "0..4,3"), "'3': named more than once"),
+        (("--seeds", "0..1000"), "1,001 seeds, and at most 1,000"),
+        (("--seeds", f"0..{10**29}"), f"'0..{10**29}' is not a seed"),
         (("--seeds", "1.5"), "'1.5' is not a seed"),
         (("--seeds", ""), "'' is not a seed"),
         (("--seeds", "0,,1"), "'' is not a seed"),
@@ -241,9 +246,10 @@ def test_mistakes_have_one_message_and_exit_with_2(call: Call, arguments: tuple[
 
 
 def test_a_thousand_seeds_are_allowed_and_the_largest_seed() -> None:
-    from mlptrain.cli.train import parse_seeds
+    from mlptrain.cli.options import parse_seeds
 
-    assert parse_seeds(",".join(map(str, range(1000)))) == list(range(1000))
+    assert parse_seeds(",".join(map(str, range(1000)))) == list(range(1000)) == parse_seeds("0..999")
+    assert parse_seeds("5, 0..2 , 7-8") == [5, 0, 1, 2, 7, 8]
     assert load_text(LINEAR, overrides=[f"seed={parse_seeds(str(2**63 - 1))[0]}"]).spec.seed == 2**63 - 1
 
 
@@ -329,10 +335,10 @@ def test_commands_on_one_run_name_those_of_the_group(call: Call, group: None, co
     assert call(*(part.replace("RUN", "group/seed-1") for part in command)).code == 0
 
 
-def test_curves_of_a_group_are_those_of_its_runs(call: Call, group: None) -> None:
-    assert call("plot", "curves", "group", "--out", "all.svg").code == 0
-    assert call("plot", "curves", "group/seed-0", "group/seed-1", "--out", "each.svg").code == 0
-    assert Path("all.svg").read_bytes() == Path("each.svg").read_bytes()
+def test_curves_of_a_group_are_one_curve_with_a_band(call: Call, group: None) -> None:
+    assert call("plot", "curves", "group", "group/seed-1", "--labels", "mean,alone", "--out", "both.svg").code == 0
+    refused = call("plot", "curves", "group", "--labels", "one,two")
+    assert (refused.code, "expected a name for each of 1 runs" in refused.err) == (2, True)
 
 
 def test_runs_are_listed_with_their_group(call: Call, group: None) -> None:
@@ -359,7 +365,8 @@ def test_progress_in_a_terminal() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     last = re.sub(r"\s+", " ", text[text.rindex("epoch 25/25") :])
     assert re.search(
-        r"train loss \d+\.\d{4} ± \d+\.\d{4} [\d,]+ examples/s \(2 seeds\)", re.sub("[━╸╺] ?", "", last)
+        r"train loss \d+\.\d{4} ± \d+\.\d{4} \(during the epoch\) [\d,]+ examples/s \(2 seeds\)",
+        re.sub("[━╸╺] ?", "", last),
     ), last
     assert "seed 5 diverged: the training loss" in text
 

@@ -13,7 +13,7 @@ from mlptrain.experiment import Outcome, train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]
-OFFLINE = {"digits", "regression_by_heart", "spirals"}
+OFFLINE = {"digits", "regression_by_heart", "spirals", "xor", "moons", "circles", "function"}
 
 
 def lines_of(outcome: Outcome) -> list[dict[str, float]]:
@@ -106,6 +106,23 @@ def spirals(outcome: Outcome) -> None:
     assert last(outcome, "train_accuracy") >= 0.97
 
 
+def xor(outcome: Outcome) -> None:
+    assert last(outcome, "train_accuracy") == 1
+    assert last(outcome, "train_loss") < 0.02
+
+
+def moons(outcome: Outcome) -> None:
+    assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.95
+
+
+def circles(outcome: Outcome) -> None:
+    assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.95
+
+
+def function(outcome: Outcome) -> None:
+    assert outcome.result.plain()["kept"]["validation_loss"] < 0.01
+
+
 def fashion_leaky_relu(outcome: Outcome) -> None:
     assert 0.812 <= last(outcome, "test_accuracy") <= 0.826
     # As above: kept from a run with seed 0.
@@ -120,7 +137,7 @@ EXPECTED: dict[str, Callable[[Outcome], None]] = {
     for check in (
         digits, mnist, fashion_mnist, mnist_summed_loss, mnist_zero_or_one, stuck_network, stuck_network_repaired,
         regression_by_heart, optimizer_sgd, optimizer_nesterov, optimizer_adam, optimizer_adam_lr_1, spirals,
-        fashion_leaky_relu,
+        fashion_leaky_relu, xor, moons, circles, function,
     )
 }  # fmt: skip
 

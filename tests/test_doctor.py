@@ -30,7 +30,7 @@ from mlptrain.system.cores import usable_cores
 RAW = "MNIST/raw"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ABOUT = {"versions", "torch", "device", "threads", "precision", "data digits", "data mnist", "data fashion_mnist",
-         "data folder", "run folders", "self-training"}  # fmt: skip
+         "data folder", "run folders", "pictures", "self-training"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +199,7 @@ def test_a_torch_that_cannot_be_loaded_leaves_the_rest_to_be_looked_at(monkeypat
     found = findings()
     assert "libtorch_cpu.so" in about("torch", found).found
     assert "pip install --force-reinstall torch" in about("torch", found).advice
-    assert {one.about for one in found} == {"versions", "torch", "run folders"}
+    assert {one.about for one in found} == {"versions", "torch", "run folders", "pictures"}
 
 
 def test_a_check_that_breaks_down_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

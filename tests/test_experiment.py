@@ -15,11 +15,13 @@ from mlptrain.errors import CheckpointError, DataError, DivergedError, RunFolder
 from mlptrain.experiment import Outcome, resume, train
 from mlptrain.experiment.build import build_network, initial_parameters, load_data
 from mlptrain.experiment.checkpoints import load_checkpoint
-from mlptrain.inference.evaluate import evaluate_checkpoint
+from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs import list_runs
-from mlptrain.spec import load_text
-from mlptrain.training.metrics import evaluate
+from mlptrain.sources.digits import read_digits
+from mlptrain.spec import load_spec, load_text
+from mlptrain.training.metrics import classification_table, evaluate
+from tests.command import Call
 
 BASE = """\
 name: small
@@ -219,14 +221,74 @@ def test_run_dir_must_be_new_or_empty() -> None:
     run("empty", "training.epochs=1")
 
 
-def test_evaluation_repeats_the_runs_figures() -> None:
-    outcome = run()
+@pytest.mark.parametrize("dropout", [0, 0.3])
+def test_evaluation_repeats_the_runs_figures(dropout: float) -> None:
+    outcome = run("run", f"model.dropout={dropout}")
     kept = outcome.result.plain()["kept"]
     report = evaluate_checkpoint(outcome.folder.path)
     assert (report["split"], report["examples"]) == ("test", 360)
     assert (report["loss"], report["accuracy"]) == (kept["test_loss"], kept["test_accuracy"])
-    on_validation = evaluate_checkpoint(outcome.folder.best, split="validation")
-    assert (on_validation["loss"], on_validation["accuracy"]) == (kept["validation_loss"], kept["validation_accuracy"])
+    for split in ("validation", "train"):
+        report = evaluate_checkpoint(outcome.folder.best, split=split)
+        assert (report["loss"], report["accuracy"]) == (kept[f"{split}_loss"], kept[f"{split}_accuracy"])
+
+
+def of_kept_weights(outcome: Outcome, data: str) -> tuple[float, float]:
+    """Loss and accuracy of a run's kept weights on its training rows, in float64 by torch alone."""
+    checkpoint = load_checkpoint(outcome.folder.path / "checkpoints" / outcome.result.plain()["kept"]["checkpoint"])
+    train_rows = load_data(load_text(data).experiment).train
+    x = train_rows.inputs.double()
+    parameters = {name: tensor.double() for name, tensor in checkpoint.state.parameters.items()}
+    for layer in range(len(parameters) // 2):
+        x = x.relu() if layer else x
+        x = torch.nn.functional.linear(x, parameters[f"layers.{layer}.weight"], parameters[f"layers.{layer}.bias"])
+    loss = torch.nn.functional.cross_entropy(x, train_rows.targets)
+    return float(loss), float((x.argmax(dim=1) == train_rows.targets).double().mean())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.dropout=0.3", "loss={name: cross_entropy, reduction: sum}", "optimizer.lr=0.001"),
+        ("evaluation={split: test, keep: last}",),
+        ("evaluation={split: none, keep: last}", "training.shuffle=false"),
+        ("data={name: random_classification, n_samples: 5000, n_features: 6, n_classes: 3}",),  # three chunks of rows
+    ],
+)
+def test_the_training_figures_are_those_of_the_kept_weights(overrides: tuple[str, ...]) -> None:
+    """And not the means over the epoch, from weights that learnt on the way, which bear another name."""
+    outcome = run("run", *overrides, "training.epochs=1")
+    result, last = outcome.result.plain(), lines(outcome.folder.path)[-1]
+    loss, accuracy = of_kept_weights(outcome, (outcome.folder.path / "resolved.yaml").read_text())
+    assert result["kept"]["train_loss"] == pytest.approx(loss, rel=1e-5)
+    assert result["kept"]["train_accuracy"] == pytest.approx(accuracy, abs=1e-12)
+    assert loss < 0.995 * last["train_loss"]
+    assert result["last"]["running_train_loss"] == last["train_loss"]
+    assert "train_loss" not in result["last"]
+
+
+def test_weights_before_training_have_training_figures_too() -> None:
+    """No epoch is better on the validation rows: epoch 0 is kept, of which the log has no training figures."""
+    outcome = run("run", "optimizer={name: sgd, lr: 3e3}", "training.epochs=2")
+    result = outcome.result.plain()
+    assert result["kept"]["epoch"] == 0
+    loss, accuracy = of_kept_weights(outcome, BASE)
+    assert result["kept"]["train_loss"] == pytest.approx(loss, rel=1e-5)
+    assert result["kept"]["train_accuracy"] == accuracy
+    assert list(result["kept"]) == ["checkpoint", "epoch"] + [
+        f"{split}_{figure}" for split in ("train", "validation", "test") for figure in ("loss", "accuracy")
+    ]
+
+
+def test_nothing_is_kept_of_the_training_rows_in_memory() -> None:
+    """Evaluating them once leaves no scaled copy of all of them behind."""
+    experiment = load_text(BASE).experiment
+    network, loss, rows = build_network(experiment), make_loss(experiment.loss), load_data(experiment).train
+    parameters = initial_parameters(experiment, network)
+    found = evaluate(network, parameters, loss=loss, examples=rows, classify=True, once=True)
+    assert not {"inputs", "targets"} & set(vars(rows))
+    assert found == evaluate(network, parameters, loss=loss, examples=rows, classify=True)
 
 
 def test_evaluation_against_scikit_learn_and_scipy() -> None:
@@ -251,8 +313,34 @@ def test_evaluation_against_scikit_learn_and_scipy() -> None:
         assert row["precision"] == pytest.approx(table[row["class"]]["precision"])
         assert row["recall"] == pytest.approx(table[row["class"]]["recall"])
         assert row["examples"] == table[row["class"]]["support"]
+    assert all(0 < row["precision"] <= 1 for row in report["per_class"])
     interval = binomtest(360 - report["wrong"], 360).proportion_ci(method="wilson")
     assert report["interval"] == [interval.low, interval.high]
+
+
+def test_undefined_precision_and_recall() -> None:
+    """Of a class that is never predicted, and of one without examples; 0 where there is something to be wrong about."""
+    predicted, labels = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 2, 2])
+    table = classification_table(predicted, labels, class_names=("a", "b", "c", "d"))
+    assert [(row["precision"], row["recall"]) for row in table["per_class"]] == [
+        (0.5, 1.0), (0.0, None), (None, 0.0), (None, None),
+    ]  # fmt: skip
+
+
+def test_classes_without_training_rows_are_named() -> None:
+    few = ("data={name: digits, train_size: 12, validation: 3}", "training.epochs=1")
+    told: list[str] = []
+    outcome = train(load_text(BASE, overrides=few), run_dir=Path("run"), on_note=told.append)
+    labels = read_digits().train_labels[:12]
+    splits = load_data(outcome.folder.experiment())
+    assert set(splits.train.targets.tolist()) < set(labels.tolist())
+    absent = [f"'{label}'" for label in sorted(set(range(10)) - set(splits.train.targets.tolist()))]
+    [note] = told
+    assert note.startswith(f"no training rows of classes {', '.join(absent)}: ")
+    assert evaluation_of(outcome.folder.path).missing_classes == note
+    assert splits.missing_classes(()) == ""  # regression
+    run("whole", "training.epochs=1")
+    assert evaluation_of(Path("whole")).notes == []
 
 
 def test_regression_has_no_accuracy() -> None:
@@ -290,3 +378,29 @@ def test_the_list_of_runs(tmp_path: Path) -> None:
     assert [run.status for run in found] == ["completed", "damaged"]
     assert (found[0].data, found[0].model, found[0].metric) == ("digits", "64-16-10 relu", "test_accuracy")
     assert list_runs(Path("nowhere")) == []
+
+
+@pytest.mark.parametrize("data", ["digits", "iris"])
+def test_the_fitted_scaling_is_where_a_person_reads_it(data: str, call: Call) -> None:
+    from sklearn.preprocessing import StandardScaler
+
+    Path("x.yaml").write_text(
+        f"data: {{name: {data}, scaling: standard}}\nmodel: {{hidden: []}}\noptimizer: sgd\ntraining: {{epochs: 1}}\n"
+    )
+    shown = call("train", "x.yaml", "--run-dir", "run")
+    call("train", "x.yaml", "--seeds", "0,1", "--run-dir", "seeds")
+    call("report", "run")
+
+    rows = load_data(load_spec("x.yaml").experiment).train.stored().double().numpy()
+    recorded = json.loads(Path("run/environment.json").read_text())["scaling"]
+    scaler = StandardScaler().fit(rows.reshape(-1, 1) / 16 if data == "digits" else rows)
+    expected = np.column_stack([scaler.mean_, scaler.scale_])
+    found = [[one["mean"], one["std"]] for one in recorded["columns"].values() or [recorded]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    [line] = [line for line in shown.out.splitlines() if line.startswith("scaling, fitted on the training rows: ")]
+    page = Path("run/report.html").read_text()
+    for number in expected.flatten():
+        assert f"{number:.6g}"[:7] in line
+        assert f"{number:.6g}"[:7] in page
+    first, second = (Path(f"seeds/seed-{seed}/environment.json").read_text() for seed in (0, 1))
+    assert json.loads(first)["scaling"] == recorded != json.loads(second)["scaling"]

@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 import mlptrain
 from mlptrain.errors import CheckpointError, DataError, DeviceError, RunFolderError, UserError
 from mlptrain.experiment.build import load_data
+from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.digits import read_digits
+from mlptrain.sources.store import read_images
 from mlptrain.spec import load_spec, load_text
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -142,12 +146,83 @@ def test_preprocessing_is_that_of_training(tmp_path: Path) -> None:
         (np.zeros(64), r"shape \(64,\)"),
         (np.full((8, 8), 17), "outside 0 to 16"),
         (np.full((8, 8), -1), "outside 0 to 16"),
-        (np.full((8, 8), np.nan), "outside 0 to 16"),
+        (np.full((8, 8), np.nan), "nan, outside 0 to 16"),
+        (np.full((8, 8), "7"), "data of type <U1: expected an array of numbers"),
+        ([[0] * 8, [0] * 7], "rows of different lengths"),
+        (np.full((8, 8), 1j), "complex128: expected an array of numbers"),
     ],
 )
 def test_images_that_are_none_of_the_data_set_are_refused(run: Path, images: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         mlptrain.load(run).preprocess(images)
+
+
+Scaled = Callable[[NDArray[np.float64], int], Any]  # raw images and their maximum on another scale
+OTHER_SCALES: dict[str, tuple[Scaled, str]] = {
+    "from 0 to 1": (
+        lambda raw, most: raw / most,
+        "from 0 to 1, but those of '{data}' go from 0 to {most}: multiply them",
+    ),
+    "as ToTensor makes them": (
+        lambda raw, most: torch.from_numpy(raw / most).float(),
+        "from 0 to 1, but those of '{data}' go from 0 to {most}: multiply them by {most}",
+    ),
+    "half precision": (lambda raw, most: torch.from_numpy(raw / most).half(), "multiply them by {most}"),
+    "resized, a little above 1": (
+        lambda raw, most: 1.03 * raw / most,
+        "from 0 to 1.03, but .*: multiply them by {most}",
+    ),
+    "booleans": (
+        lambda raw, most: raw > most / 2,
+        "booleans, but those of '{data}' go from 0 to {most}: multiply them",
+    ),
+    "a tensor of booleans": (
+        lambda raw, most: torch.from_numpy(raw > 0),
+        "booleans, but those of '{data}' go from 0 to",
+    ),
+    "0 and 1 as bytes": (lambda raw, most: (raw > most / 2).astype(np.uint8), "multiply them by {most}"),
+    "from -1 to 1": (lambda raw, most: 2 * raw / most - 1, "from -1 to 1, outside 0 to {most}, .*not scaled yet"),
+    "standardised": (lambda raw, most: (raw - raw.mean()) / raw.std(), "outside 0 to {most}, .*not scaled yet"),
+    "twice as bright": (lambda raw, most: 2 * raw, "outside 0 to {most}"),
+}
+
+
+def assert_scales_are_told_apart(network: TrainedNetwork, raw: NDArray[Any], most: int) -> None:
+    """Every other scale is refused; the raw pixels in whatever type are not, nor an image that is black."""
+    data = network.experiment.data.name
+    for scaled, message in OTHER_SCALES.values():
+        for images in (raw, raw[:1]):
+            with pytest.raises(DataError, match=message.format(data=data, most=most)):
+                network.predict_proba(scaled(images.astype(np.float64), most))
+    expected = network.predict_proba(raw)
+    for kind in ("uint8", "int64", "uint16", "uint32", "float16", "float32", ">f4", ">u2", "longdouble"):
+        torch.testing.assert_close(network.predict_proba(raw.astype(kind)), expected)
+    assert len(network.predict_proba(np.zeros((2, *raw.shape[1:])))) == 2
+    assert len(network.predict_proba(raw[:0])) == 0
+    for image in raw:  # alone, whatever is on it
+        network.preprocess(image)
+
+
+def test_digits_on_another_scale_are_refused(run: Path) -> None:
+    images, _ = digits_test()
+    assert_scales_are_told_apart(mlptrain.load(run), images, 16)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_images_on_another_scale_are_refused(name: str, data_dir: Path, tmp_path: Path) -> None:
+    text = f"data: {{name: {name}, train_size: 200, validation: 0}}\nmodel: {{hidden: [4]}}\noptimizer: sgd\n"
+    loaded = load_text(f"name: few\n{text}training: {{epochs: 1, device: cpu, threads: 1}}\n")
+    run = mlptrain.train(loaded, run_dir=tmp_path / "run", data_dir=data_dir).folder.path
+    assert_scales_are_told_apart(mlptrain.load(run), read_images(name, data_dir).test_images[:500], 255)
+
+
+def test_what_is_not_an_image_has_any_scale_but_is_finite(tmp_path: Path) -> None:
+    run = train(tmp_path, "data: {name: iris, validation: 0}\nmodel: {hidden: [4]}\n")
+    network = mlptrain.load(run)
+    assert network.predict_proba(np.array([[0.5, -1, 0, 1]])).shape == (1, 3)
+    for missing in (np.nan, np.inf):
+        with pytest.raises(DataError, match="not finite"):
+            network.predict_proba(np.array([[0.5, missing, 0, 1]]))
 
 
 def test_a_single_logit_gives_two_probabilities(tmp_path: Path) -> None:

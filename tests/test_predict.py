@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mlptrain
+from mlptrain import views
 from mlptrain.cli import main
 from mlptrain.data import Preprocessing, Scale
+from mlptrain.errors import UserError
 from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 from mlptrain.sources.digits import read_digits
 from mlptrain.sources.store import read_images
@@ -281,7 +283,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run: Path) -> None:
+def test_every_unreadable_file_is_named_and_withholds_no_other(call: Call, run: Path) -> None:
     good = save(eight_bit(read_digits().test_images[0]), "good.png")
     Path("text.png").write_text("no image at all")
     Path("empty.png").touch()
@@ -295,20 +297,80 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         "text.png": "is not an image in PNG, JPEG",
         "empty.png": "is empty",
         "cut.png": "is a damaged image",
-        "folder.png": "cannot be read: Is a directory",
+        "folder.png": "holds no image files, whose names end in .png, .jpg",
         "none.png": "none.png",
         "bomb.png": "is far too large; scale it down to at most 50,000,000 pixels",
         "large.png": "9,000 × 9,000 pixels; scale it down to at most 50,000,000 pixels",
         "float.tiff": "pixels of mode F; save it as grey or RGB with 8 or 16 bits",
         "absent.png": "no such image file",
     }
-    code, out, err = call(run, good, *wanted)
-    assert (code, out) == (2, "")
+    code, out, err = call(run, "text.png", good, *list(wanted)[1:], "--json")
+    assert code == 2
+    assert [one["image"] for one in json.loads(out)] == ["good.png"]
+    assert call(run, *wanted)[1] == ""
     lines = err.splitlines()
     assert len(lines) == len(wanted)
     for line, (name, message) in zip(lines, wanted.items(), strict=True):
         assert name in line
         assert message in line
+
+
+def test_rows_may_be_named_by_ranges(call: Call, run: Path) -> None:
+    for text, wanted in (("0-3", [0, 1, 2, 3]), ("7..9", [7, 8, 9]), ("4,0,2-3", [4, 0, 2, 3]), ("5-5", [5])):
+        assert [one["index"] for one in as_json(call(run, "--index", text, "--json"))] == wanted
+
+
+def test_a_folder_is_predicted_as_its_images_in_order(call: Call, run: Path) -> None:
+    digits = read_digits().test_images
+    for n, name in enumerate(("b/2.png", "b/10.JPG", "a.bmp", ".hidden.png", "b/.cache/x.png")):
+        Path("many", name).parent.mkdir(parents=True, exist_ok=True)
+        save(eight_bit(digits[n]), f"many/{name}")
+    Path("many/notes.txt").write_text("a 3 and a 7")
+    Path("many/b/IMG_1.heic").write_bytes(b"of a telephone")
+    code, out, err = call(run, "many", "--json")
+    assert code == 0
+    assert [one["image"] for one in json.loads(out)] == ["many/a.bmp", "many/b/10.JPG", "many/b/2.png"]
+    assert err == "note: passed over, since not named as images: many/b/IMG_1.heic, many/notes.txt (2)\n"
+    Path("many/b/cut.png").write_bytes(Path("many/b/2.png").read_bytes()[:-30])
+    code, out, err = call(run, "many")
+    assert code == 2
+    assert "many/a.bmp" in out
+    assert "many/b/cut.png is a damaged image" in err
+
+
+def test_a_picture_of_what_the_network_saw(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits = read_digits().test_images
+    Path("many").mkdir()
+    for n in range(3):
+        save(eight_bit(digits[n]), f"many/{n}.png")
+    seen = views.seen(run, [Path("many")], count=2)
+    np.testing.assert_allclose(seen.images, digits[:2] / 16)
+    assert [caption.split("\n")[0] for caption in seen.captions] == ["0.png", "1.png"]
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", "seen", str(run), "many", "--out", "saw.png"])
+    assert not ended.value.code
+    with Image.open("saw.png") as picture:
+        assert picture.width > 300
+    save(np.zeros((8, 8), np.uint8), "many/3.png")
+    Path("many/4.png").write_text("no image")
+    with pytest.raises(UserError, match=r"many/4\.png is not an image"):
+        views.seen(run, [Path("many")])
+
+
+def test_show_gives_what_the_network_saw(call: Call, run: Path) -> None:
+    digit = read_digits().test_images[3]
+    (file,) = as_json(call(run, save(255 - eight_bit(digit), "dark.png"), "--json", "--show"))
+    (row,) = as_json(call(run, "--index", 3, "--json", "--show"))
+    np.testing.assert_allclose(file["seen"], digit / 16, atol=1e-4)
+    assert row["seen"] == file["seen"]
+    code, out, _ = call(run, "dark.png", "--show")
+    assert code == 0
+    lines = out.split(f"predicted class {file['class']}:\n")[1].splitlines()
+    assert [len(line) for line in lines] == [10] * 6  # 8 × 8 pixels in 4 lines, and an edge
+    for line, pair in zip(lines[1:-1], (digit / 16).reshape(4, 2, 8), strict=True):
+        for character, (upper, lower) in zip(line[1:-1], pair.T, strict=True):
+            assert (character == " ") == (upper + lower <= 0.25 and abs(upper - lower) <= 0.4)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +380,12 @@ def test_every_unreadable_file_is_named_and_nothing_is_predicted(call: Call, run
         (["a.png", "--index", "1"], "name one of the two"),
         (["--index", "360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
         (["--index", "2", "--index", "-1"], "index -1: the test rows"),
+        (["--index", "a"], "--index 'a': expected a row's number, counted from 0, a range as 0-9, or 0,4,7"),
+        (["--index", "1e1"], "--index '1e1': expected a row's number"),
+        (["--index", "0-"], "--index '0-': expected a row's number"),
+        (["--index", "5-3"], "--index '5-3': the range runs backwards; write 3-5"),
+        (["--index", "350-360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
+        (["--index", "0..9999999999"], "at most 100,000 rows at once"),
         (["--index", "0", "--split", "exam"], "has no exam rows; choose "),
         (["a.png", "--split", "test"], "--split needs --index"),
         (["--index", "0", "--invert"], "--invert and --no-invert need image files"),

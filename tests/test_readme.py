@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
+from PIL import Image
 
 from mlptrain.cli import main
 from tests.command import Call
@@ -59,6 +61,42 @@ def test_commands_are_found() -> None:
     assert named == {name.split()[0] for name, _ in every_command()} - {"schema"}  # whose output is long
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_shell_would_expand_is_quoted(document: str) -> None:
+    """Zsh refuses a bracket that is not quoted and names no file."""
+    code = [block for kind, block in blocks(document) if kind == "sh"]
+    code += re.findall(r"`((?:\.venv/bin/)?(?:pip|mlptrain|python) [^`]+)`", text_of(document))
+    for line in "\n".join(code).splitlines():
+        bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", line).partition(" #")[0]
+        assert not re.search(r"[\[\]{}*?]", bare), line
+
+
+def map_rows() -> list[tuple[str, list[str], list[str]]]:
+    """What a notebook calls it, the commands and the Python expressions of every row of the map."""
+    tables = re.findall(
+        r"^\| in your notebook \|.*\n\|[-|]+\n((?:\|.*\n)+)", text_of("configs/README.md"), flags=re.MULTILINE
+    )
+    cells = [line.strip("| \n").split(" | ") for table in tables for line in table.splitlines()]
+    return [
+        (called, re.findall(r"`mlptrain (.*?)`", command), re.findall(r"`(.*?)`", python))
+        for called, command, python in cells
+    ]
+
+
+ASKED_FOR = """
+44458; 44,458; backprop; gradient check; cross entropy; NLLLoss; decision boundary; one-hot; overfitting; photo; CSV;
+Jacobian; softmax; learning curves; confusion matrix; Nesterov; Normalize; dropout; spirals; histogram; forward pass;
+147.8; 0.9650; 2113; 2.2970; 2.2544; 963; 0.8163; -1e11; 5120; 784-500-256-10; 2-4-5-8-4-3; LibSVM
+"""
+
+
+def test_a_text_search_finds_what_a_course_is_about() -> None:
+    the_map = text_of("configs/README.md").split("\n## ")[1].lower()
+    for word in ASKED_FOR.replace("\n", " ").strip().lower().split("; "):
+        assert word in the_map, word
+    assert len(map_rows()) > 50
+
+
 @pytest.mark.filterwarnings("default")  # the commands' own warnings are theirs to show
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_and_example_runs(
@@ -67,13 +105,36 @@ def test_every_command_and_example_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
     shutil.copytree(ROOT / "configs", "configs")
+    names: dict[str, Any] = {}
     for kind, block in blocks(document):
         for command in commands_in(block) if kind == "sh" else ():
-            with pytest.raises(SystemExit) as ended:
-                main(shlex.split(command))
-            assert not ended.value.code, command
+            run(command)
         if kind == "python":
-            exec(compile(block, document, "exec"), {})
+            exec(compile(block, document, "exec"), names)
+    if document == "configs/README.md":
+        run_the_map(names)
+
+
+def run(command: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command))
+    assert not ended.value.code, command
+
+
+def run_the_map(names: dict[str, Any]) -> None:
+    """What the page's blocks have not run already, and what test_configs does not: whole trainings."""
+    photo = np.zeros((28, 28), dtype=np.uint8)
+    photo[4:24, 12:16] = 255
+    Image.fromarray(photo).save("photo.png")
+    shown = [block for kind, block in blocks("configs/README.md") if kind == "sh"]
+    done = [shlex.split(command) for block in shown for command in commands_in(block)]
+    commands = [command for _, in_row, _ in map_rows() for command in in_row]
+    for command in dict.fromkeys(commands):
+        if shlex.split(command) not in done and not re.fullmatch(r"train configs/\w+\.yaml", command):
+            run(command)
+    for expression in dict.fromkeys(expression for _, _, in_row in map_rows() for expression in in_row):
+        if not expression.startswith("mlptrain.train"):
+            eval(expression, names)
 
 
 def test_the_files_shown_are_valid(tmp_path: Path) -> None:
@@ -160,8 +221,11 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "train": ("train", DIGITS, *EPOCH, "--run-dir", "run"),
         "train --seeds": ("train", DIGITS, *EPOCH, "--run-dir", "seeds", "--seeds", "0,1"),
         "eval": ("eval", "run"),
+        "metrics": ("metrics", "run"),
+        "export": ("export", "run", "--to", "npz"),
         "predict": ("predict", "run", "--index", "0"),
         "gradcheck": ("gradcheck", DIGITS, "--set", "model.hidden=[5]"),
+        "gradcheck --seeds": ("gradcheck", DIGITS, "--set", "model.hidden=[5]", "--seeds", "0..1"),
         "check": ("check", DIGITS),
         "runs": ("runs", "."),
         "doctor": ("doctor",),

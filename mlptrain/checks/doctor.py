@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlptrain.errors import InterruptedRunError, MlptrainError
+from mlptrain.system.paths import AnyPath
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<least>[0-9.]+)")  # with `; extra == …` behind it: an extra's
 _SHOWN_VERSIONS = ("mlptrain", "python", "torch", "numpy", "safetensors")
@@ -51,7 +52,7 @@ def _finding(about: str, found: str, *, problem: str = "", note: str = "", figur
     return Finding(about, "problem" if problem else "note" if note else "ok", found, problem or note, figures or {})
 
 
-def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
+def examine(*, data_dir: AnyPath | None = None) -> Iterator[Finding]:
     """Every finding, as soon as it is made. Never raises; what needs torch is left out where torch is broken.
 
     ``data_dir`` is the data folder as everywhere else.
@@ -64,6 +65,7 @@ def examine(*, data_dir: Path | None = None) -> Iterator[Finding]:
         "precision": _precision,
         "data": lambda: _data(data_dir),
         "run folders": lambda: [_space("run folders", Path("runs"), "name another: --run-dir")],
+        "pictures": _pictures,
         "self-training": _self_training,
     }
     torch_works = True
@@ -183,7 +185,7 @@ def _precision() -> Iterator[Finding]:
     yield _finding("precision", found, problem="" if accurate else advice, figures=errors)
 
 
-def _data(data_dir: Path | None) -> Iterator[Finding]:
+def _data(data_dir: AnyPath | None) -> Iterator[Finding]:
     from mlptrain.sources.store import FOLDER_VARIABLE, RAW_SHA256, data_folder
 
     yield _data_set("digits", Path())
@@ -202,15 +204,18 @@ def _data(data_dir: Path | None) -> Iterator[Finding]:
 
 def _data_set(name: str, folder: Path) -> Finding:
     """Whether a data set is there, and every byte of it is right."""
-    from mlptrain.sources.store import RAW_FILES, missing_files, raw_folder
+    from mlptrain.sources.store import RAW_FILES, raw_folder, stored_files
     from mlptrain.sources.verify import verify
 
     about, fetch = f"data {name}", f"`mlptrain data fetch {name}`"
-    advice = _REINSTALL.format("scikit-learn") if name == "digits" else f"{fetch} repairs it"
+    advice, place = f"{fetch} gets it, and moves aside what is in its place", "comes with scikit-learn"
     try:
-        place = "comes with scikit-learn" if name == "digits" else f"in {raw_folder(name, folder)}"
-        if name != "digits" and len(missing_files(raw_folder(name, folder))) == len(RAW_FILES):
-            return _finding(about, f"not {place}", note=f"{fetch}, if you train on it")
+        if name == "digits":
+            advice = _REINSTALL.format("scikit-learn")
+        elif places := {path.parent for file in RAW_FILES for path in stored_files(name, file, folder)}:
+            place = f"in {', '.join(sorted(map(str, places)))}"
+        else:
+            return _finding(about, f"not in {raw_folder(name, folder)}", note=f"{fetch}, if you train on it")
         wrong = [f"{check.what}: {check.detail}" for check in verify(name, folder) if not check.ok]
     except (MlptrainError, OSError, ValueError) as error:
         return _finding(about, str(error), problem=advice)
@@ -236,6 +241,28 @@ def _space(about: str, folder: Path, advice: str) -> Finding:
     found, more = f"{existing}{made}: can be written, {free / 1e9:,.1f} GB free", f"free some space; or {advice}"
     problem, note = (more if free < least else "" for least in (_NO_SPACE, _LITTLE_SPACE))
     return _finding(about, found, problem=problem, note=note, figures={"free_bytes": free})
+
+
+def _pictures() -> Iterator[Finding]:
+    """Whether one can be drawn; with what the environment says of pictures, which they do not depend on."""
+    from mlptrain.report.loading import BACKEND_VARIABLE, load_matplotlib
+
+    advice = "`plot` and `report` will fail, and a comparison will have its tables alone: "
+    try:
+        left_out = load_matplotlib()
+        from mlptrain.report.style import new_figure, picture_bytes
+
+        figure = new_figure(2, 1)
+        figure.add_subplot().plot([0, 1], label="drawn")
+        sizes = {kind: len(picture_bytes(figure, kind)) for kind in ("png", "svg")}
+    except Exception as error:
+        yield _finding("pictures", _in_words(error), problem=advice + _REINSTALL.format("matplotlib"))
+        return
+    found = f"one drawn as PNG and SVG by matplotlib {_version('matplotlib')}"
+    if backend := os.environ.get(BACKEND_VARIABLE):
+        found += f"; {BACKEND_VARIABLE}={backend} is not used"
+    note = f"fix {left_out} for programs of your own that draw; mlptrain does without" if left_out else ""
+    yield _finding("pictures", found, note=note, figures=sizes)
 
 
 def _self_training() -> Iterator[Finding]:

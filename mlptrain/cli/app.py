@@ -17,10 +17,13 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
-from mlptrain.cli.inspect import gradcheck, predict
-from mlptrain.cli.options import Configs, DataDir, DataName, Json, Run, Set, Split
+from mlptrain.cli.inspect import gradcheck
+from mlptrain.cli.metrics import metrics
+from mlptrain.cli.options import Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
+from mlptrain.cli.predict import predict
 from mlptrain.cli.startup import prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
@@ -33,6 +36,7 @@ from mlptrain.errors import (
     is_out_of_memory,
 )
 from mlptrain.system import signals
+from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
 data_app = new_group("Get a data set, or check every byte of it.")
@@ -101,7 +105,7 @@ app.command(rich_help_panel=TRAIN)(train)
 
 @app.command("eval", rich_help_panel=TRAIN)
 def evaluate(
-    checkpoint: Run,
+    checkpoints: Checkpoints,
     split: Split = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: DataDir = None,
@@ -109,45 +113,90 @@ def evaluate(
 ) -> None:
     """Loss, accuracy and confusion matrix of a trained network.
 
-    The accuracy with its 95 % interval; precision and recall per class.
+    The accuracy with its 95 % interval; precision and recall per class. The loss is the mean per example. Of several
+    networks a table with a line for each.
     """
-    from mlptrain.inference.evaluate import evaluate_checkpoint, unfinished
+    from mlptrain.inference.evaluate import evaluation_of, unfinished
 
+    reports, faults = [], []
     with screen.Fetching() as fetching:
-        result = evaluate_checkpoint(checkpoint, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
-    if (state := unfinished(checkpoint)) is not None:
-        screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
+        for path in checkpoints:
+            try:
+                found = evaluation_of(path, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+            except UserError as error:
+                if len(checkpoints) == 1:
+                    raise
+                faults.append(str(error))
+                continue
+            reports.append({"run": str(path), **found.report})
+            named = f"{path}: " if len(checkpoints) > 1 else ""
+            if (state := unfinished(path)) is not None:
+                screen.say(f"note: {state}; these are the figures of the weights it has kept so far", err=True)
+            for note in found.notes:
+                screen.say(f"note: {named}{note}", err=True)
     if as_json:
-        screen.say_json(result)
+        screen.say_json(reports if len(checkpoints) > 1 else found.report)
+    elif len(checkpoints) > 1:
+        screen.show_evaluations(reports)
     else:
-        screen.show_evaluation(result)
+        screen.show_evaluation(found.report)
+    if faults:
+        raise UserError("\n".join(faults))
 
 
 app.command(rich_help_panel=TRAIN)(predict)
+app.command(rich_help_panel=TRAIN)(export)
 
 
 @app.command(rich_help_panel=LOOK)
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for run folders.")] = Path("runs"),
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN_OR_DIR]",
+            help="Run folders, groups of seeds, or folders of these; default: runs.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Best first by this column, e.g. test_accuracy; default: the newest first."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The table of runs.
 
-    Status, data, model, optimizer, best metric and age of each.
+    Status, data, model, optimizer, epochs, the figures of the kept weights and age of each.
     """
-    from mlptrain.runs import is_comparison, list_runs
+    from mlptrain.runs import is_comparison, list_runs, sort_runs
 
-    if not folder.is_dir() and folder != Path("runs"):
-        raise UserError(f"{folder}: no such folder; name one that holds run folders")
-    if is_comparison(folder):
-        raise UserError(f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it")
-    listed = list_runs(folder)
+    folders = []
+    for folder in places or [Path("runs")]:
+        if not folder.exists() and folder != Path("runs"):
+            raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
+        reason = ""
+        if is_comparison(folder):
+            reason = f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it"
+        elif folder.exists() and not folder.is_dir():
+            reason = f"{folder} is a file; name a run, or a folder that holds runs"
+        if reason and len(places or ()) < 2:
+            raise UserError(reason)
+        if reason:  # as the shell writes out runs/*
+            screen.say(f"note: {reason}", err=True)
+        else:
+            folders.append(folder)
+    listed = list_runs(*folders)
+    if sort is not None and listed:
+        listed = sort_runs(listed, sort)
     if as_json:
         screen.say_json([asdict(run) | {"path": str(run.path)} for run in listed])
     else:
-        screen.show_runs(folder, listed)
+        screen.show_runs(folders, listed)
 
 
+app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
@@ -212,15 +261,23 @@ def data_fetch(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Get a data set; good files that are there are kept."""
+    """Get a data set; good files that are there are kept.
+
+    What else is in their place is moved into a folder beside them, which is named.
+    """
     from mlptrain.sources.fetch import fetch
     from mlptrain.sources.store import data_folder
 
-    folder = data_folder(data_dir)
+    folder, moved = data_folder(data_dir), list[Path]()
+
+    def say_moved(path: Path, to: Path) -> None:
+        moved.append(to)
+        screen.say(f"note: {path} was not the published file; it is now {to}", err=True)
+
     with screen.Fetching() as fetching:
-        downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch)
+        downloaded = fetch(name, folder, mirrors=mirror or None, on_progress=fetching.fetch, on_moved=say_moved)
     if as_json:
-        screen.say_json({"name": name, "folder": str(folder), "downloaded": downloaded})
+        screen.say_json({"name": name, "folder": str(folder), "downloaded": downloaded, "moved": list(map(str, moved))})
     else:
         screen.say(f"{name} is complete in {folder} ({len(downloaded)} archives downloaded)")
 
@@ -241,7 +298,8 @@ def data_verify(name: DataName, data_dir: DataDir = None, as_json: Json = False)
         rows = [("ok" if check.ok else "WRONG", check.what, check.detail) for check in checks]
         screen.show_table(("", "what", "found"), rows)
     if bad := sum(not check.ok for check in checks):
-        raise UserError(f"{name}: {bad} of {len(checks)} checks failed; `mlptrain data fetch {name}` repairs files")
+        remedy = f"`mlptrain data fetch {name}` gets the published files and moves what is in their place aside"
+        raise UserError(f"{name}: {bad} of {len(checks)} checks failed; {remedy}")
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -252,6 +310,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        arguments = list(map(expanded, arguments))
         _check_current_folder()
         app(arguments, prog_name="mlptrain")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

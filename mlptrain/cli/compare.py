@@ -9,7 +9,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json
-from mlptrain.errors import InterruptedRunError, UserError
+from mlptrain.errors import InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -36,7 +36,7 @@ def compare_optimizers(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2.", show_default=False),
+        typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2 or 0..9.", show_default=False),
     ] = None,
     overrides: Annotated[
         list[str],
@@ -91,17 +91,21 @@ def _show_plan(spec: ComparisonSpec, *, data_dir: Path | None, as_json: bool) ->
 
 
 def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Run the comparison and show its result.
+    """Run the comparison and show its result, also where its tables and pictures cannot be written, which comes last.
 
     ``--json`` prints ``folder``, the keys of a ``Summary`` and ``timings`` with those of ``Timings``.
     """
+    unwritten: list[MachineError] = []
     try:
         from mlptrain.cli.compare_screen import TrialProgress, show_summary
         from mlptrain.comparison import compare_optimizers as run
         from mlptrain.report.comparison.outputs import write_outputs
 
         def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
-            write_outputs(folder.path, summary, folder.read_timings())
+            try:
+                write_outputs(folder.path, summary, folder.read_timings())
+            except MachineError as error:
+                unwritten.append(error)
 
         with TrialProgress() as progress:
             folder, summary = run(
@@ -117,6 +121,8 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
             screen.say_json({"folder": str(folder.path), **summary.plain(), "timings": timings.plain()})
         else:
             show_summary(str(folder.path), summary, timings)
+    if unwritten:
+        raise unwritten[0]
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from glob import escape
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mlptrain.errors import UserError
+from mlptrain.seeds import seed_range
+
 SPLITS = ("train", "validation", "test")
+SEEDS = "N,N,...|N..N"  # how --seeds is written
+_MAX_SEED = 2**63 - 1
 
 
 def complete_config(incomplete: str) -> list[str]:
@@ -42,11 +49,22 @@ def _argument(metavar: str, about: str, complete: Callable[[str], list[str]]) ->
 
 
 Config = Annotated[Path, _argument("CONFIG", "A configuration, e.g. configs/digits.yaml.", complete_config)]
+ConfigOrRun = Annotated[
+    Path,
+    _argument(
+        "CONFIG_OR_RUN",
+        "A configuration, or a run folder or checkpoint file with trained weights.",
+        lambda incomplete: sorted({*complete_config(incomplete), *complete_run(incomplete)}),
+    ),
+]
 Configs = Annotated[list[Path], _argument("CONFIG...", "Configurations.", complete_config)]
 Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", complete_run)]
+OneRun = Annotated[Path, _argument("RUN", "A run folder.", complete_run)]
+Checkpoints = Annotated[list[Path], _argument("RUN...", "Run folders or checkpoint files.", complete_run)]
 Runs = Annotated[
     list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
 ]
+Curves = Annotated[list[Path], _argument("RUN", "Run folders, and groups of `train --seeds`.", complete_run)]
 RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[
@@ -65,3 +83,43 @@ DataDir = Annotated[
     typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds in ``0,1,2``, ``0..99`` or ``0-4,7``. Raises UserError for anything else, with the parts at fault."""
+    from mlptrain.spec.comparison.sections import MAX_SEEDS
+
+    expected = (
+        "expected whole numbers from 0 to 2^63 - 1 with commas between them, or ranges, the lower end first: "
+        "--seeds 0,1,2 or 0..99"
+    )
+    parts = [part.strip() for part in text.split(",")]
+    ranges = [seed_range(part) for part in parts]
+    if bad := [part for part, seeds in zip(parts, ranges, strict=True) if not seeds or seeds.stop - 1 > _MAX_SEED]:
+        are = "is not a seed" if len(bad) == 1 else "are not seeds"
+        raise UserError(f"--seeds: {_first_few(bad)} {are}; {expected}")
+    if (count := sum(seeds.stop - seeds.start for seeds in ranges)) > MAX_SEEDS:
+        raise UserError(f"--seeds names {count:,} seeds, and at most {MAX_SEEDS:,} are taken at once; name fewer")
+    listed = list(chain.from_iterable(ranges))
+    if twice := [seed for seed, times in Counter(listed).items() if times > 1]:
+        raise UserError(f"--seeds: {_first_few(twice)}: named more than once; name every seed once")
+    return listed
+
+
+def _first_few(values: Sequence[object]) -> str:
+    return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
+
+
+def output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The file for a ``what``, asked before anything is computed.
+
+    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
+    """
+    path = out or default
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
+    return path

@@ -5,6 +5,7 @@ Matplotlib, Jinja and torch are imported inside the commands.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +14,14 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, DataDir, Run, RunOrComparison, Runs, Split
+from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Split, output_file
 from mlptrain.errors import UserError
+from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from mlptrain.report.curves import Metric
 
 plot_app = new_group("Draw runs, activations and data as PNG or SVG files.")
 _RUNS, _DATA, _FUNCTIONS = "Runs", "Data", "Functions"
@@ -33,17 +37,42 @@ Count = Annotated[int, typer.Option(min=1, max=400, help="How many at most.")]
 
 @plot_app.command(rich_help_panel=_RUNS)
 def curves(
-    runs: Runs,
+    runs: Curves,
     steps: Annotated[bool, typer.Option("--steps", help="By step, for runs with training.record_steps.")] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,...", help="Names of the curves, in the order of the runs; quote a comma."),
+    ] = None,
+    log: Annotated[
+        bool | None, typer.Option("--log/--linear", help="The axis of the loss; default: what suits the figures.")
+    ] = None,
+    ylim: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Ends of the axis of the loss.")
+    ] = None,
+    accuracy_ylim: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Ends of the axis of the accuracy, in %.")
+    ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess/--no-guess", help="A line at what a constant guess reaches on the training rows.")
+    ] = True,
     out: Out = None,
 ) -> None:
-    """Loss and accuracy by epoch or step of runs, finished or not."""
-    file = _picture(out, "steps" if steps else "curves")
-    from mlptrain.report.curves import draw_curves, draw_steps
-    from mlptrain.report.history import read_history, read_steps
+    """Loss and accuracy by epoch or step of runs, finished or not.
 
-    read, draw = (read_steps, draw_steps) if steps else (read_history, draw_curves)
-    _save(draw([read(run, label=label) for run, label in _labelled(runs)]), file)
+    A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
+    means during an epoch and lie at its middle, half an epoch before those measured at its end.
+    """
+    file = _picture(out, "steps" if steps else "curves")
+    limits = _limits(ylim, accuracy_ylim, log=log)
+    names = None if labels is None else _names(labels, runs)
+    from mlptrain.report.curves import Look, draw_curves, draw_steps
+    from mlptrain.report.history import read_curves, run_labels
+
+    if names is None and len(runs) > 1:
+        names = run_labels(runs)
+    histories = [read_curves(run, label=names[at] if names else None, steps=steps) for at, run in enumerate(runs)]
+    draw = draw_steps if steps else draw_curves
+    _save(draw(histories, look=Look(log=log, limits=limits, guess=guess)), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -53,8 +82,21 @@ def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     from mlptrain import views
     from mlptrain.report.figures import draw_decisions
 
-    maps = [views.decision_map(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]
+    labelled = _labelled(runs)
+    folders = {run.resolve().name for run, _ in labelled}
+    alike = len(folders) < len(labelled)  # and then do not say which run is which
+    maps = [views.decision_map(run, label=label if alike else None, data_dir=data_dir) for run, label in labelled]
     _save(draw_decisions(maps), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def fit(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
+    """Targets and outputs over the input, for data with one input."""
+    file = _picture(out, "fit")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_fits
+
+    _save(draw_fits([views.fitted_curve(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -86,6 +128,33 @@ def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, 
 
 
 @plot_app.command(rich_help_panel=_RUNS)
+def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
+    """Predicted against true values of a regression, and residuals."""
+    file = _picture(out, "residuals")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_residuals
+
+    with screen.Fetching() as fetching:
+        _save(draw_residuals(views.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def seen(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    count: Count = 24,
+    invert: Annotated[bool | None, typer.Option("--invert/--no-invert", help="As for `mlptrain predict`.")] = None,
+    out: Out = None,
+) -> None:
+    """Image files as `mlptrain predict` gives them to the network."""
+    file = _picture(out, "seen")
+    from mlptrain import views
+    from mlptrain.report.images import draw_seen
+
+    _save(draw_seen(views.seen(run, images, count=count, invert=invert)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
 def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     """The first layer's weights as images, one per hidden unit."""
     file = _picture(out, "weights")
@@ -95,21 +164,38 @@ def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     _save(draw_weights(views.first_layer_weights(run, count=count)), file)
 
 
+@plot_app.command(rich_help_panel=_RUNS)
+def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
+    """Activations and gradients by layer; by epoch too where recorded.
+
+    Before training, with the kept weights and with the last; with training.record_layers also by epoch.
+    """
+    file = _picture(out, "layers")
+    from mlptrain import views
+    from mlptrain.report.layers import draw_layers
+
+    with screen.Fetching() as fetching:
+        _save(draw_layers(views.layer_profiles(run, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
 @plot_app.command(rich_help_panel=_DATA)
 def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
-    """The first training images, as scaled; in the plane all points."""
+    """The first training images; of one or two inputs all points."""
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
     spec = load_spec(config).experiment
     from mlptrain import views
-    from mlptrain.report.arrays import LabelledPoints
-    from mlptrain.report.figures import draw_points
+    from mlptrain.report.arrays import FittedCurve, LabelledPoints
+    from mlptrain.report.figures import draw_fits, draw_points
     from mlptrain.report.images import draw_samples
 
     with screen.Fetching() as fetching:
         rows = views.samples(spec, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
-    _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
+    if isinstance(rows, FittedCurve):
+        _save(draw_fits([rows]), file)
+    else:
+        _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -128,12 +214,21 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
 def activation(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Activations, or half_tanh: tanh(x/2).")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Activations, with settings behind a colon: elu:alpha=2. Also half_tanh: tanh(x/2)."
+        ),
+    ],
     derivatives: Annotated[int, typer.Option(min=1, max=6, help="Up to which derivative.")] = 1,
     interval: Annotated[
         tuple[float, float] | None,
         typer.Option("--range", metavar="LOW HIGH", help="Default -4 4; with --derivatives above 1, -7 7."),
     ] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="Give all panels the same axes.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="All activations in one panel, their derivatives in others.")
+    ] = False,
     out: Out = None,
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
@@ -142,7 +237,8 @@ def activation(
     from mlptrain.report.figures import draw_activations
 
     low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
-    _save(draw_activations(views.activation_curves(names, derivatives=derivatives, low=low, high=high)), file)
+    curves = views.activation_curves(names, derivatives=derivatives, low=low, high=high)
+    _save(draw_activations(curves, shared=shared, overlay=overlay), file)
 
 
 def report(
@@ -159,12 +255,15 @@ def report(
 
     comparison = is_comparison(run)
     folder = run if comparison else RunFolder.open(run).path
-    file = _output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
+    file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
         screen.write_file(file, comparison_page(run).encode())
         return
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
     from mlptrain import views
     from mlptrain.report.page import render_page
 
@@ -182,26 +281,46 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
     return list(zip(runs, run_labels(runs), strict=True))
 
 
+def _limits(
+    loss: tuple[float, float] | None, accuracy: tuple[float, float] | None, *, log: bool | None
+) -> dict[Metric, tuple[float, float]]:
+    """Ends of the axes, by metric. Raises UserError for ends that an axis cannot have."""
+    limits: dict[Metric, tuple[float, float]] = {}
+    for option, ends in (("--ylim", loss), ("--accuracy-ylim", accuracy)):
+        if ends is None:
+            continue
+        low, high = ends
+        if not -1e300 < low < high < 1e300:
+            raise UserError(f"{option} {low:g} {high:g}: expected two numbers, the lower first")
+        if option == "--ylim":
+            if log and low <= 0:
+                raise UserError(f"{option} {low:g} {high:g}: a logarithmic axis begins above 0; leave --log out")
+            limits["loss"] = low, high
+        else:
+            limits["accuracy"] = low / 100, high / 100
+    return limits
+
+
+def _names(labels: str, runs: Sequence[Path]) -> list[str]:
+    """The names in ``--labels``, one for each run. Raises UserError where they are not."""
+    names = [name.strip() for name in next(csv.reader([labels], skipinitialspace=True))]
+    if len(names) != len(runs) or not all(names) or len(set(names)) < len(names):
+        raise UserError(
+            f"--labels {labels}: expected a name for each of {len(runs)} runs, all different, with commas between "
+            f"them, got {len(names)}; a name that holds a comma stands in double quotes"
+        )
+    return list(map(printable, names))
+
+
 def _picture(out: Path | None, kind: str) -> Path:
-    return _output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    """The file of a picture, asked before anything is computed; from here on modules that draw can be imported."""
+    from mlptrain.report.loading import load_matplotlib
+
+    load_matplotlib()
+    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
 
 
 def _save(figure: Figure, path: Path) -> None:
     from mlptrain.report.style import picture_bytes
 
     screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
-
-
-def _output_file(out: Path | None, *, default: Path, what: str, suffixes: Sequence[str]) -> Path:
-    """The file for a ``what``, asked before anything is computed.
-
-    Raises UserError where no such file can be: another suffix, a folder of that name, or no folder to put it in.
-    """
-    path = out or default
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"--out {path}: a {what}'s file ends in {' or '.join(suffixes)}, not in '{path.suffix}'")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
-    return path

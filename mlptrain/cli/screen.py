@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mlptrain.cli.options import SPLITS
 from mlptrain.errors import Fault, MachineError
 from mlptrain.system.text import printable
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mlptrain.checks.doctor import Finding
     from mlptrain.runs import RunSummary
 
-_PIPE_WIDTH, _LEAST_WIDTH = 200, 80
+_PIPE_WIDTH, _LEAST_WIDTH, _MAX_WIDTH = 200, 80, 10_000
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -85,7 +86,44 @@ def show_table(
         table.add_column(column, justify="right" if index in right else "left")
     for row in rows:
         table.add_row(*map(str, row))
-    console().print(table)
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """A table of texts on standard output, whole: where it is too wide cells continue in the next line.
+
+    rich would cut words, and take from the widest column first. A file or pipe gets lines of any length.
+    """
+    out = console()
+    natural = out.measure(table, options=out.options.update(max_width=_MAX_WIDTH)).maximum
+    if natural > out.width:
+        if out.file.isatty():
+            _fit(table, out.width)
+        else:
+            out.width = natural
+    out.print(table)
+
+
+def _fit(table: Table, width: int) -> None:
+    """Give the columns widths that add up to ``width``, with spaces of two between them.
+
+    Every word keeps its line where that is possible; else words of the widest columns of text are folded.
+    """
+    table.collapse_padding, table.pad_edge = True, False
+    texts = [[str(cell) for cell in (column.header, *column.cells)] for column in table.columns]
+    lines = [max(len(line) for text in cells for line in text.split("\n")) for cells in texts]
+    room = width - 2 * len(texts)
+    words = [max((len(word) for text in cells for word in text.split()), default=1) for cells in texts]
+    widths = [min(word, room // 3) for word in words]  # a hash or a long path may be folded
+    free = room - sum(widths)
+    for index in sorted(range(len(widths)), key=lambda index: lines[index] - widths[index]):  # figures first
+        more = max(0, min(lines[index] - widths[index], free))
+        widths[index], free = widths[index] + more, free - more
+    of_text = [index for index, column in enumerate(table.columns) if column.justify == "left"]
+    for _ in range(-free):
+        widths[max(of_text or range(len(widths)), key=widths.__getitem__)] -= 1
+    for column, own in zip(table.columns, widths, strict=True):
+        column.width, column.overflow = max(1, own), "fold"
 
 
 def show_error(message: str, *, bare: bool = False) -> None:
@@ -94,8 +132,11 @@ def show_error(message: str, *, bare: bool = False) -> None:
         say(message if bare else f"error: {message}", err=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all and print its path. Raises MachineError where the disk refuses."""
+def write_file(path: Path, content: bytes, *, announced: bool = True) -> None:
+    """Write a file whole or not at all and print its path, unless a result does that.
+
+    Raises MachineError where the disk refuses.
+    """
     from mlptrain.system.atomic import write_atomically
     from mlptrain.system.disk import remedy
 
@@ -104,7 +145,8 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise MachineError(f"{path} cannot be written: {reason}. {remedy(error)}, or choose another file") from error
-    say(path)
+    if announced:
+        say(path)
 
 
 @contextlib.contextmanager
@@ -184,7 +226,7 @@ def show_check(report: Mapping[str, Any]) -> None:
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f}")
+    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
     if report["accuracy"] is None:
         return
     low, high = report["interval"]
@@ -193,29 +235,85 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
     rows = [
-        (row["class"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['examples']:,}")
+        (row["class"], *(_share(row[name]) for name in ("precision", "recall")), f"{row['examples']:,}")
         for row in report["per_class"]
     ]
     show_table(("class", "precision", "recall", "examples"), rows, title="per class", right=(1, 2, 3))
+    if any("–" in row for row in rows):
+        say("–: undefined, since the class was never predicted (precision) or has no examples (recall)")
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
         counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]
+        heads, title = names, "confusion"
+        if sum(map(len, names)) + 3 * len(names) > _LEAST_WIDTH - 20:  # names would be folded, or wider than a terminal
+            names, heads = [f"{number} {name}" for number, name in enumerate(names)], list(map(str, range(len(names))))
+            title = "confusion: classes by their numbers"
         confusion = [[name, *row] for name, row in zip(names, counts, strict=True)]
-        show_table(("true \\ predicted", *names), confusion, title="confusion", right=range(1, len(names) + 1))
+        show_table(("true \\ predicted", *heads), confusion, title=title, right=range(1, len(names) + 1))
 
 
-def show_runs(folder: Path, runs: Sequence[RunSummary]) -> None:
-    """The table of runs."""
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each of several evaluations, which have a key ``run`` besides those of one."""
+    rows = []
+    for report in reports:
+        row = [report["run"], report["split"], f"{report['examples']:,}", f"{report['loss']:.4f}"]
+        if report["accuracy"] is not None:
+            low, high = report["interval"]
+            row += [f"{report['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{report['wrong']:,}"]
+        rows.append([*row, "", "", ""][:7])
+    columns = ("run", "split", "examples", "loss", "accuracy", "95 % interval", "wrong")
+    show_table(columns, rows, title="losses are means per example", right=(2, 3, 4, 6))
+
+
+def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
+    """The table of runs; in a narrow terminal the figures of a run stand below each other."""
     if not runs:
-        say(f"no runs in {folder}; `mlptrain train CONFIG` makes one")
+        say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
         return
+    figures = [f"{split}_{kind}" for split in SPLITS for kind in ("loss", "accuracy")]
+    figures = [name for name in figures if any(name in run.figures for run in runs)]
+    first = ("run", "status", "data", "model", "optimizer", "lr", "epoch")
     rows = []
     for run in runs:
-        metric = f"{run.metric} {run.value:.4f}" if run.metric and run.value is not None else ""
-        epoch = "" if run.epoch is None else run.epoch
-        name = run.path.relative_to(folder)  # a seed's run lies in the folder of its group
-        rows.append((name, run.status, run.data, run.model, run.optimizer, epoch, metric, duration(run.age)))
-    show_table(("run", "status", "data", "model", "optimizer", "epoch", "metric", "age"), rows)
+        # A seed's run lies in the folder of its group.
+        name = run.path.relative_to(places[0]) if len(places) == 1 and run.path != places[0] else run.path
+        optimizer = run.optimizer if run.lr is None else run.optimizer.replace(f" {run.lr:g}", "", 1)
+        epoch = "" if run.epoch is None else f"{run.epoch}" + (f" of {run.epochs}" if run.epoch != run.epochs else "")
+        lr = "" if run.lr is None else f"{run.lr:g}"
+        shown = [f"{run.figures[key]:.4f}" if key in run.figures else "" for key in figures]
+        rows.append([str(name), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)])
+    in_terminal = console().file.isatty()
+    head = [*first, *(name.replace("_", "\n" if in_terminal else "_") for name in figures), "age"]
+    numbers = range(len(first) - 2, len(head))
+    if in_terminal and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
+        head, rows, numbers = _stacked(first, figures, rows)
+    title = "figures of the kept weights; losses are means per example" if figures else None
+    show_table(head, rows, title=title, right=numbers)
+
+
+def _stacked(
+    first: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]], range]:
+    """The table of runs with two values in a cell: loss over accuracy, and so on."""
+    splits = [split for split in SPLITS if f"{split}_loss" in figures]
+    kinds = "loss\naccuracy" if any(name.endswith("accuracy") for name in figures) else "loss"
+    head = ["run\nstatus, age", "data, model\noptimizer, lr", "epoch", *(f"{split}\n{kinds}" for split in splits)]
+    stacked = []
+    for row in rows:
+        name, status, data, model, optimizer, lr, epoch = row[: len(first)]
+        value = dict(zip(figures, row[len(first) : -1], strict=True))
+        cells = [f"{value[f'{split}_loss']}\n{value.get(f'{split}_accuracy', '')}".rstrip() for split in splits]
+        what = f"{data}, {model}\n{optimizer}, lr {lr}" if model else ""
+        stacked.append([f"{name}\n{status}, {row[-1]}", what, epoch, *cells])
+    return head, stacked, range(2, len(head))
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(len(line) for text in texts for line in text.split("\n"))
 
 
 def show_finding(finding: Finding) -> None:

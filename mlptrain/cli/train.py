@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlptrain.cli import screen, train_screen
-from mlptrain.cli.options import DataDir, Json, Set, complete_config, complete_run
+from mlptrain.cli.options import SEEDS, DataDir, Json, Set, complete_config, complete_run, parse_seeds
 from mlptrain.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.experiment import Outcome, SeedsOutcome
+    from mlptrain.runs import RunFolder
     from mlptrain.spec import Experiment
-
-_MAX_SEED = 2**63 - 1
 
 
 def train(
@@ -28,11 +25,20 @@ def train(
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Train with each of these seeds at once, whatever the file's is."),
+        typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is."),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Resume this run folder or group of seeds.", autocompletion=complete_run),
+    ] = None,
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the kept weights of this run, or from those in a checkpoint, .npz or safetensors file.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
     data_dir: DataDir = None,
@@ -40,15 +46,15 @@ def train(
 ) -> None:
     """Train a network, or resume a run.
 
-    Ends with its figures and the run folder's path. With --seeds 0,1,2 several at once: ends with every seed's figures,
-    their mean and standard deviation.
+    Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
+    --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation.
     """
     try:
         if resume is not None:
-            _check_resume(resume, config=config, seeds=seeds, run_dir=run_dir)
+            _check_resume(resume, config=config, seeds=seeds, from_run=from_run, run_dir=run_dir)
             outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
         else:
-            outcome = _train(config, overrides, seeds, run_dir=run_dir, data_dir=data_dir)
+            outcome = _train(config, overrides, seeds, from_run=from_run, run_dir=run_dir, data_dir=data_dir)
     except DivergedError as error:  # of one run; diverged seeds are part of an outcome
         if error.run is not None:
             _show_run(error.run, as_json=as_json)
@@ -61,28 +67,9 @@ def train(
         _show_seeds(outcome, as_json=as_json)
 
 
-def parse_seeds(text: str) -> list[int]:
-    """The seeds in ``0,1,2``. Raises UserError for anything else, with the parts that are at fault."""
-    from mlptrain.spec.comparison.sections import MAX_SEEDS
-
-    expected = "expected whole numbers from 0 to 2^63 - 1 with commas between them, ranges written out: --seeds 0,1,2"
-    parts = [part.strip() for part in text.split(",")]
-    if bad := [part for part in parts if not re.fullmatch("[0-9]{1,30}", part) or int(part) > _MAX_SEED]:
-        are = "is not a seed" if len(bad) == 1 else "are not seeds"
-        raise UserError(f"--seeds: {_first_few(bad)} {are}; {expected}")
-    seeds = [int(part) for part in parts]
-    if twice := [seed for seed, times in Counter(seeds).items() if times > 1]:
-        raise UserError(f"--seeds: {_first_few(twice)}: named more than once; name every seed once")
-    if len(seeds) > MAX_SEEDS:
-        raise UserError(f"--seeds names {len(seeds):,} seeds, and at most {MAX_SEEDS:,} train at once; name fewer")
-    return seeds
-
-
-def _first_few(values: Sequence[object]) -> str:
-    return ", ".join([f"'{value}'" for value in values[:5]] + (["…"] if len(values) > 5 else []))
-
-
-def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_dir: Path | None) -> None:
+def _check_resume(
+    resume: Path, *, config: Path | None, seeds: str | None, from_run: Path | None, run_dir: Path | None
+) -> None:
     """Raises UserError for what a resumed run has settled already."""
     if config is not None:
         raise UserError(f"name one of the two: {config} to train a new run, or --resume {resume}")
@@ -91,17 +78,31 @@ def _check_resume(resume: Path, *, config: Path | None, seeds: str | None, run_d
             f"--seeds conflicts with --resume, which resumes all seeds of {resume}: leave --seeds out; other seeds "
             "need `mlptrain train CONFIG --seeds` and a folder of their own"
         )
+    if from_run is not None:
+        raise UserError(
+            f"--from conflicts with --resume, which continues from the weights of {resume}; to start a new run from "
+            f"them: `mlptrain train CONFIG --from {resume}`"
+        )
     if run_dir is not None:
         raise UserError(f"--run-dir conflicts with --resume, which continues in {resume}")
 
 
 def _train(
-    config: Path | None, overrides: list[str], seeds: str | None, *, run_dir: Path | None, data_dir: Path | None
+    config: Path | None,
+    overrides: list[str],
+    seeds: str | None,
+    *,
+    from_run: Path | None,
+    run_dir: Path | None,
+    data_dir: Path | None,
 ) -> Outcome | SeedsOutcome:
+    if config is None and from_run is not None and (own := from_run / "resolved.yaml").is_file():
+        raise UserError(f"--from needs a configuration too; that of the run itself is {own}")
     if config is None:
         raise UserError("nothing to train: name a configuration, or a run folder with --resume")
     from mlptrain.runs import SeedGroup
     from mlptrain.spec import load_spec
+    from mlptrain.spec.load import starting_from
 
     if SeedGroup.is_group(config):
         raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
@@ -109,11 +110,18 @@ def _train(
     if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
+    if from_run is not None:
+        loaded = starting_from(loaded, from_run)
     screen.show_warnings(loaded.warnings)
     from mlptrain import experiment
 
     with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
-        options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "run_dir": run_dir,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if numbers is None:
             return experiment.train(loaded, listeners=[progress], **options)
         return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
@@ -127,12 +135,17 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
     folders = [RunFolder.open(path)] if group is None else [RunFolder.open(group.member(seed)) for seed in group.seeds]
     unfinished = [folder for folder in folders if not folder.result.exists()]
     spec = (unfinished or folders)[0].experiment()  # a diverged seed is not extended with the others
-    if epochs is not None and spec.schedule.stretches:
+    if epochs is not None and spec.training.epochs and spec.schedule.stretches:
         screen.say(f"note: {_stretched(spec, epochs)}", err=True)
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
-        options: dict[str, Any] = {"epochs": epochs, "data_dir": data_dir, "on_fetch": progress.fetch}
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "data_dir": data_dir,
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+        }
         if seeds is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_seeds(path, listeners=[progress], **options)
@@ -170,9 +183,17 @@ def _show_run(run: Path, *, as_json: bool) -> None:
         if as_json and result is not None:
             screen.say_json({"run": str(run), **result.plain()})
         elif result is not None and result.status == "completed":
-            train_screen.show_result(str(run), result)
+            scaling = RunFolder(run).read_environment().scaling if _is_fitted(RunFolder(run)) else None
+            train_screen.show_result(str(run), result, scaling=scaling)
         else:
+            if result is not None and result.status == "diverged" and result.diagnosis is not None:
+                train_screen.show_causes(result.diagnosis)
             screen.say(f"run folder: {run}")
+
+
+def _is_fitted(folder: RunFolder) -> bool:
+    """Whether a run's inputs are scaled by numbers of its training rows, which no file that it was given holds."""
+    return folder.experiment().data.scaling == "standard"
 
 
 def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
@@ -187,11 +208,11 @@ def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
             ]
             screen.say_json({"group": group, **summary.plain(), "runs": runs})
         else:
-            train_screen.show_seeds(group, results, summary.kept)
+            train_screen.show_seeds(group, results, summary.kept, scaled=_is_fitted(outcome.outcomes[0].folder))
     if diverged := {seed: result for seed, result in results.items() if result.status == "diverged"}:
         completed = len(results) - len(diverged)
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
         named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
         raise DivergedError(
-            f"{named} diverged{others}; try a smaller learning rate", epoch=first.epoch, step=first.step, lr=first.lr
+            f"{named} diverged{others}; try {first.advice}", epoch=first.epoch, step=first.step, lr=first.lr
         )

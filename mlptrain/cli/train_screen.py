@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, console, duration, new_table, say, show_table
+from mlptrain.cli.screen import Fetching, duration, new_table, print_table, say, show_table
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
+    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Scaling, Spread
     from mlptrain.spec import Experiment
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
+_KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -56,6 +58,10 @@ class Progress(Fetching):
                 self._pressure = None  # once is enough
                 self._console.print(f"note: {note}", soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """What is odd about the data."""
+        say(f"note: {text}", err=True)
+
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
 
@@ -82,7 +88,8 @@ class Progress(Fetching):
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
                 accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}")
+                when = " (during the epoch)" if name == "train" else ""
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self.seeds is not None:
@@ -104,30 +111,36 @@ class Progress(Fetching):
         self._training.update(self._task, completed=epoch, description=figures, left=left)
 
 
-def show_result(run: str, result: CompletedRun) -> None:
-    """The metrics a run ends with, its diagnosis, and where it lies."""
+def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = None) -> None:
+    """The metrics a run ends with, the numbers that its inputs were scaled by, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
-    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}")
+    about = f": {result.about_kept}" if result.about_kept else ""
+    say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
+    say(_KEPT_FIGURES)
     kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
     show_table(("split", *kinds), rows, right=(1, 2))
+    if scaling is not None:
+        say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")
 
 
-def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread]) -> None:
+def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread], *, scaled: bool = False) -> None:
     """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs))} completed; figures of the kept weights:")
+    say(f"{completed} of {name_count(len(runs))} completed")
+    say(_KEPT_FIGURES)
     table = new_table("seed", "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
     for seed, result in runs.items():
         if result.status == "completed":
-            remark = f" ({result.diagnosis.kind})" if result.diagnosis else ""
+            remark = ", untrained" if not result.kept.epoch else ""
+            remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
         else:
@@ -136,30 +149,42 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
-    console().print(table)
-    _show_diagnoses(
-        {seed: run.diagnosis for seed, run in runs.items() if run.status == "completed" and run.diagnosis is not None}
-    )
+    print_table(table)
+    _show_diagnoses({seed: run.diagnosis for seed, run in runs.items() if run.diagnosis is not None})
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
+    if scaled:
+        say("scaling, fitted on each seed's own training rows: the numbers are in its run's environment.json")
     say(f"group folder: {group}")
 
 
 def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
     """Why seeds did not learn: of each kind the first one's diagnosis, and which others share the kind."""
-    for kind in ("stuck", "slow"):
+    for kind in ("diverged", "stuck", "slow"):
         seeds = [seed for seed, diagnosis in diagnoses.items() if diagnosis.kind == kind]
         if seeds:
             show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
         if others := seeds[1:]:
-            also = f"{name_seeds(others)} {'is' if len(others) == 1 else 'are'} {kind} too"
+            verb = "" if kind == "diverged" else "is " if len(others) == 1 else "are "
+            also = f"{name_seeds(others)} {verb}{kind} too"
             say(f"  {also}; the causes are in each run's result.json", err=True)
 
 
 def show_diagnosis(diagnosis: Diagnosis, *, who: str = "") -> None:
     """Why a network did not learn, on standard error."""
-    for line in (f"warning: {who}{diagnosis.message}", *(f"  - {cause}" for cause in diagnosis.causes)):
-        say(line, err=True)
+    say(f"warning: {who}{diagnosis.message}", err=True)
+    show_causes(diagnosis)
+
+
+def show_causes(diagnosis: Diagnosis) -> None:
+    """What was found, and all that it asks for as options, with what that did in the trials."""
+    for cause in diagnosis.causes:
+        say(f"  - {cause}", err=True)
+    if diagnosis.remedies:
+        options = " ".join(f"--set {shlex.quote(option)}" for option in diagnosis.options)
+        say(f"  to try {'all of it' if len(diagnosis.remedies) > 1 else 'it'}: {options}", err=True)
+    if diagnosis.trial:
+        say(f"  with it: {diagnosis.trial}", err=True)
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

@@ -21,6 +21,7 @@ from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.lock import LockedFolder
+from mlptrain.system.paths import AnyPath, user_path
 
 
 class ComparisonFolder(ComparisonFiles, LockedFolder):
@@ -32,12 +33,12 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
-    def of(cls, plan: Plan, *, parent: Path = Path("runs"), folder: Path | None = None) -> ComparisonFolder:
+    def of(cls, plan: Plan, *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> ComparisonFolder:
         """``parent/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
 
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
         """
-        files = cls(folder or parent / f"{plan.spec.name}-{plan.digest}")
+        files = cls(user_path(folder) if folder else parent / f"{plan.spec.name}-{plan.digest}")
         content = yaml_text(plan.to_plain()).encode()
         try:
             if not files.plan.is_file():

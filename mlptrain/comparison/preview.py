@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.plan import Plan
@@ -15,7 +14,9 @@ from mlptrain.comparison.statistics import smallest_detectable, verdict_possible
 from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_trainer
+from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.sections import seeds_for_verdict
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import applied
 
 PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
@@ -25,14 +26,14 @@ ASSUMED_SPREAD = 0.002
 _BYTES_PER_RECORD, _BYTES_PER_EPOCH = 900, 4 * 22  # four figures of 20 digits each epoch
 
 
-def preview(plan: Plan, *, data_dir: Path | None = None, on_fetch: OnFetch | None = None) -> dict[str, Any]:
+def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | None = None) -> dict[str, Any]:
     """What a plan asks for. Trains the largest batch of tuning, and of scoring, for seconds and keeps nothing of it.
 
     Keys: plan (its hash), tuning_trials, most_extension_trials, scoring_trials, batches, models_at_once, seconds,
     bytes, seeds, seeds_for_verdict, verdict_possible, assumed_spread, smallest_detectable (None where no verdict is
     possible). ``seconds`` are of one process on this machine; they and ``bytes`` are without extensions.
     """
-    spec = plan.spec
+    spec, data_dir = plan.spec, data_folder(data_dir)
     task_data(plan.task, data_dir, on_fetch=on_fetch)
     tuning = plan.tuning_batches(plan.first_grids(), data_dir=data_dir)
     chosen = {name: candidate.settings()[0] for name, candidate in spec.optimizers.items()}

@@ -17,12 +17,14 @@ from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
-from mlptrain.errors import RunFolderError
+from mlptrain.errors import RunFolderError, UserError
 from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
 from mlptrain.sources.store import data_folder
-from mlptrain.spec import OptimizerSpec
+from mlptrain.spec import Config, OptimizerSpec, Overrides
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.system.disk import machine_errors
+from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
 
 _THEN = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
@@ -43,19 +45,26 @@ class Progress:
 
 
 def compare_optimizers(
-    spec: ComparisonSpec,
+    spec: ComparisonSpec | Config,
     *,
-    folder: Path | None = None,
-    data_dir: Path | None = None,
+    overrides: Overrides = (),
+    folder: AnyPath | None = None,
+    data_dir: AnyPath | None = None,
     progress: Progress | None = None,
     on_summary: OnSummary = lambda *_: None,
 ) -> tuple[ComparisonFolder, Summary]:
     """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
 
+    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
+
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
+    if not isinstance(spec, ComparisonSpec):
+        spec = load_comparison(spec, overrides).spec
+    elif overrides:
+        raise UserError("overrides of a comparison that is loaded already: give them to load_comparison")
     plan, progress = make_plan(spec), progress or Progress()
     files = ComparisonFolder.of(plan, folder=folder)
     data_dir = data_folder(data_dir).resolve()  # workers elsewhere have another working folder

@@ -182,9 +182,9 @@ class TrialRecorder:
         )
 
     def _kept_figures(self, split: str | None) -> dict[str, float]:
-        """Those of the kept epoch, of which training has none before its first, and the scores."""
-        indices = {name: self._kept_epoch - name.startswith("train_") for name in self._curves}
-        figures = {name: self._curves[name][index] for name, index in indices.items() if index >= 0}
+        """What was measured after the kept epoch, and the scores; curves of training are means during the epochs."""
+        measured = {name: curve for name, curve in self._curves.items() if not name.startswith("train_")}
+        figures = {name: curve[self._kept_epoch] for name, curve in measured.items()}
         if split is None:
             return figures
         trainer, kept = self._model.trainer, None if self._keep is None else self._keep.parameters

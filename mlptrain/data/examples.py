@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -38,6 +38,22 @@ class Examples:
         if self.index is None:
             return replace(self, x=self.x[:n], y=self.y[:n])
         return replace(self, index=self.index[:n])
+
+    def pieces(self, rows: int) -> Iterator[Examples]:
+        """Neighbouring rows, at most so many at a time: whoever reads all of them once needs no copy of all."""
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            if self.index is None:
+                yield replace(self, x=self.x[part], y=self.y[part])
+            else:
+                yield replace(self, index=self.index[part])
+
+    def spaced(self, n: int) -> Examples:
+        """``n`` rows at equal distances, or all where there are no more: stored rows may be in the order of classes."""
+        if len(self) <= n:
+            return self
+        chosen = torch.arange(n, device=self.x.device) * len(self) // n
+        return replace(self, index=chosen if self.index is None else self.index[chosen])
 
     @cached_property
     def inputs(self) -> Tensor:

@@ -40,6 +40,11 @@ class Scale(Record):
         if self.std != 1:
             x.div_(self.std)
 
+    def described(self) -> str:
+        """In words."""
+        divided = "x" if self.divisor == 1 else f"x / {self.divisor:g}"
+        return divided if (self.mean, self.std) == (0, 1) else f"({divided} − {self.mean:.6g}) / {self.std:.6g}"
+
 
 class Standardize(Record):
     """Every column j becomes (xⱼ − meanⱼ) / stdⱼ, as scikit-learn's StandardScaler; a constant column has std 1."""
@@ -59,6 +64,11 @@ class Standardize(Record):
             self._tensors[x.device] = mean, std
         mean, std = self._tensors[x.device]
         x.sub_(mean).div_(std)
+
+    def described(self) -> str:
+        """In words, with the numbers of the first three columns."""
+        shown = [f"(x − {mean:.6g}) / {std:.6g}" for mean, std in zip(self.mean[:3], self.std[:3], strict=True)]
+        return f"columns {', '.join(shown)}" + (", …" if len(self.mean) > 3 else "")
 
 
 class Preprocessing(Record):
@@ -80,6 +90,10 @@ class Preprocessing(Record):
         for transform in self.transforms:
             transform.apply_(out)
         return out
+
+    def described(self) -> str:
+        """In words."""
+        return " and ".join(transform.described() for transform in self.transforms) or "nothing (scaling: none)"
 
     def fits(self, n_features: int) -> bool:
         """Whether it can be applied to rows of so many inputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import Choice, DataFacts, RawData, drawn
 from mlptrain.spec import Experiment
+
+_MAX_NAMED = 20  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class Splits:
     def preprocessing(self) -> Preprocessing:
         """What was fitted on the training rows."""
         return self.train.preprocessing
+
+    def missing_classes(self, class_names: Sequence[str]) -> str:
+        """What there is to say of classes without training rows; empty where every class has some."""
+        rows = self.train.y if self.train.index is None else self.train.y[self.train.index]
+        if not class_names or not (counts := rows.bincount(minlength=len(class_names)).eq(0)).any():
+            return ""
+        absent = [f"'{class_names[index]}'" for index in counts.nonzero().flatten().tolist()]
+        more = [f"{len(absent) - _MAX_NAMED:,} more"] if len(absent) > _MAX_NAMED else []
+        return (
+            f"no training rows of {'class' if len(absent) == 1 else 'classes'} "
+            f"{', '.join(absent[:_MAX_NAMED] + more)}: a network cannot learn what it never sees"
+        )
 
     @classmethod
     def of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +20,9 @@ from mlptrain.sources.facts import RawData
 from mlptrain.sources.fetch import Progress, fetch
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
+from mlptrain.spec.model import FileInit
+from mlptrain.spec.weights import InitialWeights, read_weights
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.trainer import Model, Trainer
 
 
@@ -32,17 +34,30 @@ def build_network(experiment: Experiment) -> MLP:
 
 
 def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
-    """The parameters before training, on the CPU; they follow from the seed alone."""
+    """The parameters before training, on the CPU; they follow from the seed alone, or lie in a file.
+
+    Raises UserError where that file is absent or holds others.
+    """
     parameters = Parameters.zeros(network.parameter_shapes)
+    if (weights := initial_weights(experiment)) is not None:
+        return parameters.copy_({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
     generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
     initialise_(network, parameters, generator=generator, **experiment.model.init.model_dump())
     return parameters
 
 
+def initial_weights(experiment: Experiment) -> InitialWeights | None:
+    """What the file of the initial weights holds; None where they are drawn. Raises UserError as ``read_weights``."""
+    init = experiment.model.init
+    if not isinstance(init, FileInit):
+        return None
+    return read_weights(experiment.folder / init.path, experiment.parameter_shapes, sha256=init.sha256)
+
+
 def load_data(
     experiment: Experiment,
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     preprocessing: Preprocessing | None = None,
     on_fetch: Progress | None = None,
 ) -> Splits:
@@ -54,7 +69,7 @@ class SharedData:
     """The splits of an experiment with any seed; stored rows are in memory once. Raises as ``load_data``."""
 
     def __init__(
-        self, experiment: Experiment, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+        self, experiment: Experiment, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
     ) -> None:
         self._experiment, self._data_dir = experiment, data_dir
         by_seed = experiment.data.source().by_seed
@@ -68,14 +83,14 @@ class SharedData:
 
 
 def load_data_of_seeds(
-    experiments: Sequence[Experiment], *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    experiments: Sequence[Experiment], *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> list[Splits]:
     """The splits of experiments that differ in their seed alone."""
     of_seed = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
     return [of_seed(experiment.seed) for experiment in experiments]
 
 
-def _read(experiment: Experiment, *, data_dir: Path | None, on_fetch: Progress | None) -> RawData:
+def _read(experiment: Experiment, *, data_dir: AnyPath | None, on_fetch: Progress | None) -> RawData:
     folder = data_folder(data_dir)
     try:
         return read_data(experiment, folder=folder)

@@ -1,20 +1,14 @@
 """Checkpoints: one safetensors file each, nothing that can run code, and a digest over every byte.
 
-The header's metadata holds one JSON text under ``mlptrain`` (one key, because safetensors does not keep the order of
-several, and the same run is to give the same bytes). Its ``digest`` is SHA-256 over the whole file with the digest's 64
-characters as zeros, so that any changed byte, of header or tensors, is found.
+``mlptrain.system.sealed`` says how the digest is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from pydantic import ValidationError
@@ -30,15 +24,12 @@ from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 from mlptrain.system.jsonfiles import Count, Record, first_fault
+from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
 
-FORMAT_VERSION = 2
-_BLANK = "0" * 64
-_DIGEST = re.compile("[0-9a-f]{64}")
-_MAX_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and three buffers: some 300,000
-_MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
+MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
@@ -89,7 +80,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
     header = _Header(
         format=FORMAT_VERSION,
-        digest=_BLANK,
+        digest=BLANK,
         facts=checkpoint.experiment.facts,
         spec=to_yaml(checkpoint.experiment.spec),
         **{name: getattr(checkpoint, name) for name in _SHARED},
@@ -98,8 +89,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         {"mlptrain": json.dumps(header.plain())},
     )
-    digest = hashlib.sha256(content).hexdigest()
-    write_atomically(path, content.replace(_BLANK.encode(), digest.encode(), 1))
+    write_atomically(path, sealed(content))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -110,7 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with open_regular(path) as stream:
-            header = _read_header(path, stream)
+            header = read_header(path, stream, most=MAX_BYTES)
             stream.seek(0)
             tensors = load(stream.read())
     except FileNotFoundError:
@@ -147,40 +137,6 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
             raise ValueError(f"the optimizer has taken {float(steps):g} steps, not {checkpoint.step}")
     except ValueError as error:
         raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
-
-
-def _read_header(path: Path, stream: BinaryIO) -> dict[str, Any]:
-    """The metadata, once magic, version, size and digest are found right; tensors are not kept in memory for that."""
-    size = os.fstat(stream.fileno()).st_size
-    start = stream.read(8)
-    length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or is cut off ({size:,} bytes)")
-    content = stream.read(length)
-    try:
-        header = json.loads(json.loads(content)["__metadata__"]["mlptrain"])
-        version, digest = header["format"], header["digest"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged") from None
-    sealed = version != FORMAT_VERSION or _DIGEST.fullmatch(str(digest))
-    if type(version) is not int or version < 1 or not sealed:
-        raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or its header is damaged")
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format {version}, but this mlptrain reads up to {FORMAT_VERSION}; update mlptrain"
-        )
-    if version < FORMAT_VERSION:
-        raise CheckpointError(f"{path} was written by an earlier version of mlptrain; retrain the network")
-    if size > _MAX_BYTES:
-        raise CheckpointError(f"{path} has {size:,} bytes; no checkpoint has more than {_MAX_BYTES:,}")
-    found = hashlib.sha256((start + content).replace(digest.encode(), _BLANK.encode(), 1))
-    while block := stream.read(1 << 20):
-        found.update(block)
-    if found.hexdigest() != digest:
-        raise CheckpointError(
-            f"{path} is damaged: its content does not have the SHA-256 that it was saved with; use another copy"
-        )
-    return dict(header)
 
 
 def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:

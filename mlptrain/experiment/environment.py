@@ -5,20 +5,32 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy
 import torch
 
 import mlptrain
-from mlptrain.data import Splits
-from mlptrain.runs.records import Environment, Hashes
+from mlptrain.data import Examples, Splits
+from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
+from mlptrain.nn.losses import make_loss
+from mlptrain.runs.records import Environment, Hashes, Moments, Origin, Scaling
+from mlptrain.sources.facts import Column
+from mlptrain.spec import Experiment
 from mlptrain.training.device import ResolvedDevice
 from mlptrain.training.trainer import TrainedModel
 
 
-def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environment:
-    """The content of ``environment.json``."""
+def describe_environment(
+    resolved: ResolvedDevice,
+    hashes: Hashes,
+    *,
+    guess: dict[str, float],
+    scaling: Scaling | None = None,
+    started_from: Origin | None = None,
+) -> Environment:
+    """The content of ``environment.json``; ``guess`` as ``constant_guess`` gives it, ``scaling`` as ``scaling_of``."""
     on_gpu = resolved.device != "cpu"
     return Environment(
         mlptrain=mlptrain.__version__,
@@ -31,7 +43,42 @@ def describe_environment(resolved: ResolvedDevice, hashes: Hashes) -> Environmen
         **asdict(resolved),
         git_commit=_git_commit(),
         hashes=hashes,
+        scaling=scaling,
+        constant_guess=guess,
+        started_from=started_from,
     )
+
+
+def scaling_of(preprocessing: Preprocessing, columns: Sequence[Column]) -> Scaling | None:
+    """The numbers of a preprocessing, by name where the inputs are ``columns``; None where it changes nothing."""
+    scaling: Scaling | None = None
+    for transform in preprocessing.transforms:
+        match transform:
+            case Scale(divisor=divisor, mean=mean, std=std):
+                scaling = Scaling(divisor=divisor, mean=mean, std=std)
+            case Standardize(mean=means, std=stds):
+                numbers = zip(columns, means, stds, strict=True)
+                scaling = Scaling(columns={column.name: Moments(mean=mean, std=std) for column, mean, std in numbers})
+    return scaling
+
+
+def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
+    """What answers that ignore the inputs reach on the training rows: ``loss``, and of classes ``accuracy``.
+
+    The loss is that of ``Loss.constant_guess``, left out where float32 cannot hold it, the accuracy that of naming the
+    most frequent class.
+    """
+    loss, width = make_loss(experiment.loss), experiment.output_width
+    y = train.y if train.index is None else train.y[train.index]  # `targets` would be kept: 8 bytes for every row
+    of_logits = experiment.loss.reads == "logits"  # equal probabilities cost the same for every class
+    targets = loss.encode_targets(y[:1] if of_logits else y, width)
+    targets = targets.double() if targets.is_floating_point() else targets
+    outputs = loss.constant_guess(targets, width).double().expand(len(targets), width)
+    cost = float(loss.per_example(outputs, targets).mean())
+    guess = {"loss": cost} if cost < torch.finfo(torch.float32).max else {}
+    if not experiment.facts.is_regression:
+        guess["accuracy"] = int(torch.bincount(y).max()) / len(y)
+    return guess
 
 
 def hashes_of(splits: Splits, model: TrainedModel) -> Hashes:

@@ -17,7 +17,9 @@ from mlptrain.runs import RunFolder, RunLog
 from mlptrain.runs.steps import step_figures
 from mlptrain.spec import Experiment
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.jsonfiles import LARGEST
 from mlptrain.training.keep import KeepBest
+from mlptrain.training.layers import RECORDED, measure_layers
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
@@ -25,6 +27,7 @@ from mlptrain.updates.chain import ModelState
 # A synced write took 0.7 ms for 60 kB and 3.4 ms for 2 MB (2-core AMD EPYC, local disk), several times the shortest
 # epochs, and thousands of those must not pay for it each.
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+LAYER_ROWS = 512  # of what ``training.record_layers`` measures after every epoch
 
 
 class Recorder:
@@ -47,9 +50,10 @@ class Recorder:
         """Raises OSError, and RunFolderError for damaged steps."""
         self.folder, self.experiment, self.splits, self.model = folder, experiment, splits, model
         self.saved_epoch = checkpoint.epoch if checkpoint else -1
-        self.log = RunLog(folder, epoch=self.saved_epoch)
+        self.log = RunLog(folder, epoch=self.saved_epoch, layers=experiment.training.record_layers)
         self.keep = KeepBest(model, checkpoint.best if checkpoint else None)
         self._best_is_new = False
+        self._rows = model.examples.spaced(LAYER_ROWS)
         self._epoch, self._step = (checkpoint.epoch, checkpoint.step) if checkpoint else (-1, -1)
         self._saving_seconds = 0.0
         self._saved_at = time.monotonic()
@@ -80,7 +84,8 @@ class Recorder:
         }
         # Before the checkpoint, which promises these lines; so its seconds stand in the next line.
         line = metrics_line(epoch, split=str(self.experiment.evaluation.split))
-        self.log.append(line, timings | {"checkpoint": self._saving_seconds})
+        layers = [self._layers(epoch.epoch)] if self.experiment.training.record_layers else []
+        self.log.append(line, timings | {"checkpoint": self._saving_seconds}, *layers)
         self._saving_seconds = self.save() if due else 0.0
 
     def save(self) -> float:
@@ -123,6 +128,18 @@ class Recorder:
                 self._buffers[name] = Parameters.zeros(self._parameters.shapes, device=self._parameters.flat.device)
             self._buffers[name].copy_(buffers)
         self._scalars = {name: scalar.clone() for name, scalar in state.scalars.items()}
+
+    def _layers(self, epoch: int) -> dict[str, Any]:
+        """The line of ``layers.jsonl``: every figure with the number of its layer, such as ``gradient_1``."""
+        trainer, rows = self.model.trainer, self._rows
+        found = measure_layers(
+            trainer.network, self.model.parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets
+        )
+        return {"epoch": epoch} | {
+            f"{name}_{number}": min(float(getattr(layer, figure)), LARGEST)
+            for name, figure in RECORDED.items()
+            for number, layer in enumerate(found, 1)
+        }
 
     def _save_steps(self) -> None:
         stream = io.BytesIO()

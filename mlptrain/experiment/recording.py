@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mlptrain.data import Splits
 from mlptrain.errors import InterruptedRunError, RunFolderError
-from mlptrain.experiment.build import initial_parameters, prepared
+from mlptrain.experiment.build import prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
+from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
 from mlptrain.experiment.fit import Listener, Start
 from mlptrain.experiment.recorder import Recorder, named
-from mlptrain.nn.parameters import Parameters
+from mlptrain.nn.losses import Loss
 from mlptrain.runs import RunFolder
-from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult
+from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult, figures_of
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
-from mlptrain.training.diagnosis import diagnose
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Epoch, TrainedModel
-
-_PROBE_ROWS = 2048  # enough to see whether weights give numbers at all
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,14 @@ class Recording(Listener):
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """Record every model's epoch. Raises MachineError."""
         with machine_errors(self.path):
-            for run, epoch in zip(self.runs, epochs, strict=True):
+            for run, model, epoch in zip(self.runs, self._models, epochs, strict=True):
                 if run.recorder is None or epoch is None:
                     continue
                 if epoch.ending is None:
                     run.recorder.record(epoch)
                 else:
                     run.recorder.save()
-                    run.folder.write_result(_diverged(epoch.ending))
+                    run.folder.write_result(_diverged(run, model, epoch.ending))
                     run.ended = True
 
     def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
@@ -138,8 +135,14 @@ class Recording(Listener):
             ) from None
 
 
-def _diverged(ending: Ending) -> DivergedRun:
-    return DivergedRun(epoch=ending.epoch, step=ending.step, lr=ending.lr, message=ending.message)
+def _diverged(run: RecordedRun, model: TrainedModel, ending: Ending) -> DivergedRun:
+    return DivergedRun(
+        epoch=ending.epoch,
+        step=ending.step,
+        lr=ending.lr,
+        message=ending.message,
+        diagnosis=diagnose_divergence(model, run.experiment, run.splits, ending),
+    )
 
 
 def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
@@ -161,49 +164,41 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         parameters = recorder.keep.parameters or model.parameters.clone().copy_(
             load_checkpoint(run.folder.best).state.parameters
         )
-    metrics, evaluations = _final_evaluation(run, model, parameters, lines)
-    loss = next((value for name, value in metrics.items() if name.endswith("_loss")), 0.0)
-    if not math.isfinite(loss):
-        what = "the test loss" if "test_loss" in metrics else "the loss after training"
-        return _diverged(Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"]))
-    metrics.pop("probe_loss", None)
+    trainer = model.trainer
+    measure = partial(evaluate, trainer.network, parameters, loss=trainer.loss, classify=trainer.classify, once=True)
+    train = named("train", measure(examples=model.examples))
+    test, evaluations = _test_evaluation(run, trainer.loss, measure, epochs=len(lines))
+    for what, figures in (("the test loss", test), ("the loss after training", train)):
+        if not all(map(math.isfinite, figures.values())):
+            ending = Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
+            return _diverged(run, model, ending)
+    measured = {key: value for key, value in figures_of(kept).items() if not key.startswith("running_")}
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
-        kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **_metrics_of(kept), **metrics}),
-        last=_metrics_of(last),
-        diagnosis=diagnose(
+        kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **train, **measured, **test}),
+        last=figures_of(last),
+        diagnosis=None
+        if len(lines) == 1  # an untrained network
+        else diagnose(
             model,
             run.experiment,
+            run.splits,
             train=Metrics(last["train_loss"], last.get("train_accuracy")),
             losses=[line["train_loss"] for line in lines[1:]],
-            initial=initial_parameters(run.experiment, model.trainer.network).clone(
-                device=run.experiment.training.device
-            ),
         ),
         test_evaluations=evaluations,
     )
 
 
-def _metrics_of(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in line.items() if key not in ("epoch", "step", "lr")}
-
-
-def _final_evaluation(
-    run: RecordedRun, model: TrainedModel, parameters: Parameters, lines: Sequence[Mapping[str, Any]]
+def _test_evaluation(
+    run: RecordedRun, loss: Loss, measure: Callable[..., Metrics], *, epochs: int
 ) -> tuple[dict[str, float], int]:
-    """Metrics of the kept weights that no epoch has measured, and how often the test set was evaluated in all.
-
-    Of a run that measures nothing, ``probe_loss``: whether the weights give numbers at all.
-    """
-    experiment, trainer = run.experiment, model.trainer
-    evaluations = run.folder.read_environment().earlier_test_evaluations
-    if experiment.evaluation.split == "test":
-        return {}, evaluations + len(lines)
-    measure = partial(evaluate, trainer.network, parameters, loss=trainer.loss)
-    if run.splits.test is not None:
-        test = prepared(run.splits.test, loss=trainer.loss, experiment=experiment, device=experiment.training.device)
-        return named("test", measure(examples=test, classify=trainer.classify)), evaluations + 1
-    if experiment.evaluation.split == "none":
-        return named("probe", measure(examples=model.examples.head(_PROBE_ROWS), classify=False)), evaluations
-    return {}, evaluations
+    """Metrics of the kept weights on the test set, where no epoch has measured them, and how often it was evaluated."""
+    evaluations, test = run.folder.read_environment().earlier_test_evaluations, run.splits.test
+    if run.experiment.evaluation.split == "test":
+        return {}, evaluations + epochs
+    if test is None:
+        return {}, evaluations
+    ready = prepared(test, loss=loss, experiment=run.experiment, device=run.experiment.training.device)
+    return named("test", measure(examples=ready)), evaluations + 1

@@ -15,6 +15,7 @@ from mlptrain.runs.steps import step_figures
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
 from mlptrain.spec.schedule import Constant
+from mlptrain.system.paths import AnyPath
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Reopened:
     checkpoint: Checkpoint | None = None
     finished: bool = False
 
-    def on(self, splits: Splits, data_dir: Path | None) -> RecordedRun:
+    def on(self, splits: Splits, data_dir: AnyPath | None) -> RecordedRun:
         """The run on its data. Raises DataError where they are no longer those that it started with."""
         if splits.fingerprint != self.folder.read_environment().hashes.data:
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
@@ -104,9 +105,10 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
     """The experiment to resume. Raises RunFolderError where there is nothing to resume."""
     result = folder.read_result()
     if result is not None and result.status == "diverged":
-        raise RunFolderError(f"{folder.path} diverged; start a new run with a smaller learning rate instead")
+        raise RunFolderError(f"{folder.path} diverged; start a new run with {result.advice} instead")
     wished = epochs or experiment.training.epochs
-    if wished != experiment.training.epochs and not isinstance(experiment.schedule, Constant):
+    scheduled = experiment.training.epochs > 0 and not isinstance(experiment.schedule, Constant)
+    if wished != experiment.training.epochs and scheduled:
         raise RunFolderError(
             f"{folder.path} was scheduled over {experiment.training.epochs} epochs, so that {wished} would be another "
             f"run; start over with training.epochs={wished}"
@@ -115,6 +117,6 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
         raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wished} is fewer")
     if result is not None and wished == done:
         raise RunFolderError(
-            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2}"
+            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2 or 10}"
         )
     return experiment.with_training(epochs=wished)

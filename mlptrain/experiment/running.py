@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+import safetensors.numpy
+
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
-from mlptrain.experiment.build import load_data_of_seeds
-from mlptrain.experiment.environment import describe_environment, hashes_of
+from mlptrain.experiment.build import initial_weights, load_data_of_seeds
+from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
+from mlptrain.experiment.starting import notes_on, started_from
 from mlptrain.runs import RunFolder, SeedGroup
+from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.records import GroupSummary
 from mlptrain.sources.fetch import Progress
-from mlptrain.spec import Experiment, Loaded, load_spec, to_yaml
+from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
+from mlptrain.spec.load import starting_from
 from mlptrain.system.disk import machine_errors, refusal
+from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
 
 
 class Options(TypedDict, total=False):
-    """What trains and resumes alike: where data lie, who is notified of epochs, and who of the bytes of a download."""
+    """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
-    data_dir: Path | None
+    A note is a sentence on what may not be meant; by default it is a warning of Python's.
+    """
+
+    data_dir: AnyPath | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
+    on_note: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -42,40 +53,58 @@ class SeedsOutcome:
     summary: GroupSummary
 
 
-def train(loaded: Loaded | Path | str, *, run_dir: Path | None = None, **options: Unpack[Options]) -> Outcome:
+def train(
+    config: Loaded | Config,
+    *,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    from_run: AnyPath | None = None,
+    **options: Unpack[Options],
+) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
+
+    ``config`` is a YAML file or a mapping of the same content, checked alike; ``overrides`` are
+    ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``from_run`` is a run, whose kept weights training starts
+    from, or a file of weights; the configuration's ``model.init`` is then without effect.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
+    loaded = _loaded(config, overrides, from_run)
     with ExitStack() as locks:
         [outcome] = _train(loaded, [loaded.experiment.seed], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
 
 def train_seeds(
-    loaded: Loaded | Path | str, seeds: Sequence[int], *, run_dir: Path | None = None, **options: Unpack[Options]
+    config: Loaded | Config,
+    seeds: Sequence[int],
+    *,
+    overrides: Overrides = (),
+    run_dir: AnyPath | None = None,
+    from_run: AnyPath | None = None,
+    **options: Unpack[Options],
 ) -> SeedsOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
-    Every run is what ``train`` gives with its seed alone, to float32 rounding. A diverged seed leaves the others alone:
-    its outcome says so. Raises as ``train`` but for DivergedError, and UserError for no seed, or one named twice.
+    Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A
+    diverged seed leaves the others alone: its outcome says so. Raises as ``train`` but for DivergedError, and UserError
+    for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    loaded = loaded if isinstance(loaded, Loaded) else load_spec(loaded)
+    loaded = _loaded(config, overrides, from_run)
     with ExitStack() as locks:  # the group stays locked until its summary is written
         outcomes = _train(loaded, seeds, SeedGroup, run_dir, locks, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
+def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
     """
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(run)
     if SeedGroup.is_group(group := folder.path.resolve().parent):
         raise RunFolderError(
             f"{folder.path} was trained together with other seeds; resume all of them: "
@@ -86,9 +115,9 @@ def resume(run: Path | str, *, epochs: int | None = None, **options: Unpack[Opti
     return _sound(outcome)
 
 
-def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
+def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
-    group = SeedGroup.open(Path(path))
+    group = SeedGroup.open(path)
     with _locked(group):
         folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
         check_members(group, folders)
@@ -103,23 +132,35 @@ def resume_seeds(path: Path | str, *, epochs: int | None = None, **options: Unpa
         return _finish(group, outcomes)
 
 
+def _loaded(config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None) -> Loaded:
+    loaded = as_loaded(config, overrides)
+    return loaded if from_run is None else starting_from(loaded, from_run)
+
+
 def _train(
     loaded: Loaded,
     seeds: Sequence[int],
     kind: type[RunFolder] | type[SeedGroup],
-    run_dir: Path | None,
+    run_dir: AnyPath | None,
     locks: ExitStack,
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
+    on_note: Callable[[str], None] = warnings.warn,
 ) -> list[Outcome]:
     """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
     name, resolved = loaded.experiment.name, _resolve(loaded.experiment, len(seeds))
     with applied(resolved):
         base = loaded.experiment.with_training(**asdict(resolved))
+        weights = initial_weights(base)
+        if weights is not None:  # which stay those that are recorded, also where the file changes meanwhile
+            base = base.with_weights(weights.file.absolute(), sha256=weights.sha256)
         experiments = [base.changed(seed=seed) for seed in seeds]
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        _note_missing_classes(experiments, splits, on_note)
+        for note in () if weights is None else notes_on(weights, experiments, splits):
+            on_note(note)
 
         def begin(models: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             home: RunFolder | SeedGroup = kind.create(name, run_dir=run_dir)
@@ -132,10 +173,24 @@ def _train(
                     else:
                         with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
-                    environment = describe_environment(resolved, hashes_of(its, model))
-                    spec, facts = to_yaml(experiment.spec), experiment.facts
-                    folder.write_start(config=loaded.source, resolved=spec, facts=facts, environment=environment)
-                    runs.append(RecordedRun(folder, experiment, its))
+                    environment = describe_environment(
+                        resolved,
+                        hashes_of(its, model),
+                        guess=constant_guess(experiment, its.train),
+                        scaling=scaling_of(its.preprocessing, experiment.facts.columns),
+                        started_from=started_from(weights),
+                    )
+                    recorded = experiment
+                    if weights is not None:
+                        recorded = experiment.with_weights(INITIAL, sha256=weights.sha256)
+                    folder.write_start(
+                        config=loaded.source,
+                        resolved=to_yaml(recorded.spec),
+                        facts=experiment.facts,
+                        environment=environment,
+                        initial=None if weights is None else safetensors.numpy.save(weights.tensors),
+                    )
+                    runs.append(RecordedRun(folder, replace(recorded, folder=folder.path), its))
                 if isinstance(home, SeedGroup):
                     home.write_start(seeds)
             return home.path, runs
@@ -147,14 +202,16 @@ def _resume(
     home: RunFolder | SeedGroup,
     opened: Sequence[Reopened],
     *,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
+    on_note: Callable[[str], None] = warnings.warn,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
     with applied(_resolve(experiments[0])):
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        _note_missing_classes(experiments, splits, on_note)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
@@ -183,7 +240,9 @@ def _sound(outcome: Outcome) -> Outcome:
     """Raises DivergedError where the run ended so."""
     result = outcome.result
     if result.status == "diverged":
-        error = DivergedError(result.message, epoch=result.epoch, step=result.step, lr=result.lr)
+        error = DivergedError(
+            f"{result.message}; try {result.advice}", epoch=result.epoch, step=result.step, lr=result.lr
+        )
         error.run = outcome.folder.path
         raise error
     return outcome
@@ -194,9 +253,22 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
     outcomes = [Outcome.read(folder) for folder in folders]
     if epochs is None and not group.summary.exists():
         return _finish(group, outcomes)
-    if all(outcome.result.status == "diverged" for outcome in outcomes):
-        raise RunFolderError(f"all seeds of {group.path} diverged; start over with a smaller learning rate")
+    diverged = [outcome.result for outcome in outcomes if outcome.result.status == "diverged"]
+    if len(diverged) == len(outcomes):
+        raise RunFolderError(f"all seeds of {group.path} diverged; start over with {diverged[0].advice}")
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
+
+
+def _note_missing_classes(
+    experiments: Sequence[Experiment], splits: Sequence[Splits], on_note: Callable[[str], None]
+) -> None:
+    """Once for all seeds that lack the same classes."""
+    seeds: dict[str, list[str]] = {}
+    for experiment, its in zip(experiments, splits, strict=True):
+        if note := its.missing_classes(experiment.facts.class_names):
+            seeds.setdefault(note, []).append(str(experiment.seed))
+    for note, of in seeds.items():
+        on_note(note if len(of) == len(experiments) else f"seed {', '.join(of)}: {note}")
 
 
 @contextmanager

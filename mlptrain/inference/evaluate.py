@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from mlptrain.data import Examples
+from mlptrain.data import Examples, Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.build import build_network, load_data, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
@@ -13,17 +13,20 @@ from mlptrain.experiment.resuming import load_own_checkpoint
 from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
+from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
 
 
-def load_kept(path: Path) -> Checkpoint:
+def load_kept(path: AnyPath) -> Checkpoint:
     """The checkpoint in a file, or the kept one of a run folder, which must be of that run.
 
     Raises CheckpointError or RunFolderError, one message each.
     """
+    path = user_path(path)
     try:
         if path.is_file():
             return load_checkpoint(path)
@@ -46,8 +49,27 @@ def load_kept(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def unfinished(path: Path) -> str | None:
+@dataclass(frozen=True)
+class Evaluation:
+    """What a checkpoint was measured at: the keys of ``evaluate_checkpoint``, and what they do not say of its training.
+
+    ``missing_classes`` names those without training rows, ``weights`` says where they are those before training; both
+    are empty as a rule.
+    """
+
+    report: dict[str, Any]
+    weights: str
+    missing_classes: str
+
+    @property
+    def notes(self) -> list[str]:
+        """All that there is to say."""
+        return [note for note in (self.weights and f"epoch 0 was kept: {self.weights}", self.missing_classes) if note]
+
+
+def unfinished(path: AnyPath) -> str | None:
     """Why a run's kept checkpoint is not a final one, in words; None for a completed run and for a file."""
+    path = user_path(path)
     if not path.is_dir():
         return None
     result = RunFolder.open(path).read_result()
@@ -57,12 +79,20 @@ def unfinished(path: Path) -> str | None:
 
 
 def load_split(
-    checkpoint: Checkpoint, split: str | None, *, data_dir: Path | None = None, on_fetch: Progress | None = None
+    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> tuple[str, Examples]:
     """The named split, else test, else validation, else train: its name, and its rows preprocessed as recorded.
 
     Raises DataError for a split that there is not, and where the data are not those of the training.
     """
+    name, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+    return name, getattr(splits, name)
+
+
+def _load_splits(
+    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None, on_fetch: Progress | None
+) -> tuple[str, Splits]:
+    """The name of the split, and all of them."""
     experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
     name = split or next(iter(rows))
     if name not in rows:
@@ -70,27 +100,41 @@ def load_split(
     splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    return name, getattr(splits, name)
+    return name, splits
 
 
 def evaluate_checkpoint(
-    path: Path | str,
+    path: AnyPath,
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
     """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
-    Keys: split, examples, loss, accuracy, wrong, interval, per_class, confusion; those from accuracy on are None for
-    regression. ``split`` defaults to test where there is one, else validation, else train.
+    Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
+    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. ``split``
+    defaults to test where there is one, else validation, else train.
     """
-    checkpoint = load_kept(Path(path))
+    return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
+
+
+def evaluation_of(
+    path: AnyPath,
+    *,
+    split: str | None = None,
+    data_dir: AnyPath | None = None,
+    device: str = "auto",
+    on_fetch: Progress | None = None,
+) -> Evaluation:
+    """``evaluate_checkpoint``, with what there is to note."""
+    checkpoint = load_kept(path)
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
     with applied(resolved):
-        split, chosen = load_split(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+        chosen: Examples = getattr(splits, split)
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
@@ -101,4 +145,5 @@ def evaluate_checkpoint(
         if not facts.is_regression:
             predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
             table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
-    return {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))

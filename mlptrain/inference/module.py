@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn import network
+from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
 
@@ -88,11 +89,14 @@ class TrainedNetwork(nn.Module):
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.
 
         Images are (n, height, width), (height, width) or (n, height·width) with pixels from 0 to ``maximum`` as in the
-        data set, light ink on dark ground, of any real type; other data (n, n_features). Pixels from 0 to 1 would be
-        read as nearly black. Raises DataError for another shape, for values outside 0 to ``maximum``, and for NaN.
+        data set, light ink on dark ground, of any real type; other data (n, n_features).
+
+        Raises DataError for another shape, for values that are not finite or outside 0 to ``maximum``, and for pixels
+        that are booleans or on a scale from 0 to 1, which would be read as nearly black in silence. Whoever means so
+        dark an image has ``preprocessing.apply`` for it.
         """
         n_features, data = self.experiment.facts.n_features, self.experiment.data.name
-        raw = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+        raw = _as_tensor(images)
         shapes = f"(n, {n_features})"
         if self.image_shape is not None:
             height, width = self.image_shape
@@ -101,8 +105,10 @@ class TrainedNetwork(nn.Module):
                 raw = raw.reshape(-1, n_features)
         if raw.dim() != 2 or raw.shape[1] != n_features:
             raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
-        if self.maximum is not None and not bool(((raw >= 0) & (raw <= self.maximum)).all()):
-            raise DataError(f"pixels outside 0 to {self.maximum}, the range of '{data}'")
+        if self.maximum is not None and (fault := _other_scale(raw, self.maximum, data)) is not None:
+            raise DataError(fault)
+        if not bool(raw.isfinite().all()):
+            raise DataError("values that are not finite: fill in what is missing, or leave those rows out")
         return self.preprocessing.apply(raw.to(self.device))
 
     @torch.no_grad()
@@ -117,7 +123,7 @@ class TrainedNetwork(nn.Module):
         return probabilities(self(self.preprocess(images)))
 
 
-def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
+def load(run_or_checkpoint: AnyPath, device: str = "cpu") -> TrainedNetwork:
     """The network of a checkpoint file, or of a run folder's kept checkpoint, with preprocessing and class names.
 
     An unfinished run gives its best checkpoint so far, or the last where the run keeps that. The data set is not
@@ -126,4 +132,48 @@ def load(run_or_checkpoint: Path | str, device: str = "cpu") -> TrainedNetwork:
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """
     chosen = resolve_device(device=device, precision="highest", threads="auto").device
-    return TrainedNetwork(load_kept(Path(run_or_checkpoint))).to(chosen)
+    return TrainedNetwork(load_kept(run_or_checkpoint)).to(chosen)
+
+
+def _as_tensor(data: Tensor | ArrayLike) -> Tensor:
+    """Real numbers or booleans as a tensor. Raises DataError for anything else, such as text or ragged lists."""
+    if isinstance(data, Tensor):
+        found = data
+    else:
+        try:
+            array = np.array(data)
+        except ValueError:
+            raise DataError("rows of different lengths: expected an array of numbers") from None
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"data of type {array.dtype}: expected an array of numbers")
+        # torch has neither other byte orders nor floats of more than 64 bits.
+        native = np.float64 if array.dtype.kind == "f" and array.itemsize > 8 else array.dtype.newbyteorder("=")
+        found = torch.from_numpy(array.astype(native, copy=False))
+    if found.is_complex():
+        raise DataError(f"data of type {found.dtype}: expected real numbers")
+    # torch cannot compare numpy's larger unsigned types.
+    return found.double() if found.dtype in (torch.uint16, torch.uint32, torch.uint64) else found
+
+
+def _other_scale(pixels: Tensor, maximum: int, data: str) -> str | None:
+    """What came instead of pixels from 0 to ``maximum``, and what to do; None where they are on that scale.
+
+    The largest pixel of every image of MNIST and Fashion-MNIST is at least 254 of 255, of the digits 14 of 16, so that
+    a batch whose largest is hardly above 1 is on another scale. One that is black throughout is the same on both.
+    """
+    those = f"but those of '{data}' go from 0 to {maximum}"
+    if pixels.dtype == torch.bool and maximum > 1:
+        return f"pixels that are booleans, {those}: multiply them by {maximum}"
+    if not pixels.numel():
+        return None
+    low, high = (float(value) for value in torch.aminmax(pixels.double()))
+    if 0 <= low <= high <= maximum:
+        dark = 0 < high < min(2, maximum / 10)
+        return f"pixels from {low:g} to {high:g}, {those}: multiply them by {maximum}" if dark else None
+    remedy = ""
+    if low < 0:
+        remedy = ": preprocess scales them by itself, so hand it pixels that are not scaled yet"
+    elif maximum < high <= 255:
+        remedy = f": multiply pixels from 0 to 255 by {maximum}/255"
+    found = "pixels that are nan" if math.isnan(high) else f"pixels from {low:g} to {high:g}"
+    return f"{found}, outside 0 to {maximum}, the range of '{data}'{remedy}"

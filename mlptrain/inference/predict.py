@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.inference.evaluate import load_split
-from mlptrain.inference.image_files import fit, is_dark_on_light, read_image
+from mlptrain.inference.image_files import SUFFIXES, fit, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
 
@@ -25,7 +27,9 @@ class Prediction:
 
     ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
     None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file.
+    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file;
+    notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
+    given, before scaling, (height, width) from 0 to 1; None for data without images.
     """
 
     image: str | None = None
@@ -39,18 +43,40 @@ class Prediction:
     true: int | tuple[float, ...] | None = None
     inverted: bool = False
     notes: tuple[str, ...] = ()
+    seen: NDArray[np.float64] | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields in their order, with the key ``class`` for ``label``."""
-        return {("class" if key == "label" else key): value for key, value in asdict(self).items()}
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The notes that question the prediction."""
+        return tuple(note for note in self.notes if note.startswith(("doubtful", "blank")))
+
+    def as_json(self, *, seen: bool = False) -> dict[str, Any]:
+        """The fields in their order, with the key ``class`` for ``label``; ``seen`` as lists where asked for."""
+        values = {("class" if key == "label" else key): value for key, value in asdict(self).items()}
+        image = values.pop("seen")
+        return values | ({"seen": None if image is None else image.round(4).tolist()} if seen else {})
+
+
+@dataclass(frozen=True)
+class ImagePredictions:
+    """What came of image files: a prediction for each that can be read, and a message for each that cannot.
+
+    ``passed_over`` are other files in the folders that were named.
+    """
+
+    predictions: tuple[Prediction, ...]
+    faults: tuple[str, ...] = ()
+    passed_over: tuple[Path, ...] = ()
 
 
 def predict_images(
-    network: TrainedNetwork, files: Sequence[Path], *, invert: bool | None = None
-) -> tuple[Prediction, ...]:
-    """Predict image files. ``invert`` says whether they are dark on light; None decides by each one's border.
+    network: TrainedNetwork, paths: Sequence[AnyPath], *, invert: bool | None = None
+) -> ImagePredictions:
+    """Predict image files, and those in folders and below them, in the order of their names.
 
-    Raises UserError with every file that cannot be read, before anything is predicted.
+    In a folder images are known by the end of their names, and what begins with a dot does not count. ``invert`` says
+    whether images are dark on light; None decides for each one. A file that cannot be read withholds no other. Raises
+    UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
@@ -58,22 +84,47 @@ def predict_images(
         raise UserError(
             f"the network was trained on data '{data}', which are not images; predict its rows with --index"
         )
-    pixels, facts, faults = [], [], []
-    for file in files:
+    pixels, facts, faults, others = [], [], list[str](), list[Path]()
+    for file in _expanded(list(map(Path, paths)), others):
         try:
+            if _is_folder(file):
+                raise UserError(f"{file} holds no image files, whose names end in {', '.join(SUFFIXES)}")
             picture = read_image(file)
         except UserError as error:
-            faults.append(str(error))
+            faults.append(str(error).replace("\n", r"\n"))
             continue
-        inverted = is_dark_on_light(picture.grey) if invert is None else invert
-        fitted = fit(1 - picture.grey if inverted else picture.grey, shape, data=network.experiment.data.name)
+        fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
-        notes = ("dark on light, inverted",) if inverted else ()
-        facts.append({"image": str(file), "inverted": inverted, "notes": notes + picture.notes + fitted.notes})
-    if faults:
-        raise UserError("\n".join(fault.replace("\n", r"\n") for fault in faults))
-    return _predictions(network, network.preprocess(np.stack(pixels)), facts)
+        notes = picture.notes + fitted.notes
+        facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
+    if not pixels:
+        return ImagePredictions((), tuple(faults), tuple(others))
+    # Without the check of network.preprocess: so dark an image is the file's, not a mistake of scale.
+    stacked = torch.from_numpy(np.stack(pixels)).reshape(len(pixels), -1)
+    predictions = _predictions(network, network.preprocessing.apply(stacked.to(network.device)), facts)
+    return ImagePredictions(predictions, tuple(faults), tuple(others))
+
+
+def _expanded(paths: Sequence[Path], others: list[Path]) -> Iterator[Path]:
+    """The paths with the images of folders in place of these, if any. Other files go to ``others``."""
+    for path in paths:
+        if not _is_folder(path):
+            yield path
+            continue
+        folder = user_path(path)
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        shown = [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+        images = [file for file in shown if file.suffix.lower() in SUFFIXES]
+        others += [file for file in shown if file.suffix.lower() not in SUFFIXES]
+        yield from images or [path]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return user_path(path).is_dir()
+    except (OSError, UserError):  # a name that is too long, or no such home folder: read_image says so
+        return False
 
 
 def predict_rows(
@@ -81,7 +132,7 @@ def predict_rows(
     indices: Sequence[int],
     *,
     split: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> tuple[Prediction, ...]:
     """Predict examples by their index, from 0, in a split of the data set as the run uses it.
@@ -91,10 +142,15 @@ def predict_rows(
     """
     split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
-        listed, data = ", ".join(map(str, wrong)), network.experiment.data.name
+        listed = ", ".join(map(str, wrong[:10])) + ", …" * (len(wrong) > 10)
+        data = network.experiment.data.name
         raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
     true = (tuple(y) if isinstance(y, list) else y for y in chosen.targets[list(indices)].tolist())
     facts = [{"split": split, "index": index, "true": y} for index, y in zip(indices, true, strict=True)]
+    if network.image_shape is not None and network.maximum is not None:
+        images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
+        for fact, image in zip(facts, images, strict=True):
+            fact["seen"] = image / network.maximum
     return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
 
 

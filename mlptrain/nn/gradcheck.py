@@ -1,8 +1,13 @@
 """Three gradients of one objective, held against each other: analytic, by autograd and by central differences.
 
-Analytic is that of the engine that trains the network; by autograd, torch follows ``MLP.forward`` and the loss. For a
-network with ops that only the autograd engine runs the two are the same, and the differences are what is checked.
-Both are exact but for rounding. Central differences know nothing of derivatives:
+The objective is what a training step descends: the loss of a batch, reduced, plus the L2 penalty
+``weight_decay``/2 · Σ w² over all parameters where the optimizer has one. Dropout's masks are part of it and stay as
+they are drawn for the first step. Decoupled weight decay (AdamW) is no part of any objective.
+
+Analytic is that of the engine that trains the network, plus ``weight_decay`` · w; by autograd, torch follows
+``MLP.forward``, the loss and the penalty. For a network with ops that only the autograd engine runs the two are the
+same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing of
+derivatives:
 
     (f(w + ε) − f(w − ε)) / 2ε = f′(w) + ε²/6·f‴ + (rounding of f) / ε
 
@@ -10,14 +15,15 @@ All three are computed in float64 on the CPU.
 
 *What errors are relative to.* An error is the largest absolute difference over the coordinates of a tensor, divided by
 the Euclidean norm of the tensor's gradient by autograd: single coordinates may be zero or nearly so, and are then
-nothing but rounding. A whole gradient can be that small too, where units are saturated. The objective is known to about
-u·S, with u = 2⁻⁵³ and S the sum of the numbers that it is made of, so that exact derivatives err by a few u·S and
-differences by a multiple of u·S/ε however small the gradient is. An error is therefore relative to the norm or, where
-that is smaller, to the least norm that can be resolved to the tolerance: the rounding divided by the tolerance. A loss
-summed over n rows has n times the rounding, and n times the gradient.
+nothing but rounding. A whole gradient can be that small too, where units are saturated or training has converged. The
+objective is known to about u·S, with u = 2⁻⁵³ and S the sum of the numbers that it is made of, so that exact
+derivatives err by a few u·S and differences by a multiple of u·S/ε however small the gradient is. An error is therefore
+relative to the norm or, where that is smaller, to the least norm that can be resolved to the tolerance: the rounding
+divided by the tolerance. A loss summed over n rows has n times the rounding, and n times the gradient.
 
-*What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the loss ``mae``, the two derivatives
-that hold there are mixed, and a difference says nothing; such coordinates are counted.
+*What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the losses ``mae`` and ``huber``, the
+two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted. A tensor of
+which no coordinate remains is not checked, which is neither a pass nor a failure.
 
 *What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
 exact derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine.
@@ -30,15 +36,18 @@ Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the meth
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.engines import engine_for
+from mlptrain.nn.engines import engine_for, step_noise
 from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP, Layer
+from mlptrain.nn.ops import CompiledOp
 from mlptrain.nn.parameters import Parameters, Stack
 
 EPSILON = 1e-6
@@ -49,6 +58,17 @@ MAX_COORDINATES = 200
 _UNIT = 2.0**-53
 _EXACT_ROUNDING = 64  # on 480 saturated networks exact derivatives erred by up to 22·u·S
 _DIFFERENCE_ROUNDING = 64 / EPSILON  # on 400 random networks differences erred by up to 17·u·S/ε
+_BLOCK_ELEMENTS = 2**19  # of the widest layer for the coordinates that are differenced at once: 4 MB
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """The derivatives for one element of a tensor, at ``index``; ``difference`` is None where a kink lies between."""
+
+    index: tuple[int, ...]
+    analytic: float
+    autograd: float
+    difference: float | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ class ParameterCheck:
     """One parameter tensor. ``gradient_norm`` is that of autograd's gradient; the errors are those of this module.
 
     ``checked`` coordinates were held against central differences, ``left_out`` others are at a kink;
-    ``difference_error`` is None where no coordinate could be checked.
+    ``difference_error`` is None where no coordinate could be checked. ``coordinates`` are all of them, by index.
     """
 
     name: str
@@ -66,43 +86,58 @@ class ParameterCheck:
     difference_error: float | None
     checked: int
     left_out: int
+    coordinates: tuple[Coordinate, ...] = field(default=(), repr=False)
 
     @property
-    def passed(self) -> bool:
-        """Whether both errors are within their tolerances."""
-        differences_agree = self.difference_error is None or self.difference_error <= DIFFERENCE_TOLERANCE
-        return self.autograd_error <= AUTOGRAD_TOLERANCE and differences_agree
+    def passed(self) -> bool | None:
+        """Whether both errors are within their tolerances; None where only the one against autograd is known to be."""
+        if self.autograd_error > AUTOGRAD_TOLERANCE:
+            return False
+        return None if self.difference_error is None else self.difference_error <= DIFFERENCE_TOLERANCE
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """All parameters of a network on ``rows`` examples, where the loss, reduced, is ``objective``."""
+    """All parameters of a network on ``rows`` examples, where the loss, reduced, and ``penalty`` make ``objective``."""
 
     rows: int
     objective: float
+    penalty: float
     parameters: tuple[ParameterCheck, ...]
 
     @property
-    def passed(self) -> bool:
-        """Whether every parameter passed, and differences had something to check."""
-        return all(check.passed for check in self.parameters) and any(check.checked for check in self.parameters)
+    def passed(self) -> bool | None:
+        """Whether every parameter passed; None where none failed and some could not be checked by differences."""
+        outcomes = [check.passed for check in self.parameters]
+        return False if False in outcomes else None if None in outcomes else True
 
     @property
     def verdict(self) -> str:
-        """The outcome in one sentence."""
-        wrong = [check.name for check in self.parameters if not check.passed]
+        """The outcome in one sentence, or two."""
+        wrong = [check.name for check in self.parameters if check.passed is False]
+        unchecked = [check for check in self.parameters if check.passed is None]
+        if not (wrong or unchecked):
+            checked, left_out = (
+                sum(getattr(check, count) for check in self.parameters) for count in ("checked", "left_out")
+            )
+            return (
+                "The analytic gradients, those by autograd and by central differences agree for all "
+                f"{len(self.parameters)} parameter tensors ({checked:,} coordinates by differences, {left_out:,} at a "
+                "kink left out)."
+            )
+        agree = len(self.parameters) - len(wrong) - len(unchecked)
+        counts = f"{agree} of {len(self.parameters)} parameter tensors agree"
+        sentences = []
         if wrong:
-            return f"The gradients disagree for {', '.join(wrong)}: a derivative is wrong."
-        checked, left_out = (
-            sum(getattr(check, count) for check in self.parameters) for count in ("checked", "left_out")
-        )
-        if not checked:
-            return f"Nothing can be said of the differences: all {left_out:,} coordinates are at a kink."
-        return (
-            "The analytic gradients, those by autograd and by central differences agree for all "
-            f"{len(self.parameters)} parameter tensors ({checked:,} coordinates by differences, {left_out:,} at a kink "
-            "left out)."
-        )
+            sentences.append(f"The gradients disagree for {', '.join(wrong)}: a derivative is wrong ({counts}).")
+        if unchecked:
+            names, left_out = ", ".join(check.name for check in unchecked), sum(check.left_out for check in unchecked)
+            why = f"all {left_out:,} coordinates are at a kink" if left_out else "no coordinate was drawn"
+            sentences.append(
+                f"{'' if wrong else counts + ', '}{len(unchecked)} not checked by differences ({names}): {why}. "
+                "Another seed or fewer rows (training.batch_size) can move the kinks."
+            )
+        return " ".join(sentences)
 
 
 def check_gradients(
@@ -113,28 +148,38 @@ def check_gradients(
     x: Tensor,
     targets: Tensor,
     generator: torch.Generator,
+    weight_decay: float = 0.0,
+    noise: tuple[int, int] | None = None,
     max_coordinates: int = MAX_COORDINATES,
 ) -> GradientCheck:
     """Check every parameter's gradient at ``parameters`` for x (n, inputs) and ``targets`` as the loss encodes them.
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
-    than ``max_coordinates`` elements as many are drawn with ``generator``.
+    than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
+    penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it ops compute as in an
+    evaluation.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.
     """
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
-    gradients = _Gradients(network, loss, parameters, x, targets)
-    objective, sensitivity, automatic = gradients.by_autograd()
+    gradients = _Gradients(network, loss, parameters, x, targets, weight_decay, noise)
+    value, penalty, sensitivity, automatic = gradients.by_autograd()
     analytic = gradients.by_engine()
-    rounding = _UNIT * ((len(x) if loss.section.reduction == "sum" else 1) + abs(objective) + sensitivity)
+    of_loss = (len(x) if loss.section.reduction == "sum" else 1) + abs(value) + sensitivity
     checks = []
     for name, gradient in automatic.items():
-        chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].tolist()
-        differences = [(index, gradients.by_difference(name, index)) for index in chosen]
-        flat, norm = analytic[name].reshape(-1), float(gradient.norm())
-        errors = [_or_infinite(float(flat[index]) - value) for index, value in differences if value is not None]
+        chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].sort().values
+        differences = gradients.by_differences(name, chosen)
+        rounding = _UNIT * (of_loss + weight_decay * float(parameters[name].abs().max()))
+        norm = float(gradient.norm())
+        of_both = (analytic[name].reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
+        coordinates = [
+            Coordinate(_place(index, gradient.shape), exact, by_autograd, difference)
+            for index, exact, by_autograd, difference in zip(chosen.tolist(), *of_both, differences, strict=True)
+        ]
+        errors = [_or_infinite(one.analytic - one.difference) for one in coordinates if one.difference is not None]
         exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
         difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
         checks.append(
@@ -145,19 +190,22 @@ def check_gradients(
                 autograd_error=_or_infinite(float((analytic[name] - gradient).abs().max())) / exact_scale,
                 difference_error=max(errors) / difference_scale if errors else None,
                 checked=len(errors),
-                left_out=len(differences) - len(errors),
+                left_out=len(coordinates) - len(errors),
+                coordinates=tuple(coordinates),
             )
         )
-    check = GradientCheck(rows=len(x), objective=objective, parameters=tuple(checks))
-    if not check.passed:
-        altered = _Gradients(network, loss, parameters, x * (1 + 2 * _UNIT), targets).by_autograd()[2]
-        for name, gradient in automatic.items():
+    check = GradientCheck(len(x), value + penalty, penalty, tuple(checks))
+    if check.passed is False:  # of a tensor that passed, a kink in its way may turn the gradient round
+        changed = x * (1 + 2 * _UNIT)
+        *_, altered = _Gradients(network, loss, parameters, changed, targets, weight_decay, noise).by_autograd()
+        for name in (one.name for one in checks if one.passed is False):
+            gradient = automatic[name]
             change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
             if change > AUTOGRAD_TOLERANCE / 100:
                 raise UserError(
                     f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so "
-                    "that no check of it can be exact: these initial weights amplify rounding; use smaller ones, or "
-                    "fewer layers"
+                    "that no check of it can be exact: these weights amplify rounding; use smaller ones, or fewer "
+                    "layers"
                 )
     return check
 
@@ -167,84 +215,162 @@ def _or_infinite(error: float) -> float:
     return math.inf if math.isnan(error) else abs(error)
 
 
+def _place(index: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Where an element of the flattened tensor lies."""
+    place: list[int] = []
+    for size in reversed(shape):
+        index, rest = divmod(index, size)
+        place.insert(0, rest)
+    return tuple(place)
+
+
 class _Gradients:
     """One objective in float64, and its gradient in three ways."""
 
     @torch.no_grad()
-    def __init__(self, network: MLP, loss: Loss, parameters: Parameters, x: Tensor, targets: Tensor) -> None:
+    def __init__(
+        self,
+        network: MLP,
+        loss: Loss,
+        parameters: Parameters,
+        x: Tensor,
+        targets: Tensor,
+        weight_decay: float,
+        noise: tuple[int, int] | None,
+    ) -> None:
         self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
+        self.weight_decay, self._seed_and_epoch = weight_decay, noise
+        self._noise = None if noise is None else step_noise(*noise)
         self._inputs: list[Tensor] = []
         self._z: list[Tensor] = []
+        self._states: list[Tensor | None] = []  # of the generator, before each layer draws from it
         for layer in network.layers:
+            self._states.append(None if self._noise is None else self._noise.get_state())
             self._inputs.append(x)
             self._z.append(layer.product(parameters, x))
-            x = layer.activate(parameters, self._z[-1])
+            x = layer.activate(parameters, self._z[-1], noise=self._noise)
 
     def by_engine(self) -> Parameters:
-        """The gradient of the engine that trains the network."""
+        """The gradient of the engine that trains the network, and of the penalty."""
         gradients = Parameters.zeros(self.network.parameter_shapes, dtype=torch.float64)
-        stack, out = Stack.of(self.parameters), Stack.of(gradients)
-        make = engine_for(self.network)
-        engine = make(self.network, loss=self.loss, parameters=stack, gradients=out, batch_size=len(self.x))
+        seed, epoch = self._seed_and_epoch or (None, 0)
+        engine = engine_for(self.network)(
+            self.network,
+            loss=self.loss,
+            parameters=Stack.of(self.parameters),
+            gradients=Stack.of(gradients),
+            batch_size=len(self.x),
+            seeds=None if seed is None else [seed],
+        )
+        engine.start_epoch(epoch)
         engine([self.x], columns(self.targets))
+        gradients.flat.add_(self.parameters.flat, alpha=self.weight_decay)
         return gradients
 
-    def by_autograd(self) -> tuple[float, float, dict[str, Tensor]]:
-        """The objective, Σ |outputs · ∂objective/∂outputs|, and the gradient of every parameter."""
+    def by_autograd(self) -> tuple[float, float, float, dict[str, Tensor]]:
+        """Loss, penalty, Σ |outputs · ∂loss/∂outputs|, and the objective's gradient for every parameter."""
         leaves = {name: view.detach().clone().requires_grad_() for name, view in self.parameters.items()}
-        outputs = self.network.forward(leaves, self.x)
-        objective = self.loss(outputs, self.targets)
-        upstream, *gradients = torch.autograd.grad(objective, [outputs, *leaves.values()])
-        value = float(objective.detach())
+        noise = None if self._seed_and_epoch is None else step_noise(*self._seed_and_epoch)
+        outputs = self.network.forward(leaves, self.x, noise=noise)
+        loss = self.loss(outputs, self.targets)
+        penalty = self.weight_decay / 2 * torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
+        upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
+        value = float(loss.detach() + penalty.detach())
         if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
             raise UserError(
                 f"the objective {value:g} or its gradient is not finite at these parameters, so that there is "
                 "nothing to compare with; use smaller initial weights or scaled inputs"
             )
         sensitivity = float((outputs.detach() * upstream).abs().sum())
-        return value, sensitivity, dict(zip(leaves, gradients, strict=True))
+        return float(loss.detach()), float(penalty.detach()), sensitivity, dict(zip(leaves, gradients, strict=True))
 
     @torch.no_grad()
-    def by_difference(self, name: str, index: int) -> float | None:
-        """The difference quotient for element ``index`` of the flattened tensor; None where a kink lies between.
+    def by_differences(self, name: str, indices: Tensor) -> list[float | None]:
+        """The difference quotients for elements of the flattened tensor; None where a kink lies between.
 
-        Only what reads the coordinate is computed again: of its layer the one unit that a weight or bias belongs to,
-        and the layers above. For 784-500-256-10 that is a quarter of the work of whole forward passes.
-        ε is relative for parameters above 1, which would otherwise lose it to rounding.
+        Only what reads a coordinate is computed again: of its layer the one unit that a weight or bias belongs to, and
+        the layers above, for as many coordinates at once as fit. ε is relative for parameters above 1, which would
+        otherwise lose it to rounding. Of the penalty the coordinate's own term is enough, since the rounding of the
+        others, which do not change, would hide the loss.
         """
         layer = next(layer for layer in self.network.layers if name in layer.parameter_shapes)
-        tensor = self.parameters[name]
-        of_unit = name.removeprefix(layer.prefix) in ("weight", "bias")
-        unit = index * len(tensor) // tensor.numel() if of_unit else None
-        values = tensor.view(-1)
-        middle = float(values[index])
-        epsilon = EPSILON * max(1.0, abs(middle))
-        values[index] = middle + epsilon
-        high, (above, sides_above) = float(values[index]), self._objective(layer.index, unit)
-        values[index] = middle - epsilon
-        low, (below, sides_below) = float(values[index]), self._objective(layer.index, unit)
-        values[index] = middle
-        if not all(map(torch.equal, sides_above, sides_below)):
-            return None
-        return (above - below) / (high - low)
+        values = self.parameters[name].view(-1)[indices]
+        epsilon = EPSILON * values.abs().clamp(min=1.0)
+        high, low = values + epsilon, values - epsilon
+        at_once = max(1, _BLOCK_ELEMENTS // (2 * len(self.x) * max(self.network.widths[layer.index + 1 :])))
+        quotients: list[float | None] = []
+        for part in torch.split(torch.arange(len(indices)), at_once) if len(indices) else ():
+            both = torch.cat([high[part], low[part]])
+            losses, sides = self._losses_at(layer, name, indices[part].repeat(2), both)
+            above, below = (losses + self.weight_decay / 2 * both.square()).chunk(2)
+            quotient = (above - below) / (high[part] - low[part])
+            crossed = torch.zeros(len(part), dtype=torch.bool)
+            for plus, minus in (side.view(2, len(part), -1) for side in sides):
+                crossed |= (plus != minus).any(dim=1)
+            quotients += [None if at else value for at, value in zip(crossed.tolist(), quotient.tolist(), strict=True)]
+        return quotients
 
-    def _objective(self, layer: int, unit: int | None) -> tuple[float, list[Tensor]]:
-        """The objective with this unit computed again, and on which side of every kink each value lies."""
-        first, *above = self.network.layers[layer:]
-        z = self._z[layer]
-        if unit is not None:
-            z = z.clone()
-            z[:, unit] = first.product(self.parameters, self._inputs[layer], slice(unit, unit + 1)).squeeze(1)
-        y, sides = self._activate(first, z)
-        for later in above:
+    def _losses_at(self, layer: Layer, name: str, indices: Tensor, values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The losses (copies,) where in every copy of the network one element of a tensor has another value, and sides.
+
+        See ``_losses_above`` for the sides.
+        """
+        own = {key: self.parameters[layer.prefix + key] for key in ("weight", "bias") if layer.bias or key == "weight"}
+        if (moved := name.removeprefix(layer.prefix)) not in own:  # of an op, which may use it for every unit
+            return self._losses_of_op(layer, self.parameters[name].view(-1), indices, values)
+        copies = torch.arange(len(indices))
+        units = indices * len(own[moved]) // own[moved].numel()
+        rows = {key: tensor[units] for key, tensor in own.items()}  # of each copy its unit
+        rows[moved].view(len(indices), -1)[copies, indices % (own[moved].numel() // len(own[moved]))] = values
+        z = self._z[layer.index].expand(len(indices), -1, -1).clone()
+        z[copies, :, units] = functional.linear(self._inputs[layer.index], **rows).t()
+        return self._losses_above(layer, z)
+
+    def _losses_of_op(
+        self, layer: Layer, parameter: Tensor, indices: Tensor, values: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """``_losses_at`` for a flattened parameter of an op, copy by copy."""
+        results = []
+        for index, value in zip(indices, values, strict=True):
+            before = parameter[index].clone()
+            parameter[index] = value
+            results.append(self._losses_above(layer, self._z[layer.index].unsqueeze(0)))
+            parameter[index] = before
+        losses, sides = zip(*results, strict=True)
+        return torch.cat(losses), [torch.cat(group) for group in zip(*sides, strict=True)]
+
+    def _losses_above(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The losses (copies,) for this layer's z (copies, n, outputs), and on which side of every kink all values lie.
+
+        Sides are bool (copies, …), a tensor for every kink.
+        """
+        y, sides = self._activate(layer, z)
+        for later in self.network.layers[layer.index + 1 :]:
             y, more = self._activate(later, later.product(self.parameters, y))
             sides += more
-        return float(self.loss(y, self.targets)), sides + self.loss.sides_of_kinks(y, self.targets)
+        of_loss = [self.loss.sides_of_kinks(outputs, self.targets) for outputs in y]
+        sides += [torch.stack(group) for group in zip(*of_loss, strict=True)]
+        return torch.stack([self.loss(outputs, self.targets) for outputs in y]), sides
 
     def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the next layer reads, and on which side of every kink each value that an op reads lies."""
+        """What the next layer reads of every copy (copies, n, outputs), and the sides of the kinks of its ops.
+
+        An op without a compiled form may have a mode of its own in training steps: it gets the copies one by one, each
+        with the noise of the first step.
+        """
+        if all(isinstance(op, CompiledOp) for op in layer.ops):
+            y, sides = self._apply(layer, z.flatten(0, 1))
+            return y.view(*z.shape[:2], -1), [side.view(len(z), -1) for side in sides]
+        results = [self._apply(layer, copy) for copy in z]
+        ys, of_copies = zip(*results, strict=True)
+        return torch.stack(ys), [torch.stack(group) for group in zip(*of_copies, strict=True)]
+
+    def _apply(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The ops of a layer on z (n, outputs), and on which side of every kink each value that an op reads lies."""
+        if self._noise is not None and (state := self._states[layer.index]) is not None:
+            self._noise.set_state(state)
         sides: list[Tensor] = []
         for op, own in layer.ops_with(self.parameters):
             sides += [z > kink for kink in op.kinks]
-            z = op.apply(z, own)
+            z = op.apply(z, own, noise=self._noise)
         return z, sides

@@ -47,6 +47,13 @@ class Loss(ABC):
         """The loss of every row, (n,); for mse and mae the mean over the row. Autograd can follow."""
         return self.losses(columns(outputs), columns(targets)).squeeze(0)
 
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        """Outputs (n_outputs,) that ignore the inputs: of logits equal probabilities, else the best for targets (n, k).
+
+        Its mean loss is what a network that learnt nothing reaches: ln k for cross-entropy, the variance for mse.
+        """
+        return torch.zeros(n_outputs, device=targets.device)
+
     @abstractmethod
     def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         """Write d objective / d outputs into ``out``, examples in columns, every model with an objective of its own.
@@ -78,7 +85,7 @@ class Loss(ABC):
         return out
 
     def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
-        """On which side of every point where its derivative jumps each output lies, bool (n, k) each."""
+        """On which side of every point where a derivative jumps each output lies, bool (n, k) each."""
         return []
 
     def _terms(self, outputs: Tensor) -> int:
@@ -172,6 +179,9 @@ class _Difference(Loss):
 class MeanSquaredError(_Difference):
     """(p − y)²; the gradient is 2(p − y)."""
 
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        return targets.mean(dim=0, dtype=torch.float64).to(targets.dtype)
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().mean(dim=-2)
 
@@ -183,6 +193,9 @@ class MeanSquaredError(_Difference):
 @dataclass(frozen=True)
 class MeanAbsoluteError(_Difference):
     """|p − y|; the gradient is sign(p − y), 0 where p = y."""
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        return targets.median(dim=0).values
 
     def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
         return [outputs > targets]
@@ -200,6 +213,19 @@ class Huber(_Difference):
     """Huber (1964): squared near the target, linear beyond delta; the gradient is p − y, cut at ±delta."""
 
     section: loss.Huber
+
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """Here the second derivative jumps, from 1 to 0, where the first may be as small as delta."""
+        delta = self.section.delta
+        return [outputs - targets > delta, outputs - targets < -delta]
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        low, high = targets.amin(dim=0).double(), targets.amax(dim=0).double()
+        for _ in range(60):  # halves of where the summed gradient, which rises with the guess, changes its sign
+            middle = (low + high) / 2
+            rising = (middle - targets).clamp(-self.section.delta, self.section.delta).sum(dim=0) > 0
+            low, high = torch.where(rising, low, middle), torch.where(rising, middle, high)
+        return low.to(targets.dtype)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         distance = (outputs - targets).abs()

@@ -41,10 +41,10 @@ class Layer:
             shapes |= op.parameter_shapes(self.outputs)
         return {self.prefix + name: shape for name, shape in shapes.items()}
 
-    def product(self, parameters: Mapping[str, Tensor], x: Tensor, units: slice = slice(None)) -> Tensor:
-        """z (n, outputs), of some units, for what the layer reads (n, inputs)."""
-        bias = parameters[f"{self.prefix}bias"][units] if self.bias else None
-        return functional.linear(x, parameters[f"{self.prefix}weight"][units], bias)
+    def product(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """z (n, outputs) for what the layer reads (n, inputs)."""
+        bias = parameters[f"{self.prefix}bias"] if self.bias else None
+        return functional.linear(x, parameters[f"{self.prefix}weight"], bias)
 
     def activate(self, parameters: Mapping[str, Tensor], z: Tensor, *, noise: torch.Generator | None = None) -> Tensor:
         """From z to what the next layer reads, (n, outputs); ``noise`` is that of Op.apply."""

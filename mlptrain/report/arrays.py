@@ -1,10 +1,13 @@
 """What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch.
 
-``label`` is the name of the run or configuration for the title; class numbers index ``class_names``.
+``label`` names the run or configuration and its data for the title; ``index`` (n,) are the places of examples in their
+split, from 0, as ``mlptrain predict --index`` takes them; class numbers
+index ``class_names``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +21,15 @@ IntArray = NDArray[np.int64]
 class ActivationCurve:
     """An activation and its derivatives: ``values[k]`` (n,) is the k-th derivative at ``z`` (n,).
 
-    NaN where a derivative jumps, so that no line is drawn across.
+    NaN where a derivative jumps, so that no line is drawn across. ``formula`` is in TeX's notation; ``constants`` are
+    the letters in it with their numbers.
     """
 
     name: str
     z: FloatArray
     values: FloatArray
+    formula: str = ""
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,25 @@ class DecisionMap:
 
 
 @dataclass(frozen=True)
+class FittedCurve:
+    """A function of one variable: training targets (n,) at inputs (n,), and lines over the inputs ``x`` (m,), unscaled.
+
+    ``truth`` is the function that the targets come from, None where that is unknown, ``outputs`` the network's, None of
+    data without a network; both (m,). ``model`` describes the network, ``loss`` is the name of its loss and its value
+    on the training rows.
+    """
+
+    label: str
+    inputs: FloatArray
+    targets: FloatArray
+    x: FloatArray
+    truth: FloatArray | None
+    outputs: FloatArray | None = None
+    model: str = ""
+    loss: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
 class Samples:
     """Training images (n, height, width) as scaled, in stored order, with their classes (n,)."""
 
@@ -60,6 +85,7 @@ class Samples:
     images: FloatArray
     labels: IntArray
     class_names: tuple[str, ...]
+    index: IntArray
 
 
 @dataclass(frozen=True)
@@ -102,6 +128,26 @@ class Mistakes:
     predicted: IntArray
     confidence: FloatArray
     class_names: tuple[str, ...]
+    index: IntArray
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units."""
+
+    label: str
+    split: str
+    true: FloatArray
+    predicted: FloatArray
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Image files as the network ``label`` was given them (n, height, width), from 0 to 1, each with its caption."""
+
+    label: str
+    images: FloatArray
+    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,3 +158,33 @@ class WeightImages:
     images: FloatArray
     units: IntArray
     total: int
+
+
+@dataclass(frozen=True)
+class LayerMoment:
+    """Every layer of a network at one moment of its training, (layers,) each, without unit.
+
+    ``mean`` and ``std`` of the activations, the shares of those that are ``zero`` and of those that are ``saturated``
+    (next to no slope), and the norm of the weights' ``gradient``.
+    """
+
+    title: str
+    mean: FloatArray
+    std: FloatArray
+    zero: FloatArray
+    saturated: FloatArray
+    gradient: FloatArray
+
+
+@dataclass(frozen=True)
+class LayerProfiles:
+    """The layers of a run on ``rows`` training rows, at the moments whose weights are on record.
+
+    ``recorded`` holds (epochs, layers) of the figures of ``LayerMoment`` from epoch 0 on, where a run recorded them.
+    """
+
+    label: str
+    model: str
+    rows: int
+    moments: tuple[LayerMoment, ...]
+    recorded: Mapping[str, FloatArray] | None = None

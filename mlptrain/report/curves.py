@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
-from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, series, set_log_scale, styled
+from mlptrain.report.style import (
+    LINE_STYLES,
+    QUIET,
+    colour,
+    fitted,
+    marked,
+    marker,
+    new_figure,
+    series,
+    set_log_scale,
+    styled,
+)
 
 Metric = Literal["loss", "accuracy"]
 
+# What the figures of a split are: those of training were taken from weights that changed on the way.
+SPLIT_NAMES = {
+    "train": "train, mean during the epoch",
+    "validation": "validation, at the epoch's end",
+    "test": "test, at the epoch's end",
+}
 _POSITIONS = {"epoch": "epoch (passes over the training rows)", "step": "step (batches trained on)"}
 _MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG would grow with every epoch
 _PANEL = (5.2, 4.3)  # inches
+_LEGEND_ROW = 0.2  # inches; a panel has room for two
+_GUESS = "constant guess"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How curves are drawn: ``log`` is the scale of the loss, None for what suits it.
+
+    ``limits`` of an axis (low, high), accuracies as fractions, by metric; ``guess`` is whether a line shows what a
+    constant guess gives.
+    """
+
+    log: bool | None = None
+    limits: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)
+    guess: bool = True
 
 
 @styled
@@ -31,71 +66,128 @@ def draw_curves(
     metrics: Sequence[Metric] = ("loss", "accuracy"),
     panel: tuple[float, float] = _PANEL,
     titled: bool = True,
+    look: Look = Look(),
 ) -> Figure:
     """Loss and accuracy by epoch, a panel each: runs differ in colour and marker, splits in line style.
 
-    Loss has a logarithmic axis where it spans a decade or more. Regression has no accuracy and so one panel. ``panel``
-    is a panel's size in inches; ``titled`` names a single run above. Raises UserError where no run has the metrics.
+    A group of seeds is drawn as their mean, in a band from the lowest to the highest. Loss has a logarithmic axis where
+    it spans a decade or more. Regression has no accuracy and so one panel. ``panel`` is a panel's size in inches;
+    ``titled`` names the runs and their data above. Raises UserError where no run has the metrics, or none that a
+    logarithmic axis can show.
     """
+    figure, axes_of = _panels(histories, metrics, panel, titled=titled)
     alone = len(histories) == 1
-    dashed = any(f"{split}_loss" in history.values for split in SPLITS[1:] for history in histories)
-    figure = _figure(histories, metrics, panel, partial(_draw_history, alone=alone, dashed=dashed))
-    if titled and alone:
-        figure.suptitle(f"{histories[0].label}{_state(histories[0])}", x=0.01, ha="left")
+    styles = _split_styles(histories)
+    for metric, axes in axes_of.items():
+        for number, history in enumerate(histories):
+            for key in _keys(history, metric):
+                split = key.partition("_")[0]
+                index = (0 if split == "train" else 1) if alone else number
+                x, y = history.values[key]
+                if history.seeds:
+                    _band(axes, x, [seed.values[key][1][: len(x)] for seed in history.seeds], index)
+                x, y = thinned(x, y)
+                axes.plot(
+                    x,
+                    y,
+                    color=colour(index),
+                    marker=marker(index),
+                    markevery=marked(len(x), number),
+                    markerfacecolor="white" if split == "train" else colour(index),
+                    linestyle=styles[split],
+                    label=SPLIT_NAMES[split] if alone else f"{history.label}{_state(history)}",
+                    zorder=3 + SPLITS.index(split),
+                )
+        _finish(axes, histories, metric, look, letters=int(13 * panel[1] - 18))
+    _legend(figure, [] if alone else _keys_of_several(histories, styles), histories)
     return figure
 
 
 @styled
-def draw_steps(histories: Sequence[History]) -> Figure:
-    """Training loss and accuracy of every step: faint as measured, and strong their running mean."""
-    return _figure(histories, ("loss", "accuracy"), _PANEL, _draw_steps)
-
-
-def _figure(
-    histories: Sequence[History], metrics: Sequence[Metric], panel: tuple[float, float], draw: Callable[..., None]
+def draw_steps(
+    histories: Sequence[History],
+    *,
+    metrics: Sequence[Metric] = ("loss", "accuracy"),
+    panel: tuple[float, float] = _PANEL,
+    titled: bool = True,
+    look: Look = Look(),
 ) -> Figure:
-    """A panel for each metric that there is, with ``draw(axes, history, key, number=)`` for every line."""
-    shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
-    if not shown:
-        raise UserError(f"no run has {' or '.join(metrics)} to draw")
-    figure = new_figure(panel[0] * len(shown), panel[1])
-    for index, metric in enumerate(shown):
-        axes = figure.add_subplot(1, len(shown), index + 1)
+    """Training loss and accuracy of every step: faint as measured, and strong their running mean.
+
+    Of a group of seeds the mean over the seeds' running means, in the band of these. Otherwise as ``draw_curves``.
+    """
+    figure, axes_of = _panels(histories, metrics, panel, titled=titled)
+    alone = len(histories) == 1
+    for metric, axes in axes_of.items():
         for number, history in enumerate(histories):
             for key in _keys(history, metric):
-                draw(axes, history, key, number=number)
-        _finish(axes, histories, metric)
-    _legend(figure)
+                x, y = history.values[key]
+                window = max(1, len(y) // 60)
+                name = "" if alone else f"{history.label}{_state(history)}, "
+                if history.seeds:
+                    smooth = [_smoothed(seed.values[key][1][: len(x)], window) for seed in history.seeds]
+                    _band(axes, x[window - 1 :], smooth, number)
+                else:
+                    label = f"{name}single steps"
+                    axes.plot(*thinned(x, y), label=label, color=colour(number), linewidth=0.6, alpha=0.3, zorder=2)
+                at, mean = thinned(x[window - 1 :], _smoothed(y, window))
+                label = f"{name}mean of the last {window} steps"
+                axes.plot(
+                    at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number)
+                )
+        _finish(axes, histories, metric, look, letters=int(13 * panel[1] - 18))
+    _legend(figure, [], histories)
     return figure
 
 
-def _draw_history(axes: Axes, history: History, key: str, *, number: int, alone: bool, dashed: bool) -> None:
-    split = key.partition("_")[0]
-    index = (0 if split == "train" else 1) if alone else number
-    x, y = thinned(*history.values[key])
-    name = "training" if split == "train" else split
-    axes.plot(
-        x,
-        y,
-        color=colour(index),
-        marker=marker(index),
-        markevery=marked(len(x), number),
-        markerfacecolor="white" if split == "train" else colour(index),
-        linestyle=LINE_STYLES[1 if dashed and split == "train" else 0],
-        label=name if alone else f"{history.label}, {name}{_state(history)}",
-        zorder=3 + SPLITS.index(split),
+def _panels(
+    histories: Sequence[History], metrics: Sequence[Metric], panel: tuple[float, float], *, titled: bool
+) -> tuple[Figure, dict[Metric, Axes]]:
+    """A panel for each metric that there is."""
+    shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
+    if not shown:
+        raise UserError(f"no run has {' or '.join(metrics)} to draw")
+    width = panel[0] * len(shown)
+    figure = new_figure(width, panel[1])
+    if titled:
+        figure.suptitle(fitted(_title(histories), width, size=12), x=0.01, ha="left")
+    return figure, {metric: figure.add_subplot(1, len(shown), index + 1) for index, metric in enumerate(shown)}
+
+
+def _title(histories: Sequence[History]) -> str:
+    """Which runs, which data: the label of one, the number of several."""
+    data = ", ".join(dict.fromkeys(history.data for history in histories if history.data))
+    one = histories[0]
+    over = f", mean over {len(one.seeds)} seeds" if one.seeds else ""
+    groups = sum(bool(history.seeds) for history in histories)
+    runs = len(histories) - groups
+    parts = [f"{runs} run{'s' * (runs > 1)}"] * (runs > 0) + [f"{groups} group{'s' * (groups > 1)} of seeds"] * (
+        groups > 0
     )
+    several = " and ".join(parts)
+    who = f"{one.label}{over}{_state(one)}" if len(histories) == 1 else several
+    return f"{who}, data {data}" if data else who
 
 
-def _draw_steps(axes: Axes, history: History, key: str, *, number: int) -> None:
-    x, y = history.values[key]
-    window = max(1, len(y) // 60)
-    name = f"{history.label}{_state(history)}"
-    axes.plot(*thinned(x, y), color=colour(number), linewidth=0.6, alpha=0.3, zorder=2, label=f"{name}, single steps")
-    means = np.convolve(y, np.ones(window) / window, mode="valid")
-    at, mean = thinned(x[window - 1 :], means)
-    label = f"{name}, mean of the last {window} steps"
-    axes.plot(at, mean, linewidth=1.9, markevery=marked(len(at), 0), label=label, zorder=3, **series(number))
+def _split_styles(histories: Sequence[History]) -> dict[str, Any]:
+    """The line style of each split that has figures; training is dashed beside others."""
+    known = {key.partition("_")[0] for history in histories for key in history.values}
+    measured = [split for split in SPLITS[1:] if split in known]
+    styles = dict(zip(measured, (LINE_STYLES[0], LINE_STYLES[2]), strict=False))
+    return ({"train": LINE_STYLES[1 if measured else 0]} if "train" in known else {}) | styles
+
+
+def _band(axes: Axes, x: FloatArray, seeds: Sequence[FloatArray], index: int) -> None:
+    """From the lowest to the highest of the seeds' values, each (n,), at ``x`` (n,)."""
+    low, high = np.min(seeds, axis=0), np.max(seeds, axis=0)
+    parts = np.array_split(np.arange(len(x)), min(len(x), _MAX_POINTS))
+    at, bottom, top = x[[part[0] for part in parts]], [low[p].min() for p in parts], [high[p].max() for p in parts]
+    axes.fill_between(at, bottom, top, color=colour(index), alpha=0.18, linewidth=0, zorder=1.5)
+
+
+def _smoothed(y: FloatArray, window: int) -> FloatArray:
+    """Means of ``window`` values in a row, (n − window + 1,)."""
+    return np.convolve(y, np.ones(window) / window, mode="valid")
 
 
 def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -109,34 +201,91 @@ def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept]
 
 
-def _finish(axes: Axes, histories: Sequence[History], metric: Metric) -> None:
+def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look, letters: int) -> None:
+    """Scale, limits, guess, names and title of a panel whose curves are drawn, and which is so many letters high."""
     by = histories[0].unit
     title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
+    lowest, highest = look.limits.get(metric, (-np.inf, np.inf))
+    guesses = [guess for guess in _guesses(histories, metric) if look.guess and lowest <= guess[0] <= highest]
     if metric == "loss":
         names = {history.loss for history in histories}
-        name = names.pop() if len(names) == 1 else "loss (each run's own, per example)"
-        losses = np.concatenate([history.values[key][1] for history in histories for key in _keys(history, metric)])
-        if 0 < 10 * losses.min() <= losses.max():
-            set_log_scale(axes)
-            title += " (logarithmic scale)"
+        name = names.pop() if len(names) == 1 else "loss (each run's own, mean per example)"
+        values = [history.values[key][1] for history in histories for key in _keys(history, metric)]
+        title += _scale_loss(axes, np.concatenate([*values, [value for value, _, _ in guesses]]), look)
     else:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
-    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=name)
+    for value, text, shade in guesses:
+        axes.axhline(value, color=shade, linestyle=LINE_STYLES[2], linewidth=1.3, zorder=1.8, label=text)
+    axes.set(title=title, xlabel=_POSITIONS[by], ylabel=textwrap.fill(name, letters))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
     axes.margins(x=0.02)
-    low, high = axes.get_xlim()
-    if high - low < 1:  # a single epoch
-        axes.set_xlim(low - 0.5, high + 0.5)
+    start, end = axes.get_xlim()
+    if end - start < 1:  # a single epoch
+        axes.set_xlim(start - 0.5, end + 0.5)
+    if metric in look.limits:
+        axes.set_ylim(*look.limits[metric])
 
 
-def _legend(figure: Figure) -> None:
-    """One legend below all panels: what has a line in several of them is named once."""
-    lines: dict[str, Line2D] = {}
-    for axes in figure.axes:
-        for line in axes.get_lines():
-            lines.setdefault(str(line.get_label()), line)
+def _scale_loss(axes: Axes, losses: FloatArray, look: Look) -> str:
+    """Set the scale; what the title says of it."""
+    lowest = look.limits.get("loss", (losses.min(), 0))[0]
+    if not (lowest > 0 and 0 < 10 * losses.min() <= losses.max() if look.log is None else look.log):
+        return ""
+    if losses.max() <= 0:
+        raise UserError("no loss is above 0, and a logarithmic axis shows no other; draw it with --linear")
+    set_log_scale(axes, hide=True)
+    return " (logarithmic scale)" if losses.min() > 0 else " (logarithmic scale; losses of 0 are not shown)"
+
+
+def _guesses(histories: Sequence[History], metric: Metric) -> Iterator[tuple[float, str, str]]:
+    """Value, text and colour of every line at a constant guess; runs whose values are nearly equal share a line."""
+    alike: list[list[int]] = []
+    known = [number for number, history in enumerate(histories) if metric in history.guess and _keys(history, metric)]
+    for number in sorted(known, key=lambda number: histories[number].guess[metric]):
+        value = histories[number].guess[metric]
+        near = 0.005 if metric == "accuracy" else 0.01 * value  # seeds draw other training rows of the same data
+        if alike and value - histories[alike[-1][0]].guess[metric] <= near:
+            alike[-1].append(number)
+        else:
+            alike.append([number])
+    for numbers in alike:
+        values = [histories[number].guess[metric] for number in numbers]
+        value, about = float(np.mean(values)), "about " if max(values) > min(values) else ""
+        what = f"loss {about}{value:.4g}" if metric == "loss" else f"most frequent class: {about}{100 * value:.3g} %"
+        whose = "" if len(alike) == 1 else ", ".join([*(histories[number].label for number in numbers[:3]), ""])
+        yield value, f"{whose}{_GUESS} ({what})", QUIET if len(alike) == 1 else colour(numbers[0])
+
+
+def _keys_of_several(histories: Sequence[History], styles: Mapping[str, Any]) -> list[Line2D]:
+    """What colours and markers stand for, and in grey the line styles."""
+    runs = [
+        Line2D([], [], color=colour(number), marker=marker(number), label=f"{history.label}{_state(history)}")
+        for number, history in enumerate(histories)
+    ]
+    splits = [
+        Line2D([], [], color=QUIET, linestyle=style, marker="o", label=SPLIT_NAMES[split])
+        for split, style in styles.items()
+    ]
+    for line, split in zip(splits, styles, strict=True):
+        line.set_markerfacecolor("white" if split == "train" else QUIET)
+    return runs + splits
+
+
+def _legend(figure: Figure, keys: Sequence[Line2D], histories: Sequence[History]) -> None:
+    """One legend below all panels: what has a line in several of them is named once, or ``keys`` stand for them."""
+    drawn = [line for axes in figure.axes for line in axes.get_lines()]
+    guesses = {str(line.get_label()): line for line in drawn if f"{_GUESS} (" in str(line.get_label())}
+    lines: dict[str, Artist] = {}
+    for line in keys or [line for line in drawn if line not in guesses.values()]:
+        if (label := str(line.get_label())) not in guesses:
+            lines.setdefault(label, line)
+    if counts := sorted({len(history.seeds) for history in histories if history.seeds}):
+        lines["band: lowest to highest of " + " or ".join(map(str, counts)) + " seeds"] = Patch(color=QUIET, alpha=0.3)
+    lines |= guesses
     width = max(map(len, lines))
     columns = max(1, min(len(lines), int(figure.get_figwidth() * 12.5) // (width + 8)))
+    rows = -(-len(lines) // columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * max(0, rows - 2))
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, handlelength=3.2)
 
 

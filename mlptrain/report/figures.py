@@ -13,12 +13,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from mlptrain.report.arrays import ActivationCurve, Confusion, DecisionMap, FloatArray, InputHistogram, LabelledPoints
+from mlptrain.report.arrays import (
+    ActivationCurve,
+    Confusion,
+    DecisionMap,
+    FittedCurve,
+    FloatArray,
+    InputHistogram,
+    LabelledPoints,
+    Residuals,
+)
 from mlptrain.report.style import (
     INK,
     LINE_STYLES,
+    QUIET,
     class_colours,
     colour,
+    fitted,
     marker,
     new_figure,
     set_log_scale,
@@ -26,36 +37,59 @@ from mlptrain.report.style import (
 )
 
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
-_WRITTEN_OUT = {"half_tanh": "half_tanh: (1 − e⁻ᶻ)/(1 + e⁻ᶻ)"}
 _PANEL_COLUMNS = 4
+_MAX_TARGETS = 4  # of a regression that have room
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
 _PALE = 0.5  # of white over the probabilities, so that points stand out
 
 
 @styled
-def draw_activations(curves: Sequence[ActivationCurve]) -> Figure:
-    """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each."""
-    figure, panels = _panels(len(curves), *((6.8, 4.2) if len(curves) == 1 else (3.5, 3.0)))
+def draw_activations(curves: Sequence[ActivationCurve], *, shared: bool = False, overlay: bool = False) -> Figure:
+    """Every activation beside its gradient, a panel each; with higher derivatives all in one panel each.
+
+    With ``overlay`` it is the other way round: a panel for the functions and one for every derivative, with a line for
+    each activation. ``shared`` gives all panels one y-axis.
+    """
     orders = len(curves[0].values)
-    for (axes, leftmost), curve in zip(panels, curves, strict=True):
+    count, inches = (orders, (4.6, 3.6)) if overlay else (len(curves), (3.5, 3.2))
+    figure, panels = _panels(count, *((6.8, 4.4) if count == 1 else inches), shared=shared)
+    for axes, leftmost in panels:
         axes.axhline(0, color=INK, linewidth=0.7)
         axes.axvline(0, color=INK, linewidth=0.7)
+        axes.set(xlabel="input z (no unit)", ylabel="value (no unit)" if leftmost else "")
+    for number, curve in enumerate(curves):
         for order, values in enumerate(curve.values):
+            line = number if overlay else order
+            axes, _ = panels[order if overlay else number]
             axes.plot(
                 curve.z,
                 values,
-                color=colour(order),
-                linestyle=LINE_STYLES[order % len(LINE_STYLES)],
-                marker=marker(order) if orders > 2 else None,
-                markevery=(40 + 18 * order, 130),
-                label=_ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative",
+                color=colour(line),
+                linestyle=LINE_STYLES[line % len(LINE_STYLES)],
+                marker=marker(line) if line > 2 else None,
+                markevery=(40 + 18 * line, 130),
+                label=_titled(curve, separator=":  ") if overlay else _order_name(order),
             )
-        title = _WRITTEN_OUT.get(curve.name, curve.name)
-        axes.set(title=title, xlabel="input z (no unit)", ylabel="value (no unit)" if leftmost else "")
-        axes.margins(x=0)
+            axes.margins(x=0)
+    for index, (axes, _) in enumerate(panels):
+        # No text of a user's is in these titles, so that a dollar sign is the beginning of a formula.
+        axes.set_title(_order_name(index) if overlay else _titled(curves[index], separator="\n"), parse_math=True)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(orders, 4), handlelength=3.4)
+    columns = 1 + (len(curves) > 3) if overlay else min(orders, 4)
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.4)
+    for text in legend.get_texts():
+        text.set_parse_math(overlay)
     return figure
+
+
+def _titled(curve: ActivationCurve, *, separator: str) -> str:
+    """Name, constants and formula: ``elu, α = 2`` and f(z) = …."""
+    name = ", ".join([curve.name, *(f"{letter} = {value:g}" for letter, value in curve.constants)])
+    return f"{name}{separator}$f(z) = {curve.formula}$" if curve.formula else name
+
+
+def _order_name(order: int) -> str:
+    return _ORDER_NAMES[order] if order < len(_ORDER_NAMES) else f"{order}th derivative"
 
 
 @styled
@@ -72,19 +106,46 @@ def draw_decisions(maps: Sequence[DecisionMap]) -> Figure:
         _draw_points(axes, decision.training)
         name = f"{decision.training.label}: " if named else ""
         title = f"{name}{decision.model}\ntraining accuracy {100 * decision.accuracy:.1f} %"
-        axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
+        axes.set(title=fitted(title, size), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)" if leftmost else "")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     _class_legend(figure, max((decision.training.class_names for decision in maps), key=len))
     return figure
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[tuple[Axes, bool]]]:
-    """Panels row by row, sizes in inches, each with whether it is the leftmost of its row."""
+@styled
+def draw_fits(fits: Sequence[FittedCurve]) -> Figure:
+    """A panel per run: the training points, the function that they come from, and the network's outputs as lines.
+
+    Without a network: the points and the function.
+    """
+    figure, panels = _panels(len(fits), *((6.8, 4.2) if len(fits) == 1 else (4.2, 3.6)))
+    for (axes, leftmost), fit in zip(panels, fits, strict=True):
+        axes.scatter(fit.inputs, fit.targets, s=14, color=QUIET, alpha=0.6, linewidths=0, label="training points")
+        if fit.truth is not None:
+            axes.plot(fit.x, fit.truth, color=colour(0), linestyle=LINE_STYLES[1], label="function")
+        if fit.outputs is not None:
+            axes.plot(fit.x, fit.outputs, color=colour(1), label="network")
+        title = f"{fit.label}: " + (fit.model or f"{len(fit.inputs):,} training points")
+        if fit.loss is not None:
+            title += f"\ntraining {fit.loss[0]} {fit.loss[1]:.3g}"
+        axes.set(title=title, xlabel="x (no unit)", ylabel="target and output (no unit)" if leftmost else "")
+        axes.margins(x=0)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=3.2)
+    return figure
+
+
+def _panels(count: int, width: float, height: float, *, shared: bool = False) -> tuple[Figure, list[tuple[Axes, bool]]]:
+    """Panels row by row, sizes in inches, each with whether it is the leftmost of its row; ``shared``: one y-axis."""
     columns = min(_PANEL_COLUMNS, count)
     rows = math.ceil(count / columns)
     figure = new_figure(width * columns, height * rows + 0.4)
-    return figure, [(figure.add_subplot(rows, columns, n + 1), n % columns == 0) for n in range(count)]
+    panels: list[tuple[Axes, bool]] = []
+    for n in range(count):
+        above = panels[0][0] if shared and panels else None
+        panels.append((figure.add_subplot(rows, columns, n + 1, sharey=above), n % columns == 0))
+    return figure, panels
 
 
 @styled
@@ -95,7 +156,7 @@ def draw_points(data: LabelledPoints) -> Figure:
     _draw_points(axes, data)
     axes.set_aspect("equal")
     title = f"{data.label}: {len(data.points):,} training points"
-    axes.set(title=title, xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
+    axes.set(title=fitted(title, 4.8), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
     _class_legend(figure, data.class_names)
     return figure
 
@@ -109,7 +170,7 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
     axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=colour(0), edgecolor="white", linewidth=0.4)
     set_log_scale(axes)
     axes.axvline(histogram.mean, color=colour(1), linestyle=LINE_STYLES[1], linewidth=1.8)
-    axes.set_title(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows")
+    axes.set_title(fitted(f"{histogram.label}: {histogram.what} values of {histogram.rows:,} training rows", 6.4))
     axes.set_xlabel(f"{histogram.what} value after scaling ({histogram.scaling}; no unit)")
     axes.set_ylabel("values per bin (count, logarithmic)")
     facts = f"mean {round(histogram.mean, 4) + 0.0:.4f}, standard deviation {histogram.std:.4f}"
@@ -141,11 +202,41 @@ def draw_confusion(confusion: Confusion) -> Figure:
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
     wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
     title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
-    axes.set(title=title, xlabel="predicted class (count in every cell)", ylabel="true class")
+    axes.set(title=fitted(title, side), xlabel="predicted class (count in every cell)", ylabel="true class")
     shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])
     bar.outline.set_visible(False)
+    return figure
+
+
+@styled
+def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), titled: bool = True) -> Figure:
+    """Of every target predicted against true values, on the line of equality where they agree, and the residuals.
+
+    Of more than four targets the first four.
+    """
+    targets = min(fit.true.shape[1], _MAX_TARGETS)
+    figure = new_figure(2 * panel[0], panel[1] * targets)
+    if titled:
+        title = f"{fit.label}: {len(fit.true):,} {fit.split} examples"
+        figure.suptitle(fitted(title, 2 * panel[0], size=12), x=0.01, ha="left")
+    for target in range(targets):
+        true, predicted = fit.true[:, target], fit.predicted[:, target]
+        which = f", target {target + 1} of {fit.true.shape[1]}" if fit.true.shape[1] > 1 else ""
+        dots = {"s": 14, "color": colour(0), "alpha": max(0.15, min(1.0, 30 / len(true) ** 0.5)), "linewidths": 0}
+        axes = figure.add_subplot(targets, 2, 2 * target + 1)
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="predicted = true", zorder=1)
+        axes.scatter(true, predicted, **dots)
+        axes.set(title=f"Predicted against true{which}", xlabel="true value", ylabel="predicted value")
+        axes.legend(loc="upper left")
+        axes = figure.add_subplot(targets, 2, 2 * target + 2)
+        residuals = predicted - true
+        axes.axhline(0, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
+        axes.scatter(predicted, residuals, **dots)
+        title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
+        axes.set(title=fitted(title, panel[0]), xlabel="predicted value", ylabel="residual (predicted − true)")
     return figure
 
 

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlptrain.errors import RunFolderError, UserError
+from mlptrain.errors import RunFolderError
 from mlptrain.report.arrays import FloatArray
-from mlptrain.runs import RunFolder
+from mlptrain.runs import RunFolder, runs_of_seeds
 from mlptrain.runs.listing import summarise
-from mlptrain.runs.steps import step_figures
+from mlptrain.runs.steps import recorded_steps
+from mlptrain.spec import Experiment
+from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
 
 SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
-    "diverged": "diverged in its first epoch and has none to draw; start a new run with a smaller learning rate",
+    "diverged": "diverged in its first epoch and has none to draw; start a new run with {advice}",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",
+    "completed": "measured nothing and trained no epoch, so there is nothing to draw; `mlptrain eval {}` measures it",
     "interrupted": "has no epoch yet to draw; resume with `mlptrain train --resume {}`",
 }
 
 
 @dataclass(frozen=True)
 class History:
-    """A run's metrics by epoch, or by step.
+    """A run's metrics by epoch, or by step; or the means of runs that differ in their seed.
 
-    ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,); absent metrics have no key.
-    ``status`` is that of ``mlptrain runs``, ``loss`` the loss with its unit.
+    ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,); absent metrics have no key. By
+    epoch those of training are means during the epoch and lie at its middle, half an epoch before the others, which
+    are measured at its end. ``status`` is that of ``mlptrain runs``, ``loss`` the loss with its unit, ``data`` the
+    name of the data. ``guess`` holds what a constant guess gives, where that is on record: ``loss`` and ``accuracy``.
+    ``seeds`` are the runs whose means ``values`` are.
     """
 
     label: str
@@ -37,48 +43,106 @@ class History:
     loss: str
     unit: str
     values: Mapping[str, tuple[FloatArray, FloatArray]]
+    data: str = ""
+    guess: Mapping[str, float] = field(default_factory=dict)
+    seeds: tuple[History, ...] = ()
 
 
-def read_history(run: Path, *, label: str | None = None) -> History:
+def read_history(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy by epoch. Raises RunFolderError for a folder that is not a run or has no epoch yet."""
     folder = RunFolder.open(run)
     lines = folder.read_metrics()
     values = {}
-    for key in [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]:
-        if pairs := [(line["epoch"], line[key]) for line in lines if key in line]:
-            epochs, metrics = np.array(pairs, dtype=np.float64).T
-            values[key] = (epochs, metrics)
+    for split in SPLITS:
+        for key in (f"{split}_loss", f"{split}_accuracy"):
+            if pairs := [(line["epoch"], line[key]) for line in lines if key in line]:
+                epochs, metrics = np.array(pairs, dtype=np.float64).T
+                values[key] = (epochs - 0.5 if split == "train" else epochs, metrics)
     history = _history(folder, label, "epoch", values)
     if not values:
-        raise RunFolderError(f"{run} {_WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS['interrupted']).format(run)}")
+        result, why = folder.read_result(), _WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS["interrupted"])
+        advice = result.advice if result is not None and result.status == "diverged" else ""
+        raise RunFolderError(f"{run} {why.format(run, advice=advice)}")
     return history
 
 
-def read_steps(run: Path, *, label: str | None = None) -> History:
+def read_steps(run: AnyPath, *, label: str | None = None) -> History:
     """Loss and accuracy of every step. Raises UserError for a run that recorded none."""
     folder = RunFolder.open(run)
-    if not folder.steps.exists():
-        recorded = folder.experiment().training.record_steps
-        advice = "" if recorded else "; train with --set training.record_steps=true"
-        raise UserError(f"{run} has no steps on record{advice}")
     values = {
         f"train_{name}": (np.arange(1, len(array) + 1, dtype=np.float64), array)
-        for name, array in step_figures(folder.steps).items()
+        for name, array in recorded_steps(folder).items()
     }
     return _history(folder, label, "step", values)
+
+
+def read_curves(path: AnyPath, *, label: str | None = None, steps: bool = False) -> History:
+    """``read_history``, or with ``steps`` ``read_steps``, of a run; of a group of seeds the means over its runs.
+
+    Seeds that diverged are left out. Raises RunFolderError where every one has.
+    """
+    read = read_steps if steps else read_history
+    runs = runs_of_seeds(path)
+    if not runs:
+        return read(path, label=label)
+    lasting = [run for run in runs if summarise(RunFolder(run)).status != "diverged"]
+    if not lasting:
+        raise RunFolderError(f"every seed of {path} diverged; name one of its runs to see how, such as {runs[0]}")
+    return _mean(
+        [read(run) for run in lasting], label=label or f"group {run_name(path)}", diverged=len(runs) - len(lasting)
+    )
+
+
+def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
+    """The means over the epochs or steps that every seed has."""
+    first, values = seeds[0], {}
+    for key, (positions, _) in first.values.items():
+        if all(key in seed.values for seed in seeds):
+            n = min(len(seed.values[key][0]) for seed in seeds)
+            values[key] = (positions[:n], np.mean([seed.values[key][1][:n] for seed in seeds], axis=0))
+    states = dict.fromkeys(seed.status for seed in seeds if seed.status != "completed")
+    status = ", ".join([*states, *([f"without {diverged} that diverged"] if diverged else [])]) or "completed"
+    guesses = [seed.guess for seed in seeds if seed.guess]
+    known = set.intersection(*map(set, guesses)) if guesses else ()
+    guess = {key: float(np.mean([one[key] for one in guesses])) for key in sorted(known)}
+    several = tuple(seeds) if len(seeds) > 1 else ()
+    return History(label, status, first.loss, first.unit, values, first.data, guess, several)
 
 
 def _history(
     folder: RunFolder, label: str | None, unit: str, values: Mapping[str, tuple[FloatArray, FloatArray]]
 ) -> History:
     experiment = folder.experiment()
-    return History(label or experiment.name, summarise(folder).status, experiment.loss.title, unit, values)
+    guess: Mapping[str, float] = {}
+    with suppress(RunFolderError):  # nothing else here depends on the environment
+        guess = folder.read_environment().constant_guess or {}
+    label, status = label or f"run {run_name(folder.path)}", summarise(folder).status
+    return History(label, status, experiment.loss.title, unit, values, experiment.data.name, guess)
 
 
-def run_labels(runs: Sequence[Path]) -> list[str]:
-    """A short unique printable name of every run: its experiment's, else its folder's, else its path."""
-    names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in runs]
+def run_labels(paths: Sequence[AnyPath]) -> list[str]:
+    """A short unique printable name of every run or group: its experiment's, else its folder's, else its path."""
+    runs = list(map(user_path, paths))
+    firsts = [next(iter(runs_of_seeds(run)), run) for run in runs]
+    names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in firsts]
     for shorter in (names, [run.resolve().name for run in runs]):
         if max(Counter(shorter).values()) == 1:
             return list(map(printable, shorter))
     return [printable(str(run)) for run in runs]
+
+
+def run_name(run: AnyPath) -> str:
+    """The name of a run's folder, for a title, or of a checkpoint file with that of the run it lies in."""
+    path = user_path(run).resolve()
+    of_run = path.parent.name == "checkpoints" and path.is_file()
+    return printable(f"{path.parent.parent.name}/{path.name}" if of_run else path.name)
+
+
+def run_title(run: AnyPath, experiment: Experiment) -> str:
+    """Which run on which data, as titles begin: ``run first, data mnist``."""
+    return f"run {run_name(run)}, data {experiment.data.name}"
+
+
+def experiment_title(experiment: Experiment) -> str:
+    """Which configuration and which data: ``first, data mnist``."""
+    return f"{experiment.name}, data {experiment.data.name}"

@@ -11,8 +11,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlptrain.report.arrays import FloatArray, Mistakes, Samples, WeightImages
-from mlptrain.report.style import new_figure, styled
+from mlptrain.report.arrays import FloatArray, Mistakes, Samples, SeenImages, WeightImages
+from mlptrain.report.style import fitted, new_figure, styled
 
 _IMAGE = 0.94  # of a column's width; the rest is a gap
 _WITHIN = 0.998  # of all weights are within the scale: one large weight would turn all others grey
@@ -26,10 +26,13 @@ def percentage(fraction: float) -> str:
 @styled
 def draw_samples(samples: Samples) -> Figure:
     """The training images with their classes; the bar beside them gives the scaled values."""
-    captions = [samples.class_names[label] for label in samples.labels]
+    captions = [
+        f"{samples.class_names[label]}\nrow {row}" for label, row in zip(samples.labels, samples.index, strict=True)
+    ]
     which = "the first training image" if len(captions) == 1 else f"the first {len(captions)} training images"
     bar = f"pixel value after scaling ({samples.scaling}; no unit)"
-    return _sheet(samples.images, captions, columns=8, title=f"{samples.label}: {which}", bar=bar)
+    title = f"{samples.label}: {which}\nclass, and row of the training split"
+    return _sheet(samples.images, captions, columns=8, title=title, bar=bar)
 
 
 @styled
@@ -37,14 +40,24 @@ def draw_mistakes(mistakes: Mistakes) -> Figure:
     """The misclassified images, the most confident first, each with its true and predicted class and the confidence."""
     names = mistakes.class_names
     captions = [
-        f"{names[true]} → {names[predicted]}\n{percentage(confidence)}"
-        for true, predicted, confidence in zip(mistakes.true, mistakes.predicted, mistakes.confidence, strict=True)
+        f"{names[true]} → {names[predicted]}\n{percentage(confidence)}\nrow {row}"
+        for true, predicted, confidence, row in zip(
+            mistakes.true, mistakes.predicted, mistakes.confidence, mistakes.index, strict=True
+        )
     ]
     title = (
         f"{mistakes.label}: the most confident of {mistakes.wrong:,} wrong in {mistakes.examples:,} "
-        f"{mistakes.split} images\ntrue class → predicted class, and the confidence in the predicted one"
+        f"{mistakes.split} images\ntrue class → predicted class, the confidence in the predicted one, and "
+        f"the row of the {mistakes.split} split"
     )
     return _sheet(mistakes.images, captions, columns=6, title=title, bar="pixel value after scaling (no unit)")
+
+
+@styled
+def draw_seen(seen: SeenImages) -> Figure:
+    """Image files as the network was given them."""
+    title = f"{seen.label}: what the network saw\nfile, predicted class and the confidence in it"
+    return _sheet(seen.images, seen.captions, columns=6, title=title, bar="ink (no unit)")
 
 
 @styled
@@ -78,7 +91,8 @@ def _sheet(
     side = max(1.0, 0.075 * widest + 0.1) if len(images) > 1 else 4.2  # inches of a column
     high = _IMAGE * images.shape[1] / images.shape[2]
     row = high + (0.16 * lines + 0.14) / side  # in columns, as all lengths within the axes
-    figure = new_figure(max(6.0, side * columns + 1.3), max(3.4, side * row * rows + 0.4))
+    width = max(6.0, side * columns + 1.3)
+    figure = new_figure(width, max(3.4, side * row * rows + 0.4))
     # One pair of axes for all images: with one pair each, drawing 400 took 23 s instead of 7 s (2-core AMD EPYC).
     axes = figure.add_subplot(aspect="equal", anchor="NW")
     axes.set_axis_off()
@@ -90,7 +104,7 @@ def _sheet(
         middle, above = left + _IMAGE / 2, bottom - high - 0.04 / side
         axes.text(middle, above, caption, fontsize=8.5, ha="center", va="bottom", linespacing=1.15)
     axes.set(xlim=(0, columns), ylim=(row * rows + 0.03, 0))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+    figure.suptitle(fitted(title, width), x=0.01, ha="left", fontsize=10.5)
     mappable = ScalarMappable(norm=norm, cmap=colours)
     scale = figure.colorbar(mappable, ax=axes, shrink=0.7, aspect=28, pad=0.02, label=bar, extend=extend, panchor=False)
     scale.outline.set_visible(False)

@@ -14,22 +14,24 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
-from mlptrain.report.arrays import DecisionMap, FloatArray, Mistakes
-from mlptrain.report.curves import draw_curves
-from mlptrain.report.figures import draw_decisions
+from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, Residuals
+from mlptrain.report.curves import Metric, draw_curves, draw_steps
+from mlptrain.report.figures import draw_decisions, draw_fits, draw_residuals
 from mlptrain.report.frame import render
-from mlptrain.report.history import SPLITS, History, read_history
+from mlptrain.report.history import SPLITS, History, read_history, read_steps
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
-from mlptrain.spec import describe_model, describe_optimizer
+from mlptrain.runs.records import CompletedRun
+from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
+METRICS: tuple[Metric, ...] = ("loss", "accuracy")
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -37,19 +39,24 @@ def render_page(
     run: Path,
     *,
     evaluation: Mapping[str, Any] | None = None,
+    missing_classes: str = "",
     mistakes: Mistakes | None = None,
     decision: DecisionMap | None = None,
+    fit: FittedCurve | None = None,
+    residuals: Residuals | None = None,
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
-    ``evaluation`` has the keys of ``mlptrain eval --json``. Raises RunFolderError for what is not a run.
+    ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a
+    sentence on classes without training rows, or empty. Raises RunFolderError for what is not a run.
     """
     folder = RunFolder.open(run)
-    experiment, lines = folder.experiment(), folder.read_metrics()
+    experiment, lines, result = folder.experiment(), folder.read_metrics(), folder.read_result()
+    classes = _class_rows(evaluation["per_class"]) if evaluation and evaluation["per_class"] else []
     return render(
         "run.html.jinja",
         experiment=experiment,
-        result=folder.read_result(),
+        result=result,
         status=summarise(folder).status,
         path=str(folder.path),
         folder_name=folder.path.resolve().name,
@@ -59,15 +66,24 @@ def render_page(
         parameters=sum(math.prod(shape) for shape in experiment.parameter_shapes.values()),
         reached=f"epoch {lines[-1]['epoch']:,} of {experiment.training.epochs:,}" if lines else "no epoch yet",
         figures=[*(_measured(evaluation) if evaluation else _last_figures(lines)), *_training_time(folder)],
+        kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
+        missing_classes=missing_classes,
+        layers=[("layer", "units", "then", "tensors", "parameters"), *_layers(experiment)],
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
+        steps=list(_steps(read_steps(run))) if folder.steps.exists() else [],
         decision=decision,
         decision_figure=decision and draw_decisions([decision]),
+        fit=fit,
+        fit_figure=fit and draw_fits([fit]),
+        residuals=residuals,
+        residuals_figure=residuals and draw_residuals(residuals, titled=False),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
         mistakes=mistakes,
         png=_png,
-        classes=_class_rows(evaluation["per_class"]) if evaluation and evaluation["per_class"] else [],
+        classes=classes,
+        undefined=any("–" in row for row in classes),
         specification=folder.resolved.read_text(encoding="utf-8").rstrip(),
         written=_as_written(folder.config).rstrip(),
         environment=[("what", "value"), *_environment(folder)],
@@ -88,14 +104,25 @@ def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
+def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """Loss and accuracy of the kept weights on every split that they were measured on."""
+    rows = []
+    for split, name in _SPLIT_NAMES.items():
+        if (loss := metrics.get(f"{split}_loss")) is not None:
+            accuracy = metrics.get(f"{split}_accuracy")
+            rows.append((name, f"{loss:.4f}", *([] if accuracy is None else [f"{100 * accuracy:.2f} %"])))
+    return [("split", "loss, mean per example", "accuracy")[: len(rows[0])], *rows] if rows else []
+
+
 def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """Of a run that did not end: what its last epoch was measured at."""
+    """Of a run that did not end: what its last epoch was measured at, or in training came to on the way."""
     for split in reversed(SPLITS if lines else ()):
-        name, note = _SPLIT_NAMES[split], f"after epoch {lines[-1]['epoch']:,}"
+        name, when = _SPLIT_NAMES[split], "during" if split == "train" else "after"
+        note = f"{when} epoch {lines[-1]['epoch']:,}"
         if (accuracy := lines[-1].get(f"{split}_accuracy")) is not None:
             yield f"{name} accuracy", f"{100 * accuracy:.2f} %", note
         if (loss := lines[-1].get(f"{split}_loss")) is not None:
-            yield f"{name} loss", f"{loss:.4f}", note
+            yield f"{name} loss", f"{loss:.4f}", f"{note}, mean per example"
 
 
 def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
@@ -111,16 +138,37 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
 
 
 def _curves(history: History) -> Iterator[tuple[str, Figure, list[tuple[str, ...]]]]:
-    """Metric, picture, and of every curve its split, first epoch and value, last epoch and value."""
-    for metric in ("loss", "accuracy"):
+    """Metric, picture, and of every curve what it is, first epoch and value, last epoch and value."""
+    for metric in METRICS:
         ends: list[tuple[str, ...]] = []
         for split in SPLITS:
             if (found := history.values.get(f"{split}_{metric}")) is not None:
                 x, y = found
                 first, last = (f"{v:.4g}" if metric == "loss" else percentage(float(v)) for v in (y[0], y[-1]))
-                ends.append((_SPLIT_NAMES[split], f"{x[0]:,.0f}", first, f"{x[-1]:,.0f}", last))
+                start, end = (math.ceil(place) for place in (x[0], x[-1]))  # a mean's place is its epoch's middle
+                kind = ", mean during the epoch," if split == "train" else ""
+                ends.append((f"{_SPLIT_NAMES[split]} {metric}{kind}", f"{start:,}", first, f"{end:,}", last))
         if ends:
             yield metric, draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False), ends
+
+
+def _steps(history: History) -> Iterator[tuple[Metric, Figure]]:
+    for metric in METRICS:
+        if f"train_{metric}" in history.values:
+            yield metric, draw_steps([history], metrics=(metric,), panel=_PHONE, titled=False)
+
+
+def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
+    """Of each layer its number, widths, what follows the product, its tensors, and how many numbers it learns."""
+    layers = layers_of(experiment)
+    for index, layer in enumerate(layers):
+        ops = []
+        for op in experiment.model.layer_ops(last=index == len(layers) - 1):
+            name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
+            ops.append(f"{name} ({', '.join(settings)})" if settings else name)
+        tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
+        units = f"{layer['inputs']:,} → {layer['outputs']:,}"
+        yield str(index), units, ", ".join(ops), tensors, f"{layer['parameters']:,}"
 
 
 def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -143,10 +191,13 @@ def _png(image: FloatArray) -> str:
 
 
 def _class_rows(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Precision, recall and number of examples of every class; of very many, those with the lowest recall."""
+    """Precision, recall, – where undefined, and examples of every class; of very many, those with the lowest recall."""
     if len(shown) > _MAX_ROWS:
-        shown = sorted(shown, key=lambda row: row["recall"])[:_MAX_ROWS]
-    rows = ((r["class"], percentage(r["precision"]), percentage(r["recall"]), f"{r['examples']:,}") for r in shown)
+        shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"]))[:_MAX_ROWS]
+    shares = (
+        ("–" if row[name] is None else percentage(row[name]) for name in ("precision", "recall")) for row in shown
+    )
+    rows = ((row["class"], *share, f"{row['examples']:,}") for row, share in zip(shown, shares, strict=True))
     return [("class", "precision", "recall", "examples"), *rows]
 
 
@@ -159,6 +210,9 @@ def _as_written(config: Path) -> str:
 
 def _environment(folder: RunFolder) -> Iterator[tuple[str, str]]:
     for key, value in folder.read_environment().plain().items():
+        if isinstance(value, dict) and "columns" in value:
+            numbers = {name: "mean {mean:.6g}, std {std:.6g}".format(**one) for name, one in value["columns"].items()}
+            value = numbers or {name: one for name, one in value.items() if name != "columns"}
         start = "hash of" if key == "hashes" else key
         for name, one in value.items() if isinstance(value, dict) else [("", value)]:
             if one is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator
 from html import escape
@@ -20,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 from mlptrain.report.arrays import FloatArray
 
@@ -74,6 +75,20 @@ class _PlainLogFormatter(LogFormatter):
         return (f"{x:,.0f}" if x >= 10 else f"{x:g}") if super().__call__(x, pos) else ""
 
 
+class _PlainFormatter(ScalarFormatter):
+    """Every tick with its own power of ten, 2e10: matplotlib writes one for all of them over the axis, on the title."""
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False, useMathText=False)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return super().__call__(x, pos) + (super().get_offset().removeprefix("1") if x else "")
+
+    def get_offset(self) -> str:
+        """Nothing: every tick says it."""
+        return ""
+
+
 @contextlib.contextmanager
 def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
     """Matplotlib's own settings with ours on top for this block, whatever the user's are.
@@ -107,6 +122,9 @@ def picture_bytes(figure: Figure, kind: str, *, text_as_shapes: bool = True) -> 
     stream = io.BytesIO()
     with _look({"svg.fonttype": "path" if text_as_shapes else "none"}):
         figure.set_dpi(_DOTS_PER_INCH)
+        for axes in figure.axes:  # that of an x-axis stands below its right end, where nothing else is
+            if type(axes.yaxis.get_major_formatter()) is ScalarFormatter:
+                axes.yaxis.set_major_formatter(_PlainFormatter())
         if (engine := figure.get_layout_engine()) is not None:
             engine.execute(figure)
             figure.set_layout_engine(None)  # with one, even one that is done, saving draws everything twice
@@ -138,6 +156,11 @@ def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> 
     )
 
 
+def fitted(text: str, width: float, *, size: float = 10.5) -> str:
+    """A bold title in lines that a picture of ``width`` inches holds; ``size`` is that of its letters, in points."""
+    return "\n".join(textwrap.fill(line, max(20, int(width * 112 / size))) for line in text.split("\n"))
+
+
 def colour(index: int) -> str:
     """The colour of the index-th series."""
     return COLOURS[index % len(COLOURS)]
@@ -165,8 +188,11 @@ def marked(n: int, index: int) -> int | tuple[int, int]:
     return 1 if n <= _FEW_POINTS else (index * n // 29 % max(1, n // _MARKED), n // _MARKED)
 
 
-def set_log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with plain numbers, also between the powers of ten where it spans few of them."""
-    axes.set_yscale("log")
+def set_log_scale(axes: Axes, *, hide: bool = False) -> None:
+    """A logarithmic y-axis with plain numbers, also between the powers of ten where it spans few of them.
+
+    Values that are not above 0 lie at its lower end, or with ``hide`` leave a gap.
+    """
+    axes.set_yscale("log", nonpositive="mask" if hide else "clip")
     axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
     axes.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))

@@ -2,7 +2,7 @@
 
 from mlptrain.runs.folder import RunFolder, is_comparison, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
-from mlptrain.runs.listing import RunSummary, list_runs
+from mlptrain.runs.listing import RunSummary, list_runs, sort_runs
 from mlptrain.runs.log import RunLog
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "is_comparison",
     "list_runs",
     "runs_of_seeds",
+    "sort_runs",
 ]

@@ -24,6 +24,7 @@ from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
+from mlptrain.system.paths import AnyPath, user_path
 
 Difference = Annotated[float, Field(ge=-1, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -55,10 +56,10 @@ class _Sparse(Record):
 
 
 class KeptFigures(_Sparse):
-    """The figures of the epoch whose weights were kept; those of the scored split are measured once, at the end."""
+    """The figures of the kept weights, after ``epoch``; those of the scored split are measured once, at the end."""
 
     epoch: Count
-    train_loss: Figure | None = None
+    train_loss: Figure | None = None  # only in records of earlier versions: means during the epoch, which nothing reads
     train_accuracy: Fraction | None = None
     validation_loss: Figure | None = None
     validation_accuracy: Fraction | None = None
@@ -86,7 +87,8 @@ class TrialRecord(_Sparse):
     """One trial, without any clock value.
 
     ``kept`` is there where it completed, ``diverged`` where it diverged, ``message`` where the machine could not train
-    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training from 1.
+    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training, running
+    means over each epoch as it was trained, from 1.
     """
 
     trial: Identity
@@ -276,8 +278,8 @@ class Timings(Record):
 class ComparisonFiles:
     """Where the files of a comparison lie, and the results in them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path = user_path(path)
         self.plan = path / "plan.yaml"
         self.trials = path / "trials.jsonl"
         self.summary = path / "summary.json"

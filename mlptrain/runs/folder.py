@@ -3,11 +3,12 @@
 config.yaml        the user's file, byte for byte
 resolved.yaml      every value as applied
 facts.json         what the data said: rows, columns, classes
-environment.json   versions, device, threads, precision, hashes
+environment.json   versions, device, threads, precision, numbers of the scaling, hashes
 metrics.jsonl      a line per epoch, without any clock value
 timings.jsonl      seconds per epoch
+layers.jsonl       activations and gradients of the layers by epoch, where recorded
 steps.npz          loss and accuracy of every step, where recorded
-checkpoints/       last.safetensors, best.safetensors
+checkpoints/       last.safetensors, best.safetensors; initial.safetensors where training started from a file
 result.json        written last: a run that has it is finished
 """
 
@@ -30,7 +31,9 @@ from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
+from mlptrain.system.paths import AnyPath, user_path
 
+INITIAL = Path("checkpoints/initial.safetensors")  # in a run folder, which then needs no other file
 _NAMED_RUNS = 10
 
 
@@ -43,14 +46,14 @@ class NewFolder(LockedFolder):
     _suffix = ""  # of the name
 
     @classmethod
-    def create(cls, name: str, *, run_dir: Path | None = None) -> Self:
+    def create(cls, name: str, *, run_dir: AnyPath | None = None) -> Self:
         """Make ``runs/<name>-<UTC time>-<4 hex>/``, or ``run_dir`` itself, and lock it.
 
         ``run_dir`` must not exist or be empty. Raises RunFolderError where it is not, or is in use, and MachineError
         where no folder can be made.
         """
         try:
-            path = run_dir or _new_in_runs(name + cls._suffix)
+            path = user_path(run_dir) if run_dir else _new_in_runs(name + cls._suffix)
             if path.exists() and not path.is_dir():
                 raise _not_empty(path)
             path.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,8 @@ class NewFolder(LockedFolder):
 class RunFolder(NewFolder):
     """Paths of a run and what may be done to them. Create with ``create``, read with ``open``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = user_path(path)
         super().__init__(path)
         self.config = path / "config.yaml"
         self.resolved = path / "resolved.yaml"
@@ -81,14 +85,16 @@ class RunFolder(NewFolder):
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
+        self.layers = path / "layers.jsonl"
         self.steps = path / "steps.npz"
         self.result = path / "result.json"
         self.last = path / "checkpoints" / "last.safetensors"
         self.best = path / "checkpoints" / "best.safetensors"
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: AnyPath) -> RunFolder:
         """An existing run. Raises RunFolderError for anything else."""
+        path = user_path(path)
         if not path.is_dir():
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
@@ -106,9 +112,13 @@ class RunFolder(NewFolder):
             )
         return folder
 
-    def write_start(self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment) -> None:
-        """Write what is known before training. Raises OSError."""
+    def write_start(
+        self, *, config: bytes, resolved: str, facts: DataFacts, environment: Environment, initial: bytes | None = None
+    ) -> None:
+        """Write what is known before training, ``initial`` weights where they came from a file. Raises OSError."""
         self.last.parent.mkdir(exist_ok=True)
+        if initial is not None:
+            write_atomically(self.path / INITIAL, initial)
         write_atomically(self.facts, to_json(facts))
         write_atomically(self.environment, to_json(environment))
         write_atomically(self.config, config)
@@ -175,12 +185,12 @@ def _not_empty(path: Path) -> RunFolderError:
     return RunFolderError(f"{path} exists and is not empty; name a new folder{resume}")
 
 
-def is_comparison(path: Path) -> bool:
+def is_comparison(path: AnyPath) -> bool:
     """Whether a folder belongs to a comparison of optimizers: it holds a plan."""
-    return (path / "plan.yaml").is_file()
+    return (user_path(path) / "plan.yaml").is_file()
 
 
-def runs_of_seeds(path: Path) -> list[Path]:
+def runs_of_seeds(path: AnyPath) -> list[Path]:
     """The run folders in a group of seeds, by seed; none in any other folder."""
-    runs = [resolved.parent for resolved in path.glob("seed-*/resolved.yaml")]
+    runs = [resolved.parent for resolved in user_path(path).glob("seed-*/resolved.yaml")]
     return sorted(runs, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10

@@ -16,6 +16,7 @@ from mlptrain.runs.folder import NewFolder
 from mlptrain.runs.records import GroupStart, GroupSummary, RunResult, Spread
 from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.jsonfiles import read_json, to_json
+from mlptrain.system.paths import AnyPath, user_path
 
 
 class SeedGroup(NewFolder):
@@ -26,18 +27,19 @@ class SeedGroup(NewFolder):
 
     _suffix = "-seeds"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = user_path(path)
         super().__init__(path)
         self.start = path / "seeds.json"
         self.summary = path / "summary.json"
 
     @classmethod
-    def is_group(cls, path: Path) -> bool:
+    def is_group(cls, path: AnyPath) -> bool:
         """Whether the folder holds runs of several seeds."""
         return cls(path).start.is_file()
 
     @classmethod
-    def open(cls, path: Path) -> SeedGroup:
+    def open(cls, path: AnyPath) -> SeedGroup:
         """An existing group. Raises RunFolderError for anything else."""
         group = cls(path)
         if not cls.is_group(path):
@@ -70,6 +72,7 @@ class SeedGroup(NewFolder):
             if result.status == "completed"
         }
         names = list(next(iter(kept.values()), {}))
+        names = [name for name in names if not name.startswith("train_") or all(name in own for own in kept.values())]
         for seed, metrics in kept.items():
             if not set(names) <= metrics.keys():
                 raise RunFolderError(f"{self.member(seed)}: its result lacks metrics of the others'; it was edited")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
-from mlptrain.errors import MlptrainError
+from mlptrain.errors import MlptrainError, UserError
 from mlptrain.runs.folder import RunFolder, runs_of_seeds
 from mlptrain.runs.group import SeedGroup
+from mlptrain.runs.records import figures_of
 from mlptrain.spec import describe_model, describe_optimizer
+from mlptrain.spec.base import either
 from mlptrain.system.lock import is_locked
+from mlptrain.system.paths import AnyPath, user_path
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,8 @@ class RunSummary:
 
     ``status`` is completed, diverged, running, interrupted, damaged, or outdated: of an earlier version. ``metric``
     names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run stands for;
-    ``age`` is in seconds.
+    ``figures`` holds all that there are, of an unfinished run those measured after its last epoch. ``epoch`` is the
+    last one trained, of ``epochs``; ``age`` is in seconds.
     """
 
     path: Path
@@ -27,21 +34,24 @@ class RunSummary:
     data: str = ""
     model: str = ""
     optimizer: str = ""
+    lr: float | None = None
     epoch: int | None = None
+    epochs: int | None = None
+    figures: dict[str, float] = field(default_factory=dict)
     metric: str | None = None
     value: float | None = None
     age: float = 0.0
 
 
-def list_runs(parent: Path) -> list[RunSummary]:
-    """Every run directly below ``parent`` or in a group of seeds there, the newest first.
+def list_runs(*places: AnyPath) -> list[RunSummary]:
+    """Every run at, or directly below, each of ``places`` or in a group of seeds there, the newest first.
 
-    The runs of a group stand together, by seed; ``parent`` may be a group itself. Other folders are passed over.
+
+    The runs of a group stand together, by seed; a run that several places lead to stands once. Other folders are
+    passed over.
     """
-    if not parent.is_dir():
-        return []
     blocks = []
-    for path in [parent] if SeedGroup.is_group(parent) else parent.iterdir():
+    for path in dict.fromkeys(path for place in places for path in _candidates(user_path(place))):
         try:
             folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
             runs = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
@@ -51,6 +61,44 @@ def list_runs(parent: Path) -> list[RunSummary]:
             blocks.append(runs)
     blocks.sort(key=lambda block: min(run.age for run in block))
     return [run for block in blocks for run in block]
+
+
+def _candidates(place: Path) -> list[Path]:
+    """A run or a group of seeds itself, else what lies in the folder."""
+    if (place / "resolved.yaml").is_file() or SeedGroup.is_group(place):
+        return [place]
+    return list(place.iterdir()) if place.is_dir() else []
+
+
+def sort_runs(runs: Sequence[RunSummary], key: str) -> list[RunSummary]:
+    """By a column of the table, the best first: the highest accuracy, the lowest of anything else, texts by letter.
+
+    Runs without a value stand last, in their order. Raises UserError for a key that no run has a value of.
+    """
+    columns: dict[str, Callable[[RunSummary], str | float | None]] = {
+        "run": lambda run: str(run.path), "status": lambda run: run.status, "data": lambda run: run.data,
+        "model": lambda run: run.model, "optimizer": lambda run: run.optimizer, "lr": lambda run: run.lr,
+        "epoch": lambda run: run.epoch, "epochs": lambda run: run.epochs, "age": lambda run: run.age,
+    }  # fmt: skip
+    columns |= {name: partial(_figure, name=name) for run in runs for name in run.figures}
+    name = key.strip().lower().replace("-", "_").replace(" ", "_")
+    if name not in columns:
+        ends = [known for known in columns if known.endswith(name) or name.endswith(known)]
+        near = ends or get_close_matches(name, columns, n=1)
+        hint = f"; did you mean {either(near)}?" if near else ""
+        raise UserError(f"--sort {key}: the table has no such column{hint or ';'} choose from {', '.join(columns)}")
+    sign = -1 if name.endswith("accuracy") else 1
+
+    def place(run: RunSummary) -> tuple[bool, float, str]:
+        value = columns[name](run)
+        known = value is not None and value != ""
+        return not known, sign * value if isinstance(value, (int, float)) else 0.0, str(value)
+
+    return sorted(runs, key=place)
+
+
+def _figure(run: RunSummary, *, name: str) -> float | None:
+    return run.figures.get(name)
 
 
 def summarise(folder: RunFolder) -> RunSummary:
@@ -65,19 +113,28 @@ def summarise(folder: RunFolder) -> RunSummary:
         lines = folder.read_metrics(through=-1 if completed is None else completed.epochs)
     except MlptrainError:
         return RunSummary(folder.path, "damaged", age=age)
-    last = lines[-1] if lines and result is None else {}  # the figures of a diverged run stand for nothing
-    metric, value = best_metric(last if completed is None else completed.kept.metrics)
+    diverged = result is not None and completed is None  # its figures stand for nothing
+    last = figures_of(lines[-1]) if lines and not diverged else {}
+    metric, value = best_metric((completed.kept.metrics if completed else {}) or last)
     return RunSummary(
         folder.path,
         result.status if result is not None else "running" if _is_trained(folder) else "interrupted",
         data=spec.data.name,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),
+        lr=spec.optimizer.lr,
         epoch=lines[-1]["epoch"] if lines else None,
+        epochs=spec.training.epochs,
+        figures=dict(completed.kept.metrics) if completed else _measured(last),
         metric=metric,
         value=value,
         age=age,
     )
+
+
+def _measured(line: Mapping[str, float]) -> dict[str, float]:
+    """The figures of a line that are of the epoch's last weights; those of training are not."""
+    return {key: value for key, value in line.items() if key.startswith(("validation_", "test_"))}
 
 
 def _is_trained(folder: RunFolder) -> bool:
@@ -89,7 +146,7 @@ def _is_trained(folder: RunFolder) -> bool:
 def best_metric(metrics: dict[str, float]) -> tuple[str | None, float | None]:
     """The metric that says most: test before validation before training, accuracy before loss."""
     for kind in ("accuracy", "loss"):
-        for split in ("test", "validation", "train"):
+        for split in ("test", "validation", "train", "running_train"):
             if f"{split}_{kind}" in metrics:
                 return f"{split}_{kind}", metrics[f"{split}_{kind}"]
     return None, None

@@ -1,4 +1,4 @@
-"""The two logs of a run: ``metrics.jsonl`` and ``timings.jsonl``, a line for each epoch from 0 on."""
+"""The logs of a run: ``metrics.jsonl``, ``timings.jsonl`` and ``layers.jsonl``, a line for each epoch from 0 on."""
 
 from __future__ import annotations
 
@@ -54,15 +54,16 @@ class RunLog:
     systems grant, and a folder that has vanished is detected at once.
     """
 
-    def __init__(self, folder: RunFolder, *, epoch: int) -> None:
+    def __init__(self, folder: RunFolder, *, epoch: int, layers: bool = False) -> None:
         """Remove what a killed process left behind, and the lines of epochs after ``epoch``, which are trained again.
 
-        Raises OSError.
+        With ``layers`` there is the third log too. Raises OSError.
         """
         remove_temporary(folder.path)
         remove_temporary(folder.last.parent)
-        self._metrics, self._timings = folder.metrics, folder.timings
-        for path in (self._metrics, self._timings):
+        self._metrics = folder.metrics
+        self._paths = [folder.metrics, folder.timings, *([folder.layers] if layers else [])]
+        for path in self._paths:
             _drop_lines_after(path, epoch)
             os.close(_to_append(path))  # a disk that cannot be written is detected before an epoch is trained
         self._digest = hashlib.sha256(self._metrics.read_bytes())
@@ -72,9 +73,12 @@ class RunLog:
         """SHA-256 of all of ``metrics.jsonl``, which a checkpoint keeps, so that edited metrics are detected."""
         return self._digest.hexdigest()
 
-    def append(self, metrics: Line, timings: Line) -> None:
-        """One epoch's lines, handed to the system so that a killed process loses none. Raises OSError."""
-        for path, line in ((self._metrics, metrics), (self._timings, timings)):
+    def append(self, metrics: Line, *others: Line) -> None:
+        """One epoch's lines, one for each log, handed to the system so that a killed process loses none.
+
+        Raises OSError.
+        """
+        for path, line in zip(self._paths, (metrics, *others), strict=True):
             content = to_line(line)
             descriptor = _to_append(path)
             try:
@@ -86,7 +90,7 @@ class RunLog:
 
     def sync(self) -> None:
         """Bring the lines to the disk; before a checkpoint, which promises that they are there. Raises OSError."""
-        for path in (self._metrics, self._timings):
+        for path in self._paths:
             descriptor = _to_append(path)
             try:
                 os.fsync(descriptor)

@@ -6,9 +6,9 @@ instead of 0.9 (CPython 3.11).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from mlptrain.system.jsonfiles import Count, Figure, Record
 
@@ -19,8 +19,21 @@ Metrics = dict[str, Figure]  # such as {"test_loss": 0.1}
 Seeds = Annotated[list[Count], Field(min_length=1)]
 
 
+def figures_of(line: Line) -> Metrics:
+    """The figures in a line of ``metrics.jsonl``.
+
+    Those of training are means over the epoch while it was trained, from weights that changed on the way; here
+    their names say so, as in ``running_train_loss``.
+    """
+    figures = {key: value for key, value in line.items() if key not in ("epoch", "step", "lr")}
+    return {f"running_{key}" if key.startswith("train_") else key: value for key, value in figures.items()}
+
+
 class Kept(Record):
-    """The weights that a run stands for: checkpoint file, epoch, and beside these in the file their metrics."""
+    """The weights that a run stands for: checkpoint file, epoch, and beside these in the file their own metrics.
+
+    Epoch 0 is before training. All metrics are of these weights, those of training too.
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Figure]
@@ -34,16 +47,45 @@ class Kept(Record):
         return self.model_extra or {}
 
 
-class Diagnosis(Record):
-    """``stuck`` or ``slow`` (above the same loss, but still falling), in one sentence, with the causes found."""
+def untrained(epoch: int, *, epochs: int = 0) -> str:
+    """What there is to say of weights kept after ``epoch``, of ``epochs`` trained ones; empty but for epoch 0."""
+    if epoch:
+        return ""
+    return "the initial weights, untrained by this run" + ("; no epoch lowered the validation loss" if epochs else "")
 
-    kind: Literal["stuck", "slow"]
+
+Kind = Literal["stuck", "slow", "diverged"]
+
+
+class Diagnosis(Record):
+    """What is wrong with a run, in one sentence, with the causes that were measured.
+
+    ``kind``: ``stuck``; ``slow``, above the same loss but still falling; or ``diverged``. ``remedies`` are the changes
+    that the causes ask for, all together, keys such as ``optimizer.lr`` to their values; ``trial`` says what they did
+    in a short training, empty where it shows no difference yet.
+    """
+
+    kind: Kind
     message: str
     causes: list[str]
+    remedies: dict[str, Any] = Field(default_factory=dict)
+    trial: str = ""
+
+    @property
+    def options(self) -> list[str]:
+        """The remedies as options of ``mlptrain train``, such as ``optimizer.lr=0.01`` after ``--set``."""
+        return [f"{key}={plain_value(value)}" for key, value in self.remedies.items()]
+
+
+def plain_value(value: object) -> str:
+    """A value as YAML in one line: ``0.01``, ``standard``, ``[64, 64]``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class CompletedRun(Record):
-    """``result.json`` of a run that was trained to its end; ``last`` are the metrics of its last epoch."""
+    """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch."""
 
     status: Literal["completed"] = "completed"
     epochs: Count
@@ -53,15 +95,37 @@ class CompletedRun(Record):
     diagnosis: Diagnosis | None
     test_evaluations: Count
 
+    @property
+    def about_kept(self) -> str:
+        """What there is to say of the kept weights; empty for those of a trained epoch."""
+        return untrained(self.kept.epoch, epochs=self.epochs)
+
+    @model_validator(mode="after")
+    def _without_running_means(self) -> Self:
+        """Earlier versions kept running means as the training figures of the kept weights; these are left out."""
+        if "train_loss" not in self.last:
+            return self
+        own = {key: value for key, value in self.kept.plain().items() if not key.startswith("train_")}
+        return self.model_copy(update={"kept": Kept.model_validate(own)})
+
 
 class DivergedRun(Record):
-    """``result.json`` of a run whose loss or parameters stopped being finite."""
+    """``result.json`` of a run whose loss or parameters stopped being finite; runs of earlier versions say not why."""
 
     status: Literal["diverged"] = "diverged"
     epoch: Count
     step: Count
     lr: Figure
     message: str
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def advice(self) -> str:
+        """What to try, as the object of a sentence."""
+        remedies = {} if self.diagnosis is None else self.diagnosis.remedies
+        if not remedies or (set(remedies) == {"optimizer.lr"} and remedies["optimizer.lr"] < self.lr):
+            return "a smaller learning rate"
+        return " and ".join(f"{key} {plain_value(value)}" for key, value in remedies.items())
 
 
 RunResult = CompletedRun | DivergedRun
@@ -79,8 +143,47 @@ class Hashes(Record):
     batch_order: str
 
 
+class Moments(Record):
+    """Mean and population standard deviation of values."""
+
+    mean: Figure
+    std: Figure
+
+
+class Scaling(Record):
+    """What inputs go through: x becomes (x / divisor − mean) / std; ``columns`` has numbers of its own for each.
+
+    Under ``scaling: standard`` the numbers are those of the training rows.
+    """
+
+    divisor: Figure = 1.0
+    mean: Figure = 0.0
+    std: Figure = 1.0
+    columns: dict[str, Moments] = Field(default_factory=dict)
+
+    def in_words(self, *, most: int = 8) -> str:
+        """One line, with the numbers of at most so many columns."""
+        if not self.columns:
+            x = "x" if self.divisor == 1 else f"x / {self.divisor:g}"
+            return x if (self.mean, self.std) == (0, 1) else f"({x} - {self.mean:.6g}) / {self.std:.6g}"
+        shown = list(self.columns.items())[:most]
+        parts = [f"{name} (x - {numbers.mean:.6g}) / {numbers.std:.6g}" for name, numbers in shown]
+        more = [f"and {len(self.columns) - most} more columns"] if len(self.columns) > most else []
+        return "; ".join(parts + more)
+
+
+class Origin(Record):
+    """Where initial weights came from: the file as it was named, and the epoch after which it was saved, if it says."""
+
+    file: str
+    epoch: Count | None
+
+
 class Environment(Record):
-    """``environment.json``: what a run's metrics depend on besides its configuration."""
+    """``environment.json``: what a run's metrics depend on besides its configuration.
+
+    ``scaling`` is None where inputs are taken as they are, and in runs of versions that did not record it.
+    """
 
     mlptrain: str
     python: str
@@ -94,6 +197,9 @@ class Environment(Record):
     threads: Count
     git_commit: str | None
     hashes: Hashes
+    scaling: Scaling | None = None
+    started_from: Origin | None = None
+    constant_guess: Metrics | None = None  # loss and accuracy on the training rows; earlier versions did not write it
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs
 
 

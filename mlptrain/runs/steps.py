@@ -10,13 +10,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlptrain.errors import RunFolderError
+from mlptrain.errors import RunFolderError, UserError
+from mlptrain.runs.folder import RunFolder
 from mlptrain.sources.facts import DataFacts
 from mlptrain.system.files import read_regular
 from mlptrain.system.jsonfiles import read_json
 
 _MAX_BYTES = 10_000_000_000
 _MAX_DETAIL = 200  # characters of numpy's message, which quotes the file
+
+
+def recorded_steps(folder: RunFolder) -> dict[str, NDArray[np.float64]]:
+    """The ``step_figures`` of a run. Raises UserError for one that recorded none."""
+    if not folder.steps.exists():
+        recorded = folder.experiment().training.record_steps
+        advice = "" if recorded else "; train with --set training.record_steps=true"
+        raise UserError(f"{folder.path} has no steps on record{advice}")
+    return step_figures(folder.steps)
 
 
 def step_figures(path: Path, *, least: int = 0) -> dict[str, NDArray[np.float64]]:

@@ -9,10 +9,13 @@ import contextlib
 import hashlib
 import http
 import http.client
+import os
+import secrets
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +24,23 @@ from mlptrain.sources.store import (
     FOLDER_VARIABLE,
     OFFLINE_ALTERNATIVE,
     RAW_FILES,
+    archive_of,
+    data_folder,
     download_of,
+    packed_hint,
     raw_folder,
+    read_published,
     read_raw,
+    stored_files,
     unpack,
 )
 from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.lock import shared_lock
+from mlptrain.system.paths import AnyPath
 
 Progress = Callable[[str, int, int | None], None]
+OnMoved = Callable[[Path, Path], None]
 
 _BLOCK = 1 << 16
 _MIN_RATE = 1024  # bytes per second; a trickle of bytes would never hit the socket's time-out
@@ -40,24 +50,29 @@ _PAUSE = 0.5  # seconds between rounds over the mirrors
 
 def fetch(
     name: str,
-    folder: Path,
+    folder: AnyPath,
     *,
     mirrors: Sequence[str] | None = None,
     timeout: float = 10.0,
     attempts: int = 2,
     on_progress: Progress | None = None,
+    on_moved: OnMoved = lambda *_: None,
 ) -> list[str]:
     """Make the four files of ``name`` complete below the data folder; returns the archives that were downloaded.
 
-    Good archives or unpacked files are kept and cost no network; damaged ones are replaced. ``mirrors`` are addresses
-    of folders (default: torchvision's), each asked up to ``attempts`` times; ``timeout`` is in seconds and also ends a
-    connection that stalls. ``on_progress`` is called with archive name, bytes so far and total bytes (None where the
-    mirror does not say). Several processes may fetch at once: each writes files of its own and renames them. What a
-    killed one left half-written is removed by the next one that is alone.
+    Good archives or unpacked files, also under other usual names and in other usual places, are kept and cost no
+    network. Anything else in the place of a published file may be somebody's own: once the good file is on the disk, it
+    is renamed into a new folder ``moved-aside-…`` beside it, and ``on_moved`` is called with both paths.
+
+    ``mirrors`` are addresses of folders (default: torchvision's), each asked up to ``attempts`` times; ``timeout`` is
+    in seconds and also ends a connection that stalls. ``on_progress`` is called with archive name, bytes so far and
+    total bytes (None where the mirror does not say). Several processes may fetch at once: each writes files of its own
+    and renames them. What a killed one left half-written is removed by the next one that is alone.
 
     Raises DataError for a name that is not downloaded, MachineError where no mirror has a good file or the folder
     cannot be written.
     """
+    folder = data_folder(folder)
     images, raw = download_of(name), raw_folder(name, folder)
     import torchvision
 
@@ -66,16 +81,25 @@ def fetch(
     downloaded = []
     try:
         raw.mkdir(parents=True, exist_ok=True)
+        aside = _Aside(raw, on_moved)
         with shared_lock(raw, alone=partial(remove_temporary, raw)):
             for file in RAW_FILES:
-                archive = raw / f"{file}.gz"
-                if not _is_good(name, raw / file):
-                    _download(images.title, archive, checksums[archive.name], order, timeout, attempts, on_progress)
+                archive = archive_of(raw / file)
+                if not _is_good(name, file, folder):
+                    try:
+                        content = _download(
+                            archive.name, checksums[archive.name], order, timeout, attempts, on_progress
+                        )
+                    except _NoMirrorError as error:
+                        raise MachineError(_unfetched(name, folder, archive, str(error))) from None
+                    aside.write(archive, content)
                     downloaded.append(archive.name)
+                elif not (archive.is_file() or (raw / file).is_file()):
+                    continue  # it lies elsewhere, and is used there
                 try:
                     read_raw(name, raw / file)
                 except DataError:
-                    write_atomically(raw / file, unpack(name, raw / file).data)
+                    aside.write(raw / file, unpack(name, raw / file).data)
     except OSError as error:  # of the disk; what the network raises is a _MirrorError by then
         raise MachineError(
             f"cannot write to the data folder {raw}: {error.strerror or error}. {remedy(error)}, "
@@ -84,14 +108,50 @@ def fetch(
     return downloaded
 
 
-def _is_good(name: str, raw: Path) -> bool:
+class _Aside:
+    """Writes files whose place may be taken by what is not known; that is moved into a folder of its own, made once."""
+
+    def __init__(self, raw: Path, on_moved: OnMoved) -> None:
+        self._raw, self._on_moved = raw, on_moved
+        self._folder: Path | None = None
+
+    def write(self, path: Path, content: bytearray | memoryview) -> None:
+        """The file whole, and what was there not lost, also where the process is killed in between. Raises OSError."""
+        write_atomically(path, content, before_rename=partial(self._make_way, path, content))
+
+    def _make_way(self, path: Path, content: bytearray | memoryview) -> None:
+        if not os.path.lexists(path) or (path.is_file() and memoryview(path.read_bytes()) == content):
+            return  # free, or another process has fetched it in the meantime
+        if self._folder is None:
+            # Made exclusively, so that no other process moves something to the same place.
+            folder = self._raw / f"moved-aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+            folder.mkdir()
+            self._folder = folder
+        path.rename(self._folder / path.name)
+        self._on_moved(path, self._folder / path.name)
+
+
+def _is_good(name: str, file: str, folder: Path) -> bool:
     """Whether the archive, or without one the unpacked file, is there and has the published content."""
-    archive = raw.with_name(f"{raw.name}.gz")
+    present = stored_files(name, file, folder)
     with contextlib.suppress(DataError):
-        if archive.is_file() or raw.is_file():
-            (unpack if archive.is_file() else read_raw)(name, raw)
+        for path in present[-1:]:
+            read_published(name, file, path)
             return True
     return False
+
+
+def _unfetched(name: str, folder: Path, archive: Path, tried: str) -> str:
+    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
+    return (
+        f"{download_of(name).title} could not be fetched: no mirror has a good {archive.name}.\n{tried}\n"
+        f"Try again later, or put these four files into {archive.parent}:\n{files}\n"
+        f"{packed_hint(RAW_FILES, folder, name).strip()}{OFFLINE_ALTERNATIVE}"
+    )
+
+
+class _NoMirrorError(Exception):
+    """No mirror has a good archive; what each did wrong, a line each."""
 
 
 class _MirrorError(Exception):
@@ -103,20 +163,20 @@ class _MirrorError(Exception):
 
 
 def _download(
-    title: str, archive: Path, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
-) -> None:
-    """Get one archive from the first mirror that has it; raises MachineError with the reason of each, and OSError.
+    archive: str, md5: str, mirrors: list[str], timeout: float, attempts: int, on_progress: Progress | None
+) -> bytearray:
+    """One archive from the first mirror that has it; raises _NoMirrorError with the reason of each.
 
     The mirror that worked moves to the front of ``mirrors``, so that a dead one costs its time-outs once only.
     """
-    report = partial(on_progress or (lambda *_: None), archive.name)
+    report = partial(on_progress or (lambda *_: None), archive)
     reasons: dict[str, str] = {}
     remaining = list(mirrors)
     for attempt in range(attempts):
         if attempt and remaining:
             time.sleep(_PAUSE)
         for mirror in tuple(remaining):
-            address = f"{mirror.rstrip('/')}/{archive.name}"
+            address = f"{mirror.rstrip('/')}/{archive}"
             try:
                 content = _content(address, md5, timeout, report)
             except _MirrorError as error:
@@ -125,13 +185,9 @@ def _download(
                     remaining.remove(mirror)
             else:
                 mirrors.insert(0, mirrors.pop(mirrors.index(mirror)))
-                write_atomically(archive, content)
-                return
-    tried = "\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known"
-    files = "\n".join(f"  {file}.gz" for file in RAW_FILES)
-    raise MachineError(
-        f"{title} could not be fetched: no mirror has a good {archive.name}.\n{tried}\n"
-        f"Try again later, or put these four files into {archive.parent}:\n{files}\n{OFFLINE_ALTERNATIVE}"
+                return content
+    raise _NoMirrorError(
+        "\n".join(f"  {address}: {reason}" for address, reason in reasons.items()) or "  none is known"
     )
 
 

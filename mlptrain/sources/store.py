@@ -1,7 +1,8 @@
 """Where downloaded data sets are, and reading them with every byte checked.
 
 The layout is torchvision's (``MNIST/raw/train-images-idx3-ubyte``), so an existing torchvision folder can be used as it
-is; torchvision itself, two to four seconds of import, is not needed to read.
+is; torchvision itself, two to four seconds of import, is not needed to read. Where nothing lies there, the files are
+used in other usual places and under other usual names, packed or not whatever the name says: their content decides.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import gzip
 import hashlib
 import io
 import os
+import re
+import stat
 import tempfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +24,13 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from mlptrain.errors import DataAbsentError, DataError, MachineError
+from mlptrain.errors import DataAbsentError, DataError, MachineError, UserError
+from mlptrain.sources.idx import is_well_formed, parse_idx, what_is
+from mlptrain.sources.known import not_offered
+from mlptrain.sources.places import alternatives, packed_files, usual_places
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
+from mlptrain.system.paths import AnyPath, user_path
 
 FOLDER_VARIABLE = "MLPTRAIN_DATA_DIR"
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -69,7 +77,24 @@ class RawImages:
     test_labels: NDArray[np.uint8]
 
 
-def data_folder(explicit: Path | None = None) -> Path:
+class NotPublishedError(DataError):
+    """A file is in the place of a published one and has other content; what to do about it comes last."""
+
+    def __init__(self, found: str, *, remedy: str, brief: str, is_other_sets: bool = False) -> None:
+        super().__init__(f"{found}. {remedy}")
+        self.found, self.remedy = found, remedy
+        self.brief = brief  # the file and what it is
+        self.is_other_sets = is_other_sets  # the same file of another published data set
+
+    @classmethod
+    def of(cls, errors: Sequence[NotPublishedError]) -> NotPublishedError:
+        """One error for several files: the first in full, and what to do once."""
+        first, *others = errors
+        also = f"; likewise {', '.join(error.brief for error in others)}" if others else ""
+        return cls(first.found + also, remedy=first.remedy, brief=first.brief)
+
+
+def data_folder(explicit: AnyPath | None = None) -> Path:
     """The folder that holds all data sets: ``explicit``, else $MLPTRAIN_DATA_DIR, else one in the user's cache.
 
     Without a home folder, as in some containers, there is no cache: then one among the temporary files. Raises
@@ -82,20 +107,21 @@ def data_folder(explicit: Path | None = None) -> Path:
                 return cache / "data"
         return Path(tempfile.gettempdir(), "mlptrain", "data")
     try:
-        return Path(named).expanduser()
-    except RuntimeError:
-        raise DataError(
-            f"the data folder {named}: ~ is not a known home folder; give the full path with --data-dir or "
-            f"${FOLDER_VARIABLE}"
-        ) from None
+        return user_path(named)
+    except UserError as error:
+        raise DataError(f"the data folder {error} with --data-dir or ${FOLDER_VARIABLE}") from None
 
 
 def download_of(name: str) -> Download:
     """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
     if name not in DOWNLOADS:
+        folded = re.sub(r"[\W_]", "", name.lower())
+        guess = next((known for known in DOWNLOADS if known.replace("_", "") == folded), None)
+        reason = not_offered(name, DOWNLOADS)
+        more = f"; did you mean '{guess}'?" if guess else f"; {reason}" if reason else ""
         raise DataError(
             f"data {name!r} has no files in the data folder: only {', '.join(DOWNLOADS)} are downloaded; other data "
-            "are installed or generated"
+            f"are installed or generated{more}"
         )
     return DOWNLOADS[name]
 
@@ -105,39 +131,99 @@ def raw_folder(name: str, folder: Path) -> Path:
     return folder / download_of(name).folder / "raw"
 
 
-def missing_files(raw: Path) -> list[str]:
-    """Those of the four files that are neither in ``raw`` nor there as an archive."""
-    return [file for file in RAW_FILES if not ((raw / file).is_file() or (raw / f"{file}.gz").is_file())]
-
-
 def read_images(name: str, folder: Path) -> RawImages:
     """Read ``mnist`` or ``fashion_mnist`` from the data folder, every byte checked by SHA-256.
 
-    Where there are only the archives, they are unpacked beside themselves, once; in a folder that cannot be written
-    they are unpacked in memory at every load. Takes 0.05 s unpacked and 0.4 to 0.7 s from archives (two CPU cores).
+    Where there are only the archives, they are unpacked beside themselves, once; in a folder that cannot be written,
+    and under any but torchvision's names, they are unpacked in memory at every load. Takes 0.05 s unpacked and 0.4 to
+    0.7 s from archives (two CPU cores).
 
-    Raises DataAbsentError where files are missing, DataError where one is damaged or the name is unknown, MachineError
-    where one cannot be read.
+    Raises DataAbsentError where files are missing and nothing else is in their place, DataError where one is damaged or
+    not the published one, or the name is unknown, MachineError where one cannot be read.
     """
     raw = raw_folder(name, folder)
-    if missing := missing_files(raw):
+    contents: list[NDArray[np.uint8]] = []
+    missing: list[str] = []
+    refused: list[NotPublishedError] = []
+    for file in RAW_FILES:
+        try:
+            if (content := read_stored(name, file, folder)) is None:
+                missing.append(file)
+            else:
+                contents.append(content)
+        except NotPublishedError as error:
+            refused.append(error)
+    if refused:  # also where others are missing: fetching those would make one data set of two
+        raise NotPublishedError.of(refused)
+    if missing:
         raise DataAbsentError(
             f"{download_of(name).title} is not in {raw}: missing {', '.join(missing)} (each may also be the "
-            f"archive, ending in .gz). Run `mlptrain data fetch {name}`, put the files there, or name another folder "
-            f"with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
+            f"archive, ending in .gz).{packed_hint(missing, folder, name)} Run `mlptrain data fetch {name}`, put the "
+            f"files there, or name another folder with --data-dir or ${FOLDER_VARIABLE}. {OFFLINE_ALTERNATIVE}"
         )
-    return RawImages(*(parse_idx(read_raw(name, raw / file)) for file in RAW_FILES))
+    return RawImages(*map(parse_idx, contents))
 
 
-def parse_idx(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images (n, height, width) or labels (n,), as a view of the bytes (n_bytes,) of a published IDX file.
+def packed_hint(files: Sequence[str], folder: Path, name: str) -> str:
+    """A sentence on ZIP archives in the usual places that hold some of the files; nothing where there are none."""
+    archives = list(packed_files(files, usual_places(folder, download_of(name).folder)))
+    listed = ", ".join(map(str, archives))
+    return f" They are packed in {listed}: unpack {'it' if len(archives) == 1 else 'them'} there." if archives else ""
 
-    Two zero bytes and the type code 8 for unsigned bytes are followed by the number of dimensions, each dimension as a
-    big-endian unsigned 32-bit number, and the values with the last dimension running fastest. None of it is checked
-    here: the SHA-256 was.
+
+def read_stored(name: str, file: str, folder: Path) -> NDArray[np.uint8] | None:
+    """One of the four files, bytes of shape (n,), checked by SHA-256: torchvision's, else from another usual place.
+
+    None where there is none. Raises DataError where what lies there is not the published file, MachineError.
     """
-    header = 4 + 4 * int(content[3])
-    return content[header:].reshape(content[4:header].view(">u4").tolist())
+    raw = raw_folder(name, folder) / file
+    if _plain_or_archive(name, file, folder):
+        return read_raw(name, raw)
+    refused: list[NotPublishedError] = []
+    for path in _alternatives(name, file, folder):
+        try:
+            return read_published(name, file, path)
+        except NotPublishedError as error:
+            refused += [] if error.is_other_sets else [error]  # which may well lie in the same folder
+    if refused:
+        raise NotPublishedError.of(refused)
+    for path in (raw, archive_of(raw)):
+        if os.path.lexists(path):
+            raise DataError(f"{path} is {_kind_of(path)}, where {download_of(name).title}'s {file} should be; move it")
+    return None
+
+
+def stored_files(name: str, file: str, folder: Path) -> list[Path]:
+    """Where one of the four files may be read from: torchvision's file and archive, or other usual ones without them.
+
+    Of the others the first that has the published content, if one has. Raises MachineError where one cannot be read.
+    """
+    if found := _plain_or_archive(name, file, folder):
+        return found
+    refused = []
+    for path in _alternatives(name, file, folder):
+        try:
+            read_published(name, file, path)
+        except NotPublishedError as error:
+            refused += [] if error.is_other_sets else [path]
+        else:
+            return [path]
+    return refused
+
+
+def archive_of(raw: Path) -> Path:
+    """Where the archive of a file lies."""
+    return raw.with_name(f"{raw.name}.gz")
+
+
+def _plain_or_archive(name: str, file: str, folder: Path) -> list[Path]:
+    raw = raw_folder(name, folder) / file
+    return [path for path in (raw, archive_of(raw)) if path.is_file()]
+
+
+def _alternatives(name: str, file: str, folder: Path) -> list[Path]:
+    """Files of another name or in another place."""
+    return alternatives(file, usual_places(folder, download_of(name).folder))
 
 
 def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:
@@ -146,11 +232,12 @@ def read_raw(name: str, raw: Path) -> NDArray[np.uint8]:
     Raises DataError where the content is not the published one, MachineError where it cannot be read.
     """
     if raw.is_file():
-        return _verified(read_file(raw), raw, name, raw.name)
+        return read_published(name, raw.name, raw)
     content = unpack(name, raw)
     # The copy only saves unpacking the next time, so a read-only folder or a full disk does not matter.
-    with contextlib.suppress(OSError):
-        write_atomically(raw, content.data)
+    if not os.path.lexists(raw):  # nor does a folder or a dangling link, which stays what it is
+        with contextlib.suppress(OSError):
+            write_atomically(raw, content.data)
     return content
 
 
@@ -159,29 +246,71 @@ def unpack(name: str, raw: Path) -> NDArray[np.uint8]:
 
     Raises DataError where the archive is damaged, MachineError where it cannot be read.
     """
-    archive = raw.with_name(f"{raw.name}.gz")
-    packed = read_file(archive)
+    return read_published(name, raw.name, archive_of(raw))
+
+
+def read_published(name: str, file: str, path: Path) -> NDArray[np.uint8]:
+    """The unpacked content of ``path``, shape (n,), which must be the published ``file``; packed or not, as it is.
+
+    Raises DataError for other content, saying what it is and what to do, and MachineError where it cannot be read.
+    """
+    content, damage = _content_of(path)
+    digest, expected = sha256_of(content), RAW_SHA256[name][file]
+    if not damage and digest == expected:
+        return content
+    title = download_of(name).title
+    found = damage or _known(digest) or what_is(content)
+    is_own = not damage and is_well_formed(content)
+    raise NotPublishedError(
+        f"{path} is damaged or not {title}'s {file}: it is {found}; the SHA-256 of its content is {digest}, expected "
+        f"{expected}",
+        remedy=_remedy(name, is_own=is_own),
+        brief=f"{path} ({found})",
+        is_other_sets=any(sums[file] == digest for sums in RAW_SHA256.values()),
+    )
+
+
+def _content_of(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """The content of a file, unpacked where it is a gzip archive, and what is wrong with that. Raises MachineError."""
+    content = read_file(path)
+    if content[:2].tobytes() != b"\x1f\x8b":
+        return content, ""
     try:
         # Reading stops at a limit: a bomb of 10 MB would unpack to 10 GB. What is cut off has another digest.
-        with gzip.GzipFile(fileobj=io.BytesIO(packed.data)) as stream:
+        with gzip.GzipFile(fileobj=io.BytesIO(content.data)) as stream:
             # A bytearray, since torch warns about sharing memory that must not be written.
-            content = np.frombuffer(bytearray(stream.read(MAX_BYTES)), np.uint8)
+            return np.frombuffer(bytearray(stream.read(MAX_BYTES)), np.uint8), ""
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{archive} ({packed.size} bytes) is damaged: {error}. {_repair(name, raw.name)}") from error
-    return _verified(content, archive, name, raw.name)
+        return content, f"a gzip archive of {content.size:,} bytes, cut off or damaged ({error})"
 
 
-def _verified(content: NDArray[np.uint8], path: Path, name: str, file: str) -> NDArray[np.uint8]:
-    expected = RAW_SHA256[name][file]
-    if (digest := sha256_of(content)) != expected:
-        raise DataError(
-            f"{path} is damaged: the SHA-256 of its content is {digest}, expected {expected}. {_repair(name, file)}"
-        )
-    return content
+def _known(digest: str) -> str:
+    """Which published file has this content, in words; nothing for none of them."""
+    for name, sums in RAW_SHA256.items():
+        for file, known in sums.items():
+            if known == digest:
+                return f"{download_of(name).title}'s {file}"
+    return ""
 
 
-def _repair(name: str, file: str) -> str:
-    return f"Run `mlptrain data fetch {name}` to replace it, or delete it and put a good {file} or {file}.gz there."
+def _remedy(name: str, *, is_own: bool) -> str:
+    general = (
+        f"`mlptrain data fetch {name}` gets the published files and moves what is in their place aside; or put good "
+        f"files there, named {TRAIN_IMAGES} or {TRAIN_IMAGES}.gz and so on."
+    )
+    own = (
+        f"'{name}' stands for the published files alone. To keep these where they are, get those into another folder, "
+        f"`mlptrain data fetch {name} --data-dir FOLDER`, and train with the same --data-dir. In this folder "
+    )
+    return own + general if is_own else general
+
+
+def _kind_of(path: Path) -> str:
+    """What is in the place of a file, in words."""
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that is not there"
+    mode = path.stat().st_mode
+    return "a folder" if stat.S_ISDIR(mode) else "not a regular file"
 
 
 def read_file(path: Path) -> NDArray[np.uint8]:

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.digits import DIGITS_SHA256, read_digits
+from mlptrain.sources.idx import parse_idx
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.sources.store import RAW_FILES, RAW_SHA256, parse_idx, raw_folder, read_raw, unpack
+from mlptrain.sources.store import (
+    RAW_FILES,
+    RAW_SHA256,
+    NotPublishedError,
+    data_folder,
+    raw_folder,
+    read_published,
+    read_stored,
+    stored_files,
+)
+from mlptrain.system.paths import AnyPath
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Check:
     detail: str
 
 
-def verify(name: str, folder: Path) -> list[Check]:
+def verify(name: str, folder: AnyPath) -> list[Check]:
     """Check an image data set; a failed check does not stop those of other files.
 
     For ``mnist`` and ``fashion_mnist``: of each file and archive that is present the SHA-256 of the unpacked content,
@@ -34,23 +45,33 @@ def verify(name: str, folder: Path) -> list[Check]:
     """
     if name == "digits":
         return list(_check_digits())
+    folder = data_folder(folder)
     raw = raw_folder(name, folder)
-    return [check for file in RAW_FILES for check in _check_file(name, raw / file)]
+    return [check for file in RAW_FILES for check in _check_file(name, file, folder, raw)]
 
 
-def _check_file(name: str, raw: Path) -> Iterator[Check]:
-    ways = {raw: read_raw, raw.with_name(f"{raw.name}.gz"): unpack}
-    present = {path: read for path, read in ways.items() if path.is_file()}
+def _check_file(name: str, file: str, folder: Path, raw: Path) -> Iterator[Check]:
+    present = stored_files(name, file, folder)
     if not present:
-        yield Check(raw.name, False, f"absent from {raw.parent}, and so is its archive")
-    for path, read in present.items():
+        yield Check(file, False, _absence(name, file, folder) or f"absent from {raw}, and so is its archive")
+    for path in present:
+        what = path.name if path.parent == raw else str(path)
         try:
-            content = read(name, raw)
-        except DataError as error:
-            yield Check(f"{path.name}: SHA-256", False, str(error))
+            content = read_published(name, file, path)
+        except NotPublishedError as error:
+            yield Check(f"{what}: SHA-256", False, error.found)
         else:
-            yield Check(f"{path.name}: SHA-256", True, RAW_SHA256[name][raw.name])
-            yield _check_array(path.name, parse_idx(content), name, training=raw.name.startswith("train"))
+            yield Check(f"{what}: SHA-256", True, RAW_SHA256[name][file])
+            yield _check_array(what, parse_idx(content), name, training=file.startswith("train"))
+
+
+def _absence(name: str, file: str, folder: Path) -> str:
+    """What is in the place of a file that is not there, in words."""
+    try:
+        read_stored(name, file, folder)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _check_digits() -> Iterator[Check]:

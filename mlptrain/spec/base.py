@@ -41,6 +41,21 @@ def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from sections_in(inner)
 
 
+def sections_at(sections: Sequence[type[BaseModel]], key: str) -> list[type[BaseModel]]:
+    """The sections that the field ``key`` of any of ``sections`` may be."""
+    fields = [section.model_fields[key] for section in sections if key in section.model_fields]
+    return list(dict.fromkeys(inner for field in fields for inner in sections_in(field.annotation)))
+
+
+def words_in(annotation: Any) -> Iterator[str]:
+    """The words of every ``Literal`` in an annotation, but for the names of sections."""
+    for inner in get_args(annotation):
+        if get_origin(annotation) is not Literal:
+            yield from words_in(inner)
+        elif isinstance(inner, str):
+            yield inner
+
+
 def names_of(section: type[BaseModel]) -> tuple[str, ...]:
     """The names of a section; none for a section without the key ``name``."""
     field = section.model_fields.get("name")
@@ -69,7 +84,8 @@ class ShortName:
     ) -> dict[str, Any]:
         full = handler(schema)
         if "discriminator" in full:
-            names = list(full["discriminator"]["mapping"])
+            mapping = full["discriminator"]["mapping"]
+            names = [name for name, ref in mapping.items() if _is_enough(handler.resolve_ref_schema({"$ref": ref}))]
         else:
             names = handler.resolve_ref_schema(full)["properties"]["name"]["enum"]
         return {"anyOf": [{"enum": names}, full]}
@@ -77,6 +93,11 @@ class ShortName:
     @staticmethod
     def _expand(value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
+
+
+def _is_enough(schema: dict[str, Any]) -> bool:
+    """Whether a section's other keys all have defaults."""
+    return set(schema["required"]) <= {"name"}
 
 
 def _checked(accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any]) -> GetPydanticSchema:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
-from mlptrain.sources.generated import Generated, make_random_classification, make_random_regression, make_spirals
+from mlptrain.sources.generated import (
+    Generated,
+    make_circles,
+    make_function,
+    make_moons,
+    make_random_classification,
+    make_random_regression,
+    make_spirals,
+    make_xor,
+)
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
@@ -127,6 +137,85 @@ class SpiralsData(_Classes):
         return Generated(facts, partial(make_spirals, **settings))
 
 
+_Noise = Annotated[float, Field(ge=0, le=100, description="Standard deviation of the noise in every coordinate.")]
+
+
+class _Toy(_Data):
+    """Small data whose picture is known, of which test rows may be drawn."""
+
+    test: Validation = Field(0, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none.")
+    scaling: PlainScaling = Field("none", description="none; standard; or {mean: …, std: …}.")
+
+
+class XorData(_Toy):
+    """The corners (0, 0), (0, 1), (1, 0) and (1, 1) with the exclusive or of their coordinates as the class."""
+
+    name: Literal["xor"]
+    validation: Validation = Field(0, description="As elsewhere; 0, since without it there are but four rows.")
+    points_per_corner: int = Field(1, ge=1, le=1_000_000, description="Points at each of the four corners.")
+    noise: _Noise = 0.0
+
+    def source(self) -> Source:
+        """Two coordinates, classes 0 and 1."""
+        facts = SourceFacts((2 * self.points_per_corner,) * 2, n_features=2, class_names=_numbers(2))
+        settings = self.model_dump(include={"points_per_corner", "noise"})
+        return Generated(facts, partial(make_xor, **settings))
+
+
+class MoonsData(_Toy):
+    """Two half circles in the plane that interleave, as scikit-learn's make_moons."""
+
+    name: Literal["moons"]
+    n_samples: int = Field(200, ge=4, le=MAX_ROWS, description="Points of both together.")
+    noise: _Noise = 0.1
+
+    def source(self) -> Source:
+        """Two coordinates, classes 0 and 1."""
+        facts = SourceFacts(_halves(self.n_samples), n_features=2, class_names=_numbers(2))
+        return Generated(facts, partial(make_moons, **self.model_dump(include={"n_samples", "noise"})))
+
+
+class CirclesData(_Toy):
+    """A circle of radius 1 around a smaller one, as scikit-learn's make_circles."""
+
+    name: Literal["circles"]
+    n_samples: int = Field(200, ge=4, le=MAX_ROWS, description="Points of both together.")
+    noise: _Noise = 0.05
+    factor: float = Field(0.5, ge=0, lt=1, description="Radius of the inner circle.")
+
+    def source(self) -> Source:
+        """Two coordinates, classes 0 and 1."""
+        facts = SourceFacts(_halves(self.n_samples), n_features=2, class_names=_numbers(2))
+        return Generated(facts, partial(make_circles, **self.model_dump(include={"n_samples", "noise", "factor"})))
+
+
+class FunctionData(_Toy):
+    """A function of one variable at equal distances; gauss is exp(−x²), runge 1/(1 + 25x²), step 1 from x = 0 on."""
+
+    name: Literal["function"]
+    function: Literal["sin", "cos", "square", "cube", "abs", "step", "gauss", "runge"] = Field(
+        "sin", description="Which function of x."
+    )
+    low: float = Field(-3.0, ge=-1e6, le=1e6, description="The smallest x.")
+    high: float = Field(3.0, ge=-1e6, le=1e6, description="The largest x.")
+    n_samples: int = Field(100, ge=2, le=MAX_ROWS, description="Rows.")
+    noise: float = Field(0.0, ge=0, le=1e6, description="Standard deviation of the targets' noise.")
+
+    @model_validator(mode="after")
+    def _has_width(self) -> Self:
+        if self.high <= self.low:
+            raise PydanticCustomError(
+                "at:high", "must be above low, got {high} with low {low}", {"high": self.high, "low": self.low}
+            )
+        return self
+
+    def source(self) -> Source:
+        """One input, one target."""
+        facts = SourceFacts((self.n_samples,), n_features=1, n_targets=1)
+        settings = self.model_dump(include={"function", "low", "high", "n_samples", "noise"})
+        return Generated(facts, partial(make_function, **settings))
+
+
 class _Drawn(_Data):
     """Inputs drawn from N(0, 1)."""
 
@@ -168,8 +257,20 @@ def _numbers(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
+def _halves(count: int) -> tuple[int, int]:
+    return count // 2, count - count // 2
+
+
 DataSpec = Annotated[
-    ImageData | IrisData | SpiralsData | RandomClassificationData | RandomRegressionData,
+    ImageData
+    | IrisData
+    | SpiralsData
+    | XorData
+    | MoonsData
+    | CirclesData
+    | FunctionData
+    | RandomClassificationData
+    | RandomRegressionData,
     Field(discriminator="name"),
     ShortName(),
 ]

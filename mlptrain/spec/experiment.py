@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, count_or
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
-from mlptrain.spec.model import ModelSpec
+from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
 
@@ -22,12 +23,15 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 class TrainingSpec(Section):
     """How long, in which batches, on what."""
 
-    epochs: int = Field(10, ge=1, le=10_000_000, description="Passes over the training rows.")
+    epochs: int = Field(10, ge=0, le=10_000_000, description="Passes over the training rows; 0 trains nothing.")
     batch_size: Annotated[
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
+    record_layers: bool = Field(
+        False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
     )
@@ -83,10 +87,14 @@ class ExperimentSpec(Section):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is asked for and what the data are: everything that determines a run. The sections are those of ``spec``."""
+    """What is asked for and what the data are: everything that determines a run. The sections are those of ``spec``.
+
+    Relative paths in the specification start from ``folder``.
+    """
 
     spec: ExperimentSpec
     facts: DataFacts
+    folder: Path = field(default=Path(), repr=False, compare=False)
     name: str = field(init=False, repr=False, compare=False)
     seed: int = field(init=False, repr=False, compare=False)
     data: DataSpec = field(init=False, repr=False, compare=False)
@@ -103,11 +111,16 @@ class Experiment:
 
     def changed(self, **sections: Any) -> Experiment:
         """With other sections, seed or name and the same facts."""
-        return Experiment(self.spec.model_copy(update=sections), self.facts)
+        return replace(self, spec=self.spec.model_copy(update=sections))
 
     def with_training(self, **values: Any) -> Experiment:
         """With other values in the training section."""
         return self.changed(training=self.training.model_copy(update=values))
+
+    def with_weights(self, path: Path, *, sha256: str | None = None) -> Experiment:
+        """Starting from the weights in a file."""
+        init = FileInit(name="file", path=path.as_posix(), sha256=sha256)
+        return self.changed(model=self.model.model_copy(update={"init": init}))
 
     @property
     def batch_size(self) -> int:

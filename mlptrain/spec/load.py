@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mlptrain.errors import DataError, Fault, SpecError
+from mlptrain.errors import DataError, Fault, SpecError, UserError
 from mlptrain.sources.facts import ChoiceError, DataFacts
 from mlptrain.spec.base import Section
+from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, parse, read_file, refusal
-from mlptrain.spec.rules import RULES, Finding, broken_rules, warnings_about
+from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
+from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
+from mlptrain.system.paths import AnyPath, user_path
 
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
@@ -36,21 +41,35 @@ class Loaded:
         return self.experiment.spec
 
 
-def load_spec(path: Path | str, overrides: Sequence[str] = (), *, facts: DataFacts | None = None) -> Loaded:
-    """Read, override (``"optimizer.lr=0.1"``) and check an experiment. Raises SpecError with every fault.
+def load_spec(config: Config, overrides: Overrides = (), *, facts: DataFacts | None = None) -> Loaded:
+    """Read, override and check an experiment. Raises SpecError with every fault.
 
-    ``facts`` are recorded ones; by default they are read from the data.
+    ``config`` is a YAML file, or a mapping of the same content, which then is the source as YAML. ``overrides`` are
+    ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``facts`` are recorded ones; by default they are read from
+    the data.
     """
-    path = Path(path)
+    if isinstance(config, Mapping):
+        content = yaml_text(document_of(config).value).encode()
+        return _load(document_of(config), content, default_name="experiment", overrides=overrides, facts=facts)
+    path = user_path(config)
     content, document = read_file(path)
     if {"base", "optimizers"} <= document.value.keys():
         message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
         raise refusal(str(path), message)
-    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts)
+    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent)
+
+
+def as_loaded(config: Loaded | Config, overrides: Overrides = ()) -> Loaded:
+    """What is loaded already, or ``load_spec`` of it. Raises UserError for overrides of what is loaded already."""
+    if not isinstance(config, Loaded):
+        return load_spec(config, overrides)
+    if overrides:
+        raise UserError("overrides of a configuration that is loaded already: give them to load_spec")
+    return config
 
 
 def load_text(
-    text: str, *, source: str = "<text>", overrides: Sequence[str] = (), facts: DataFacts | None = None
+    text: str, *, source: str = "<text>", overrides: Overrides = (), facts: DataFacts | None = None
 ) -> Loaded:
     """As load_spec, from YAML text; ``source`` is the name in faults."""
     document = parse(text, source=source)
@@ -58,17 +77,52 @@ def load_text(
 
 
 def _load(
-    document: Document, content: bytes, *, default_name: str, overrides: Sequence[str], facts: DataFacts | None
+    document: Document,
+    content: bytes,
+    *,
+    default_name: str,
+    overrides: Overrides,
+    facts: DataFacts | None,
+    folder: Path = Path(),
 ) -> Loaded:
-    for override in overrides:
-        apply_override(document, override)
+    for override in assignments(overrides):
+        apply_override(document, override, ExperimentSpec)
     document.value.setdefault("name", folder_name(default_name))
-    spec, sections, faults = check(document, ExperimentSpec, RULES, facts=facts)
+    if facts is None:  # of a configuration on record, nothing but its own folder is read
+        anchor(document)
+    rules = RULES if facts is not None else (*RULES, initial_weights_fit)
+    spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:
         raise SpecError(in_order(faults, document.source))
-    experiment = Experiment(with_defaults(spec), sections["facts"])
+    experiment = Experiment(with_defaults(spec), sections["facts"], folder)
     warnings = tuple(document.fault(path, message) for path, message in warnings_about(experiment))
     return Loaded(experiment, content, warnings)
+
+
+def starting_from(loaded: Loaded, weights: AnyPath) -> Loaded:
+    """The experiment with the kept weights of a run, or those of a file, instead of what its ``model.init`` says.
+
+    Raises UserError where there are none, or those of another network.
+    """
+    path = user_path(weights)
+    read_weights(path, loaded.experiment.parameter_shapes)
+    return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))
+
+
+def anchor(document: Document) -> None:
+    """Make the path of initial weights absolute.
+
+    A relative one starts from the folder of its file, that of an option from the current folder.
+    """
+    init = (document.value.get("model") or {}).get("init") if isinstance(document.value.get("model"), dict) else None
+    if not isinstance(init, dict) or not isinstance(init.get("path"), str) or not init["path"]:
+        return
+    path = Path(init["path"])
+    with suppress(UserError):  # of a user that there is not
+        path = user_path(path)
+    position = document.position(("model", "init", "path"))
+    folder = Path() if position.line is None else Path(position.source).parent
+    init["path"] = str((folder / path).absolute())
 
 
 def folder_name(text: str) -> str:

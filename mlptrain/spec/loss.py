@@ -13,6 +13,7 @@ from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 class _Loss(Section):
     reads: ClassVar[Literal["logits", "values"]]  # what the outputs are; only logits give probabilities
     title: ClassVar[str]  # with its unit, as on the axis of a figure
+    contains: ClassVar[str] = ""  # what it applies to logits itself
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -36,7 +37,8 @@ class CrossEntropy(_Loss):
 
     name: Literal["cross_entropy"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
-    title: ClassVar[str] = "cross-entropy (nats per example)"
+    title: ClassVar[str] = "cross-entropy (nats, mean per example)"
+    contains: ClassVar[str] = "softmax"
 
 
 class BinaryCrossEntropy(_Loss):
@@ -44,7 +46,8 @@ class BinaryCrossEntropy(_Loss):
 
     name: Literal["bce"]
     reads: ClassVar[Literal["logits", "values"]] = "logits"
-    title: ClassVar[str] = "binary cross-entropy (nats per example)"
+    title: ClassVar[str] = "binary cross-entropy (nats, mean per example)"
+    contains: ClassVar[str] = "sigmoid"
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -62,7 +65,7 @@ class MeanSquaredError(_Loss):
 
     name: Literal["mse"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
-    title: ClassVar[str] = "mean squared error (target units²)"
+    title: ClassVar[str] = "squared error (target units², mean per example)"
 
 
 class MeanAbsoluteError(_Loss):
@@ -70,7 +73,7 @@ class MeanAbsoluteError(_Loss):
 
     name: Literal["mae"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
-    title: ClassVar[str] = "mean absolute error (target units)"
+    title: ClassVar[str] = "absolute error (target units, mean per example)"
 
 
 class Huber(_Loss):
@@ -78,7 +81,7 @@ class Huber(_Loss):
 
     name: Literal["huber"]
     reads: ClassVar[Literal["logits", "values"]] = "values"
-    title: ClassVar[str] = "Huber loss (target units²)"
+    title: ClassVar[str] = "Huber loss (target units², mean per example)"
     delta: float = Field(1.0, gt=0, le=1e6, description="Where the loss goes over from squared to linear.")
 
 

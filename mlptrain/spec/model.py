@@ -96,7 +96,19 @@ class ScaledInit(Section):
     name: Literal["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
 
 
-InitSpec = Annotated[DefaultInit | NormalInit | ScaledInit, Field(discriminator="name"), ShortName()]
+class FileInit(Section):
+    """Weights from a run folder, a checkpoint, or a .npz or safetensors file, the same for every seed."""
+
+    name: Literal["file"]
+    path: str = Field(min_length=1, description="Starts from this file's folder; ~ is the home folder.")
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Of the weights as float32, which are refused where it is another. A run records it.",
+    )
+
+
+InitSpec = Annotated[DefaultInit | NormalInit | ScaledInit | FileInit, Field(discriminator="name"), ShortName()]
 
 
 class ModelSpec(Section):

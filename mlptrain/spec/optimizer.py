@@ -24,6 +24,11 @@ class Optimizer(Section):
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
 
+    @property
+    def penalty(self) -> float:
+        """The factor λ of the penalty λ/2 · Σ w² over all parameters that joins the loss."""
+        return self.weight_decay
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's variant of it (torch.optim.SGD)."""
@@ -65,6 +70,11 @@ class AdamW(Optimizer):
     eps: _Eps = 1e-8
     weight_decay: float = Field(0.01, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
     amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
+
+    @property
+    def penalty(self) -> float:
+        """None: its decay is decoupled from the gradient."""
+        return 0.0
 
 
 class NAdam(Optimizer):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import BaseModel
+
 from mlptrain.errors import Fault, SpecError
+from mlptrain.spec.base import names_of, sections_at, words_in
 from mlptrain.spec.reader import Document, KeyPath, Position, dotted, parse_value, refusal
 
 _INDEX = r"(\[[0-9]{1,6}\])*"
-_PATH = re.compile(rf"[A-Za-z_]\w*{_INDEX}(\.[A-Za-z_]\w*{_INDEX})*", re.ASCII)
+_PATH = re.compile(rf"[A-Za-z_][\w-]*{_INDEX}(\.[A-Za-z_][\w-]*{_INDEX})*", re.ASCII)
 
 
-def apply_override(document: Document, assignment: str, *, within: str = "") -> None:
+def apply_override(document: Document, assignment: str, model: type[BaseModel], *, within: str = "") -> None:
     """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
 
-    ``within``, such as ``base.``, is left out of the key where the document is a section of another one. A fault is
-    added to the document's faults. ``loss.reduction=sum`` on ``loss: cross_entropy`` makes the short form a mapping.
+    ``model`` describes the document, and ``within``, such as ``base.``, is left out of the key where the document is a
+    section of another one. A fault is added to the document's faults. A name alone becomes a mapping where a field of
+    it is set, and what is absent starts from the name that it has by default: ``loss.reduction=sum`` makes
+    ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
     """
     position = Position(f"--set {assignment}")
     key, equals, text = assignment.partition("=")
@@ -25,9 +30,9 @@ def apply_override(document: Document, assignment: str, *, within: str = "") -> 
         if not equals or not _PATH.fullmatch(key):
             message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
             raise refusal(position.source, message)
-        path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"\w+", key))
+        path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[\w-]+", key))
         value, faults = parse_value(text, source=position.source)
-        _parent(document, path, position)[path[-1]] = value
+        _parent(document, path, position, model)[path[-1]] = value
     except SpecError as error:
         document.faults += [Fault(position.source, None, None, "", fault.message) for fault in error.faults]
         return
@@ -38,9 +43,10 @@ def apply_override(document: Document, assignment: str, *, within: str = "") -> 
         table[path] = position  # and of everything below it
 
 
-def _parent(document: Document, path: KeyPath, position: Position) -> Any:
+def _parent(document: Document, path: KeyPath, position: Position, model: type[BaseModel]) -> Any:
     """The mapping or list that holds ``path``; absent mappings are added, short forms become mappings."""
     parent: Any = document.value
+    sections = [model]
     for depth, part in enumerate(path):
         here = path[: depth + 1]
         if isinstance(part, int) and not (isinstance(parent, list) and part < len(parent)):
@@ -50,10 +56,23 @@ def _parent(document: Document, path: KeyPath, position: Position) -> Any:
         if here == path:
             break
         child = parent[part] if isinstance(part, int) else parent.get(part)
-        if isinstance(path[depth + 1], str) and (child is None or isinstance(child, str)):
+        if isinstance(part, str) and isinstance(path[depth + 1], str) and (child is None or isinstance(child, str)):
             if child is None:
                 document.positions.setdefault(here, position)
                 document.key_positions.setdefault(here, position)
-            child = parent[part] = {} if child is None else {"name": child}
+            child = parent[part] = _opened(child, sections, part)
         parent = child
+        sections = sections_at(sections, str(part))
     return parent
+
+
+def _opened(child: str | None, sections: list[type[BaseModel]], key: str) -> Any:
+    """What stands for a name alone, or for nothing, where one of its fields is set; other text stays as it is."""
+    fields = [section.model_fields[key] for section in sections if key in section.model_fields]
+    if child is None:
+        default = next((field.default for field in fields if isinstance(field.default, BaseModel)), None)
+        return {} if default is None else default.model_dump(include={"name"})
+    if any(child in words_in(field.annotation) for field in fields):
+        return {}  # a word such as unit, in the place of a mapping without a name
+    inner = sections_at(sections, key)
+    return {"name": child} if not fields or any(map(names_of, inner)) else child

@@ -9,16 +9,26 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
-from mlptrain.spec.data import MAX_DRAWN_NUMBERS, DataSpec, ImageData, RandomClassificationData, RandomRegressionData
+from mlptrain.spec.data import (
+    MAX_DRAWN_NUMBERS,
+    DataSpec,
+    FixedScaling,
+    ImageData,
+    RandomClassificationData,
+    RandomRegressionData,
+)
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.model import MAX_PARAMETERS, ModelSpec, NormalInit
+from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.schedule import MultiStep, Schedule, Step
+from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
 
@@ -96,6 +106,16 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
         yield ("schedule", "warmup"), message
 
 
+def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
+    """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
+    if isinstance(model.init, FileInit):
+        shapes = model.parameter_shapes((facts.n_features, *model.hidden, loss.n_outputs(facts)))
+        try:
+            read_weights(Path(model.init.path), shapes, sha256=model.init.sha256)
+        except UserError as error:
+            yield ("model", "init", "path"), str(error)
+
+
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
     sizes_are_stored,
@@ -117,6 +137,7 @@ def broken_rules(sections: Mapping[str, Any], rules: Iterable[Callable[..., Iter
 
 def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
+    yield from _scaling_in_raw_units(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -128,20 +149,41 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
-    if isinstance(batch_size, int) and batch_size > rows:
+    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
+    if rows < (classes := len(experiment.facts.class_names)):
+        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
+        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
     epochs, schedule = experiment.training.epochs, experiment.schedule
-    if isinstance(schedule, Step) and schedule.step_size >= epochs:
-        yield (
-            ("schedule", "step_size"),
-            f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}",
-        )
-    if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if mark >= epochs]):
+    if isinstance(schedule, Step) and 0 < epochs <= schedule.step_size:
+        message = f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}"
+        yield ("schedule", "step_size"), message
+    if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            "use identity"
+            f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:
+    """Scaling numbers that no values from 0 to 1 can have: a mean outside of them, or a std above 1."""
+    scaling, maximum = getattr(experiment.data, "scaling", None), experiment.facts.maximum
+    if not isinstance(scaling, FixedScaling) or maximum is None:
+        return
+    mean, std = scaling.mean, scaling.std
+    if 0 <= mean <= 1 and std <= 1:
+        return
+    key = "std" if 0 <= mean <= 1 else "mean"
+    value, what = (std, "standard deviation") if key == "std" else (mean, "mean")
+    in_unit = [number / maximum if number > 1 else number for number in (mean, std)]
+    fits = 0 <= in_unit[0] <= 1 and in_unit[1] <= 0.5  # the largest standard deviation of values from 0 to 1
+    remedy = f"{{mean: {in_unit[0]:.4g}, std: {in_unit[1]:.4g}}}" if fits else "standard, which measures both"
+    yield (
+        ("data", "scaling", key),
+        f"{value:g} cannot be the {what} of inputs from 0 to 1: those of '{experiment.data.name}' are divided by "
+        f"their maximum, {maximum}, before; use {remedy}",
+    )

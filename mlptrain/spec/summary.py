@@ -11,8 +11,17 @@ from mlptrain.spec.load import Loaded
 
 
 def describe_model(spec: Experiment) -> str:
-    """``784-500-256-10 relu``."""
-    return f"{'-'.join(map(str, spec.widths))} {spec.model.activation.name}"
+    """``784-500-256-10 relu``, ``2-15-3 arctan, output arctan``, ``2-3 arctan`` or ``2-3 linear``.
+
+    A network without hidden layers has no activation but that of its outputs.
+    """
+    model = spec.model
+    names: list[str] = []
+    if model.hidden:
+        names.append(model.activation.name)
+    if model.output_activation.name != "identity":
+        names.append(f"output {model.output_activation.name}" if names else model.output_activation.name)
+    return f"{'-'.join(map(str, spec.widths))} {', '.join(names) or 'linear'}"
 
 
 def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
@@ -23,18 +32,27 @@ def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
     return f"{optimizer.name} {optimizer.lr:g}" + (f" momentum {momentum:g}" if momentum else "") + nesterov
 
 
-def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
-    """What `mlptrain check` prints about one configuration."""
-    spec = loaded.experiment
-    shapes, facts, activation = spec.parameter_shapes, spec.facts, spec.model.activation.name
+def layers_of(spec: Experiment) -> list[dict[str, Any]]:
+    """Of each layer inputs, outputs, activation, shapes of its tensors by name, and number of parameters."""
     layers: list[dict[str, Any]] = []
     for index, (inputs, outputs) in enumerate(pairwise(spec.widths)):
         prefix = f"layers.{index}."
-        tensors = {name.removeprefix(prefix): list(shape) for name, shape in shapes.items() if name.startswith(prefix)}
+        tensors = {
+            name.removeprefix(prefix): list(shape)
+            for name, shape in spec.parameter_shapes.items()
+            if name.startswith(prefix)
+        }
         count = sum(map(math.prod, tensors.values()))
-        layer = {"inputs": inputs, "outputs": outputs, "activation": activation}
+        layer = {"inputs": inputs, "outputs": outputs, "activation": spec.model.activation.name}
         layers.append(layer | {"tensors": tensors, "parameters": count})
     layers[-1]["activation"] = spec.model.output_activation.name
+    return layers
+
+
+def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
+    """What `mlptrain check` prints about one configuration."""
+    spec = loaded.experiment
+    shapes, facts = spec.parameter_shapes, spec.facts
     return {
         "config": config,
         "name": spec.name,
@@ -42,7 +60,7 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "optimizer": describe_optimizer(spec),
         "rows": {"train": facts.train_rows, "validation": facts.validation_rows, "test": facts.test_rows},
         "steps_per_epoch": spec.steps_per_epoch,
-        "layers": layers,
+        "layers": layers_of(spec),
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
         "warnings": [str(warning) for warning in loaded.warnings],

@@ -1,38 +1,425 @@
-"""Words of scikit-learn, Keras, Lightning, torch and papers, and the names that they have here."""
+"""Words of scikit-learn, Keras, Lightning, torch, Caffe and papers, and what they are here.
+
+Tables only. Each row has what is answered on the left and the words it answers on the right; one more word is one word
+more in its row. Words stand for themselves in any case and with any separators (``max-epochs``, ``maxEpochs``), after
+any module (``torch.optim.SGD``) and with endings such as ``Loss`` or ``Scheduler``. Keys and names of this project and
+the names of its sections' classes are known anyway, and a word that becomes one of them is struck out here.
+"""
 
 from __future__ import annotations
 
-_ELSEWHERE = {
-    "lr": "learning_rate learning_rate_init eta",
-    "hidden": "units layers hidden_layers hidden_layer_sizes hidden_sizes",
-    "activation": "nonlinearity",
-    "bias": "biases use_bias",
-    "init": "initialization initialisation",
-    "loss": "criterion objective",
-    "data": "dataset",
-    "optimizer": "optim optimiser solver",
-    "weight_decay": "l2",
-    "slope": "alpha negative_slope",
-    "epochs": "max_iter n_epochs max_epochs num_epochs",
-    "batch_size": "batch",
-    "seed": "random_state",
-    "validation": "validation_split validation_fraction val",
-    "scaling": "normalize normalization",
-    "cross_entropy": "crossentropy ce nll sparse_categorical_crossentropy categorical_crossentropy crossentropyloss",
-    "bce": "binary_cross_entropy bce_with_logits binary_crossentropy bcewithlogitsloss bceloss",
-    "mae": "l1 mean_absolute_error l1loss",
-    "mse": "mean_squared_error squared_error mseloss",
-    "sigmoid": "logistic",
-    "normal": "gaussian",
-    "kaiming_normal": "he he_normal",
-    "xavier_uniform": "xavier glorot glorot_uniform",
-    "fashion_mnist": "fashionmnist",
-    "arctan": "atan",
-    "silu": "swish",
-    "identity": "linear none",
-    "sgd": "momentum nesterov",
-    "cuda": "gpu",
-    "kaiming_uniform": "he_uniform",
-    "xavier_normal": "glorot_normal",
+# The path of a key here: other words for it. ".name" is the name of the section that the word stands in.
+KEYS = {
+    "name": "experiment experiment_name exp_name run_name task_name project project_name title",
+    ".name": "type _target_ class_path class_name class cls kind method identifier",
+    "seed": "random_state random_seed manual_seed rng rng_seed global_seed torch_seed seed_everything",
+    "data": "dataset datasets dataset_name data_loader train_dataloader train_loader datamodule train_data train_set",
+    "data.train_size": "n_train num_train train_samples num_train_samples train_rows max_train_samples subset_size",
+    "data.validation": (
+        "val valid val_size val_split val_fraction val_ratio val_pct valid_size valid_split valid_pct validation_size "
+        "validation_split validation_fraction validation_ratio validation_data train_split n_val dev_size num_val "
+        "train_val_split train_val_test_split holdout"
+    ),
+    "data.classes": "target_classes class_subset selected_classes keep_classes",
+    "data.scaling": (
+        "normalize normalise normalization normalisation standardize standardise standardization rescale rescaling "
+        "scaler scale feature_scaling preprocess preprocessing transform transforms input_transform to_tensor"
+    ),
+    "data.scaling.mean": "norm_mean pixel_mean data_mean",
+    "data.scaling.std": "norm_std pixel_std data_std",
+    "model": "net network module arch architecture mlp model_cfg backbone model_name model_type model_args",
+    "model.hidden": (
+        "hidden_layer_sizes neurons_per_layer hidden_widths hidden_layers hidden_layer hidden_sizes hidden_size "
+        "hidden_dims hidden_dim hidden_units hidden_nodes hidden_neurons hidden_features hidden_feature_dims n_hidden "
+        "num_hidden d_hidden num_hidden_units n_units num_units units neurons width widths layers layer_sizes "
+        "layer_dims fc_layers fc_size dense_units"
+    ),
+    "model.activation": (
+        "activations activation_fn activation_function activation_func act act_fn act_layer nonlinearity "
+        "nonlinearities nonlin hidden_activation"
+    ),
+    "model.activation.slope": "negative_slope leak leakiness leaky_slope relu_slope alpha",
+    "model.output_activation": "final_activation last_activation out_activation output_act output_nonlinearity",
+    "model.bias": "biases use_bias with_bias fit_intercept intercept",
+    "model.dropout": "dropout_rate dropout_p dropout_prob dropouts drop drop_rate drop_prob hidden_dropout last_drop",
+    "model.init": (
+        "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
+        "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
+        "param_init"
+    ),
+    "model.init.std": "stddev init_std weight_scale init_stddev init_scale initializer_range weight_std",
+    "model.init.bias": "bias_init bias_initializer",
+    "loss": (
+        "criterion objective criterion_name criterion_type objective_function loss_fn loss_function loss_func "
+        "loss_name loss_type cost cost_function"
+    ),
+    "loss.reduction": "size_average loss_reduction reduce",
+    "optimizer": (
+        "optim optimiser solver solver_type opt opt_func opt_type optimizer_type optimizer_name optimizer_class "
+        "optimizer_params optimizer_args optim_wrapper updater"
+    ),
+    "optimizer.lr": (
+        "learning_rate learning_rate_init base_learning_rate initial_learning_rate base_lr initial_lr init_lr start_lr "
+        "lr_init lr0 lr_max max_lr eta eta0 lrate"
+    ),
+    "optimizer.momentum": "mom moms mu momentum_factor momentum_coefficient",
+    "optimizer.nesterov": "nesterovs_momentum nesterov_momentum use_nesterov",
+    "optimizer.weight_decay": (
+        "l2 l2_reg reg_strength lambda_l2 l2_lambda l2_penalty l2_norm_lambda l2_regularization reg reg_lambda lambda "
+        "regularization regularisation regularization_lambda regularization_type regularizer kernel_regularizer "
+        "penalty wd decay alpha"
+    ),
+    "optimizer.betas": "beta beta1 beta2 adam_beta1 adam_beta2 adam_betas opt_betas",
+    "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
+    "optimizer.alpha": "rho smoothing_constant",
+    "schedule": (
+        "scheduler scheduler_type scheduler_name sched lr_scheduler lr_schedule lr_scheduler_type lr_policy "
+        "lr_strategy lr_mode lr_config lr_decay lr_decay_type learning_rate_schedule learning_rate_scheduler "
+        "learning_rate_policy learning_rate_decay param_scheduler"
+    ),
+    "schedule.final": "lrf min_lr_ratio final_factor",
+    "schedule.warmup": "warmup_epochs warmup_steps warmup_ratio n_steps_warmup num_warmup_steps",
+    "schedule.gamma": "lr_gamma scheduler_gamma lr_decay_rate lr_decay_factor decay_rate",
+    "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
+    "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
+    "schedule.cycles": "n_cycles num_cycles",
+    "training": (
+        "trainer train fit train_cfg train_config training_config training_params train_params training_args "
+        "trainer_args hyperparameters hyperparams hparams train_hyperparams training_hyperparams"
+    ),
+    "training.epochs": (
+        "epoch n_epochs n_epoch nb_epoch nb_epochs num_epoch num_epochs max_epoch max_epochs total_epochs train_epochs "
+        "training_epochs max_iter"
+    ),
+    "training.batch_size": (
+        "batch batches bs batch_sz minibatch minibatch_size train_batch_size batch_size_train "
+        "per_device_train_batch_size samples_per_gpu"
+    ),
+    "training.shuffle": "should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
+    "training.device": (
+        "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
+        "cuda_device no_cuda no_mps no_accel solver_mode"
+    ),
+    "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
+    "training.precision": "matmul_precision float32_matmul_precision",
+    "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
+    "evaluation.split": "eval_split eval_set eval_on evaluate_on",
+    "evaluation.keep": (
+        "checkpoint model_checkpoint save_best save_best_only save_last save_top_k restore_best_weights "
+        "load_best_model_at_end load_best"
+    ),
 }
-SYNONYMS = {word: name for name, words in _ELSEWHERE.items() for word in words.split()}
+
+# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
+KEYS_NOT_OFFERED = {
+    "early stopping is not offered; evaluation.keep: best keeps the epoch with the lowest validation loss": (
+        "early_stopping early_stop early_stopping_patience early_stopping_rounds patience min_delta tol tolerance "
+        "n_iter_no_change"
+    ),
+    "a rate that a warm-up begins at is not offered; it rises from nothing": "warmup_lr warmup_init_lr",
+    "a lowest learning rate is not offered; cosine ends at the share schedule.final of optimizer.lr": (
+        "eta_min min_lr lr_min lr_end end_lr final_lr lr_final"
+    ),
+    "this setting of a schedule is not offered; schedule: {schedules}": (
+        "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
+        "div_factor scheduler_params"
+    ),
+    "gradient clipping is not offered": (
+        "clip_norm clip_value global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm "
+        "gradient_clip gradient_clip_val gradient_clip_value gradient_clipping max_grad_norm"
+    ),
+    "an L1 penalty is not offered; optimizer.weight_decay is an L2 penalty": (
+        "l1 l1_reg l1_lambda l1_penalty l1_ratio l1_regularization reg_alpha"
+    ),
+    "a constraint on the weights is not offered": "max_norm weight_clip kernel_constraint weight_norm",
+    "normalization layers are not offered; data.scaling scales the inputs": (
+        "batch_norm batch_normalization use_batch_norm use_bn bn bn_momentum bn_eps layer_norm norm norm_layer"
+    ),
+    "dropout of the inputs is not offered; model.dropout follows every hidden activation": (
+        "input_dropout dropout_input"
+    ),
+    "a probability of keeping is not offered; model.dropout is that of dropping": "keep_prob keep_probability",
+    "residual connections are not offered": "residual skip skip_connections resnet",
+    "convolutions are not offered; every network is a multi-layer perceptron": (
+        "conv conv_layers convolutions filters n_filters num_filters kernel_size channels pool_size cnn"
+    ),
+    "a number of layers is not offered; model.hidden lists the width of each": (
+        "num_layers n_layers depth num_hidden_layers n_hidden_layers num_fc_layers"
+    ),
+    "widths of inputs and outputs are not offered; they follow from data and loss": (
+        "input_size input_dim input_dims input_shape input_features input_channels in_features in_dim in_channels d_in "
+        "n_inputs num_inputs output_size output_dim output_dims output_features output_classes output_channels "
+        "out_features out_dim d_out n_outputs num_outputs num_classes nclass image_size img_size x_size num_features"
+    ),
+    "a switch for flattening is not offered; images are always flattened": "flatten flatten_input reshape",
+    "an encoding of the targets is not offered; the loss makes the one it needs": (
+        "one_hot to_categorical label_mode target_transform label_encoding"
+    ),
+    "a task is not offered; it follows from data and loss": "task task_type problem problem_type",
+    "weights of classes or rows are not offered": (
+        "class_weight class_weights weight pos_weight sample_weight loss_weight"
+    ),
+    "label smoothing is not offered": "label_smoothing smoothing",
+    "augmentation is not offered": (
+        "augmentation augmentations augment data_augmentation aug mixup cutmix random_crop random_rotation rotation "
+        "horizontal_flip color_jitter random_erasing"
+    ),
+    "cross-validation is not offered; data.validation sets rows aside": (
+        "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
+    ),
+    "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
+        "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
+        "num_iterations n_iter iters max_iters num_iter steps_per_epoch train_iters"
+    ),
+    "a least number of epochs is not offered; a run has exactly training.epochs": "min_epochs min_steps",
+    "a batch size for evaluation is not offered; results do not depend on it": (
+        "test_batch_size eval_batch_size val_batch_size valid_batch_size validation_batch_size batch_size_test "
+        "batch_size_val per_device_eval_batch_size test_iter"
+    ),
+    "dropping the last batch is not offered; a shorter one is trained on": "drop_last drop_remainder",
+    "gradient accumulation is not offered; use a larger training.batch_size": (
+        "accumulate_grad_batches gradient_accumulation_steps accumulation_steps grad_accum iter_size"
+    ),
+    "half precision is not offered; training.precision is that of float32 products": (
+        "amp use_amp amp_dtype fp16 bf16 half mixed_precision dtype"
+    ),
+    "averaging of weights is not offered": "ema use_ema ema_decay model_ema swa polyak average",
+    "settings of L-BFGS are not offered": (
+        "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
+    ),
+    "an interval of evaluation is not offered; every epoch is evaluated, on evaluation.split": (
+        "eval_every eval_interval eval_period validation_steps eval_freq eval_frequency eval_steps evaluate_every "
+        "val_every val_interval val_freq validation_freq test_interval test_freq check_val_every_n_epoch "
+        "val_check_interval evaluation_frequency"
+    ),
+    "a choice of metrics is not offered; loss and accuracy are always measured": (
+        "metrics metric eval_metric eval_metrics scoring score validation_metric validation_field"
+    ),
+    "what is watched is not offered as a key; evaluation.keep: best is the lowest validation loss": (
+        "monitor monitor_mode monitor_metric"
+    ),
+    "what is printed is not offered as a key; training.record_steps keeps the loss of every step": (
+        "verbose verbosity log_period report_every refresh_rate train_log_interval print_train_iter silent quiet "
+        "log_interval log_every log_freq log_frequency log_every_n_steps log_steps logging_steps logging_interval "
+        "print_freq print_every print_interval display display_interval report_interval progress progress_bar "
+        "enable_progress_bar"
+    ),
+    "callbacks are not offered": "callbacks callback hooks default_hooks cbs",
+    "loggers are not offered; a run folder keeps metrics.jsonl, and `mlptrain report RUN` draws it": (
+        "logger loggers logging log log_level wandb use_wandb wandb_project tensorboard use_tensorboard tb mlflow "
+        "comet neptune tracker trackers track visdom"
+    ),
+    "folders and checkpoints are not offered as keys; a run keeps its weights, and --run-dir names its folder": (
+        "save save_dir checkpoint_every checkpoint_period checkpoints_per_epoch steps_per_checkpoint save_path "
+        "save_model save_freq save_every save_interval save_period save_steps save_logs save_weights model_dir "
+        "model_path model_save_path output output_dir output_path out_dir out_path log_dir log_path checkpoint_dir "
+        "checkpoint_path checkpoint_freq checkpoint_hist checkpoints ckpt_dir enable_checkpointing default_root_dir "
+        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq paths "
+        "export_dir tb_dir run_dir"
+    ),
+    "a folder of data is not offered as a key; use --data-dir or $MLPTRAIN_DATA_DIR": (
+        "data_dir data_root data_path data_folder dataset_path dataset_dir dataset_root root dirpath"
+    ),
+    "a switch for downloading is not offered; data are fetched when first needed": "download dataset_download",
+    "settings of a loader are not offered; all rows are in memory": (
+        "num_workers n_workers pin_mem use_multiprocessing workers n_cpu_workers pin_memory persistent_workers "
+        "prefetch prefetch_factor collate_fn sampler cache buffer_size"
+    ),
+    "resuming is not offered as a key; use `mlptrain train --resume RUN`": (
+        "resume resume_from initial_epoch resume_from_checkpoint ckpt ckpt_path restore"
+    ),
+    "starting from trained weights is not offered as a key; use `mlptrain train CONFIG --from RUN`": (
+        "load load_from load_path load_model initial_checkpoint pretrained warm_start weights"
+    ),
+    "several seeds are not offered as a key; use `mlptrain train CONFIG --seeds 0,1,2`": (
+        "seeds n_seeds num_seeds n_runs num_runs repeats trials"
+    ),
+    "a trial run is not offered as a key; `mlptrain check CONFIG` trains nothing, data.train_size takes few rows": (
+        "dry_run fast_dev_run debug smoke_test limit_train_batches limit_val_batches limit_test_batches "
+        "overfit_batches num_sanity_val_steps profiler detect_anomaly"
+    ),
+    "a switch for exact repetition is not offered; runs always repeat": (
+        "deterministic deterministic_mode benchmark cudnn_benchmark cudnn_deterministic cudnn reproducible"
+    ),
+    "several devices are not offered": (
+        "strategy ddp sync_bn distributed distributed_backend num_nodes world_size rank local_rank backend "
+        "dist_backend sync_batchnorm launcher multi_gpu data_parallel"
+    ),
+    "a choice of implementation is not offered": "foreach fused capturable differentiable maximize jit_compile",
+    "a switch for logits is not offered; cross_entropy and bce read logits": "from_logits with_logits",
+    "a mode is not offered": "mode phase stage do_train do_eval do_test test_only eval_only run_mode",
+    "compilation is not offered": "compile torch_compile jit torchscript channels_last",
+    "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
+        "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
+    ),
+    "notes are not offered as keys; write them as comments, after #": (
+        "tags notes note description version author comment"
+    ),
+    "composing files is not offered; one file is one experiment": (
+        "defaults hydra include includes extends inherit _self_"
+    ),
+    "a mapping of arguments is not offered; write its keys one level up": (
+        "args kwargs init_args dict_kwargs params parameters config cfg options settings"
+    ),
+}
+
+# For the values of some keys: the name here, with a remark after "?", and the words for it. What stands for
+# activation stands for output_activation too.
+VALUES = {
+    "data": {  # names of known data sets that are not offered are in `mlptrain.sources.known`
+        "mnist": "mnist_784 load_mnist mnist_dataset",
+        "fashion_mnist": "fmnist fashion zalando zalando_mnist load_fashion_mnist",
+        "digits": "load_digits sklearn_digits optdigits",
+        "iris": "load_iris",
+        "random_classification": "make_classification",
+        "random_regression": "make_regression",
+        "moons": "make_moons",
+        "circles": "make_circles",
+    },
+    "activation": {
+        "sigmoid": "logistic logsig expit",
+        "tanh": "tansig hyperbolic_tangent",
+        "arctan": "atan",
+        "silu": "swish",
+        "relu": "rectifier rectify rectified_linear",
+        "leaky_relu": "lrelu leaky",
+        "prelu": "parametric_relu",
+        "identity": "linear none null no purelin id",
+    },
+    "init": {
+        "normal": "gaussian randn random_normal standard_normal",
+        "{name: normal, std: fan_in}": "lecun lecun_normal",
+        "xavier_uniform": "xavier glorot glorot_uniform",
+        "xavier_normal": "glorot_normal",
+        "kaiming_normal": "he he_normal kaiming msra",
+        "kaiming_uniform": "he_uniform",
+        "default": "none null auto torch pytorch",
+    },
+    "loss": {
+        "cross_entropy": (
+            "ce crossent xent softmax_crossentropy crossentropy_with_logits softmax_cross_entropy_with_logits"
+        ),
+        "cross_entropy? It contains the softmax": (
+            "nll negative_log_likelihood log_loss multinomial multi:softmax multi:softprob softmax log_softmax "
+            "categorical_crossentropy sparse_categorical_crossentropy"
+        ),
+        "cross_entropy? It contains the softmax; for two classes bce contains the sigmoid": "logistic log deviance",
+        "bce": "bce_with_logits binary_crossentropy_with_logits sigmoid_crossentropy binary binary:logistic",
+        "bce? It contains the sigmoid": "bce_loss binary_cross_entropy binary_logloss sigmoid",
+        "mse": "l2 squared squared_error sum_of_squares sse quadratic euclidean reg:squarederror",
+        "mae": "l1 absolute_error absolute mean_absolute",
+        "huber": "smooth_l1",
+    },
+    "optimizer": {
+        "sgd": "gd gradient_descent stochastic_gradient_descent batch_gradient_descent backprop",
+        "{name: sgd, momentum: 0.9}": "momentum sgdm sgd_momentum sgd_with_momentum heavy_ball",
+        "{name: sgd, momentum: 0.9, nesterov: true}": (
+            "nesterov nag nesterov_momentum sgd_nesterov nesterov_accelerated_gradient"
+        ),
+        "{name: adam, amsgrad: true}": "amsgrad",
+    },
+    "schedule": {
+        "constant": "none null no off fixed const",
+        "linear": "poly polynomial linear_decay",
+        "cosine": "cosine_annealing cosine_decay half_cosine cos",
+        "{name: cosine, cycles: 4}": "cosine_annealing_warm_restarts cosine_with_restarts cosine_restarts",
+        "{name: cosine, warmup: 0.05}": "cosine_warmup warmup_cosine",
+        "{name: linear, warmup: 0.05}": "linear_warmup",
+        "one_cycle": "cycle one_cycle_policy",
+        "exponential": "exp",
+        "multi_step": "piecewise piecewise_constant",
+        "inverse_sqrt": "noam inv_sqrt",
+    },
+    "scaling": {
+        "unit": "minmax maxabs to_tensor rescale divide",
+        "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
+        "none": "null no off false raw identity",
+    },
+    "device": {
+        "cuda": "gpu nvidia",
+        "cpu": "none null host",
+    },
+    "precision": {
+        "highest": "32 fp32 float32 float 32_true single full",
+        "high": "tf32",
+    },
+    "split": {
+        "validation": "val valid dev eval holdout",
+        "test": "testing",
+    },
+    "keep": {
+        "best": "min lowest best_only",
+        "last": "final latest newest",
+    },
+    "reduction": {
+        "mean": "average avg batchmean auto true",
+        "sum": "total false",
+    },
+    "batch_size": {
+        "full": "all whole full_batch entire",
+    },
+    "bias": {
+        "zeros": "zero 0 constant none",
+    },
+}
+
+# For the values of some keys: a remark on what is not offered, often none, and the words for it.
+VALUES_NOT_OFFERED = {
+    "activation": {
+        "": (
+            "relu6 celu rrelu crelu hard_sigmoid hard_tanh hard_swish hardshrink softshrink tanhshrink threshold mish "
+            "maxout softsign glu swiglu geglu snake sin sine sinc gaussian rbf step heaviside sign quadratic exp "
+            "exponential cos log_sigmoid softmin approximate_gelu quick_gelu"
+        ),
+        "cross_entropy contains the softmax of the outputs": "softmax log_softmax sparsemax",
+    },
+    "output_activation": {
+        "cross_entropy contains the softmax, so leave output_activation out": "softmax log_softmax",
+    },
+    "init": {
+        "": (
+            "zeros zero ones one constant orthogonal truncated_normal trunc_normal variance_scaling eye identity "
+            "sparse dirac lsuv he_truncated lecun_uniform"
+        ),
+        "default is uniform, from −1/√fan_in to 1/√fan_in": "uniform random_uniform rand random",
+    },
+    "loss": {
+        "": (
+            "hinge squared_hinge categorical_hinge multi_margin multilabel_margin kl_div kld kl "
+            "kullback_leibler_divergence focal focal_loss label_smoothing poisson poisson_nll gaussian_nll cosine "
+            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive quantile pinball "
+            "soft_margin mape mean_absolute_percentage_error msle mean_squared_logarithmic_error tweedie gamma"
+        ),
+        "mse has the same minimum": "rmse root_mean_squared_error",
+        "bce fits one of two classes": "multilabel multilabel_soft_margin",
+    },
+    "optimizer": {
+        "": (
+            "adadelta adafactor adabelief adabound adamp adan adopt apollo asgd bfgs cg conjugate_gradient ftrl "
+            "fromage lamb lars lbfgs lbfgsb lion lookahead madgrad muon nadamw newton novograd prodigy radam ranger "
+            "rmsprop_tf rprop sgdp sgdw shampoo soap sophia sparse_adam tadam yogi zero schedule_free "
+            "levenberg_marquardt"
+        ),
+    },
+    "schedule": {
+        "": (
+            "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
+            "adaptive lambda multiplicative warmup sequential chained tanh"
+        ),
+    },
+    "scaling": {
+        "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",
+    },
+    "device": {
+        "use cpu": "mps metal tpu xpu hip rocm dml directml vulkan hpu npu ipu meta",
+    },
+    "precision": {
+        "products are of float32": "16 fp16 half float16 bf16 bfloat16 16_mixed bf16_mixed 64 fp64 float64 double",
+    },
+    "reduction": {
+        "": "none null no",
+    },
+    "keep": {
+        "": "all none every",
+    },
+}

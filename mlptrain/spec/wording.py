@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
-from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in
+from mlptrain.sources.known import not_offered
+from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
+from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
-from mlptrain.spec.synonyms import SYNONYMS
-
-
-def meant(word: object, allowed: Collection[str]) -> str | None:
-    """The allowed name that is the same word in another spelling or another library's word, or None."""
-    folded = _folded(word)
-    return next((name for name in (folded, SYNONYMS.get(folded)) if name in allowed), None)
-
-
-def nearest(word: object, allowed: Collection[str]) -> str | None:
-    """The allowed name that was most likely meant, or None."""
-    return meant(word, allowed) or next(iter(difflib.get_close_matches(_folded(word), allowed, n=1)), None)
-
-
-def _folded(word: object) -> str:
-    return str(word).lower().replace("-", "_")
 
 
 def described(value: object) -> str:
@@ -48,10 +32,9 @@ def described(value: object) -> str:
     return f"the text '{text}'" if isinstance(value, str) else text
 
 
-def must_be(expected: str, value: object, *, guess: str | None = None) -> str:
-    """What is expected, the value, and the word that was probably meant."""
-    hint = f"; did you mean '{guess}'?" if guess else ""
-    return f"must be {expected}, got {described(value)}{hint}"
+def must_be(expected: str, value: object) -> str:
+    """What is expected, and the value."""
+    return f"must be {expected}, got {described(value)}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +48,9 @@ class _Finding:
     sections: list[type[BaseModel]]
     siblings: list[type[BaseModel]]
     choices: list[str]  # words that the last key may have for its value or its section's name
-    homes_of: Callable[[str], list[str]]  # see _homes_of
+    has_default: bool
+    model: type[BaseModel]  # of the whole document
+    within: KeyPath  # leads to what ``model`` describes
 
 
 def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _Finding:
@@ -73,7 +58,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     path: KeyPath = ()
     sections, siblings = [model], [model]
     choices: list[str] = []
-    tag_follows = False
+    tag_follows = has_default = False
     for part in error["loc"]:
         tagged = [section for section in sections if part in names_of(section)]
         if tag_follows and (tagged or part in SCALING_FORMS):
@@ -82,46 +67,17 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         path = (*path, part)
         fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
         members = [section for field in fields for section in sections_in(field.annotation)]
-        words = [word for field in fields for word in _words(field.annotation)]
+        has_default = any(not field.is_required() for field in fields)
+        words = [word for field in fields for word in words_in(field.annotation)]
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
         tag_follows = part == "scaling" or any(field.discriminator for field in fields)
-    homes_of = partial(_homes_of, model, within=within)
-    return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, homes_of)
+    return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, has_default, model, within)
 
 
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
     return [name for section in sections for name in names_of(section)]
-
-
-def _words(annotation: Any) -> Iterator[str]:
-    """The words of every ``Literal`` in an annotation."""
-    for inner in get_args(annotation):
-        if get_origin(annotation) is not Literal:
-            yield from _words(inner)
-        elif isinstance(inner, str):
-            yield inner
-
-
-def _homes_of(model: type[BaseModel], key: str, *, within: KeyPath, without: Collection[str] = ()) -> list[str]:
-    """The dotted paths at which ``key`` is known, for a key in the wrong section.
-
-    ``within`` leads to the mapping that ``model`` describes. An experiment inside a comparison is searched too, but
-    for its optimizer, which the comparison names.
-    """
-    homes = [dotted(within) or "the top level"] if key in model.model_fields else []
-    for name, field in model.model_fields.items():
-        sections = list(sections_in(field.annotation)) if name not in without else []
-        owners = [section for section in sections if key in section.model_fields]
-        if owners and len(owners) == len(sections):
-            homes.append(dotted((*within, name, key)))
-        else:
-            homes += [f"{dotted((*within, name))} {tag}" for tag in _names_of(owners)]
-    if not homes and "base" in model.model_fields:
-        [base] = sections_in(model.model_fields["base"].annotation)
-        return _homes_of(base, key, within=(*within, "base"), without=("optimizer",))
-    return homes
 
 
 def fault_of(error: ErrorDetails, document: Document, model: type[BaseModel]) -> Fault:
@@ -158,7 +114,9 @@ def _wrong_value(finding: _Finding) -> str:
     if kind not in _EXPECTED:  # pydantic's own words are the last resort
         return f"is not valid, got {described(finding.value)} ({finding.error['msg']})"
     limits = {key: f"{limit:,}" if isinstance(limit, int) else f"{limit:,.15g}" for key, limit in context.items()}
-    return must_be(_EXPECTED[kind].format(**limits), finding.value) + number_hint(kind, finding.value)
+    if finding.key == "device":
+        return must_be(_FORMS["device"], finding.value) + _device_hint(finding.value)
+    return must_be(_EXPECTED[kind].format(**limits), finding.value) + _plain_hint(kind, finding)
 
 
 def _wrong_length(finding: _Finding) -> str:
@@ -168,49 +126,73 @@ def _wrong_length(finding: _Finding) -> str:
 
 
 def _missing(finding: _Finding) -> str:
-    path = (*finding.path, "name") if finding.error["type"] == "union_tag_not_found" else finding.path
-    example = _EXAMPLES.get(dotted(path)) or f"{path[-1]}: {next(iter(finding.choices), '…')}"
+    if finding.error["type"] == "union_tag_not_found":
+        return f"required key is missing; {_name_example(finding)}"
+    example = _EXAMPLES.get(dotted(finding.path)) or f"{finding.key}: {next(iter(finding.choices), '…')}"
     return f"required key is missing; e.g. {example}"
+
+
+def _name_example(finding: _Finding) -> str:
+    """A name for a section without one, from what another library's file has in its place."""
+    known = {key for section in finding.sections for key in section.model_fields}
+    for key, value in finding.value.items():
+        name = meant(value, finding.choices, finding.key, finding.sections) if isinstance(value, str) else None
+        if key not in known and (name or stands_for_name(key)):
+            return f"write name: {name or either(finding.choices)} instead of {key}: {str(value)[:40]}"
+        if as_key := meant(key, finding.choices, finding.key, finding.sections):
+            return f"write {{name: {as_key}, …}} instead of {{{key}: …}}"
+    return f"e.g. name: {next(iter(finding.choices), '…')}"
 
 
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
     numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
-    return must_be(either([*finding.choices, *numbers]), word, guess=nearest(word, finding.choices))
+    if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
+        return f"{must_be(either(finding.choices), word)}; {reason}"
+    hint = value_hint(word, finding.choices, finding.key, finding.sections)
+    without = "" if "did you mean" in hint else _nothing_hint(word, finding)
+    return must_be(either([*finding.choices, *numbers]), word) + (without or hint)
 
 
 def _wrong_form(finding: _Finding) -> str:
     expected = _FORMS.get(finding.key) or f"text of the form {finding.error['ctx']['pattern']}"
-    return must_be(expected, finding.value, guess=meant(finding.value, ["cuda"]) if finding.key == "device" else None)
+    return must_be(expected, finding.value) + (_device_hint(finding.value) if finding.key == "device" else "")
+
+
+def _device_hint(value: object) -> str:
+    """The device that a word or the number of a GPU stands for, as the end of a sentence."""
+    numbered = re.fullmatch(r"/?(?:cuda|gpu)?[ :_]?([0-9]{1,3})", str(value), re.ASCII | re.IGNORECASE)
+    if numbered and not isinstance(value, bool):
+        return f"; did you mean 'cuda:{int(numbered[1])}'?"
+    word = "cpu" if value == -1 else value
+    return value_hint(word, ["auto", "cpu", "cuda"], "device") if str(word).isascii() else ""
 
 
 def _wrong_scalar(finding: _Finding) -> str:
     expected, value = str(finding.error["ctx"]["expected"]), finding.value
     word = expected.rpartition(" ")[2]  # which may stand instead of a number
-    guess = nearest(value, [word]) if isinstance(value, str) and word.isidentifier() else None
-    return must_be(expected, value, guess=guess) + number_hint("float_type", value)
+    hint = value_hint(value, [word], finding.key) if isinstance(value, str) and word.isidentifier() else ""
+    return must_be(expected, value) + (hint or _plain_hint("float_type", finding))
 
 
 def _not_a_list(finding: _Finding) -> str:
-    return must_be(f"a list such as {_LISTS.get(finding.key, '[1, 2]')}", finding.value)
+    expected = f"a list such as {_LISTS.get(finding.key, '[1, 2]')}"
+    numbers = (
+        re.findall(r"[0-9.]+", str(finding.value)) if re.fullmatch(r"[0-9., ()[\]]{,40}", str(finding.value)) else []
+    )
+    is_enough = len(numbers) > (0 if finding.key == "hidden" else 1)
+    hint = f"; write [{', '.join(numbers)}]" if is_enough else _plain_hint("list_type", finding)
+    return must_be(expected, finding.value) + hint
 
 
 def _not_a_mapping(finding: _Finding) -> str:
     name = f"a name such as {finding.choices[0]}, or " if finding.choices else ""
-    return must_be(f"{name}a mapping of keys and values", finding.value)
+    return must_be(f"{name}a mapping of keys and values", finding.value) + _plain_hint("model_type", finding)
 
 
 def _unknown_key(finding: _Finding) -> str:
-    key, sections = finding.key, finding.sections
-    allowed = list(dict.fromkeys(known for section in sections for known in section.model_fields))
-    owners = _names_of(section for section in finding.siblings if key in section.model_fields)
-    if guess := meant(key, allowed) or (None if owners else nearest(key, allowed)):
-        return f"unknown key; did you mean '{guess}'?"
-    if homes := [f"{finding.path[-2]} {name}" for name in owners] or finding.homes_of(key):
-        return f"unknown key here; it belongs to {either(homes)}"
-    if homes := finding.homes_of(SYNONYMS.get(key.lower(), "")):
-        return f"unknown key here; did you mean {either(homes)}?"
-    return f"unknown key; known here: {', '.join(allowed)}"
+    path = finding.path[:-1]
+    return UnknownKey(finding.key, path, finding.sections, finding.siblings, finding.model, finding.within).message()
 
 
 _MESSAGES: dict[str, Callable[[_Finding], str]] = {
@@ -248,6 +230,7 @@ _FORMS = {
 _EXAMPLES = {
     "data": "data: digits",
     "model": "model: {hidden: [64]}",
+    "model.init.path": "path: runs/first, or the path of a .npz or safetensors file",
     "model.hidden": "hidden: [64], or [] for a linear model",
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
     "data.scaling.mean": "mean: 0.1307",
@@ -259,8 +242,18 @@ _EXAMPLES = {
 }
 
 
-def number_hint(kind: str, value: object) -> str:
+def _nothing_hint(value: object, finding: _Finding) -> str:
+    """What to do instead of writing nothing, in YAML's or Python's way."""
+    return "; leave the key out for its default" if finding.has_default and str(value) == "None" else ""
+
+
+def _plain_hint(kind: str, finding: _Finding) -> str:
     """What to write instead of a value that nearly is what pydantic's ``kind`` expects, or nothing."""
+    value = finding.value
+    if hint := _nothing_hint(value, finding):
+        return hint
+    if kind == "bool_type" and (word := _TRUTH.get(str(value).lower())):
+        return f"; write {word}"
     is_number = kind in ("int_type", "float_type")
     if is_number and isinstance(value, str) and type(scalar(re.sub("[_,]", "", value))) in (int, float):
         return "; write it without quotes, underscores or commas"
@@ -269,3 +262,8 @@ def number_hint(kind: str, value: object) -> str:
     if kind == "float_type" and isinstance(value, int) and value > MAX_NUMBER:
         return "; it is too large"
     return "; put it in quotes" if kind == "string_type" and isinstance(value, (int, float)) else ""
+
+
+_TRUTH = dict.fromkeys(("yes", "y", "on", "1", "t", "true"), "true") | dict.fromkeys(
+    ("no", "n", "off", "0", "f", "false"), "false"
+)

@@ -6,16 +6,20 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
-def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> None:
+def write_atomically(
+    path: Path, content: bytes | bytearray | memoryview, *, before_rename: Callable[[], None] = lambda: None
+) -> None:
     """Write beside the target, sync, rename: after a crash there is the old or the new file, never half of one.
 
     The temporary file has a unique name, so that several processes can write the same file, and the mode that the umask
-    gives. Raises OSError; the temporary file is removed then.
+    gives. ``before_rename`` is called once the content is on the disk. Raises OSError, and what ``before_rename``
+    raises; the temporary file is removed then.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -23,6 +27,7 @@ def write_atomically(path: Path, content: bytes | bytearray | memoryview) -> Non
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        before_rename()
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM, from the first moment of the process to its last.
+"""Ctrl-C, SIGTERM and SIGHUP (the terminal is closed), from the first moment of the process to its last.
 
-The command line calls ``listen`` first of all and ``ignore`` at its end. In between training asks after every step
-whether to stop (``stop_on_signals``), and what cannot be saved halfway ends at once (``ended_by_signals``).
+What the process was started to ignore, as by ``nohup`` or in the background of a script, stays ignored. The command
+line calls ``listen`` first of all and ``ignore`` at its end. In between training asks after every step whether to stop
+(``stop_on_signals``), and what cannot be saved halfway ends at once (``ended_by_signals``).
 """
 
 from __future__ import annotations
@@ -17,28 +18,35 @@ from typing import Any
 
 EXIT_CODE = 130
 INTERRUPTED = "interrupted; completed work is saved. Run the same command to resume"
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = tuple(  # Windows has no SIGHUP
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
 _IMPORT = "<frozen importlib._bootstrap>"  # the code that runs below every import
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 received = False  # whether a signal came since ``listen``
+_silenced: tuple[signal.Signals, ...] = ()  # by ``ignore``, so that a later ``listen`` hears them again
 
 
 def listen() -> None:
-    """Let both raise KeyboardInterrupt, so that what is half-written is removed, or end the process while it imports.
+    """Let each raise KeyboardInterrupt, so that what is half-written is removed, or end the process while it imports.
 
     In the C code that torch, numpy and pydantic run as they are imported an exception gets lost or becomes another one:
     of 104 signals there 5 were swallowed, or came out as an AttributeError.
     """
-    global received
+    global received, _silenced
     received = False
+    for number in _silenced:
+        signal.signal(number, signal.SIG_DFL)
+    _silenced = ()
     _handle_with(_interrupt)
 
 
 def ignore() -> None:
     """From here on nothing changes the exit code, as the process is at its end."""
-    _handle_with(signal.SIG_IGN)
+    global _silenced
+    _silenced += _handle_with(signal.SIG_IGN)
     # A KeyboardInterrupt that left code in a string, as that by which dataclasses makes methods during an import, has
     # `python -m` end itself by SIGINT even where it was caught; running another string takes that back.
     exec("")
@@ -46,7 +54,7 @@ def ignore() -> None:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Within the block the first SIGINT or SIGTERM only makes the yielded function true; a second one ends at once.
+    """Within the block the first signal only makes the yielded function true; a second one ends at once.
 
     Outside the main thread, where Python sets no handlers, the function stays false.
     """
@@ -65,7 +73,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def ended_by_signals(message: str) -> Iterator[None]:
-    """Both signals end the block at once, with an InterruptedRunError of this message.
+    """The signals end the block at once, with an InterruptedRunError of this message.
 
     Handlers in Python, as those of the command line and of ``stop_on_signals``, stay and have more to do.
     """
@@ -83,8 +91,7 @@ def ended_by_signals(message: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _restored_handlers() -> Iterator[dict[signal.Signals, _Handler]]:
     """The handlers at the beginning of the block, put back at its end; none outside the main thread."""
-    in_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in _NUMBERS if in_main}
+    before = {number: signal.getsignal(number) for number in _heard()}
     try:
         yield before
     finally:
@@ -92,10 +99,19 @@ def _restored_handlers() -> Iterator[dict[signal.Signals, _Handler]]:
             signal.signal(number, handler)
 
 
-def _handle_with(handler: _Handler) -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in _NUMBERS:
-            signal.signal(number, handler)
+def _handle_with(handler: _Handler) -> tuple[signal.Signals, ...]:
+    """Set the handler of the signals that are heard, which are returned."""
+    numbers = _heard()
+    for number in numbers:
+        signal.signal(number, handler)
+    return numbers
+
+
+def _heard() -> tuple[signal.Signals, ...]:
+    """The signals that are not ignored and have no handler from outside Python; none outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return ()
+    return tuple(number for number in _NUMBERS if signal.getsignal(number) not in (signal.SIG_IGN, None))
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:

@@ -26,7 +26,7 @@ class Ending:
     def diverged(cls, what: str, *, epoch: int, step: int, lr: float) -> Ending:
         """``what`` is no longer finite."""
         where = f"at step {step:,} (epoch {epoch}) with lr {lr:g}"
-        return cls("diverged", epoch, step, lr, f"diverged: {what} is not finite {where}; try a smaller learning rate")
+        return cls("diverged", epoch, step, lr, f"diverged: {what} is not finite {where}")
 
     def error(self) -> DivergedError:
         """A divergence as an error."""

@@ -172,7 +172,7 @@ class Trainer:
                 else Epoch(
                     epoch=epoch,
                     step=step,
-                    lr=self.updates.lr(index, max(0, step - 1)),
+                    lr=self.updates.lr(index, step - 1) if epoch else self.models[index].optimizer.lr,
                     evaluated=evaluated[index],
                     training_seconds=middle - started - self._waited if epoch else 0.0,
                     evaluation_seconds=ended - middle,
@@ -265,6 +265,11 @@ class TrainedModel:
     def parameters(self) -> Parameters:
         """Its parameters, views of the stack."""
         return self.trainer.parameters.members[self.index]
+
+    @property
+    def initial(self) -> Parameters:
+        """Its parameters before training, on its device."""
+        return self.trainer.models[self.index].initial
 
     @property
     def examples(self) -> Examples:

@@ -2,7 +2,17 @@
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
 from mlptrain.views.inputs import input_histogram, samples
-from mlptrain.views.networks import confusion, decision_map, first_layer_weights, mistakes, page_parts
+from mlptrain.views.layers import layer_profiles
+from mlptrain.views.networks import (
+    confusion,
+    decision_map,
+    first_layer_weights,
+    fitted_curve,
+    mistakes,
+    page_parts,
+    residuals,
+    seen,
+)
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -10,9 +20,13 @@ __all__ = [
     "confusion",
     "decision_map",
     "first_layer_weights",
+    "fitted_curve",
     "half_tanh",
     "input_histogram",
+    "layer_profiles",
     "mistakes",
     "page_parts",
+    "residuals",
     "samples",
+    "seen",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -12,32 +11,45 @@ from torch import Tensor
 from mlptrain.data import Examples
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import FloatArray, InputHistogram, LabelledPoints, Samples
+from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Samples
+from mlptrain.report.history import experiment_title
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.generated import FUNCTIONS
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
+from mlptrain.spec.data import FunctionData
+from mlptrain.system.paths import AnyPath
+
+_CURVE_POINTS = 1001
+_MARGIN = 0.05  # beyond the outermost training inputs, in widths of their range
 
 
 class Source(TypedDict, total=False):
     """Where the data sets are, and what is notified of a download, as ``load_data`` takes them."""
 
-    data_dir: Path | None
+    data_dir: AnyPath | None
     on_fetch: Progress | None
 
 
-def samples(experiment: Experiment, *, count: int = 40, **source: Unpack[Source]) -> Samples | LabelledPoints:
-    """The first ``count`` training images as scaled; of data in the plane, all training points.
+def samples(
+    experiment: Experiment, *, count: int = 40, **source: Unpack[Source]
+) -> Samples | LabelledPoints | FittedCurve:
+    """The first ``count`` training images as scaled; of data in the plane, or of one variable, all training points.
 
     Raises UserError for other data.
     """
+    if is_curve(experiment):
+        return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
     if experiment.facts.n_features == 2 and experiment.facts.class_names:
-        return labelled_points(load_data(experiment, **source).train, experiment, experiment.name)
+        return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
     train = load_data(experiment, **source).train
     images = as_images(train.inputs[:count], experiment, experiment.name)
     labels = train.targets[:count].numpy()
-    return Samples(experiment.name, _scaling(experiment), images, labels, experiment.facts.class_names)
+    index = np.arange(len(images))
+    label, names = experiment_title(experiment), experiment.facts.class_names
+    return Samples(label, _scaling(experiment), images, labels, names, index)
 
 
 def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHistogram:
@@ -45,7 +57,7 @@ def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHi
     values = load_data(experiment, **source).train.inputs
     counts, edges = np.histogram(values.numpy(), bins=100)
     return InputHistogram(
-        label=experiment.name,
+        label=experiment_title(experiment),
         scaling=_scaling(experiment),
         what="pixel" if experiment.facts.image_shape else "input",
         rows=len(values),
@@ -66,6 +78,22 @@ def labelled_points(examples: Examples, experiment: Experiment, label: str) -> L
     """Inputs (n, 2) and labels (n,) as arrays."""
     points, labels = examples.inputs.double().numpy(), examples.targets.numpy()
     return LabelledPoints(label, points, labels, experiment.facts.class_names)
+
+
+def is_curve(experiment: Experiment) -> bool:
+    """Whether the data are one target of one variable."""
+    return (experiment.facts.n_features, experiment.facts.n_targets) == (1, 1)
+
+
+def training_curve(examples: Examples, experiment: Experiment, label: str) -> FittedCurve:
+    """Inputs as stored and targets, with the function that they come from where the configuration names it."""
+    inputs, targets = examples.stored().double().flatten(), examples.targets.double().flatten()
+    low, high = float(inputs.min()), float(inputs.max())
+    margin = _MARGIN * (high - low)
+    x = torch.linspace(low - margin, high + margin, _CURVE_POINTS, dtype=torch.float64)
+    data = experiment.data
+    truth = FUNCTIONS[data.function](x).numpy() if isinstance(data, FunctionData) else None
+    return FittedCurve(label, inputs.numpy(), targets.numpy(), x.numpy(), truth)
 
 
 def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:

@@ -5,6 +5,8 @@ It runs on the CPU: pictures are small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,25 +15,33 @@ import torch
 from torch import Tensor
 
 from mlptrain.errors import UserError
-from mlptrain.inference.evaluate import evaluate_checkpoint, load_split
+from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load_split
 from mlptrain.inference.module import TrainedNetwork, load
-from mlptrain.report.arrays import Confusion, DecisionMap, Mistakes, WeightImages
+from mlptrain.inference.predict import Prediction, predict_images
+from mlptrain.nn.losses import make_loss
+from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, SeenImages, WeightImages
+from mlptrain.report.history import run_title
+from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
+from mlptrain.system.paths import AnyPath
+from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
-from mlptrain.views.inputs import Source, as_images, image_shape, labelled_points
+from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
-_MARGIN = 0.05  # around points outside the usual square, in widths of their bounding box
+_MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
 
 
 def decision_map(
-    run: Path, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
+    run: AnyPath, *, label: str | None = None, resolution: int = 100, **source: Unpack[Source]
 ) -> DecisionMap:
     """Class probabilities of a run's kept checkpoint on a grid of ``resolution``² points over the plane.
 
-    The grid spans [-1, 1]² where that holds every training point, else their bounding square with a margin. Raises
-    UserError for a network without two inputs or without classes.
+    The grid spans [-1, 1]² where the training points lie in it around 0, else their bounding square with a margin.
+    Raises UserError for a network without two inputs or without classes.
     """
+    if is_curve(load(run).experiment):
+        raise UserError(f"{run}: a decision map needs classes; for one target of one input: `mlptrain plot fit {run}`")
     network = _load_classifier(run, "a decision map")
     experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
@@ -45,7 +55,7 @@ def decision_map(
     grid = torch.cartesian_prod(rows, columns).flip(1)
     correct = predicted_classes(_outputs_of(network, train.inputs)) == train.targets
     return DecisionMap(
-        training=labelled_points(train, experiment, label or experiment.name),
+        training=labelled_points(train, experiment, label or run_title(run, experiment)),
         model=describe_model(experiment),
         accuracy=float(correct.double().mean()),
         extent=extent,
@@ -53,17 +63,44 @@ def decision_map(
     )
 
 
-def confusion(run: Path, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
+def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Source]) -> FittedCurve:
+    """Outputs of a run's kept checkpoint over the range of the training inputs, a little beyond, and their targets.
+
+    Raises UserError for data of several inputs or targets, or with classes.
+    """
+    network = load(run)
+    experiment, facts = network.experiment, network.experiment.facts
+    if not is_curve(experiment):
+        raise UserError(
+            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.name}' has "
+            f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
+            + (f"{len(facts.class_names):,} classes" if facts.class_names else f"{facts.n_targets:,} targets")
+            + "; `mlptrain plot curves` works for every run"
+        )
+    _, train = load_split(network.checkpoint, "train", **source)
+    curve = training_curve(train, experiment, label or experiment.name)
+    grid = network.preprocess(curve.x.reshape(-1, 1))
+    loss = make_loss(experiment.loss).per_example(_outputs_of(network, train.inputs), train.targets)
+    return replace(
+        curve,
+        outputs=_outputs_of(network, grid).double().flatten().numpy(),
+        model=describe_model(experiment),
+        loss=(experiment.loss.name, float(loss.double().mean())),
+    )
+
+
+def confusion(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Confusion:
     """How often every class was predicted as which, by a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
 
     Raises UserError for regression.
     """
     network = _load_classifier(run, "a confusion matrix")
     report = evaluate_checkpoint(run, split=split, device="cpu", **source)
-    return Confusion(network.experiment.name, report["split"], np.array(report["confusion"]), network.class_names)
+    label = run_title(run, network.experiment)
+    return Confusion(label, report["split"], np.array(report["confusion"]), network.class_names)
 
 
-def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
+def mistakes(run: AnyPath, *, split: str | None = None, count: int = 24, **source: Unpack[Source]) -> Mistakes:
     """The ``count`` most confident errors of a run's kept checkpoint, fewer where there are fewer.
 
     Raises UserError for regression and for data without images.
@@ -77,7 +114,7 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
     wrong = (predicted != rows.targets).nonzero().squeeze(1)
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return Mistakes(
-        label=network.experiment.name,
+        label=run_title(run, network.experiment),
         split=split,
         wrong=len(wrong),
         examples=len(rows),
@@ -86,10 +123,50 @@ def mistakes(run: Path, *, split: str | None = None, count: int = 24, **source: 
         predicted=predicted[worst].numpy(),
         confidence=confidence[worst].numpy(),
         class_names=network.class_names,
+        index=worst.numpy(),
     )
 
 
-def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
+def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> Residuals:
+    """What a run's kept checkpoint predicts on a split, beside the true values; ``split`` as for ``mlptrain eval``.
+
+    Raises UserError for a classifier.
+    """
+    network = load(run)
+    if network.class_names:
+        raise UserError(
+            f"{run}: residuals are of numbers, but data '{network.experiment.data.name}' has classes; "
+            "`mlptrain plot confusion` shows what it predicts"
+        )
+    split, rows = load_split(network.checkpoint, split, **source)
+    predicted = _outputs_of(network, rows.inputs).double().numpy()
+    return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
+
+
+def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
+    """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
+
+    Raises UserError for data without images, and for a file that cannot be read.
+    """
+    network = load(run)
+    image_shape(network.experiment, str(run))
+    outcome = predict_images(network, images, invert=invert)
+    if outcome.faults:
+        raise UserError("\n".join(outcome.faults))
+    found = outcome.predictions[:count]
+    grey = np.stack([one.seen for one in found if one.seen is not None])
+    return SeenImages(run_title(run, network.experiment), grey, tuple(map(_caption, found)))
+
+
+def _caption(prediction: Prediction) -> str:
+    """The file's name, its class with the confidence, and whether that is doubtful."""
+    name = printable(Path(prediction.image or "").name)
+    sure = "" if prediction.confidence is None else f" ({percentage(prediction.confidence)})"
+    short = name if len(name) <= 24 else f"…{name[-23:]}"
+    return f"{short}\n{prediction.name}{sure}{', doubtful' if prediction.doubts else ''}"
+
+
+def first_layer_weights(run: AnyPath, *, count: int = 64) -> WeightImages:
     """The first layer's weights of the ``count`` units whose weights are longest, in the order of the units.
 
     Raises UserError for data without images.
@@ -99,11 +176,11 @@ def first_layer_weights(run: Path, *, count: int = 64) -> WeightImages:
     longest = torch.linalg.vector_norm(weights, dim=1).argsort(descending=True, stable=True)[:count]
     units = longest.sort().values
     images = as_images(weights[units], network.experiment, str(run))
-    return WeightImages(network.experiment.name, images, units.numpy(), len(weights))
+    return WeightImages(run_title(run, network.experiment), images, units.numpy(), len(weights))
 
 
-def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
-    """What ``report.page.render_page`` takes besides the folder: evaluation, mistakes, decision.
+def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
+    """What ``report.page.render_page`` takes besides the folder, by its names.
 
     Empty unless the run is completed: the test set is not evaluated with half-trained weights.
     """
@@ -112,19 +189,29 @@ def page_parts(run: Path, **source: Unpack[Source]) -> dict[str, Any]:
     if result is None or result.status != "completed":
         return {}
     facts = folder.experiment().facts
-    parts: dict[str, Any] = {"evaluation": evaluate_checkpoint(run, **source)}
+    evaluation = evaluation_of(run, **source)
+    parts: dict[str, Any] = {"evaluation": evaluation.report}
+    if evaluation.missing_classes:
+        parts["missing_classes"] = evaluation.missing_classes
     if facts.class_names and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
     if facts.class_names and facts.n_features == 2:
         parts["decision"] = decision_map(run, **source)
+    if is_curve(folder.experiment()):
+        parts["fit"] = fitted_curve(run, **source)
+    if facts.is_regression:
+        parts["residuals"] = residuals(run, **source)
     return parts
 
 
 def _extent(points: Tensor) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of [-1, 1]², or of the smallest square around the points, with a margin."""
-    if float(points.abs().max()) <= 1:
-        return -1.0, 1.0, -1.0, 1.0
+    """Left, right, bottom and top of [-1, 1]², or of the smallest square around the points, with a margin.
+
+    The latter also where all points are on one side, as those of the exclusive or, which would lie on the edge.
+    """
     low, high = points.amin(dim=0).double(), points.amax(dim=0).double()
+    if float(points.abs().max()) <= 1 and float(low.max()) < 0 < float(high.min()):
+        return -1.0, 1.0, -1.0, 1.0
     centre, half = (low + high) / 2, float((high - low).max()) * (0.5 + _MARGIN)
     x, y = centre.tolist()
     return x - half, x + half, y - half, y + half
@@ -144,7 +231,7 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     return positive / positive.sum(dim=1, keepdim=True)
 
 
-def _load_classifier(run: Path, what: str) -> TrainedNetwork:
+def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
     if not network.class_names:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlptrain.sources.store import parse_idx
+from mlptrain.sources.idx import parse_idx
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=3), st.integers(0, 255))

@@ -28,6 +28,7 @@ SURROUNDINGS: dict[str, dict[str, str | None]] = {
     "latin-1 streams": {"LC_ALL": "POSIX", "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "TERM": "dumb"},
     "no home, a cache that cannot be written": {"HOME": None, "XDG_CACHE_HOME": "/proc/none", "TERM": None},
     "a home that is a file": {"HOME": "/etc/hostname", "COLUMNS": "1", "LINES": "1"},
+    "a notebook's": {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MPLCONFIGDIR": "/proc/none"},
     "colour forced and forbidden": {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "0"},
     "nothing set at all": dict.fromkeys(("HOME", "TERM", "LANG", "LC_ALL", "USER", "LOGNAME", "PWD", "SHELL")),
 }
@@ -62,6 +63,7 @@ HEAVY = {
     "runs .": 0,
     "doctor": 0,
 }
+PICTURE = {"plot activation relu": 0}
 COMPARED = {
     "compare-optimizers first.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 "
     "--set base.training.epochs=1 --run-dir compared": 0,
@@ -127,6 +129,51 @@ def test_all_commands(what: str, request: pytest.FixtureRequest, attacks: Attack
         assert "ready to train" in out
         assert (tmp_path / "run" / "result.json").is_file()
         assert not (tmp_path / "~").exists()
+
+
+MATPLOTLIBS: dict[str, dict[str, str | None]] = {
+    "a backend that is not installed, and settings that are not text": {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MATPLOTLIBRC": "not-text",
+    },
+    "a backend that does not exist, and settings of the current folder that are not text": {"MPLBACKEND": "nonsense"},
+}
+
+
+@pytest.mark.parametrize("what", MATPLOTLIBS)
+def test_pictures_do_not_depend_on_the_settings_of_matplotlib(what: str, tmp_path: Path) -> None:
+    (tmp_path / "not-text").write_bytes(b"\xff\xfe\0")
+    if "current" in what:
+        (tmp_path / "not-text").rename(tmp_path / "matplotlibrc")
+    out = call(PICTURE, tmp_path, MATPLOTLIBS[what])
+    assert out == "activation.png\nended 0\n"
+    assert (tmp_path / "activation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_backend_that_the_user_has_is_left_to_the_user(tmp_path: Path) -> None:
+    """As in a notebook, whose own pictures come after ours."""
+    code = (
+        "import os, sys\nfrom mlptrain.report.loading import load_matplotlib\nload_matplotlib()\n"
+        "import matplotlib\nprint(os.environ['MPLBACKEND'], matplotlib.get_backend())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=surroundings({"MPLBACKEND": "svg"}), capture_output=True)
+    assert (done.stdout, done.stderr) == (b"svg svg\n", b"")
+
+
+def test_a_comparison_whose_pictures_fail_keeps_and_shows_its_tables(tmp_path: Path) -> None:
+    """With a matplotlib that is broken for good; doctor notices."""
+    (tmp_path / "broken" / "matplotlib").mkdir(parents=True)
+    (tmp_path / "broken" / "matplotlib" / "__init__.py").write_text("raise ImportError('it is broken')\n")
+    [(compare, _), *_] = COMPARED.items()
+    lines = {"init first": 0, compare: 1, "doctor": 1, "report compared": 1}
+    out = call(lines, tmp_path, {"PYTHONPATH": f"{tmp_path / 'broken'}{os.pathsep}{ROOT}"})
+    assert "paired differences" in out
+    assert out.count("it is broken") == 3
+    assert {"summary.csv", "summary.md", "summary.tex"} <= {path.name for path in (tmp_path / "compared").iterdir()}
+
+    out = call({compare: 0}, tmp_path, {"MPLBACKEND": "nonsense"})  # retrains nothing
+    assert "paired differences" in out
+    assert (tmp_path / "compared" / "pictures" / "scores.png").is_file()
 
 
 def in_a_shell(command: str, folder: Path, **changed: str) -> subprocess.CompletedProcess[bytes]:

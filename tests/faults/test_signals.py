@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM at any moment: the end within two seconds, a message how to go on, and the same bytes."""
+"""Ctrl-C, SIGTERM and SIGHUP at any moment: the end within two seconds, a message how to go on, and the same bytes."""
 
 from __future__ import annotations
 
 import os
+import pty
 import random
 import re
 import shutil
@@ -27,7 +28,7 @@ from tests.faults.tools.unbroken import LONGER, SEEDS, Unbroken
 
 Attacks = Callable[[str, int, int], Iterator[int]]
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals are watched by Linux's /proc")
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RUN = Path("run")
 SECONDS = 2.0
 
@@ -68,10 +69,10 @@ def duration(place: Path, *arguments: str) -> float:
 def test_one_run(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
     seconds = duration(place, *arguments)
-    for attempt in attacks("signals to train", 4, 60):
+    for attempt in attacks("signals to train", 5, 60):
         child = command(*arguments, folder=place)
-        times = 1 + attempt // 2 % 2
-        code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds), times=times)
+        times = 1 + attempt // len(NUMBERS) % 2
+        code = signalled(child, NUMBERS[attempt % len(NUMBERS)], chance.uniform(0, seconds), times=times)
         if code == 130 and RUN.exists():
             last_line = child.told.splitlines()[-1]
             assert last_line.endswith(f"resume with `mlptrain train --resume {RUN}`")
@@ -144,9 +145,9 @@ def test_at_moments_where_python_has_ways_of_its_own(place: Path, moment: str) -
 def test_several_seeds(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("train", "small.yaml", "--run-dir", str(RUN), "--seeds", ",".join(map(str, SEEDS)), *LONGER)
     seconds = duration(place, *arguments)
-    for attempt in attacks("signals to train --seeds", 2, 50):
+    for attempt in attacks("signals to train --seeds", 3, 50):
         child = command(*arguments, folder=place)
-        code = signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds))
+        code = signalled(child, NUMBERS[attempt % len(NUMBERS)], chance.uniform(0, seconds))
         if code == 130 and RUN.exists():
             assert child.told.splitlines()[-1].endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert SeedGroup.is_group(RUN)
@@ -163,9 +164,9 @@ def test_several_seeds(place: Path, unbroken: Unbroken, attacks: Attacks, chance
 def test_a_comparison(place: Path, unbroken: Unbroken, attacks: Attacks, chance: random.Random) -> None:
     arguments = ("compare-optimizers", str(write(FIXED, place, base=COMPARED)), "--run-dir", str(RUN))
     seconds = duration(place, *arguments)
-    for attempt in attacks("signals to compare-optimizers", 2, 50):
+    for attempt in attacks("signals to compare-optimizers", 3, 50):
         child = command(*arguments, folder=place)
-        if signalled(child, NUMBERS[attempt % 2], chance.uniform(0, seconds)) == 130:
+        if signalled(child, NUMBERS[attempt % len(NUMBERS)], chance.uniform(0, seconds)) == 130:
             told = child.told.splitlines()[-1]
             assert told.endswith(("Rerun the same command to resume", INTERRUPTED))
             again = command(*arguments, folder=place)
@@ -190,7 +191,7 @@ def test_the_real_command(place: Path, unbroken: Unbroken, attacks: Attacks, cha
             time.sleep(0.005)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, 1.5))
-        process.send_signal(NUMBERS[attempt % 2])
+        process.send_signal(NUMBERS[attempt % len(NUMBERS)])
         sent = time.monotonic()
         code = process.wait(60)
         assert time.monotonic() - sent < SECONDS
@@ -202,3 +203,50 @@ def test_the_real_command(place: Path, unbroken: Unbroken, attacks: Attacks, cha
             resume(RUN)
             assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
             shutil.rmtree(RUN)
+
+
+def ignore_all_but_one() -> None:
+    """As `nohup` and the background of a script do."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("what", ["train", "compare-optimizers"])
+def test_what_was_ignored_at_the_start_stays_ignored(place: Path, unbroken: Unbroken, what: str) -> None:
+    arguments: tuple[str, ...] = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
+    files: tuple[str, ...] = OF_A_RUN
+    whole, begun = unbroken.longer_run, RUN / "metrics.jsonl"
+    if what == "compare-optimizers":
+        arguments = (what, str(write(FIXED, place, base=COMPARED)), "--run-dir", str(RUN))
+        whole, files, begun = unbroken.longer_comparison, ("plan.yaml", "trials.jsonl"), RUN / "plan.yaml"
+    child = command(*arguments, folder=place, first=ignore_all_but_one)
+    assert child.wait_until(begun.exists)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+        os.kill(child.pid, number)
+        child.process.join(0.02)
+    assert child.end() == 0, child.told
+    assert_same_files(whole, RUN, files)
+    shutil.rmtree(RUN)
+
+    child = command(*arguments, folder=place, first=ignore_all_but_one)
+    assert child.wait_until(begun.exists)
+    os.kill(child.pid, signal.SIGTERM)  # which nohup leaves alone
+    assert child.end() in (0, 130)
+
+
+def test_a_terminal_that_is_closed(place: Path, unbroken: Unbroken) -> None:
+    """As one whose only program is the command; a shell in it passes the signal on."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(
+            sys.executable, [sys.executable, "-m", "mlptrain", "train", "small.yaml", "--run-dir", str(RUN), *LONGER]
+        )
+    deadline = time.monotonic() + 60
+    while not (RUN / "metrics.jsonl").exists():
+        assert time.monotonic() < deadline
+        os.read(terminal, 65_536)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    resume(RUN)
+    assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)

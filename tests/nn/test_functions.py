@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
+import scipy.special
 import torch
+from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional
 
+from mlptrain.errors import UserError
 from mlptrain.nn import functions
 
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -113,6 +118,110 @@ def test_binary_cross_entropy_with_logits_at_the_extreme_where_the_naive_formula
     assert torch.isnan(-(y * p.log() + (1 - y) * (1 - p).log()))
     assert float(functions.binary_cross_entropy_with_logits(z, y)) == 0.0
     assert float(functions.binary_cross_entropy_with_logits(-z, y)) == 1e11
+
+
+ONE = [functions.softmax, functions.softmax_jacobian, functions.bias_gradient]
+TWO = [functions.softmax_vector_product, *(one for loss, gradients, _ in LOSSES for one in (loss, gradients))]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("function", [*ONE, *TWO], ids=lambda function: function.__name__)
+def test_arrays_in_and_arrays_out(function: Any, dtype: Any) -> None:
+    """What tensors of the same numbers give, in the array's own dtype; the arguments stay as they were."""
+    given = [probabilities(5, 3, seed=seed).numpy().astype(dtype) for seed in range(1 if function in ONE else 2)]
+    before = [array.copy() for array in given]
+    expected = function(*map(torch.from_numpy, given))
+    result = function(*given)
+    for ours, theirs in zip(
+        *((part if isinstance(part, tuple) else (part,)) for part in (result, expected)), strict=True
+    ):
+        assert isinstance(ours, np.ndarray | np.generic)
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, theirs.numpy())
+    assert all(np.array_equal(array, copy) for array, copy in zip(given, before, strict=True))
+
+
+def test_arrays_against_numpy_formulas() -> None:
+    z = np.random.default_rng(0).normal(size=(6, 4))
+    e = np.exp(z)
+    np.testing.assert_allclose(functions.softmax(z), e / e.sum(axis=1, keepdims=True), rtol=1e-14)
+    np.testing.assert_allclose(functions.softmax(z), scipy.special.softmax(z, axis=1), rtol=1e-14)
+    p, labels = functions.softmax(z), np.array([0, 3, 1, 1, 2, 0])
+    one_hot = np.eye(4)[labels]
+    assert functions.cross_entropy(p, one_hot) == pytest.approx(6 * log_loss(labels, p), rel=1e-13)
+    np.testing.assert_allclose(functions.cross_entropy_with_logits_gradients(z, one_hot)[0], p - one_hot, atol=1e-15)
+    assert functions.mean_squared_error(z, one_hot) == pytest.approx(((z - one_hot) ** 2).mean(), rel=1e-14)
+    assert isinstance(functions.mean_squared_error(z, one_hot), np.float64)
+    jacobian = functions.softmax_jacobian(z[0])
+    np.testing.assert_allclose(jacobian, np.diag(p[0]) - np.outer(p[0], p[0]), atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1, 2], [3, 5]],
+        np.array([[1, 2], [3, 5]]),
+        np.array([[1, 2], [3, 5]], dtype=np.uint8),
+        np.array([[1, 2], [3, 5]], dtype=">f4"),
+        np.array([[1, 3], [2, 5]], dtype=np.float16).T,
+        np.array([[5, 3], [2, 1]])[::-1, ::-1],
+    ],
+    ids=["lists", "integers", "bytes", "big-endian", "float16", "backwards"],
+)
+def test_arrays_of_every_kind(rows: Any) -> None:
+    result = functions.softmax(rows)
+    assert result.dtype == np.float64
+    expected = scipy.special.softmax(np.array([[1.0, 2.0], [3.0, 5.0]]), axis=1)
+    np.testing.assert_allclose(result, expected)
+    assert functions.mean_absolute_error(np.array([True, False]), [0.25, 0.5]) == 0.625
+
+
+def test_keywords_and_function_transforms_still_work() -> None:
+    p, y = probabilities(5, 3, seed=0), probabilities(5, 3, seed=1)
+    by_row = torch.func.vmap(functions.binary_cross_entropy)(p, y)
+    close(by_row.sum(), functions.binary_cross_entropy(target=y, prediction=p))  # type: ignore[call-overload]
+    (gradient, _) = functions.binary_cross_entropy_gradients(p, y)
+    close(torch.func.grad(functions.binary_cross_entropy)(p, y), gradient)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor], ids=["arrays", "tensors"])
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("mean_squared_error", ([1.0, 2.0], [[1.0], [2.0]]), r"prediction has the shape \(2,\) and target \(2, 1\)"),
+        ("mean_absolute_error_gradients", ([[1.0, 2.0]], [1.0, 2.0]), "expected equal shapes"),
+        ("cross_entropy", ([[0.5, 0.5], [0.1, 0.9]], [0, 1]), r"one-hot rows by np\.eye\(2\)\[labels\]"),
+        ("softmax", (3.0,), r"softmax: z has the shape \(\); expected \(k,\)"),
+        ("softmax_jacobian", ([[], []],), r"has the shape \(2, 0\)"),
+        ("softmax_vector_product", ([1.0, 2.0], [1.0]), "expected equal shapes"),
+        ("bias_gradient", ([1.0, 2.0],), r"expected \(n, k\)"),
+        ("mean_squared_error", ([], []), "is empty, and has no mean"),
+        ("binary_cross_entropy_with_logits", ([1.0], 1.0), "expected equal shapes"),
+    ],
+)
+def test_shapes_that_do_not_fit(kind: Any, function: str, arguments: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        getattr(functions, function)(*map(kind, arguments))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("softmax", ([[1.0], [1.0, 2.0]],), "rows of different lengths"),
+        ("softmax", (["a", "b"],), "expected real numbers"),
+        ("softmax", (np.array([1j, 2]),), "holds complex128; expected real numbers"),
+        ("softmax", ([1.0, np.nan],), "z holds NaN"),
+        ("softmax", ([1.0, np.inf],), "the result is not a number"),
+        ("binary_cross_entropy", ([1.2], [1.0]), "prediction has values outside 0 to 1; expected probabilities"),
+        ("binary_cross_entropy_gradients", ([0.2], [2.0]), "target has values outside 0 to 1"),
+        ("cross_entropy", ([[-0.1, 1.1]], [[0.0, 1.0]]), "prediction has values outside 0 to 1"),
+        ("mean_squared_error", (torch.ones(2), np.ones(2)), "give two tensors or two arrays"),
+        ("mean_squared_error", (np.ones(2), torch.ones(2)), "give two tensors or two arrays"),
+    ],
+)
+def test_arrays_that_stand_for_nothing(function: str, arguments: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        getattr(functions, function)(*arguments)
 
 
 def test_logistic_regression_by_hand() -> None:

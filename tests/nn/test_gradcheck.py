@@ -5,19 +5,26 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from mlptrain.errors import UserError
 from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.nn.initialisation import initialise_
+from mlptrain.nn.losses import MeanSquaredError
+from mlptrain.nn.losses import make_loss as make_loss_of
 from mlptrain.nn.network import MLP
 from mlptrain.nn.ops import Op
 from mlptrain.nn.ops.activations import Tanh
+from mlptrain.nn.ops.dropout import Dropout
 from mlptrain.nn.ops.rectifiers import LeakyReLU, ReLU
 from mlptrain.nn.parameters import Parameters
+from mlptrain.seeds import derived_seed
 from mlptrain.sources.generated import make_spirals
+from mlptrain.spec.loss import LossSpec
 from tests.catalogue import LOSSES, OPS, op
 from tests.catalogue import loss as make_loss
 
@@ -193,8 +200,194 @@ def test_the_kink_of_mae_is_left_out() -> None:
 
 def test_nothing_checked_is_not_a_pass() -> None:
     check = linear_then(ReLU(), weight=[[1.0, -1.0]], x=[[1.0, 1.0]])
-    assert not check.passed
-    assert "all 2 coordinates are at a kink" in check.verdict
+    assert check.passed is None
+    assert check.verdict.startswith(
+        "0 of 1 parameter tensors agree, 1 not checked by differences (layers.0.weight): all 2 coordinates are at a "
+        "kink."
+    )
+
+
+def hidden_unit(*, kinked: bool, max_coordinates: int = 200) -> GradientCheck:
+    """1-1-1 with ReLU, whose hidden z is 0 exactly or 1."""
+    network = MLP([1, 1, 1], hidden=[ReLU()], output=[op("identity")], bias=True)
+    parameters = Parameters.zeros(network.parameter_shapes)
+    parameters.copy_(
+        {name: torch.ones(shape) for name, shape in network.parameter_shapes.items()}
+        | {"layers.0.bias": torch.tensor([-1.0 if kinked else 0.0])}
+    )
+    return check_gradients(
+        network,
+        loss=make_loss("mse"),
+        parameters=parameters,
+        x=torch.ones(1, 1),
+        targets=torch.zeros(1, 1),
+        generator=torch.Generator().manual_seed(0),
+        max_coordinates=max_coordinates,
+    )
+
+
+def test_tensors_that_differences_say_nothing_about_are_not_checked() -> None:
+    check = hidden_unit(kinked=True)
+    assert [one.passed for one in check.parameters] == [None, None, True, True]
+    assert check.passed is None
+    assert check.verdict.startswith(
+        "2 of 4 parameter tensors agree, 2 not checked by differences (layers.0.weight, layers.0.bias): all 2 "
+    )
+    assert hidden_unit(kinked=False).passed is True
+
+
+def test_tensors_without_any_coordinate_are_not_checked() -> None:
+    check = hidden_unit(kinked=False, max_coordinates=0)
+    assert [one.passed for one in check.parameters] == [None] * 4
+    assert "no coordinate was drawn" in check.verdict
+
+
+def test_a_wrong_derivative_outweighs_what_could_not_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = MeanSquaredError.write_gradient
+
+    def write_gradient(self: MeanSquaredError, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        right(self, outputs, targets, out)
+        out.mul_(1.01)
+
+    monkeypatch.setattr(MeanSquaredError, "write_gradient", write_gradient)
+    check = hidden_unit(kinked=True)
+    # At z = 0 nothing flows into the first layer: its gradient is 0 by hand and by autograd.
+    assert [one.passed for one in check.parameters] == [None, None, True, False]
+    assert check.passed is False
+    assert check.verdict.startswith("The gradients disagree for layers.1.bias: a derivative is wrong (1 of 4 parameter")
+    assert "2 not checked by differences" in check.verdict
+
+
+@pytest.mark.parametrize("activation", ["identity", "prelu"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5, 5.0, 1e6])
+def test_the_penalty_is_part_of_all_three_gradients(weight_decay: float, activation: str) -> None:
+    """A linear model has the closed form 2/n Xᵀ(Xw + b − y) + λw; a learnt slope is decayed like any other number."""
+    generator = torch.Generator().manual_seed(3)
+    network = MLP([4, 1], hidden=[], output=[op(activation)], bias=True)
+    parameters = Parameters.zeros(network.parameter_shapes)
+    initialise_(network, parameters, generator=generator, name="normal", bias="normal")
+    x, y = torch.randn(30, 4, generator=generator), torch.randn(30, 1, generator=generator)
+    check = check_gradients(
+        network,
+        loss=make_loss("mse"),
+        parameters=parameters,
+        x=x,
+        targets=y,
+        generator=generator,
+        weight_decay=weight_decay,
+    )
+    values = {name: value.double().numpy() for name, value in parameters.items()}
+    w, b, slope = values["layers.0.weight"], values["layers.0.bias"], values.get("layers.0.slope", np.float64(1))
+    inputs, z = x.double().numpy(), x.double().numpy() @ w.T + b
+    residual = 2 / 30 * (np.where(z > 0, z, slope * z) - y.double().numpy())
+    delta = residual * np.where(z > 0, 1, slope)
+    closed = {
+        "layers.0.weight": (delta.T @ inputs).ravel() + weight_decay * w.ravel(),
+        "layers.0.bias": delta.sum(axis=0) + weight_decay * b,
+        "layers.0.slope": np.array([(residual * np.minimum(z, 0)).sum() + weight_decay * slope]),
+    }
+    assert check.passed is True, check
+    assert check.penalty == pytest.approx(weight_decay / 2 * sum(float((v**2).sum()) for v in values.values()))
+    for one in check.parameters:
+        for kind, tolerance in (("analytic", 1e-12), ("autograd", 1e-12), ("difference", 1e-6)):
+            numbers = [getattr(coordinate, kind) for coordinate in one.coordinates]
+            scale = float(np.linalg.norm(closed[one.name]))
+            assert numbers == pytest.approx(closed[one.name], rel=0, abs=tolerance * scale), (one.name, kind)
+
+
+def test_coordinates_are_named_by_their_place() -> None:
+    check = random_network_check([3, 4, 2], activation="tanh", seed=0)
+    assert [one.index for one in check.parameters[0].coordinates] == [(i, j) for i in range(4) for j in range(3)]
+    few = random_network_check([3, 4, 2], activation="tanh", seed=0, max_coordinates=5).parameters[0].coordinates
+    assert [one.index for one in few] == sorted(one.index for one in few)
+    everything = {one.index: one.analytic for one in check.parameters[0].coordinates}
+    assert [everything[one.index] for one in few] == [one.analytic for one in few]
+
+
+@pytest.mark.parametrize("delta", [1e-7, 1e-5, 1.0])
+def test_where_huber_goes_over_from_squared_to_linear_is_left_out(delta: float) -> None:
+    """Both targets are 0; the first output is delta within ε, the second is far from it."""
+    network = MLP([1, 2], hidden=[], output=[op("identity")], bias=False)
+    parameters = Parameters.zeros(network.parameter_shapes)
+    parameters["layers.0.weight"].copy_(torch.tensor([[delta], [-30.0]]))
+    loss = make_loss_of(TypeAdapter(LossSpec).validate_python({"name": "huber", "delta": delta}))
+    check = check_gradients(
+        network,
+        loss=loss,
+        parameters=parameters,
+        x=torch.ones(1, 1),
+        targets=torch.zeros(1, 2),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert (check.parameters[0].checked, check.parameters[0].left_out, check.passed) == (1, 1, True)
+    # Analytic and autograd are those of the definition: delta·sign(d) beyond delta, over both outputs.
+    assert check.parameters[0].coordinates[1].analytic == pytest.approx(-delta / 2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dropout", [0.2, 0.9])
+def test_masks_are_held_fixed(loss: str, dropout: float) -> None:
+    """With the same noise the objective is that of the first training step, and all three are its derivatives."""
+    generator = torch.Generator().manual_seed(1)
+    objective = make_loss(loss)
+    outputs = LOSSES[loss].outputs(3)
+    network = MLP(
+        [4, 8, 8, outputs], hidden=[op("prelu"), op("dropout", {"p": dropout})], output=[op("identity")], bias=True
+    )
+    parameters = Parameters.zeros(network.parameter_shapes)
+    initialise_(network, parameters, generator=generator, name="normal", bias="normal")
+    x, labels = torch.randn(12, 4, generator=generator), torch.randint(0, max(outputs, 2), (12,), generator=generator)
+    settings: Any = {
+        "loss": objective,
+        "parameters": parameters,
+        "x": x,
+        "targets": objective.encode_targets(labels, outputs),
+        "weight_decay": 0.1,
+    }
+    check = check_gradients(network, **settings, generator=generator, noise=(5, 1))
+    assert check.passed is True, check
+    assert sum(one.checked for one in check.parameters) > 100
+    # torch's own modules, with the masks that the training step draws.
+    masks = torch.Generator().manual_seed(derived_seed(5, "noise", 1))
+    y, decayed = x.double(), {name: value.double().requires_grad_() for name, value in parameters.items()}
+    for index in range(2):
+        z = y @ decayed[f"layers.{index}.weight"].T + decayed[f"layers.{index}.bias"]
+        z = torch.where(z > 0, z, z * decayed[f"layers.{index}.slope"])
+        y = z * (torch.rand(12, 8, generator=masks) >= dropout) / (1 - dropout)
+    y = y @ decayed["layers.2.weight"].T + decayed["layers.2.bias"]
+    targets = settings["targets"]
+    value = LOSSES[loss].reference(y, targets.double() if targets.is_floating_point() else targets)
+    value = value + 0.05 * torch.stack([one.square().sum() for one in decayed.values()]).sum()
+    assert check.objective == pytest.approx(float(value.detach()), rel=1e-12)
+    expected = torch.autograd.grad(value, list(decayed.values()))
+    for one, gradient in zip(check.parameters, expected, strict=True):
+        assert [at.analytic for at in one.coordinates] == pytest.approx(gradient.ravel().tolist(), rel=1e-9, abs=1e-12)
+    without = check_gradients(network, **settings, generator=generator)
+    assert without.objective != pytest.approx(check.objective, rel=1e-3)
+
+
+def test_a_wrong_derivative_of_an_op_with_noise_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine of such an op is autograd itself, so that only the differences can tell."""
+    right = Dropout.apply
+
+    def apply(self: Dropout, z: Tensor, parameters: Any, *, noise: torch.Generator | None = None) -> Tensor:
+        y = right(self, z, parameters, noise=noise)
+        return y * 1.01 - 0.01 * y.detach()
+
+    monkeypatch.setattr(Dropout, "apply", apply)
+    network = MLP([3, 5, 2], hidden=[op("tanh"), op("dropout")], output=[op("identity")], bias=True)
+    parameters = Parameters.zeros(network.parameter_shapes)
+    initialise_(network, parameters, generator=torch.Generator().manual_seed(0), name="normal")
+    check = check_gradients(
+        network,
+        loss=make_loss("cross_entropy"),
+        parameters=parameters,
+        x=torch.randn(9, 3, generator=torch.Generator().manual_seed(0)),
+        targets=torch.zeros(9, dtype=torch.int64),
+        generator=torch.Generator().manual_seed(0),
+        noise=(0, 1),
+    )
+    assert [one.passed for one in check.parameters] == [False, False, True, True]
 
 
 def test_a_network_that_amplifies_rounding_is_refused_rather_than_called_wrong() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mlptrain.errors import DataError
@@ -174,3 +177,30 @@ def test_an_example_with_a_nan_is_no_hit_whatever_its_label(name: str) -> None:
         found = loss.correct(outputs, loss.encode_targets(torch.arange(3).clamp(max=max(1, n_outputs - 1)), n_outputs))
         # A single logit that is no number is not above 0, which calls the first class, as `predict` does.
         assert found.tolist() == ([True, False, False] if n_outputs == 1 else [False] * 3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_constant_is_better_than_the_guess(name: str) -> None:
+    """By scipy's minimiser, one output at a time; of logits the guess is the same for every class."""
+    loss = make_loss(name)
+    if loss.section.reads == "logits":
+        k = 2 if name == "bce" else 10
+        labels = torch.arange(k).repeat(3)
+        width = 1 if k == 2 else k
+        targets = loss.encode_targets(labels, width)
+        guess = loss.constant_guess(targets, width).expand(len(labels), width)
+        assert float(loss.per_example(guess, targets).mean()) == pytest.approx(math.log(k), rel=1e-6)
+        return
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(301, 3, generator=generator).exp() * 3 - 2
+    one_hot = loss.encode_targets(torch.randint(0, 4, (301,), generator=generator), 4)
+    for targets in (values, one_hot):
+        guess = loss.constant_guess(targets, targets.shape[1])
+        for column in range(targets.shape[1]):
+            own = targets[:, column : column + 1].double()
+
+            def cost(value: float, own: Tensor = own) -> float:
+                return float(loss.per_example(torch.full_like(own, value), own).mean())
+
+            found = minimize_scalar(cost, bounds=(float(own.min()), float(own.max())), method="bounded")
+            assert cost(float(guess[column])) <= found.fun + 1e-6

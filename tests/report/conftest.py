@@ -20,6 +20,9 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "one-hot spirals": ("spirals", ("training.epochs=50", "loss=mse")),
     "digits": ("digits", ("training.epochs=4", "training.record_steps=true")),
     "zero or one": ("digits", ("training.epochs=2", "data.classes=[3, 8]", "loss=bce", "optimizer.lr=0.01")),
+    "moons": ("moons", ("training.epochs=20",)),
+    "xor": ("xor", ()),
+    "sine": ("function", ("training.epochs=30",)),
     "regression": ("regression_by_heart", ("training.epochs=40",)),
 }
 

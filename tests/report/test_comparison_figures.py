@@ -177,8 +177,8 @@ def test_times_are_dots_at_their_epochs_and_misses_stand_apart(failures: Summary
 
 
 def test_curves_hold_mean_and_spread(six: Summary) -> None:
-    cases: tuple[tuple[Literal["loss", "accuracy"], str, int], ...] = (
-        ("loss", "train_loss", 1),
+    cases: tuple[tuple[Literal["loss", "accuracy"], str, float], ...] = (
+        ("loss", "train_loss", 0.5),  # means during an epoch lie at its middle
         ("accuracy", "validation_accuracy", 0),
     )
     for metric, key, first in cases:
@@ -188,11 +188,11 @@ def test_curves_hold_mean_and_spread(six: Summary) -> None:
         assert len(bands) == 6
         for (name, entry), band in zip(six.ranked, bands, strict=True):
             curve = entry.curves[key]
-            np.testing.assert_array_equal(lines[name].get_xdata(), np.arange(first, 21))
+            np.testing.assert_array_equal(lines[name].get_xdata(), first + np.arange(20 if metric == "loss" else 21))
             np.testing.assert_array_equal(lines[name].get_ydata(), curve.mean)
             corners = {tuple(corner) for corner in np.asarray(band.get_paths()[0].vertices).tolist()}
-            for epoch, (low, high) in enumerate(zip(curve.low, curve.high, strict=True), first):
-                assert {(float(epoch), low), (float(epoch), high)} <= corners
+            for epoch, (low, high) in enumerate(zip(curve.low, curve.high, strict=True)):
+                assert {(epoch + first, low), (epoch + first, high)} <= corners
         assert ("target" in lines) == (metric == "accuracy")
 
 

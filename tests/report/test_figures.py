@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,21 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlptrain import views
+from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, RunFolderError, UserError
-from mlptrain.experiment import resume, train
-from mlptrain.report.arrays import Confusion, InputHistogram, LabelledPoints, Mistakes, Samples, WeightImages
-from mlptrain.report.curves import draw_curves, draw_steps, thinned
+from mlptrain.experiment import resume, train, train_seeds
+from mlptrain.experiment.build import load_data
+from mlptrain.report.arrays import Confusion, InputHistogram, LabelledPoints, Mistakes, Residuals, Samples, WeightImages
+from mlptrain.report.curves import Look, draw_curves, draw_steps, thinned
 from mlptrain.report.figures import (
     draw_activations,
     draw_confusion,
     draw_decisions,
     draw_histogram,
     draw_points,
+    draw_residuals,
 )
-from mlptrain.report.history import History, read_history, read_steps, run_labels
+from mlptrain.report.history import History, read_curves, read_history, read_steps, run_labels
 from mlptrain.report.images import draw_mistakes, draw_samples, draw_weights, percentage
 from mlptrain.report.style import class_colours, inline_svg, picture_bytes
 from mlptrain.runs import RunFolder
@@ -42,6 +46,10 @@ def history(label: str = "one", **values: list[float]) -> History:
     return History(label, "completed", "cross_entropy", "epoch", pairs)
 
 
+def splits_of(run: Path) -> Splits:
+    return load_data(RunFolder.open(run).experiment())
+
+
 def texts(figure: Figure) -> list[str]:
     """Every piece of text that a reader of the picture's SVG finds."""
     root = ET.fromstring(picture_bytes(figure, "svg", text_as_shapes=False))
@@ -54,14 +62,22 @@ def test_curves_hold_the_runs_figures(runs: Runs) -> None:
     figure = draw_curves([read_history(run)])
     loss, accuracy = figure.axes
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
-        train, validation = axes.get_lines()
-        np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3, 4])
+        train, validation, guess = axes.get_lines()
+        np.testing.assert_array_equal(train.get_xdata(), [0.5, 1.5, 2.5, 3.5])
         np.testing.assert_array_equal(train.get_ydata(), [line[f"train_{metric}"] for line in lines[1:]])
         np.testing.assert_array_equal(validation.get_xdata(), [0, 1, 2, 3, 4])
         np.testing.assert_array_equal(validation.get_ydata(), [line[f"validation_{metric}"] for line in lines])
+        share = np.bincount(splits_of(run).train.targets.numpy()).max() / 1293
+        expected = np.log(10) if metric == "loss" else share
+        np.testing.assert_allclose(np.asarray(guess.get_ydata()), expected, rtol=1e-6)
     shown = texts(figure)
-    for wanted in ("digits", "training", "validation", "accuracy (% of examples)", "cross-entropy (nats per example)"):
+    for wanted in (
+        "run digits, data digits", "train, mean during the epoch", "validation, at the epoch's end",
+        "constant guess (loss 2.303)", f"constant guess (most frequent class: {100 * share:.3g} %)",
+        "accuracy (% of examples)",
+    ):  # fmt: skip
         assert wanted in shown
+    assert figure.axes[0].get_ylabel() == "cross-entropy (nats, mean per\nexample)"
     assert shown.count("epoch (passes over the training rows)") == 2
 
 
@@ -78,9 +94,103 @@ def test_loss_is_logarithmic_from_a_decade_on(losses: list[float], scale: str) -
 def test_regression_has_one_panel(runs: Runs) -> None:
     figure = draw_curves([read_history(runs("regression"))])
     assert len(figure.axes) == 1
-    assert figure.axes[0].get_ylabel() == "mean squared error (target units²)"
+    assert " ".join(figure.axes[0].get_ylabel().split()) == "squared error (target units², mean per example)"
     with pytest.raises(UserError, match="accuracy"):
         draw_curves([read_history(runs("regression"))], metrics=("accuracy",))
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    overrides = ["training.epochs=3", "training.record_steps=true"]
+    return train_seeds(
+        load_spec(CONFIGS / "digits.yaml", overrides), [3, 1, 2], run_dir=tmp_path_factory.mktemp("groups") / "seeds"
+    ).group.path
+
+
+def test_a_group_is_its_mean_in_the_band_of_its_seeds(group: Path) -> None:
+    logs = [(group / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines() for seed in (1, 2, 3)]
+    lines = [[json.loads(line) for line in log] for log in logs]
+    figure = draw_curves([read_curves(group)])
+    for axes, metric in zip(figure.axes, ("loss", "accuracy"), strict=True):
+        train, validation, _ = axes.get_lines()
+        for line, key, skipped in ((train, f"train_{metric}", 1), (validation, f"validation_{metric}", 0)):
+            values = np.array([[epoch[key] for epoch in seed[skipped:]] for seed in lines])
+            np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=0), rtol=1e-12)
+            band = axes.collections[1 - skipped]
+            corners = np.asarray(band.get_paths()[0].vertices)
+            for x, low, high in zip(np.asarray(line.get_xdata()), values.min(axis=0), values.max(axis=0), strict=True):
+                assert {low, high} <= set(corners[corners[:, 0] == x, 1])
+    shown = texts(figure)
+    assert "band: lowest to highest of 3 seeds" in shown
+    assert "group seeds, mean over 3 seeds, data digits" in shown
+    stepwise = draw_steps([read_curves(group, steps=True)]).axes[0]
+    mean, _ = stepwise.get_lines()
+    window = int(re.search(r"last (\d+) steps", str(mean.get_label()))[1])  # type: ignore[index]
+    losses = [np.load(group / f"seed-{seed}" / "steps.npz")["loss"][-window:].mean() for seed in (1, 2, 3)]
+    assert np.asarray(mean.get_ydata())[-1] == pytest.approx(np.mean(losses))
+
+
+def test_a_seed_that_diverged_is_left_out_of_the_mean(group: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(group, tmp_path / "copy")
+    diverged = {"status": "diverged", "epoch": 1, "step": 1, "lr": 0.1, "message": "the loss is not finite"}
+    for seed in (1, 2):
+        (copy / f"seed-{seed}" / "result.json").write_text(json.dumps(diverged))
+    history = read_curves(copy)
+    assert "group copy (without 2 that diverged), data digits" in texts(draw_curves([history]))
+    np.testing.assert_array_equal(
+        history.values["validation_loss"][1], read_history(group / "seed-3").values["validation_loss"][1]
+    )
+    (copy / "seed-3" / "result.json").write_text(json.dumps(diverged))
+    with pytest.raises(RunFolderError, match=r"every seed of .* diverged; name one of its runs"):
+        read_curves(copy)
+
+
+def test_scale_and_limits_are_the_readers(runs: Runs) -> None:
+    drawn = [read_history(runs("digits"))]
+    assert draw_curves(drawn, look=Look(log=True)).axes[0].get_yscale() == "log"
+    linear = draw_curves(drawn, look=Look(log=False, limits={"loss": (0, 2), "accuracy": (0.9, 1)}))
+    assert [axes.get_ylim() for axes in linear.axes] == [(0, 2), (0.9, 1)]
+    assert draw_curves(drawn, look=Look(limits={"loss": (0, 2)})).axes[0].get_yscale() == "linear"
+    assert len(draw_curves(drawn, look=Look(guess=False)).axes[0].get_lines()) == 2
+    zeros = draw_curves([history(train_loss=[1.0, 0.0, 0.5])], look=Look(log=True))
+    assert "Loss by epoch (logarithmic scale; losses of 0 are not shown)" in texts(zeros)
+    with pytest.raises(UserError, match="no loss is above 0"):
+        draw_curves([history(train_loss=[0.0])], look=Look(log=True))
+
+
+def test_runs_on_the_same_data_share_the_line_of_the_guess(runs: Runs) -> None:
+    def guess(value: float) -> History:
+        return replace(history("one", train_accuracy=[0.2, 0.9]), guess={"accuracy": value})
+
+    def lines(*values: float) -> list[str]:
+        drawn = draw_curves([guess(value) for value in values]).axes[0].get_lines()
+        return [str(line.get_label()) for line in drawn if "constant guess" in str(line.get_label())]
+
+    assert lines(0.1) == ["constant guess (most frequent class: 10 %)"]
+    assert lines(0.1, 0.104) == ["constant guess (most frequent class: about 10.2 %)"]
+    assert len(lines(0.1, 0.3, 0.1)) == 2
+
+
+@pytest.mark.parametrize(("size", "power"), [(1e10, "1e10"), (1e-9, "1e\N{MINUS SIGN}9")])
+def test_no_power_of_ten_stands_over_the_axes(size: float, power: str) -> None:
+    """Where titles are: each tick says its own."""
+    shown = texts(draw_curves([history(train_loss=[1.0 * size, 1.5 * size, 2.0 * size])]))
+    assert power not in shown
+    ticks = [text.replace("\N{MINUS SIGN}", "-") for text in shown if text.endswith(power.removeprefix("1"))]
+    assert sum(0.9 * size <= float(tick) <= 2.1 * size for tick in ticks) >= 3
+
+
+def test_predicted_against_true_values_and_residuals(runs: Runs) -> None:
+    fit = views.residuals(runs("regression"))
+    figure = draw_residuals(fit)
+    against, residuals = (np.asarray(axes.collections[0].get_offsets()) for axes in figure.axes)
+    np.testing.assert_array_equal(against, np.column_stack([fit.true[:, 0], fit.predicted[:, 0]]))
+    np.testing.assert_allclose(residuals[:, 1], fit.predicted[:, 0] - fit.true[:, 0])
+    assert "run regression, data random_regression: 64 train examples" in texts(figure)
+    rms = np.sqrt(np.mean((fit.predicted - fit.true) ** 2))
+    assert figure.axes[1].get_title(loc="left") == f"Residuals (root mean square {rms:.3g})"
+    two = np.random.default_rng(0).normal(size=(9, 7))
+    assert len(draw_residuals(Residuals("many", "test", two, two + 1)).axes) == 8
 
 
 def test_runs_with_other_losses_share_no_name() -> None:
@@ -123,7 +233,7 @@ def test_step_curves_hold_every_step_and_its_running_mean(runs: Runs) -> None:
     run = runs("digits")
     saved = np.load(run / "steps.npz")
     figure = draw_steps([read_steps(run)])
-    raw, mean = figure.axes[0].get_lines()
+    raw, mean, _ = figure.axes[0].get_lines()
     np.testing.assert_array_equal(raw.get_ydata(), saved["loss"])
     window = int(re.search(r"last (\d+) steps", str(mean.get_label()))[1])  # type: ignore[index]
     at, value = int(np.asarray(mean.get_xdata())[-1]), float(np.asarray(mean.get_ydata())[-1])
@@ -144,7 +254,7 @@ def test_steps_need_a_record(runs: Runs, tmp_path: Path) -> None:
 def test_unfinished_runs_say_so(runs: Runs, tmp_path: Path) -> None:
     run = shutil.copytree(runs("digits"), tmp_path / "run")
     (run / "result.json").unlink()
-    assert "digits (interrupted)" in texts(draw_curves([read_history(run)]))
+    assert "run run (interrupted), data digits" in texts(draw_curves([read_history(run)]))
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(RunFolderError, match="has no epoch yet to draw; resume with `mlptrain train --resume"):
         read_history(run)
@@ -176,18 +286,55 @@ def test_labels_are_the_shortest_that_differ(runs: Runs, tmp_path: Path) -> None
 
 def test_a_dollar_sign_is_a_dollar_sign() -> None:
     shown = texts(draw_curves([history(r"$\frac{a", train_loss=[1.0, 10.0]), history("_b", train_loss=[1.0])]))
-    assert r"$\frac{a, training" in shown
-    assert "_b, training" in shown
+    assert r"$\frac{a" in shown
+    assert "_b" in shown
 
 
 def test_activations_have_a_panel_each() -> None:
     figure = draw_activations(views.activation_curves(["relu", "sigmoid", "tanh", "arctan", "half_tanh"]))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:4] == ["relu", "sigmoid", "tanh", "arctan"]
-    assert titles[4].startswith("half_tanh: ")
+    assert [title.splitlines()[0] for title in titles] == ["relu", "sigmoid", "tanh", "arctan", "half_tanh"]
+    assert titles[1].splitlines()[1] == r"$f(z) = 1/(1 + e^{-z})$"
     assert {"function", "gradient", "input z (no unit)", "value (no unit)"} <= set(texts(figure))
     higher = texts(draw_activations(views.activation_curves(["half_tanh"], derivatives=6)))
     assert "6th derivative" in higher
+
+
+def test_activations_with_settings_are_told_apart_by_their_titles() -> None:
+    curves = views.activation_curves(
+        ["elu:alpha=0.5", "elu:alpha=2", "leaky_relu:slope=0.2", "softplus:beta=3", "selu"]
+    )
+    titles = [axes.get_title(loc="left") for axes in draw_activations(curves).axes]
+    assert [title.splitlines()[0] for title in titles] == [
+        *("elu, α = 0.5", "elu, α = 2", "leaky_relu, α = 0.2", "softplus, β = 3"),
+        "selu, α = 1.67326, λ = 1.0507",
+    ]
+    assert r"\beta" in titles[3]
+
+
+@pytest.mark.parametrize("names", [["relu", "sigmoid", "tanh"], list(views.ACTIVATION_NAMES)])
+def test_shared_axes_are_the_same_in_every_panel(names: list[str]) -> None:
+    curves = views.activation_curves(names)
+    limits = {axes.get_ylim() for axes in draw_activations(curves, shared=True).axes}
+    assert len(limits) == 1
+    [(low, high)] = limits
+    assert all(low < np.nanmin(curve.values) and np.nanmax(curve.values) < high for curve in curves)
+    assert len({axes.get_ylim() for axes in draw_activations(curves).axes}) > 1
+
+
+def test_activations_on_top_of_one_another() -> None:
+    curves = views.activation_curves(["elu", "elu:alpha=2", "half_tanh"], derivatives=2)
+    figure = draw_activations(curves, overlay=True)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["function", "gradient", "2nd derivative"]
+    for order, axes in enumerate(figure.axes):
+        drawn = axes.get_lines()[2:]  # after the two axes through the origin
+        assert len(drawn) == 3
+        for line, curve in zip(drawn, curves, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), curve.values[order])
+    [legend] = figure.legends
+    labels = [text.get_text().split(":")[0] for text in legend.get_texts()]
+    assert labels == ["elu, α = 1", "elu, α = 2", "half_tanh"]
+    picture_bytes(figure, "svg")  # every formula can be set
 
 
 def test_decision_panels_name_widths_and_accuracy(runs: Runs) -> None:
@@ -243,11 +390,14 @@ def test_histogram_states_its_numbers() -> None:
 def test_sheets_of_images() -> None:
     images = np.random.default_rng(0).normal(size=(5, 4, 4))
     labels, names = np.array([0, 1, 0, 1, 0]), ("T-shirt/top", "Bag")
-    samples = draw_samples(Samples("clothes", "standard", images, labels, names))
+    samples = draw_samples(Samples("clothes", "standard", images, labels, names, np.arange(5)))
     assert texts(samples).count("T-shirt/top") == 3
+    assert "row 4" in texts(samples)
     np.testing.assert_array_equal(np.asarray(samples.axes[0].get_images()[1].get_array()), images[1])
-    mistakes = Mistakes("clothes", "test", 9, 100, images, labels, 1 - labels, np.linspace(1, 0.5, 5), names)
+    index = np.array([70, 3, 12, 99, 0])
+    mistakes = Mistakes("clothes", "test", 9, 100, images, labels, 1 - labels, np.linspace(1, 0.5, 5), names, index)
     shown = texts(draw_mistakes(mistakes))
+    assert [text for text in shown if text.startswith("row ")] == [f"row {row}" for row in index]
     assert "T-shirt/top → Bag" in shown
     assert "50.0 %" in shown
     assert any("9 wrong in 100 test images" in text for text in shown)
@@ -255,7 +405,7 @@ def test_sheets_of_images() -> None:
     assert {"3", "11"} <= set(texts(weights))
     low, high = weights.axes[0].get_images()[0].get_clim()
     assert low == -high
-    single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names))
+    single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names, index[:1]))
     assert "one: the first training image" in texts(single)
 
 

@@ -48,9 +48,13 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         ("curves", ["digits"]),
         ("curves", ["digits", "spirals", "regression"]),
         ("decision", ["spirals", "two spirals"]),
+        ("decision", ["moons", "xor"]),
+        ("fit", ["sine"]),
         ("confusion", ["digits"]),
         ("mistakes", ["digits"]),
         ("weights", ["digits"]),
+        ("layers", ["digits"]),
+        ("layers", ["regression"]),
     ],
 )
 def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +68,14 @@ def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pyt
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [("samples", "digits"), ("samples", "spirals"), ("histogram", "digits"), ("histogram", "regression_by_heart")],
+    [
+        ("samples", "digits"),
+        ("samples", "spirals"),
+        ("samples", "moons"),
+        ("samples", "function"),
+        ("histogram", "digits"),
+        ("histogram", "regression_by_heart"),
+    ],
 )
 def test_every_picture_of_a_configuration(kind: str, config: str) -> None:
     assert plot(kind, CONFIGS / f"{config}.yaml", "--out", "picture.svg") == 0
@@ -76,7 +87,8 @@ def test_steps_and_activations(runs: Runs, capsys: pytest.CaptureFixture[str]) -
     assert plot("activation", "relu", "sigmoid", "tanh") == 0
     assert plot("activation", "arctan", "--range", "-5", "5", "--out", "arctan.PNG") == 0
     assert plot("activation", "half_tanh", "--derivatives", "6", "--out", "half_tanh.svg") == 0
-    assert capsys.readouterr().out.split() == ["steps.png", "activation.png", "arctan.PNG", "half_tanh.svg"]
+    assert plot("activation", "elu:alpha=2", "elu", "--shared", "--overlay", "--out", "elu.png") == 0
+    assert capsys.readouterr().out.split() == ["steps.png", "activation.png", "arctan.PNG", "half_tanh.svg", "elu.png"]
     with Image.open("arctan.PNG") as image:
         assert image.format == "PNG"
 

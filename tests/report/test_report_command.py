@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mlptrain import views
 from mlptrain.cli import main
 from mlptrain.experiment import train
 from mlptrain.report.page import render_page
@@ -109,8 +110,36 @@ def test_the_page_of_digits(runs: Runs, tmp_path: Path) -> None:
         assert wanted in page.text
     assert " ".join((run / "resolved.yaml").read_text().split()) in page.text
     assert page.text.index("Outcome") < page.text.index("Training curves") < page.text.index("Confusion")
-    assert len(page.all("svg")) == 2
+    assert len(page.all("svg")) == 4  # by epoch and by step
+    for wanted in (
+        "Training loss, mean during the epoch, from", "0 64 → 64 relu weight 64×64, bias 64 4,160",
+        "2 32 → 10 identity weight 10×32, bias 10 330",
+    ):  # fmt: skip
+        assert wanted in page.text
+    rows = [int(row) for row in re.findall(r"row (\d+)", page.text)]
+    assert rows == views.mistakes(run).index.tolist()
     assert len(page.all("img")) == min(24, wrong)
+
+
+def test_the_figures_of_the_kept_weights_on_every_split(runs: Runs, tmp_path: Path) -> None:
+    run = runs("digits")
+    kept, text = json.loads((run / "result.json").read_text())["kept"], page_of(run, tmp_path).text
+    assert "split loss, mean per example accuracy Training" in text
+    for split, name in (("train", "Training"), ("validation", "Validation"), ("test", "Test")):
+        assert f"{name} {kept[f'{split}_loss']:.4f} {100 * kept[f'{split}_accuracy']:.2f} %" in text
+
+
+def test_untrained_weights_and_missing_classes(tmp_path: Path) -> None:
+    overrides = ["data={name: digits, train_size: 12, validation: 3}", "optimizer={name: sgd, lr: 3e3}"]
+    loaded = load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"])
+    with pytest.warns(UserWarning, match="no training rows of classes '"):
+        run = train(loaded, run_dir=tmp_path / "run").folder
+    text = page_of(run.path, tmp_path).text
+    weights = "the initial weights, untrained by this run"
+    assert f"The figures are those of epoch 0, {weights}; no epoch lowered the validation loss." in text
+    assert "No training rows of classes '" in text
+    assert re.search(r" \d – 0\.0 % \d+ ", text)
+    assert "–: undefined, since the class was never predicted" in text
 
 
 def test_the_interval_is_wilsons(runs: Runs, tmp_path: Path) -> None:
@@ -191,11 +220,15 @@ def test_tables_have_true_classes_in_rows(runs: Runs) -> None:
     assert Page(section_of(run, "classes", per_class=rows)).text == (
         "Per class class precision recall examples cat 100.0 % 95.2 % 42 dog 99.9 % 100.0 % 1,357"
     )
+    unknown = [{"class": "none", "precision": None, "recall": None, "examples": 0}, *rows]
+    assert "none – – 0 cat 100.0 % 95.2 %" in Page(section_of(run, "classes", per_class=unknown)).text
     many = [{"class": str(n), "precision": 1.0, "recall": n / 150, "examples": 1} for n in range(150)]
     shown = Page(section_of(run, "classes", per_class=many))
     assert len(shown.all("tr")) == 101
     assert "66.0 %" in shown.text
     assert "66.7 %" not in shown.text
+    shown = Page(section_of(run, "classes", per_class=[unknown[0], *many]))  # undefined is not the lowest
+    assert "none – –" not in shown.text
 
 
 def test_confusion_of_very_many_classes_lists_the_mix_ups(runs: Runs) -> None:
@@ -220,6 +253,7 @@ def test_the_default_place_and_the_printed_path(runs: Runs, tmp_path: Path, caps
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Training loss" in page.text
     assert "Completed: 40 epochs" in page.text
+    assert "Predicted and true values of the training examples" in page.text
     for absent in ("accuracy", "Confusion", "confident errors", "Per class", "the test set"):
         assert absent not in page.text
 
@@ -232,7 +266,8 @@ def test_an_interrupted_run_says_how_to_go_on(runs: Runs, tmp_path: Path) -> Non
     page = page_of(run, tmp_path)
     assert "Interrupted after epoch 2 of 4." in page.text
     assert f"mlptrain train --resume '{run}'" in page.text
-    assert f"Validation loss {json.loads(lines[2])['validation_loss']:.4f} after epoch 2" in page.text
+    assert f"Validation loss {json.loads(lines[2])['validation_loss']:.4f} after epoch 2, mean per example" in page.text
+    assert f"Training loss {json.loads(lines[2])['train_loss']:.4f} during epoch 2, mean per example" in page.text
     assert "Test accuracy" not in page.text
     (run / "metrics.jsonl").write_text("")
     assert "Interrupted after no epoch yet." in page_of(run, tmp_path).text
@@ -246,7 +281,11 @@ def test_a_diverged_run_says_what_to_do(tmp_path: Path) -> None:
         train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run")
     page = page_of(tmp_path / "run", tmp_path)
     assert str(error.value)[1:] in page.text
-    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr=100000" in page.text
+    assert "try a smaller learning rate" in page.text
+    diagnosis = json.loads((tmp_path / "run" / "result.json").read_text())["diagnosis"]
+    lr = diagnosis["remedies"]["optimizer.lr"]
+    assert f"mlptrain train {tmp_path / 'run' / 'resolved.yaml'} --set optimizer.lr={lr:g}" in page.text
+    assert all(cause in page.text for cause in diagnosis["causes"])
     assert "Confusion" not in page.text
 
 

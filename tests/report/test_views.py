@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,12 @@ from sklearn.metrics import confusion_matrix
 
 from mlptrain import views
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
+from mlptrain.experiment import resume, train
+from mlptrain.experiment.build import load_data
+from mlptrain.inference.module import load
+from mlptrain.inference.predict import predict_rows
 from mlptrain.report.arrays import LabelledPoints, Samples
+from mlptrain.runs import RunFolder
 from mlptrain.spec import load_spec
 from mlptrain.training.metrics import probabilities
 from tests import catalogue
@@ -111,6 +117,41 @@ def test_what_has_no_decision_map(runs: Runs) -> None:
         views.decision_map(runs("regression"))
 
 
+def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
+    run = runs("sine")
+    found = views.fitted_curve(run, label="wave")
+    assert (found.label, found.model) == ("wave", "1-32-1 tanh")
+    np.testing.assert_allclose(found.targets, np.sin(found.inputs), atol=1e-6)
+    assert found.truth is not None
+    assert found.outputs is not None
+    assert found.loss is not None
+    np.testing.assert_allclose(found.truth, np.sin(found.x), atol=1e-12)
+    assert found.x.min() < found.inputs.min() < found.inputs.max() < found.x.max()
+    scaled = (found.x - found.inputs.mean()) / found.inputs.std()
+    expected = outputs_by_hand(run, scaled[:, None], hidden=np.tanh)[:, 0]
+    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
+    at = (found.inputs - found.inputs.mean()) / found.inputs.std()
+    errors = outputs_by_hand(run, at[:, None], hidden=np.tanh)[:, 0] - found.targets
+    name, loss = found.loss
+    assert name == "mse"
+    assert loss == pytest.approx((errors**2).mean(), rel=1e-5)
+
+
+def test_what_has_no_fitted_curve(runs: Runs) -> None:
+    with pytest.raises(UserError, match="data 'moons' has 2 inputs and 2 classes"):
+        views.fitted_curve(runs("moons"))
+    with pytest.raises(UserError, match="data 'random_regression' has 10 inputs and 1 targets"):
+        views.fitted_curve(runs("regression"))
+    with pytest.raises(UserError, match="mlptrain plot fit"):
+        views.decision_map(runs("sine"))
+
+
+def test_points_on_one_side_do_not_lie_on_the_edge(runs: Runs) -> None:
+    left, right, bottom, top = views.decision_map(runs("xor"), resolution=5).extent
+    assert left < 0 < 1 < right
+    assert bottom < 0 < 1 < top
+
+
 def test_confusion_against_scikit_learn(runs: Runs) -> None:
     run = runs("digits")
     x, labels = digits_split(run)
@@ -152,7 +193,21 @@ def test_mistakes_are_the_most_confident_wrong_images(runs: Runs) -> None:
     np.testing.assert_allclose(found.images.reshape(5, 64), x[worst], atol=1e-6)
     np.testing.assert_array_equal(found.true, labels[worst])
     np.testing.assert_array_equal(found.predicted, called[worst])
+    np.testing.assert_array_equal(found.index, worst)
+    assert [p.true for p in predict_rows(load(run), found.index.tolist())] == found.true.tolist()  # its `--index`
     np.testing.assert_allclose(found.confidence, shares[worst, called[worst]], atol=1e-5)
+
+
+def test_a_fit_is_the_network_on_the_rows(runs: Runs) -> None:
+    run = runs("regression")
+    fit = views.residuals(run)
+    train = load_data(RunFolder.open(run).experiment()).train
+    expected = outputs_by_hand(run, train.inputs.double().numpy(), hidden=relu)
+    np.testing.assert_allclose(fit.predicted, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(fit.true, train.targets.double().numpy())
+    assert np.mean((fit.predicted - fit.true) ** 2) == pytest.approx(views.page_parts(run)["evaluation"]["loss"])
+    with pytest.raises(UserError, match="residuals are of numbers, but data 'digits' has classes"):
+        views.residuals(runs("digits"))
 
 
 def test_what_has_no_mistakes_to_show(runs: Runs) -> None:
@@ -204,6 +259,70 @@ def test_a_line_breaks_only_where_its_derivative_jumps(name: str, order: int) ->
 def test_smooth_activations_have_no_gap() -> None:
     for curve in views.activation_curves(["sigmoid", "gelu", "half_tanh", "identity"], derivatives=6):
         assert np.isfinite(curve.values).all()
+
+
+SETTINGS: dict[str, Any] = {
+    "elu:alpha=2": lambda z: z if z > 0 else 2 * (mpmath.exp(z) - 1),
+    "leaky_relu:slope=-0.5": lambda z: z if z > 0 else -z / 2,
+    " prelu : slope = 1e-1 ": lambda z: z if z > 0 else z / 10,
+    "softplus:beta=3": lambda z: mpmath.log(1 + mpmath.exp(3 * z)) / 3,
+    "elu:alpha=0": lambda z: max(z, mpmath.mpf(0)),
+}
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_of_activations(text: str) -> None:
+    (curve,) = views.activation_curves([text], derivatives=2)
+    for index in (30, 400, 600, 970):
+        at = mpmath.mpf(float(curve.z[index]))
+        expected = [float(mpmath.diff(SETTINGS[text], at, order)) for order in range(3)]
+        np.testing.assert_allclose(curve.values[:, index], expected, rtol=1e-8, atol=1e-9)
+    [(letter, value)] = curve.constants
+    assert (curve.name, value) == (text.split(":")[0].strip(), float(text.split("=")[1]))
+    assert letter in "αβ"
+
+
+def by_formula(formula: str, z: float, constants: Any) -> float:
+    """A formula of a title, read as a person reads it."""
+    text = formula.split(r"\ \mathrm{with}")[0].split(" = ")[0]
+    text = re.sub(r"(.*)\\ \\mathrm\{for\}\\ z > 0,\\ \\mathrm\{else\}\\ (.*)", r"(\1) if z > 0 else (\2)", text)
+    text = re.sub(r"e\^(?:\{(.*?)\}|z)", lambda power: f"exp({power[1] or 'z'})", text)
+    for name, letter in (("alpha", "α"), ("beta", "β"), ("lambda", "λ")):
+        text = text.replace(f"\\{name}", letter)
+    text = (
+        re.sub(r"([αβλz])(?:\\,|\s)*(?=[αβλz(\\])", r"\1*", text).replace("\\arctan z", "arctan(z)").replace("\\", "")
+    )
+    functions = {name: getattr(np, name) for name in ("exp", "log", "arctan", "tanh")}
+    normal = {"Phi": lambda value: float(mpmath.ncdf(value)), "max": max, "min": min}
+    return float(eval(text, functions | normal | dict(constants) | {"z": z}))
+
+
+@pytest.mark.parametrize("text", [*views.ACTIVATION_NAMES, *SETTINGS])
+def test_formulas_say_what_is_drawn(text: str) -> None:
+    (curve,) = views.activation_curves([text])
+    for index in (50, 350, 501, 700, 960):
+        value = by_formula(curve.formula, float(curve.z[index]), curve.constants)
+        assert value == pytest.approx(curve.values[0, index], rel=1e-12, abs=1e-12), curve.formula
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("elu:beta=2", "'elu:beta=2': elu has no setting 'beta'; it has alpha"),
+        ("leaky_relu:negative_slope=0.1", "no setting 'negative_slope'; it has slope"),
+        ("softplus:beta=0", "beta: must be above 0, got 0"),
+        ("elu:alpha=much", "alpha: must be a number, got the text 'much'"),
+        ("elu:alpha=nan", "alpha: must be a number"),
+        ("elu:2", r"expected settings such as elu:alpha=2 behind the name, got '2'"),
+        ("elu:alpha=1,alpha=2", "got 'alpha=2'"),
+        ("elu:name=relu", "got 'name=relu'"),
+        ("half_tanh:scale=2", "half_tanh has no setting 'scale'; name it alone"),
+        ("swish:beta=1", "unknown activation swish:beta=1; choose from relu"),
+    ],
+)
+def test_settings_that_there_are_not(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        views.activation_curves(["relu", text])
 
 
 def test_what_is_no_activation_curve() -> None:
@@ -276,7 +395,7 @@ def test_parts_of_the_page_agree_with_the_result(runs: Runs) -> None:
     assert parts["evaluation"]["accuracy"] == result["kept"]["test_accuracy"]
     assert parts["evaluation"]["wrong"] == parts["mistakes"].wrong
     assert set(views.page_parts(runs("spirals"))) == {"evaluation", "decision"}
-    assert set(views.page_parts(runs("regression"))) == {"evaluation"}
+    assert set(views.page_parts(runs("regression"))) == {"evaluation", "residuals"}
 
 
 def test_probabilities_sum_to_one_for_any_logits() -> None:
@@ -290,3 +409,46 @@ def test_probabilities_sum_to_one_for_any_logits() -> None:
 def test_confidence_falls_along_the_list(runs: Runs) -> None:
     confidence = views.mistakes(runs("digits")).confidence
     assert all(before >= after for before, after in pairwise(confidence))
+
+
+def test_layers_before_training_and_kept_against_torch(runs: Runs) -> None:
+    """Activations of torch modules with the run's weights, and the gradients that autograd gives there."""
+    run = runs("digits")
+    profiles = views.layer_profiles(run)
+    assert profiles.moments[0].title == "before training"
+    [kept] = [moment for moment in profiles.moments if "(kept)" in moment.title]
+    network = load(run)
+    rows = load_data(network.experiment).train.spaced(2048)
+    assert profiles.rows == len(rows)
+    y, activations = rows.inputs, []
+    for layer in network.layers:
+        y = layer(y)
+        activations.append(y)
+    weights = [parameter for parameter in network.parameters() if parameter.dim() == 2]
+    gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(y, rows.targets), weights)
+    for index, (a, gradient) in enumerate(zip(activations, gradients, strict=True)):
+        assert kept.mean[index] == pytest.approx(float(a.detach().mean()), rel=1e-4)
+        assert kept.std[index] == pytest.approx(float(a.detach().std(correction=0)), rel=1e-4)
+        assert kept.zero[index] == pytest.approx(float((a == 0).double().mean()), abs=1e-3)
+        assert kept.gradient[index] == pytest.approx(float(gradient.norm()), rel=1e-3)
+
+
+def test_layers_by_epoch_are_those_of_the_weights_on_record(tmp_path: Path) -> None:
+    """Also of a run that was extended, whose lines are then one for each epoch."""
+    overrides = ["training.record_layers=true", "training.epochs=2", "evaluation={split: none, keep: last}"]
+    run = train(load_spec(CONFIGS / "digits.yaml", overrides), run_dir=tmp_path / "run").folder.path
+    resume(run, epochs=4)
+    profiles = views.layer_profiles(run)
+    before, last = profiles.moments
+    assert profiles.recorded is not None
+    assert profiles.recorded["std"].shape == (5, 3)
+    for name, by_epoch in profiles.recorded.items():
+        at = {0: getattr(before, name), 4: getattr(last, name)}  # of 2,048 rows, and of 512 by epoch
+        assert by_epoch[0] == pytest.approx(at[0], rel=0.2, abs=0.02)
+        assert by_epoch[4] == pytest.approx(at[4], rel=0.3, abs=0.05)
+    plain = train(load_spec(CONFIGS / "digits.yaml", [*overrides[1:], "training.epochs=4"]), run_dir=tmp_path / "plain")
+    assert plain.folder.metrics.read_bytes() == (run / "metrics.jsonl").read_bytes()
+    damaged = run / "layers.jsonl"
+    damaged.write_text(damaged.read_text().replace("gradient_3", "gradient_4"))
+    with pytest.raises(RunFolderError, match="gradient_3"):
+        views.layer_profiles(run)

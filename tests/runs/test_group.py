@@ -124,6 +124,20 @@ def test_summary_against_numpy() -> None:
     assert group.write_summary([diverged] * 3).kept == {}
 
 
+def test_a_summary_over_runs_of_two_versions() -> None:
+    """Of the earlier one there are no training figures of the kept weights, so the summary has none either."""
+    group = make_group(Path("group"), [0, 1])
+    kept = {"checkpoint": "best.safetensors", "epoch": 2, "train_loss": 0.9, "test_loss": 0.5}
+    earlier = RUN_RESULT.validate_python(COMPLETED | {"kept": kept, "last": {"train_loss": 0.9}})
+    later = RUN_RESULT.validate_python(COMPLETED | {"kept": kept | {"test_loss": 0.3}})
+    for results in ([earlier, later], [later, earlier]):
+        assert group.write_summary(results).plain()["kept"].keys() == {"test_loss"}
+    assert group.write_summary([later, later]).plain()["kept"].keys() == {"train_loss", "test_loss"}
+    lacking = RUN_RESULT.validate_python(COMPLETED | {"kept": {"checkpoint": "best.safetensors", "epoch": 2}})
+    with pytest.raises(RunFolderError, match="its result lacks metrics"):
+        group.write_summary([later, lacking])
+
+
 def test_a_group_is_no_run_and_names_those_it_holds() -> None:
     make_group(Path("few"), [10, 9, 2])
     with pytest.raises(RunFolderError, match=r"holds the runs of 3 seeds; .*: few/seed-2, few/seed-9, few/seed-10$"):

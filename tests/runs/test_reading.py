@@ -45,6 +45,25 @@ def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
         folder.read_result()
 
 
+def test_running_means_of_an_earlier_version_are_no_figures_of_the_kept_weights(tmp_path: Path) -> None:
+    """Its results called the last epoch's running means train_loss, also among the figures of the kept weights."""
+    means = {"train_loss": 0.9, "train_accuracy": 0.7}
+    run = make_run(tmp_path / "run")
+    run.metrics.write_text(run.metrics.read_text().replace(', "validation_loss": 2.5', ""))
+    run.result.write_text(json.dumps(RESULT | {"kept": KEPT | means, "last": means | {"validation_loss": 0.3}}))
+    result = run.read_result()
+    assert result is not None
+    assert result.plain()["kept"] == KEPT
+    alone = {"checkpoint": "last.safetensors", "epoch": 2} | means
+    run.result.write_text(json.dumps(RESULT | {"kept": alone, "last": means}))
+    [listed] = list_runs(tmp_path)
+    assert (listed.metric, listed.value) == ("running_train_loss", 2.5)  # of the log's last line
+    own = {"running_train_loss": 0.9, "running_train_accuracy": 0.7}
+    run.result.write_text(json.dumps(RESULT | {"kept": alone | {"train_loss": 0.3}, "last": own}))
+    [listed] = list_runs(tmp_path)
+    assert (listed.metric, listed.value) == ("train_accuracy", 0.7)
+
+
 def test_the_layout_of_an_earlier_version(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     facts = run.facts.read_bytes()

@@ -19,7 +19,7 @@ SECTIONS: dict[str, Case] = {
     "tuning, null": (
         f"{PAIR}\ntuning: «~",
         "tuning",
-        "must be a mapping such as {seeds: 3} or the word none, got nothing (null)",
+        "must be a mapping such as {seeds: 3} or the word none, got nothing (null); leave the key out for its default",
     ),
     "tuning, unknown key": (
         f"{TUNED}\ntuning: {{«extension: 2}}",

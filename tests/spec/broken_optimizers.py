@@ -26,7 +26,7 @@ OPTIMIZERS: dict[str, Case] = {
         "optimizers.A.name",
         f"must be {NAMES}, got the text 'nestrov'; did you mean 'nesterov'?",
     ),
-    "unknown, like none": (one("«lion"), "optimizers.A", f"must be {NAMES}, got the text 'lion'"),
+    "unknown, like none": (one("«lion"), "optimizers.A", f"must be {NAMES}, got the text 'lion'; not offered"),
     "no name": (
         "optimizers: {«Adam: {lr: 0.1}, SGD: sgd}",
         "optimizers.Adam.name",

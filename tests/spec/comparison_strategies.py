@@ -50,7 +50,9 @@ def entries(draw: st.DrawFn) -> Any:
 @st.composite
 def comparisons(draw: st.DrawFn) -> Mapping:
     """A whole comparison as plain values."""
-    base = draw(experiments().filter(lambda experiment: experiment["data"]["name"] != "random_regression"))
+    base = draw(
+        experiments().filter(lambda experiment: experiment["data"]["name"] not in ("random_regression", "function"))
+    )
     del base["optimizer"]
     base.pop("evaluation", None)
     base["data"]["validation"] = draw(st.integers(1, 90) | st.floats(0.01, 0.9))

@@ -52,6 +52,27 @@ SPIRALS = section(
     validation=VALIDATION,
     scaling=scalings("none", "standard"),
 )
+NOISE = st.floats(0, 100)
+OF_TOYS: dict[str, st.SearchStrategy[Any]] = {
+    "test": st.integers(0, 5),
+    "noise": NOISE,
+    "scaling": scalings("none", "standard"),
+}
+TOYS = st.one_of(
+    st.builds(
+        lambda drawn, points: drawn | {"points_per_corner": points}, section("xor", **OF_TOYS), st.integers(50, 100)
+    ),
+    section("moons", n_samples=st.integers(150, 500), **OF_TOYS),
+    section("circles", n_samples=st.integers(150, 500), factor=FRACTIONS, **OF_TOYS),
+)
+FUNCTIONS = section(
+    "function",
+    function=st.sampled_from(list(catalogue.FUNCTIONS)),
+    low=st.floats(-10, 0),
+    high=st.floats(0.1, 10),
+    n_samples=st.integers(150, 500),
+    **OF_TOYS,
+)
 DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "n_samples": st.integers(100, 10_000),
     "n_features": st.integers(1, 1_000),
@@ -116,12 +137,12 @@ TRAINING = st.fixed_dictionaries(
 @st.composite
 def experiments(draw: st.DrawFn) -> Mapping:
     """A whole experiment as plain values."""
-    data = draw(st.one_of(IMAGES, SPIRALS, CLASSIFICATION, REGRESSION))
-    losses = ["mse", "mae"] if data["name"] == "random_regression" else ["cross_entropy", "mse", "mae"]
+    data = draw(st.one_of(IMAGES, SPIRALS, TOYS, FUNCTIONS, CLASSIFICATION, REGRESSION))
+    losses = ["mse", "mae"] if data["name"] in ("random_regression", "function") else ["cross_entropy", "mse", "mae"]
     loss = draw(st.sampled_from(losses) | st.sampled_from(losses).flatmap(_with_reduction))
     splits = ["none"]
-    splits += ["validation"] if data.get("validation", 0.1) != 0 else []
-    splits += ["test"] if data["name"] in ROWS else []
+    splits += ["validation"] if data.get("validation", 0 if data["name"] == "xor" else 0.1) != 0 else []
+    splits += ["test"] if data["name"] in ROWS or data.get("test") else []
     keep = st.just("last")  # best goes with a measured validation only
     evaluation = draw(st.fixed_dictionaries({}, optional={"split": st.sampled_from(splits), "keep": keep}))
     chosen = {"data": data, "model": draw(MODELS), "loss": loss, "optimizer": draw(OPTIMIZERS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,15 @@ def test_options_and_overrides() -> None:
     assert loaded.spec.executor.model_dump() == {"name": "ray", "address": "auto"}
 
 
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [("0..3", range(4)), (" 5-8", range(5, 9)), ("9,0..2", [9, 0, 1, 2]), ("3", range(3)), ("4..4", [4])],
+)
+def test_ranges_of_seeds(seeds: str, expected: Sequence[int]) -> None:
+    spec = comparison_from_options(MNIST, optimizers="sgd,adam", seeds=seeds).spec
+    assert list(spec.scoring_seeds) == list(expected)
+
+
 @pytest.mark.parametrize(("lr", "wanted"), [(None, [0.001, 0.01]), ("0.5", [0.5, 0.5]), (" 0.5,", [0.5, 0.5])])
 def test_one_learning_rate_tunes_nothing(lr: Any, wanted: list[float]) -> None:
     spec = comparison_from_options(MNIST, optimizers="sgd,adagrad", lr=lr).spec
@@ -80,6 +90,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "seeds": (
         {"seeds": "many"},
         "--seeds  must be a count from 1 to 1,000, or a list of seeds such as [0, 1, 2], got the text 'many'",
+    ),
+    "range of seeds upside down": (
+        {"seeds": "9..0"},
+        "--seeds  must be a whole number, got the text '9..0'",
     ),
     "seeds twice": ({"seeds": "1,2,1"}, "--seeds  seed 1 is given twice; take another"),
     "tuning seeds that score": (

@@ -141,3 +141,21 @@ def test_a_description_names_what_is_set(optimizer: str, told: str) -> None:
     text = f"{{name: x, data: digits, model: {{hidden: [3, 2]}}, optimizer: {optimizer}}}"
     report = check_report("x.yaml", load_text(text))
     assert (report["optimizer"], report["model"]) == (told, "64-3-2-10 relu")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("{hidden: []}", "2-3 linear"),
+        ("{hidden: [], activation: arctan}", "2-3 linear"),
+        ("{hidden: [], output_activation: arctan}", "2-3 arctan"),
+        ("{hidden: [], output_activation: {name: leaky_relu, slope: 0.2}}", "2-3 leaky_relu"),
+        ("{hidden: [15], activation: arctan, output_activation: arctan}", "2-15-3 arctan, output arctan"),
+        ("{hidden: [15], activation: tanh, output_activation: sigmoid}", "2-15-3 tanh, output sigmoid"),
+        ("{hidden: [15], activation: identity, output_activation: arctan}", "2-15-3 identity, output arctan"),
+        ("{hidden: [15], activation: prelu}", "2-15-3 prelu"),
+    ],
+)
+def test_a_description_names_every_activation_there_is(model: str, told: str) -> None:
+    text = f"{{name: x, data: spirals, model: {model}, optimizer: {{name: sgd, lr: 0.1}}}}"
+    assert check_report("x.yaml", load_text(text))["model"] == told

@@ -84,7 +84,6 @@ def test_source_stays_the_file() -> None:
         ("lr=1", "lr", "it belongs to optimizer.lr"),
         ("trianing.epochs=3", "trianing", "did you mean 'training'?"),
         ("tracking.project.name=3", "tracking", "unknown key"),
-        ("schedule.warmup.steps=3", "schedule.name", "required key is missing"),
         ("model.hidden[0]=0", "model.hidden[0]", "must be at least 1, got 0"),
         ("model.hidden=[8, 0]", "model.hidden[1]", "must be at least 1, got 0"),
         ("model.hidden=64", "model.hidden", "must be a list"),
@@ -105,12 +104,79 @@ def test_fault_names_the_override(override: str, path: str, says: str) -> None:
     assert str(fault).startswith(f"--set {override}  {path}: ")
 
 
-def test_a_default_that_is_extended_needs_its_name() -> None:
+SHORT = """\
+data: mnist
+model: {hidden: [8], activation: leaky_relu}
+loss: cross_entropy
+optimizer: sgd
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "value"),
+    [
+        ("loss.reduction=sum", "loss", {"name": "cross_entropy", "reduction": "sum"}),
+        ("optimizer.momentum=0.9", "optimizer", {"name": "sgd", "lr": 0.001, "momentum": 0.9}),
+        ("model.activation.slope=0.3", "model.activation", {"name": "leaky_relu", "slope": 0.3}),
+        ("model.init.name=kaiming_normal", "model.init", {"name": "kaiming_normal"}),
+        ("schedule.name=cosine", "schedule", {"name": "cosine", "final": 0.0}),
+        ("data.validation=0", "data", {"name": "mnist", "validation": 0}),
+        ("training.epochs=3", "training", {"epochs": 3, "batch_size": 64}),
+        ("evaluation.split=none", "evaluation", {"split": "none"}),
+    ],
+)
+@pytest.mark.parametrize("text", [SHORT, complete("model: {hidden: [8], activation: leaky_relu}")])
+def test_a_field_of_a_name_alone_and_of_what_is_absent(
+    override: str, section: str, value: dict[str, Any], text: str
+) -> None:
+    assert value.items() <= _value(section, override, text=text).items()
+
+
+def test_several_fields_of_what_is_absent() -> None:
+    init = ("model.init.std=0.5", "model.init.bias=normal", "model.init.name=normal")
+    assert _value("model.init", *init, text=SHORT) == {"name": "normal", "std": 0.5, "bias": "normal"}
+    assert _value("schedule", "schedule.final=0.5", "schedule.name=linear") == {
+        "warmup": 0,
+        "name": "linear",
+        "final": 0.5,
+    }
+    numbers = ("data.scaling.mean=0.1", "data.scaling.std=0.3")
+    for text in (SHORT, SHORT.replace("data: mnist", "data: {name: mnist, scaling: unit}")):
+        assert _value("data.scaling", *numbers, text=text) == {"mean": 0.1, "std": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "says"),
+    [
+        ("schedule.final=0.1", "schedule.final", "it belongs to schedule linear, schedule cosine"),
+        ("model.init.std=0.1", "model.init.std", "it belongs to init normal"),
+        ("model.output_activation.slope=1", "model.output_activation.slope", "output_activation leaky_relu or "),
+        ("loss.delta=1", "loss.delta", "it belongs to loss huber"),
+        ("optimizer.betas=[0.9, 0.99]", "optimizer.betas", "it belongs to optimizer adam, "),
+        ("data.scaling.mean=0.1", "data.scaling.std", "required key is missing; e.g. std: 0.3081"),
+        ("data.noise=1", "data.noise", "it belongs to data spirals"),
+        ("training.batch-size=1", "training.batch-size", "did you mean 'batch_size'?"),
+        ("batch-size=1", "batch-size", "it belongs to training.batch_size"),
+        ("activation=tanh", "activation", "it belongs to model.activation"),
+        ("criterion.reduction=sum", "criterion", "did you mean 'loss'?"),
+        ("optimizers.A.lr=1", "optimizers", "did you mean 'optimizer'?"),
+        ("training.device.index=1", "training.device", "must be auto, cpu, cuda or cuda:N, got a mapping"),
+    ],
+)
+def test_fields_that_the_name_has_not(override: str, path: str, says: str) -> None:
     with pytest.raises(SpecError) as caught:
-        load_text(complete(""), overrides=["loss.reduction=sum"])
+        load_text(SHORT, source="c.yaml", overrides=[override])
     [fault] = caught.value.faults
-    assert (fault.source, fault.path) == ("--set loss.reduction=sum", "loss.name")
-    assert "required key is missing; e.g. name: cross_entropy" in fault.message
+    assert (fault.source, fault.path) == (f"--set {override}", path)
+    assert says in fault.message
+
+
+def test_a_required_section_that_is_absent_needs_its_name() -> None:
+    with pytest.raises(SpecError) as caught:
+        load_text("data: mnist\nmodel: {hidden: [4]}\n", overrides=["optimizer.lr=0.1"])
+    [fault] = caught.value.faults
+    assert (fault.source, fault.path) == ("--set optimizer.lr=0.1", "optimizer.name")
+    assert "required key is missing; e.g. name: sgd" in fault.message
 
 
 FORM = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"

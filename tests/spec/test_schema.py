@@ -19,7 +19,6 @@ from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import json_schema, load_text, starter_yaml
 from mlptrain.spec.base import Section
 from mlptrain.spec.reader import parse
-from mlptrain.spec.synonyms import SYNONYMS
 from mlptrain.updates.optimizers import OPTIMIZERS
 from tests import catalogue
 from tests.spec.strategies import experiments
@@ -125,20 +124,6 @@ def test_names_are_those_of_the_tables() -> None:
     assert _short_names(top["loss"]) == _names(LOSSES)
     assert _short_names(top["optimizer"]) == _names(OPTIMIZERS)
     assert _short_names(top["data"]) >= set(IMAGE_DATASETS)
-
-
-def test_every_synonym_stands_for_a_key_or_name_that_there_is() -> None:
-    keys = {path.rsplit("/", 1)[1] for path, _ in _properties(SCHEMA)}
-    assert set(SYNONYMS.values()) <= keys | set(_words(SCHEMA)) | {"cuda"}  # a device is checked by a pattern
-
-
-def _words(schema: Any) -> Iterator[str]:
-    """Every name that a value may have."""
-    if isinstance(schema, dict):
-        yield from [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]
-        yield from (word for child in schema.values() for word in _words(child))
-    elif isinstance(schema, list):
-        yield from (word for child in schema for word in _words(child))
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))

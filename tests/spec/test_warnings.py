@@ -14,13 +14,15 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "relu on the logits": (
         "model: {hidden: [4], output_activation: «relu}",
         "model.output_activation",
-        "'relu' is applied to the logits that 'cross_entropy' expects",
+        "'relu' is applied to the logits that 'cross_entropy' expects and can keep the network from learning; "
+        "use identity, cross_entropy contains the softmax",
         "model: {hidden: [4], output_activation: identity}",
     ),
     "sigmoid before bce": (
         "data: {name: mnist, classes: [0, 1]}\nloss: bce\nmodel: {hidden: [4], output_activation: «sigmoid}",
         "model.output_activation",
-        "'sigmoid' is applied to the logits that 'bce' expects",
+        "'sigmoid' is applied to the logits that 'bce' expects and can keep the network from learning; "
+        "use identity, bce contains the sigmoid",
         "loss: mse\nmodel: {hidden: [4], output_activation: sigmoid}",
     ),
     "activation of no layer": (
@@ -52,6 +54,38 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "optimizer.dampening",
         "has no effect: momentum is 0",
         "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
+    ),
+    "fewer rows than classes": (
+        "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
+        "data.train_size",
+        "leaves 9 training rows for 10 classes; some of these have none",
+        "data: {name: digits, train_size: 13, validation: 3}\ntraining: {batch_size: 1}",
+    ),
+    "validation that leaves fewer rows than classes": (
+        "data: {name: iris, validation: «118}\ntraining: {batch_size: 1}",
+        "data.validation",
+        "leaves 2 training rows for 3 classes",
+        "data: {name: iris, validation: 117}\ntraining: {batch_size: 1}",
+    ),
+    "scaling in raw units": (
+        "data: {name: mnist, scaling: {mean: «33.3, std: 78.6}}",
+        "data.scaling.mean",
+        "33.3 cannot be the mean of inputs from 0 to 1: those of 'mnist' are divided by their maximum, 255, before; "
+        "use {mean: 0.1306, std: 0.3082}",
+        "data: {name: mnist, scaling: {mean: 0.1306, std: 0.3082}}",
+    ),
+    "a raw std alone": (
+        "data: {name: digits, scaling: {mean: 0.305, std: «6.02}}",
+        "data.scaling.std",
+        "6.02 cannot be the standard deviation of inputs from 0 to 1: those of 'digits' are divided by their maximum, "
+        "16, before; use {mean: 0.305, std: 0.3762}",
+        "data: {name: digits, scaling: {mean: 0, std: 1}}",
+    ),
+    "a mean below all inputs": (
+        "data: {name: digits, scaling: {mean: «-1, std: 1}}",
+        "data.scaling.mean",
+        "use standard, which measures both",
+        "data: {name: spirals, scaling: {mean: -1, std: 1}}",
     ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
@@ -91,3 +125,11 @@ def test_shipped_configurations(path: Path) -> None:
 
 def test_configurations_are_found() -> None:
     assert len(CONFIGS) >= 14
+
+
+def test_a_batch_size_that_nobody_chose_is_no_reason_to_warn() -> None:
+    """Also where the default is written out, as in resolved.yaml."""
+    for training in ("", "training: {epochs: 1}", "training: {batch_size: 64}"):
+        loaded = load_text(complete(f"data: {{name: digits, train_size: 50, validation: 10}}\n{training}"))
+        assert loaded.experiment.facts.train_rows < 64
+        assert loaded.warnings == ()

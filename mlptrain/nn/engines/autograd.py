@@ -14,6 +14,11 @@ from mlptrain.nn.network import MLP
 from mlptrain.seeds import derived_seed
 
 
+def step_noise(seed: int, epoch: int) -> torch.Generator:
+    """What the ops of a model with this seed draw from in the steps of an epoch."""
+    return torch.Generator().manual_seed(derived_seed(seed, "noise", epoch))
+
+
 class Autograd(Engine):
     """Runs every network, model by model; each batch is one graph."""
 
@@ -29,7 +34,7 @@ class Autograd(Engine):
     def start_epoch(self, epoch: int) -> None:
         """A generator for every model, where they have seeds."""
         for model, seed in enumerate(self.seeds or ()):
-            self._noise[model] = torch.Generator().manual_seed(derived_seed(seed, "noise", epoch))
+            self._noise[model] = step_noise(seed, epoch)
 
     def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""

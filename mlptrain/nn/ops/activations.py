@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ class Identity(Activation):
     """y = z, dy/dz = 1."""
 
     name: ClassVar[str] = "identity"
+    formula = r"z"
 
     def __call__(self, z: Tensor) -> Tensor:
         return z
@@ -62,6 +63,7 @@ class Sigmoid(_Fused):
     """y = 1/(1 + e⁻ᶻ), dy/dz = y(1 − y)."""
 
     name: ClassVar[str] = "sigmoid"
+    formula = r"1/(1 + e^{-z})"
     function = staticmethod(torch.sigmoid)
     write = staticmethod(_aten.sigmoid.out)
     multiply = staticmethod(_aten.sigmoid_backward.grad_input)
@@ -72,6 +74,7 @@ class Tanh(_Fused):
     """y = tanh z, dy/dz = 1 − y²."""
 
     name: ClassVar[str] = "tanh"
+    formula = r"(e^z - e^{-z})/(e^z + e^{-z})"
     function = staticmethod(torch.tanh)
     write = staticmethod(_aten.tanh.out)
     multiply = staticmethod(_aten.tanh_backward.grad_input)
@@ -87,6 +90,8 @@ class Softplus(Activation):
 
     beta: float = 1.0
     name: ClassVar[str] = "softplus"
+    formula = r"\log(1 + e^{\beta z})/\beta"
+    symbols: ClassVar[Mapping[str, str]] = {"beta": "β"}
 
     def __call__(self, z: Tensor) -> Tensor:
         return torch.logaddexp(self.beta * z, z.new_zeros(())) / self.beta
@@ -104,6 +109,7 @@ class Arctan(Activation):
     """y = arctan z, dy/dz = 1/(1 + z²)."""
 
     name: ClassVar[str] = "arctan"
+    formula = r"\arctan z"
     needs_input = True
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -124,6 +130,7 @@ class GELU(_Fused):
     """
 
     name: ClassVar[str] = "gelu"
+    formula = r"z\,\Phi(z)\ \mathrm{with}\ \Phi\ \mathrm{of}\ N(0, 1)"
     needs_input = True
     function = staticmethod(functional.gelu)
     write = staticmethod(_aten.gelu.out)
@@ -138,6 +145,7 @@ class SiLU(_Fused):
     """
 
     name: ClassVar[str] = "silu"
+    formula = r"z/(1 + e^{-z})"
     needs_input = True
     function = staticmethod(functional.silu)
     write = staticmethod(_aten.silu.out)

@@ -26,6 +26,8 @@ class Op(ABC):
     """y = f(z), shapes are kept: z and y (n, width)."""
 
     name: ClassVar[str]
+    formula: ClassVar[str] = ""  # f(z) as a title shows it, in TeX's notation
+    symbols: ClassVar[Mapping[str, str]] = {}  # of the op's numbers, by attribute, the letters in the formula
 
     @property
     def kinks(self) -> tuple[float, ...]:

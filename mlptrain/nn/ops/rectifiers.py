@@ -22,6 +22,7 @@ class ReLU(Activation):
     """y = max(z, 0); dy/dz = 1 where z > 0, else 0. Since y > 0 exactly where z > 0, y is enough."""
 
     name: ClassVar[str] = "relu"
+    formula = r"\max(0, z)"
     kinks = (0.0,)
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -44,6 +45,8 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
     name: ClassVar[str] = "leaky_relu"
+    formula = r"\max(0, z) + \alpha\,\min(0, z)"
+    symbols: ClassVar[Mapping[str, str]] = {"slope": "α"}
     kinks = (0.0,)
 
     @property
@@ -77,6 +80,8 @@ class ELU(Activation):
 
     alpha: float = 1.0
     name: ClassVar[str] = "elu"
+    formula = r"z\ \mathrm{for}\ z > 0,\ \mathrm{else}\ \alpha\,(e^z - 1)"
+    symbols: ClassVar[Mapping[str, str]] = {"alpha": "α"}
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -107,6 +112,8 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
+    formula = r"\lambda z\ \mathrm{for}\ z > 0,\ \mathrm{else}\ \lambda\alpha\,(e^z - 1)"
+    symbols: ClassVar[Mapping[str, str]] = {"alpha": "α", "scale": "λ"}
     alpha: ClassVar[float] = 1.6732632423543772
     scale: ClassVar[float] = 1.0507009873554805
     kinks = (0.0,)
@@ -133,6 +140,8 @@ class PReLU(CompiledOp):
 
     slope: float = 0.25
     name: ClassVar[str] = "prelu"
+    formula = r"\max(0, z) + \alpha\,\min(0, z)"
+    symbols: ClassVar[Mapping[str, str]] = {"slope": "α"}
     kinks = (0.0,)
     needs_input = True
 

@@ -47,11 +47,12 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
     logarithmic = metric == "loss" and low >= _LEAST_LOSS and 10 * low <= high
     scale = " (log scale)" if logarithmic else ""
-    title = titled(summary, f"{split_name(split)} {metric} by epoch{scale}", width=54)
+    kind = ", mean during the epoch," if split == "train" else ""
+    title = titled(summary, f"{split_name(split)} {metric}{kind} by epoch{scale}", width=54)
     x = "epoch (passes over the training rows)"
-    y = "loss (mean over examples)" if metric == "loss" else _accuracy_label(high)
+    y = "loss (mean per example)" if metric == "loss" else _accuracy_label(high)
     band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
-    first = 1 if split == "train" else 0
+    first = 0.5 if split == "train" else 0.0  # a mean during an epoch lies at its middle
     last = first + max(len(curve.mean) for curve in curves.values()) - 1
     around = 0.5 if last == first else 0.03 * (last - first)
     if len(curves) <= _TOGETHER:
@@ -155,18 +156,18 @@ def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence
     return figure, panels
 
 
-def _draw_band(axes: Axes, curve: Curve, first: int, index: int, *, label: str) -> None:
+def _draw_band(axes: Axes, curve: Curve, first: float, index: int, *, label: str) -> None:
     epochs = np.arange(first, first + len(curve.mean))
     axes.fill_between(epochs, curve.low, curve.high, color=colour(index), alpha=0.13, linewidth=0, zorder=2)
     x, y = _line(curve, first)
     axes.plot(x, y, markevery=marked(len(x), index), markersize=4.2, label=label, zorder=3, **series(index))
 
 
-def _line(curve: Curve, first: int) -> tuple[FloatArray, FloatArray]:
+def _line(curve: Curve, first: float) -> tuple[FloatArray, FloatArray]:
     return thinned(np.arange(first, first + len(curve.mean), dtype=np.float64), np.array(curve.mean))
 
 
-def _draw_others(axes: Axes, curves: Sequence[Curve], first: int) -> None:
+def _draw_others(axes: Axes, curves: Sequence[Curve], first: float) -> None:
     lines = [np.column_stack(_line(curve, first)) for curve in curves]
     axes.add_collection(LineCollection(lines, colors=_OTHERS, linewidths=0.8, zorder=1))
 

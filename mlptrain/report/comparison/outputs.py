@@ -13,21 +13,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlptrain.errors import MachineError, RunFolderError, SpecError
+from mlptrain.errors import MachineError, MlptrainError, RunFolderError, SpecError
 from mlptrain.report.comparison.files import summary_csv, summary_latex, summary_markdown
 from mlptrain.report.comparison.rates import rates_are_tuned
+from mlptrain.report.loading import load_matplotlib
 from mlptrain.runs import is_comparison
 from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
 from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.paths import AnyPath, user_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def write_outputs(path: Path, summary: Summary, timings: Timings) -> None:
-    """Write the tables and the pictures of a comparison into its folder. Raises MachineError where the disk refuses."""
+    """Write the tables and then the pictures of a comparison into its folder.
+
+    Raises MachineError where the disk refuses, or a picture cannot be drawn; what was written before stays.
+    """
     try:
         for name, text in (
             ("summary.csv", summary_csv(summary)),
@@ -43,11 +48,12 @@ def write_outputs(path: Path, summary: Summary, timings: Timings) -> None:
         ) from error
 
 
-def comparison_page(path: Path) -> str:
+def comparison_page(path: AnyPath) -> str:
     """The page of the finished comparison in the folder ``path``, one self-contained HTML file.
 
     Raises RunFolderError for any other folder, for a comparison that is not finished and for a damaged one.
     """
+    path = user_path(path)
     if not is_comparison(path):
         raise RunFolderError(f"{path} is not a comparison's folder: it holds no plan.yaml")
     files = ComparisonFiles(path)
@@ -63,6 +69,7 @@ def comparison_page(path: Path) -> str:
             f"{files.plan} is not the plan that summary.json is of, so one of the two was edited; restore plan.yaml "
             f"and {RERUN}, which rewrites summary.json from the recorded trials"
         )
+    load_matplotlib()
     from mlptrain.report.comparison.page import render_comparison
 
     try:
@@ -72,15 +79,23 @@ def comparison_page(path: Path) -> str:
 
 
 def _write_pictures(folder: Path, summary: Summary) -> None:
-    """Every picture that the comparison can give, as PNG and SVG."""
-    from mlptrain.report.style import picture_bytes
-
+    """Every picture that the comparison can give, as PNG and SVG. Raises OSError, and MachineError where one fails."""
+    load_matplotlib()
     folder.mkdir(exist_ok=True)
     gc.disable()  # collecting garbage among the many small parts of pictures took a sixth of the time
     try:
+        from mlptrain.report.style import picture_bytes
+
         for name, figure in _pictures(summary):
             for kind in ("png", "svg"):
                 write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
+    except (MlptrainError, OSError):
+        raise
+    except Exception as error:  # of matplotlib's, whatever is wrong with it here
+        raise MachineError(
+            f"the pictures of {folder.parent} cannot be drawn: {type(error).__name__}: {error}. All else is complete; "
+            f"`mlptrain doctor` says what is wrong, then {RERUN}: it retrains nothing"
+        ) from error
     finally:
         gc.enable()
 

@@ -22,9 +22,10 @@ from mlptrain.spec.base import MAX_NUMBER, Section, either
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
-from mlptrain.spec.wording import described, message_for, must_be, nearest
+from mlptrain.spec.wording import described, message_for, must_be
 
 MAX_OPTIMIZERS = 50
 MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
@@ -137,10 +138,12 @@ def _named(entry: object, key: str) -> dict[str, Any]:
             [((), f"must be a name such as sgd, or a mapping of keys and values, got {described(entry)}")]
         )
     if "name" not in entry:
-        raise _FaultyError([(("name",), f"required key is missing; e.g. name: {nearest(key, NAMES) or 'sgd'}")])
+        raise _FaultyError(
+            [(("name",), f"required key is missing; e.g. name: {meant(key, NAMES, 'optimizer') or 'sgd'}")]
+        )
     name = entry["name"]
     if not isinstance(name, str) or name not in NAMES:
-        raise _FaultyError([(path, must_be(either(NAMES), name, guess=nearest(name, NAMES)))])
+        raise _FaultyError([(path, must_be(either(NAMES), name) + value_hint(name, NAMES, "optimizer"))])
     shorthand = SHORTHANDS.get(name, {"name": name})
     return shorthand | {field: value for field, value in entry.items() if field != "name"}
 

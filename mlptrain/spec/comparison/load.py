@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import Fault, RunFolderError, SpecError
+from mlptrain.seeds import seed_range
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.candidates import read_candidates
-from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
-from mlptrain.spec.comparison.sections import FORMAT, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, comparison_warnings
+from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.load import check, folder_name, in_order, with_defaults
+from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
+from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
-from mlptrain.spec.rules import RULES, warnings_about
+from mlptrain.spec.rules import RULES, initial_weights_fit, warnings_about
+from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
+from mlptrain.system.paths import AnyPath, user_path
 
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
@@ -42,13 +49,16 @@ def is_comparison(document: Document) -> bool:
     return "base" in document.value or "optimizers" in document.value
 
 
-def load_comparison(path: Path | str, overrides: Sequence[str] = ()) -> LoadedComparison:
+def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparison:
     """Read, override (``"scoring.seeds=5"``, ``"base.training.epochs=3"``) and check a comparison.
 
-    The base's path starts from the file's folder. The ``plan.yaml`` of a comparison is one too: what it says besides
+    ``config`` and ``overrides`` are as in ``load_spec``. The base's path starts from the file's folder, of a mapping
+    from the current one. The ``plan.yaml`` of a comparison is one too: what it says besides
     is left out. Raises SpecError with every fault of both files.
     """
-    path = Path(path)
+    if isinstance(config, Mapping):
+        return _load(document_of(config), folder=Path(), default_name="comparison", overrides=overrides)
+    path = user_path(config)
     document = read_file(path)[1]
     if all(key in document.value for key in PLAN_KEYS[1:]):
         check_format(document.value, path)
@@ -76,12 +86,12 @@ def check_format(plan: Mapping[str, Any], path: Path) -> None:
 
 
 def comparison_from_options(
-    base_path: Path | str,
+    base_path: AnyPath,
     *,
     optimizers: str,
     lr: str | None = None,
     seeds: str = "10",
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> LoadedComparison:
     """The comparison that options of the command line describe, as ``"sgd,adam"``, ``"1e-3,0.1"`` or ``"0,1,2"``.
 
@@ -95,7 +105,7 @@ def comparison_from_options(
         "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
         "optimizers": {key: {"name": key, **rate} for key in names},
-        "scoring": {"seeds": [scalar(part) for part in _parts(seeds)] if "," in seeds else scalar(seeds.strip())},
+        "scoring": {"seeds": _seeds(seeds)},
     }
     places: dict[KeyPath, Position] = {
         (): Position("compare-optimizers"),
@@ -119,6 +129,15 @@ def comparison_from_options(
     return replace(loaded, warnings=warnings)
 
 
+def _seeds(text: str) -> Any:
+    """A count of seeds, or the seeds in ``0,1,2``, ``0..9`` or ``0-4,7``; what is neither is left to the checks."""
+    if not re.search(r",|[0-9]\s*(\.\.|-)", text):
+        return scalar(text.strip())
+    # One seed more than there may be is enough to be refused.
+    of_parts = [[*islice(seed_range(part), MAX_SEEDS + 1)] or [scalar(part)] for part in _parts(text)]
+    return [seed for seeds in of_parts for seed in seeds]
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -129,13 +148,13 @@ def _of_options(faults: Sequence[Fault], options: set[str]) -> tuple[Fault, ...]
     return tuple(dict.fromkeys(named))
 
 
-def _load(document: Document, *, folder: Path, default_name: str, overrides: Sequence[str]) -> LoadedComparison:
+def _load(document: Document, *, folder: Path, default_name: str, overrides: Overrides) -> LoadedComparison:
     of_base = []
-    for override in overrides:
+    for override in assignments(overrides):
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override)
+            apply_override(document, override, ComparisonSpec)
     document.value.setdefault("name", folder_name(default_name))
     for section in [key for key in OF_THE_BASE if key in document.value]:
         # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
@@ -181,7 +200,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
             document.faults.append(document.fault(("base",), message))
             return None
         try:
-            _, base = read_file(folder / value)
+            _, base = read_file(folder / user_path(value))
         except SpecError as error:
             document.faults += [
                 document.fault(("base",), f"{fault.source} {fault.message}")
@@ -206,11 +225,18 @@ def _base(
     if base is None:
         return None, {}, []
     for override in overrides:
-        apply_override(base, override, within="base.")
+        apply_override(base, override, ExperimentSpec, within="base.")
+    anchor(base)
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
-    spec, sections, faults = check(base, ExperimentSpec, RULES)
-    return (with_defaults(spec) if spec is not None and not faults else None), sections, faults
+    spec, sections, faults = check(base, ExperimentSpec, (*RULES, base_is_trained, initial_weights_fit))
+    if spec is None or faults:
+        return None, sections, faults
+    experiment = Experiment(with_defaults(spec), sections["facts"])
+    if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
+        weights = read_weights(Path(init.path), experiment.parameter_shapes)
+        experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
+    return experiment.spec, sections, faults
 
 
 def _stand_in() -> ExperimentSpec:

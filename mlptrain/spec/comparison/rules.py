@@ -17,7 +17,7 @@ from mlptrain.spec.comparison.sections import (
     seeds_for_verdict,
 )
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.experiment import EvaluationSpec
+from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.rules import Finding
 
 WIDE_TIE = 0.05
@@ -31,6 +31,12 @@ def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
             "use data with classes"
         )
         yield ("base",), message
+
+
+def base_is_trained(training: TrainingSpec) -> Iterator[Finding]:
+    """Untrained networks are the same for every optimizer. A rule of the base, whose file has the place."""
+    if training.epochs < 1:
+        yield ("training", "epochs"), "must be at least 1, got 0"
 
 
 def values_have_tuning(optimizers: Mapping[str, Candidate], tuning: TuningSpec | None) -> Iterator[Finding]:

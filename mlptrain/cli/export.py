@@ -1,0 +1,50 @@
+"""``mlptrain export``: a run as a file that other programs read. Torch is imported inside."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlptrain.cli import screen
+from mlptrain.cli.options import DataDir, Json, Run, output_file
+
+
+class Format(StrEnum):
+    """What a run is exported to."""
+
+    NPZ = "npz"
+
+
+def export(
+    run: Run,
+    to: Annotated[Format, typer.Option("--to", help="npz: arrays for numpy.load.")],
+    out: Annotated[Path | None, typer.Option(help="The file, ending in .npz; default: weights.npz, here.")] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="Of how many epochs the batch order is given.")] = 1,
+    rows: Annotated[bool, typer.Option("--rows", help="The scaled inputs and the targets of every split too.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Weights, scaling and batch order as arrays.
+
+    Kept, initial and last weights under the names of the checkpoint, (outputs, inputs) as in torch, the numbers of the
+    scaling, the class names, and the rows of every step.
+    """
+    file = output_file(out, default=Path(f"weights.{to}"), what="network", suffixes=(f".{to}",))
+    from mlptrain.inference import export as exporting
+    from mlptrain.inference.evaluate import unfinished
+
+    with screen.Fetching() as fetching:
+        arrays = exporting.export(run, epochs=epochs, rows=rows, data_dir=data_dir, on_fetch=fetching.fetch)
+    if (state := unfinished(run)) is not None:
+        screen.say(f"note: {state}; these are the weights it has kept so far", err=True)
+    screen.write_file(file, exporting.npz(arrays), announced=False)
+    if as_json:
+        shapes = {name: list(array.shape) for name, array in arrays.items()}
+        screen.say_json({"file": str(file), "to": to.value, "epoch": exporting.epoch_of(arrays), "arrays": shapes})
+    else:
+        table = [(name, "×".join(map(str, array.shape)) or "1") for name, array in arrays.items()]
+        screen.show_table(("array", "shape"), table)
+        screen.say(file)

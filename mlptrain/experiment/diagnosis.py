@@ -1,0 +1,562 @@
+"""Why a network did not learn: measured on the network, and on short trainings with and without a change.
+
+A cause is a measurement with the changes of the configuration that it asks for. All changes of a diagnosis are one
+mapping from keys to values, so that no two of them contradict each other: later measurements are made on the
+configuration with the earlier changes, and what a sentence advises is read off that mapping at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from mlptrain.data import Splits
+from mlptrain.errors import MlptrainError
+from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
+from mlptrain.nn.losses import make_loss
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs.records import Diagnosis, Kind, plain_value
+from mlptrain.spec import Experiment, load_text, to_yaml
+from mlptrain.spec.optimizer import SGD, AdamW
+from mlptrain.training.endings import Ending
+from mlptrain.training.layers import LayerFigures, measure_layers
+from mlptrain.training.metrics import Metrics
+from mlptrain.training.trainer import TrainedModel
+
+_PROBE_ROWS = 2048
+_MAX_EPOCHS = 10_000_000
+_FADED = 0.01  # of what a layer has at one end of the network: at the other, hardly anything is left
+_LEARNT = 0.3  # of what the best learning rate of the trials gains over a constant guess: with less a rate is at fault
+_BEST = 0.9  # of the same: the lowest rate that gains so much is the one advised
+
+
+def chance_lines(constant: float, n_classes: int) -> tuple[float, float]:
+    """The loss above which and the accuracy below which a network has learnt next to nothing.
+
+    0.92 of what the best ``constant`` guess costs (ln k for cross-entropy on k classes), and a quarter of the way from
+    1/k to 1.
+    """
+    return 0.92 * constant, 1 / n_classes + (1 - 1 / n_classes) / 4 if n_classes else 0.0
+
+
+def is_falling(losses: Sequence[float]) -> bool:
+    """Whether the training loss was still on its way down: the last third of the epochs lowered it in every one.
+
+    Weight decay, a too large step or dead units let a loss settle or wander, and then some late epoch raises it or
+    leaves it as it was.
+    """
+    tail = losses[-max(3, math.ceil(len(losses) / 3)) :]
+    steps = [after - before for before, after in pairwise(tail)]
+    return len(steps) > 0 and all(step < 0 for step in steps) and sum(steps) < -1e-3 * tail[0]
+
+
+def diagnose(
+    model: TrainedModel, experiment: Experiment, splits: Splits, *, train: Metrics, losses: Sequence[float]
+) -> Diagnosis | None:
+    """None for a network that learnt; ``losses`` are the training losses of all epochs.
+
+    *Stuck*: the last one is above 0.92 of a constant guess's, with an accuracy near chance, and not falling; also where
+    a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
+    that line. A regression whose loss falls and has halved since the first epoch is learning.
+    """
+    constant = best_constant_loss(experiment, model.trainer.loss, model.examples.targets)
+    n_classes = len(experiment.facts.class_names)
+    loss_line, accuracy_line = chance_lines(constant, n_classes)
+    falling = is_falling(losses)
+    if train.loss <= loss_line:
+        return None
+    if not falling and train.accuracy is not None and train.accuracy >= accuracy_line:
+        return None
+    layers = _measured(model, model.parameters)
+    blocked = any(layer.idle == 1 for layer in layers)
+    if falling and not blocked and train.accuracy is None and train.loss <= losses[0] / 2:
+        return None
+    kind: Kind = "slow" if falling and not blocked else "stuck"
+    over = f" over {n_classes} classes" if n_classes else ""
+    described = f"training loss {train.loss:.4f} (a constant guess{over} costs {constant:.4f})"
+    if train.accuracy is not None:
+        described += f", accuracy {train.accuracy:.3f}"
+    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers)
+    case.look()
+    learns = "the loss is still falling" if falling else "the network did not learn"
+    if kind == "stuck" and falling:
+        learns = "the network cannot learn any more, though the loss still falls towards that of a constant guess"
+    return case.diagnosis(f"{kind}: {learns}: {described}")
+
+
+def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending) -> Diagnosis:
+    """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials."""
+    case = _Case(experiment, splits, model, kind="diverged")
+    case.look()
+    return case.diagnosis(ending.message)
+
+
+def _measured(model: TrainedModel, parameters: Parameters) -> list[LayerFigures]:
+    rows, trainer = model.examples.spaced(_PROBE_ROWS), model.trainer
+    return measure_layers(trainer.network, parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets)
+
+
+class _Case:
+    """One run, its configuration with the changes found so far, and the causes that ask for them.
+
+    ``loss`` is that of its last epoch, and ``layers`` are those of the last weights; of a run that diverged there are
+    none.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        splits: Splits,
+        model: TrainedModel,
+        *,
+        kind: Kind,
+        loss: float = math.inf,
+        layers: Sequence[LayerFigures] = (),
+    ) -> None:
+        self.experiment = self.changed = experiment
+        self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
+        self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
+        self.remedies: dict[str, Any] = {}
+        self._causes: list[tuple[str, tuple[str, ...]]] = []
+
+    def look(self) -> None:
+        """Measure everything, what comes first in a network first."""
+        for check in CHECKS:
+            check(self)
+
+    def add(self, cause: str, **remedies: Any) -> None:
+        """A cause, and the keys to change with their values; a double underscore stands for a point."""
+        changes = {key.replace("__", "."): value for key, value in remedies.items()}
+        self._causes.append((cause, tuple(changes)))
+        self.remedies |= changes
+        self.changed = with_changes(self.experiment, self.remedies)
+
+    def first_layers(self) -> list[LayerFigures]:
+        """The layers before training, with the changes so far."""
+        experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
+        network = build_network(experiment)
+        initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
+        loss = make_loss(experiment.loss)
+        return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
+
+    def helps(self, *, share: float = 0.5, **remedies: Any) -> bool:
+        """Whether the trials learn more with a change at the run's own learning rate.
+
+        Or where without it even the best rate learns less than a ``share`` of what the best one learns with it. A
+        change that the data or the specification refuse does not help.
+        """
+        changes = {key.replace("__", "."): value for key, value in remedies.items()}
+        try:
+            before, after = self.changed, with_changes(self.changed, changes)
+            lr = self.experiment.optimizer.lr
+            old, new = self._gain(before, [lr]), self._gain(after, [lr])
+            if new > max(1.5 * old, old + 0.05):
+                return True
+            return share > 0 and self._gain(before, RATES) < share * self._gain(after, RATES)
+        except MlptrainError:
+            return False
+
+    def _gain(self, experiment: Experiment, rates: Sequence[float]) -> float:
+        """What the best of some learning rates takes off the loss of a constant guess, as a share of it."""
+        best = min(one.loss for one in self.trials.at(experiment, rates))
+        return max(0.0, 1 - best / self.trials.constant_loss(experiment))
+
+    def learnable(self) -> bool:
+        """Whether any learning rate of the trials does better than a constant guess."""
+        return self._gain(self.changed, RATES) > 0.03
+
+    def diagnosis(self, message: str) -> Diagnosis:
+        """What was found, with every piece of advice as it is at the end."""
+        causes = [cause + self._advice(cause, keys) for cause, keys in self._causes]
+        if not self.remedies:
+            known = "no known cause was found" if not causes else "no change was found that helps"
+            causes.append(f"{known}; {self._nothing_learns()}")
+        return Diagnosis(kind=self.kind, message=message, causes=causes, remedies=self.remedies, trial=self._trial())
+
+    def _advice(self, cause: str, keys: Sequence[str]) -> str:
+        tried = [
+            plain_value(self.remedies[key])
+            if cause.startswith(f"{key}:")
+            else f"{key} {plain_value(self.remedies[key])}"
+            for key in keys
+        ]
+        return f"; try {' and '.join(tried)}" if tried else ""
+
+    def _nothing_learns(self) -> str:
+        best, constant = (
+            min(one.loss for one in self.trials.at(self.changed, RATES)),
+            self.trials.constant_loss(self.changed),
+        )
+        return (
+            f"of the learning rates from {RATES[0]:g} to {RATES[-1]:g} none ends below a loss of {best:.4g} in "
+            f"{self.trials.steps} trial steps"
+            + (
+                ", so that the network may be too small, or the inputs may say little about the targets"
+                * (best > 0.8 * constant)
+            )
+        )
+
+    def _trial(self) -> str:
+        """What the changes did in the trials, where it can be seen there."""
+        lr = self.experiment.optimizer.lr
+        [before] = self.trials.at(self.experiment, [lr])
+        [after] = self.trials.at(self.changed, [self.changed.optimizer.lr])
+        if before.accuracy is not None and after.accuracy is not None and math.isfinite(after.loss):
+            what, old, new = "accuracy", before.accuracy, after.accuracy
+            better = new > old
+        else:
+            what, old, new = "loss", before.loss, after.loss
+            better = new < old
+        if not better:
+            return ""
+        instead = f"{old:.3g}" if math.isfinite(before.loss) else "a divergence"
+        return f"{what} {new:.3g} instead of {instead} in {self.trials.steps} trial steps"
+
+
+def with_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """The experiment with keys such as ``optimizer.lr`` set, as ``--set`` would."""
+    overrides = [f"{key}={plain_value(value)}" for key, value in changes.items()]
+    changed = load_text(to_yaml(experiment.spec), overrides=overrides, facts=experiment.facts).experiment
+    return replace(changed, folder=experiment.folder)  # where initial weights may lie
+
+
+def _output_activation(case: _Case) -> None:
+    """An activation on the logits, or one that cannot reach the targets."""
+    experiment, name = case.changed, case.changed.model.output_activation.name
+    if name == "identity":
+        return
+    if experiment.loss.reads == "logits":
+        cuts = "; it cuts off every negative one and its gradient with it" if name == "relu" else ""
+        case.add(
+            f"model.output_activation: '{name}' is applied to the logits that '{experiment.loss.name}' expects{cuts}",
+            model__output_activation="identity",
+        )
+        return
+    rows, layer = case.trials.rows(experiment, _PROBE_ROWS), case.model.trainer.network.layers[-1]
+    reach = layer.activate(case.model.parameters, torch.linspace(-1e3, 1e3, 2001, device=rows.x.device).unsqueeze(1))
+    low, high = float(reach.min()), float(reach.max())
+    margin = 0.01 * float(rows.targets.std(correction=0))
+    outside = float(((rows.targets < low - margin) | (rows.targets > high + margin)).double().mean())
+    if outside > 0.05:
+        case.add(
+            f"model.output_activation: '{name}' gives no values below {low:.3g} or above {high:.3g}, where "
+            f"{outside:.0%} of the targets lie",
+            model__output_activation="identity",
+        )
+
+
+def _loss(case: _Case) -> None:
+    """A loss of absolute differences on one-hot targets, whose best constant guess is 0 for every class."""
+    experiment = case.changed
+    if experiment.loss.reads == "logits" or experiment.facts.is_regression or len(experiment.facts.class_names) < 3:
+        return
+    absolute = experiment.loss.name == "mae" or getattr(experiment.loss, "delta", math.inf) < 0.1
+    if absolute and case.helps(loss="cross_entropy"):
+        k = len(experiment.facts.class_names)
+        case.add(
+            f"loss: under '{experiment.loss.name}' outputs that are 0 for every class are the best constant guess, "
+            f"since {k - 1} of {k} one-hot targets are 0, and the outputs settle there",
+            loss="cross_entropy",
+        )
+
+
+def _inputs(case: _Case) -> None:
+    """Inputs far from mean 0 and standard deviation 1."""
+    if case.experiment.data.scaling == "standard":
+        return
+    x = case.trials.rows(case.changed, _PROBE_ROWS).inputs.double()
+    mean, std, low, high = float(x.mean()), float(x.std(correction=0)), float(x.min()), float(x.max())
+    size = math.hypot(mean, std)
+    if not (size > 5 or size < 0.05 or abs(mean) > 4 * std) or not case.helps(share=0.85, data__scaling="standard"):
+        return
+    scaling = case.experiment.data.scaling
+    how = "are not scaled" if scaling == "none" else "are scaled to an unusual range"
+    case.add(
+        f"data.scaling: the inputs {how}: from {low:.4g} to {high:.4g}, with mean {mean:.3g} and standard deviation "
+        f"{std:.3g}, where 'standard' gives 0 and 1",
+        data__scaling="standard",
+    )
+
+
+def _initial_weights(case: _Case) -> None:
+    """Weights that start equal, tiny or huge."""
+    if case.kind == "diverged" and not case.changed.model.hidden:
+        return  # of a linear model the loss is convex: from everywhere a low enough rate goes down
+    for layer in case.first_layers():
+        usual = "1/√inputs"
+        if layer.gain == 0:
+            what = f"all weights of {layer.name} start at 0, so that nothing passes through it"
+        elif layer.alike and layer.gain >= 0.05:
+            what = f"all {layer.units:,} units of {layer.name} start alike, and what starts alike learns alike"
+        elif layer.gain < 0.05:
+            what = f"the weights of {layer.name} start {1 / layer.gain:,.3g} times smaller than {usual}"
+            what += ", so that the outputs hardly depend on the inputs"
+        elif layer.gain > 5:
+            what = f"the weights of {layer.name} start {layer.gain:,.3g} times larger than {usual}"
+            if layer.flat > 0.5:
+                what += f", and {layer.flat:.0%} of its activations lie where the slope is nearly 0"
+        else:
+            continue
+        usual_init = "kaiming_normal" if case.changed.model.activation.name in _RECTIFIERS else "xavier_normal"
+        if case.helps(model__init=usual_init):
+            case.add(f"model.init: {what}", model__init=usual_init)
+            return
+
+
+_RECTIFIERS = ("relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "softplus")
+
+
+def _depth(case: _Case) -> None:
+    """Gradients that shrink or grow from layer to layer, and layers that are idle before the first step."""
+    layers = case.first_layers()
+    if len(layers) < 3:
+        return
+    first, last = layers[0], layers[-1]
+    largest = max(layer.gradient for layer in layers)
+    idle = [layer for layer in layers[:-1] if layer.idle == 1]
+    if idle:
+        what = f"every unit of {idle[0].name} is idle before the first step"
+    elif first.gradient < _FADED * largest:
+        what = (
+            f"the gradient vanishes on its way back: its norm is {largest:.2g} at its largest, and "
+            f"{first.gradient:.2g} in the weights of hidden layer 1"
+        )
+    elif last.spread < _FADED * first.spread:
+        what = (
+            f"the inputs get lost on their way: from row to row they change {first.name} by {first.spread:.2g} and "
+            f"{last.name} by {last.spread:.2g}"
+        )
+    elif last.gradient < _FADED * first.gradient:
+        what = (
+            f"the gradient grows on its way back: its norm is {last.gradient:.2g} in the last weights and "
+            f"{first.gradient:.2g} in the first"
+        )
+    else:
+        return
+    activation, init = case.changed.model.activation.name, case.changed.model.init.name
+    ways: list[dict[str, Any]] = []
+    if activation in _RECTIFIERS and init != "kaiming_normal":
+        ways.append({"model__init": "kaiming_normal"})
+    if activation in ("tanh", "arctan", "identity") and init != "xavier_normal":
+        ways.append({"model__init": "xavier_normal"})
+    ways += [
+        {"model__activation": "relu", "model__init": "kaiming_normal"},
+        {"model__activation": "leaky_relu", "model__init": "kaiming_normal"},
+        {"model__hidden": case.changed.model.hidden[:2], "model__activation": "relu", "model__init": "kaiming_normal"},
+    ]
+    for way in ways:
+        if case.helps(**way):
+            key = next(iter(way)).replace("__", ".")
+            case.add(f"{key}: {what}", **way)
+            return
+
+
+_CENTERED = (
+    "true divides by the standard deviation of each gradient, which is 0, or by rounding the root of less, where a "
+    "gradient hardly changes from step to step"
+)
+
+
+def _optimizer_settings(case: _Case) -> None:
+    """Settings that stop an optimizer or make it divide by nothing."""
+    optimizer = case.changed.optimizer
+    fields = type(optimizer).model_fields
+    eps = getattr(optimizer, "eps", None)
+    usual_eps = fields["eps"].default if eps is not None else None
+    if case.kind == "diverged" and eps is not None and float(torch.tensor(eps, dtype=torch.float32)) == 0:
+        rounded = "" if eps == 0 else ", which is 0 in float32,"
+        case.add(
+            f"optimizer.eps: {eps:g}{rounded} divides by 0 where a gradient is 0 or its square underflows, and a "
+            "smaller learning rate leaves that as it is",
+            optimizer__eps=usual_eps,
+        )
+    if case.kind == "diverged" and getattr(optimizer, "centered", False):
+        [without] = case.trials.at(with_changes(case.changed, {"optimizer.centered": False}), [optimizer.lr])
+        if math.isfinite(without.loss):
+            case.add(f"optimizer.centered: {_CENTERED}", optimizer__centered=False)
+    suspects: list[tuple[bool, str, Any, str]] = [
+        (getattr(optimizer, "centered", False), "centered", False, _CENTERED),
+        (eps is not None and eps > 1e-6, "eps", usual_eps, "{value:g} outweighs the gradients that it is added to"),
+        (
+            getattr(optimizer, "momentum", 0) > 0.98,
+            "momentum",
+            0.9,
+            "{value:g} hardly forgets any step, so that the weights overshoot",
+        ),
+        (
+            getattr(optimizer, "dampening", 0) > 0.5,
+            "dampening",
+            0.0,
+            "{value:g} keeps that share of every gradient after the first out of the steps",
+        ),
+        (getattr(optimizer, "lr_decay", 0) > 0, "lr_decay", 0.0, "{value:g} takes the learning rate away too soon"),
+        (
+            getattr(optimizer, "initial_accumulator_value", 0) > 0,
+            "initial_accumulator_value",
+            0.0,
+            "{value:g} outweighs the squared gradients that are added to it",
+        ),
+    ]
+    for suspected, key, usual, what in suspects:
+        remedy = {f"optimizer__{key}": usual}
+        if suspected and f"optimizer.{key}" not in case.remedies and case.helps(share=0, **remedy):
+            case.add(f"optimizer.{key}: {what.format(value=getattr(optimizer, key))}", **remedy)
+
+
+def _dropout(case: _Case) -> None:
+    """Dropout that leaves next to nothing."""
+    p = case.changed.model.dropout
+    if p >= 0.8:
+        case.add(f"model.dropout: {p:g} leaves {1 - p:.0%} of the activations of a layer in a step", model__dropout=0.2)
+
+
+def _weight_decay(case: _Case) -> None:
+    """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
+    experiment, optimizer = case.experiment, case.experiment.optimizer
+    decay, lr = optimizer.weight_decay, optimizer.lr
+    if decay == 0:
+        return
+    less = min(decay / 1000, 1e-4)
+    shrinks = isinstance(optimizer, SGD | AdamW)  # elsewhere the decay is divided by the size of the gradient
+    per_step = lr * decay / (1 - min(getattr(optimizer, "momentum", 0.0), 0.99))
+    if case.kind == "diverged":
+        if shrinks and lr * decay >= 1:
+            case.add(
+                f"optimizer.weight_decay: {decay:g} at lr {lr:g} takes {lr * decay:.3g} times every weight away in "
+                "every step",
+                optimizer__weight_decay=less,
+            )
+        return
+    steps = experiment.training.epochs * experiment.steps_per_epoch
+    if shrinks and per_step * steps < 0.5:
+        return
+    model, rows = case.model, case.model.examples.spaced(_PROBE_ROWS)
+    weights = model.parameters.clone(dtype=torch.float64)
+    outputs = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
+    targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
+    objective = model.trainer.loss(model.trainer.network.forward(outputs, rows.inputs.double()), targets)
+    if experiment.loss.reduction == "sum":
+        objective = objective * (model.trainer.batch_size / len(rows))
+    gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
+    decay_norm = decay * float(torch.linalg.vector_norm(weights.flat))
+    gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
+    if decay_norm < 0.3 * gradient_norm and per_step * steps < 3:
+        return
+    relation = "exceeds" if decay_norm > gradient_norm else "is not small beside"
+    case.add(
+        f"optimizer.weight_decay: the weight-decay term (norm {decay_norm:.2g}) {relation} the data gradient (norm "
+        f"{gradient_norm:.2g}) with weight_decay {decay:g} at lr {lr:g}",
+        optimizer__weight_decay=less,
+    )
+
+
+def _learning_rate(case: _Case) -> None:
+    """The run's own learning rate in the trials, beside all others."""
+    lr, trials = case.experiment.optimizer.lr, case.trials
+    constant = trials.constant_loss(case.changed)
+    [own], found = trials.at(case.changed, [lr]), trials.at(case.changed, RATES)
+    by_rate = {rate: one.loss for rate, one in zip(RATES, found, strict=True)}
+    best = min(by_rate.values())
+    if best <= 0.97 * constant:
+        enough = constant - _BEST * (constant - best)
+        advised = next(rate for rate, loss in by_rate.items() if loss <= enough)
+        if advised == RATES[0]:  # the initial weights had learnt before, and the lowest rate leaves them as they are
+            advised = min(RATES, key=lambda rate: by_rate[rate])
+        fails = constant - own.loss < _LEARNT * (constant - best) and not (case.kind == "diverged" and advised > lr)
+    else:  # far from the targets, as with huge weights, all that shows is which rates go the wrong way
+        lower = {rate: loss for rate, loss in by_rate.items() if rate < lr} or by_rate
+        advised = min(lower, key=lambda rate: lower[rate])
+        fails = advised < lr and own.loss > max(2 * lower[advised], 2 * constant)
+    learnt = constant - case.loss >= _LEARNT * (constant - best) and not case.remedies
+    if learnt or not fails:
+        return
+    changed = "with the changes above " if case.remedies else ""
+    ended = f"{own.loss:.3g}" if math.isfinite(own.loss) else "no number"
+    case.add(
+        f"optimizer.lr: {lr:g} {_moved(case, too_high=advised < lr)}; {changed}{trials.steps} trial steps end "
+        f"at a loss of {ended} with it, and of {by_rate[advised]:.3g} with {advised:g}",
+        optimizer__lr=advised,
+    )
+
+
+def _moved(case: _Case, *, too_high: bool) -> str:
+    """How far the weights went from where they began, in lengths of the initial weights, where that says something."""
+    if case.kind != "diverged":
+        initial = case.model.trainer.models[case.model.index].initial.clone(dtype=torch.float64).flat
+        last = case.model.parameters.clone(dtype=torch.float64).flat
+        start, moved = float(torch.linalg.vector_norm(initial)), float(torch.linalg.vector_norm(last - initial))
+        usual = 0.05 * len(initial) ** 0.5 / max(case.changed.widths) ** 0.5
+        if start > usual and moved > 10 * start and too_high:
+            return f"threw the weights {moved / start:.3g} times their initial length away"
+        if start > usual and moved < 0.02 * start and not too_high:
+            return f"moved the weights by only {moved / start:.2%} of their initial length"
+    return "is too high" if too_high else "is too low"
+
+
+def _idle_units(case: _Case) -> None:
+    """Layers most of whose units give 0, or hardly answer, on every row."""
+    worst = [layer for layer in case.layers if layer.idle >= 0.5 or layer.flat >= 0.9]
+    if not worst:
+        return
+    alive = {layer.name: layer.idle < 0.5 and layer.flat < 0.9 for layer in case.first_layers()}
+    for layer in worst:
+        rows = min(_PROBE_ROWS, len(case.model.examples))
+        if layer.silent >= 0.5:
+            what = f"{layer.silent:.0%} of the units of {layer.name} give 0 for every one of {rows:,} examples"
+        elif layer.idle >= 0.5:
+            what = f"{layer.idle:.0%} of the units of {layer.name} are saturated for every one of {rows:,} examples"
+        elif layer.zeros >= 0.9:
+            what = f"{layer.zeros:.0%} of the activations of {layer.name} are 0"
+        else:
+            what = f"{layer.flat:.0%} of the activations of {layer.name} are saturated"
+        what += " and can no longer learn" if layer.idle >= 0.5 else " and hardly learn any more"
+        if not case.remedies and alive.get(layer.name) and layer.name != "the output layer":
+            case.add(f"{what}; before training that was not so", optimizer__lr=case.experiment.optimizer.lr / 10)
+        else:
+            case.add(what)
+
+
+def _length(case: _Case) -> None:
+    """Where nothing is wrong but the number of steps."""
+    if case.remedies:
+        return
+    epochs, steps = case.experiment.training.epochs, case.experiment.training.epochs * case.experiment.steps_per_epoch
+    if case.kind == "diverged":
+        lr = case.experiment.optimizer.lr
+        case.add(
+            f"optimizer.lr: {case.trials.steps} trial steps from the initial weights do not diverge with {lr:g}, so "
+            "that it took longer; a lower rate is what usually helps",
+            optimizer__lr=lr / 10,
+        )
+    elif steps < case.trials.steps:
+        more = math.ceil(10 * case.trials.steps / case.experiment.steps_per_epoch)
+        case.add(
+            f"training.epochs: {epochs} are {steps:,} step{'s' * (steps > 1)} in all",
+            training__epochs=min(more, _MAX_EPOCHS),
+        )
+    elif case.kind == "slow" and case.learnable():
+        case.add(
+            f"training.epochs: {epochs} were not enough, nothing else was found",
+            training__epochs=min(4 * epochs, _MAX_EPOCHS),
+        )
+
+
+CHECKS: tuple[Callable[[_Case], None], ...] = (
+    _output_activation,
+    _loss,
+    _inputs,
+    _initial_weights,
+    _depth,
+    _optimizer_settings,
+    _dropout,
+    _weight_decay,
+    _learning_rate,
+    _idle_units,
+    _length,
+)

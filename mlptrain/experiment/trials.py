@@ -1,0 +1,117 @@
+"""Short trainings from the initial weights that show whether a change of a configuration would help.
+
+Learning rates are tried side by side, as models that train together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mlptrain.data import Examples, Preprocessing
+from mlptrain.experiment.build import build_network, initial_parameters, prepared
+from mlptrain.nn.losses import Loss, make_loss
+from mlptrain.spec import Experiment, OptimizerSpec
+from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.trainer import Model, Trainer
+
+STEPS = 100
+RATES = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
+_MIN_STEPS = 40
+_MAX_BATCH = 64  # where the loss is a mean, a smaller batch says as much of a rate
+_BUDGET = 1e11  # multiplications and additions of all trials of a call: about 2 s on one core
+_FEW = 10  # models that train together have trials as long as one alone; of more, each has a share of the time
+_PROBE_ROWS = 1024
+
+
+class Trials:
+    """Trials of an experiment's variants on its training rows. ``models`` train together."""
+
+    def __init__(self, experiment: Experiment, train: Examples, *, models: int = 1) -> None:
+        self._train = train
+        self._device = experiment.training.device
+        self._found: dict[tuple[str, float], Metrics] = {}
+        self._constants: dict[str, float] = {}
+        self._scalings = {repr(experiment.data.scaling): train.preprocessing}
+        batch = experiment.batch_size
+        self.batch_size = batch if experiment.loss.reduction == "sum" else min(batch, _MAX_BATCH)
+        weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values())
+        affordable = _BUDGET / max(1, models / _FEW) / (6 * weights * self.batch_size * (len(RATES) + 1))
+        self.steps = max(_MIN_STEPS, min(STEPS, int(affordable)))
+
+    def rows(self, experiment: Experiment, n: int) -> Examples:
+        """``n`` training rows of a variant, as its scaling and its loss make them, on the device. Raises DataError."""
+        scaling = experiment.data.scaling
+        if (key := repr(scaling)) not in self._scalings:
+            plain = scaling if isinstance(scaling, str) else scaling.model_dump()
+            self._scalings[key] = Preprocessing.fit(plain, self._train.stored, experiment.facts)
+        chosen = self._train.spaced(n)
+        few = Examples(chosen.stored(), chosen.targets, None, self._scalings[key])
+        return prepared(few, loss=make_loss(experiment.loss), experiment=experiment, device=self._device)
+
+    def constant_loss(self, experiment: Experiment) -> float:
+        """What the best constant guess costs on the training rows."""
+        loss = make_loss(experiment.loss)
+        if (key := repr(experiment.loss)) not in self._constants:
+            targets = loss.encode_targets(self._train.targets, experiment.output_width)
+            self._constants[key] = best_constant_loss(experiment, loss, targets)
+        return self._constants[key]
+
+    def at(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
+        """Loss and accuracy on a sample of the training rows after the trial with each learning rate.
+
+        The loss is infinite where training diverges.
+        """
+        key = repr(experiment.spec.model_copy(update={"optimizer": _with_rate(experiment, 1.0)}))
+        if missing := [rate for rate in dict.fromkeys(rates) if (key, rate) not in self._found]:
+            found = self._run(experiment, missing)
+            self._found |= {(key, rate): metrics for rate, metrics in zip(missing, found, strict=True)}
+        return [self._found[key, rate] for rate in rates]
+
+    def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
+        rows, loss = self.rows(experiment, self.steps * self.batch_size), make_loss(experiment.loss)
+        network, classify = build_network(experiment), not experiment.facts.is_regression
+        initial = initial_parameters(experiment, network).clone(device=self._device)
+        trainer = Trainer(
+            network,
+            models=[
+                Model(initial, _with_rate(experiment, rate), experiment.seed, examples=rows, evaluated=None)
+                for rate in rates
+            ],
+            loss=loss,
+            classify=classify,
+            batch_size=self.batch_size,
+            shuffle=True,
+        )
+        epochs = -(-self.steps // trainer.steps_per_epoch)
+        for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
+            pass
+        probe = rows.spaced(_PROBE_ROWS)
+        measure = partial(evaluate, network, loss=loss, examples=probe, classify=classify)
+        found = [measure(member) for member in trainer.parameters.members]
+        return [one if math.isfinite(one.loss) else Metrics(math.inf, one.accuracy) for one in found]
+
+
+def _with_rate(experiment: Experiment, rate: float) -> OptimizerSpec:
+    return experiment.optimizer.model_copy(update={"lr": rate})
+
+
+def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> float:
+    """The least mean loss per example of outputs that are the same for every row; ``targets`` as the loss reads them.
+
+    ln k for logits over k classes, whatever their shares. Of the other losses, each output's best constant is found by
+    bisection for the zero of the derivative: the mean for mse, the median for mae.
+    """
+    if experiment.loss.reads == "logits":
+        return math.log(len(experiment.facts.class_names))
+    targets = targets.double()
+    low, high = targets.amin(dim=0), targets.amax(dim=0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        falls = loss.gradient(middle.expand_as(targets).contiguous(), targets).sum(dim=0) < 0
+        low, high = torch.where(falls, middle, low), torch.where(falls, high, middle)
+    return float(loss.per_example(high.expand_as(targets), targets).mean())

@@ -1,0 +1,73 @@
+"""IDX files as bytes: their values, and in words what a file holds that should be one and is not."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+_WIDTHS = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}  # bytes of one value, by the type's code
+_MAX_DIMENSIONS = 8  # more than any file has; a header that says so is not one
+_OTHER_FORMATS = (
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", "a ZIP archive (unpack it: `unzip` it where it lies)"),
+    (b"version https://git-lfs", "a pointer of Git LFS instead of the file (`git lfs pull` fetches it)"),
+    (b"\x93NUMPY", "a file of NumPy (.npy)"),
+    (b"BZh", "a bzip2 archive (unpack it)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it)"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x03", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+)
+
+
+def parse_idx(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (n, height, width) or labels (n,), as a view of the bytes (n_bytes,) of a published IDX file.
+
+    Two zero bytes and the type code 8 for unsigned bytes are followed by the number of dimensions, each dimension as a
+    big-endian unsigned 32-bit number, and the values with the last dimension running fastest. None of it is checked
+    here: the SHA-256 was.
+    """
+    header = 4 + 4 * int(content[3])
+    return content[header:].reshape(content[4:header].view(">u4").tolist())
+
+
+def is_well_formed(content: NDArray[np.uint8]) -> bool:
+    """Whether the bytes (n_bytes,) are as many as an IDX header promises."""
+    found = _header(content)
+    return found is not None and found[1] == content.size
+
+
+def what_is(content: NDArray[np.uint8]) -> str:
+    """What bytes (n_bytes,) hold, in words that follow "it is": an IDX file of such a shape, a web page, nothing …"""
+    start = content[:64].tobytes()
+    if not start:
+        return "empty"
+    for magic, name in _OTHER_FORMATS:
+        if start.startswith(magic):
+            return name
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, as of a login or an error, instead of the file"
+    if (found := _header(content)) is None:
+        return f"not an IDX file (it begins with the bytes {start[:4].hex(' ')})"
+    shape, expected = found
+    if expected != content.size:
+        return f"an IDX file of {content.size:,} bytes whose header promises {expected:,}"
+    kinds = {1: "labels", 3: "images"}
+    sides = f" of {' × '.join(f'{side:,}' for side in shape[1:])}" if len(shape) > 1 else ""
+    return f"a well-formed IDX file of {shape[0]:,} {kinds.get(len(shape), 'entries')}{sides}"
+
+
+def _header(content: NDArray[np.uint8]) -> tuple[tuple[int, ...], int] | None:
+    """The dimensions, and how many bytes a file of them has; None where there is no such header."""
+    start = content[: 4 + 4 * _MAX_DIMENSIONS].tobytes()
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _WIDTHS or not 1 <= start[3] <= _MAX_DIMENSIONS:
+        return None
+    length = 4 + 4 * start[3]
+    if len(start) < length:
+        return None
+    shape = struct.unpack(f">{start[3]}I", start[4:length])
+    return shape, length + _WIDTHS[start[2]] * math.prod(shape)

@@ -1,0 +1,228 @@
+"""Networks that are broken in one way each: the diagnosis names what was broken, and what it advises helps."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlptrain.errors import DivergedError
+from mlptrain.experiment import train
+from mlptrain.experiment.diagnosis import is_falling
+from mlptrain.experiment.trials import best_constant_loss
+from mlptrain.nn.losses import make_loss
+from mlptrain.nn.network import MLP
+from mlptrain.nn.ops import make_op
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs import RunFolder
+from mlptrain.spec import load_text
+from mlptrain.training.layers import measure_layers
+
+TEXT = """\
+name: broken
+data: {name: digits, train_size: 600, validation: 0}
+model: {hidden: [32, 16]}
+optimizer: {name: sgd, lr: 0.1}
+training: {epochs: 6, batch_size: 32}
+evaluation: {split: none, keep: last}
+"""
+REGRESSION = "data={name: random_regression, n_samples: 64, validation: 0}"
+DEEP = "model={hidden: [24, 24, 24, 24, 24, 24, 24, 24], activation: sigmoid}"
+TWO = "data={name: digits, classes: [3, 8], validation: 0}"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What is set, how the run ends, what one of the causes says, and the keys of the remedies."""
+
+    overrides: Sequence[str]
+    kind: str
+    says: str
+    keys: Sequence[str]
+
+
+SGD = "optimizer={name: sgd, lr: %s}"
+ADAM = "optimizer={name: adam, lr: %s}"
+CASES = {
+    "adam lr 1": Broken([ADAM % 1], "stuck", "give 0 for every one of 600 examples", ["optimizer.lr"]),
+    "adam lr 1000": Broken([ADAM % 1000], "stuck", "optimizer.lr: 1000 threw the weights", ["optimizer.lr"]),
+    "sgd lr 10": Broken([SGD % 10], "stuck", "optimizer.lr: 10 threw the weights", ["optimizer.lr"]),
+    "sgd lr 1e25": Broken([SGD % "1e25"], "diverged", "optimizer.lr: 1e+25 is too high", ["optimizer.lr"]),
+    "sgd lr 1e-9": Broken([SGD % "1e-9"], "stuck", "optimizer.lr: 1e-09 moved the weights by only", ["optimizer.lr"]),
+    "summed loss": Broken(
+        ["loss={name: cross_entropy, reduction: sum}", SGD % 1], "stuck", "optimizer.lr: 1 threw", ["optimizer.lr"]
+    ),
+    "unscaled": Broken(
+        ["data.scaling=none", SGD % 0.5], "stuck", "the inputs are not scaled: from 0 to 16", ["data.scaling"]
+    ),
+    "scaled to nothing": Broken(
+        ["data.scaling={mean: 4.9, std: 6.0}"], "stuck", "the inputs are scaled to an unusual range", ["data.scaling"]
+    ),
+    "eps 0": Broken(["optimizer={name: adam, eps: 0}"], "diverged", "optimizer.eps: 0 divides by 0", ["optimizer.eps"]),
+    "eps 0 in float32": Broken(
+        ["optimizer={name: adagrad, eps: 1e-50}"], "diverged", "1e-50, which is 0 in float32", ["optimizer.eps"]
+    ),
+    "eps 1": Broken(["optimizer={name: adam, eps: 1}"], "stuck", "outweighs the gradients", ["optimizer.eps"]),
+    "centred": Broken(
+        ["model={hidden: []}", "optimizer={name: rmsprop, lr: 1e-3, alpha: 0.1, centered: true}",
+         "training={epochs: 300, batch_size: full}"],
+        "diverged", "divides by the standard deviation of each gradient", ["optimizer.centered"],
+    ),
+    "vanishing": Broken([DEEP], "stuck", "the gradient vanishes", ["model.activation", "model.init"]),
+    "zero weights": Broken(
+        ["model.init={name: normal, std: 1e-300}"], "stuck", "weights of hidden layer 1 start at 0", ["model.init"]
+    ),
+    "tiny weights": Broken(["model.init={name: normal, std: 1e-30}"], "stuck", "times smaller than", ["model.init"]),
+    "saturated": Broken(
+        ["model={hidden: [32], activation: tanh, init: {name: normal, std: 20}}", SGD % 0.001], "slow",
+        "times larger than 1/√inputs", ["model.init"],
+    ),
+    "mse on classes": Broken(["loss=mse", ADAM % 1], "stuck", "threw the weights", ["optimizer.lr"]),
+    "mae on classes": Broken(["loss=mae"], "stuck", "9 of 10 one-hot targets are 0", ["loss"]),
+    "bce": Broken([TWO, "loss=bce", SGD % "1e-6"], "stuck", "moved the weights by only", ["optimizer.lr"]),
+    "regression": Broken([REGRESSION, "loss=mse", SGD % "1e-6"], "stuck", "moved the weights", ["optimizer.lr"]),
+    "dead regression": Broken([REGRESSION, "loss=huber", ADAM % 10], "stuck", "threw the weights", ["optimizer.lr"]),
+    "one step": Broken(
+        [SGD % 0.3, "training={epochs: 1, batch_size: full}"], "stuck", "1 are 1 step in all", ["training.epochs"]
+    ),
+    "dampening": Broken(
+        ["optimizer={name: sgd, lr: 0.03, momentum: 0.9, dampening: 1}"], "stuck", "optimizer.dampening: 1 keeps",
+        ["optimizer.dampening"],
+    ),
+    "decay that overshoots": Broken(
+        ["optimizer={name: sgd, lr: 0.1, weight_decay: 100}"], "diverged", "takes 10 times every weight away",
+        ["optimizer.weight_decay"],
+    ),
+}  # fmt: skip
+
+
+def result_of(overrides: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        with suppress(DivergedError):
+            train(load_text(TEXT, overrides=[*overrides, f"seed={seed}"]), run_dir=run)
+        result = RunFolder.open(run).read_result()
+    assert result is not None
+    return result.plain()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cause_is_named_and_its_remedy_helps(name: str) -> None:
+    case = CASES[name]
+    before = result_of(case.overrides)
+    diagnosis = before["diagnosis"]
+    assert diagnosis is not None
+    texts = [diagnosis["message"], *diagnosis["causes"]]
+    assert (diagnosis["kind"], list(case.keys)) == (
+        case.kind,
+        [key for key in diagnosis["remedies"] if key in case.keys],
+    )
+    assert any(case.says in cause for cause in diagnosis["causes"]), diagnosis["causes"]
+    assert not re.search(r"\b(inf|nan)\b", " ".join(texts))
+    after = result_of([*case.overrides, *(f"{key}={value}" for key, value in diagnosis["remedies"].items())])
+    assert after["status"] == "completed"
+    if "running_train_accuracy" in after["last"]:
+        accuracy = before["last"]["running_train_accuracy"] if before["status"] == "completed" else 0.1
+        assert after["last"]["running_train_accuracy"] > accuracy + 0.2
+    else:
+        assert after["last"]["running_train_loss"] < 0.8 * before["last"]["running_train_loss"]
+    # What is advised is not what the next diagnosis advises against.
+    again = (after["diagnosis"] or {"remedies": {}})["remedies"]
+    assert not again.keys() & diagnosis["remedies"].keys(), again
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse", "huber"])
+def test_a_network_that_learns_has_no_diagnosis(loss: str, seed: int) -> None:
+    assert (
+        result_of([f"loss={loss}", "optimizer={name: adam, lr: 0.003}", "training.epochs=10"], seed)["diagnosis"]
+        is None
+    )
+
+
+def test_where_there_is_nothing_to_learn_no_remedy_is_promised() -> None:
+    diagnosis = result_of(["data={name: random_classification, n_samples: 1000, validation: 0}", SGD % 0.01])[
+        "diagnosis"
+    ]
+    assert diagnosis["remedies"] == {}
+    assert "the inputs may say little about the targets" in diagnosis["causes"][-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("mse", {}), ("mae", {}), ("huber", {"delta": 0.3}), ("huber", {"delta": 5})]
+)
+def test_the_best_constant_guess(name: str, settings: dict[str, float]) -> None:
+    y = torch.randn(301, 2, generator=torch.Generator().manual_seed(0)).exp()
+    text = f"{TEXT}loss: {{name: {name}, {', '.join(f'{key}: {value}' for key, value in settings.items())}}}\n"
+    experiment = load_text(text.replace("digits, train_size: 600", "random_regression")).experiment
+    delta = settings.get("delta", 1.0)
+    reference: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "mse": functional.mse_loss,
+        "mae": functional.l1_loss,
+        "huber": lambda p, t: functional.huber_loss(p, t, delta=delta),
+    }
+
+    def best(column: Tensor) -> float:
+        def cost(guess: float) -> float:
+            return float(reference[name](torch.full_like(column, guess), column))
+
+        return float(minimize_scalar(cost, bounds=(0, 20)).fun)
+
+    best_of_columns = [best(column) for column in y.double().T]
+    found = best_constant_loss(experiment, make_loss(experiment.loss), y)
+    assert found == pytest.approx(sum(best_of_columns) / 2, rel=1e-6)
+
+
+def test_is_falling() -> None:
+    assert is_falling([3, 2.9, 2.8, 2.7])
+    assert not is_falling([3, 2.9, 2.8, 2.81])
+    assert not is_falling([2.3026, 2.30259, 2.302589])
+    assert not is_falling([2.3])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20])
+def test_the_figures_of_layers_are_those_of_autograd(scale: float) -> None:
+    """Also of weights whose norm and activations leave float32."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 7), nn.Sigmoid(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    network = MLP([5, 7, 6, 3], hidden=[], output=[], bias=True)
+    names = [f"layers.{index}.{kind}" for index in range(3) for kind in ("weight", "bias")]
+    parameters = Parameters.zeros({name: tuple(p.shape) for name, p in zip(names, module.parameters(), strict=True)})
+    ops = {"sigmoid": load_text(TEXT, overrides=["model.activation=sigmoid"]), "relu": load_text(TEXT)}
+    sigmoid, relu = (make_op(ops[name].experiment.model.activation) for name in ("sigmoid", "relu"))
+    layers = list(network.layers)
+    object.__setattr__(layers[0], "ops", (sigmoid,))
+    object.__setattr__(layers[1], "ops", (relu,))
+    parameters.copy_({name: p.detach() * scale for name, p in zip(names, module.parameters(), strict=True)})
+    with torch.no_grad():
+        for p, name in zip(module.parameters(), names, strict=True):
+            p.copy_(parameters[name])
+    x, labels = torch.randn(40, 5), torch.arange(40) % 3
+    figures = measure_layers(network, parameters, loss=make_loss(load_text(TEXT).experiment.loss), x=x, targets=labels)
+    activations, y = [], x.double()
+    for index, layer in enumerate(module):
+        y = layer(y)
+        if index in (1, 3, 4):
+            activations.append(y.detach())
+    inner = [parameter for parameter in module.parameters() if parameter.dim() == 2]
+    gradients = torch.autograd.grad(functional.cross_entropy(y, labels), inner)
+    for figure, a, gradient in zip(figures, activations, gradients, strict=True):
+        assert figure.mean == pytest.approx(float(a.mean()))
+        assert figure.std == pytest.approx(float(a.std(correction=0)))
+        assert figure.zeros == pytest.approx(float((a == 0).double().mean()))
+        assert figure.gradient == pytest.approx(float(gradient.norm()), rel=1e-6, abs=1e-300)
+        assert all(math.isfinite(value) for value in vars(figure).values() if isinstance(value, float))
+    slope = 4 * activations[0] * (1 - activations[0])
+    assert figures[0].flat == pytest.approx(float((slope < 0.005).double().mean()))
+    assert figures[0].idle == pytest.approx(float((slope < 0.005).all(dim=0).double().mean()))
