@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
+from mlptrain.errors import UserError
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec import load_text
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.trainer import CONSTANT
 from mlptrain.updates.chain import ModelState, Updates
+from mlptrain.views import learning_rates
 from tests.catalogue import (
     OPTIMIZERS,
     SCHEDULES,
@@ -169,3 +172,16 @@ def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
         with pytest.raises(ValueError, match="expected"):
             models.updates.load(0, wrong)
     assert torch.equal(models.parameters.flat, before)
+
+
+def test_the_drawn_rates_are_those_of_the_steps() -> None:
+    experiment = load_text(
+        "name: x\ndata: {name: digits, train_size: 600, validation: 0}\nmodel: {hidden: [4]}\n"
+        "optimizer: {name: sgd, lr: 0.5}\n"
+        "schedule: {name: multi_step, milestones: [2], warmup: 3}\ntraining: {epochs: 4, batch_size: 100}\n"
+    ).experiment
+    rates = learning_rates(experiment)
+    assert rates.epochs.tolist() == [step / 6 for step in range(24)]
+    assert rates.lr.tolist() == pytest.approx([0.5 / 3, 1 / 3, *[0.5] * 10, *[0.05] * 12])
+    with pytest.raises(UserError, match="0 epochs has no steps"):
+        learning_rates(experiment.with_training(epochs=0))
