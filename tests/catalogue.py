@@ -26,7 +26,7 @@ from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.ops import Op
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Schedule, ScheduleSpec
+from mlptrain.spec.schedule import RunLength, Schedule, ScheduleSpec
 
 Settings = Mapping[str, Any]
 Rows = tuple[NDArray[Any], NDArray[Any]]  # inputs (n, n_features) and labels (n,) or targets (n, t)
@@ -211,19 +211,96 @@ LOSSES: dict[str, LossRow] = {
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A scheduler of torch: ``reference(optimizer, total, **settings)`` for a run of ``total`` steps."""
+    """A scheduler of torch: ``reference(optimizer, run, **settings)`` for a run of this length.
+
+    A formula where torch has none.
+    """
 
     reference: Callable[..., lr_scheduler.LRScheduler]
     cases: Sequence[Settings] = ({},)
 
 
+def _formula(factor: Callable[..., float]) -> Callable[..., lr_scheduler.LRScheduler]:
+    return lambda optimizer, run, **settings: lr_scheduler.LambdaLR(
+        optimizer, lambda step: factor(step, run, **settings)
+    )
+
+
+def _warm(of: Callable[..., lr_scheduler.LRScheduler]) -> Callable[..., lr_scheduler.LRScheduler]:
+    """With a setting ``warmup``, in steps: torch's LinearLR up to lr, then the scheduler for the other steps."""
+
+    def schedule(
+        optimizer: torch.optim.Optimizer, run: RunLength, warmup: int = 0, **settings: Any
+    ) -> lr_scheduler.LRScheduler:
+        if not warmup:
+            return of(optimizer, run, **settings)
+        rise = lr_scheduler.LinearLR(optimizer, 1 / warmup, 1.0, total_iters=warmup - 1)
+        rest = of(optimizer, RunLength(run.steps - warmup, run.per_epoch), **settings)
+        return lr_scheduler.SequentialLR(optimizer, [rise, rest], milestones=[warmup])
+
+    return schedule
+
+
+def _cosine(
+    optimizer: torch.optim.Optimizer, run: RunLength, final: float = 0.0, cycles: int = 1, growth: int = 1
+) -> lr_scheduler.LRScheduler:
+    first = run.steps // sum(growth**cycle for cycle in range(cycles))
+    [group] = optimizer.param_groups
+    least = final * group.get("initial_lr", group["lr"])  # another scheduler may have lowered it already
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, first, T_mult=growth, eta_min=least)
+
+
+def _one_cycle(
+    optimizer: torch.optim.Optimizer, run: RunLength, warmup: float = 0.3, start: float = 0.04, final: float = 4e-6
+) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.OneCycleLR(
+        optimizer,
+        optimizer.param_groups[0]["lr"],
+        total_steps=run.steps,
+        pct_start=warmup if warmup < 1 else warmup / run.steps,
+        cycle_momentum=False,
+        div_factor=1 / start,
+        final_div_factor=start / final,
+    )
+
+
 SCHEDULES: dict[str, ScheduleRow] = {
-    "constant": ScheduleRow(lambda optimizer, total: lr_scheduler.ConstantLR(optimizer, factor=1.0)),
+    "constant": ScheduleRow(
+        _warm(lambda optimizer, run: lr_scheduler.ConstantLR(optimizer, factor=1.0)), cases=({}, {"warmup": 4})
+    ),
+    "linear": ScheduleRow(
+        _warm(lambda optimizer, run, final=0.0: lr_scheduler.LinearLR(optimizer, 1.0, final, total_iters=run.steps)),
+        cases=({}, {"final": 0.1}, {"final": 0.1, "warmup": 4}),
+    ),
     "cosine": ScheduleRow(
-        lambda optimizer, total, final=0.0: lr_scheduler.CosineAnnealingLR(
-            optimizer, total, eta_min=final * optimizer.param_groups[0]["lr"]
+        _warm(_cosine),
+        cases=({}, {"final": 0.1}, {"cycles": 3, "final": 0.1}, {"cycles": 2, "growth": 2}, {"warmup": 3}),
+    ),
+    "coslog": ScheduleRow(
+        _formula(
+            lambda step, run, cycles=4: (
+                0.5 * (1 - math.cos(2 * math.pi * math.log(1 + (2**cycles - 1) * step / run.steps, 2)))
+            )
         ),
-        cases=({}, {"final": 0.1}),
+        cases=({}, {"cycles": 2}),
+    ),
+    "one_cycle": ScheduleRow(_one_cycle, cases=({}, {"warmup": 5, "start": 0.1, "final": 0.01})),
+    "exponential": ScheduleRow(
+        _formula(lambda step, run, gamma=0.95: gamma ** (step / run.per_epoch)), cases=({}, {"gamma": 0.5})
+    ),
+    "step": ScheduleRow(
+        lambda optimizer, run, step_size, gamma=0.1: lr_scheduler.StepLR(optimizer, step_size * run.per_epoch, gamma),
+        cases=({"step_size": 2}, {"step_size": 1, "gamma": 0.5}),
+    ),
+    "multi_step": ScheduleRow(
+        lambda optimizer, run, milestones, gamma=0.1: lr_scheduler.MultiStepLR(
+            optimizer, [epoch * run.per_epoch for epoch in milestones], gamma
+        ),
+        cases=({"milestones": [1, 3]}, {"milestones": [3, 2], "gamma": 0.5}),
+    ),
+    "inverse_sqrt": ScheduleRow(
+        _formula(lambda step, run, warmup=1: min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))),
+        cases=({}, {"warmup": 4}),
     ),
 }
 

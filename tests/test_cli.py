@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -396,3 +397,14 @@ def test_output_into_a_closed_pipe() -> None:
     command = f"{sys.executable} -m mlptrain schema | head -c 10"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
+
+
+def test_more_epochs_say_what_they_do_to_a_schedule(call: Call) -> None:
+    """A cosine of 3 epochs ends near 0, and its 4th of 6 epochs begins halfway."""
+    config = ("train", DIGITS, "--set", "schedule=cosine", "--set", "training.epochs=3")
+    assert call(*config, "--set", "optimizer={name: sgd, lr: 0.1}", "--run-dir", "run").code == 0
+    note = call("train", "--resume", "run", "--set", "training.epochs=6").err
+    steps = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[3])["step"]
+    last = 0.05 * (1 + math.cos(math.pi * (1 - 1 / steps)))
+    assert "the schedule 'cosine' now spans 6 epochs: lr continues at 0.05, where 3 epochs end at " in note
+    assert f"3 epochs end at {last:.3g}. " in note

@@ -23,7 +23,7 @@ PANELS = {
     },
     ("plot",): {
         "Runs": ["curves", "decision", "fit", "confusion", "mistakes", "residuals", "seen", "weights", "layers"],
-        "Data": ["samples", "histogram"],
+        "Data": ["samples", "histogram", "schedule"],
         "Functions": ["activation"],
     },
     ("data",): {"Data": ["fetch", "verify"]},

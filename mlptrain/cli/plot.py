@@ -14,7 +14,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Split, output_file
+from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
 from mlptrain.errors import UserError
 from mlptrain.system.text import printable
 
@@ -210,6 +210,17 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
     with screen.Fetching() as fetching:
         _save(draw_histogram(views.input_histogram(spec, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
+@plot_app.command(rich_help_panel=_DATA)
+def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # noqa: B006 - typer copies it
+    """The learning rate of every step of a run."""
+    file = _picture(out, "schedule")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_rates
+    from mlptrain.spec import load_spec
+
+    _save(draw_rates(views.learning_rates(load_spec(config, overrides).experiment)), file)
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)

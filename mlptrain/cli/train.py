@@ -15,6 +15,7 @@ from mlptrain.errors import DivergedError, UserError
 if TYPE_CHECKING:
     from mlptrain.experiment import Outcome, SeedsOutcome
     from mlptrain.runs import RunFolder
+    from mlptrain.spec import Experiment
 
 
 def train(
@@ -134,6 +135,8 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
     folders = [RunFolder.open(path)] if group is None else [RunFolder.open(group.member(seed)) for seed in group.seeds]
     unfinished = [folder for folder in folders if not folder.result.exists()]
     spec = (unfinished or folders)[0].experiment()  # a diverged seed is not extended with the others
+    if epochs is not None and spec.training.epochs and spec.schedule.stretches:
+        screen.say(f"note: {_stretched(spec, epochs)}", err=True)
     from mlptrain import experiment
 
     with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
@@ -146,6 +149,18 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
         if seeds is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_seeds(path, listeners=[progress], **options)
+
+
+def _stretched(experiment: Experiment, epochs: int) -> str:
+    """What more epochs do to a schedule whose factors depend on the length of the run."""
+    before = experiment.training.run_length(experiment.facts.train_rows)
+    after = before._replace(steps=epochs * before.per_epoch)
+    schedule, lr = experiment.schedule, experiment.optimizer.lr
+    ended, continues = lr * schedule.factor(before.steps - 1, before), lr * schedule.factor(before.steps, after)
+    return (
+        f"the schedule '{schedule.name}' now spans {epochs:,} epochs: lr continues at {continues:.3g}, where "
+        f"{experiment.training.epochs:,} epochs end at {ended:.3g}. The result is not that of {epochs:,} epochs at once"
+    )
 
 
 def _new_epochs(overrides: list[str]) -> int | None:

@@ -103,6 +103,16 @@ class InputHistogram:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Learning rates ``lr`` (n,) at ``epochs`` (n,), which are fractions within an epoch."""
+
+    label: str
+    schedule: str
+    epochs: FloatArray
+    lr: FloatArray
+
+
+@dataclass(frozen=True)
 class Confusion:
     """``counts[i, j]`` examples of class i were predicted as j."""
 

@@ -21,6 +21,7 @@ from mlptrain.report.arrays import (
     FloatArray,
     InputHistogram,
     LabelledPoints,
+    Rates,
     Residuals,
 )
 from mlptrain.report.style import (
@@ -166,6 +167,20 @@ def draw_points(data: LabelledPoints) -> Figure:
     title = f"{data.label}: {len(data.points):,} training points"
     axes.set(title=fitted(title, 4.8), xlabel="x₁ (no unit)", ylabel="x₂ (no unit)")
     _class_legend(figure, data.class_names)
+    return figure
+
+
+@styled
+def draw_rates(rates: Rates) -> Figure:
+    """The learning rate of every step, over the epochs."""
+    figure = new_figure(6.8, 3.6)
+    axes = figure.add_subplot()
+    axes.plot(rates.epochs, rates.lr, color=colour(0))
+    axes.set(
+        title=fitted(f"{rates.label}: schedule {rates.schedule}", 6.4), xlabel="epoch", ylabel="learning rate (no unit)"
+    )
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.01)
     return figure
 
 

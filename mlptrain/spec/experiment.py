@@ -15,7 +15,7 @@ from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, ScheduleSpec
+from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -45,6 +45,12 @@ class TrainingSpec(Section):
         count_or("auto", most=1024),
         Field(description="CPU threads; auto takes as many as the arithmetic of a step gives work to."),
     ] = "auto"
+
+    def run_length(self, rows: int) -> RunLength:
+        """Steps of the run and of an epoch over so many training rows; the last of an epoch may be smaller."""
+        size = rows if isinstance(self.batch_size, str) else min(self.batch_size, rows)
+        per_epoch = -(-rows // size) if rows > 0 else 0
+        return RunLength(self.epochs * per_epoch, per_epoch)
 
 
 class EvaluationSpec(Section):
@@ -125,7 +131,7 @@ class Experiment:
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; the last may be smaller."""
-        return -(-self.facts.train_rows // self.batch_size)
+        return self.training.run_length(self.facts.train_rows).per_epoch
 
     @property
     def step_flops(self) -> float:

@@ -27,6 +27,7 @@ from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
+from mlptrain.spec.schedule import MultiStep, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -97,6 +98,14 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec) -> Iterator[Finding]:
+    """The warm-up ends before the run does."""
+    run = training.run_length(facts.train_rows)
+    if run.steps and (steps := schedule.warmup_steps(run)) >= run.steps:
+        message = f"takes {steps:,} steps, but the run has {run.steps:,}; take fewer, or a fraction such as 0.05"
+        yield ("schedule", "warmup"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -114,6 +123,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     data_fit_memory,
     evaluation_has_its_split,
     network_fits_memory,
+    warmup_fits_run,
 )
 
 
@@ -145,6 +155,12 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if rows < (classes := len(experiment.facts.class_names)):
         key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
         yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+    epochs, schedule = experiment.training.epochs, experiment.schedule
+    if isinstance(schedule, Step) and 0 < epochs <= schedule.step_size:
+        message = f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}"
+        yield ("schedule", "step_size"), message
+    if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
+        yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "

@@ -87,6 +87,11 @@ KEYS = {
         "learning_rate_policy learning_rate_decay param_scheduler"
     ),
     "schedule.final": "lrf min_lr_ratio final_factor",
+    "schedule.warmup": "warmup_epochs warmup_steps warmup_ratio n_steps_warmup num_warmup_steps",
+    "schedule.gamma": "lr_gamma scheduler_gamma lr_decay_rate lr_decay_factor decay_rate",
+    "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
+    "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
+    "schedule.cycles": "n_cycles num_cycles",
     "training": (
         "trainer train fit train_cfg train_config training_config training_params train_params training_args "
         "trainer_args hyperparameters hyperparams hparams train_hyperparams training_hyperparams"
@@ -121,17 +126,13 @@ KEYS_NOT_OFFERED = {
         "stop_loss target_loss target_accuracy time_limit max_time max_no_improvement min_delta tol tolerance "
         "n_iter_no_change"
     ),
-    "a warm-up of the learning rate is not offered; schedule: {schedules}": (
-        "warmup warmup_epochs warmup_steps warmup_ratio warmup_lr n_steps_warmup num_warmup_steps"
-    ),
+    "a rate that a warm-up begins at is not offered; it rises from nothing": "warmup_lr warmup_init_lr",
     "a lowest learning rate is not offered; cosine ends at the share schedule.final of optimizer.lr": (
         "eta_min min_lr lr_min lr_end end_lr final_lr lr_final"
     ),
     "this setting of a schedule is not offered; schedule: {schedules}": (
-        "gamma lr_gamma scheduler_gamma step_size lr_scheduler_freq lr_sched_epochs lr_sched_factors stepvalue "
-        "scheduler_step_size lr_step lr_steps lr_step_size lr_decay_step lr_decay_rate lr_decay_epochs lr_decay_factor "
-        "lr_drop milestones power power_t decay_rate decay_steps decay_epochs t_max t_0 t_mult cooldown "
-        "pct_start div div_factor scheduler_params"
+        "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
+        "div_factor scheduler_params"
     ),
     "gradient clipping is not offered": (
         "clip_norm clip_value global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm "
@@ -344,7 +345,15 @@ VALUES = {
     },
     "schedule": {
         "constant": "none null no off fixed const",
+        "linear": "poly polynomial linear_decay",
         "cosine": "cosine_annealing annealing half_cosine cos",
+        "{name: cosine, cycles: 4}": "cosine_annealing_warm_restarts cosine_with_restarts cosine_restarts",
+        "{name: cosine, warmup: 0.05}": "cosine_warmup warmup_cosine",
+        "{name: linear, warmup: 0.05}": "linear_warmup",
+        "one_cycle": "cycle one_cycle_policy",
+        "exponential": "exp",
+        "multi_step": "piecewise piecewise_constant",
+        "inverse_sqrt": "noam inv_sqrt",
     },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
@@ -419,10 +428,8 @@ VALUES_NOT_OFFERED = {
     },
     "schedule": {
         "": (
-            "step multi_step exponential exp linear poly polynomial plateau reduce_lr_on_plateau reduce_on_plateau "
-            "one_cycle cyclic cycle inverse_sqrt invscaling inv inverse_time inverse_time_decay adaptive lambda "
-            "multiplicative piecewise piecewise_constant noam warmup cosine_annealing_warm_restarts "
-            "cosine_with_restarts cosine_restarts linear_warmup cosine_warmup warmup_cosine sequential chained tanh"
+            "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
+            "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
     },
     "scaling": {

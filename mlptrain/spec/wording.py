@@ -235,6 +235,7 @@ _EXAMPLES = {
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
     "data.scaling.mean": "mean: 0.1307",
     "data.scaling.std": "std: 0.3081",
+    "schedule.milestones": "milestones: [30, 60]",
     "base": "base: mnist.yaml, or the mapping of an experiment",
     "optimizers": "optimizers: {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}",
     "target.value": "value: 0.97",

@@ -24,7 +24,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, Schedule
+from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.system.cores import take_turn
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
@@ -132,7 +132,7 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             schedule=schedule,
-            steps=max(1, epochs) * self.steps_per_epoch,  # a schedule has a first step, trained or not
+            run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
@@ -172,7 +172,7 @@ class Trainer:
                 else Epoch(
                     epoch=epoch,
                     step=step,
-                    lr=self.updates.lr(index, max(0, step - 1)),
+                    lr=self.updates.lr(index, step - 1) if epoch else self.models[index].optimizer.lr,
                     evaluated=evaluated[index],
                     training_seconds=middle - started - self._waited if epoch else 0.0,
                     evaluation_seconds=ended - middle,

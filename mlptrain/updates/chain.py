@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, Schedule
+from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.updates.optimizers import Optimizer, make_optimizer
 
 
@@ -35,7 +35,7 @@ class ModelState:
 class Updates:
     """The updates of the models of a stack; neighbours with equal ``settings`` are updated in one call.
 
-    ``steps`` is the run's number of steps, which the schedule follows. A step is ``advance``, which counts it and sets
+    ``run`` is the run's length, which the schedule follows. A step is ``advance``, which counts it and sets
     the learning rate, and then ``apply``, which may be replayed as a part of a CUDA graph: there a rate that changes
     lies in a tensor.
     """
@@ -47,19 +47,19 @@ class Updates:
         settings: Sequence[OptimizerSpec],
         *,
         schedule: Schedule,
-        steps: int,
+        run: RunLength,
     ) -> None:
-        self._stack, self._schedule, self._total, self._step = parameters, schedule, steps, 0
+        self._stack, self._schedule, self._run, self._step = parameters, schedule, run, 0
         self._settings = list(settings)
         self._places: list[tuple[int, int, int]] = []  # of every model: its optimizer, its place there, of how many
         self._optimizers: list[Optimizer[Any]] = []
         self._gradients: list[list[Tensor]] = []
-        for section, run in groupby(settings):
-            start, count = len(self._places), len(list(run))
+        for section, equal in groupby(settings):
+            start, count = len(self._places), len(list(equal))
             self._places += [(len(self._optimizers), place, count) for place in range(count)]
             self._optimizers.append(make_optimizer(section, parameters.pieces(start, start + count)))
             self._gradients.append(list(gradients.pieces(start, start + count)))
-        self._is_constant = isinstance(schedule, Constant)
+        self._is_constant = isinstance(schedule, Constant) and not schedule.warmup
         device = parameters.flat.device
         in_tensor = not self._is_constant and parameters.flat.is_cuda
         self._rates: list[float | Tensor] = [
@@ -74,7 +74,7 @@ class Updates:
     def advance(self) -> None:
         """Count a step and set its learning rate."""
         if not self._is_constant:
-            factor = self._schedule.factor(self._step, self._total)
+            factor = self._schedule.factor(self._step, self._run)
             for index, optimizer in enumerate(self._optimizers):
                 rate, now = self._rates[index], optimizer.settings.lr * factor
                 self._rates[index] = rate.fill_(now) if isinstance(rate, Tensor) else now
@@ -88,7 +88,7 @@ class Updates:
 
     def lr(self, model: int, step: int) -> float:
         """The learning rate of a model in step ``step``, counted from 0."""
-        return self._settings[model].lr * self._schedule.factor(step, self._total)
+        return self._settings[model].lr * self._schedule.factor(step, self._run)
 
     def state(self, model: int) -> ModelState:
         """Weights and state of one model, as views."""

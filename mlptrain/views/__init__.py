@@ -1,7 +1,7 @@
 """What a picture or a report needs from a network or its data, as arrays; ``report`` draws them."""
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
-from mlptrain.views.inputs import input_histogram, samples
+from mlptrain.views.inputs import input_histogram, learning_rates, samples
 from mlptrain.views.layers import layer_profiles
 from mlptrain.views.networks import (
     confusion,
@@ -24,6 +24,7 @@ __all__ = [
     "half_tanh",
     "input_histogram",
     "layer_profiles",
+    "learning_rates",
     "mistakes",
     "page_parts",
     "residuals",

@@ -11,7 +11,7 @@ from torch import Tensor
 from mlptrain.data import Examples
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Samples
+from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Rates, Samples
 from mlptrain.report.history import experiment_title
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.generated import FUNCTIONS
@@ -30,6 +30,22 @@ class Source(TypedDict, total=False):
 
     data_dir: AnyPath | None
     on_fetch: Progress | None
+
+
+_MAX_DRAWN_STEPS = 20_000  # more than a picture has pixels, so that no jump is missed
+
+
+def learning_rates(experiment: Experiment) -> Rates:
+    """The learning rate of the steps of a run, of long ones of evenly spaced steps.
+
+    Raises UserError for a run without steps.
+    """
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    if not run.steps:
+        raise UserError(f"{experiment.name}: a run of 0 epochs has no steps to draw; set training.epochs")
+    steps = np.unique(np.linspace(0, run.steps - 1, min(run.steps, _MAX_DRAWN_STEPS)).astype(np.int64))
+    lr = [experiment.optimizer.lr * experiment.schedule.factor(int(step), run) for step in steps]
+    return Rates(experiment_title(experiment), experiment.schedule.name, steps / run.per_epoch, np.array(lr))
 
 
 def samples(

@@ -69,6 +69,7 @@ def test_every_picture_of_runs(runs: Runs, kind: str, of: list[str], capsys: pyt
 @pytest.mark.parametrize(
     ("kind", "config"),
     [
+        ("schedule", "digits"),
         ("samples", "digits"),
         ("samples", "spirals"),
         ("samples", "moons"),

@@ -96,6 +96,15 @@ UNIONS: dict[str, Case] = {
     "name missing": ("«optimizer: {lr: 1}", "optimizer.name", ["required key is missing", "e.g. name: sgd"]),
     "name of loss missing": ("«loss: {reduction: sum}", "loss.name", ["is missing", "e.g. name: cross_entropy"]),
     "name of schedule missing": ("«schedule: {}", "schedule.name", ["required key is missing", "e.g. name: constant"]),
+    "warm-up of everything": ("schedule: {name: linear, warmup: «1.0}", "schedule.warmup", ["below 1", "got 1.0"]),
+    "milestones of none": ("schedule: {name: multi_step, milestones: «[]}", "schedule.milestones", ["at least 1"]),
+    "milestone 0": ("schedule: {name: multi_step, milestones: [3, «0]}", "schedule.milestones[1]", ["at least 1"]),
+    "gamma 0": ("schedule: {name: exponential, gamma: «0}", "schedule.gamma", ["must be above 0", "got 0"]),
+    "milestones missing": (
+        "«schedule: {name: multi_step}",
+        "schedule.milestones",
+        ["required key is missing", "milestones: [30, 60]"],
+    ),
     "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
@@ -107,6 +116,12 @@ UNIONS: dict[str, Case] = {
 }
 
 RULES: dict[str, Case] = {
+    "warm-up of all steps": (
+        "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"
+        "schedule: {name: cosine, warmup: «6}",
+        "schedule.warmup",
+        ["takes 6 steps, but the run has 6", "0.05"],
+    ),
     "nesterov without momentum": (
         "optimizer: {name: sgd, nesterov: «true}",
         "optimizer.nesterov",

@@ -84,7 +84,6 @@ def test_source_stays_the_file() -> None:
         ("lr=1", "lr", "it belongs to optimizer.lr"),
         ("trianing.epochs=3", "trianing", "did you mean 'training'?"),
         ("tracking.project.name=3", "tracking", "unknown key"),
-        ("schedule.warmup.steps=3", "schedule.warmup", "a warm-up of the learning rate is not offered"),
         ("model.hidden[0]=0", "model.hidden[0]", "must be at least 1, got 0"),
         ("model.hidden=[8, 0]", "model.hidden[1]", "must be at least 1, got 0"),
         ("model.hidden=64", "model.hidden", "must be a list"),
@@ -136,7 +135,11 @@ def test_a_field_of_a_name_alone_and_of_what_is_absent(
 def test_several_fields_of_what_is_absent() -> None:
     init = ("model.init.std=0.5", "model.init.bias=normal", "model.init.name=normal")
     assert _value("model.init", *init, text=SHORT) == {"name": "normal", "std": 0.5, "bias": "normal"}
-    assert _value("schedule", "schedule.final=0.5", "schedule.name=cosine") == {"name": "cosine", "final": 0.5}
+    assert _value("schedule", "schedule.final=0.5", "schedule.name=linear") == {
+        "warmup": 0,
+        "name": "linear",
+        "final": 0.5,
+    }
     numbers = ("data.scaling.mean=0.1", "data.scaling.std=0.3")
     for text in (SHORT, SHORT.replace("data: mnist", "data: {name: mnist, scaling: unit}")):
         assert _value("data.scaling", *numbers, text=text) == {"mean": 0.1, "std": 0.3}
@@ -145,7 +148,7 @@ def test_several_fields_of_what_is_absent() -> None:
 @pytest.mark.parametrize(
     ("override", "path", "says"),
     [
-        ("schedule.final=0.1", "schedule.final", "it belongs to schedule cosine"),
+        ("schedule.final=0.1", "schedule.final", "it belongs to schedule linear, schedule cosine"),
         ("model.init.std=0.1", "model.init.std", "it belongs to init normal"),
         ("model.output_activation.slope=1", "model.output_activation.slope", "output_activation leaky_relu or "),
         ("loss.delta=1", "loss.delta", "it belongs to loss huber"),

@@ -31,6 +31,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: there is no hidden layer",
         "model: {hidden: []}",
     ),
+    "no drop": (
+        "training: {epochs: 5}\nschedule: {name: step, step_size: «5}",
+        "schedule.step_size",
+        "has no effect: the first drop comes after epoch 5 of 5",
+        "training: {epochs: 5}\nschedule: {name: step, step_size: 4}",
+    ),
+    "late drops": (
+        "training: {epochs: 5}\nschedule: {name: multi_step, milestones: «[2, 5, 9]}",
+        "schedule.milestones",
+        "[5, 9] have no effect: the run has 5 epochs",
+        "training: {epochs: 5}\nschedule: {name: multi_step, milestones: [2, 4]}",
+    ),
     "initial biases of none": (
         "model: {hidden: [4], bias: false, init: {name: normal, bias: «normal}}",
         "model.init.bias",

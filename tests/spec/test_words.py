@@ -73,7 +73,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "model.output_activation prelu",
         "momentum": "optimizer sgd or optimizer rmsprop",
         "nesterov": "optimizer sgd",
-        "final": "schedule cosine",
+        "final": "schedule linear, schedule cosine or schedule one_cycle",
         "delta": "loss huber",
         "bias": "model.bias or model.init normal",
     },
@@ -166,8 +166,8 @@ MEANS: dict[str, dict[str, str]] = {
 NOT_OFFERED: dict[str, dict[str, str]] = {
     "": {
         "early_stopping patience n_iter_no_change tol": "early stopping is not offered; evaluation.keep: best",
-        "gamma step_size power_t milestones": "not offered; schedule: constant or cosine",
-        "warmup_epochs": "warm-up of the learning rate is not offered",
+        "power_t t_max": "not offered; schedule: constant, linear, cosine",
+        "warmup_lr": "not offered; it rises from nothing",
         "min_lr eta_min": "not offered; cosine ends at the share schedule.final",
         "num_workers pin_memory": "loader are not offered",
         "num_classes input_size output_dim": "not offered; they follow from data and loss",
@@ -204,7 +204,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "weight": "weights of classes or rows",
         "from_logits": "cross_entropy and bce read logits",
     },
-    "optimizer": {"foreach": "not offered", "params": "write its keys one level up", "gamma": "not offered"},
+    "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
     "training": {"drop_last": "a shorter one is trained on", "patience time_limit": "early stopping is not offered"},
 }
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
@@ -330,7 +330,12 @@ VALUE = {
     "schedule: «": {
         "CosineAnnealingLR cosine_decay Cosine": "cosine",
         "none fixed ConstantLR": "constant",
-        "StepLR polynomial_decay ReduceLROnPlateau OneCycleLR invscaling adaptive ExponentialLR inv": "; not offered",
+        "StepLR": "step",
+        "OneCycleLR": "one_cycle",
+        "ExponentialLR exp": "exponential",
+        "polynomial polynomial_decay LinearLR": "linear",
+        "CosineAnnealingWarmRestarts": "; did you mean '{name: cosine, cycles: 4}'?",
+        "ReduceLROnPlateau invscaling adaptive inv": "; not offered",
     },
     "data: {name: mnist, scaling: «}": {
         "minmax MinMaxScaler ToTensor divide_by_255": "unit",
@@ -377,7 +382,7 @@ def test_another_librarys_value(place: str, word: str, hint: str) -> None:
         ("optimizer: {adam: {lr: 0.1}}", "write {name: adam, …} instead of {adam: …}"),
         ("data: {dataset: MNIST}", "write name: mnist instead of dataset: MNIST"),
         ("loss: {class_path: torch.nn.NLLLoss}", "write name: cross_entropy instead of class_path: torch.nn.NLLLoss"),
-        ("schedule: {type: StepLR}", "write name: constant or cosine instead of type: StepLR"),
+        ("schedule: {type: StepLR}", "write name: step instead of type: StepLR"),
         ("optimizer: {lr: 0.1}", "e.g. name: sgd"),
     ],
 )

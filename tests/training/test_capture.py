@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from mlptrain.spec.schedule import Schedule
+from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
 from mlptrain.training.trainer import CONSTANT
 from mlptrain.updates.chain import Updates
 from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
-from tests.training.schedules import Linear
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-every_schedule = pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear", last=0.1)])
+every_schedule = pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear", final=0.1)])
 # Two epochs of 23 rows in batches of 6: the last is shorter, and full ones follow it.
 EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
 GOOD = cases(OPTIMIZERS, "good")
@@ -25,7 +24,9 @@ GOOD = cases(OPTIMIZERS, "good")
 def updates_of(given: Problem, optimizers: Sequence[tuple[str, Settings]], schedule: Schedule) -> Updates:
     """The updates of a problem's models."""
     sections = [optimizer_section(*one) for one in optimizers]
-    return Updates(given.parameters, given.gradients, sections, schedule=schedule, steps=len(EPOCHS))
+    return Updates(
+        given.parameters, given.gradients, sections, schedule=schedule, run=RunLength(len(EPOCHS), len(EPOCHS) // 2)
+    )
 
 
 def assert_captured_equals_plain(
@@ -66,7 +67,7 @@ def test_models_with_all_optimizers(schedule: Schedule) -> None:
 @pytest.mark.parametrize("optimizer", GOOD)
 def test_a_schedule_on_cuda_as_on_the_cpu(optimizer: tuple[str, Settings]) -> None:
     """There the rate of a step lies in a tensor, here it is a number."""
-    schedule, found = Linear(name="linear", last=0.1), []
+    schedule, found = Linear(name="linear", final=0.1), []
     for device in ("cuda", "cpu"):
         given = problem([16, 5], n=23, batch_size=6, dtype=torch.float32, device=device)
         given.gradients.flat.nan_to_num_()

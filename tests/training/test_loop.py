@@ -15,13 +15,12 @@ from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 from mlptrain.spec import load_text
 from mlptrain.spec.optimizer import SGD
-from mlptrain.spec.schedule import Schedule
+from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.metrics import evaluate
 from mlptrain.training.trainer import CONSTANT, Epoch, Model, Trainer
 from tests.catalogue import loss as make_loss
 from tests.catalogue import op
 from tests.nn.problems import every_engine
-from tests.training.schedules import Linear
 
 ROWS, WIDTH = 70, 12
 
@@ -90,7 +89,7 @@ def test_equals_a_plain_pytorch_loop(engine: type[Engine], schedule: Schedule) -
     names = [f"{index}.{kind}" for index in (0, 2, 4) for kind in ("weight", "bias")]
     model.load_state_dict({name: t.clone() for name, t in zip(names, member.parameters.values(), strict=True)})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, 15))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, RunLength(15, 5)))
     x, y, rates = member.examples.x, member.examples.y, [0.05]
     for epoch in run(trainer):
         if epoch.epoch:

@@ -19,10 +19,10 @@ from mlptrain.nn.ops import Op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.schedule import Linear
 from mlptrain.training.trainer import Model, Trainer
 from tests.catalogue import OPTIMIZERS as ROWS
 from tests.catalogue import cases, loss, op, optimizer_section
-from tests.training.schedules import Linear
 
 GOOD = [optimizer_section(*case) for case in cases(ROWS, "good")]
 N, WIDTH, CLASSES, HIDDEN = 26, 5, 3, 6
@@ -81,7 +81,7 @@ def trainer(seeds: Sequence[int], optimizers: Sequence[OptimizerSpec], *, given:
         classify=True,
         batch_size=8,
         shuffle=True,
-        schedule=Linear(name="linear", last=0.5),
+        schedule=Linear(name="linear", final=0.5),
         epochs=4,
     )
 

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
+from mlptrain.errors import UserError
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec import load_text
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Schedule
+from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.trainer import CONSTANT
 from mlptrain.updates.chain import ModelState, Updates
+from mlptrain.views import learning_rates
 from tests.catalogue import (
     OPTIMIZERS,
     SCHEDULES,
@@ -22,11 +25,11 @@ from tests.catalogue import (
     optimizer_section,
     schedule_section,
 )
-from tests.training.schedules import Linear
 
 SHAPES: dict[str, tuple[int, ...]] = {"layers.0.weight": (3, 5), "layers.0.bias": (3,), "layers.1.weight": (2, 3)}
-TOTAL = 12
-LINEAR = Linear(name="linear", last=0.1)
+TOTAL, PER_EPOCH = 12, 3
+RUN = RunLength(TOTAL, PER_EPOCH)
+LINEAR = Linear(name="linear", final=0.1)
 # Neighbours with equal settings, which are updated in one call, and others.
 SIDE_BY_SIDE: list[tuple[str, Settings]] = [
     ("sgd", {"lr": 0.1}),
@@ -55,7 +58,7 @@ class Models:
     ) -> None:
         self.parameters = stack_of(len(sections), dtype=dtype)
         self.gradients = self.parameters.zeros_like()
-        self.updates = Updates(self.parameters, self.gradients, sections, schedule=schedule, steps=TOTAL)
+        self.updates = Updates(self.parameters, self.gradients, sections, schedule=schedule, run=RUN)
 
     def step(self, number: int) -> list[Parameters]:
         """One step; returns the gradients of every model."""
@@ -109,7 +112,7 @@ def test_a_schedule_drives_models_side_by_side_as_lambda_lr(
     models = Models([optimizer_section(*one) for one in names], schedule)
     references = [reference_of(*one, member) for one, member in zip(names, models.parameters.members, strict=True)]
     schedulers = [
-        lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, TOTAL)) for optimizer, _ in references
+        lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, RUN)) for optimizer, _ in references
     ]
     assert_steps_equal(names, schedule, schedulers, references, models)
 
@@ -120,7 +123,7 @@ def test_every_schedule_equals_torchs(name: str, settings: Settings, optimizer: 
     schedule, names = schedule_section(name, settings), [(optimizer, {"lr": 0.05})]
     models = Models([optimizer_section(*names[0])], schedule)
     references = [reference_of(*names[0], models.parameters.members[0])]
-    schedulers = [SCHEDULES[name].reference(references[0][0], TOTAL, **settings)]
+    schedulers = [SCHEDULES[name].reference(references[0][0], RUN, **settings)]
     assert_steps_equal(names, schedule, schedulers, references, models)
 
 
@@ -169,3 +172,16 @@ def test_a_state_of_another_network_or_optimizer_is_refused() -> None:
         with pytest.raises(ValueError, match="expected"):
             models.updates.load(0, wrong)
     assert torch.equal(models.parameters.flat, before)
+
+
+def test_the_drawn_rates_are_those_of_the_steps() -> None:
+    experiment = load_text(
+        "name: x\ndata: {name: digits, train_size: 600, validation: 0}\nmodel: {hidden: [4]}\n"
+        "optimizer: {name: sgd, lr: 0.5}\n"
+        "schedule: {name: multi_step, milestones: [2], warmup: 3}\ntraining: {epochs: 4, batch_size: 100}\n"
+    ).experiment
+    rates = learning_rates(experiment)
+    assert rates.epochs.tolist() == [step / 6 for step in range(24)]
+    assert rates.lr.tolist() == pytest.approx([0.5 / 3, 1 / 3, *[0.5] * 10, *[0.05] * 12])
+    with pytest.raises(UserError, match="0 epochs has no steps"):
+        learning_rates(experiment.with_training(epochs=0))
