@@ -338,7 +338,9 @@ def test_a_folder_is_predicted_as_its_images_in_order(call: Call, run: Path) -> 
     assert "many/b/cut.png is a damaged image" in err
 
 
-def test_a_picture_of_what_the_network_saw(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_of_what_the_network_saw(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     digits = read_digits().test_images
     Path("many").mkdir()
@@ -354,8 +356,15 @@ def test_a_picture_of_what_the_network_saw(run: Path, tmp_path: Path, monkeypatc
         assert picture.width > 300
     save(np.zeros((8, 8), np.uint8), "many/3.png")
     Path("many/4.png").write_text("no image")
+    seen = views.seen(run, [Path("many")])
+    assert (len(seen.images), len(seen.faults)) == (4, 1)
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", "seen", str(run), "many", "--out", "rest.png"])
+    assert ended.value.code == 2
+    assert "many/4.png is not an image" in capfd.readouterr().err
+    assert Path("rest.png").stat().st_size > 0
     with pytest.raises(UserError, match=r"many/4\.png is not an image"):
-        views.seen(run, [Path("many")])
+        views.seen(run, [Path("many/4.png")])
 
 
 def test_show_gives_what_the_network_saw(call: Call, run: Path) -> None:

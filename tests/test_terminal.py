@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlptrain.cli import screen
+from mlptrain.cli import main, screen
 from mlptrain.experiment import train
 from mlptrain.spec import load_spec
 
@@ -60,13 +60,36 @@ def first_column(text: str, title: str) -> str:
     return "".join(line[:start].strip() for line in text.splitlines())
 
 
-def test_gradcheck_names_every_tensor() -> None:
-    text = in_terminal("gradcheck", str(CONFIGS / "digits.yaml"), "--set", "model.hidden=[5, 4]")
+@pytest.mark.parametrize("seeds", [(), ("--seeds", "0..1")])
+def test_gradcheck_names_every_tensor(seeds: tuple[str, ...]) -> None:
+    text = in_terminal("gradcheck", str(CONFIGS / "digits.yaml"), "--set", "model.hidden=[5, 4]", *seeds)
     for name in [f"layers.{layer}.{kind}" for layer in range(3) for kind in ("weight", "bias")]:
         assert name in text
     assert "…" not in text
-    table = text[: text.index("largest errors")]
+    table = text[: text.index("float64, ")]
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_gradcheck_needs_no_more_than_80_columns_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["gradcheck", str(CONFIGS / "digits.yaml"), "--set", "model.hidden=[500, 256]", "--seeds", "0..1"])
+    with pytest.raises(SystemExit):
+        main(["gradcheck", str(CONFIGS / "digits.yaml"), "--set", "model.hidden=[500, 256]"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("layers.")]
+    assert [line.split()[0] for line in lines if "weight" in line] == [f"layers.{n}.weight" for n in range(3)] * 2
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_pipe_is_as_wide_as_columns_says_where_it_is_exported(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in ("", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        with pytest.raises(SystemExit):
+            main(["runs", str(folder)])
+        out = capsys.readouterr().out
+        assert (max(map(len, out.splitlines())) <= 80) == bool(columns)
+        assert "…" not in out
 
 
 def test_runs_are_whole_at_every_width(folder: Path) -> None:

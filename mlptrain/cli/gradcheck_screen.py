@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlptrain.nn.gradcheck import GradientCheck, ParameterCheck
 
 _OUTCOMES = {True: "ok", False: "WRONG", None: "not checked"}
-_ERRORS = ("analytic -\nautograd", "analytic -\ndifferences")
+_ERRORS = ("autograd\nerror", "difference\nerror")
 _MAX_LISTED = 10  # verdicts of networks that did not pass
 
 
@@ -72,13 +72,13 @@ def show_seeds_check(source: Path, name: str, checks: SeedsCheck, *, as_json: bo
             _largest([one.difference_error for one in same if one.difference_error is not None]),
             f"{sum(one.checked for one in same):,}",
             f"{sum(one.left_out for one in same):,}",
-            *(f"{sum(one.passed is outcome for one in same) or '·'}" for outcome in _OUTCOMES),
+            ", ".join(f"{count:,} {word}" for outcome, word in _OUTCOMES.items() if (count := _with(outcome, same))),
         ]
         for same in checks.by_parameter
     ]
     columns = ("parameter", "shape", *_ERRORS, "checked", "at a\nkink")
     title = f"{name}: largest errors over {len(checks.checks):,} networks"
-    screen.show_table((*columns, *_OUTCOMES.values()), rows, title=title, right=range(2, 9))
+    screen.show_table((*columns, "networks"), rows, title=title, right=range(2, 6))
     _say_tolerances()
     for what, one in (("autograd", worst["autograd_error"]), ("differences", worst["difference_error"])):
         if one is not None:
@@ -139,13 +139,18 @@ def _as_json(check: GradientCheck, *, show: int = 0, more: Mapping[str, Any] | N
 def _say_tolerances() -> None:
     conditions = _conditions()
     screen.say(
-        f"float64, ε = {conditions['epsilon']:g}; largest errors relative to the gradient's norm; tolerances "
+        f"float64, ε = {conditions['epsilon']:g}; errors: the largest distances of the analytic gradient from "
+        "autograd's and from the central differences, relative to the gradient's norm; tolerances "
         f"{conditions['tolerances']['autograd']:g} and {conditions['tolerances']['differences']:g}"
     )
 
 
 def _shape(parameter: ParameterCheck) -> str:
     return "×".join(map(str, parameter.shape)) or "1"
+
+
+def _with(outcome: bool | None, checks: Sequence[ParameterCheck]) -> int:
+    return sum(one.passed is outcome for one in checks)
 
 
 def _largest(errors: Sequence[float]) -> str:

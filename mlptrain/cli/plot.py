@@ -146,12 +146,18 @@ def seen(
     invert: Annotated[bool | None, typer.Option("--invert/--no-invert", help="As for `mlptrain predict`.")] = None,
     out: Out = None,
 ) -> None:
-    """Image files as `mlptrain predict` gives them to the network."""
+    """Image files as `mlptrain predict` gives them to the network.
+
+    Files that cannot be read are named at the end, with exit code 2.
+    """
     file = _picture(out, "seen")
     from mlptrain import views
     from mlptrain.report.images import draw_seen
 
-    _save(draw_seen(views.seen(run, images, count=count, invert=invert)), file)
+    shown = views.seen(run, images, count=count, invert=invert)
+    _save(draw_seen(shown), file)
+    if shown.faults:
+        raise UserError("\n".join(shown.faults))
 
 
 @plot_app.command(rich_help_panel=_RUNS)

@@ -62,11 +62,16 @@ def console(*, stderr: bool = False) -> Console:
     # Bold and moving bars are escape sequences too, and whoever asks for no colour gets none of them.
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
     made = PlainConsole(stderr=stderr, highlight=False, force_terminal=False if plain else None)
-    if not made.file.isatty():
+    if not _has_width(made):
         made.width = _PIPE_WIDTH  # rich would fold tables at 80 columns, which a file or pipe does not have
     elif not stderr:
         made.width = max(made.width, _LEAST_WIDTH)  # a narrower terminal wraps; rich would cut figures off
     return made
+
+
+def _has_width(made: Console) -> bool:
+    """Whether lines end at the console's width: in a terminal, and where COLUMNS is exported, which no shell does."""
+    return made.file.isatty() or os.environ.get("COLUMNS", "").isdecimal()
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
@@ -92,16 +97,26 @@ def show_table(
 def print_table(table: Table) -> None:
     """A table of texts on standard output, whole: where it is too wide cells continue in the next line.
 
-    rich would cut words, and take from the widest column first. A file or pipe gets lines of any length.
+    rich would cut words, and take from the widest column first. A file or pipe gets lines of any length, unless
+    COLUMNS is exported; a table that needs little more than 80 columns stands closer there.
     """
     out = console()
-    natural = out.measure(table, options=out.options.update(max_width=_MAX_WIDTH)).maximum
+    options = out.options.update(max_width=_MAX_WIDTH)
+    natural = out.measure(table, options=options).maximum
+    if _LEAST_WIDTH < natural <= _LEAST_WIDTH + len(table.columns) + 1:  # what _narrow saves
+        _narrow(table)
+        natural = out.measure(table, options=options).maximum
     if natural > out.width:
-        if out.file.isatty():
+        if _has_width(out):
             _fit(table, out.width)
         else:
             out.width = natural
     out.print(table)
+
+
+def _narrow(table: Table) -> None:
+    """Two spaces between columns instead of three, and none at the edges."""
+    table.collapse_padding, table.pad_edge = True, False
 
 
 def _fit(table: Table, width: int) -> None:
@@ -109,7 +124,7 @@ def _fit(table: Table, width: int) -> None:
 
     Every word keeps its line where that is possible; else words of the widest columns of text are folded.
     """
-    table.collapse_padding, table.pad_edge = True, False
+    _narrow(table)
     texts = [[str(cell) for cell in (column.header, *column.cells)] for column in table.columns]
     lines = [max(len(line) for text in cells for line in text.split("\n")) for cells in texts]
     room = width - 2 * len(texts)
@@ -286,10 +301,10 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
         lr = "" if run.lr is None else f"{run.lr:g}"
         shown = [f"{run.figures[key]:.4f}" if key in run.figures else "" for key in figures]
         rows.append([str(name), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)])
-    in_terminal = console().file.isatty()
-    head = [*first, *(name.replace("_", "\n" if in_terminal else "_") for name in figures), "age"]
+    in_width = _has_width(console())
+    head = [*first, *(name.replace("_", "\n" if in_width else "_") for name in figures), "age"]
     numbers = range(len(first) - 2, len(head))
-    if in_terminal and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
+    if in_width and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
         head, rows, numbers = _stacked(first, figures, rows)
     title = "figures of the kept weights; losses are means per example" if figures else None
     show_table(head, rows, title=title, right=numbers)

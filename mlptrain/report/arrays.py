@@ -153,11 +153,15 @@ class Residuals:
 
 @dataclass(frozen=True)
 class SeenImages:
-    """Image files as the network ``label`` was given them (n, height, width), from 0 to 1, each with its caption."""
+    """Image files as the network ``label`` was given them (n, height, width), from 0 to 1, each with its caption.
+
+    ``faults`` say which files could not be read.
+    """
 
     label: str
     images: FloatArray
     captions: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

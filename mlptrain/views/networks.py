@@ -146,16 +146,16 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
 def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
     """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
 
-    Raises UserError for data without images, and for a file that cannot be read.
+    Raises UserError for data without images, and where no file can be read.
     """
     network = load(run)
     image_shape(network.experiment, str(run))
     outcome = predict_images(network, images, invert=invert)
-    if outcome.faults:
+    if not outcome.predictions:
         raise UserError("\n".join(outcome.faults))
     found = outcome.predictions[:count]
     grey = np.stack([one.seen for one in found if one.seen is not None])
-    return SeenImages(run_title(run, network.experiment), grey, tuple(map(_caption, found)))
+    return SeenImages(run_title(run, network.experiment), grey, tuple(map(_caption, found)), outcome.faults)
 
 
 def _caption(prediction: Prediction) -> str:
