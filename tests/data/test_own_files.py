@@ -40,6 +40,14 @@ OWN = {
 
 
 @pytest.fixture
+def unpacked(data_dir: Path) -> Path:
+    """The real data, whose archives the first reading unpacks."""
+    for name in ("mnist", "fashion_mnist"):
+        read_images(name, data_dir)
+    return data_dir
+
+
+@pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A data folder with four well-formed files that somebody made."""
     raw = tmp_path / "own" / "MNIST" / "raw"
@@ -74,7 +82,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_other_names_and_places_are_used_as_they_are(data_dir: Path, tmp_path: Path, kind: str) -> None:
+def test_other_names_and_places_are_used_as_they_are(unpacked: Path, tmp_path: Path, kind: str) -> None:
     """All four so in the first of the kinds, and in the others only the labels, which are quickly read."""
     place, pattern = PLACES[kind]
     for file in RAW_FILES:
@@ -82,7 +90,7 @@ def test_other_names_and_places_are_used_as_they_are(data_dir: Path, tmp_path: P
         if "labels" in file or kind == "flat":
             name, folder = _named(file, pattern), tmp_path / place
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(data_dir / "MNIST" / "raw" / (f"{file}.gz" if ".gz" in name else file))
+        (folder / name).symlink_to(unpacked / "MNIST" / "raw" / (f"{file}.gz" if ".gz" in name else file))
     before = sorted(tmp_path.rglob("*"))
 
     raw = read_images("mnist", tmp_path)
@@ -116,9 +124,9 @@ def test_the_content_decides_whether_it_is_packed(data_dir: Path, tmp_path: Path
     assert fetch("mnist", tmp_path, mirrors=[]) == []
 
 
-def test_a_flat_folder_of_the_other_set_is_not_taken_for_this_one(data_dir: Path, tmp_path: Path) -> None:
+def test_a_flat_folder_of_the_other_set_is_not_taken_for_this_one(unpacked: Path, tmp_path: Path) -> None:
     for file in RAW_FILES:
-        (tmp_path / file).symlink_to(data_dir / "FashionMNIST" / "raw" / file)
+        (tmp_path / file).symlink_to(unpacked / "FashionMNIST" / "raw" / file)
     assert read_images("fashion_mnist", tmp_path).train_labels[:3].tolist() == [9, 0, 0]
     with pytest.raises(DataAbsentError):
         read_images("mnist", tmp_path)
@@ -243,11 +251,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_named(data_dir: Path, tmp_path: Path, kind: str) -> None:
+def test_what_is_wrong_is_named(unpacked: Path, tmp_path: Path, kind: str) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for file in RAW_FILES[:3]:
-        (raw / file).symlink_to(data_dir / "MNIST" / "raw" / file)
+        (raw / file).symlink_to(unpacked / "MNIST" / "raw" / file)
     make, words = WRONG[kind]
     make(raw / TEST_LABELS)
     with pytest.raises(DataError, match=words) as caught:
@@ -258,8 +266,8 @@ def test_what_is_wrong_is_named(data_dir: Path, tmp_path: Path, kind: str) -> No
     assert words in wrong.detail
 
 
-def test_files_of_the_other_set_in_this_ones_place_are_named(data_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "MNIST").symlink_to(data_dir / "FashionMNIST")
+def test_files_of_the_other_set_in_this_ones_place_are_named(unpacked: Path, tmp_path: Path) -> None:
+    (tmp_path / "MNIST").symlink_to(unpacked / "FashionMNIST")
     with pytest.raises(DataError, match=rf"Fashion-MNIST's {LABELS}"):
         read_images("mnist", tmp_path)
 

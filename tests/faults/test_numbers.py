@@ -132,7 +132,7 @@ def test_divergence_is_found_in_its_epoch_alone_and_among_others(optimizer: str)
 
 
 def train(text: str, folder: Path) -> experiment.Outcome:
-    return experiment.train(load_text(text), run_dir=folder)
+    return experiment.train(load_text(text), run_dir=folder, on_note=lambda _: None)
 
 
 DIGITS = "{name: digits, train_size: 60, test_size: 40, validation: 0}"
