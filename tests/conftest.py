@@ -30,8 +30,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-# Signals that were ignored at the start stay ignored, here and in the processes that tests start: a shell ignores Ctrl-C
-# in what it runs in the background.
+# What is ignored at the start stays ignored, here and in the processes that tests start: a shell ignores Ctrl-C in what
+# it runs in the background.
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
