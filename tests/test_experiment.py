@@ -153,7 +153,7 @@ def test_extending_a_completed_run() -> None:
     assert outcome.result.plain()["test_evaluations"] == 2
     assert (whole / "metrics.jsonl").read_bytes() == Path("part/metrics.jsonl").read_bytes()
     assert (whole / "resolved.yaml").read_bytes() == Path("part/resolved.yaml").read_bytes()
-    with pytest.raises(RunFolderError, match="complete with 6 epochs"):
+    with pytest.raises(RunFolderError, match="complete after epoch 6"):
         resume(Path("part"))
     with pytest.raises(RunFolderError, match="3 is fewer"):
         resume(Path("part"), epochs=3)

@@ -487,10 +487,10 @@ def _learning_rate(case: _Case) -> None:
     if learnt or not fails:
         return
     changed = "with the changes above " if case.remedies else ""
-    ended = f"{own.loss:.3g}" if math.isfinite(own.loss) else "no number"
+    ended = f"end at a loss of {own.loss:.3g}" if math.isfinite(own.loss) else "diverge"
     case.add(
-        f"optimizer.lr: {lr:g} {_moved(case, too_high=advised < lr)}; {changed}{trials.steps} trial steps end "
-        f"at a loss of {ended} with it, and of {by_rate[advised]:.3g} with {advised:g}",
+        f"optimizer.lr: {lr:g} {_moved(case, too_high=advised < lr)}; {changed}{trials.steps} trial steps {ended} with "
+        f"it, and end at a loss of {by_rate[advised]:.3g} with {advised:g}",
         optimizer__lr=advised,
     )
 

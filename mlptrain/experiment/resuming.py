@@ -117,6 +117,6 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
         raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wished} is fewer")
     if result is not None and wished == done:
         raise RunFolderError(
-            f"{folder.path} is complete with {done} epochs; extend it with --set training.epochs={done * 2 or 10}"
+            f"{folder.path} is complete after epoch {done}; extend it with --set training.epochs={done * 2 or 10}"
         )
     return experiment.with_training(epochs=wished)

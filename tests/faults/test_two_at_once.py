@@ -86,7 +86,7 @@ def test_two_go_on_with_one_run(place: Path, unbroken: Unbroken, attacks: Attack
     for _ in attacks("two --resume of one run", 2, 50):
         shutil.copytree("part", RUN)
         ended = at_once(place, "train", "--resume", str(RUN))
-        assert_one_was_refused(ended, "is being trained by another process", "is complete with 4 epochs")
+        assert_one_was_refused(ended, "is being trained by another process", "is complete after epoch 4")
         assert_same_files(unbroken.run, RUN, OF_A_RUN)
         shutil.rmtree(RUN)
 
