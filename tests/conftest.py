@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
@@ -30,11 +29,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-# What is ignored at the start stays ignored, here and in the processes that tests start: a shell ignores Ctrl-C in what
-# it runs in the background.
-for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
+os.environ.pop("COLUMNS", None)  # which pytest-xdist exports, and which tables obey
+
+
+def heed_signals() -> None:
+    """What is ignored at the start stays ignored, here and in the processes that tests start.
+
+    A shell ignores Ctrl-C in what it runs in the background, and so does the command line at its end.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,19 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@contextlib.contextmanager
-def restored_signals() -> Iterator[None]:
-    """The command line ignores signals when it ends, with the process as a rule; not so here."""
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    heed_signals()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    with restored_signals():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +93,9 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
         from mlptrain.cli import main
 
         capfd.readouterr()
-        with restored_signals(), pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as ended:
             main(list(arguments))
+        heed_signals()
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         code = ended.value.code
