@@ -27,6 +27,7 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 received = False  # whether a signal came since ``listen``
 _silenced: tuple[signal.Signals, ...] = ()  # by ``ignore``, so that a later ``listen`` hears them again
+_unraisable = sys.unraisablehook
 
 
 def listen() -> None:
@@ -40,6 +41,7 @@ def listen() -> None:
     for number in _silenced:
         signal.signal(number, signal.SIG_DFL)
     _silenced = ()
+    sys.unraisablehook = _sent_again
     _handle_with(_interrupt)
 
 
@@ -47,6 +49,7 @@ def ignore() -> None:
     """From here on nothing changes the exit code, as the process is at its end."""
     global _silenced
     _silenced += _handle_with(signal.SIG_IGN)
+    sys.unraisablehook = _unraisable
     # A KeyboardInterrupt that left code in a string, as that by which dataclasses makes methods during an import, has
     # `python -m` end itself by SIGINT even where it was caught; running another string takes that back.
     exec("")
@@ -124,6 +127,16 @@ def _interrupt(_number: int, frame: FrameType | None) -> None:
             os.write(2, f"error: {INTERRUPTED}\n".encode())
         os._exit(EXIT_CODE)
     raise KeyboardInterrupt
+
+
+def _sent_again(lost: sys.UnraisableHookArgs) -> None:
+    """A signal that arrives in the callback of a weak reference, as while pictures are drawn, raises nothing there."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        _unraisable(lost)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -123,6 +123,11 @@ MOMENTS = {
         f"import os\ntry: {PRESS}\nexcept BaseException: raise ValueError",
         130,
     ),
+    "in a callback that cannot raise": (
+        f"import weakref, time\nclass Thing: pass\nthing = Thing()\n"
+        f"kept = weakref.ref(thing, lambda _: ({PRESS.split(';')[0]}, [0] * 1000))\ndel thing\ntime.sleep(1)",
+        130,
+    ),
     "when all is said": ("atexit.register(os.kill, os.getpid(), signal.SIGINT)", 0),
 }
 
