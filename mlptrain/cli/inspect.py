@@ -103,6 +103,6 @@ def _note_decoupled_decay(experiment: Experiment) -> None:
     if optimizer.weight_decay and not optimizer.penalty:
         screen.say(
             f"note: the weight decay of {optimizer.name} is decoupled: it shrinks the weights beside the gradient, and "
-            "is no part of the objective",
+            "is not part of the objective",
             err=True,
         )

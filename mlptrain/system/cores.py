@@ -4,7 +4,7 @@ A product of several threads ends with the last of them, and the others spin unt
 core from one thread, all wait for the scheduler's next time slice: milliseconds for a product of microseconds. Two
 trainings at once on two cores took 10 to 100 times as long per epoch as one alone. So processes that train take turns:
 one of n threads computes while it holds n cores, each a locked file in a folder that all users of the machine share.
-Two at once then take 1.3 to 2.3 times as long as one alone, four 2.8 to 5 times (2-core AMD EPYC, 2026-11-26).
+Two at once then take 1.05 to 2.35 times as long as one alone, four 2.2 to 4.8 times (2-core AMD EPYC, 2026-11-26).
 
 Only time depends on turns. What is computed is the same, and a process that gets no turn computes without one.
 """
