@@ -1,11 +1,11 @@
 """Three gradients of one objective, held against each other: analytic, by autograd and by central differences.
 
-The objective is what a training step descends: the loss of a batch, reduced, plus the L2 penalty
-``weight_decay``/2 · Σ w² over all parameters where the optimizer has one. Dropout's masks are part of it and stay as
+The objective is what a training step descends: the loss of a batch, reduced, plus the penalties that there are:
+``weight_decay``/2 · Σ w² over what the optimizer lets decay, and ``l1`` · Σ |w| over the weights. Dropout's masks are part of it and stay as
 they are drawn for the first step. Decoupled weight decay (AdamW) is no part of any objective.
 
-Analytic is that of the engine that trains the network, plus ``weight_decay`` · w; by autograd, torch follows
-``MLP.forward``, the loss and the penalty. For a network with ops that only the autograd engine runs the two are the
+Analytic is that of the engine that trains the network, plus ``weight_decay`` · w + ``l1`` · sign(w); by autograd, torch
+follows ``MLP.forward``, the loss and the penalties. For a network with ops that only the autograd engine runs the two are the
 same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing of
 derivatives:
 
@@ -21,8 +21,8 @@ derivatives err by a few u·S and differences by a multiple of u·S/ε however s
 relative to the norm or, where that is smaller, to the least norm that can be resolved to the tolerance: the rounding
 divided by the tolerance. A loss summed over n rows has n times the rounding, and n times the gradient.
 
-*What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the losses ``mae`` and ``huber``, the
-two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted. A tensor of
+*What is left out.* Where w ± ε lie on two sides of a kink of an activation, of the losses ``mae`` and ``huber``, or of
+|w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted. A tensor of
 which no coordinate remains is not checked, which is neither a pass nor a failure.
 
 *What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
@@ -38,6 +38,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -59,6 +60,30 @@ _UNIT = 2.0**-53
 _EXACT_ROUNDING = 64  # on 480 saturated networks exact derivatives erred by up to 22·u·S
 _DIFFERENCE_ROUNDING = 64 / EPSILON  # on 400 random networks differences erred by up to 17·u·S/ε
 _BLOCK_ELEMENTS = 2**19  # of the widest layer for the coordinates that are differenced at once: 4 MB
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """``l2``/2 · Σ w² over the parameters named in ``decayed`` plus ``l1`` · Σ |w| over those in ``weights``."""
+
+    l2: float
+    decayed: frozenset[str]
+    l1: float
+    weights: frozenset[str]
+
+    def of(self, name: str, values: Tensor) -> Tensor:
+        """The terms of elements of a parameter, of their shape."""
+        return (
+            self.l2 / 2 * (name in self.decayed) * values.square() + self.l1 * (name in self.weights) * values.abs()
+        )
+
+    def gradient(self, name: str, values: Tensor) -> Tensor:
+        """The derivatives of these terms, with 0 for that of |w| at 0."""
+        return self.l2 * (name in self.decayed) * values + self.l1 * (name in self.weights) * values.sign()
+
+    def has_kink(self, name: str) -> bool:
+        """Whether the terms of a parameter have a kink at 0."""
+        return self.l1 > 0 and name in self.weights
 
 
 @dataclass(frozen=True)
@@ -149,6 +174,8 @@ def check_gradients(
     targets: Tensor,
     generator: torch.Generator,
     weight_decay: float = 0.0,
+    decay_for: Literal["all", "weights"] = "all",
+    l1: float = 0.0,
     noise: tuple[int, int] | None = None,
     max_coordinates: int = MAX_COORDINATES,
 ) -> GradientCheck:
@@ -156,7 +183,7 @@ def check_gradients(
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
     than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
-    penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it ops compute as in an
+    penalty, over all parameters or the weights alone, and ``l1`` that of the L1 penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it ops compute as in an
     evaluation.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
@@ -164,7 +191,9 @@ def check_gradients(
     """
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
-    gradients = _Gradients(network, loss, parameters, x, targets, weight_decay, noise)
+    weights = frozenset(network.weight_names)
+    terms = Penalty(weight_decay, weights if decay_for == "weights" else frozenset(parameters), l1, weights)
+    gradients = _Gradients(network, loss, parameters, x, targets, terms, noise)
     value, penalty, sensitivity, automatic = gradients.by_autograd()
     analytic = gradients.by_engine()
     of_loss = (len(x) if loss.section.reduction == "sum" else 1) + abs(value) + sensitivity
@@ -172,7 +201,7 @@ def check_gradients(
     for name, gradient in automatic.items():
         chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].sort().values
         differences = gradients.by_differences(name, chosen)
-        rounding = _UNIT * (of_loss + weight_decay * float(parameters[name].abs().max()))
+        rounding = _UNIT * (of_loss + float(terms.gradient(name, parameters[name]).abs().max()))
         norm = float(gradient.norm())
         of_both = (analytic[name].reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
         coordinates = [
@@ -197,7 +226,7 @@ def check_gradients(
     check = GradientCheck(len(x), value + penalty, penalty, tuple(checks))
     if check.passed is False:  # of a tensor that passed, a kink in its way may turn the gradient round
         changed = x * (1 + 2 * _UNIT)
-        *_, altered = _Gradients(network, loss, parameters, changed, targets, weight_decay, noise).by_autograd()
+        *_, altered = _Gradients(network, loss, parameters, changed, targets, terms, noise).by_autograd()
         for name in (one.name for one in checks if one.passed is False):
             gradient = automatic[name]
             change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
@@ -235,11 +264,11 @@ class _Gradients:
         parameters: Parameters,
         x: Tensor,
         targets: Tensor,
-        weight_decay: float,
+        penalty: Penalty,
         noise: tuple[int, int] | None,
     ) -> None:
         self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
-        self.weight_decay, self._seed_and_epoch = weight_decay, noise
+        self.penalty, self._seed_and_epoch = penalty, noise
         self._noise = None if noise is None else step_noise(*noise)
         self._inputs: list[Tensor] = []
         self._z: list[Tensor] = []
@@ -264,7 +293,8 @@ class _Gradients:
         )
         engine.start_epoch(epoch)
         engine([self.x], columns(self.targets))
-        gradients.flat.add_(self.parameters.flat, alpha=self.weight_decay)
+        for name, gradient in gradients.items():
+            gradient.add_(self.penalty.gradient(name, self.parameters[name]))
         return gradients
 
     def by_autograd(self) -> tuple[float, float, float, dict[str, Tensor]]:
@@ -273,7 +303,7 @@ class _Gradients:
         noise = None if self._seed_and_epoch is None else step_noise(*self._seed_and_epoch)
         outputs = self.network.forward(leaves, self.x, noise=noise)
         loss = self.loss(outputs, self.targets)
-        penalty = self.weight_decay / 2 * torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
+        penalty = torch.stack([self.penalty.of(name, leaf).sum() for name, leaf in leaves.items()]).sum()
         upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
         value = float(loss.detach() + penalty.detach())
         if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
@@ -302,9 +332,9 @@ class _Gradients:
         for part in torch.split(torch.arange(len(indices)), at_once) if len(indices) else ():
             both = torch.cat([high[part], low[part]])
             losses, sides = self._losses_at(layer, name, indices[part].repeat(2), both)
-            above, below = (losses + self.weight_decay / 2 * both.square()).chunk(2)
+            above, below = (losses + self.penalty.of(name, both)).chunk(2)
             quotient = (above - below) / (high[part] - low[part])
-            crossed = torch.zeros(len(part), dtype=torch.bool)
+            crossed = (low[part] <= 0) & (high[part] >= 0) & self.penalty.has_kink(name)
             for plus, minus in (side.view(2, len(part), -1) for side in sides):
                 crossed |= (plus != minus).any(dim=1)
             quotients += [None if at else value for at, value in zip(crossed.tolist(), quotient.tolist(), strict=True)]

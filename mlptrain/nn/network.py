@@ -79,6 +79,11 @@ class MLP:
         """Every parameter's shape, layer by layer."""
         return {name: shape for layer in self.layers for name, shape in layer.parameter_shapes.items()}
 
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the weight matrices, layer by layer."""
+        return tuple(f"{layer.prefix}weight" for layer in self.layers)
+
     def forward(self, parameters: Mapping[str, Tensor], x: Tensor, *, noise: torch.Generator | None = None) -> Tensor:
         """The outputs (n, outputs) for inputs (n, inputs) in the dtype of the parameters; autograd can follow.
 

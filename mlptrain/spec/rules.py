@@ -106,6 +106,15 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
         yield ("schedule", "warmup"), message
 
 
+def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A list of bounds has one for each layer."""
+    bounds, layers = training.max_norm, len(model.hidden) + 1
+    if isinstance(bounds, list) and len(bounds) != layers:
+        of = f"{len(model.hidden)} hidden and the output" if model.hidden else "the output alone"
+        message = f"must have a bound for each layer, {layers} in all ({of}), got {len(bounds)}; or give one number"
+        yield ("training", "max_norm"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -124,6 +133,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     evaluation_has_its_split,
     network_fits_memory,
     warmup_fits_run,
+    max_norm_fits_layers,
 )
 
 
@@ -149,6 +159,15 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
+    if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
+        yield ("optimizer", "weight_decay_for"), "has no effect: weight_decay is 0"
+    ema, steps = experiment.training.ema, experiment.training.epochs * experiment.steps_per_epoch
+    if ema and 0 < steps <= 1 / (1 - ema):
+        message = (
+            f"averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the average stays near the "
+            f"first weights; {_shorter_average(steps)}"
+        )
+        yield ("training", "ema"), message
     if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
@@ -167,6 +186,11 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _shorter_average(steps: int) -> str:
+    """What to do where a run has too few steps for its average: a tenth of them is a usual length."""
+    return f"take {1 - 10 / steps:.3g}" if steps >= 100 else "train longer, or leave it out"
 
 
 def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:

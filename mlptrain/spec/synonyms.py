@@ -78,6 +78,10 @@ KEYS = {
         "regularization regularisation regularization_lambda regularization_type regularizer kernel_regularizer "
         "penalty weight_penalty wd ridge decay alpha"
     ),
+    "optimizer.weight_decay_for": (
+        "no_decay decay_bias bias_decay decay_bias_norm norm_weight_decay bias_weight_decay filter_bias_and_bn "
+        "exclude_bias_from_decay exclude_from_weight_decay exclude_bias_and_norm no_weight_decay"
+    ),
     "optimizer.betas": "beta beta1 beta2 b1 b2 adam_beta1 adam_beta2 adam_betas opt_betas",
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
@@ -105,6 +109,24 @@ KEYS = {
         "per_device_train_batch_size samples_per_gpu"
     ),
     "training.shuffle": "shuffling should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
+    "training.clip_norm": (
+        "global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm grad_norm_clip "
+        "grad_norm_clipping gradient_clip gradient_clip_val gradient_clipping gradient_clip_norm max_grad_norm "
+        "max_gradient_norm"
+    ),
+    "training.clip_value": "clip_grad_value gradient_clip_value grad_clip_value grad_clip_val gradient_clipping_value",
+    "training.max_norm": (
+        "kernel_constraint weight_constraint max_norm_constraint max_col_norm max_col_norms max_row_norm max_weight_norm "
+        "maxnorm_val renorm"
+    ),
+    "training.l1": (
+        "l1_reg l1_lambda lambda_l1 l1_penalty l1_regularization l1_regularizer l1_weight l1_strength l1_coef l1_decay "
+        "reg_alpha lasso"
+    ),
+    "training.ema": (
+        "use_ema ema_decay ema_momentum ema_rate ema_beta model_ema model_ema_decay polyak polyak_averaging averaging "
+        "average weight_averaging average_weights exponential_moving_average moving_average"
+    ),
     "training.device": (
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
@@ -134,14 +156,13 @@ KEYS_NOT_OFFERED = {
         "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
         "div_factor scheduler_params"
     ),
-    "gradient clipping is not offered": (
-        "clip_norm clip_value global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm "
-        "gradient_clip gradient_clip_val gradient_clip_value gradient_clipping max_grad_norm"
+    "another way of clipping is not offered; training.clip_norm or training.clip_value": (
+        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo norm_type agc"
     ),
-    "an L1 penalty is not offered; optimizer.weight_decay is an L2 penalty": (
-        "l1 l1_reg l1_lambda l1_penalty l1_ratio l1_regularization reg_alpha"
+    "a ratio of penalties is not offered; training.l1 and optimizer.weight_decay are set one by one": "l1_ratio",
+    "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
+        "weight_clip weight_norm spectral_norm"
     ),
-    "a constraint on the weights is not offered": "max_norm weight_clip kernel_constraint weight_norm",
     "normalization layers are not offered; data.scaling scales the inputs": (
         "batch_norm batch_normalization use_batch_norm use_bn bn bn_momentum bn_eps layer_norm norm norm_layer"
     ),
@@ -201,7 +222,9 @@ KEYS_NOT_OFFERED = {
     "half precision is not offered; training.precision is that of float32 products": (
         "amp use_amp amp_dtype fp16 bf16 half mixed_precision dtype"
     ),
-    "averaging of weights is not offered": "ema use_ema ema_decay model_ema swa polyak average",
+    "an equal average of late weights is not offered; training.ema averages all along the way": (
+        "swa swa_start swa_lr swa_epoch_start swa_freq"
+    ),
     "settings of L-BFGS are not offered": (
         "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
     ),

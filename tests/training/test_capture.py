@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
 from mlptrain.training.trainer import CONSTANT
-from mlptrain.updates.chain import Updates
+from mlptrain.updates.chain import NO_INGREDIENTS, Updates
 from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
 
@@ -21,11 +22,21 @@ EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
 GOOD = cases(OPTIMIZERS, "good")
 
 
-def updates_of(given: Problem, optimizers: Sequence[tuple[str, Settings]], schedule: Schedule) -> Updates:
+def updates_of(
+    given: Problem,
+    optimizers: Sequence[tuple[str, Settings]],
+    schedule: Schedule,
+    training: TrainingSpec = NO_INGREDIENTS,
+) -> Updates:
     """The updates of a problem's models."""
-    sections = [optimizer_section(*one) for one in optimizers]
     return Updates(
-        given.parameters, given.gradients, sections, schedule=schedule, run=RunLength(len(EPOCHS), len(EPOCHS) // 2)
+        given.parameters,
+        given.gradients,
+        [optimizer_section(*one) for one in optimizers],
+        weights=given.network.weight_names,
+        schedule=schedule,
+        run=RunLength(len(EPOCHS), len(EPOCHS) // 2),
+        training=training,
     )
 
 
