@@ -1,13 +1,13 @@
 """Three gradients of one objective, held against each other: analytic, by autograd and by central differences.
 
 The objective is what a training step descends: the loss of a batch, reduced, plus the penalties that there are:
-``weight_decay``/2 · Σ w² over what the optimizer lets decay, and ``l1`` · Σ |w| over the weights. Dropout's masks are part of it and stay as
-they are drawn for the first step. Decoupled weight decay (AdamW) is no part of any objective.
+``weight_decay``/2 · Σ w² over what the optimizer lets decay, and ``l1`` · Σ |w| over the weights. Dropout's masks are
+part of it and stay as they are drawn for the first step. Decoupled weight decay (AdamW) is no part of any objective.
 
 Analytic is that of the engine that trains the network, plus ``weight_decay`` · w + ``l1`` · sign(w); by autograd, torch
-follows ``MLP.forward``, the loss and the penalties. For a network with ops that only the autograd engine runs the two are the
-same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing of
-derivatives:
+follows ``MLP.forward``, the loss and the penalties. For a network with ops that only the autograd engine runs the two
+are the same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing
+of derivatives:
 
     (f(w + ε) − f(w − ε)) / 2ε = f′(w) + ε²/6·f‴ + (rounding of f) / ε
 
@@ -22,8 +22,8 @@ relative to the norm or, where that is smaller, to the least norm that can be re
 divided by the tolerance. A loss summed over n rows has n times the rounding, and n times the gradient.
 
 *What is left out.* Where w ± ε lie on two sides of a kink of an activation, of the losses ``mae`` and ``huber``, or of
-|w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted. A tensor of
-which no coordinate remains is not checked, which is neither a pass nor a failure.
+|w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted.
+A tensor of which no coordinate remains is not checked, which is neither a pass nor a failure.
 
 *What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
 exact derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine.
@@ -73,9 +73,7 @@ class Penalty:
 
     def of(self, name: str, values: Tensor) -> Tensor:
         """The terms of elements of a parameter, of their shape."""
-        return (
-            self.l2 / 2 * (name in self.decayed) * values.square() + self.l1 * (name in self.weights) * values.abs()
-        )
+        return self.l2 / 2 * (name in self.decayed) * values.square() + self.l1 * (name in self.weights) * values.abs()
 
     def gradient(self, name: str, values: Tensor) -> Tensor:
         """The derivatives of these terms, with 0 for that of |w| at 0."""
@@ -183,8 +181,8 @@ def check_gradients(
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
     than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
-    penalty, over all parameters or the weights alone, and ``l1`` that of the L1 penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it ops compute as in an
-    evaluation.
+    penalty, over all parameters or the weights alone, and ``l1`` that of the L1 penalty. ``noise`` is the seed and the
+    epoch from whose first step masks are taken; without it ops compute as in an evaluation.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.

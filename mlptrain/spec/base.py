@@ -137,7 +137,7 @@ def positive_or_list() -> GetPydanticSchema:
     number = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER}
 
     def accepts(value: object) -> bool:
-        numbers = value if isinstance(value, list) else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         return len(numbers) > 0 and all(type(one) in (int, float) and 0 < one <= MAX_NUMBER for one in numbers)
 
     return _checked(

@@ -37,8 +37,8 @@ class TrainingSpec(Section):
     )
     max_norm: Annotated[float | list[float], positive_or_list()] | None = Field(
         None,
-        description="Upper bound of the Euclidean norm of every unit's incoming weights (Srivastava et al., 2014), or a "
-        "list with one for each layer, the output's last.",
+        description="Upper bound of the Euclidean norm of every unit's incoming weights (Srivastava et al., 2014), or "
+        "a list with one for each layer, the output's last.",
     )
     l1: float = Field(0.0, ge=0, le=1e6, description="l1 × Σ |w| over the weights, without biases, joins the loss.")
     ema: float = Field(

@@ -24,7 +24,8 @@ class Optimizer(Section):
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
     weight_decay_for: Literal["all", "weights"] = Field(
-        "all", description="What decays: all parameters, or weights, without biases and what activations and norms learn."
+        "all",
+        description="What decays: all parameters, or weights, without biases and what activations and norms learn.",
     )
 
     decoupled: ClassVar[bool] = False  # whether the decay goes past the gradient

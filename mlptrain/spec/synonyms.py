@@ -116,8 +116,8 @@ KEYS = {
     ),
     "training.clip_value": "clip_grad_value gradient_clip_value grad_clip_value grad_clip_val gradient_clipping_value",
     "training.max_norm": (
-        "kernel_constraint weight_constraint max_norm_constraint max_col_norm max_col_norms max_row_norm max_weight_norm "
-        "maxnorm_val renorm"
+        "kernel_constraint weight_constraint max_norm_constraint max_col_norm max_col_norms max_row_norm "
+        "max_weight_norm maxnorm_val renorm"
     ),
     "training.l1": (
         "l1_reg l1_lambda lambda_l1 l1_penalty l1_regularization l1_regularizer l1_weight l1_strength l1_coef l1_decay "
@@ -405,6 +405,10 @@ VALUES = {
     },
     "batch_size": {
         "full": "all whole full_batch entire",
+    },
+    "weight_decay_for": {
+        "weights": "weight kernel kernels matrices no_bias no_norm not_biases",
+        "all": "everything every_parameter parameters both",
     },
     "bias": {
         "zeros": "zero 0 constant none",

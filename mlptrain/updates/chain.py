@@ -1,8 +1,8 @@
 """What a step does with gradients: every run of models with equal settings has its optimizer, under one schedule.
 
 A step is, in this order: the L1 term joins the gradient, the gradient is clipped, weight decay, the optimizers, the
-bound on the norms of weights, the average. So clipping is of the gradient of the loss, before any decay, as where torch's
-clip_grad_norm_ comes before an optimizer's step.
+bound on the norms of weights, the average. So clipping is of the gradient of the loss, before any decay, as where
+torch's clip_grad_norm_ comes before an optimizer's step.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class Updates:
             decay, factor = None, section.weight_decay
             if factor and section.weight_decay_for == "weights":
                 models = slice(start, start + count)
-                decay = Decay(
-                    parameters, gradients, weights, models=models, factor=factor, decoupled=section.decoupled
-                )
+                decay = Decay(parameters, gradients, weights, models=models, factor=factor, decoupled=section.decoupled)
                 section = section.model_copy(update={"weight_decay": 0.0})
             self._decays.append(decay)
             self._optimizers.append(make_optimizer(section, parameters.pieces(start, start + count)))
@@ -152,7 +150,9 @@ class Updates:
         index, place, count = self._places[model]
         parameters = self._stack.members[model]
         if bool(state.raw) != (self._average is not None):
-            raise ValueError(f"a state with{'' if state.raw else 'out'} raw weights beside an average: expected the other")
+            raise ValueError(
+                f"a state with{'' if state.raw else 'out'} raw weights beside an average: expected the other"
+            )
         self.evaluated.members[model].copy_(state.parameters)
         if state.raw:
             parameters.copy_(state.raw)

@@ -5,6 +5,8 @@ device, and each may be replayed as a part of a CUDA graph: what changes from st
 the CPU, where a value can be looked at for nothing, a pass over the memory is left out where it would multiply by 1.
 """
 
+# ruff: noqa: D102 – each is its class, called
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,7 +22,9 @@ Ingredient = Callable[[], object]
 _CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_ adds it to the norm that it divides by
 
 
-def on_gradients(training: TrainingSpec, parameters: Stack, gradients: Stack, weights: Sequence[str]) -> list[Ingredient]:
+def on_gradients(
+    training: TrainingSpec, parameters: Stack, gradients: Stack, weights: Sequence[str]
+) -> list[Ingredient]:
     """What comes before the optimizers, in order: the L1 term, which is a part of the loss, and then the clipping."""
     found: list[Ingredient] = []
     if training.l1:
@@ -55,7 +59,7 @@ class ClipNorm:
         norms = [torch.linalg.vector_norm(piece, dim=1, keepdim=True) for piece in self._pieces]  # each (models, 1)
         norm = norms[0] if len(norms) == 1 else torch.hypot(*norms)
         share = (self._bound / (norm + _CLIP_EPS)).clamp_(max=1)
-        if share.is_cuda or not bool((share >= 1).all()):  # what is not a number is passed on
+        if not share.is_cpu or not bool((share >= 1).all()):  # what is not a number is passed on
             for piece in self._pieces:
                 piece.mul_(share)
 
@@ -78,7 +82,14 @@ class Decay:
     """
 
     def __init__(
-        self, parameters: Stack, gradients: Stack, weights: Sequence[str], *, models: slice, factor: float, decoupled: bool
+        self,
+        parameters: Stack,
+        gradients: Stack,
+        weights: Sequence[str],
+        *,
+        models: slice,
+        factor: float,
+        decoupled: bool,
     ) -> None:
         self._factor, self._decoupled = factor, decoupled
         self._pairs = [(parameters.stacked(name)[models], gradients.stacked(name)[models]) for name in weights]
@@ -105,7 +116,7 @@ class MaxNorm:
         for weight, bound in self._rows:
             norm = torch.linalg.vector_norm(weight, dim=2, keepdim=True)  # (models, out, 1)
             share = (bound / norm).clamp_(max=1)  # of a norm of 0: infinity, and so 1
-            if share.is_cuda or bool((share < 1).any()):
+            if not share.is_cpu or bool((share < 1).any()):
                 weight.mul_(share)
 
 
@@ -122,7 +133,7 @@ class Average:
         self.stack.flat.copy_(parameters.flat)
         self._parameters, self._decay = parameters, decay
         self._share = 1.0  # of the new parameters in this step
-        self._in_tensor = torch.ones((), device=parameters.flat.device) if parameters.flat.is_cuda else None
+        self._in_tensor = None if parameters.flat.is_cpu else torch.ones((), device=parameters.flat.device)
 
     def advance(self, step: int) -> None:
         """The step to come is number ``step``, counted from 0."""

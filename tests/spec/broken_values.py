@@ -63,6 +63,42 @@ RANGES: dict[str, Case] = {
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
     "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
+    "clip_norm 0": ("training: {clip_norm: «0}", "training.clip_norm", ["must be above 0", "got 0"]),
+    "clip_value negative": ("training: {clip_value: «-1}", "training.clip_value", ["must be above 0", "got -1"]),
+    "clipped twice": (
+        "training: {clip_norm: 1, clip_value: «0.5}",
+        "training.clip_value",
+        ["at 0.5 beside clip_norm 1", "leave one of them out"],
+    ),
+    "max_norm 0": (
+        "training: {max_norm: «0}",
+        "training.max_norm",
+        ["must be a positive number up to 1e+30, or a list with one for each layer", "got 0"],
+    ),
+    "max_norm of a layer": (
+        "training: {max_norm: «[1, true]}",
+        "training.max_norm",
+        ["a positive number", "[1, True]"],
+    ),
+    "max_norm of no layer": ("training: {max_norm: «[]}", "training.max_norm", ["one for each layer", "got []"]),
+    "max_norm of too few layers": (
+        "model: {hidden: [4, 3]}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["must have a bound for each layer, 3 in all (2 hidden and the output), got 2; or give one number"],
+    ),
+    "max_norm of a hidden layer that is none": (
+        "model: {hidden: []}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["1 in all (the output alone), got 2"],
+    ),
+    "l1 negative": ("training: {l1: «-0.1}", "training.l1", ["must be at least 0", "got -0.1"]),
+    "ema 1": ("training: {ema: «1}", "training.ema", ["must be below 1", "got 1"]),
+    "ema true": ("training: {ema: «true}", "training.ema", ["must be a number", "got true"]),
+    "decay for a word": (
+        "optimizer: {name: sgd, weight_decay_for: «kernels}",
+        "optimizer.weight_decay_for",
+        ["must be all or weights", "got the text 'kernels'", "did you mean 'weights'?"],
+    ),
     "precision": ("training: {precision: «low}", "training.precision", ["auto, highest, high or medium", "'low'"]),
 }
 

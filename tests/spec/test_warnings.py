@@ -55,6 +55,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: momentum is 0",
         "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
     ),
+    "decay of nothing": (
+        "optimizer: {name: sgd, weight_decay_for: «weights}",
+        "optimizer.weight_decay_for",
+        "has no effect: weight_decay is 0",
+        "optimizer: {name: sgd, weight_decay_for: weights, weight_decay: 0.1}",
+    ),
+    "an average over more steps than there are": (
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 5, batch_size: 10, ema: «0.999}",
+        "training.ema",
+        "averages over about 1,000 steps, but the run has 500: the average stays near the first weights; take 0.98",
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 11, batch_size: 10, ema: 0.999}",
+    ),
     "fewer rows than classes": (
         "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
         "data.train_size",
