@@ -139,4 +139,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        adversarial=experiment.training.adversarial,
     )

@@ -25,6 +25,8 @@ class Autograd(Engine):
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
         self._noise: list[torch.Generator | None] = [None] * self.models
+        self._states = [torch.empty(0)] * self.models  # of the generators, before the first pass of a step
+        self._passes: list[tuple[Tensor, list[Tensor], Tensor]] = []  # of every model inputs, parameters and outputs
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -51,3 +53,37 @@ class Autograd(Engine):
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
             outputs.append(found.detach().t())
         return torch.stack(outputs)
+
+    def forward(self, x: Tensor, *, again: bool = False) -> Tensor:
+        """A pass of a step that has several: the outputs (models, outputs, n) for x (models, n, in).
+
+        ``again`` is for all but the first, whose masks they repeat.
+        """
+        self._passes = []
+        for model, own in enumerate(x):
+            noise = self._noise[model]
+            if noise is not None and again:
+                noise.set_state(self._states[model])
+            elif noise is not None:
+                self._states[model] = noise.get_state()
+            leaves = {name: view.detach().requires_grad_() for name, view in self.parameters.members[model].items()}
+            at = own.detach().requires_grad_()
+            with torch.enable_grad():
+                self._passes.append((at, list(leaves.values()), self.network.forward(leaves, at, noise=noise)))
+        return torch.stack([found.detach().t() for _, _, found in self._passes])
+
+    def backward(self, upstream: Tensor, *, weights: bool = True, add: bool = False, inputs: bool = False) -> Tensor:
+        """From the gradient (models, outputs, n) by the outputs of the last pass, once, to those by what is wanted.
+
+        Those by the parameters are written, or with ``add`` added to what is there; those by the inputs are returned,
+        (models, n, in), or (models, 0).
+        """
+        of_inputs = []
+        for model, (at, leaves, found) in enumerate(self._passes):
+            wanted = (leaves if weights else []) + ([at] if inputs else [])
+            gradients = torch.autograd.grad(found, wanted, upstream[model].t(), materialize_grads=True)
+            for view, gradient in zip(self.gradients.members[model].values() if weights else (), gradients, strict=False):
+                (view.add_ if add else view.copy_)(gradient)
+            of_inputs.append(gradients[-1] if inputs else found.new_empty(0))
+        self._passes = []  # and the memory of their graphs
+        return torch.stack(of_inputs)
