@@ -82,7 +82,9 @@ class Autograd(Engine):
         for model, (at, leaves, found) in enumerate(self._passes):
             wanted = (leaves if weights else []) + ([at] if inputs else [])
             gradients = torch.autograd.grad(found, wanted, upstream[model].t(), materialize_grads=True)
-            for view, gradient in zip(self.gradients.members[model].values() if weights else (), gradients, strict=False):
+            for view, gradient in zip(
+                self.gradients.members[model].values() if weights else (), gradients, strict=False
+            ):
                 (view.add_ if add else view.copy_)(gradient)
             of_inputs.append(gradients[-1] if inputs else found.new_empty(0))
         self._passes = []  # and the memory of their graphs
