@@ -110,6 +110,14 @@ KEYS = {
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
+    "training.adversarial": (
+        "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
+        "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
+    ),
+    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation perturbation_size",
+    "training.adversarial.step": "xi adv_xi vat_xi finite_difference",
+    "training.adversarial.iterations": "power_iterations n_power num_power_iterations ip adv_steps attack_steps",
+    "training.adversarial.weight": "alpha adv_weight adversarial_weight adv_reg_weight adv_lambda vat_weight",
     "training.precision": "matmul_precision float32_matmul_precision",
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
@@ -355,6 +363,14 @@ VALUES = {
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
     },
+    "adversarial": {
+        "vat": "virtual_adversarial_training vadv",
+        "fgsm": "fgm fast_gradient_sign fast_gradient_sign_method fast_gradient_method adversarial_training",
+    },
+    "norm": {
+        "l2": "2 euclidean l_2",
+        "linf": "inf infinity l_inf max sign chebyshev",
+    },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
         "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
@@ -431,6 +447,14 @@ VALUES_NOT_OFFERED = {
             "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
             "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
+    },
+    "adversarial": {
+        "": "free yopo trades mart awp cw deepfool vada mixup",
+        "fgsm makes one step": "pgd bim i_fgsm mi_fgsm apgd projected_gradient_descent",
+        "leave the key out for none": "none null no off false",
+    },
+    "norm": {
+        "": "l1 1 l0",
     },
     "scaling": {
         "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",
