@@ -153,3 +153,8 @@ class Experiment:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
         return self.model.parameter_shapes(self.widths)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
+        return self.parameter_shapes | self.model.state_shapes(self.widths)
