@@ -139,7 +139,7 @@ class Experiment:
 
     @property
     def step_flops(self) -> float:
-        """Floating-point operations of one step's matrix products: three or more for each weight matrix, a full batch."""
+        """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
         products = 3 if self.training.adversarial is None else self.training.adversarial.products
         return 2.0 * products * self.batch_size * weights
@@ -158,3 +158,8 @@ class Experiment:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
         return self.model.parameter_shapes(self.widths)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
+        return self.parameter_shapes | self.model.state_shapes(self.widths)

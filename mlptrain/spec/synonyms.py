@@ -114,7 +114,7 @@ KEYS = {
         "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
         "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
     ),
-    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation perturbation_size",
+    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation",
     "training.adversarial.step": "xi adv_xi vat_xi finite_difference",
     "training.adversarial.iterations": "power_iterations n_power num_power_iterations ip adv_steps attack_steps",
     "training.adversarial.weight": "alpha adv_weight adversarial_weight adv_reg_weight adv_lambda vat_weight",

@@ -104,10 +104,10 @@ class Trainer:
         self.network, self.models, self.loss = network, tuple(models), loss
         self.classify, self.batch_size = classify, batch_size
         device = models[0].initial.pieces[0].device
-        self.parameters = Stack(network.parameter_shapes, models=len(models), device=device)
+        self.parameters = Stack(network.parameter_shapes, network.state_shapes, models=len(models), device=device)
         for member, model in zip(self.parameters.members, models, strict=True):
             member.copy_(model.initial)
-        self.gradients = self.parameters.zeros_like()
+        self.gradients = self.parameters.gradients()
         groups = [list(group) for _, group in groupby(models, key=lambda model: (id(model.examples), model.seed))]
         self.rows = len(models[0].examples)
         if len(sizes := {len(model.examples) for model in models}) > 1:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from mlptrain.nn.engines.adversarial import adversarial_engine
 from mlptrain.nn.engines.analytic import Analytic
-from mlptrain.nn.engines.autograd import Autograd, step_noise
+from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.network import MLP
 from mlptrain.spec.adversarial import AdversarialSpec
 
-__all__ = ["ENGINES", "Analytic", "Autograd", "Engine", "engine_for", "step_noise"]
+__all__ = ["ENGINES", "Analytic", "Autograd", "Engine", "engine_for"]
 
 ENGINES: tuple[type[Engine], ...] = (Analytic, Autograd)  # the fastest first
 

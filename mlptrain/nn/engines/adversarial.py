@@ -50,8 +50,12 @@ class Adversarial(Engine):
         """As Engine."""
         self.passes.start_epoch(epoch)
 
+    def prepare(self, n: int) -> None:
+        """As Engine."""
+        self.passes.prepare(n)
+
     @torch.no_grad()
-    def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
         parts = [x.expand(size, *x.shape) for x, size in zip(inputs, self.groups, strict=True)]
         x = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -82,24 +86,22 @@ class VirtualAdversarial(Adversarial):
     def __init__(self, network: MLP, *, section: adversarial.VirtualAdversarial, **settings: Any) -> None:
         super().__init__(network, **settings)
         self.section, self.term = section, Divergence(self.loss.section)
-        self._generators = [torch.Generator() for _ in self.groups]
+        self._sources = [torch.Generator() for _ in self.noise] or [torch.Generator()]
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """As Engine."""
         super().start_epoch(epoch)
-        seeds = iter(self.seeds or [0] * self.models)
-        for generator, size in zip(self._generators, self.groups, strict=True):
-            first, *_ = (next(seeds) for _ in range(size))  # models that share a batch share their seed
-            generator.manual_seed(derived_seed(first, "adversarial", epoch))
+        for seed, source in zip(self._seeds or [0], self._sources, strict=True):
+            source.manual_seed(derived_seed(seed, "adversarial", epoch))
 
     def _disturb(self, x: Tensor, upstream: Tensor, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         self.passes.backward(upstream)
-        drawn = [
-            torch.randn(x.shape[1:], generator=generator).to(x).expand(size, *x.shape[1:])
-            for generator, size in zip(self._generators, self.groups, strict=True)
-        ]
-        d = torch.cat(drawn)
+        d = torch.empty_like(x)
+        for source, models in zip(
+            self._sources, [models for models, _ in self.noise] or [slice(0, self.models)], strict=True
+        ):
+            d[models] = torch.randn(x.shape[1:], generator=source)
         d = unit(d, instead=d)
         for _ in range(self.section.iterations):
             found = self.passes.forward(torch.add(x, d, alpha=self.section.step), again=True)
