@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,6 +34,10 @@ class Divergence:
         if self._section.reduction == "mean":
             out.div_(out.shape[-1])
 
+    def sides_of_kinks(self, outputs: Tensor, reference: Tensor) -> list[Tensor]:  # noqa: ARG002
+        """There are none."""
+        return []
+
     def _log_probabilities(self, logits: Tensor) -> Tensor:
         """Of every class, or of yes and no for every label."""
         if self._section.contains == "softmax":
@@ -43,4 +49,4 @@ def _softmax_of_columns(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-2)
 
 
-_LINKS = {"softmax": _softmax_of_columns, "sigmoid": torch.sigmoid}
+_LINKS: dict[str, Callable[[Tensor], Tensor]] = {"softmax": _softmax_of_columns, "sigmoid": torch.sigmoid}

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mlptrain.nn.divergence import Divergence
 from mlptrain.nn.engines import engine_for
 from mlptrain.nn.engines.adversarial import Adversarial, unit
+from mlptrain.nn.engines.autograd import Autograd
+from mlptrain.nn.gradcheck import GradientCheck, check_gradients
 from mlptrain.nn.losses import columns
 from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.seeds import derived_seed
 from mlptrain.spec.adversarial import AdversarialSpec
 from tests import catalogue
 from tests.catalogue import ADVERSARIAL, LOSSES, Settings, adversarial_section, cases
+from tests.nn import test_norms
 from tests.nn.problems import Problem, problem
 
 
@@ -182,3 +186,100 @@ def test_divergence(loss: str, reduction: str) -> None:
     divergence.write_gradient(columns(reference), columns(reference), gradient)
     assert not gradient.any()
     assert math.isfinite(float(divergence(1e4 * z, -1e4 * reference)))
+
+
+@pytest.mark.parametrize("recipe", ["batch, also the outputs, tanh", "batch, gelu, dropout", "everything"])
+@pytest.mark.parametrize(("name", "settings"), cases(ADVERSARIAL))
+def test_disturbed_passes_have_their_own_statistics_and_leave_the_running_ones(
+    name: str, settings: Settings, recipe: str
+) -> None:
+    network = test_norms.RECIPES[recipe].network()
+    section, module = adversarial_section(name, settings), test_norms.Module(test_norms.RECIPES[recipe])
+    given = test_norms.made(engine_for(network, section), network, seeds=[4], groups=[1])
+    [member], [gradients] = given.parameters.members, given.gradients.members
+    with torch.no_grad():
+        for key, value in module.tensors().items():
+            value.copy_(member[key])
+    given.start_epoch(2)
+    module.noise.manual_seed(derived_seed(4, "noise", 2))
+    drawn = torch.Generator().manual_seed(derived_seed(4, "adversarial", 2))
+    row, formula = ADVERSARIAL[name], section.model_dump(exclude={"name", "weight"})
+    for n in (8, 3):
+        x, labels = test_norms.rows(1, n)
+        d = torch.randn(x.shape, generator=drawn).double()
+        before = module.noise.get_state()
+        given([x], columns(labels))
+        outputs = module(x)
+        momenta = {norm: norm.momentum for norm in module.modules() if isinstance(norm, nn.BatchNorm1d)}
+
+        def again(x: Tensor, before: Tensor = before, momenta: dict[nn.BatchNorm1d, Any] = momenta) -> Tensor:
+            module.noise.set_state(before)
+            for norm in momenta:
+                norm.momentum = 0.0
+            found: Tensor = module(x)
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum
+            return found
+
+        def loss(found: Tensor, labels: Tensor = labels) -> Tensor:
+            return functional.cross_entropy(found, labels)
+
+        assert isinstance(given, Adversarial)
+        r = given.disturbed[0] - x
+        torch.testing.assert_close(r, row.disturbance(again, loss, x, d, **formula), rtol=1e-7, atol=1e-7)
+        objective = loss(outputs) + section.weight * row.term(loss, outputs, again(x + r)).mean()
+        named = {key: value for key, value in module.tensors().items() if "running" not in key}
+        expected = torch.autograd.grad(objective, list(named.values()))
+        for (key, _), theirs in zip(named.items(), expected, strict=True):
+            torch.testing.assert_close(gradients[key], theirs, rtol=1e-10, atol=1e-12)
+        for key, value in module.tensors().items():
+            torch.testing.assert_close(member[key], value.detach(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("recipe", ["batch", "layer, also the outputs, silu", "dropout, sigmoid", "everything"])
+@pytest.mark.parametrize(("name", "settings"), cases(ADVERSARIAL))
+def test_gradcheck_has_the_term_in_its_objective(name: str, settings: Settings, recipe: str) -> None:
+    """Gradients agree, by differences too; a wrong weight of the term would be found."""
+    network, section = test_norms.RECIPES[recipe].network(), adversarial_section(name, settings)
+    x, labels = test_norms.rows(5, 12)
+
+    def check(adversarial: AdversarialSpec | None) -> GradientCheck:
+        return check_gradients(
+            network,
+            loss=catalogue.loss("cross_entropy"),
+            parameters=test_norms.weights(network, 2),
+            x=x,
+            targets=labels,
+            generator=torch.Generator().manual_seed(0),
+            weight_decay=0.01,
+            noise=(3, 1),
+            adversarial=adversarial,
+        )
+
+    found = check(section)
+    assert found.passed is not False, found
+    assert sum(one.checked for one in found.parameters) > 40
+    twice = check(section.model_copy(update={"weight": 2 * section.weight}))
+    assert twice.objective - found.objective == pytest.approx(found.objective - check(None).objective, rel=1e-9)
+    assert found.penalty == twice.penalty == check(None).penalty
+
+
+def test_gradcheck_finds_a_wrong_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    backward = Autograd.backward
+
+    def too_small(self: Autograd, upstream: Tensor, **wanted: Any) -> Tensor:
+        return backward(self, upstream * (0.999 if wanted.get("add") else 1), **wanted)
+
+    monkeypatch.setattr(Autograd, "backward", too_small)
+    network = test_norms.RECIPES["batch"].network()
+    x, labels = test_norms.rows(5, 12)
+    check = check_gradients(
+        network,
+        loss=catalogue.loss("cross_entropy"),
+        parameters=test_norms.weights(network, 2),
+        x=x,
+        targets=labels,
+        generator=torch.Generator().manual_seed(0),
+        adversarial=adversarial_section("vat", {}),
+    )
+    assert check.passed is False

@@ -97,7 +97,7 @@ def attacked(trainer: Trainer, epsilon: float) -> float:
 
 @pytest.mark.parametrize("term", ["{name: vat, epsilon: 0.5}", "{name: fgsm, epsilon: 0.5}"])
 def test_a_network_trained_so_withstands_what_a_plain_one_does_not(term: str) -> None:
-    settings = {"model": "{hidden: [64]}", "optimizer": "{name: adam, lr: 0.003}", "epochs": 20}
+    settings: dict[str, Any] = {"model": "{hidden: [64]}", "optimizer": "{name: adam, lr: 0.003}", "epochs": 20}
     found = []
     for chosen in (None, term):
         one = experiment(chosen, **settings)

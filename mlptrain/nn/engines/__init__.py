@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlptrain.nn.engines.adversarial import adversarial_engine
+from mlptrain.nn.engines.adversarial import Adversarial, adversarial_engine
 from mlptrain.nn.engines.analytic import Analytic
 from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.network import MLP
 from mlptrain.spec.adversarial import AdversarialSpec
 
-__all__ = ["ENGINES", "Analytic", "Autograd", "Engine", "engine_for"]
+__all__ = ["ENGINES", "Adversarial", "Analytic", "Autograd", "Engine", "engine_for"]
 
 ENGINES: tuple[type[Engine], ...] = (Analytic, Autograd)  # the fastest first
 

@@ -83,6 +83,8 @@ class VirtualAdversarial(Adversarial):
     not.
     """
 
+    section: adversarial.VirtualAdversarial
+
     def __init__(self, network: MLP, *, section: adversarial.VirtualAdversarial, **settings: Any) -> None:
         super().__init__(network, **settings)
         self.section, self.term = section, Divergence(self.loss.section)
@@ -116,6 +118,8 @@ class FastGradient(Adversarial):
     Goodfellow, Shlens & Szegedy, Explaining and harnessing adversarial examples (2015), section 5, for ∞-norm. The
     backward pass of x gives g along with the gradient of the parameters.
     """
+
+    section: adversarial.FastGradient
 
     def __init__(self, network: MLP, *, section: adversarial.FastGradient, **settings: Any) -> None:
         super().__init__(network, **settings)
