@@ -24,6 +24,7 @@ from tests import catalogue
 from tests.catalogue import ADVERSARIAL, LOSSES, Settings, adversarial_section, cases
 from tests.nn import test_norms
 from tests.nn.problems import Problem, problem
+from tests.nn.test_backward import Products
 
 
 def fits(name: str, loss: str) -> bool:
@@ -143,6 +144,18 @@ def test_all_passes_of_a_step_have_the_masks_of_the_first(name: str) -> None:
         engine(*given.batch())
         d = torch.randn(9, 4, generator=drawn).double()
         assert_step_is_as_in_the_paper(engine, given, 0, module, list(leaves.values()), d)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "forward", "backward"),
+    [("vat", {}, 3, 5 + 3 + 5), ("vat", {"iterations": 2}, 4, 5 + 3 + 3 + 5), ("fgsm", {}, 2, 6 + 5)],
+)
+def test_no_product_is_made_that_is_not_needed(name: str, settings: Settings, forward: int, backward: int) -> None:
+    """Of three layers: the parameters' gradient takes five products, the inputs' alone three, both six."""
+    given = disturbed(adversarial_section(name, settings), bias=False)
+    with Products() as products:
+        given.step()
+    assert products.made == {"mm": 3 * forward + backward}
 
 
 def test_no_direction_where_no_gradient_is() -> None:
