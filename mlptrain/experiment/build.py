@@ -144,4 +144,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        whole_statistics=experiment.training.norm_statistics == "training_rows",
     )
