@@ -145,4 +145,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
         adversarial=experiment.training.adversarial,
+        whole_statistics=experiment.training.norm_statistics == "training_rows",
     )

@@ -36,6 +36,10 @@ class TrainingSpec(Section):
     record_layers: bool = Field(
         False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
     )
+    norm_statistics: Literal["running", "training_rows"] = Field(
+        "running",
+        description="What batch norm evaluates with: running statistics, or those of all training rows after an epoch.",
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
     )

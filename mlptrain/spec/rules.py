@@ -241,6 +241,8 @@ def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:
             f"output layer alone; {rows:,} rows divide better by {experiment.batch_size + 1:,}"
         )
         yield ("training", "batch_size"), message
+    if experiment.training.norm_statistics != "running" and not batch_norm:
+        yield ("training", "norm_statistics"), "has no effect: there is no batch norm"
     if model.residual and model.hidden and not any(a == b for a, b in pairwise(model.hidden)):
         yield ("model", "residual"), "has no effect: no two neighbouring hidden layers have the same width"
 

@@ -61,8 +61,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "validation scaling": "data.{}",
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
-        "name": "the top level, data.name, model.activation.name, model.output_activation.name, model.init.name, "
-        "loss.name, optimizer.name, schedule.name or training.adversarial.name",
+        "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
+        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name or "
+        "training.adversarial.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -72,7 +73,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "epochs batch_size record_steps threads precision EPOCHS batchSize": "training.{}",
         "slope": "model.activation leaky_relu, model.activation prelu, model.output_activation leaky_relu or "
         "model.output_activation prelu",
-        "momentum": "optimizer sgd or optimizer rmsprop",
+        "momentum": "model.norm batch, model.output_norm batch, optimizer sgd or optimizer rmsprop",
         "nesterov": "optimizer sgd",
         "final": "schedule linear, schedule cosine or schedule one_cycle",
         "delta": "loss huber",
@@ -107,6 +108,7 @@ MEANS: dict[str, dict[str, str]] = {
         "hidden_layer_sizes hidden_dims units hidden_size layers module__hidden_units": "model.hidden",
         "activation_fn nonlinearity": "model.activation",
         "dropout_rate drop": "model.dropout",
+        "batch_norm": "model.norm",
         "kernel_initializer weight_init": "model.init",
         "negative_slope": "model.activation.slope",
         "transform normalize preprocessing": "data.scaling",
@@ -128,6 +130,8 @@ MEANS: dict[str, dict[str, str]] = {
         "activation_function": "'activation'",
         "final_activation": "'output_activation'",
         "use_bias": "'bias'",
+        "batch_norm use_bn norm_layer": "'norm'",
+        "skip_connections": "'residual'",
         "weight_initializer": "'init'",
         "kernel_regularizer": "optimizer.weight_decay",
         "criterion": "loss at the top level",
@@ -207,7 +211,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "csv url": "reading files of your own is not offered",
         "invert resize": "changes of the images are not offered",
     },
-    "model": {"batch_norm norm": "normalization layers are not offered", "flatten": "always flattened"},
+    "model": {"flatten": "always flattened"},
     "loss": {
         "label_smoothing": "label smoothing is not offered",
         "weight": "weights of classes or rows",
@@ -435,7 +439,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "norm", "weight"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
