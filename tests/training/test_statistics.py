@@ -39,5 +39,5 @@ def test_they_are_those_of_update_bn(rows: int, parts: int, chosen: bool) -> Non
     update_bn([x[::2][part::parts] for part in range(parts)], module)
     measure_statistics(network, parameters, examples)
     buffers = [buffer for name, buffer in module.named_buffers() if "running" in name]
-    for name, theirs in zip(network.state_shapes, buffers, strict=True):
-        torch.testing.assert_close(parameters[name], theirs, rtol=1e-4, atol=1e-5)
+    for name, expected in zip(network.state_shapes, buffers, strict=True):
+        torch.testing.assert_close(parameters[name], expected, rtol=1e-4, atol=1e-5)
