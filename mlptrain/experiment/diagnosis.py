@@ -481,8 +481,8 @@ def _schedule(case: _Case) -> None:
     if share >= _DECAYED or not case.learns_at_its_rate():
         return
     case.add(
-        f"schedule: '{schedule.name}' leaves {share:.2g} of the learning rate on the average of {run.steps:,} steps, and "
-        f"{factors[-1]:.1g} at the end; {case.trials.steps} trial steps at the whole rate learn more",
+        f"schedule: '{schedule.name}' leaves {share:.2g} of the learning rate on the average of {run.steps:,} steps "
+        f"and {factors[-1]:.1g} at the end; {case.trials.steps} trial steps at the whole rate learn more",
         schedule="constant",
     )
 
