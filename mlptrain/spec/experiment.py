@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
@@ -48,9 +49,16 @@ class TrainingSpec(Section):
         description="Average the weights along the way, keeping this share of the average in every step: e.g. 0.999. "
         "The run then stands for the average; 0 averages nothing.",
     )
+    adversarial: AdversarialSpec | None = Field(
+        None, description="A term for disturbed inputs in what is minimised. Default: none."
+    )
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
     record_layers: bool = Field(
         False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
+    )
+    norm_statistics: Literal["running", "training_rows"] = Field(
+        "running",
+        description="What batch norm evaluates with: running statistics, or those of all training rows after an epoch.",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
@@ -169,9 +177,10 @@ class Experiment:
 
     @property
     def step_flops(self) -> float:
-        """Floating-point operations of one step's matrix products: three for each weight matrix, on a full batch."""
+        """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
-        return 6.0 * self.batch_size * weights
+        products = 3 if self.training.adversarial is None else self.training.adversarial.products
+        return 2.0 * products * self.batch_size * weights
 
     @property
     def output_width(self) -> int:
@@ -187,3 +196,8 @@ class Experiment:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
         return self.model.parameter_shapes(self.widths)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
+        return self.parameter_shapes | self.model.state_shapes(self.widths)

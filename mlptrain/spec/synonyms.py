@@ -50,6 +50,15 @@ KEYS = {
     "model.dropout": (
         "dropout_rate dropout_p dropout_prob dropouts drop drop_rate drop_prob p_drop hidden_dropout last_drop"
     ),
+    "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
+    "model.norm": (
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
+        "norm_layers normalization_layer"
+    ),
+    "model.norm.momentum": "bn_momentum norm_momentum",
+    "model.norm.eps": "bn_eps norm_eps",
+    "model.output_norm": "final_norm last_norm out_norm norm_output",
+    "model.residual": "skip skip_connections skip_connection resnet residual_connections use_residual shortcut",
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -132,6 +141,14 @@ KEYS = {
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
+    "training.adversarial": (
+        "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
+        "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
+    ),
+    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation",
+    "training.adversarial.step": "xi adv_xi vat_xi finite_difference",
+    "training.adversarial.iterations": "power_iterations n_power num_power_iterations ip adv_steps attack_steps",
+    "training.adversarial.weight": "alpha adv_weight adversarial_weight adv_reg_weight adv_lambda vat_weight",
     "training.precision": "matmul_precision float32_matmul_precision",
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
@@ -163,14 +180,7 @@ KEYS_NOT_OFFERED = {
     "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
         "weight_clip weight_norm spectral_norm"
     ),
-    "normalization layers are not offered; data.scaling scales the inputs": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn bn_momentum bn_eps layer_norm norm norm_layer"
-    ),
-    "dropout of the inputs is not offered; model.dropout follows every hidden activation": (
-        "input_dropout dropout_input"
-    ),
     "a probability of keeping is not offered; model.dropout is that of dropping": "keep_prob keep_probability",
-    "residual connections are not offered": "residual skip skip_connections resnet",
     "convolutions are not offered; every network is a multi-layer perceptron": (
         "conv conv_layers convolutions filters n_filters num_filters kernel_size channels pool_size cnn"
     ),
@@ -378,6 +388,17 @@ VALUES = {
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
     },
+    "adversarial": {
+        "vat": "virtual_adversarial_training vadv",
+        "fgsm": "fgm fast_gradient_sign fast_gradient_sign_method fast_gradient_method adversarial_training",
+    },
+    "norm": {
+        "batch": "bn batch_norm batch_normalization true yes on",
+        "layer": "ln layer_norm layer_normalization",
+        "none": "null no off false identity",
+        "l2": "2 euclidean l_2",
+        "linf": "inf infinity l_inf max sign chebyshev",
+    },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
         "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
@@ -458,6 +479,14 @@ VALUES_NOT_OFFERED = {
             "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
             "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
+    },
+    "adversarial": {
+        "": "free yopo trades mart awp cw deepfool vada mixup",
+        "fgsm makes one step": "pgd bim i_fgsm mi_fgsm apgd projected_gradient_descent",
+        "leave the key out for none": "none null no off false",
+    },
+    "norm": {
+        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual l1 1 l0",
     },
     "scaling": {
         "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",

@@ -121,7 +121,7 @@ class MaxNorm:
 
 
 class Average:
-    """The exponential moving average of all parameters: ``stack``, of which ``decay`` is kept in every step.
+    """``stack``, the exponential moving average of all parameters and statistics; each step keeps ``decay`` of it.
 
     torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay) and use_buffers: the first step's parameters
     are copied. Before it they are those before training. Which step is the first follows from its number, so that no
@@ -129,7 +129,9 @@ class Average:
     """
 
     def __init__(self, parameters: Stack, decay: float) -> None:
-        self.stack = parameters.zeros_like()
+        flat = parameters.flat
+        shapes = parameters.parameter_shapes, parameters.state_shapes
+        self.stack = Stack(*shapes, models=parameters.models, dtype=flat.dtype, device=flat.device)
         self.stack.flat.copy_(parameters.flat)
         self._parameters, self._decay = parameters, decay
         self._share = 1.0  # of the new parameters in this step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -222,24 +223,26 @@ def test_no_value_is_read_from_the_device() -> None:
         decay(torch.ones((), device="meta"))
 
 
-def plain_loop(text: str, epochs: int) -> tuple[list[float], list[Tensor]]:
+def plain_loop(
+    text: str, epochs: int, optimizer_of: Callable[..., torch.optim.Optimizer], *norm: nn.Module
+) -> tuple[list[float], list[Tensor]]:
     """The configuration's own training by hand in torch: losses on the validation rows by epoch, and the average."""
     experiment = load_text(text).experiment
     splits = load_data(experiment)
     trainer = build_trainer([experiment], [splits])
     order = [trainer.model().order(epoch) for epoch in range(1, epochs + 1)]
     initial = initial_parameters(experiment, build_network(experiment))
-    module = nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
-    for leaf, values in zip(module.parameters(), initial.values(), strict=True):
-        leaf.data.copy_(values)
+    module = nn.Sequential(nn.Linear(64, 12), *norm, nn.ReLU(), nn.Linear(12, 10))
+    for leaf, name in zip(module.parameters(), trainer.network.parameter_shapes, strict=True):
+        leaf.data.copy_(initial[name])
     weights, biases = ([leaf for leaf in module.parameters() if leaf.dim() == dim] for dim in (2, 1))
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
+    optimizer = optimizer_of(groups, lr=0.01, weight_decay=0.1)
     average = averaged(module, 0.95)
     train, validation = splits.train, splits.validation
     assert validation is not None
     with torch.no_grad():
-        losses = [float(nn.functional.cross_entropy(module(validation.inputs), validation.targets))]
+        losses = [float(nn.functional.cross_entropy(average.eval()(validation.inputs), validation.targets))]
     for positions in order:
         for rows in torch.split(positions, 100):
             optimizer.zero_grad()
@@ -254,7 +257,8 @@ def plain_loop(text: str, epochs: int) -> tuple[list[float], list[Tensor]]:
             average.update_parameters(module)
         with torch.no_grad():
             losses.append(float(nn.functional.cross_entropy(average(validation.inputs), validation.targets)))
-    return losses, [leaf.detach() for leaf in average.parameters()]
+    statistics = [buffer for name, buffer in average.named_buffers() if "running" in name]
+    return losses, [leaf.detach() for leaf in (*average.parameters(), *statistics)]
 
 
 WHOLE = """\
@@ -265,9 +269,19 @@ training: {epochs: 4, batch_size: 100, clip_norm: 0.5, max_norm: [1.0, 0.7], l1:
 """
 
 
-def test_a_training_equals_a_plain_loop_in_torch() -> None:
-    losses, parameters = plain_loop(WHOLE, 4)
-    experiment = load_text(WHOLE).experiment
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_training_equals_a_plain_loop_in_torch(norm: str) -> None:
+    """With batch norm its scale and shift do not decay, and the running statistics are averaged like all else.
+
+    Biases before it have gradients of nothing but rounding, which Adam would make steps of.
+    """
+    text = WHOLE.replace("[12]", f"[12], norm: {norm}")
+    if norm == "batch":
+        text = text.replace("adamw", "sgd")
+        losses, parameters = plain_loop(text, 4, torch.optim.SGD, nn.BatchNorm1d(12))
+    else:
+        losses, parameters = plain_loop(text, 4, torch.optim.AdamW)
+    experiment = load_text(text).experiment
     trainer = build_trainer([experiment], [load_data(experiment)])
     found = [epoch for [epoch] in trainer.epochs(first=0, last=4, should_stop=lambda: False)]
     assert [epoch.evaluated.loss for epoch in found if epoch and epoch.evaluated] == pytest.approx(losses, rel=1e-4)

@@ -64,7 +64,7 @@ class Models:
         training: TrainingSpec = NO_INGREDIENTS,
     ) -> None:
         self.parameters = stack_of(len(sections), dtype=dtype)
-        self.gradients = self.parameters.zeros_like()
+        self.gradients = self.parameters.gradients()
         self.updates = Updates(
             self.parameters, self.gradients, sections, weights=WEIGHTS, schedule=schedule, run=RUN, training=training
         )
