@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing, Splits, load_splits, read_data
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
@@ -139,4 +140,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import Section, count_or
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
@@ -81,6 +82,9 @@ class ExperimentSpec(Section):
     schedule: ScheduleSpec = Field(
         Constant(name="constant"), description="How the learning rate changes; its length is the run's own."
     )
+    augmentation: AugmentationSpec = Field(
+        AugmentationSpec(), description="Random changes of the inputs of training batches. Default: none."
+    )
     training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
@@ -102,6 +106,7 @@ class Experiment:
     loss: LossSpec = field(init=False, repr=False, compare=False)
     optimizer: OptimizerSpec = field(init=False, repr=False, compare=False)
     schedule: ScheduleSpec = field(init=False, repr=False, compare=False)
+    augmentation: AugmentationSpec = field(init=False, repr=False, compare=False)
     training: TrainingSpec = field(init=False, repr=False, compare=False)
     evaluation: EvaluationSpec = field(init=False, repr=False, compare=False)  # its defaults are resolved
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.data.batches import Batches, epoch_order
 from mlptrain.errors import InterruptedRunError
 from mlptrain.nn.engines import Engine, engine_for
@@ -97,6 +98,7 @@ class Trainer:
         shuffle: bool,
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
+        augmentation: Augmentation | None = None,
         engine: type[Engine] | None = None,
     ) -> None:
         self.network, self.models, self.loss = network, tuple(models), loss
@@ -126,6 +128,7 @@ class Trainer:
             models=[len(group) for group in groups],
             batch_size=batch_size,
             shuffle=shuffle and self.steps_per_epoch > 1,
+            augmentation=augmentation,
         )
         self.updates = Updates(
             self.parameters,
