@@ -23,7 +23,7 @@ from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import MOVES, AugmentationSpec
 
-_PIECE = 512  # rows at once: what is computed of them stays in a core's cache, and a full batch needs little memory
+_PIECE = 64  # rows at once: what is computed of them stays in a core's cache, and is not fetched from the system anew
 _ERASED = (0.02, 0.33)  # smallest and largest share of the image
 _RATIO = (0.3, 3.3)  # height over width
 _BITS = 16  # of a number of the elastic noise, which is a third of the cost of a float

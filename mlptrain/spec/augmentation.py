@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -23,6 +24,15 @@ class ElasticSpec(Section):
 
     alpha: float = Field(ge=0, le=1e4, description="Strength, in pixels: the factor of the smoothed noise.")
     sigma: float = Field(gt=0, le=100, description="Standard deviation of the smoothing, in pixels.")
+
+    @property
+    def displacement(self) -> float:
+        """Standard deviation of the displacements along each axis far from the edges, in pixels.
+
+        That of the noise, 1/√3, times the root of the sum of the squared weights, which is 1/(2√π·sigma) where the
+        Gaussian is wide against a pixel.
+        """
+        return self.alpha / math.sqrt(3) * min(1.0, 1 / (2 * math.sqrt(math.pi) * self.sigma))
 
 
 class AugmentationSpec(Section):
