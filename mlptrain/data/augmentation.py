@@ -89,7 +89,7 @@ class AugmentedEpoch:
             return targets
         if not targets.is_floating_point():
             targets = functional.one_hot(targets, classes).to(torch.get_default_dtype())
-        batches = targets.split(batch_size)
+        batches = torch.split(targets, batch_size)
         for batch, share in zip(batches, self._shares.beta(section.mixup, section.mixup, len(batches)), strict=True):
             partners = torch.randperm(len(batch), generator=self._partners).to(batch.device)
             self._mixes.append(Mix(float(max(share, 1 - share)), partners))
@@ -97,7 +97,7 @@ class AugmentedEpoch:
 
     def write(self, stored: Tensor, preprocessing: Preprocessing, *, out: Tensor) -> None:
         """The next batch (n, n_features), as stored, changed and scaled into ``out``; ``stored`` may be overwritten."""
-        for rows, into in zip(stored.split(_PIECE), out.split(_PIECE), strict=True):
+        for rows, into in zip(torch.split(stored, _PIECE), torch.split(out, _PIECE), strict=True):
             preprocessing.write(self._changed(rows), out=into)
             if std := self._augmentation.scaled_noise:
                 into.add_(self._normal(into), alpha=std)
@@ -146,7 +146,7 @@ class AugmentedEpoch:
         """Numbers from −1 to 1, (n, 2, height, width)."""
         count = n * 2 * height * width
         words = torch.empty(-(-count * _BITS // 64), dtype=torch.int64).random_(-(2**63), None, generator=self._elastic)
-        return words.view(torch.int16)[:count].view(n, 2, height, width) / 2 ** (_BITS - 1)
+        return torch.div(words.view(torch.int16)[:count].view(n, 2, height, width), 2 ** (_BITS - 1))
 
     def _rectangles(self, images: Tensor) -> Tensor:
         """What is erased of each image, (n, 4) as ``erase_`` takes it; of height 0 where nothing is."""

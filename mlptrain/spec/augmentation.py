@@ -75,3 +75,13 @@ class AugmentationSpec(Section):
     def active(self) -> list[str]:
         """The keys that do something, in order."""
         return [key for key, value in self if value and value != "none"]
+
+    def described(self) -> str:
+        """What it does, in the words of the configuration: ``shift 2, rotate 15, elastic alpha 36 sigma 6``."""
+        return ", ".join(f"{key} {_described(getattr(self, key))}" for key in self.active())
+
+
+def _described(value: object) -> str:
+    if isinstance(value, ElasticSpec):
+        return f"alpha {value.alpha:g} sigma {value.sigma:g}"
+    return value if isinstance(value, str) else f"{value:g}"
