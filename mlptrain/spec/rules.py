@@ -127,7 +127,8 @@ def augmentation_fits_data(
         )
         yield ("augmentation", "shift"), message
     if "mixup" in active and loss.reads != "logits":
-        message = f"mixes classes, which '{loss.name}' cannot weigh; use the loss cross_entropy, or leave mixup out"
+        remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
+        message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
         yield ("augmentation", "mixup"), message
 
 
