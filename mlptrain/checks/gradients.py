@@ -40,8 +40,9 @@ def gradcheck(
     """Check the gradients of an experiment before training, or of a trained network, in float64 on the CPU.
 
     ``source`` is a configuration, or a run folder or checkpoint file with its weights. Taken is the next batch: the
-    first of epoch 1, or of the epoch after the one whose weights were kept, as stored, not augmented. Of more than 100 rows as many are taken,
-    evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats itself.
+    first of epoch 1, or of the epoch after the one whose weights were kept, without augmentation. Of more than 100
+    rows as many are taken, evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats
+    itself.
 
     Raises the errors of mlptrain.errors for the specification, checkpoint and data, and UserError where gradients are
     not finite.
@@ -50,7 +51,7 @@ def gradcheck(
         source = load_kept(source)
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
-        parameters = Parameters.zeros(source.experiment.parameter_shapes).copy_(source.state.parameters)
+        parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
         return _check(source.experiment, train, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)
