@@ -135,9 +135,7 @@ def augmentation_fits_data(
     active = augmentation.active()
     if facts.image_shape is None:
         for key in (key for key in active if key in OF_IMAGES):
-            message = (
-                f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise and mixup fit them"
-            )
+            message = f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise suits these too"
             yield ("augmentation", key), message
     elif augmentation.shift >= min(facts.image_shape):
         height, width = facts.image_shape
