@@ -16,6 +16,8 @@ from typing import Any
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.adversarial import VirtualAdversarial
+from mlptrain.spec.augmentation import OF_IMAGES, AugmentationSpec
+from mlptrain.spec.base import either
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
@@ -33,6 +35,7 @@ from mlptrain.spec.schedule import MultiStep, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
+MAX_TURN = 45  # degrees by which a digit can be turned and still read
 
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
@@ -145,6 +148,27 @@ def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[F
         yield ("training", "max_norm"), message
 
 
+def augmentation_fits_data(
+    data: DataSpec, facts: DataFacts, loss: LossSpec, augmentation: AugmentationSpec
+) -> Iterator[Finding]:
+    """Images are there to be moved, within their size, and targets that can be mixed."""
+    active = augmentation.active()
+    if facts.image_shape is None:
+        for key in (key for key in active if key in OF_IMAGES):
+            message = f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise suits these too"
+            yield ("augmentation", key), message
+    elif augmentation.shift >= min(facts.image_shape):
+        height, width = facts.image_shape
+        message = (
+            f"must be below the images' {height} × {width} pixels, got {augmentation.shift}; 2 is usual for 28 × 28"
+        )
+        yield ("augmentation", "shift"), message
+    if "mixup" in active and loss.reads != "logits":
+        remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
+        message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
+        yield ("augmentation", "mixup"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -168,6 +192,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     warmup_fits_run,
     max_norm_fits_layers,
     adversarial_fits_loss,
+    augmentation_fits_data,
 )
 
 
@@ -183,6 +208,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
     yield from _adversarial_lengths(experiment)
+    yield from _augmentation_that_misleads(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -248,6 +274,35 @@ def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
         each = term.step / math.sqrt(n_features)
         message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
         yield ("training", "adversarial", "step"), message
+
+
+def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
+    """Changes after which an image is one of another class, or hardly one at all."""
+    augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
+    classes = set(facts.class_names)
+    if name in ("mnist", "digits"):
+        if augmentation.flip != "none" and (mirrored := sorted(classes - {"0", "1", "8"})):
+            message = f"a mirrored {either(mirrored)} is another character, which no test image shows; leave flip out"
+            yield ("augmentation", "flip"), message
+        if augmentation.rotate > MAX_TURN and {"6", "9"} <= classes:
+            message = (
+                f"beyond {MAX_TURN}° a 6 comes to look like a 9, and both are classes here; 15 is usual for digits"
+            )
+            yield ("augmentation", "rotate"), message
+    if name == "fashion_mnist" and augmentation.flip == "vertical":
+        yield ("augmentation", "flip"), "turns clothes upside down, which no test image shows; horizontal suits them"
+    if facts.image_shape is not None:
+        side = min(facts.image_shape)
+        if side / 4 < augmentation.shift < side:
+            yield ("augmentation", "shift"), f"moves images of {side} pixels by up to {augmentation.shift} out of sight"
+        if (elastic := augmentation.elastic) is not None and elastic.displacement > side / 10:
+            message = (
+                f"displaces the pixels of images of {side} by {elastic.displacement:.3g} (standard deviation): of "
+                "little is left what it was; displacements are about 0.16·alpha/sigma"
+            )
+            yield ("augmentation", "elastic", "alpha"), message
+    if augmentation.mixup and experiment.batch_size == 1:
+        yield ("augmentation", "mixup"), "has no effect: a batch of one example has nothing to mix it with"
 
 
 def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:

@@ -52,8 +52,7 @@ KEYS = {
     ),
     "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
     "model.norm": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
-        "norm_layers normalization_layer"
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_layers normalization_layer"
     ),
     "model.norm.momentum": "bn_momentum norm_momentum",
     "model.norm.eps": "bn_eps norm_eps",
@@ -105,6 +104,22 @@ KEYS = {
     "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
     "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
     "schedule.cycles": "n_cycles num_cycles",
+    "augmentation": "augmentations augment data_augmentation aug train_transform train_transforms",
+    "augmentation.shift": (
+        "translate translation random_translation max_translation random_crop random_affine affine shifts max_shift "
+        "width_shift_range height_shift_range"
+    ),
+    "augmentation.rotate": "rotation random_rotation rotation_range degrees angle max_rotation rotate_limit",
+    "augmentation.scale": "zoom zoom_range random_zoom scale_limit random_scale",
+    "augmentation.shear": "shear_range random_shear skew",
+    "augmentation.elastic": "elastic_transform elastic_deformation elastic_distortion elastic_distortions",
+    "augmentation.flip": (
+        "horizontal_flip random_horizontal_flip hflip fliplr random_flip vertical_flip random_vertical_flip "
+        "vflip mirror"
+    ),
+    "augmentation.noise": "gaussian_noise noise_std input_noise add_noise gauss_noise",
+    "augmentation.erase": "random_erasing erasing cutout random_erase reprob coarse_dropout",
+    "augmentation.mixup": "mixup_alpha",
     "training": (
         "trainer train fit train_cfg train_config training_config training_params train_params training_args "
         "trainer_args hyperparameters hyperparams hparams train_hyperparams training_hyperparams"
@@ -208,9 +223,10 @@ KEYS_NOT_OFFERED = {
         "class_weight class_weights weight pos_weight sample_weight loss_weight"
     ),
     "label smoothing is not offered": "label_smoothing label_smooth smoothing",
-    "augmentation is not offered": (
-        "augmentation augmentations augment data_augmentation aug mixup cutmix random_crop random_rotation rotation "
-        "horizontal_flip color_jitter random_erasing"
+    "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
+    "erase, mixup}}": (
+        "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
+        "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
     "cross-validation is not offered; data.validation sets rows aside": (
         "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
@@ -420,6 +436,11 @@ VALUES = {
         "best": "min lowest best_only",
         "last": "final latest newest",
     },
+    "flip": {
+        "horizontal": "left_right hflip lr fliplr horizontally x",
+        "vertical": "up_down vflip ud flipud vertically y",
+        "none": "null no off false",
+    },
     "reduction": {
         "mean": "average avg batchmean auto true",
         "sum": "total false",
@@ -499,6 +520,9 @@ VALUES_NOT_OFFERED = {
     },
     "reduction": {
         "": "none null no",
+    },
+    "flip": {
+        "an image is flipped one way": "both all random",
     },
     "keep": {
         "": "all none every",

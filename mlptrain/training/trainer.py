@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.data.batches import Batches, epoch_order
 from mlptrain.errors import InterruptedRunError
 from mlptrain.nn.engines import Engine, engine_for
@@ -86,8 +87,9 @@ class Trainer:
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
     is the length of the run, which the schedule follows; ``training`` is read by ``Updates``; ``adversarial`` adds a
-    term to what is minimised; ``whole_statistics`` gives batch norm those of all training rows whenever a model is
-    evaluated; ``engine`` is the one that makes the gradients, by default the fastest that can.
+    term to what is minimised; ``augmentation`` changes the batches and nothing else; ``whole_statistics`` gives batch
+    norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by
+    default the fastest that can.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Trainer:
         epochs: int = 1,
         training: TrainingSpec = NO_INGREDIENTS,
         adversarial: AdversarialSpec | None = None,
+        augmentation: Augmentation | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
     ) -> None:
@@ -134,6 +137,7 @@ class Trainer:
             models=[len(group) for group in groups],
             batch_size=batch_size,
             shuffle=shuffle and self.steps_per_epoch > 1,
+            augmentation=augmentation,
         )
         self.updates = Updates(
             self.parameters,

@@ -32,11 +32,12 @@ SECTIONS = {
     "optimizer": "optimizer: {name: sgd, «: 1}",
     "adam": "optimizer: {name: adam, «: 1}",
     "schedule": "schedule: {name: cosine, «: 1}",
+    "augmentation": "augmentation: {«: 1}",
     "training": "training: {«: 1}",
     "adversarial": "training: {adversarial: {name: vat, «: 1}}",
     "evaluation": "evaluation: {«: 1}",
 }
-TOP = "name, seed, data, model, loss, optimizer, schedule, training, evaluation"
+TOP = "name, seed, data, model, loss, optimizer, schedule, augmentation, training, evaluation"
 
 # section: keys, and the end of the answer: of an exact key of another section, of a word for another key, …
 BELONGS: dict[str, dict[str, str]] = {
@@ -179,6 +180,17 @@ MEANS: dict[str, dict[str, str]] = {
         "alpha adv_weight": "'weight'",
         "method": "'name'",
     },
+    "augmentation": {
+        "translate RandomAffine random-crop": "'shift'",
+        "degrees RandomRotation rotation_range": "'rotate'",
+        "zoom_range": "'scale'",
+        "shear_range": "'shear'",
+        "ElasticTransform elastic_deformation": "'elastic'",
+        "RandomHorizontalFlip hflip": "'flip'",
+        "gaussian_noise": "'noise'",
+        "RandomErasing cutout reprob": "'erase'",
+        "mixup_alpha": "'mixup'",
+    },
     "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
 }
@@ -208,7 +220,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
-        "augmentation mixup": "augmentation is not offered",
+        "cutmix color_jitter RandAugment": "not offered; augmentation: {shift, rotate, scale",
         "max_steps iterations": "a number of steps is not offered",
         "download": "fetched when first needed",
         "deterministic": "runs always repeat",
@@ -391,6 +403,12 @@ VALUE = {
     "training: {epochs: «}": {"None null": "; leave the key out for its default"},
     "training: {batch_size: «}": {"all": "full", "None null": "; leave the key out for its default", "auto": ""},
     "loss: {name: mse, reduction: «}": {"average batchmean": "mean", "none": "; not offered"},
+    "augmentation: {flip: «}": {
+        "left_right hflip": "horizontal",
+        "vflip": "vertical",
+        "None false": "none",
+        "both": "; not offered: an image is flipped one way",
+    },
     "evaluation: {split: «}": {"val dev": "validation", "None": "none"},
     "evaluation: {keep: «}": {"final": "last", "min": "best", "None": "; leave the key out for its default"},
     "model:\n  hidden: «": {
@@ -447,7 +465,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "weight"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
