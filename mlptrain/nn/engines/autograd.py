@@ -25,6 +25,7 @@ class Autograd(Engine):
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
         self._noise: list[torch.Generator | None] = [None] * self.models
+        self._losses = [self.loss.of_model(model) for model in range(self.models)]
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -46,7 +47,7 @@ class Autograd(Engine):
             leaves = {name: view.detach().requires_grad_() for name, view in self.parameters.members[model].items()}
             with torch.enable_grad():
                 found = self.network.forward(leaves, x, noise=self._noise[model])
-                objective = self.loss(found, rows(targets[model]))
+                objective = self._losses[model](found, rows(targets[model]))
                 gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
             outputs.append(found.detach().t())
