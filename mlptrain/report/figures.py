@@ -134,7 +134,8 @@ def draw_fits(fits: Sequence[FittedCurve]) -> Figure:
         if fit.truth is not None:
             axes.plot(fit.x, fit.truth, color=colour(0), linestyle=LINE_STYLES[1], label="function")
         if fit.outputs is not None:
-            axes.plot(fit.x, fit.outputs, color=colour(1), label="network")
+            for index, (name, line) in enumerate(zip(fit.output_names, fit.outputs.T, strict=True)):
+                axes.plot(fit.x, line, color=colour(1 + index), label=name)
         title = f"{fit.label}: " + (fit.model or f"{len(fit.inputs):,} training points")
         if fit.loss is not None:
             title += f"\ntraining {fit.loss[0]} {fit.loss[1]:.3g}"

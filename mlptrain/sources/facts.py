@@ -118,6 +118,11 @@ class DataFacts(Record):
         return not self.class_names
 
     @property
+    def has_classes(self) -> bool:
+        """Whether every row has one of several classes."""
+        return bool(self.class_names) and not self.n_targets
+
+    @property
     def is_multi_label(self) -> bool:
         """Whether a row may have several of the named labels at once, or none; each is then a target of 0 or 1."""
         return bool(self.class_names and self.n_targets)

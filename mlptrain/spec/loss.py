@@ -17,6 +17,9 @@ from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 _MAX_NAMED = 20  # classes in a message
 
 
+WEIGHTS_FORMS = ("word", "list", "mapping")  # tags of the union that is discriminated by type
+
+
 def _weights_form(value: object) -> str:
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else "word"
 
@@ -41,7 +44,7 @@ _OTHERS: dict[Targets, str] = {
 
 def targets_of(facts: DataFacts) -> Targets:
     """What the targets of data are: one class of a row, several labels that are 0 or 1 each, or numbers."""
-    return "numbers" if facts.is_regression else "labels" if facts.is_multi_label else "classes"
+    return "classes" if facts.has_classes else "labels" if facts.is_multi_label else "numbers"
 
 
 class _Loss(Section):
@@ -116,13 +119,13 @@ class _Weighted(_Loss):
         elif isinstance(asked, dict):
             weights = tuple(float(asked.get(name, 1.0)) for name in names)
         elif absent := [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]:
-            more = f" and {len(absent) - _MAX_NAMED:,} more" if len(absent) > _MAX_NAMED else ""
+            named = ", ".join(absent[:_MAX_NAMED]) + f" and {len(absent) - _MAX_NAMED:,} more" * (
+                len(absent) > _MAX_NAMED
+            )
+            which, has, it = ("class", "has", "it") if len(absent) == 1 else ("classes", "have", "them")
             raise DataError(
-                f"loss.class_weights: balanced divides by the training rows of each class, but "
-                f"{'class' if len(absent) == 1 else 'classes'} {', '.join(absent[:_MAX_NAMED])}{more} "
-                f"{'has' if len(absent) == 1 else 'have'} none; take fewer validation rows, leave "
-                f"{'that class' if len(absent) == 1 else 'these classes'} out (data.classes), or give the weights as "
-                "a list"
+                f"loss.class_weights: balanced divides by the training rows of each class, but {which} {named} {has} "
+                f"none; take fewer validation rows, leave {it} out of data.classes, or give the weights as a list"
             )
         else:
             return tuple(sum(counts) / (len(names) * count) for count in counts)

@@ -15,7 +15,14 @@ from mlptrain.sources.known import not_offered
 from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
+from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
+
+_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
+_OTHER_FORMS = {  # beside words
+    "scaling": ["{mean: …, std: …}"],
+    "class_weights": ["a list of a number for each class", "{CLASS: number}"],
+}
 
 
 def described(value: object) -> str:
@@ -61,7 +68,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     tag_follows = has_default = False
     for part in error["loc"]:
         tagged = [section for section in sections if part in names_of(section)]
-        if tag_follows and (tagged or part in SCALING_FORMS):
+        if tag_follows and (tagged or part in _FORMS_OF_VALUES):
             sections, tag_follows = tagged or sections, False
             continue
         path = (*path, part)
@@ -72,7 +79,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
-        tag_follows = part == "scaling" or any(field.discriminator for field in fields)
+        tag_follows = part in ("scaling", "class_weights") or any(field.discriminator for field in fields)
     return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, has_default, model, within)
 
 
@@ -146,7 +153,7 @@ def _name_example(finding: _Finding) -> str:
 
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
-    numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
+    numbers = _OTHER_FORMS.get(finding.key, [])
     if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
         return f"{must_be(either(finding.choices), word)}; {reason}"
     hint = value_hint(word, finding.choices, finding.key, finding.sections)

@@ -212,6 +212,7 @@ def test_gradcheck_and_both_engines(name: str, settings: dict[str, Any], soft: b
     else:
         labels = torch.randint(0, max(k, 2), (3, 14), generator=generator)
         targets = torch.cat([columns(encoded(loss, one, k)) for one in labels])
+        targets = targets.double() if targets.is_floating_point() else targets
     parameters = Stack(network.parameter_shapes, models=3, dtype=torch.float64)
     for member in parameters.members:
         initialise_(network, member, generator=generator, name="normal", std=0.7, bias="normal")

@@ -45,7 +45,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles or data function",
+        "test": "data iris, data xor, data moons, data circles, data function or data random_multilabel",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -119,7 +119,7 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles or function",
+        "test_split": "test of data iris, xor, moons, circles, function or random_multilabel",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -160,7 +160,14 @@ MEANS: dict[str, dict[str, str]] = {
         "val_split": "data.validation",
         "save_best_only": "evaluation.keep",
     },
-    "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
+    "loss": {
+        "type": "'name'",
+        "loss_reduction reduction_type": "'reduction'",
+        "beta": "delta of loss huber",
+        "smoothing label_smooth": "'label_smoothing'",
+        "weight class_weight pos_weight": "'class_weights'",
+        "tau alpha": "quantiles of loss quantile",
+    },
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
 }
 NOT_OFFERED: dict[str, dict[str, str]] = {
@@ -200,8 +207,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "model": {"batch_norm norm": "normalization layers are not offered", "flatten": "always flattened"},
     "loss": {
-        "label_smoothing": "label smoothing is not offered",
-        "weight": "weights of classes or rows",
+        "sample_weight": "weights of rows are not offered; loss.class_weights",
         "from_logits": "cross_entropy and bce read logits",
     },
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
@@ -269,7 +275,7 @@ def test_a_word_without_a_meaning_here_has_no_guess(section: str, key: str) -> N
 def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
-    assert answer.endswith("; or did you mean model.activation.slope or optimizer.weight_decay?")
+    assert answer.endswith("; or did you mean model.activation.slope, loss.quantiles or optimizer.weight_decay?")
     assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
     answer = _answer("optimizer", "lr_decay")
     assert answer.endswith("it belongs to optimizer adagrad; or did you mean schedule at the top level?")
@@ -287,6 +293,9 @@ VALUE = {
         "MSELoss squared_error MSE mean_squared_error MeanSquaredError": "mse",
         "L1Loss L1 mean_absolute_error": "mae",
         "SmoothL1Loss HuberLoss smooth_l1": "huber",
+        "pinball PinballLoss quantile_regression": "quantile",
+        "MultiLabelSoftMarginLoss multilabel": "multi_label_bce",
+        "label_smoothing": "{name: cross_entropy, label_smoothing: 0.1}",
         "hinge KLDivLoss focal": "; not offered",
         "RMSE": "; not offered: mse has the same minimum",
         "my_loss 'null'": "",
