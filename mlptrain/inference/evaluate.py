@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mlptrain.data import Examples, Splits
@@ -153,13 +154,13 @@ def evaluation_of(
         parameters.copy_(checkpoint.state.parameters)
         metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
-        outputs = outputs_of(network, parameters, ready.inputs)
-        if facts.is_multi_label:
-            table = label_table(outputs, ready.targets, names=facts.class_names)
-        elif not facts.is_regression:
-            table = classification_table(predicted_classes(outputs), chosen.targets, class_names=facts.class_names)
+        outputs = partial(outputs_of, network, parameters, ready.inputs)
+        if facts.has_classes:
+            table = classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
+        elif facts.is_multi_label:
+            table = label_table(outputs(), ready.targets, names=facts.class_names)
         elif isinstance(experiment.loss, Quantile):
-            table |= quantile_table(outputs, ready.targets, quantiles=experiment.loss.quantiles)
+            table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
         if metrics.objective is not None:
             table["objective"] = metrics.objective
     report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}

@@ -144,12 +144,16 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class Residuals:
-    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units."""
+    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units.
+
+    ``what`` is the name of what is predicted, as on an axis.
+    """
 
     label: str
     split: str
     true: FloatArray
     predicted: FloatArray
+    what: str = "predicted value"
 
 
 @dataclass(frozen=True)

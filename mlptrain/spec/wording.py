@@ -187,7 +187,7 @@ def _not_a_list(finding: _Finding) -> str:
     numbers = (
         re.findall(r"[0-9.]+", str(finding.value)) if re.fullmatch(r"[0-9., ()[\]]{,40}", str(finding.value)) else []
     )
-    is_enough = len(numbers) > (0 if finding.key == "hidden" else 1)
+    is_enough = len(numbers) > (0 if finding.key in ("hidden", "quantiles") else 1)
     hint = f"; write [{', '.join(numbers)}]" if is_enough else _plain_hint("list_type", finding)
     return must_be(expected, finding.value) + hint
 
@@ -228,7 +228,13 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     "string_type": "text",
 }
-_LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]", "seeds": "[0, 1, 2]"}
+_LISTS = {
+    "quantiles": "[0.1, 0.5, 0.9]",
+    "hidden": "[64, 32]",
+    "classes": "[0, 1]",
+    "betas": "[0.9, 0.999]",
+    "seeds": "[0, 1, 2]",
+}
 _FORMS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
     "device": "auto, cpu, cuda or cuda:N",

@@ -30,6 +30,7 @@ from mlptrain.system.text import printable
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
+_MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
 _MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
 
 
@@ -82,12 +83,17 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
     curve = training_curve(train, experiment, label or experiment.name)
     grid = network.preprocess(curve.x.reshape(-1, 1))
     loss = make_loss(experiment.loss).per_example(_outputs_of(network, train.inputs), train.targets)
+    names = experiment.loss.output_names(facts) or ("network",)
+    drawn = np.unique(np.linspace(0, len(names) - 1, _MAX_LINES).round().astype(int))
     return replace(
         curve,
-        outputs=_outputs_of(network, grid).double().numpy(),
-        output_names=experiment.loss.output_names(facts) or ("network",),
+        outputs=_outputs_of(network, grid).double().numpy()[:, drawn],
+        output_names=tuple(names[index] for index in drawn),
         model=describe_model(experiment),
-        loss=(experiment.loss.name, float(loss.double().mean())),
+        loss=(
+            "pinball loss" if isinstance(experiment.loss, Quantile) else experiment.loss.name,
+            float(loss.double().mean()),
+        ),
     )
 
 
@@ -143,11 +149,12 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
             f"{'labels' if experiment.facts.is_multi_label else 'classes'}; `mlptrain plot {other}` works for it"
         )
     split, rows = load_split(network.checkpoint, split, **source)
-    predicted, label = _outputs_of(network, rows.inputs).double(), run_title(run, experiment)
+    predicted, what = _outputs_of(network, rows.inputs).double(), "predicted value"
     if isinstance(experiment.loss, Quantile):  # the one that is nearest to the median stands for the target
         levels, central = experiment.loss.quantiles, experiment.loss.central
-        predicted, label = predicted[:, central :: len(levels)], f"{label}, quantile {levels[central]:g}"
-    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy())
+        predicted, what = predicted[:, central :: len(levels)], f"predicted quantile {levels[central]:g}"
+    label = run_title(run, experiment)
+    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what)
 
 
 def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
