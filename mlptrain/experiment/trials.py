@@ -107,6 +107,5 @@ def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> f
     if experiment.loss.reads == "logits":
         targets = targets[:1]  # equal probabilities cost the same for every row
     targets = targets.double() if targets.is_floating_point() else targets
-    width = experiment.output_width
-    guess = loss.constant_guess(targets, width).double().expand(len(targets), width)
+    guess = loss.constant_guess(targets, experiment.output_width).double().expand(len(targets), -1)
     return float(loss.per_example(guess, targets).mean())

@@ -295,7 +295,7 @@ VALUE = {
         "SmoothL1Loss HuberLoss smooth_l1": "huber",
         "pinball PinballLoss quantile_regression": "quantile",
         "MultiLabelSoftMarginLoss multilabel": "multi_label_bce",
-        "label_smoothing": "{name: cross_entropy, label_smoothing: 0.1}",
+        "label_smoothing": "; did you mean '{name: cross_entropy, label_smoothing: 0.1}'?",
         "hinge KLDivLoss focal": "; not offered",
         "RMSE": "; not offered: mse has the same minimum",
         "my_loss 'null'": "",
