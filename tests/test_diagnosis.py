@@ -102,6 +102,20 @@ CASES = {
         ["optimizer={name: sgd, lr: 0.03, momentum: 0.9, dampening: 1}"], "stuck", "optimizer.dampening: 1 keeps",
         ["optimizer.dampening"],
     ),
+    "clipped to nothing": Broken(
+        ["training.clip_norm=1e-6"], "stuck", "training.clip_norm: 1e-06 cuts", ["training.clip_norm"]
+    ),
+    "elements cut off": Broken(
+        ["training.clip_value=1e-8"], "stuck", "training.clip_value: 1e-08 cuts off", ["training.clip_value"]
+    ),
+    "weights held down": Broken(
+        ["training.max_norm=0.01"], "stuck", "training.max_norm: 0.01 holds", ["training.max_norm"]
+    ),
+    "l1 that outweighs the data": Broken(["training.l1=1"], "stuck", "training.l1: 1 outweighs", ["training.l1"]),
+    "decayed to nothing": Broken(
+        [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
+        ["schedule"],
+    ),
     "decay that overshoots": Broken(
         ["optimizer={name: sgd, lr: 0.1, weight_decay: 100}"], "diverged", "takes 10 times every weight away",
         ["optimizer.weight_decay"],
@@ -260,7 +274,7 @@ def test_the_figures_of_layers_are_those_of_autograd(scale: float) -> None:
     """Also of weights whose norm and activations leave float32."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(5, 7), nn.Sigmoid(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3)).double()
-    network = MLP([5, 7, 6, 3], hidden=[], output=[], bias=True)
+    network = MLP.of([5, 7, 6, 3], hidden=[], output=[], bias=True)
     names = [f"layers.{index}.{kind}" for index in range(3) for kind in ("weight", "bias")]
     parameters = Parameters.zeros({name: tuple(p.shape) for name, p in zip(names, module.parameters(), strict=True)})
     ops = {"sigmoid": load_text(TEXT, overrides=["model.activation=sigmoid"]), "relu": load_text(TEXT)}

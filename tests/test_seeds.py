@@ -132,7 +132,16 @@ def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         assert value == pytest.approx(other[name], rel=0 if accuracy else 1e-5, abs=5e-3 if accuracy else 0), name
 
 
-@pytest.mark.parametrize("overrides", [(), ("data.validation=0", "evaluation.split=test", "model.hidden=[16,7]")])
+NORMS = (
+    "model={hidden: [16, 16], norm: batch, output_norm: layer, dropout: [0.2, 0.3], residual: true}",
+    "model.input_dropout=0.1",
+    "training.norm_statistics=training_rows",
+)
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("data.validation=0", "evaluation.split=test", "model.hidden=[16,7]"), NORMS]
+)
 def test_each_seed_is_its_single_run(overrides: tuple[str, ...]) -> None:
     run("group", *overrides)
     for seed in SEEDS:
@@ -173,6 +182,15 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
     outcome = resume_seeds(Path("part"))
     assert outcome.summary.plain() == read("whole/summary.json")
+    assert_same_group("whole", "part")
+
+
+def test_averages_interrupted_and_gone_on_with() -> None:
+    settings = ("training.ema=0.9", "training.clip_norm=0.5", "training.max_norm=1")
+    run("whole", *settings)
+    with pytest.raises(InterruptedRunError):
+        run("part", *settings, listeners=[interrupting(2)])
+    resume_seeds(Path("part"))
     assert_same_group("whole", "part")
 
 

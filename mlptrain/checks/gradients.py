@@ -50,7 +50,7 @@ def gradcheck(
         source = load_kept(source)
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
-        parameters = Parameters.zeros(source.experiment.parameter_shapes).copy_(source.state.parameters)
+        parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
         loss = make_loss(source.experiment.loss, [source.class_weights])
         return _check(source.experiment, train, loss, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
@@ -192,5 +192,8 @@ def _check(experiment: Experiment, train: Examples, loss: Loss, parameters: Para
             targets=ready.targets[rows],
             generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
             weight_decay=experiment.optimizer.penalty,
+            decay_for=experiment.optimizer.weight_decay_for,
+            l1=experiment.training.l1,
             noise=(experiment.seed, epoch),
+            adversarial=experiment.training.adversarial,
         )

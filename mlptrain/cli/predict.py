@@ -156,13 +156,17 @@ def _show_labels(network: TrainedNetwork, predictions: Sequence[Prediction], *, 
     """A line per row: the labels that are more likely than not, those that it has, and the most probable ones."""
     rows = []
     for one in predictions:
-        chances = one.probabilities or ()
-        order = sorted(range(len(chances)), key=lambda label, chances=chances: -chances[label])[:top]
-        likely = ", ".join(f"{network.class_names[label]} {chances[label]:.2%}".replace("%", " %") for label in order)
-        true = ", ".join(network.class_names[label] for label in one.true) if isinstance(one.true, tuple) else ""
-        wrong = " (misclassified)" if one.true is not None and one.true != one.label else ""
-        rows.append([_what(one), one.name or "none", (true or "none") + wrong, likely])
+        named = zip(network.class_names, one.probabilities or (), strict=True)
+        likely = sorted(named, key=lambda pair: -pair[1])[:top]
+        true = ", ".join(network.class_names[label] for label in _labels(one.true)) or "none"
+        wrong = "" if one.true == one.label else " (misclassified)"
+        chances = ", ".join(f"{name} {chance:.2%}".replace("%", " %") for name, chance in likely)
+        rows.append([_what(one), one.name or "none", true + wrong, chances])
     screen.show_table(("row", "labels", "true", "most probable"), rows)
+
+
+def _labels(values: int | tuple[float, ...] | None) -> list[int]:
+    return list(map(int, values)) if isinstance(values, tuple) else []
 
 
 def _show_seen(predictions: Sequence[Prediction]) -> None:

@@ -245,9 +245,9 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     if "objective" in report:
         say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class")
     if "per_quantile" in report:
-        shares = [(f"{row['quantile']:g}", _share(row["below"])) for row in report["per_quantile"]]
-        show_table(("quantile", "share of targets at or below"), shares, right=(0, 1))
-        if len(shares) > 1:
+        below = [(f"{row['quantile']:g}", _share(row["below"])) for row in report["per_quantile"]]
+        show_table(("quantile", "share of targets at or below"), below, right=(0, 1))
+        if len(below) > 1:
             say(f"quantiles cross for {_share(report['crossing'])} of the targets")
     if report["accuracy"] is None:
         return

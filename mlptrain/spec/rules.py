@@ -10,11 +10,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
+from mlptrain.spec.adversarial import VirtualAdversarial
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
@@ -26,7 +28,7 @@ from mlptrain.spec.data import (
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
-from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
+from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.schedule import MultiStep, Schedule, Step
@@ -34,6 +36,8 @@ from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
 _MAX_CLASSES_NAMED = 20  # in a message
+
+SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
 def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
@@ -126,6 +130,32 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """Virtual adversarial training compares probabilities."""
+    term = training.adversarial
+    if term is not None and term.needs not in (None, loss.reads):
+        message = f"'{term.name}' compares class probabilities, and the outputs of '{loss.name}' are none; use fgsm"
+        yield ("training", "adversarial"), message
+
+
+def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
+    """A list of rates has one for each hidden layer."""
+    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
+        message = (
+            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
+        )
+        yield ("model", "dropout"), message
+
+
+def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """Batch norm takes mean and variance over more than one row."""
+    norms = {"norm": model.norm if model.hidden else None, "output_norm": model.output_norm}
+    one = training.batch_size == 1 or facts.train_rows == 1
+    for key, norm in norms.items():
+        if one and isinstance(norm, BatchNorm):
+            yield ("model", key), "batch norm needs batches of two rows or more; use norm: layer, or a larger batch"
+
+
 def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec) -> Iterator[Finding]:
     """The warm-up ends before the run does."""
     run = training.run_length(facts.train_rows)
@@ -134,10 +164,20 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
         yield ("schedule", "warmup"), message
 
 
+def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A list of bounds has one for each layer."""
+    bounds, layers = training.max_norm, len(model.hidden) + 1
+    if isinstance(bounds, list) and len(bounds) != layers:
+        of = f"{len(model.hidden)} hidden and the output" if model.hidden else "the output alone"
+        message = f"must have a bound for each layer, {layers} in all ({of}), got {len(bounds)}; or give one number"
+        yield ("training", "max_norm"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
-        shapes = model.parameter_shapes((facts.n_features, *model.hidden, loss.n_outputs(facts)))
+        widths = (facts.n_features, *model.hidden, loss.n_outputs(facts))
+        shapes = model.parameter_shapes(widths) | model.state_shapes(widths)
         try:
             read_weights(Path(model.init.path), shapes, sha256=model.init.sha256)
         except UserError as error:
@@ -152,7 +192,11 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     data_fit_memory,
     evaluation_has_its_split,
     network_fits_memory,
+    dropout_fits_layers,
+    norm_has_rows,
     warmup_fits_run,
+    max_norm_fits_layers,
+    adversarial_fits_loss,
 )
 
 
@@ -167,17 +211,30 @@ def broken_rules(sections: Mapping[str, Any], rules: Iterable[Callable[..., Iter
 def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
+    yield from _adversarial_lengths(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
         yield ("model", "activation"), "has no effect: there is no hidden layer"
-    if not model.hidden and model.dropout:
-        yield ("model", "dropout"), "has no effect: there is no hidden layer"
+    for key in ("norm", "dropout", "residual"):
+        value = getattr(model, key)
+        if not model.hidden and value and not isinstance(value, NoNorm):
+            yield ("model", key), "has no effect: there is no hidden layer"
+    yield from _layers_that_cannot_train(experiment)
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
+    if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
+        yield ("optimizer", "weight_decay_for"), "has no effect: weight_decay is 0"
+    ema, steps = experiment.training.ema, experiment.training.epochs * experiment.steps_per_epoch
+    if ema and 0 < steps <= 1 / (1 - ema):
+        message = (
+            f"averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the average stays near the "
+            f"first weights; {_shorter_average(steps)}"
+        )
+        yield ("training", "ema"), message
     if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
@@ -211,6 +268,51 @@ def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:
             f"{smoothing:g} over {classes:,} classes makes the targets {low:.3g} and {high:.3g}: probabilities stay "
             "between these, so that a sure answer is never given as one; 0 leaves them free",
         )
+
+
+def _shorter_average(steps: int) -> str:
+    """What to do where a run has too few steps for its average: a tenth of them is a usual length."""
+    return f"take {1 - 10 / steps:.3g}" if steps >= 100 else "train longer, or leave it out"
+
+
+def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
+    """Disturbances that reach from one row to others, and differences that float32 rounds off."""
+    term, n_features = experiment.training.adversarial, experiment.facts.n_features
+    if term is None:
+        return
+    # √(2n)·std is the root mean square distance of two rows of n inputs; values from 0 to 1 have at most a std of 0.5.
+    std = {"standard": 1.0, "unit": 0.5}.get(str(getattr(experiment.data, "scaling", None)))
+    if std is not None and (length := term.length(n_features)) > (half := math.sqrt(n_features / 2) * std):
+        message = (
+            f"moves each row by {length:.3g}, and rows of {n_features:,} inputs are about {2 * half:.3g} apart: "
+            f"disturbed rows are those of other classes; take {term.epsilon * half / length / 2:.1g} or less"
+        )
+        yield ("training", "adversarial", "epsilon"), message
+    if isinstance(term, VirtualAdversarial) and term.step < SMALLEST_STEP * math.sqrt(n_features):
+        each = term.step / math.sqrt(n_features)
+        message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
+        yield ("training", "adversarial", "step"), message
+
+
+def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:
+    """Dropout, norms and residual connections where they do harm, or nothing."""
+    model, rows = experiment.model, experiment.facts.train_rows
+    dropped = [width for width, rate in zip(model.hidden, model.rates(), strict=True) if rate]
+    if 1 in dropped:
+        yield ("model", "dropout"), "in a layer of one unit drops everything that the next layer reads"
+    if model.hidden and isinstance(model.norm, LayerNorm) and 1 in model.hidden:
+        yield ("model", "norm"), "layer norm in a layer of one unit gives the same for every example"
+    batch_norm = isinstance(model.output_norm, BatchNorm) or (model.hidden and isinstance(model.norm, BatchNorm))
+    if batch_norm and rows > 1 and rows % experiment.batch_size == 1:
+        message = (
+            f"leaves one row for the last batch of every epoch, which has no variance for batch norm: it trains the "
+            f"output layer alone; {rows:,} rows divide better by {experiment.batch_size + 1:,}"
+        )
+        yield ("training", "batch_size"), message
+    if experiment.training.norm_statistics != "running" and not batch_norm:
+        yield ("training", "norm_statistics"), "has no effect: there is no batch norm"
+    if model.residual and model.hidden and not any(a == b for a, b in pairwise(model.hidden)):
+        yield ("model", "residual"), "has no effect: no two neighbouring hidden layers have the same width"
 
 
 def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,9 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 def engines_of(*ops: Op) -> list[type[Engine]]:
     """The engines that can run a network with each of these as the op of a layer."""
     return [
-        engine for engine in ENGINES if all(engine.runs(MLP([1, 1], hidden=[], output=[op], bias=True)) for op in ops)
+        engine
+        for engine in ENGINES
+        if all(engine.runs(MLP.of([1, 1], hidden=[], output=[op], bias=True)) for op in ops)
     ]
 
 
@@ -74,7 +77,7 @@ class Problem:
 def problem(
     hidden: Sequence[int],
     *,
-    engine: type[Engine] = Analytic,
+    engine: Callable[..., Engine] = Analytic,
     groups: Sequence[int] = (1,),
     activation: str = "relu",
     output_activation: str = "identity",
@@ -87,20 +90,21 @@ def problem(
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
     settings: Mapping[str, float] | None = None,
+    **of_engine: Any,
 ) -> Problem:
     """Weights and biases from N(0, 0.7²), inputs from N(0, 1), labels at random, gradients nan until written.
 
-    ``settings`` are those of ``activation``.
+    ``settings`` are those of ``activation``, ``of_engine`` further ones of the engine.
     """
     generator = torch.Generator().manual_seed(seed)
     row = catalogue.LOSSES[loss]
     n_outputs = row.outputs(3)
     ops, output = [catalogue.op(activation, settings)], [catalogue.op(output_activation)]
-    network = MLP([4, *hidden, n_outputs], hidden=ops, output=output, bias=bias)
-    parameters = Stack(network.parameter_shapes, models=sum(groups), dtype=dtype, device=device)
+    network = MLP.of([4, *hidden, n_outputs], hidden=ops, output=output, bias=bias)
+    parameters = Stack(network.parameter_shapes, network.state_shapes, models=sum(groups), dtype=dtype, device=device)
     for member in parameters.members:
         initialise_(network, member, generator=generator, name="normal", std=0.7, bias="normal")
-    gradients = parameters.zeros_like()
+    gradients = parameters.gradients()
     for member in gradients.members:
         for view in member.values():
             view.fill_(torch.nan)
@@ -117,6 +121,7 @@ def problem(
         gradients=gradients,
         batch_size=batch_size or n,
         groups=groups,
+        **of_engine,
     )
     return Problem(network, objective, tuple(groups), parameters, gradients, made, x, targets)
 

@@ -202,7 +202,7 @@ def test_gradcheck_and_both_engines(name: str, settings: dict[str, Any], soft: b
     rest = {key: value for key, value in settings.items() if key != "reduction"}
     loss = make_loss(name, settings.get("reduction", "mean"), fitted, **rest)
     generator = torch.Generator().manual_seed(9)
-    network = MLP([5, 6, k], hidden=[op("tanh")], output=[op("identity")], bias=True)
+    network = MLP.of([5, 6, k], hidden=[op("tanh")], output=[op("identity")], bias=True)
     x = torch.randn(3, 14, 5, generator=generator, dtype=torch.float64)
     if name == "quantile":
         targets = torch.randn(3, 2, 14, generator=generator, dtype=torch.float64)
@@ -218,7 +218,7 @@ def test_gradcheck_and_both_engines(name: str, settings: dict[str, Any], soft: b
         initialise_(network, member, generator=generator, name="normal", std=0.7, bias="normal")
     found = []
     for kind in ENGINES:
-        gradients = parameters.zeros_like()
+        gradients = parameters.gradients()
         engine = kind(network, loss=loss, parameters=parameters, gradients=gradients, batch_size=14, groups=(1, 1, 1))
         engine.start_epoch(1)
         engine(list(x), targets)

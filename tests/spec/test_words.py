@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_text
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, sections_in
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
@@ -32,6 +33,7 @@ SECTIONS = {
     "adam": "optimizer: {name: adam, «: 1}",
     "schedule": "schedule: {name: cosine, «: 1}",
     "training": "training: {«: 1}",
+    "adversarial": "training: {adversarial: {name: vat, «: 1}}",
     "evaluation": "evaluation: {«: 1}",
 }
 TOP = "name, seed, data, model, loss, optimizer, schedule, training, evaluation"
@@ -50,8 +52,7 @@ BELONGS: dict[str, dict[str, str]] = {
     "optimizer": {
         "epochs batch_size": "training.{}",
         "schedule loss model seed": "the top level",
-        "eps": "optimizer adam, optimizer adamw, optimizer nadam, optimizer adamax, optimizer rmsprop or "
-        "optimizer adagrad",
+        "betas": "optimizer adam, optimizer adamw, optimizer nadam or optimizer adamax",
         "validation": "data.validation",
     },
     "training": {
@@ -60,8 +61,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "validation scaling": "data.{}",
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
-        "name": "the top level, data.name, model.activation.name, model.output_activation.name, model.init.name, "
-        "loss.name, optimizer.name or schedule.name",
+        "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
+        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name or "
+        "training.adversarial.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -71,7 +73,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "epochs batch_size record_steps threads precision EPOCHS batchSize": "training.{}",
         "slope": "model.activation leaky_relu, model.activation prelu, model.output_activation leaky_relu or "
         "model.output_activation prelu",
-        "momentum": "optimizer sgd or optimizer rmsprop",
+        "momentum": "model.norm batch, model.output_norm batch, optimizer sgd or optimizer rmsprop",
         "nesterov": "optimizer sgd",
         "final": "schedule linear, schedule cosine or schedule one_cycle",
         "delta": "loss huber",
@@ -92,7 +94,6 @@ MEANS: dict[str, dict[str, str]] = {
         "learning_rate base_lr eta lr_max learning-rate learnig_rate optimizer__learning_rate": "optimizer.lr",
         "reg_lambda l2 wd lambda l2_reg": "optimizer.weight_decay",
         "beta_1 beta2 adam_beta1": "optimizer.betas",
-        "epsilon": "optimizer.eps",
         "nesterovs_momentum": "optimizer.nesterov",
         "opt_name optim_type": "'optimizer'",
         "data_name dset": "'data'",
@@ -107,6 +108,7 @@ MEANS: dict[str, dict[str, str]] = {
         "hidden_layer_sizes hidden_dims units hidden_size layers module__hidden_units": "model.hidden",
         "activation_fn nonlinearity": "model.activation",
         "dropout_rate drop": "model.dropout",
+        "batch_norm": "model.norm",
         "kernel_initializer weight_init": "model.init",
         "negative_slope": "model.activation.slope",
         "transform normalize preprocessing": "data.scaling",
@@ -128,6 +130,8 @@ MEANS: dict[str, dict[str, str]] = {
         "activation_function": "'activation'",
         "final_activation": "'output_activation'",
         "use_bias": "'bias'",
+        "batch_norm use_bn norm_layer": "'norm'",
+        "skip_connections": "'residual'",
         "weight_initializer": "'init'",
         "kernel_regularizer": "optimizer.weight_decay",
         "criterion": "loss at the top level",
@@ -145,6 +149,7 @@ MEANS: dict[str, dict[str, str]] = {
         "max_iter": "training.epochs",
         "type kind": "'name'",
         "weight_decay_rate": "'weight_decay'",
+        "no_decay filter_bias_and_bn": "'weight_decay_for'",
         "b1 beta": "betas of optimizer adam, adamw, nadam or adamax",
     },
     "adam": {"beta beta_1 beta2 adam_betas": "'betas'", "epsilon": "'eps'"},
@@ -156,9 +161,23 @@ MEANS: dict[str, dict[str, str]] = {
         "num_epochs Epochs epoch": "'epochs'",
         "batchsize bs": "'batch_size'",
         "should_shuffle": "'shuffle'",
+        "grad_clip gradient_clip_val max_grad_norm clip_gradients": "'clip_norm'",
+        "clip_grad_value gradient_clip_value": "'clip_value'",
+        "kernel_constraint max_col_norm": "'max_norm'",
+        "l1_regularization reg_alpha": "'l1'",
+        "ema_decay ema_momentum model_ema polyak": "'ema'",
         "cuda": "'device'",
         "val_split": "data.validation",
         "save_best_only": "evaluation.keep",
+        "adv adversarial_loss virtual_adversarial_training": "'adversarial'",
+        "adv_eps": "training.adversarial.epsilon",
+    },
+    "adversarial": {
+        "eps Epsilon attack_eps": "'epsilon'",
+        "xi": "'step'",
+        "power_iterations ip": "'iterations'",
+        "alpha adv_weight": "'weight'",
+        "method": "'name'",
     },
     "loss": {
         "type": "'name'",
@@ -188,9 +207,11 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "pretrained warm_start load_from": "`mlptrain train CONFIG --from RUN`",
         "test-batch-size": "results do not depend on it",
         "dry-run fast_dev_run": "`mlptrain check CONFIG`",
-        "grad_clip gradient_clip_val clipnorm max_grad_norm": "gradient clipping is not offered",
+        "swa swa_start": "average of late weights is not offered; training.ema",
+        "l1_ratio": "a ratio of penalties is not offered; training.l1",
+        "weight_norm": "constraint on the weights is not offered; training.max_norm",
+        "gradient_clip_algorithm": "not offered; training.clip_norm or training.clip_value",
         "amp fp16": "half precision is not offered",
-        "l1 reg_alpha": "an L1 penalty is not offered; optimizer.weight_decay",
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
@@ -205,7 +226,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "csv url": "reading files of your own is not offered",
         "invert resize": "changes of the images are not offered",
     },
-    "model": {"batch_norm norm": "normalization layers are not offered", "flatten": "always flattened"},
+    "model": {"flatten": "always flattened"},
     "loss": {
         "sample_weight": "weights of rows are not offered; loss.class_weights",
         "from_logits": "cross_entropy and bce read logits",
@@ -217,7 +238,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
 UNKNOWN = {
     "": "extras max_depth n_estimators subsample visualization type _target_ remode print_config train_bn adam",
     "data": "testing seeding transpose",
-    "training": "accuracy learning ema_momentum",
+    "training": "accuracy learning",
     "model": "hiding initial_state lin1_size softmax rate",
     "optimizer": "steps_per_second meta",
     "evaluation": "every",
@@ -275,8 +296,18 @@ def test_a_word_without_a_meaning_here_has_no_guess(section: str, key: str) -> N
 def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
-    assert answer.endswith("; or did you mean model.activation.slope, loss.quantiles or optimizer.weight_decay?")
+    assert answer.endswith(
+        "; or did you mean model.activation.slope, loss.quantiles, optimizer.weight_decay or "
+        "training.adversarial.weight?"
+    )
     assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
+    answer = "unknown key here; it belongs to training.adversarial.epsilon; or did you mean optimizer.eps?"
+    assert _answer("", "epsilon") == answer
+    answer = _answer("optimizer", "eps")
+    assert answer.startswith("unknown key here; it belongs to optimizer adam, optimizer adamw, optimizer nadam, ")
+    assert answer.endswith("or optimizer adagrad; or did you mean training.adversarial.epsilon?")
+    answer = _answer("training", "iterations")
+    assert answer.startswith("unknown key here; it belongs to training.adversarial vat; or else a number of steps is ")
     answer = _answer("optimizer", "lr_decay")
     assert answer.endswith("it belongs to optimizer adagrad; or did you mean schedule at the top level?")
 
@@ -358,6 +389,13 @@ VALUE = {
         "-1 CPU": "cpu",
         "mps tpu": "; not offered: use cpu",
     },
+    "training: {adversarial: «}": {
+        "VAT virtual_adversarial_training": "vat",
+        "FGSM fgm FastGradient": "fgsm",
+        "pgd": "; not offered: fgsm makes one step",
+        "none": "; not offered: leave the key out for none",
+    },
+    "training: {adversarial: {name: fgsm, norm: «}}": {"inf max": "linf", "'2' euclidean": "l2", "l1": "; not offered"},
     "training: {precision: «}": {"32 fp32": "highest", "16 bf16 16-mixed": "; not offered: products are of float32"},
     "training: {shuffle: «}": {"yes on 1 'True'": "; write true", "no off 0": "; write false"},
     "training: {epochs: «}": {"None null": "; leave the key out for its default"},
@@ -419,7 +457,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "lrdecay"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
@@ -433,7 +471,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
 
 def test_no_word_for_a_value_is_a_name_here() -> None:
     names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
-    names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec}
+    names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "adversarial": AdversarialSpec}
     for place, union in names.items():
         words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert words & set(map(compact, names_in(union))) == set(), place

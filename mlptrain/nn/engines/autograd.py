@@ -11,12 +11,7 @@ from torch import Tensor
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.losses import rows
 from mlptrain.nn.network import MLP
-from mlptrain.seeds import derived_seed
-
-
-def step_noise(seed: int, epoch: int) -> torch.Generator:
-    """What the ops of a model with this seed draw from in the steps of an epoch."""
-    return torch.Generator().manual_seed(derived_seed(seed, "noise", epoch))
+from mlptrain.nn.noise import Noise, TrainingMode
 
 
 class Autograd(Engine):
@@ -24,8 +19,11 @@ class Autograd(Engine):
 
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
-        self._noise: list[torch.Generator | None] = [None] * self.models
         self._losses = [self.loss.of_model(model) for model in range(self.models)]
+        # Models that share their noise draw the same, one after the other, each from a source of its own.
+        self._sources: list[Noise | None] = [None] * self.models
+        self._states = [torch.empty(0)] * self.models  # of the sources, before the first pass of a step
+        self._passes: list[tuple[Tensor, list[Tensor], Tensor]] = []  # of every model inputs, parameters and outputs
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -33,22 +31,65 @@ class Autograd(Engine):
         return True
 
     def start_epoch(self, epoch: int) -> None:
-        """A generator for every model, where they have seeds."""
-        for model, seed in enumerate(self.seeds or ()):
-            self._noise[model] = step_noise(seed, epoch)
+        """A source for every model, where they have seeds."""
+        for seed, (models, _) in zip(self._seeds, self.noise, strict=True):
+            for model in range(models.start, models.stop):
+                self._sources[model] = Noise.of(seed, epoch)
 
-    def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
-        if inputs[0].shape[0] > self.batch_size:
-            raise ValueError(f"a batch of {inputs[0].shape[0]} rows, but at most {self.batch_size} were announced")
         batches = [x for x, size in zip(inputs, self.groups, strict=True) for _ in range(size)]
         outputs = []
         for model, x in enumerate(batches):
-            leaves = {name: view.detach().requires_grad_() for name, view in self.parameters.members[model].items()}
+            leaves, found = self._forward(model, x, TrainingMode(self._sources[model]))
             with torch.enable_grad():
-                found = self.network.forward(leaves, x, noise=self._noise[model])
                 objective = self._losses[model](found, rows(targets[model]))
-                gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
+            gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
             outputs.append(found.detach().t())
         return torch.stack(outputs)
+
+    def forward(self, x: Tensor, *, again: bool = False) -> Tensor:
+        """A pass of a step that has several: the outputs (models, outputs, n) for x (models, n, in).
+
+        ``again`` is for all but the first, whose masks they repeat; they leave running statistics alone.
+        """
+        self._passes = []
+        for model, own in enumerate(x):
+            source = self._sources[model]
+            if source is not None and again:
+                source.generator.set_state(self._states[model])
+            elif source is not None:
+                self._states[model] = source.generator.get_state()
+            at = own.detach().requires_grad_()
+            leaves, found = self._forward(model, at, TrainingMode(source, update_statistics=not again))
+            self._passes.append((at, list(leaves.values()), found))
+        return torch.stack([found.detach().t() for _, _, found in self._passes])
+
+    def _forward(self, model: int, x: Tensor, mode: TrainingMode) -> tuple[dict[str, Tensor], Tensor]:
+        """Parameters of a model, by name, and the outputs (n, outputs) for x (n, in) that autograd can follow."""
+        if len(x) > self.batch_size:
+            raise ValueError(f"a batch of {len(x)} rows, but at most {self.batch_size} were announced")
+        member = self.parameters.members[model]
+        leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
+        with torch.enable_grad():
+            return leaves, self.network.forward({**member, **leaves}, x, mode=mode)
+
+    def backward(self, upstream: Tensor, *, weights: bool = True, add: bool = False, inputs: bool = False) -> Tensor:
+        """From the gradient (models, outputs, n) by the outputs of the last pass, once, to those by what is wanted.
+
+        Those by the parameters are written, or with ``add`` added to what is there; those by the inputs are returned,
+        (models, n, in), or (models, 0).
+        """
+        of_inputs = []
+        for model, (at, leaves, found) in enumerate(self._passes):
+            wanted = (leaves if weights else []) + ([at] if inputs else [])
+            gradients = torch.autograd.grad(found, wanted, upstream[model].t(), materialize_grads=True)
+            if weights:
+                for view, gradient in zip(
+                    self.gradients.members[model].values(), gradients[: len(leaves)], strict=True
+                ):
+                    (view.add_ if add else view.copy_)(gradient)
+            of_inputs.append(gradients[-1] if inputs else found.new_empty(0))
+        self._passes = []  # and the memory of their graphs
+        return torch.stack(of_inputs)
