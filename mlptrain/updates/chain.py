@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, RunLength, Schedule
+from mlptrain.spec.schedule import Constant, Plateau, RunLength, Schedule
 from mlptrain.updates.optimizers import Optimizer, make_optimizer
 
 
@@ -34,6 +34,8 @@ class ModelState:
 
 class Updates:
     """The updates of the models of a stack; neighbours with equal ``settings`` are updated in one call.
+
+    Under a plateau every model has a rate of its own, and so an optimizer of its own.
 
     ``run`` is the run's length, which the schedule follows. A step is ``advance``, which counts it and sets
     the learning rate, and then ``apply``, which may be replayed as a part of a CUDA graph: there a rate that changes
@@ -53,9 +55,13 @@ class Updates:
         self._settings = list(settings)
         self._places: list[tuple[int, int, int]] = []  # of every model: its optimizer, its place there, of how many
         self._optimizers: list[Optimizer[Any]] = []
+        self._firsts: list[int] = []  # of every optimizer: its first model
         self._gradients: list[list[Tensor]] = []
-        for section, equal in groupby(settings):
+        self._scales = [1.0] * len(settings)
+        apart = isinstance(schedule, Plateau)
+        for (section, _), equal in groupby((one, place if apart else 0) for place, one in enumerate(settings)):
             start, count = len(self._places), len(list(equal))
+            self._firsts.append(start)
             self._places += [(len(self._optimizers), place, count) for place in range(count)]
             self._optimizers.append(make_optimizer(section, parameters.pieces(start, start + count)))
             self._gradients.append(list(gradients.pieces(start, start + count)))
@@ -74,9 +80,9 @@ class Updates:
     def advance(self) -> None:
         """Count a step and set its learning rate."""
         if not self._is_constant:
-            factor = self._schedule.factor(self._step, self._run)
+            factor = self._schedule.factor_at(self._step, self._run)
             for index, optimizer in enumerate(self._optimizers):
-                rate, now = self._rates[index], optimizer.settings.lr * factor
+                rate, now = self._rates[index], optimizer.settings.lr * factor * self._scales[self._firsts[index]]
                 self._rates[index] = rate.fill_(now) if isinstance(rate, Tensor) else now
         self._step += 1
 
@@ -87,8 +93,12 @@ class Updates:
                 optimizer.step(gradients, rate)
 
     def lr(self, model: int, step: int) -> float:
-        """The learning rate of a model in step ``step``, counted from 0."""
-        return self._settings[model].lr * self._schedule.factor(step, self._run)
+        """The learning rate of a model in step ``step``, counted from 0, as its plateau stands now."""
+        return self._settings[model].lr * self._schedule.factor_at(step, self._run) * self._scales[model]
+
+    def scale(self, model: int, factor: float) -> None:
+        """From the next step on, what a plateau has made of the learning rate of one model."""
+        self._scales[model] = factor
 
     def state(self, model: int) -> ModelState:
         """Weights and state of one model, as views."""
