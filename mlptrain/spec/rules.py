@@ -88,8 +88,7 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
         yield ("evaluation", "split"), f"data '{data.name}' has no test rows; choose validation or none"
     if evaluation.keep == "best" and evaluation.resolved(data).split != "validation":
         message = (
-            "best is that of the best validation metric and needs split: validation with data.validation above 0; use "
-            "last"
+            f"best goes by {evaluation.metric[:40]} and needs split: validation with data.validation above 0; use last"
         )
         yield ("evaluation", "keep"), message
 

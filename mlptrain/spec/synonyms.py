@@ -201,7 +201,7 @@ KEYS_NOT_OFFERED = {
         "num_iterations n_iter iters max_iters num_iter steps_per_epoch iterations_per_epoch batches_per_epoch "
         "train_iters"
     ),
-    "a least number of epochs is not offered; a run has exactly training.epochs": "min_epochs min_steps",
+    "a least number of steps is not offered; training.early_stopping.start leaves out the first epochs": "min_steps",
     "a batch size for evaluation is not offered; results do not depend on it": (
         "test_batch_size eval_batch_size val_batch_size valid_batch_size validation_batch_size batch_size_test "
         "batch_size_val per_device_eval_batch_size test_iter"
@@ -225,7 +225,7 @@ KEYS_NOT_OFFERED = {
     "a choice of metrics is not offered; loss and accuracy are always measured": (
         "confusion_matrix top_k metrics eval_metrics scoring score validation_field"
     ),
-    "what is watched is not offered as a key; evaluation.keep: best is the lowest validation loss": ("monitor_mode"),
+    "which way a metric gets better is not offered as a key; it follows from its name": "monitor_mode metric_mode",
     "what is printed is not offered as a key; training.record_steps keeps the loss of every step": (
         "verbose verbosity log_period report_every refresh_rate train_log_interval print_train_iter silent quiet "
         "log_interval log_every log_freq log_frequency log_every_n_steps log_steps logging_steps logging_interval "
