@@ -11,7 +11,7 @@ from mlptrain.nn.ops import OPS
 from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.spec.base import names_in, names_of
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.model import ActivationSpec
+from mlptrain.spec.model import ActivationSpec, NormSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
 from mlptrain.updates.optimizers import OPTIMIZERS
@@ -29,6 +29,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.ACTIVATIONS, ActivationSpec),
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),
+        ({"none": None, **catalogue.NORMS}, NormSpec),
     ],
 )
 def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], sections: Any) -> None:
@@ -40,7 +41,7 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert names_of_all(OPTIMIZERS) == set(catalogue.OPTIMIZERS)
     assert names_of_all(LOSSES) == set(catalogue.LOSSES)
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
-    assert set(OPS) == set(catalogue.OPS)
+    assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
 
 
 @pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS])

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,7 +95,7 @@ def test_the_curves_mark_the_kept_epoch_and_the_end(whole: Path) -> None:
     figure = draw_curves([read_history(whole / "run")])
     last = len(lines(str(whole / "run"))) - 1
     for axes in figure.axes:
-        marks = {str(line.get_label()): list(line.get_xdata()) for line in axes.get_lines()}
+        marks = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()}
         assert marks[f"kept: epoch {last - 3}"] == [last - 3] * 2
         assert marks[f"stopped early: epoch {last}"] == [last] * 2
     both = draw_curves([read_history(whole / "run"), read_history(whole / "group/seed-3")])

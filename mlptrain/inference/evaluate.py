@@ -138,7 +138,7 @@ def evaluation_of(
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
-        parameters = Parameters.zeros(network.parameter_shapes, device=resolved.device)
+        parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
         metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))

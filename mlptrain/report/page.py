@@ -25,7 +25,7 @@ from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import CompletedRun
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
-from mlptrain.spec.metrics import best_in_words
+from mlptrain.spec.choosing import best_in_words
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -165,7 +165,7 @@ def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):
         ops = []
-        for op in experiment.model.layer_ops(last=index == len(layers) - 1):
+        for op in experiment.model.layer(index).ops:
             name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
             ops.append(f"{name} ({', '.join(settings)})" if settings else name)
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
-from mlptrain.spec.metrics import higher_is_better
+from mlptrain.spec.choosing import higher_is_better
 from mlptrain.system.jsonfiles import Count, Figure, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers

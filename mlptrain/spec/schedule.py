@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
-from mlptrain.spec.metrics import is_better
+from mlptrain.spec.choosing import is_better
 
 Final = Annotated[float, Field(ge=0, le=1, description="The factor that the run ends at.")]
 Gamma = Annotated[float, Field(gt=0, le=1)]

@@ -9,7 +9,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section
-from mlptrain.spec.metrics import is_better
+from mlptrain.spec.choosing import is_better
 
 MAX_EPOCHS = 10_000_000
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import AliasChoices, Field
 
 from mlptrain.nn.parameters import Parameters
-from mlptrain.spec.metrics import is_better
+from mlptrain.spec.choosing import is_better
 from mlptrain.system.jsonfiles import Count, Figure, Record
 from mlptrain.training.trainer import TrainedModel
 

@@ -130,18 +130,18 @@ def test_killed_while_its_figures_decide_on_its_rate_and_its_end(
     place: Path, attacks: Attacks, chance: random.Random
 ) -> None:
     """At any touch of a file, of which the last are those after its last step, and in any step."""
-    options = ("--set", "training.epochs=99", "--set", "training.early_stopping=3")
-    options += ("--set", "schedule={name: plateau, patience: 0, factor: 0.7}", "--set", "optimizer.lr=0.1")
-    begin = (*BEGIN, *options)
-    train(load_text(SMALL, overrides=options[1::2]), run_dir=place.parent / "whole")
+    changes = ["training.epochs=99", "training.early_stopping=3", "optimizer.lr=0.1"]
+    changes.append("schedule={name: plateau, patience: 0, factor: 0.7}")
+    begin = (*BEGIN, *(word for change in changes for word in ("--set", change)))
+    train(load_text(SMALL, overrides=changes), run_dir=place.parent / "whole")
     log = (place.parent / "whole/metrics.jsonl").read_text().splitlines()
     assert len({json.loads(line)["lr"] for line in log}) > 2
     assert len(log) < 99
     started = time.monotonic()
     count = touches(place, *begin)
     seconds = time.monotonic() - started
-    for number in attacks("kills of train that stops early", 4, 60):
-        at = chance.randint(*((1, count), (count - 12, count))[number // 2 % 2])
+    for number in attacks("kills of train that stops early", 2, 60):
+        at = chance.randint(count - 12 if number % 4 == 1 else 1, count)
         child = command(*begin, folder=place, first=KillAt(at if number % 2 else 0))
         if number % 2 == 0:
             time.sleep(chance.uniform(0, seconds))

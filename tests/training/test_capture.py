@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from mlptrain.spec.schedule import Linear, RunLength, Schedule
+from mlptrain.spec.schedule import Linear, Plateau, RunLength, Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
 from mlptrain.training.trainer import CONSTANT
 from mlptrain.updates.chain import Updates
@@ -15,7 +15,9 @@ from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-every_schedule = pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear", final=0.1)])
+every_schedule = pytest.mark.parametrize(
+    "schedule", [CONSTANT, Linear(name="linear", final=0.1), Plateau(name="plateau")]
+)
 # Two epochs of 23 rows in batches of 6: the last is shorter, and full ones follow it.
 EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
 GOOD = cases(OPTIMIZERS, "good")
@@ -38,10 +40,13 @@ def assert_captured_equals_plain(
     )
     for given in (one, other):
         given.gradients.flat.nan_to_num_()
-    captured = step_runner(one.engine, updates_of(one, optimizers, schedule))
-    updates = updates_of(other, optimizers, schedule)
+    in_graph, updates = updates_of(one, optimizers, schedule), updates_of(other, optimizers, schedule)
+    captured = step_runner(one.engine, in_graph)
     assert isinstance(captured, CapturedStep)
-    for rows in EPOCHS:
+    for number, rows in enumerate(EPOCHS):
+        if isinstance(schedule, Plateau):
+            in_graph.scale(0, 0.7**number)
+            updates.scale(0, 0.7**number)
         outputs = captured(*one.batch(rows)).clone()
         expected = other.engine(*other.batch(rows)).clone()
         updates.advance()

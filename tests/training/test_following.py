@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from mlptrain.experiment.build import load_data_of_seeds
 from mlptrain.experiment.fit import Start, epochs_of, fit
 from mlptrain.runs.records import Line
 from mlptrain.spec import Experiment, load_text
-from mlptrain.spec.metrics import is_better
+from mlptrain.spec.choosing import is_better
 from mlptrain.spec.schedule import Drops, Plateau, RunLength
 from mlptrain.spec.stopping import EarlyStopping
 from mlptrain.training.endings import early_ending
@@ -24,7 +24,7 @@ from tests.catalogue import OPTIMIZERS, Settings, optimizer_section
 from tests.training.test_fit import Heard, assert_same_bits
 from tests.training.test_updates import SIDE_BY_SIDE, TOTAL, Models, reference_of
 
-METRICS = {"validation_loss": "min", "validation_accuracy": "max"}
+METRICS: dict[str, Literal["min", "max"]] = {"validation_loss": "min", "validation_accuracy": "max"}
 # Few values, so that equal ones and differences of exactly a threshold are frequent.
 FIGURES = st.lists(st.integers(0, 12).map(lambda n: n / 8), max_size=40)
 
