@@ -144,5 +144,6 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=max(one.training.epochs for one in experiments),  # a seed that ended is not extended with the others
+        adversarial=experiment.training.adversarial,
         whole_statistics=experiment.training.norm_statistics == "training_rows",
     )
