@@ -61,10 +61,10 @@ class RecordedRun:
     @property
     def start(self) -> Start:
         """Where training continues."""
-        if self.finished or self.stopped or self.checkpoint is None:
-            return Start(done=self.finished or self.stopped)
+        if self.finished or self.checkpoint is None:
+            return Start(done=self.finished)
         history = self.folder.read_metrics()[: self.checkpoint.epoch + 1] if follows_metrics(self.experiment) else []
-        return Start(self.checkpoint.epoch, self.checkpoint.state, history=history)
+        return Start(self.checkpoint.epoch, self.checkpoint.state, done=self.stopped, history=history)
 
 
 # Makes or opens runs once the models are ready, so that what cannot be trained leaves no folder; gives the folder that
