@@ -107,7 +107,7 @@ CASES = {
         ["schedule"],
     ),
     "lowered to nothing": Broken(
-        [SGD % 0.1, "schedule={name: plateau, patience: 0, factor: 1e-6, threshold: 1, threshold_mode: abs}"],
+        [SGD % 0.1, "schedule={name: plateau, metric: train_loss, patience: 0, factor: 1e-6, threshold: 9, threshold_mode: abs}"],
         "stuck", "schedule: 'plateau' has left", ["schedule"],
     ),
     "decay that overshoots": Broken(
