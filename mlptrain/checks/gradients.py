@@ -40,8 +40,9 @@ def gradcheck(
     """Check the gradients of an experiment before training, or of a trained network, in float64 on the CPU.
 
     ``source`` is a configuration, or a run folder or checkpoint file with its weights. Taken is the next batch: the
-    first of epoch 1, or of the epoch after the one whose weights were kept. Of more than 100 rows as many are taken,
-    evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats itself.
+    first of epoch 1, or of the epoch after the one whose weights were kept, without augmentation. Of more than 100
+    rows as many are taken, evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats
+    itself.
 
     Raises the errors of mlptrain.errors for the specification, checkpoint and data, and UserError where gradients are
     not finite.
@@ -190,6 +191,8 @@ def _check(experiment: Experiment, train: Examples, parameters: Parameters, *, e
             targets=ready.targets[rows],
             generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
             weight_decay=experiment.optimizer.penalty,
+            decay_for=experiment.optimizer.weight_decay_for,
+            l1=experiment.training.l1,
             noise=(experiment.seed, epoch),
             adversarial=experiment.training.adversarial,
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing, Splits, load_splits, read_data
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
@@ -144,6 +145,8 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=max(one.training.epochs for one in experiments),  # a seed that ended is not extended with the others
+        training=experiment.training,
         adversarial=experiment.training.adversarial,
+        augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         whole_statistics=experiment.training.norm_statistics == "training_rows",
     )

@@ -433,6 +433,20 @@ def _dropout(case: _Case) -> None:
         case.add(f"model.dropout: {p:g} leaves {1 - p:.0%} of the activations of a layer in a step", model__dropout=0.2)
 
 
+def _training_settings(case: _Case) -> None:
+    """Bounds and a penalty that leave no room to learn; the remedies are usual values."""
+    suspects: list[tuple[str, float, str]] = [
+        ("clip_norm", 1.0, "cuts the gradient down to this norm, and leaves next to nothing of it"),
+        ("clip_value", 1.0, "cuts off every element of the gradient at this, and leaves next to nothing of it"),
+        ("max_norm", 4.0, "holds the weights of every unit to this norm, too little to tell inputs apart"),
+        ("l1", 0.0, "outweighs what the data say: the penalty's gradient is this for every weight"),
+    ]
+    for key, usual, what in suspects:
+        value, remedy = getattr(case.changed.training, key), {f"training__{key}": usual}
+        if value not in (None, usual) and case.helps(share=0, **remedy):
+            case.add(f"training.{key}: {plain_value(value)} {what}", **remedy)
+
+
 def _weight_decay(case: _Case) -> None:
     """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     experiment, optimizer = case.experiment, case.experiment.optimizer
@@ -457,12 +471,13 @@ def _weight_decay(case: _Case) -> None:
     weights = model.parameters.clone(dtype=torch.float64)
     network, mode = model.trainer.network, TrainingMode(update_statistics=False)
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
+    decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
     objective = model.trainer.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)
-    decay_norm = decay * float(torch.stack([leaf.detach().norm() for leaf in leaves.values()]).norm())
+    decay_norm = decay * math.hypot(*(float(weights[name].norm()) for name in decayed))
     gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     if decay_norm < 0.3 * gradient_norm and per_step * steps < 3:
         return
@@ -594,6 +609,7 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _depth,
     _optimizer_settings,
     _dropout,
+    _training_settings,
     _weight_decay,
     _schedule,
     _learning_rate,

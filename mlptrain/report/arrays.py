@@ -7,7 +7,7 @@ index ``class_names``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,20 @@ class Samples:
     labels: IntArray
     class_names: tuple[str, ...]
     index: IntArray
+
+
+@dataclass(frozen=True)
+class AugmentedSamples:
+    """What augmentation makes of ``samples``: ``drawn`` (n, draws, height, width), scaled as they are.
+
+    ``mixtures[row][draw]`` names the classes that an image is mixed of; empty where none are mixed.
+    ``changes`` is the augmentation in the words of the configuration.
+    """
+
+    samples: Samples
+    changes: str
+    drawn: FloatArray
+    mixtures: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)

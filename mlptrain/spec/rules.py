@@ -16,6 +16,7 @@ from typing import Any
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.adversarial import VirtualAdversarial
+from mlptrain.spec.augmentation import OF_IMAGES, AugmentationSpec
 from mlptrain.spec.base import either
 from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
@@ -36,6 +37,7 @@ from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
+MAX_TURN = 45  # degrees by which a digit can be turned and still read
 
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
@@ -172,6 +174,36 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
         yield ("schedule", "warmup"), message
 
 
+def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A list of bounds has one for each layer."""
+    bounds, layers = training.max_norm, len(model.hidden) + 1
+    if isinstance(bounds, list) and len(bounds) != layers:
+        of = f"{len(model.hidden)} hidden and the output" if model.hidden else "the output alone"
+        message = f"must have a bound for each layer, {layers} in all ({of}), got {len(bounds)}; or give one number"
+        yield ("training", "max_norm"), message
+
+
+def augmentation_fits_data(
+    data: DataSpec, facts: DataFacts, loss: LossSpec, augmentation: AugmentationSpec
+) -> Iterator[Finding]:
+    """Images are there to be moved, within their size, and targets that can be mixed."""
+    active = augmentation.active()
+    if facts.image_shape is None:
+        for key in (key for key in active if key in OF_IMAGES):
+            message = f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise suits these too"
+            yield ("augmentation", key), message
+    elif augmentation.shift >= min(facts.image_shape):
+        height, width = facts.image_shape
+        message = (
+            f"must be below the images' {height} × {width} pixels, got {augmentation.shift}; 2 is usual for 28 × 28"
+        )
+        yield ("augmentation", "shift"), message
+    if "mixup" in active and loss.reads != "logits":
+        remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
+        message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
+        yield ("augmentation", "mixup"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -194,7 +226,9 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
+    max_norm_fits_layers,
     adversarial_fits_loss,
+    augmentation_fits_data,
 )
 
 
@@ -210,6 +244,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
     yield from _adversarial_lengths(experiment)
+    yield from _augmentation_that_misleads(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -224,6 +259,15 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
+    if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
+        yield ("optimizer", "weight_decay_for"), "has no effect: weight_decay is 0"
+    ema, steps = experiment.training.ema, experiment.training.epochs * experiment.steps_per_epoch
+    if ema and 0 < steps <= 1 / (1 - ema):
+        message = (
+            f"averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the average stays near the "
+            f"first weights; {_shorter_average(steps)}"
+        )
+        yield ("training", "ema"), message
     if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
@@ -262,6 +306,11 @@ def _endings_without_effect(experiment: Experiment) -> Iterator[Finding]:
         yield ("evaluation", "metric"), "has no effect: evaluation.keep is last"
 
 
+def _shorter_average(steps: int) -> str:
+    """What to do where a run has too few steps for its average: a tenth of them is a usual length."""
+    return f"take {1 - 10 / steps:.3g}" if steps >= 100 else "train longer, or leave it out"
+
+
 def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
     """Disturbances that reach from one row to others, and differences that float32 rounds off."""
     term, n_features = experiment.training.adversarial, experiment.facts.n_features
@@ -279,6 +328,35 @@ def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
         each = term.step / math.sqrt(n_features)
         message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
         yield ("training", "adversarial", "step"), message
+
+
+def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
+    """Changes after which an image is one of another class, or hardly one at all."""
+    augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
+    classes = set(facts.class_names)
+    if name in ("mnist", "digits"):
+        if augmentation.flip != "none" and (mirrored := sorted(classes - {"0", "1", "8"})):
+            message = f"a mirrored {either(mirrored)} is another character, which no test image shows; leave flip out"
+            yield ("augmentation", "flip"), message
+        if augmentation.rotate > MAX_TURN and {"6", "9"} <= classes:
+            message = (
+                f"beyond {MAX_TURN}° a 6 comes to look like a 9, and both are classes here; 15 is usual for digits"
+            )
+            yield ("augmentation", "rotate"), message
+    if name == "fashion_mnist" and augmentation.flip == "vertical":
+        yield ("augmentation", "flip"), "turns clothes upside down, which no test image shows; horizontal suits them"
+    if facts.image_shape is not None:
+        side = min(facts.image_shape)
+        if side / 4 < augmentation.shift < side:
+            yield ("augmentation", "shift"), f"moves images of {side} pixels by up to {augmentation.shift} out of sight"
+        if (elastic := augmentation.elastic) is not None and elastic.displacement > side / 10:
+            message = (
+                f"displaces the pixels of images of {side} by {elastic.displacement:.3g} (standard deviation): of "
+                "little is left what it was; displacements are about 0.16·alpha/sigma"
+            )
+            yield ("augmentation", "elastic", "alpha"), message
+    if augmentation.mixup and experiment.batch_size == 1:
+        yield ("augmentation", "mixup"), "has no effect: a batch of one example has nothing to mix it with"
 
 
 def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:
