@@ -348,6 +348,10 @@ SCHEDULES: dict[str, ScheduleRow] = {
         _formula(lambda step, run, warmup=1: min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))),
         cases=({}, {"warmup": 4}),
     ),
+    # As it is without figures; tests/training/test_following.py holds what these make of it against ReduceLROnPlateau.
+    "plateau": ScheduleRow(
+        _warm(lambda optimizer, run: lr_scheduler.ConstantLR(optimizer, factor=1.0)), cases=({}, {"warmup": 4})
+    ),
 }
 
 
@@ -402,7 +406,7 @@ def _fgsm(
     _: object,
     norm: str = "l2",
     epsilon: float = 2.0,
-    labels: bool = False,  # noqa: ARG001
+    labels: bool = False,
 ) -> Tensor:
     x = x.detach().requires_grad_()
     (g,) = torch.autograd.grad(loss(module(x)), x)
@@ -413,7 +417,7 @@ ADVERSARIAL: dict[str, AdversarialRow] = {
     "vat": AdversarialRow(_vat, _divergence, cases=({}, {"epsilon": 0.7, "step": 0.1, "iterations": 3, "weight": 0.4})),
     "fgsm": AdversarialRow(
         _fgsm,
-        lambda loss, _, disturbed, labels=False: loss(disturbed),  # noqa: ARG005
+        lambda loss, _, disturbed, labels=False: loss(disturbed),
         cases=({}, {"epsilon": 0.1, "weight": 3.0}, {"norm": "linf", "epsilon": 0.3}),
     ),
 }

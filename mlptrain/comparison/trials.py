@@ -143,7 +143,7 @@ class TrialRecorder:
         self._curves: dict[str, list[float]] = {}
         self._ending: Ending | None = None
         self._last_epoch = 0
-        self._keep = KeepBest(model) if experiment.evaluation.keep == "best" else None
+        self._keep = KeepBest(model, experiment.evaluation.metric) if experiment.evaluation.keep == "best" else None
 
     def take(self, epoch: Epoch) -> None:
         """Remember an epoch's figures, and its weights where they are the best so far."""
@@ -155,7 +155,7 @@ class TrialRecorder:
             for key, value in _figures(figures).items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
-            self._keep.take(epoch)
+            self._keep.take(epoch.epoch, {name: curve[-1] for name, curve in self._curves.items()})
 
     @property
     def _kept_epoch(self) -> int:
