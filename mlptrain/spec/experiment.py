@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
+from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
@@ -123,6 +124,9 @@ class ExperimentSpec(Section):
     schedule: ScheduleSpec = Field(
         Constant(name="constant"), description="How the learning rate changes; its length is the run's own."
     )
+    augmentation: AugmentationSpec = Field(
+        AugmentationSpec(), description="Random changes of the inputs of training batches. Default: none."
+    )
     training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
@@ -144,6 +148,7 @@ class Experiment:
     loss: LossSpec = field(init=False, repr=False, compare=False)
     optimizer: OptimizerSpec = field(init=False, repr=False, compare=False)
     schedule: ScheduleSpec = field(init=False, repr=False, compare=False)
+    augmentation: AugmentationSpec = field(init=False, repr=False, compare=False)
     training: TrainingSpec = field(init=False, repr=False, compare=False)
     evaluation: EvaluationSpec = field(init=False, repr=False, compare=False)  # its defaults are resolved
 

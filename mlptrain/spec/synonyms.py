@@ -52,8 +52,7 @@ KEYS = {
     ),
     "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
     "model.norm": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
-        "norm_layers normalization_layer"
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_layers normalization_layer"
     ),
     "model.norm.momentum": "bn_momentum norm_momentum",
     "model.norm.eps": "bn_eps norm_eps",
@@ -71,6 +70,9 @@ KEYS = {
         "loss_name loss_type cost cost_function"
     ),
     "loss.delta": "beta",
+    "loss.label_smoothing": "label_smooth smoothing smoothing_factor smooth_factor",
+    "loss.class_weights": "class_weight weight pos_weight scale_pos_weight loss_weight balance_classes",
+    "loss.quantiles": "quantile tau taus alpha q levels quantile_levels percentiles quantile_alpha",
     "loss.reduction": "size_average loss_reduction reduce",
     "optimizer": (
         "optim optimiser solver solver_type opt opt_func opt_type optimizer_type optimizer_name optimizer_class "
@@ -105,6 +107,22 @@ KEYS = {
     "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
     "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
     "schedule.cycles": "n_cycles num_cycles",
+    "augmentation": "augmentations augment data_augmentation aug train_transform train_transforms",
+    "augmentation.shift": (
+        "translate translation random_translation max_translation random_crop random_affine affine shifts max_shift "
+        "width_shift_range height_shift_range"
+    ),
+    "augmentation.rotate": "rotation random_rotation rotation_range degrees angle max_rotation rotate_limit",
+    "augmentation.scale": "zoom zoom_range random_zoom scale_limit random_scale",
+    "augmentation.shear": "shear_range random_shear skew",
+    "augmentation.elastic": "elastic_transform elastic_deformation elastic_distortion elastic_distortions",
+    "augmentation.flip": (
+        "horizontal_flip random_horizontal_flip hflip fliplr random_flip vertical_flip random_vertical_flip "
+        "vflip mirror"
+    ),
+    "augmentation.noise": "gaussian_noise noise_std input_noise add_noise gauss_noise",
+    "augmentation.erase": "random_erasing erasing cutout random_erase reprob coarse_dropout",
+    "augmentation.mixup": "mixup_alpha",
     "training": (
         "trainer train fit train_cfg train_config training_config training_params train_params training_args "
         "trainer_args hyperparameters hyperparams hparams train_hyperparams training_hyperparams"
@@ -204,13 +222,11 @@ KEYS_NOT_OFFERED = {
         "one_hot to_categorical label_mode target_transform label_encoding"
     ),
     "a task is not offered; it follows from data and loss": "task task_type problem problem_type",
-    "weights of classes or rows are not offered": (
-        "class_weight class_weights weight pos_weight sample_weight loss_weight"
-    ),
-    "label smoothing is not offered": "label_smoothing label_smooth smoothing",
-    "augmentation is not offered": (
-        "augmentation augmentations augment data_augmentation aug mixup cutmix random_crop random_rotation rotation "
-        "horizontal_flip color_jitter random_erasing"
+    "weights of rows are not offered; loss.class_weights are those of classes": "sample_weight",
+    "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
+    "erase, mixup}}": (
+        "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
+        "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
     "cross-validation is not offered; data.validation sets rows aside": (
         "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
@@ -325,6 +341,7 @@ VALUES = {
         "iris": "load_iris",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
+        "random_multilabel": "make_multilabel_classification make_multilabel",
         "moons": "make_moons two_moons half_moons",
         "circles": "make_circles",
     },
@@ -364,6 +381,9 @@ VALUES = {
         ),
         "mae": "l1 absolute_error absolute mean_absolute",
         "huber": "smooth_l1",
+        "multi_label_bce": "multilabel bce_multilabel multilabel_soft_margin multilabel_cross_entropy",
+        "quantile": "pinball quantile_regression check_loss reg:quantileerror tilted multi_quantile",
+        "{name: cross_entropy, label_smoothing: 0.1}": "label_smoothing label_smoothing_cross_entropy smooth_ce",
     },
     "optimizer": {
         "sgd": (
@@ -420,6 +440,11 @@ VALUES = {
         "best": "min lowest best_only",
         "last": "final latest newest",
     },
+    "flip": {
+        "horizontal": "left_right hflip lr fliplr horizontally x",
+        "vertical": "up_down vflip ud flipud vertically y",
+        "none": "null no off false",
+    },
     "reduction": {
         "mean": "average avg batchmean auto true",
         "sum": "total false",
@@ -459,12 +484,11 @@ VALUES_NOT_OFFERED = {
     "loss": {
         "": (
             "hinge squared_hinge categorical_hinge multi_margin multilabel_margin kl_div kld kl "
-            "kullback_leibler_divergence focal focal_loss label_smoothing poisson poisson_nll gaussian_nll cosine "
-            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive quantile pinball "
+            "kullback_leibler_divergence focal focal_loss poisson poisson_nll gaussian_nll cosine "
+            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive "
             "soft_margin mape mean_absolute_percentage_error msle mean_squared_logarithmic_error tweedie gamma"
         ),
         "mse has the same minimum": "rmse root_mean_squared_error",
-        "bce fits one of two classes": "multilabel multilabel_soft_margin",
     },
     "optimizer": {
         "": (
@@ -499,6 +523,9 @@ VALUES_NOT_OFFERED = {
     },
     "reduction": {
         "": "none null no",
+    },
+    "flip": {
+        "an image is flipped one way": "both all random",
     },
     "keep": {
         "": "all none every",

@@ -6,6 +6,20 @@ from tests.catalogue import LOSSES, either
 from tests.spec.broken_keys import Case
 
 RANGES: dict[str, Case] = {
+    "shift of half a pixel": ("augmentation: {shift: «0.5}", "augmentation.shift", ["a whole number", "got 0.5"]),
+    "scale to nothing": ("augmentation: {scale: «1}", "augmentation.scale", ["must be at most 0.9", "got 1"]),
+    "rotate by more than half a turn": ("augmentation: {rotate: «181}", "augmentation.rotate", ["at most 180"]),
+    "erase above 1": ("augmentation: {erase: «1.5}", "augmentation.erase", ["at most 1", "got 1.5"]),
+    "elastic without sigma": ("augmentation: {«elastic: {alpha: 36}}", "augmentation.elastic.sigma", ["required"]),
+    "elastic with sigma 0": (
+        "augmentation: {elastic: {alpha: 36, sigma: «0}}",
+        "augmentation.elastic.sigma",
+        ["must be above 0", "got 0"],
+    ),
+    "elastic as a number": ("augmentation: {elastic: «36}", "augmentation.elastic", ["a mapping", "got 36"]),
+    "flip as a truth value": ("augmentation: {flip: «true}", "augmentation.flip", ["none, horizontal or vertical"]),
+    "mixup negative": ("augmentation: {mixup: «-0.2}", "augmentation.mixup", ["at least 0", "got -0.2"]),
+    "augmentation as a word": ("augmentation: «all", "augmentation", ["a mapping", "got the text 'all'"]),
     "width 0": ("model: {hidden: [64, «0]}", "model.hidden[1]", ["must be at least 1", "got 0"]),
     "width negative": ("model: {hidden: [«-256]}", "model.hidden[0]", ["must be at least 1", "got -256"]),
     "width in block style": ("model:\n  hidden:\n    - 8\n    - «0", "model.hidden[1]", ["at least 1", "got 0"]),
@@ -182,6 +196,31 @@ RULES: dict[str, Case] = {
         "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
         "training.adversarial",
         ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
+    ),
+    "elastic distortion of columns": (
+        "data: iris\naugmentation: {noise: 0.1, elastic: «{alpha: 36, sigma: 6}}",
+        "augmentation.elastic",
+        ["needs images, but 'iris' has 4 numbers per row", "noise suits these too"],
+    ),
+    "points erased": (
+        "data: spirals\naugmentation: {erase: «0.5, mixup: 0.2}",
+        "augmentation.erase",
+        ["needs images, but 'spirals' has 2 numbers per row"],
+    ),
+    "shift of all of the image": (
+        "data: digits\naugmentation: {shift: «8}",
+        "augmentation.shift",
+        ["must be below the images' 8 × 8 pixels, got 8"],
+    ),
+    "mixup with mse": (
+        "loss: mse\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        ["mixes classes, which the loss 'mse' does not read", "use the loss cross_entropy"],
+    ),
+    "mixup of a regression": (
+        "data: function\nloss: huber\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        ["the loss 'huber' does not read; leave mixup out"],
     ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"

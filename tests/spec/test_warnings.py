@@ -119,6 +119,42 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "moves each of 784 inputs by about 4e-08, which float32 rounds off; use 0.01",
         "training: {adversarial: vat}",
     ),
+    "mirrored digits": (
+        "data: {name: mnist, classes: [0, 1, 7, 2]}\naugmentation: {flip: «horizontal}",
+        "augmentation.flip",
+        "a mirrored 2 or 7 is another character, which no test image shows; leave flip out",
+        "data: {name: mnist, classes: [0, 1, 8]}\naugmentation: {flip: horizontal}",
+    ),
+    "digits upside down": (
+        "data: digits\naugmentation: {rotate: «90}",
+        "augmentation.rotate",
+        "beyond 45° a 6 comes to look like a 9, and both are classes here; 15 is usual",
+        "data: {name: digits, classes: [0, 6]}\naugmentation: {rotate: 90}",
+    ),
+    "clothes upside down": (
+        "data: fashion_mnist\naugmentation: {flip: «vertical}",
+        "augmentation.flip",
+        "turns clothes upside down",
+        "data: fashion_mnist\naugmentation: {flip: horizontal}",
+    ),
+    "shift out of sight": (
+        "augmentation: {shift: «8}",
+        "augmentation.shift",
+        "moves images of 28 pixels by up to 8 out of sight",
+        "augmentation: {shift: 7, rotate: 15}",
+    ),
+    "elastic distortion beyond recognition": (
+        "augmentation: {elastic: {alpha: «300, sigma: 6}}",
+        "augmentation.elastic.alpha",
+        "displaces the pixels of images of 28 by 8.14",
+        "augmentation: {elastic: {alpha: 36, sigma: 6}}",
+    ),
+    "a mixture of one": (
+        "training: {batch_size: 1}\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        "has no effect: a batch of one example",
+        "training: {batch_size: 2}\naugmentation: {mixup: 0.2}",
+    ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
         "training.batch_size",
