@@ -204,7 +204,7 @@ KEYS_NOT_OFFERED = {
         "div_factor scheduler_params"
     ),
     "another way of clipping is not offered; training.clip_norm or training.clip_value": (
-        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo norm_type agc"
+        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo agc"
     ),
     "a ratio of penalties is not offered; training.l1 and optimizer.weight_decay are set one by one": "l1_ratio",
     "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
