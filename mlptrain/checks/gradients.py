@@ -191,5 +191,8 @@ def _check(experiment: Experiment, train: Examples, parameters: Parameters, *, e
             targets=ready.targets[rows],
             generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
             weight_decay=experiment.optimizer.penalty,
+            decay_for=experiment.optimizer.weight_decay_for,
+            l1=experiment.training.l1,
             noise=(experiment.seed, epoch),
+            adversarial=experiment.training.adversarial,
         )

@@ -146,5 +146,7 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
+        training=experiment.training,
+        adversarial=experiment.training.adversarial,
         whole_statistics=experiment.training.norm_statistics == "training_rows",
     )

@@ -29,9 +29,10 @@ from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
 
-MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
+MAX_BYTES = 6 * 4 * MAX_PARAMETERS  # weights, their average and three buffers of float32, and room
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
+_RAW = "raw."  # before the names of the weights that training continues with, where the parameters are an average
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
 
 
@@ -78,6 +79,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for name, buffers in state.buffers.items():
         tensors |= {f"{_STATE}{name}.{parameter}": tensor for parameter, tensor in buffers.items()}
     tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
+    tensors |= {f"{_RAW}{name}": tensor for name, tensor in state.raw.items()}
     header = _Header(
         format=FORMAT_VERSION,
         digest=BLANK,
@@ -128,6 +130,8 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
         optimizer.load_state({name: [torch.zeros(1)] for name in state.buffers}, state.scalars)  # of checked shapes
         if checkpoint.epoch and getattr(optimizer.settings, "momentum", 0) and not state.buffers:
             raise ValueError("there is no momentum")  # SGD has none before its first step
+        if checkpoint.experiment.training.ema and not state.raw:
+            raise ValueError("there are no raw weights beside their average")
         for name, tensors in state.buffers.items():
             flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
             if flat.isnan().any() or (name in optimizer.non_negative and (flat < 0).any()):
@@ -147,7 +151,7 @@ def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) 
         raise ValueError("its preprocessing is of other columns than its facts")
     if header.step != header.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {header.step} is not the last of epoch {header.epoch}")
-    if not all(bool(tensor.isfinite().all()) for tensor in state.parameters.values()):
+    if not all(bool(tensor.isfinite().all()) for tensor in (*state.parameters.values(), *state.raw.values())):
         raise ValueError("weights that are not finite")
     return Checkpoint(experiment=experiment, state=state, **{name: getattr(header, name) for name in _SHARED})
 
@@ -156,6 +160,7 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     """Parameters in the order of the network, buffers by the optimizer's names. Raises ValueError for other tensors."""
     shapes, learnt = experiment.shapes, experiment.parameter_shapes
     parameters: dict[str, Tensor] = {}
+    raw: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -164,13 +169,16 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
         buffer, _, parameter = name.removeprefix(_STATE).partition(".")
         if name in shapes:
             parameters[name] = tensor
+        elif name.startswith(_RAW) and experiment.training.ema:
+            raw[name.removeprefix(_RAW)] = tensor
         elif not name.startswith(_STATE):
             raise ValueError(f"unexpected tensor {name!r}")
         elif parameter:
             state.setdefault(buffer, {})[parameter] = tensor
         else:
             scalars[buffer] = tensor
-    for group, wanted in ((parameters, shapes), *((buffers, learnt) for buffers in state.values())):
+    averaged = [(raw, shapes)] if raw else []
+    for group, wanted in ((parameters, shapes), *averaged, *((buffers, learnt) for buffers in state.values())):
         found = {name: tuple(tensor.shape) for name, tensor in group.items()}
         if wrong := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
             name = wrong[0]
@@ -181,4 +189,5 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
         raise ValueError(f"the optimizer's {wrong[0]!r} is not a single number")
     ordered = {buffer: {name: state[buffer][name] for name in learnt} for buffer in sorted(state)}
-    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars)
+    of_raw = {name: raw[name] for name in shapes} if raw else {}
+    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars, of_raw)

@@ -33,6 +33,7 @@ from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
 _MAX_EPOCHS = 10_000_000
+_DECAYED = 0.1  # of the learning rate, on the average of a run: with less a schedule may be at fault
 _FADED = 0.01  # of what a layer has at one end of the network: at the other, hardly anything is left
 _LEARNT = 0.3  # of what the best learning rate of the trials gains over a constant guess: with less a rate is at fault
 _BEST = 0.9  # of the same, from the initial weights on: the lowest rate that gains so much is the one advised
@@ -170,6 +171,11 @@ class _Case:
         """What the best of some learning rates takes off the loss of a constant guess, as a share of it."""
         best = min(one.loss for one in self.trials.at(experiment, rates))
         return max(0.0, 1 - best / self.trials.constant_loss(experiment))
+
+    def learns_at_its_rate(self) -> bool:
+        """Whether the run's own learning rate, held constant, does better in the trials than the run did."""
+        [own] = self.trials.at(self.changed, [self.experiment.optimizer.lr])
+        return own.loss < min(self.loss, self.trials.constant_loss(self.changed))
 
     def learnable(self) -> bool:
         """Whether any learning rate of the trials does better than a constant guess."""
@@ -424,6 +430,20 @@ def _dropout(case: _Case) -> None:
         case.add(f"model.dropout: {p:g} leaves {1 - p:.0%} of the activations of a layer in a step", model__dropout=0.2)
 
 
+def _training_settings(case: _Case) -> None:
+    """Bounds and a penalty that leave no room to learn; the remedies are usual values."""
+    suspects: list[tuple[str, float, str]] = [
+        ("clip_norm", 1.0, "cuts the gradient down to this norm, and leaves next to nothing of it"),
+        ("clip_value", 1.0, "cuts off every element of the gradient at this, and leaves next to nothing of it"),
+        ("max_norm", 4.0, "holds the weights of every unit to this norm, too little to tell inputs apart"),
+        ("l1", 0.0, "outweighs what the data say: the penalty's gradient is this for every weight"),
+    ]
+    for key, usual, what in suspects:
+        value, remedy = getattr(case.changed.training, key), {f"training__{key}": usual}
+        if value not in (None, usual) and case.helps(share=0, **remedy):
+            case.add(f"training.{key}: {plain_value(value)} {what}", **remedy)
+
+
 def _weight_decay(case: _Case) -> None:
     """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     experiment, optimizer = case.experiment, case.experiment.optimizer
@@ -448,12 +468,13 @@ def _weight_decay(case: _Case) -> None:
     weights = model.parameters.clone(dtype=torch.float64)
     network, mode = model.trainer.network, TrainingMode(update_statistics=False)
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
+    decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
     objective = model.trainer.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)
-    decay_norm = decay * float(torch.stack([leaf.detach().norm() for leaf in leaves.values()]).norm())
+    decay_norm = decay * math.hypot(*(float(weights[name].norm()) for name in decayed))
     gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     if decay_norm < 0.3 * gradient_norm and per_step * steps < 3:
         return
@@ -462,6 +483,22 @@ def _weight_decay(case: _Case) -> None:
         f"optimizer.weight_decay: the weight-decay term (norm {decay_norm:.2g}) {relation} the data gradient (norm "
         f"{gradient_norm:.2g}) with weight_decay {decay:g} at lr {lr:g}",
         optimizer__weight_decay=less,
+    )
+
+
+def _schedule(case: _Case) -> None:
+    """A schedule that takes the learning rate away before the network has learnt, or holds it back too long."""
+    experiment, schedule = case.experiment, case.experiment.schedule
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    shown = range(0, run.steps, -(-run.steps // 1000)) if run.steps else ()
+    factors = [schedule.factor(step, run) for step in shown]
+    share = sum(factors) / max(1, len(factors))
+    if share >= _DECAYED or not case.learns_at_its_rate():
+        return
+    case.add(
+        f"schedule: '{schedule.name}' leaves {share:.2g} of the learning rate on the average of {run.steps:,} steps "
+        f"and {factors[-1]:.1g} at the end; {case.trials.steps} trial steps at the whole rate learn more",
+        schedule="constant",
     )
 
 
@@ -567,7 +604,9 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _depth,
     _optimizer_settings,
     _dropout,
+    _training_settings,
     _weight_decay,
+    _schedule,
     _learning_rate,
     _idle_units,
     _length,

@@ -60,6 +60,7 @@ class Recorder:
         self._parameters = model.parameters.clone()
         self._buffers: dict[str, Parameters] = {}
         self._scalars: dict[str, Tensor] = {}
+        self._raw: Parameters | None = None
         self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
         if checkpoint is not None and folder.steps.exists():
             for name, values in step_figures(folder.steps, least=checkpoint.step).items():
@@ -101,7 +102,7 @@ class Recorder:
             step = best.epoch * self.experiment.steps_per_epoch
             save_checkpoint(self.folder.best, self._checkpoint(best.epoch, step, ModelState(self.keep.parameters)))
             self._best_is_new = False
-        state = ModelState(self._parameters, self._buffers, self._scalars)
+        state = ModelState(self._parameters, self._buffers, self._scalars, self._raw or {})
         last = self._checkpoint(self._epoch, self._step, state, metrics_digest=self.log.metrics_digest)
         save_checkpoint(self.folder.last, last)
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
@@ -123,6 +124,8 @@ class Recorder:
         self._epoch, self._step = epoch, step
         state = self.model.state()
         self._parameters.copy_(state.parameters)
+        if state.raw:
+            self._raw = (self._raw or self._parameters.clone()).copy_(state.raw)
         for name, buffers in state.buffers.items():
             if name not in self._buffers:
                 self._buffers[name] = Parameters.zeros(

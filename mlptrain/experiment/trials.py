@@ -86,6 +86,7 @@ class Trials:
             classify=classify,
             batch_size=self.batch_size,
             shuffle=True,
+            training=experiment.training.model_copy(update={"ema": 0.0}),  # so short a run is no average's measure
         )
         epochs = -(-self.steps // trainer.steps_per_epoch)
         for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):

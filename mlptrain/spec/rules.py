@@ -15,6 +15,7 @@ from typing import Any
 
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
+from mlptrain.spec.adversarial import VirtualAdversarial
 from mlptrain.spec.augmentation import OF_IMAGES, AugmentationSpec
 from mlptrain.spec.base import either
 from mlptrain.spec.data import (
@@ -35,6 +36,8 @@ from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
 MAX_TURN = 45  # degrees by which a digit can be turned and still read
+
+SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
 def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
@@ -102,6 +105,14 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """Virtual adversarial training compares probabilities."""
+    term = training.adversarial
+    if term is not None and term.needs not in (None, loss.reads):
+        message = f"'{term.name}' compares class probabilities, and the outputs of '{loss.name}' are none; use fgsm"
+        yield ("training", "adversarial"), message
+
+
 def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
     """A list of rates has one for each hidden layer."""
     if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
@@ -149,6 +160,15 @@ def augmentation_fits_data(
         yield ("augmentation", "mixup"), message
 
 
+def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A list of bounds has one for each layer."""
+    bounds, layers = training.max_norm, len(model.hidden) + 1
+    if isinstance(bounds, list) and len(bounds) != layers:
+        of = f"{len(model.hidden)} hidden and the output" if model.hidden else "the output alone"
+        message = f"must have a bound for each layer, {layers} in all ({of}), got {len(bounds)}; or give one number"
+        yield ("training", "max_norm"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -171,6 +191,8 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     norm_has_rows,
     warmup_fits_run,
     augmentation_fits_data,
+    max_norm_fits_layers,
+    adversarial_fits_loss,
 )
 
 
@@ -186,6 +208,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
     yield from _augmentation_that_misleads(experiment)
+    yield from _adversarial_lengths(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -200,6 +223,15 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
+    if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
+        yield ("optimizer", "weight_decay_for"), "has no effect: weight_decay is 0"
+    ema, steps = experiment.training.ema, experiment.training.epochs * experiment.steps_per_epoch
+    if ema and 0 < steps <= 1 / (1 - ema):
+        message = (
+            f"averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the average stays near the "
+            f"first weights; {_shorter_average(steps)}"
+        )
+        yield ("training", "ema"), message
     if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
@@ -248,6 +280,30 @@ def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
             yield ("augmentation", "elastic", "alpha"), message
     if augmentation.mixup and experiment.batch_size == 1:
         yield ("augmentation", "mixup"), "has no effect: a batch of one example has nothing to mix it with"
+
+
+def _shorter_average(steps: int) -> str:
+    """What to do where a run has too few steps for its average: a tenth of them is a usual length."""
+    return f"take {1 - 10 / steps:.3g}" if steps >= 100 else "train longer, or leave it out"
+
+
+def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
+    """Disturbances that reach from one row to others, and differences that float32 rounds off."""
+    term, n_features = experiment.training.adversarial, experiment.facts.n_features
+    if term is None:
+        return
+    # √(2n)·std is the root mean square distance of two rows of n inputs; values from 0 to 1 have at most a std of 0.5.
+    std = {"standard": 1.0, "unit": 0.5}.get(str(getattr(experiment.data, "scaling", None)))
+    if std is not None and (length := term.length(n_features)) > (half := math.sqrt(n_features / 2) * std):
+        message = (
+            f"moves each row by {length:.3g}, and rows of {n_features:,} inputs are about {2 * half:.3g} apart: "
+            f"disturbed rows are those of other classes; take {term.epsilon * half / length / 2:.1g} or less"
+        )
+        yield ("training", "adversarial", "epsilon"), message
+    if isinstance(term, VirtualAdversarial) and term.step < SMALLEST_STEP * math.sqrt(n_features):
+        each = term.step / math.sqrt(n_features)
+        message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
+        yield ("training", "adversarial", "step"), message
 
 
 def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:

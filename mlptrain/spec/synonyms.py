@@ -87,6 +87,10 @@ KEYS = {
         "regularization regularisation regularization_lambda regularization_type regularizer kernel_regularizer "
         "penalty weight_penalty wd ridge decay alpha"
     ),
+    "optimizer.weight_decay_for": (
+        "no_decay decay_bias bias_decay decay_bias_norm norm_weight_decay bias_weight_decay filter_bias_and_bn "
+        "exclude_bias_from_decay exclude_from_weight_decay exclude_bias_and_norm no_weight_decay"
+    ),
     "optimizer.betas": "beta beta1 beta2 b1 b2 adam_beta1 adam_beta2 adam_betas opt_betas",
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
@@ -130,11 +134,37 @@ KEYS = {
         "per_device_train_batch_size samples_per_gpu"
     ),
     "training.shuffle": "shuffling should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
+    "training.clip_norm": (
+        "global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm grad_norm_clip "
+        "grad_norm_clipping gradient_clip gradient_clip_val gradient_clipping gradient_clip_norm max_grad_norm "
+        "max_gradient_norm"
+    ),
+    "training.clip_value": "clip_grad_value gradient_clip_value grad_clip_value grad_clip_val gradient_clipping_value",
+    "training.max_norm": (
+        "kernel_constraint weight_constraint max_norm_constraint max_col_norm max_col_norms max_row_norm "
+        "max_weight_norm maxnorm_val renorm"
+    ),
+    "training.l1": (
+        "l1_reg l1_lambda lambda_l1 l1_penalty l1_regularization l1_regularizer l1_weight l1_strength l1_coef l1_decay "
+        "reg_alpha lasso"
+    ),
+    "training.ema": (
+        "use_ema ema_decay ema_momentum ema_rate ema_beta model_ema model_ema_decay polyak polyak_averaging averaging "
+        "average weight_averaging average_weights exponential_moving_average moving_average"
+    ),
     "training.device": (
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
+    "training.adversarial": (
+        "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
+        "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
+    ),
+    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation",
+    "training.adversarial.step": "xi adv_xi vat_xi finite_difference",
+    "training.adversarial.iterations": "power_iterations n_power num_power_iterations ip adv_steps attack_steps",
+    "training.adversarial.weight": "alpha adv_weight adversarial_weight adv_reg_weight adv_lambda vat_weight",
     "training.precision": "matmul_precision float32_matmul_precision",
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
@@ -159,14 +189,13 @@ KEYS_NOT_OFFERED = {
         "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
         "div_factor scheduler_params"
     ),
-    "gradient clipping is not offered": (
-        "clip_norm clip_value global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm "
-        "gradient_clip gradient_clip_val gradient_clip_value gradient_clipping max_grad_norm"
+    "another way of clipping is not offered; training.clip_norm or training.clip_value": (
+        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo norm_type agc"
     ),
-    "an L1 penalty is not offered; optimizer.weight_decay is an L2 penalty": (
-        "l1 l1_reg l1_lambda l1_penalty l1_ratio l1_regularization reg_alpha"
+    "a ratio of penalties is not offered; training.l1 and optimizer.weight_decay are set one by one": "l1_ratio",
+    "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
+        "weight_clip weight_norm spectral_norm"
     ),
-    "a constraint on the weights is not offered": "max_norm weight_clip kernel_constraint weight_norm",
     "a probability of keeping is not offered; model.dropout is that of dropping": "keep_prob keep_probability",
     "convolutions are not offered; every network is a multi-layer perceptron": (
         "conv conv_layers convolutions filters n_filters num_filters kernel_size channels pool_size cnn"
@@ -220,7 +249,9 @@ KEYS_NOT_OFFERED = {
     "half precision is not offered; training.precision is that of float32 products": (
         "amp use_amp amp_dtype fp16 bf16 half mixed_precision dtype"
     ),
-    "averaging of weights is not offered": "ema use_ema ema_decay model_ema swa polyak average",
+    "an equal average of late weights is not offered; training.ema averages all along the way": (
+        "swa swa_start swa_lr swa_epoch_start swa_freq"
+    ),
     "settings of L-BFGS are not offered": (
         "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
     ),
@@ -374,10 +405,16 @@ VALUES = {
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
     },
+    "adversarial": {
+        "vat": "virtual_adversarial_training vadv",
+        "fgsm": "fgm fast_gradient_sign fast_gradient_sign_method fast_gradient_method adversarial_training",
+    },
     "norm": {
         "batch": "bn batch_norm batch_normalization true yes on",
         "layer": "ln layer_norm layer_normalization",
         "none": "null no off false identity",
+        "l2": "2 euclidean l_2",
+        "linf": "inf infinity l_inf max sign chebyshev",
     },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
@@ -411,6 +448,10 @@ VALUES = {
     },
     "batch_size": {
         "full": "all whole full_batch entire",
+    },
+    "weight_decay_for": {
+        "weights": "weight kernel kernels matrices no_bias no_norm not_biases",
+        "all": "everything every_parameter parameters both",
     },
     "bias": {
         "zeros": "zero 0 constant none",
@@ -461,8 +502,13 @@ VALUES_NOT_OFFERED = {
             "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
     },
+    "adversarial": {
+        "": "free yopo trades mart awp cw deepfool vada mixup",
+        "fgsm makes one step": "pgd bim i_fgsm mi_fgsm apgd projected_gradient_descent",
+        "leave the key out for none": "none null no off false",
+    },
     "norm": {
-        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual",
+        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual l1 1 l0",
     },
     "scaling": {
         "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",

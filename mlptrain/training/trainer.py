@@ -24,6 +24,8 @@ from mlptrain.nn.engines import Engine, engine_for
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec.adversarial import AdversarialSpec
+from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.system.cores import take_turn
@@ -31,7 +33,7 @@ from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.statistics import measure_statistics
-from mlptrain.updates.chain import ModelState, Updates
+from mlptrain.updates.chain import NO_INGREDIENTS, ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
 # own cache.
@@ -85,8 +87,9 @@ class Trainer:
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
     is the length of the run, which the schedule follows; ``augmentation`` changes the batches and nothing else;
-    ``whole_statistics`` gives batch norm those of all training rows whenever a model is evaluated; ``engine`` is the
-    one that makes the gradients, by default the fastest that can run the network.
+    ``training`` is read by ``Updates``; ``adversarial`` adds a term to what is minimised; ``whole_statistics`` gives
+    batch norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients,
+    by default the fastest that can.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Trainer:
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
         augmentation: Augmentation | None = None,
+        training: TrainingSpec = NO_INGREDIENTS,
+        adversarial: AdversarialSpec | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
     ) -> None:
@@ -116,7 +121,7 @@ class Trainer:
         self.rows = len(models[0].examples)
         if len(sizes := {len(model.examples) for model in models}) > 1:
             raise ValueError(f"models with {sorted(sizes)} rows cannot train together")
-        self.engine = (engine or engine_for(network))(
+        self.engine = (engine or engine_for(network, adversarial))(
             network,
             loss=loss,
             parameters=self.parameters,
@@ -138,8 +143,10 @@ class Trainer:
             self.parameters,
             self.gradients,
             [model.optimizer for model in models],
+            weights=network.weight_names,
             schedule=schedule,
             run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
+            training=training,
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
@@ -231,12 +238,17 @@ class Trainer:
     def _finite(self) -> list[bool]:
         """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once.
 
-        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
+        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that. An
+        average counts too: of huge weights that jump from one sign to the other it overflows before they do.
         """
-        stack = self.parameters
-        if bool(stack.flat.sum().isfinite()):
-            return [True] * stack.models
-        finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
+        stacks = [self.parameters, *([self.updates.evaluated] if self.updates.evaluated is not self.parameters else [])]
+        if all(bool(stack.flat.sum().isfinite()) for stack in stacks):
+            return [True] * len(self.models)
+        finite = [
+            stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1)
+            for stack in stacks
+            for name in stack.shapes
+        ]
         found: list[bool] = torch.stack(finite).all(dim=0).tolist()
         return found
 
@@ -249,7 +261,7 @@ class Trainer:
         self._ended[index] = Ending.diverged(what, epoch=epoch, step=step + 1, lr=self.updates.lr(index, step))
 
     def _evaluate(self, index: int, epoch: int) -> Metrics | None:
-        member = self.parameters.members[index]
+        member = self.updates.evaluated.members[index]
         if self._whole_statistics:
             measure_statistics(self.network, member, self.models[index].examples)
         examples = self.models[index].evaluated
@@ -272,8 +284,8 @@ class TrainedModel:
 
     @property
     def parameters(self) -> Parameters:
-        """Its parameters, views of the stack."""
-        return self.trainer.parameters.members[self.index]
+        """The parameters that it is evaluated with and stands for, as views: the average where there is one."""
+        return self.trainer.updates.evaluated.members[self.index]
 
     @property
     def initial(self) -> Parameters:

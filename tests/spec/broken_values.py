@@ -56,6 +56,26 @@ RANGES: dict[str, Case] = {
     ),
     "momentum above 1": ("optimizer: {name: sgd, momentum: «1.1}", "optimizer.momentum", ["at most 1", "got 1.1"]),
     "beta 1": ("optimizer: {name: adam, betas: [0.9, «1]}", "optimizer.betas[1]", ["must be below 1", "got 1"]),
+    "epsilon 0": (
+        "training: {adversarial: {name: vat, epsilon: «0}}",
+        "training.adversarial.epsilon",
+        ["must be above 0", "got 0"],
+    ),
+    "epsilon negative": (
+        "training: {adversarial: {name: fgsm, epsilon: «-1}}",
+        "training.adversarial.epsilon",
+        ["must be above 0", "got -1"],
+    ),
+    "no iterations": (
+        "training: {adversarial: {name: vat, iterations: «0}}",
+        "training.adversarial.iterations",
+        ["must be at least 1", "got 0"],
+    ),
+    "no weight": (
+        "training: {adversarial: {name: vat, weight: «0}}",
+        "training.adversarial.weight",
+        ["must be above 0", "got 0"],
+    ),
     "three betas": ("optimizer: {name: adam, betas: «[0, 0, 0]}", "optimizer.betas", ["at most 2 items", "got 3"]),
     "validation 1.0": ("data: {name: mnist, validation: «1.0}", "data.validation", ["a fraction below 1", "got 1.0"]),
     "validation 1.5": ("data: {name: mnist, validation: «1.5}", "data.validation", ["a fraction below 1", "got 1.5"]),
@@ -77,6 +97,42 @@ RANGES: dict[str, Case] = {
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
     "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
+    "clip_norm 0": ("training: {clip_norm: «0}", "training.clip_norm", ["must be above 0", "got 0"]),
+    "clip_value negative": ("training: {clip_value: «-1}", "training.clip_value", ["must be above 0", "got -1"]),
+    "clipped twice": (
+        "training: {clip_norm: 1, clip_value: «0.5}",
+        "training.clip_value",
+        ["at 0.5 beside clip_norm 1", "leave one of them out"],
+    ),
+    "max_norm 0": (
+        "training: {max_norm: «0}",
+        "training.max_norm",
+        ["must be a positive number up to 1e+30, or a list with one for each layer", "got 0"],
+    ),
+    "max_norm of a layer": (
+        "training: {max_norm: «[1, true]}",
+        "training.max_norm",
+        ["a positive number", "[1, True]"],
+    ),
+    "max_norm of no layer": ("training: {max_norm: «[]}", "training.max_norm", ["one for each layer", "got []"]),
+    "max_norm of too few layers": (
+        "model: {hidden: [4, 3]}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["must have a bound for each layer, 3 in all (2 hidden and the output), got 2; or give one number"],
+    ),
+    "max_norm of a hidden layer that is none": (
+        "model: {hidden: []}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["1 in all (the output alone), got 2"],
+    ),
+    "l1 negative": ("training: {l1: «-0.1}", "training.l1", ["must be at least 0", "got -0.1"]),
+    "ema 1": ("training: {ema: «1}", "training.ema", ["must be below 1", "got 1"]),
+    "ema true": ("training: {ema: «true}", "training.ema", ["must be a number", "got true"]),
+    "decay for a word": (
+        "optimizer: {name: sgd, weight_decay_for: «kernels}",
+        "optimizer.weight_decay_for",
+        ["must be all or weights", "got the text 'kernels'", "did you mean 'weights'?"],
+    ),
     "precision": ("training: {precision: «low}", "training.precision", ["auto, highest, high or medium", "'low'"]),
 }
 
@@ -119,6 +175,12 @@ UNIONS: dict[str, Case] = {
         "schedule.milestones",
         ["required key is missing", "milestones: [30, 60]"],
     ),
+    "adversarial": ("training: {adversarial: «true}", "training.adversarial", ["a name such as vat, or a mapping"]),
+    "name of adversarial missing": (
+        "training: {«adversarial: {epsilon: 1}}",
+        "training.adversarial.name",
+        ["required key is missing", "e.g. name: vat"],
+    ),
     "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
@@ -154,6 +216,11 @@ RULES: dict[str, Case] = {
         "data: function\nloss: huber\naugmentation: {mixup: «0.2}",
         "augmentation.mixup",
         ["the loss 'huber' does not read; leave mixup out"],
+    ),
+    "vat without probabilities": (
+        "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
+        "training.adversarial",
+        ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
     ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"

@@ -105,6 +105,7 @@ MODELS = st.fixed_dictionaries(
 COMMON: dict[str, st.SearchStrategy[Any]] = {
     "lr": st.floats(1e-12, 1e9) | st.integers(1, 3),
     "weight_decay": st.floats(0, 1e6),
+    "weight_decay_for": st.sampled_from(["all", "weights"]),
 }
 ADAM: dict[str, st.SearchStrategy[Any]] = {
     **COMMON,
@@ -137,6 +138,10 @@ TRAINING = st.fixed_dictionaries(
         "batch_size": st.integers(1, 100_000) | st.just("full"),
         "shuffle": st.booleans(),
         "record_steps": st.booleans(),
+        "clip_norm": POSITIVE,
+        "max_norm": POSITIVE | st.integers(1, 9),
+        "l1": st.floats(0, 1e6),
+        "ema": FRACTIONS,
         "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:0", "cuda:12"]),
         "precision": st.sampled_from(["auto", "highest", "high", "medium"]),
         "threads": st.integers(1, 1024) | st.just("auto"),

@@ -55,6 +55,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: momentum is 0",
         "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
     ),
+    "decay of nothing": (
+        "optimizer: {name: sgd, weight_decay_for: «weights}",
+        "optimizer.weight_decay_for",
+        "has no effect: weight_decay is 0",
+        "optimizer: {name: sgd, weight_decay_for: weights, weight_decay: 0.1}",
+    ),
+    "an average over more steps than there are": (
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 5, batch_size: 10, ema: «0.999}",
+        "training.ema",
+        "averages over about 1,000 steps, but the run has 500: the average stays near the first weights; take 0.98",
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 11, batch_size: 10, ema: 0.999}",
+    ),
     "fewer rows than classes": (
         "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
         "data.train_size",
@@ -122,6 +134,26 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "augmentation.mixup",
         "has no effect: a batch of one example",
         "training: {batch_size: 2}\naugmentation: {mixup: 0.2}",
+    ),
+    "disturbances that reach other rows": (
+        "data: iris\ntraining: {batch_size: 1, adversarial: {name: vat, epsilon: «2.1}}",
+        "training.adversarial.epsilon",
+        "moves each row by 2.1, and rows of 4 inputs are about 2.83 apart: disturbed rows are those of other classes; "
+        "take 0.7 or less",
+        "data: iris\ntraining: {batch_size: 1, adversarial: {name: vat, epsilon: 0.7}}",
+    ),
+    "disturbances of each input that reach other rows": (
+        "training: {adversarial: {name: fgsm, norm: linf, epsilon: «0.5}}",
+        "training.adversarial.epsilon",
+        "moves each row by 14, and rows of 784 inputs are about 19.8 apart: disturbed rows are those of other classes; "
+        "take 0.2 or less",
+        "training: {adversarial: {name: fgsm, norm: linf, epsilon: 0.3}}",
+    ),
+    "differences that are rounded off": (
+        "training: {adversarial: {name: vat, step: «1e-6}}",
+        "training.adversarial.step",
+        "moves each of 784 inputs by about 4e-08, which float32 rounds off; use 0.01",
+        "training: {adversarial: vat}",
     ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
