@@ -64,7 +64,8 @@ def check(spec, *, epochs, exported):
     model, training = spec["model"], spec["training"]
     same = not any(training.get(key) for key in ("clip_norm", "clip_value", "max_norm", "l1", "ema"))
     same = same and spec["optimizer"] == plain and spec["schedule"]["name"] == "constant" and model["bias"]
-    same = same and spec["loss"] == {"name": "cross_entropy", "reduction": "mean"} and not model["dropout"]
+    loss = {"name": "cross_entropy", "reduction": "mean", "label_smoothing": 0.0, "class_weights": "none"}
+    same = same and spec["loss"] == loss and not model["dropout"]
     if not (same and model["activation"]["name"] == "relu" and model["output_activation"]["name"] == "identity"):
         sys.exit(
             "this example computes relu layers with biases, cross_entropy and sgd without momentum, decay, clipping, "

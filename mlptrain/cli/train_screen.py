@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlptrain.training.trainer import Epoch
 
 _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
+_MAX_WEIGHTS = 20  # of classes in a line
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -111,18 +112,30 @@ class Progress(Fetching):
         self._training.update(self._task, completed=epoch, description=figures, left=left)
 
 
-def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = None) -> None:
-    """The metrics a run ends with, the numbers that its inputs were scaled by, its diagnosis, and where it lies."""
+def show_result(
+    run: str,
+    result: CompletedRun,
+    *,
+    scaling: Scaling | None = None,
+    class_weights: Mapping[str, float] | None = None,
+) -> None:
+    """The metrics a run ends with, the numbers that were fitted for it, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
-    kinds = [kind for kind in ("loss", "accuracy") if any(name.endswith(f"_{kind}") for name in metrics)]
+    kinds = [kind for kind in ("loss", "accuracy", "objective") if any(name.endswith(f"_{kind}") for name in metrics)]
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
     rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
-    show_table(("split", *kinds), rows, right=(1, 2))
+    show_table(("split", *kinds), rows, right=(1, 2, 3))
+    if "objective" in kinds:
+        say("objective: what training minimises, smoothed or weighted by class; best weights are chosen by the loss")
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
+    if class_weights:
+        shown = [f"{name} {weight:.4g}" for name, weight in list(class_weights.items())[:_MAX_WEIGHTS]]
+        more = [f"and {len(class_weights) - _MAX_WEIGHTS} more"] if len(class_weights) > _MAX_WEIGHTS else []
+        say(f"class weights: {', '.join(shown + more)}")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")

@@ -22,7 +22,7 @@ from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
-from mlptrain.training.metrics import evaluate
+from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
@@ -152,7 +152,7 @@ class TrialRecorder:
             return
         self._last_epoch = epoch.epoch
         for split, figures in (("train", epoch.train), (self._experiment.evaluation.split, epoch.evaluated)):
-            for key, value in asdict(figures).items() if figures is not None else ():
+            for key, value in _figures(figures).items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
             self._keep.take(epoch)
@@ -191,8 +191,13 @@ class TrialRecorder:
         device = str(self._model.examples.x.device)
         rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
-        scores = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
-        return figures | {f"{split}_{key}": value for key, value in asdict(scores).items()}
+        scores = evaluate(trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify)
+        return figures | {f"{split}_{key}": value for key, value in _figures(scores).items()}
+
+
+def _figures(metrics: Metrics) -> dict[str, Any]:
+    """What trials are compared by: loss and accuracy."""
+    return {key: value for key, value in asdict(metrics).items() if key in ("loss", "accuracy")}
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB

@@ -116,16 +116,35 @@ def prepared(
     return encoded.to(device, moved={} if moved is None else moved)
 
 
+def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ...]:
+    """The weight of every class, fitted on these training rows; empty where the loss has none.
+
+    ``train`` has labels as stored. Raises DataError where these rows give none.
+    """
+    if experiment.loss.is_plain:
+        return ()
+    labels = train.y if train.index is None else train.y[train.index]
+    counts: list[int] = labels.bincount(minlength=len(experiment.facts.class_names)).tolist()
+    return experiment.loss.class_weights_of(experiment.facts, counts)
+
+
+def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
+    """The loss of an experiment with ``class_weights_of`` its training rows. Raises DataError as that."""
+    return make_loss(experiment.loss, [class_weights_of(experiment, train)])
+
+
 def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure.
+    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure. Raises
+    DataError as ``class_weights_of``.
     """
     experiment = experiments[0]
     device = "cpu" if experiment.training.device == "auto" else experiment.training.device
     network = build_network(experiment)
-    loss = make_loss(experiment.loss)
+    weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
+    loss = make_loss(experiment.loss, [weights[id(its)] for its in splits])
     measured = str(experiment.evaluation.split) if evaluate else "none"
     on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved={})
     ready: dict[int, tuple[Examples, Examples | None]] = {}
@@ -145,8 +164,8 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
-        augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         training=experiment.training,
         adversarial=experiment.training.adversarial,
+        augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         whole_statistics=experiment.training.norm_statistics == "training_rows",
     )

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,7 +24,7 @@ from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
-from mlptrain.system.jsonfiles import Count, Record, first_fault
+from mlptrain.system.jsonfiles import Count, Figure, Record, first_fault
 from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
@@ -34,6 +35,9 @@ _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
 _RAW = "raw."  # before the names of the weights that training continues with, where the parameters are an average
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
+
+
+ClassWeights = Annotated[tuple[Annotated[Figure, Field(ge=0)], ...], Field(strict=False)]
 
 
 class _Header(Record):
@@ -48,6 +52,7 @@ class _Header(Record):
     facts: DataFacts
     data_fingerprint: str
     metrics_digest: str
+    class_weights: ClassWeights = ()
     spec: str
 
 
@@ -56,7 +61,8 @@ class Checkpoint:
     """Weights with all that is needed to use them, and in ``last`` all that is needed to resume.
 
     ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
-    SHA-256 of the metrics of all epochs until then.
+    SHA-256 of the metrics of all epochs until then. ``class_weights`` are those of the loss, fitted on the training
+    rows; empty where it has none.
     """
 
     experiment: Experiment
@@ -67,6 +73,7 @@ class Checkpoint:
     state: ModelState
     best: Best | None = None
     metrics_digest: str = ""
+    class_weights: tuple[float, ...] = ()
 
 
 _SHARED = _Header.model_fields.keys() & {field.name for field in fields(Checkpoint)}
@@ -149,6 +156,9 @@ def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) 
     state = _sorted_tensors(experiment, tensors)
     if not header.preprocessing.fits(experiment.facts.n_features):
         raise ValueError("its preprocessing is of other columns than its facts")
+    weighted = getattr(experiment.loss, "class_weights", "none") != "none"
+    if len(header.class_weights) != (len(experiment.facts.class_names) if weighted else 0):
+        raise ValueError("its class weights are not those of its classes")
     if header.step != header.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {header.step} is not the last of epoch {header.epoch}")
     if not all(bool(tensor.isfinite().all()) for tensor in (*state.parameters.values(), *state.raw.values())):

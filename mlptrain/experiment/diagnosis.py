@@ -17,9 +17,8 @@ import torch
 
 from mlptrain.data import Splits
 from mlptrain.errors import MlptrainError
-from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters
 from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
-from mlptrain.nn.losses import make_loss
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
@@ -69,9 +68,10 @@ def diagnose(
     a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
     that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
-    constant = best_constant_loss(experiment, model.trainer.loss, model.examples.targets)
+    constant = best_constant_loss(experiment, model.loss, model.examples.targets)
     n_classes = len(experiment.facts.class_names)
-    loss_line, accuracy_line = chance_lines(constant, n_classes)
+    answers = 2 ** min(n_classes, 60) if experiment.facts.is_multi_label else n_classes  # an accuracy is of all labels
+    loss_line, accuracy_line = chance_lines(constant, answers)
     falling = is_falling(losses)
     if train.loss <= loss_line:
         return None
@@ -82,7 +82,7 @@ def diagnose(
     if falling and not blocked and train.accuracy is None and train.loss <= losses[0] / 2:
         return None
     kind: Kind = "slow" if falling and not blocked else "stuck"
-    over = f" over {n_classes} classes" if n_classes else ""
+    over = f" over {n_classes} {'labels' if experiment.facts.is_multi_label else 'classes'}" if n_classes else ""
     loss = f"{train.loss:.4f}" if train.loss < 1e5 else f"{train.loss:.4g}"
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
@@ -104,7 +104,7 @@ def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Spl
 
 def _measured(model: TrainedModel, parameters: Parameters) -> list[LayerFigures]:
     rows, trainer = model.examples.spaced(_PROBE_ROWS), model.trainer
-    return measure_layers(trainer.network, parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets)
+    return measure_layers(trainer.network, parameters, loss=model.loss, x=rows.inputs, targets=rows.targets)
 
 
 class _Case:
@@ -126,6 +126,7 @@ class _Case:
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
+        self._train = splits.train
         self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
@@ -147,7 +148,7 @@ class _Case:
         experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
         network = build_network(experiment)
         initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
-        loss = make_loss(experiment.loss)
+        loss = fitted_loss(experiment, self._train)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 
     def helps(self, *, share: float = 0.5, **remedies: Any) -> bool:
@@ -470,7 +471,7 @@ def _weight_decay(case: _Case) -> None:
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
     decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
-    objective = model.trainer.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
+    objective = model.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)

@@ -118,6 +118,7 @@ class Recorder:
             state=state,
             best=self.keep.best,
             metrics_digest=metrics_digest,
+            class_weights=next(iter(self.model.loss.class_weights), ()),
         )
 
     def _remember(self, epoch: int, step: int) -> None:
@@ -138,7 +139,7 @@ class Recorder:
         """The line of ``layers.jsonl``: every figure with the number of its layer, such as ``gradient_1``."""
         trainer, rows = self.model.trainer, self._rows
         found = measure_layers(
-            trainer.network, self.model.parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets
+            trainer.network, self.model.parameters, loss=self.model.loss, x=rows.inputs, targets=rows.targets
         )
         return {"epoch": epoch} | {
             f"{name}_{number}": min(float(getattr(layer, figure)), LARGEST)
@@ -165,6 +166,6 @@ def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
 
 
 def named(split: str, metrics: Metrics) -> dict[str, float]:
-    """``{split}_loss`` and, where there is one, ``{split}_accuracy``."""
-    loss = {f"{split}_loss": metrics.loss}
-    return loss if metrics.accuracy is None else loss | {f"{split}_accuracy": metrics.accuracy}
+    """``{split}_loss`` and, where there are these, ``{split}_accuracy`` and ``{split}_objective``."""
+    figures = {"loss": metrics.loss, "accuracy": metrics.accuracy, "objective": metrics.objective}
+    return {f"{split}_{name}": value for name, value in figures.items() if value is not None}

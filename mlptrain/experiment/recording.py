@@ -165,7 +165,7 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
             load_checkpoint(run.folder.best).state.parameters
         )
     trainer = model.trainer
-    measure = partial(evaluate, trainer.network, parameters, loss=trainer.loss, classify=trainer.classify, once=True)
+    measure = partial(evaluate, trainer.network, parameters, loss=model.loss, classify=trainer.classify, once=True)
     train = named("train", measure(examples=model.examples))
     test, evaluations = _test_evaluation(run, trainer.loss, measure, epochs=len(lines))
     for what, figures in (("the test loss", test), ("the loss after training", train)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mlptrain.data import Examples, Splits
@@ -16,9 +17,17 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.spec.loss import Quantile
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
-from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
+from mlptrain.training.metrics import (
+    classification_table,
+    evaluate,
+    label_table,
+    outputs_of,
+    predicted_classes,
+    quantile_table,
+)
 
 
 def load_kept(path: AnyPath) -> Checkpoint:
@@ -114,8 +123,11 @@ def evaluate_checkpoint(
     """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
-    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. ``split``
-    defaults to test where there is one, else validation, else train.
+    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. For data
+    with several labels of a row, where it is correct if all of them are, per_class has the labels, each with an
+    accuracy of its own, and confusion is None. Besides objective, where another mean is minimised than the loss, and
+    for the loss quantile per_quantile and crossing. ``split`` defaults to test where there is one, else validation,
+    else train.
     """
     return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 
@@ -135,15 +147,21 @@ def evaluation_of(
     with applied(resolved):
         split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         chosen: Examples = getattr(splits, split)
-        loss = make_loss(experiment.loss)
+        loss = make_loss(experiment.loss, [checkpoint.class_weights])
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
         metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
-        if not facts.is_regression:
-            predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
-            table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
+        outputs = partial(outputs_of, network, parameters, ready.inputs)
+        if facts.has_classes:
+            table = classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
+        elif facts.is_multi_label:
+            table = label_table(outputs(), ready.targets, names=facts.class_names)
+        elif isinstance(experiment.loss, Quantile):
+            table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
+        if metrics.objective is not None:
+            table["objective"] = metrics.objective
     report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
     return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))

@@ -22,9 +22,9 @@ derivatives err by a few u·S and differences by a multiple of u·S/ε however s
 relative to the norm or, where that is smaller, to the least norm that can be resolved to the tolerance: the rounding
 divided by the tolerance. A loss summed over n rows has n times the rounding, and n times the gradient.
 
-*What is left out.* Where w ± ε lie on two sides of a kink of an activation, of the losses ``mae`` and ``huber``, or of
-|w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted.
-A tensor of which no coordinate remains is not checked, which is neither a pass nor a failure.
+*What is left out.* Where w ± ε lie on two sides of a kink of an activation, of the losses ``mae``, ``huber`` and
+``quantile``, or of |w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such
+coordinates are counted. A tensor of which no coordinate remains is not checked, which is neither a pass nor a failure.
 
 *What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
 exact derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine.

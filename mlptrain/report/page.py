@@ -109,9 +109,14 @@ def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
     rows = []
     for split, name in _SPLIT_NAMES.items():
         if (loss := metrics.get(f"{split}_loss")) is not None:
-            accuracy = metrics.get(f"{split}_accuracy")
-            rows.append((name, f"{loss:.4f}", *([] if accuracy is None else [f"{100 * accuracy:.2f} %"])))
-    return [("split", "loss, mean per example", "accuracy")[: len(rows[0])], *rows] if rows else []
+            accuracy, objective = metrics.get(f"{split}_accuracy"), metrics.get(f"{split}_objective")
+            row = [name, f"{loss:.4f}"]
+            row += [] if accuracy is None else [f"{100 * accuracy:.2f} %"]
+            rows.append((*row, *([] if objective is None else [f"{objective:.4f}"])))
+    heads = ["split", "loss, mean per example"]
+    heads += ["accuracy"] if any(key.endswith("_accuracy") for key in metrics) else []
+    heads += ["objective minimised"] if any(key.endswith("_objective") for key in metrics) else []
+    return [tuple(heads), *rows] if rows else []
 
 
 def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:

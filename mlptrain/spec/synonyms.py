@@ -52,8 +52,7 @@ KEYS = {
     ),
     "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
     "model.norm": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
-        "norm_layers normalization_layer"
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_layers normalization_layer"
     ),
     "model.norm.momentum": "bn_momentum norm_momentum",
     "model.norm.eps": "bn_eps norm_eps",
@@ -71,6 +70,9 @@ KEYS = {
         "loss_name loss_type cost cost_function"
     ),
     "loss.delta": "beta",
+    "loss.label_smoothing": "label_smooth smoothing smoothing_factor smooth_factor",
+    "loss.class_weights": "class_weight weight pos_weight scale_pos_weight loss_weight balance_classes",
+    "loss.quantiles": "quantile tau taus alpha q levels quantile_levels percentiles quantile_alpha",
     "loss.reduction": "size_average loss_reduction reduce",
     "optimizer": (
         "optim optimiser solver solver_type opt opt_func opt_type optimizer_type optimizer_name optimizer_class "
@@ -220,10 +222,7 @@ KEYS_NOT_OFFERED = {
         "one_hot to_categorical label_mode target_transform label_encoding"
     ),
     "a task is not offered; it follows from data and loss": "task task_type problem problem_type",
-    "weights of classes or rows are not offered": (
-        "class_weight class_weights weight pos_weight sample_weight loss_weight"
-    ),
-    "label smoothing is not offered": "label_smoothing label_smooth smoothing",
+    "weights of rows are not offered; loss.class_weights are those of classes": "sample_weight",
     "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
     "erase, mixup}}": (
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
@@ -342,6 +341,7 @@ VALUES = {
         "iris": "load_iris",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
+        "random_multilabel": "make_multilabel_classification make_multilabel",
         "moons": "make_moons two_moons half_moons",
         "circles": "make_circles",
     },
@@ -381,6 +381,9 @@ VALUES = {
         ),
         "mae": "l1 absolute_error absolute mean_absolute",
         "huber": "smooth_l1",
+        "multi_label_bce": "multilabel bce_multilabel multilabel_soft_margin multilabel_cross_entropy",
+        "quantile": "pinball quantile_regression check_loss reg:quantileerror tilted multi_quantile",
+        "{name: cross_entropy, label_smoothing: 0.1}": "label_smoothing label_smoothing_cross_entropy smooth_ce",
     },
     "optimizer": {
         "sgd": (
@@ -481,12 +484,11 @@ VALUES_NOT_OFFERED = {
     "loss": {
         "": (
             "hinge squared_hinge categorical_hinge multi_margin multilabel_margin kl_div kld kl "
-            "kullback_leibler_divergence focal focal_loss label_smoothing poisson poisson_nll gaussian_nll cosine "
-            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive quantile pinball "
+            "kullback_leibler_divergence focal focal_loss poisson poisson_nll gaussian_nll cosine "
+            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive "
             "soft_margin mape mean_absolute_percentage_error msle mean_squared_logarithmic_error tweedie gamma"
         ),
         "mse has the same minimum": "rmse root_mean_squared_error",
-        "bce fits one of two classes": "multilabel multilabel_soft_margin",
     },
     "optimizer": {
         "": (

@@ -86,10 +86,10 @@ class Trainer:
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
-    is the length of the run, which the schedule follows; ``augmentation`` changes the batches and nothing else;
-    ``training`` is read by ``Updates``; ``adversarial`` adds a term to what is minimised; ``whole_statistics`` gives
-    batch norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients,
-    by default the fastest that can.
+    is the length of the run, which the schedule follows; ``training`` is read by ``Updates``; ``adversarial`` adds a
+    term to what is minimised; ``augmentation`` changes the batches and nothing else; ``whole_statistics`` gives batch
+    norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by
+    default the fastest that can.
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class Trainer:
         shuffle: bool,
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
-        augmentation: Augmentation | None = None,
         training: TrainingSpec = NO_INGREDIENTS,
         adversarial: AdversarialSpec | None = None,
+        augmentation: Augmentation | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
     ) -> None:
@@ -204,6 +204,7 @@ class Trainer:
         n, k = self.batch_size, self.network.widths[-1]
         steps_at_once = max(1, _BLOCK_ELEMENTS // (len(self.models) * k * n))
         losses, hits = [], []
+        terms, weights = [], []  # what is minimised, where that is not the plain loss
         self.engine.start_epoch(epoch)
         self.updates.start((epoch - 1) * self.steps_per_epoch)
         for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
@@ -217,18 +218,25 @@ class Trainer:
             losses.append(_sums(self.loss.losses(outputs, targets), n))
             if self.classify:
                 hits.append(_sums(self.loss.hits(outputs, targets), n))
+            if not self.loss.is_plain:
+                terms.append(self.loss.terms(outputs, targets).double().sum(dim=1))
+                of_rows = self.loss.weights(outputs, targets)
+                every = torch.full_like(terms[-1], outputs.shape[2])
+                weights.append(every if of_rows is None else of_rows.double().sum(dim=1))
         finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
+        objectives = (torch.stack(terms).sum(dim=0) / torch.stack(weights).sum(dim=0)).tolist() if terms else None
         of_models = []
         for index, whole in enumerate(finite):
             loss = float(step_losses[index].sum()) / self.rows
-            if not (whole and math.isfinite(loss)):
+            objective = None if objectives is None else objectives[index]
+            if not (whole and math.isfinite(loss) and math.isfinite(objective or 0)):
                 self._note_divergence(index, epoch, step_losses[index])
             hit = None if step_hits is None else step_hits[index]
             of_models.append(
                 {
-                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows),
+                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows, objective),
                     "step_losses": step_losses[index] / self._sizes,
                     "step_accuracies": None if hit is None else hit / self._sizes,
                 }
@@ -267,8 +275,9 @@ class Trainer:
         examples = self.models[index].evaluated
         if examples is None:
             return None
-        metrics = evaluate(self.network, member, loss=self.loss, examples=examples, classify=self.classify)
-        if not math.isfinite(metrics.loss):
+        loss = self.loss.of_model(index)
+        metrics = evaluate(self.network, member, loss=loss, examples=examples, classify=self.classify)
+        if not (math.isfinite(metrics.loss) and math.isfinite(metrics.objective or 0)):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))
             self._ended[index] = Ending.diverged("the evaluated loss", epoch=epoch, step=step, lr=lr)
@@ -291,6 +300,11 @@ class TrainedModel:
     def initial(self) -> Parameters:
         """Its parameters before training, on its device."""
         return self.trainer.models[self.index].initial
+
+    @property
+    def loss(self) -> Loss:
+        """Its loss, with the class weights of its own training rows."""
+        return self.trainer.loss.of_model(self.index)
 
     @property
     def examples(self) -> Examples:

@@ -67,7 +67,7 @@ def samples(
     """
     if is_curve(experiment):
         return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
-    if experiment.facts.n_features == 2 and experiment.facts.class_names:
+    if experiment.facts.n_features == 2 and experiment.facts.has_classes:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
     train = load_data(experiment, **source).train
@@ -147,7 +147,8 @@ def labelled_points(examples: Examples, experiment: Experiment, label: str) -> L
 
 def is_curve(experiment: Experiment) -> bool:
     """Whether the data are one target of one variable."""
-    return (experiment.facts.n_features, experiment.facts.n_targets) == (1, 1)
+    facts = experiment.facts
+    return facts.is_regression and (facts.n_features, facts.n_targets) == (1, 1)
 
 
 def training_curve(examples: Examples, experiment: Experiment, label: str) -> FittedCurve:

@@ -26,7 +26,7 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.generated import make_spirals
 from mlptrain.spec.loss import LossSpec
-from tests.catalogue import LOSSES, OPS, op
+from tests.catalogue import LOSSES, OPS, encoded, op
 from tests.catalogue import loss as make_loss
 
 
@@ -52,7 +52,7 @@ def random_network_check(
     x = torch.randn(rows, widths[0], generator=generator) if x is None else x
     labels = torch.randint(0, max(widths[-1], 2), (rows,), generator=generator) if labels is None else labels
     objective = make_loss(loss, reduction)
-    targets = objective.encode_targets(labels, widths[-1])
+    targets = encoded(objective, labels, widths[-1])
     return check_gradients(
         network,
         loss=objective,
@@ -375,7 +375,7 @@ def test_masks_are_held_fixed(loss: str, dropout: float) -> None:
         "loss": objective,
         "parameters": parameters,
         "x": x,
-        "targets": objective.encode_targets(labels, outputs),
+        "targets": encoded(objective, labels, outputs),
         "weight_decay": 0.1,
     }
     check = check_gradients(network, **settings, generator=generator, noise=(5, 1))

@@ -130,7 +130,7 @@ def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
     assert found.x.min() < found.inputs.min() < found.inputs.max() < found.x.max()
     scaled = (found.x - found.inputs.mean()) / found.inputs.std()
     expected = outputs_by_hand(run, scaled[:, None], hidden=np.tanh)[:, 0]
-    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
+    np.testing.assert_allclose(found.outputs[:, 0], expected, atol=1e-5)
     at = (found.inputs - found.inputs.mean()) / found.inputs.std()
     errors = outputs_by_hand(run, at[:, None], hidden=np.tanh)[:, 0] - found.targets
     name, loss = found.loss

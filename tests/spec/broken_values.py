@@ -192,6 +192,11 @@ UNIONS: dict[str, Case] = {
 }
 
 RULES: dict[str, Case] = {
+    "vat without probabilities": (
+        "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
+        "training.adversarial",
+        ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
+    ),
     "elastic distortion of columns": (
         "data: iris\naugmentation: {noise: 0.1, elastic: «{alpha: 36, sigma: 6}}",
         "augmentation.elastic",
@@ -216,11 +221,6 @@ RULES: dict[str, Case] = {
         "data: function\nloss: huber\naugmentation: {mixup: «0.2}",
         "augmentation.mixup",
         ["the loss 'huber' does not read; leave mixup out"],
-    ),
-    "vat without probabilities": (
-        "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
-        "training.adversarial",
-        ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
     ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"

@@ -48,7 +48,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles or data function",
+        "test": "data iris, data xor, data moons, data circles, data function or data random_multilabel",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -122,7 +122,7 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles or function",
+        "test_split": "test of data iris, xor, moons, circles, function or random_multilabel",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -191,7 +191,14 @@ MEANS: dict[str, dict[str, str]] = {
         "RandomErasing cutout reprob": "'erase'",
         "mixup_alpha": "'mixup'",
     },
-    "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
+    "loss": {
+        "type": "'name'",
+        "loss_reduction reduction_type": "'reduction'",
+        "beta": "delta of loss huber",
+        "smoothing label_smooth": "'label_smoothing'",
+        "weight class_weight pos_weight": "'class_weights'",
+        "tau alpha": "quantiles of loss quantile",
+    },
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
 }
 NOT_OFFERED: dict[str, dict[str, str]] = {
@@ -233,8 +240,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "model": {"flatten": "always flattened"},
     "loss": {
-        "label_smoothing": "label smoothing is not offered",
-        "weight": "weights of classes or rows",
+        "sample_weight": "weights of rows are not offered; loss.class_weights",
         "from_logits": "cross_entropy and bce read logits",
     },
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
@@ -303,7 +309,8 @@ def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
     assert answer.endswith(
-        "; or did you mean model.activation.slope, optimizer.weight_decay or training.adversarial.weight?"
+        "; or did you mean model.activation.slope, loss.quantiles, optimizer.weight_decay or "
+        "training.adversarial.weight?"
     )
     assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
     answer = "unknown key here; it belongs to training.adversarial.epsilon; or did you mean optimizer.eps?"
@@ -329,6 +336,9 @@ VALUE = {
         "MSELoss squared_error MSE mean_squared_error MeanSquaredError": "mse",
         "L1Loss L1 mean_absolute_error": "mae",
         "SmoothL1Loss HuberLoss smooth_l1": "huber",
+        "pinball PinballLoss quantile_regression": "quantile",
+        "MultiLabelSoftMarginLoss multilabel": "multi_label_bce",
+        "label_smoothing": "; did you mean '{name: cross_entropy, label_smoothing: 0.1}'?",
         "hinge KLDivLoss focal": "; not offered",
         "RMSE": "; not offered: mse has the same minimum",
         "my_loss 'null'": "",
