@@ -378,7 +378,8 @@ def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
     augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
     classes = set(facts.class_names)
     if name in ("mnist", "digits"):
-        if augmentation.flip != "none" and (mirrored := sorted(classes - {"0", "1", "8"})):
+        symmetric = {"0", "1", "8"} | ({"3"} if augmentation.flip == "vertical" else set())
+        if augmentation.flip != "none" and (mirrored := sorted(classes - symmetric)):
             message = f"a mirrored {either(mirrored)} is another character, which no test image shows; leave flip out"
             yield ("augmentation", "flip"), message
         if augmentation.rotate > MAX_TURN and {"6", "9"} <= classes:
