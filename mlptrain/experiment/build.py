@@ -23,6 +23,7 @@ from mlptrain.spec import Experiment
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.system.paths import AnyPath
+from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
 
 
@@ -139,4 +140,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        scorer=Scorer.of(experiment),
     )

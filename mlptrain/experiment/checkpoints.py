@@ -23,7 +23,7 @@ from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
-from mlptrain.system.jsonfiles import Count, Record, first_fault
+from mlptrain.system.jsonfiles import Count, Positive, Record, first_fault
 from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
@@ -48,6 +48,7 @@ class _Header(Record):
     data_fingerprint: str
     metrics_digest: str
     spec: str
+    temperature: Positive | None = None  # files of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Checkpoint:
     """Weights with all that is needed to use them, and in ``last`` all that is needed to resume.
 
     ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
-    SHA-256 of the metrics of all epochs until then.
+    SHA-256 of the metrics of all epochs until then. ``temperature`` divides the logits that probabilities are made of;
+    None until one is fitted.
     """
 
     experiment: Experiment
@@ -66,6 +68,7 @@ class Checkpoint:
     state: ModelState
     best: Best | None = None
     metrics_digest: str = ""
+    temperature: float | None = None
 
 
 _SHARED = _Header.model_fields.keys() & {field.name for field in fields(Checkpoint)}

@@ -160,6 +160,7 @@ def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
 
 
 def named(split: str, metrics: Metrics) -> dict[str, float]:
-    """``{split}_loss`` and, where there is one, ``{split}_accuracy``."""
-    loss = {f"{split}_loss": metrics.loss}
-    return loss if metrics.accuracy is None else loss | {f"{split}_accuracy": metrics.accuracy}
+    """``{split}_loss``, ``{split}_accuracy`` where there is one, and the further figures that are defined."""
+    accuracy = {} if metrics.accuracy is None else {f"{split}_accuracy": metrics.accuracy}
+    further = {f"{split}_{key}": value for key, value in metrics.further.figures.items()}
+    return {f"{split}_loss": metrics.loss} | accuracy | further

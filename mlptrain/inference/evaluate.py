@@ -19,6 +19,7 @@ from mlptrain.sources.store import data_folder
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
+from mlptrain.training.scores import Scorer
 
 
 def load_kept(path: AnyPath) -> Checkpoint:
@@ -114,8 +115,11 @@ def evaluate_checkpoint(
     """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
-    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. ``split``
-    defaults to test where there is one, else validation, else train.
+    confusion, metrics, undefined, temperature; those from accuracy to confusion are None for regression, as is a
+    precision or recall that is undefined. ``metrics`` are the further figures that the configuration lists, None where
+    they are ``undefined``, which says why; their probabilities are those of the logits divided by ``temperature``, None
+    without one, and the loss is that of the logits as they are. ``split`` defaults to test where there is one, else
+    validation, else train.
     """
     return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 
@@ -140,10 +144,28 @@ def evaluation_of(
         network = build_network(experiment)
         parameters = Parameters.zeros(network.parameter_shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
-        metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
+        scorer = Scorer.of(experiment)
+        metrics = evaluate(
+            network,
+            parameters,
+            loss=loss,
+            examples=ready,
+            classify=not facts.is_regression,
+            scorer=scorer,
+            temperature=checkpoint.temperature or 1.0,
+        )
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
         if not facts.is_regression:
             predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
             table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
-    report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    report = {
+        "split": split,
+        "examples": len(chosen),
+        "loss": metrics.loss,
+        "accuracy": metrics.accuracy,
+        **table,
+        "metrics": {metric.key: metrics.further.figures.get(metric.key) for metric in scorer.metrics},
+        "undefined": dict(metrics.further.undefined),
+        "temperature": checkpoint.temperature,
+    }
     return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))

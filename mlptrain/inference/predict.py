@@ -25,8 +25,9 @@ from mlptrain.training.metrics import predicted_classes, probabilities
 class Prediction:
     """One image file (``image``) or example (``split`` and ``index``).
 
-    ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
-    None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
+    ``outputs`` are the network's, which a temperature leaves as they are; ``label``, ``name``, ``confidence`` and
+    ``probabilities`` (by class, fractions) are None for regression, the last two also where the outputs are no logits
+    (mse and mae on classes). ``true`` is the
     example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file;
     notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
     given, before scaling, (height, width) from 0 to 1; None for data without images.
@@ -170,6 +171,6 @@ def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, A
         for values, label in zip(predictions, predicted_classes(outputs).tolist(), strict=True):
             values |= {"label": label, "name": network.class_names[label]}
     if network.gives_probabilities:
-        for values, row in zip(predictions, probabilities(outputs).tolist(), strict=True):
+        for values, row in zip(predictions, probabilities(outputs, network.temperature).tolist(), strict=True):
             values |= {"probabilities": tuple(row), "confidence": row[values["label"]]}
     return tuple(Prediction(**values) for values in predictions)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
-from mlptrain.system.jsonfiles import Count, Figure, Record
+from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers
 
@@ -84,8 +84,23 @@ def plain_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+class Calibration(Record):
+    """The temperature that the kept weights' logits are divided by, and what it did: ``validation_ece`` and so on.
+
+    ``validation_…`` are of the rows that it was fitted on. None, with nothing in ``after``, where no finite one
+    minimises their log-loss.
+    """
+
+    temperature: Positive | None
+    before: Metrics
+    after: Metrics
+
+
 class CompletedRun(Record):
-    """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch."""
+    """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch.
+
+    ``undefined`` says why figures of the kept weights are absent, by their names: ``test_roc_auc`` and so on.
+    """
 
     status: Literal["completed"] = "completed"
     epochs: Count
@@ -94,6 +109,8 @@ class CompletedRun(Record):
     last: Metrics
     diagnosis: Diagnosis | None
     test_evaluations: Count
+    undefined: dict[str, str] = Field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def about_kept(self) -> str:

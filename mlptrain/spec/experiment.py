@@ -13,6 +13,7 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, count_or
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
+from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
@@ -62,11 +63,21 @@ class EvaluationSpec(Section):
     keep: Literal["best", "last"] | None = Field(
         None, description="best: lowest validation loss; last. Default: best where validation is measured, else last."
     )
+    metrics: list[MetricSpec] = Field(
+        [],
+        max_length=MAX_METRICS,
+        description="Further figures of the measured split by epoch, and of the kept weights on every split.",
+    )
+    calibrate: Literal["none", "temperature"] = Field(
+        "none",
+        description="temperature: one number that divides the logits, fitted on the validation rows at the end.",
+    )
 
     def resolved(self, data: DataSpec) -> EvaluationSpec:
         """With defaults that depend on the data resolved."""
         split = self.split or ("validation" if data.validation else "none")
-        return EvaluationSpec(split=split, keep=self.keep or ("best" if split == "validation" else "last"))
+        keep = self.keep or ("best" if split == "validation" else "last")
+        return self.model_copy(update={"split": split, "keep": keep})
 
 
 class ExperimentSpec(Section):

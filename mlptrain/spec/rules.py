@@ -90,6 +90,29 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
         yield ("evaluation", "keep"), message
 
 
+def metrics_fit(data: DataSpec, facts: DataFacts, loss: LossSpec, evaluation: EvaluationSpec) -> Iterator[Finding]:
+    """Every further metric is defined for data and loss, and is listed once."""
+    first: dict[str, int] = {}
+    for number, metric in enumerate(evaluation.metrics):
+        path = ("evaluation", "metrics", number)
+        if (at := first.setdefault(metric.key, number)) != number:
+            yield path, f"'{metric.name}' stands in the list already, as number {at + 1}; its key is {metric.key}"
+        elif (misfit := metric.misfit(facts, loss, data=data.name)) is not None:
+            yield path, f"'{metric.name}' {misfit}"
+
+
+def calibration_has_its_rows(facts: DataFacts, loss: LossSpec, evaluation: EvaluationSpec) -> Iterator[Finding]:
+    """A temperature divides logits, and is fitted on validation rows."""
+    if evaluation.calibrate == "none":
+        return
+    if loss.reads != "logits" or facts.is_regression:
+        message = f"temperature divides the logits of classes, which '{loss.name}' does not read; use none"
+        yield ("evaluation", "calibrate"), message
+    elif facts.validation_rows == 0:
+        message = "temperature is fitted on validation rows, but data.validation is 0; set data.validation, or use none"
+        yield ("evaluation", "calibrate"), message
+
+
 def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The parameters fit in memory, also where a width is mistyped."""
     widths = (facts.n_features, *model.hidden, loss.n_outputs(facts))
@@ -122,6 +145,8 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     rows_are_left,
     data_fit_memory,
     evaluation_has_its_split,
+    metrics_fit,
+    calibration_has_its_rows,
     network_fits_memory,
     warmup_fits_run,
 )

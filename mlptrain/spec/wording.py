@@ -59,12 +59,16 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     sections, siblings = [model], [model]
     choices: list[str] = []
     tag_follows = has_default = False
+    members: list[type[BaseModel]] = []
     for part in error["loc"]:
         tagged = [section for section in sections if part in names_of(section)]
         if tag_follows and (tagged or part in SCALING_FORMS):
             sections, tag_follows = tagged or sections, False
             continue
         path = (*path, part)
+        if isinstance(part, int) and members:  # an item of a list of sections, which may be what the list may hold
+            tag_follows, has_default = True, False
+            continue
         fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
         members = [section for field in fields for section in sections_in(field.annotation)]
         has_default = any(not field.is_required() for field in fields)
@@ -73,7 +77,8 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         if members:
             sections = siblings = members
         tag_follows = part == "scaling" or any(field.discriminator for field in fields)
-    return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, has_default, model, within)
+    key = next((str(part) for part in reversed(path) if choices and not isinstance(part, int)), str(path[-1]))
+    return _Finding(error, error["input"], path, key, sections, siblings, choices, has_default, model, within)
 
 
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
@@ -221,7 +226,13 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     "string_type": "text",
 }
-_LISTS = {"hidden": "[64, 32]", "classes": "[0, 1]", "betas": "[0.9, 0.999]", "seeds": "[0, 1, 2]"}
+_LISTS = {
+    "hidden": "[64, 32]",
+    "classes": "[0, 1]",
+    "betas": "[0.9, 0.999]",
+    "seeds": "[0, 1, 2]",
+    "metrics": "[roc_auc, f1]",
+}
 _FORMS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
     "device": "auto, cpu, cuda or cuda:N",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mlptrain.nn.functions import softmax
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
+from mlptrain.training.scores import NO_SCORES, Scorer, Scores
 
 # Rows at once: bounds the memory of the activations. 10,000 rows through 784-392-196-98-10 take 55 ms in chunks of
 # 2,048 and 107 ms in chunks of 4,096 (2-core AMD EPYC).
@@ -23,10 +24,14 @@ CHUNK_ROWS = 2048
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over the examples of a split; accuracy is a fraction, None for regression."""
+    """Means over the examples of a split; accuracy is a fraction, None for regression.
+
+    ``further`` are the figures of ``evaluation.metrics``, none of what was measured while it was trained.
+    """
 
     loss: float
     accuracy: float | None
+    further: Scores = field(default=Scores())
 
 
 def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
@@ -36,9 +41,20 @@ def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    network: MLP, parameters: Parameters, *, loss: Loss, examples: Examples, classify: bool, once: bool = False
+    network: MLP,
+    parameters: Parameters,
+    *,
+    loss: Loss,
+    examples: Examples,
+    classify: bool,
+    once: bool = False,
+    scorer: Scorer = NO_SCORES,
+    temperature: float = 1.0,
 ) -> Metrics:
-    """Mean loss and accuracy; targets as the loss encodes them. Touches no generator, parameter or buffer.
+    """Mean loss, accuracy and the scorer's further figures; targets as the loss encodes them.
+
+    Touches no generator, parameter or buffer. ``temperature`` divides the logits that probabilities are made of; the
+    loss is that of the network's own outputs.
 
     ``once``, for rows that are not evaluated again, gives the same bits and keeps no scaled copy of them: that of
     MNIST's training rows would take 188 MB.
@@ -50,7 +66,8 @@ def evaluate(
         outputs = outputs_of(network, parameters, examples.inputs)
     total = loss.per_example(outputs, examples.targets).double().mean()
     correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
-    return Metrics(float(total), correct / len(examples) if classify else None)
+    further = scorer(outputs, examples.targets, temperature=temperature)
+    return Metrics(float(total), correct / len(examples) if classify else None, further)
 
 
 @torch.no_grad()
@@ -90,9 +107,9 @@ def predicted_classes(outputs: Tensor) -> Tensor:
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
-def probabilities(outputs: Tensor) -> Tensor:
-    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit."""
-    outputs = outputs.double()
+def probabilities(outputs: Tensor, temperature: float = 1.0) -> Tensor:
+    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit, each over T."""
+    outputs = outputs.double() / temperature
     if outputs.shape[1] == 1:
         return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)
     return softmax(outputs)

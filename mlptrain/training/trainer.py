@@ -29,6 +29,7 @@ from mlptrain.system.cores import take_turn
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.updates.chain import ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
@@ -83,7 +84,7 @@ class Trainer:
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
     is the length of the run, which the schedule follows; ``engine`` the one that makes the gradients, by default the
-    fastest that can run the network.
+    fastest that can run the network; ``scorer`` has the further figures that every evaluation measures.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class Trainer:
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
         engine: type[Engine] | None = None,
+        scorer: Scorer = NO_SCORES,
     ) -> None:
-        self.network, self.models, self.loss = network, tuple(models), loss
+        self.network, self.models, self.loss, self.scorer = network, tuple(models), loss, scorer
         self.classify, self.batch_size = classify, batch_size
         device = models[0].initial.pieces[0].device
         self.parameters = Stack(network.parameter_shapes, models=len(models), device=device)
@@ -246,7 +248,9 @@ class Trainer:
         if examples is None:
             return None
         member = self.parameters.members[index]
-        metrics = evaluate(self.network, member, loss=self.loss, examples=examples, classify=self.classify)
+        metrics = evaluate(
+            self.network, member, loss=self.loss, examples=examples, classify=self.classify, scorer=self.scorer
+        )
         if not math.isfinite(metrics.loss):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))

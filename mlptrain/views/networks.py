@@ -226,7 +226,7 @@ def _outputs_of(network: TrainedNetwork, x: Tensor) -> Tensor:
 def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     """Class probabilities (n, k) from outputs (n, width); under mse and mae, which have none, shares of outputs > 0."""
     if network.gives_probabilities:
-        return probabilities(outputs)
+        return probabilities(outputs, network.temperature)
     positive = outputs.double().clamp(min=1e-12)
     return positive / positive.sum(dim=1, keepdim=True)
 
