@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlptrain.training.trainer import Epoch
 
 _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
+_MAX_KINDS = 5  # figures beside each other; of more there is a row for each
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -119,8 +120,13 @@ def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = Non
     say(_KEPT_FIGURES)
     kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
-    rows = [[split, *(figure(metrics.get(f"{split}_{kind}")) for kind in kinds)] for split in splits]
-    show_table(("split", *kinds), rows, right=range(1, len(kinds) + 1))
+    table = [
+        ["split", *kinds],
+        *([split, *(figure(metrics.get(f"{split}_{kind}")) for kind in kinds)] for split in splits),
+    ]
+    if len(kinds) > _MAX_KINDS:
+        table = [list(row) for row in zip(["figure", *kinds], *table[1:], strict=True)]
+    show_table(table[0], table[1:], right=range(1, len(table[0])))
     if result.calibration is not None and result.calibration.temperature is not None:
         show_calibration(result.calibration)
     for name, reason in result.undefined.items():

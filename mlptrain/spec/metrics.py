@@ -68,7 +68,7 @@ class F1(_Metric):
     """Harmonic mean of precision and recall: of the second of two classes, else the mean over the classes."""
 
     name: Literal["f1"]
-    title: ClassVar[str] = "F1 (%, mean over classes, of two the second)"
+    title: ClassVar[str] = "F1 (%)"
     is_share: ClassVar[bool] = True
 
 
@@ -76,7 +76,7 @@ class Precision(_Metric):
     """Share of the predictions of a class that are right: of the second of two classes, else the mean over all."""
 
     name: Literal["precision"]
-    title: ClassVar[str] = "precision (%, mean over classes, of two the second)"
+    title: ClassVar[str] = "precision (%)"
     is_share: ClassVar[bool] = True
 
 
@@ -84,7 +84,7 @@ class Recall(_Metric):
     """Share of the examples of a class that are found: of the second of two classes, else the mean over all."""
 
     name: Literal["recall"]
-    title: ClassVar[str] = "recall (%, mean over classes, of two the second)"
+    title: ClassVar[str] = "recall (%)"
     is_share: ClassVar[bool] = True
 
 
@@ -92,7 +92,7 @@ class RocAuc(_Metric):
     """Area under the ROC curve of the second of two classes; else the mean over the classes, each against the rest."""
 
     name: Literal["roc_auc"]
-    title: ClassVar[str] = "ROC-AUC (no unit, one class against the rest)"
+    title: ClassVar[str] = "ROC-AUC (no unit)"
     needs: ClassVar[Needs] = "probabilities"
 
 
@@ -100,7 +100,7 @@ class AveragePrecision(_Metric):
     """Area under the precision-recall curve, as steps; classes as for ``roc_auc``."""
 
     name: Literal["average_precision"]
-    title: ClassVar[str] = "average precision (no unit, one class against the rest)"
+    title: ClassVar[str] = "average precision (no unit)"
     needs: ClassVar[Needs] = "probabilities"
 
 
