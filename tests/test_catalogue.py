@@ -11,9 +11,11 @@ from mlptrain.nn.ops import OPS
 from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.spec.base import names_in, names_of
 from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
+from mlptrain.training.scores import SCORES
 from mlptrain.updates.optimizers import OPTIMIZERS
 from tests import catalogue
 
@@ -29,6 +31,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.ACTIVATIONS, ActivationSpec),
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),
+        (catalogue.METRICS, MetricSpec),
     ],
 )
 def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], sections: Any) -> None:
@@ -41,6 +44,7 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert names_of_all(LOSSES) == set(catalogue.LOSSES)
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
     assert set(OPS) == set(catalogue.OPS)
+    assert {"accuracy", *SCORES} == set(catalogue.METRICS)
 
 
 @pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS])

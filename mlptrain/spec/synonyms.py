@@ -337,27 +337,27 @@ VALUES = {
     "metrics": {
         "accuracy": "acc accuracy_score categorical_accuracy sparse_categorical_accuracy binary_accuracy top_1",
         "balanced_accuracy": "balanced_accuracy_score bacc bal_acc mean_class_accuracy uar",
-        "f1": "f1_score f1_macro macro_f1 f1_binary f_score fscore f_measure dice",
+        "f1": "f1_score f1_macro macro_f1 f1_binary f_score f_measure dice",
         "precision": "precision_score precision_macro macro_precision ppv positive_predictive_value",
         "recall": "recall_score recall_macro macro_recall sensitivity tpr true_positive_rate",
-        "roc_auc": "auc auroc roc_auc_score roc_auc_ovr roc area_under_curve area_under_roc rocauc",
+        "roc_auc": "auc auroc roc_auc_score roc_auc_ovr roc area_under_curve area_under_roc",
         "average_precision": "ap auprc aupr pr_auc map average_precision_score mean_average_precision auc_pr",
         "log_loss": (
-            "nll negative_log_likelihood cross_entropy crossentropy categorical_crossentropy binary_crossentropy bce "
-            "logloss mlogloss neg_log_loss neg_log_likelihood deviance"
+            "nll negative_log_likelihood cross_entropy categorical_crossentropy binary_crossentropy bce "
+            "mlogloss neg_log_loss neg_log_likelihood deviance"
         ),
         "brier": "brier_score brier_score_loss neg_brier_score",
         "ece": "expected_calibration_error calibration_error calibration multiclass_calibration_error",
         "mcc": "matthews matthews_corrcoef matthews_correlation matthews_correlation_coefficient phi_coefficient",
-        "top_k": "topk top_k_accuracy top_k_accuracy_score top_k_categorical_accuracy top_k_acc topk_accuracy",
-        "{name: top_k, k: 2}": "top_2 top2 top_2_accuracy top2_accuracy acc_top2 acc2",
-        "{name: top_k, k: 3}": "top_3 top3 top_3_accuracy top3_accuracy acc_top3 acc3",
-        "{name: top_k, k: 5}": "top_5 top5 top_5_accuracy top5_accuracy acc_top5 acc5",
-        "{name: top_k, k: 10}": "top_10 top10 top_10_accuracy top10_accuracy acc_top10 acc10",
+        "top_k": "top_k_accuracy top_k_accuracy_score top_k_categorical_accuracy top_k_acc",
+        "{name: top_k, k: 2}": "top_2 top_2_accuracy acc_top2 acc2",
+        "{name: top_k, k: 3}": "top_3 top_3_accuracy acc_top3 acc3",
+        "{name: top_k, k: 5}": "top_5 top_5_accuracy acc_top5 acc5",
+        "{name: top_k, k: 10}": "top_10 top_10_accuracy acc_top10 acc10",
         "rmse": "root_mean_squared_error neg_root_mean_squared_error rms root_mse",
         "rmse? The root of the mean squared error": "mse mean_squared_error neg_mean_squared_error l2 squared_error",
         "mae": "mean_absolute_error neg_mean_absolute_error l1 absolute_error mean_abs_error",
-        "r2": "r2_score r_squared r_square rsquared coefficient_of_determination explained_variance",
+        "r2": "r2_score r_squared r_square coefficient_of_determination explained_variance",
         "mape": "mean_absolute_percentage_error neg_mean_absolute_percentage_error",
     },
     "calibrate": {

@@ -105,6 +105,28 @@ UNIONS: dict[str, Case] = {
         "schedule.milestones",
         ["required key is missing", "milestones: [30, 60]"],
     ),
+    "metric": ("evaluation: {metrics: [f1, «auc]}", "evaluation.metrics[1]", ["must be accuracy", "mean 'roc_auc'?"]),
+    "metric in full": (
+        "evaluation: {metrics: [{name: «lift}]}",
+        "evaluation.metrics[0].name",
+        ["must be accuracy", "got the text 'lift'"],
+    ),
+    "metric a number": ("evaluation: {metrics: [«3]}", "evaluation.metrics[0]", ["a name such as accuracy", "got 3"]),
+    "metric's key": (
+        "evaluation: {metrics: [{name: ece, «n_bins: 5}]}",
+        "evaluation.metrics[0].n_bins",
+        ["did you mean 'bins'?"],
+    ),
+    "metric's range": (
+        "evaluation: {metrics: [{name: top_k, k: «1}]}",
+        "evaluation.metrics[0].k",
+        ["must be at least 2", "got 1"],
+    ),
+    "metrics not a list": (
+        "evaluation: {metrics: «f1}",
+        "evaluation.metrics",
+        ["must be a list such as [roc_auc, f1]"],
+    ),
     "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
@@ -116,6 +138,41 @@ UNIONS: dict[str, Case] = {
 }
 
 RULES: dict[str, Case] = {
+    "metric of values on classes": (
+        "data: digits\nevaluation: {metrics: [f1, «rmse]}",
+        "evaluation.metrics[1]",
+        ["'rmse' needs numeric targets, but the targets of 'digits' are classes", "accuracy, balanced_accuracy"],
+    ),
+    "metric of classes on values": (
+        "data: {name: random_regression}\nloss: mse\nevaluation: {metrics: [«roc_auc]}",
+        "evaluation.metrics[0]",
+        ["'roc_auc' needs classes", "are numbers; choose from rmse, mae, r2, mape"],
+    ),
+    "metric of probabilities without them": (
+        "data: iris\nloss: mse\nevaluation: {metrics: [«{name: ece, bins: 5}]}",
+        "evaluation.metrics[0]",
+        ["'ece' needs probabilities", "trained with 'mse'", "use cross_entropy or bce"],
+    ),
+    "top k of k classes": (
+        "data: iris\nevaluation: {metrics: [{name: top_k, k: 2}, «{name: top_k, k: 3}]}",
+        "evaluation.metrics[1]",
+        ["with k 3 is always 100 % of 3 classes", "use k below 3"],
+    ),
+    "metric twice": (
+        "data: iris\nevaluation: {metrics: [{name: ece, bins: 5}, f1, «ece]}",
+        "evaluation.metrics[2]",
+        ["stands in the list already, as number 1"],
+    ),
+    "temperature of values": (
+        "data: iris\nloss: mae\nevaluation: {calibrate: «temperature}",
+        "evaluation.calibrate",
+        ["divides the logits of classes, which 'mae' does not read"],
+    ),
+    "temperature without rows": (
+        "data: {name: iris, validation: 0}\nevaluation: {calibrate: «temperature}",
+        "evaluation.calibrate",
+        ["fitted on validation rows, but data.validation is 0"],
+    ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"
         "schedule: {name: cosine, warmup: «6}",

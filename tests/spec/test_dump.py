@@ -56,5 +56,5 @@ def test_every_value_in_force_is_written() -> None:
     }
     assert next(iter(values["optimizer"])) == "name"
     assert values["loss"] == {"name": "mse", "reduction": "mean"}
-    assert values["evaluation"] == {"split": "validation", "keep": "best"}
+    assert values["evaluation"] == {"split": "validation", "keep": "best", "metrics": [], "calibrate": "none"}
     assert values["training"]["epochs"] == 10
