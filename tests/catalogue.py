@@ -147,6 +147,8 @@ OPS: dict[str, OpRow] = {  # and what else may come after a layer's product
     **ACTIVATIONS,
     "dropout": OpRow(nn.Dropout, cases=({}, {"p": 0.1})),
 }
+# Of norms the class, which takes the width first, and then the settings by the same names.
+NORMS: dict[str, Callable[..., nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 Exact = tuple[Any, list[Any]]  # a loss and its gradient, numbers of mpmath

@@ -12,7 +12,7 @@ from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.spec.base import names_in, names_of
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import MetricSpec
-from mlptrain.spec.model import ActivationSpec
+from mlptrain.spec.model import ActivationSpec, NormSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
 from mlptrain.training.scores import SCORES
@@ -32,6 +32,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),
         (catalogue.METRICS, MetricSpec),
+        ({"none": None, **catalogue.NORMS}, NormSpec),
     ],
 )
 def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], sections: Any) -> None:
@@ -43,7 +44,7 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert names_of_all(OPTIMIZERS) == set(catalogue.OPTIMIZERS)
     assert names_of_all(LOSSES) == set(catalogue.LOSSES)
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
-    assert set(OPS) == set(catalogue.OPS)
+    assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
     assert {"accuracy", *SCORES} == set(catalogue.METRICS)
 
 

@@ -260,7 +260,7 @@ def test_the_figures_of_layers_are_those_of_autograd(scale: float) -> None:
     """Also of weights whose norm and activations leave float32."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(5, 7), nn.Sigmoid(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3)).double()
-    network = MLP([5, 7, 6, 3], hidden=[], output=[], bias=True)
+    network = MLP.of([5, 7, 6, 3], hidden=[], output=[], bias=True)
     names = [f"layers.{index}.{kind}" for index in range(3) for kind in ("weight", "bias")]
     parameters = Parameters.zeros({name: tuple(p.shape) for name, p in zip(names, module.parameters(), strict=True)})
     ops = {"sigmoid": load_text(TEXT, overrides=["model.activation=sigmoid"]), "relu": load_text(TEXT)}

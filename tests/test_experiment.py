@@ -16,8 +16,9 @@ from mlptrain.experiment import Outcome, resume, train
 from mlptrain.experiment.build import build_network, initial_parameters, load_data
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of
+from mlptrain.inference.module import load
 from mlptrain.nn.losses import make_loss
-from mlptrain.runs import list_runs
+from mlptrain.runs import RunFolder, list_runs
 from mlptrain.sources.digits import read_digits
 from mlptrain.spec import load_spec, load_text
 from mlptrain.training.metrics import classification_table, evaluate
@@ -144,6 +145,27 @@ def test_resuming_an_earlier_boundary_gives_the_same_bytes(name: str) -> None:
     resume(Path("part"), epochs=6)
     for file in COMPARED[:-1]:
         assert (whole / file).read_bytes() == Path("part", file).read_bytes(), file
+
+
+@pytest.mark.parametrize("statistics", ["running", "training_rows"])
+def test_masks_and_running_statistics_survive_resuming(statistics: str) -> None:
+    model = "model={hidden: [16, 16], norm: batch, dropout: [0.2, 0.5], input_dropout: 0.1, residual: true}"
+    overrides = (model, f"training.norm_statistics={statistics}")
+    whole = run("whole", *overrides).folder.path
+    run("part", *overrides, "training.epochs=3")
+    Path("part/result.json").unlink()
+    resume(Path("part"), epochs=6)
+    for file in COMPARED[:-1]:
+        assert (whole / file).read_bytes() == Path("part", file).read_bytes(), file
+    figures = [evaluate_checkpoint("whole"), evaluate_checkpoint("part", split="train")]
+    kept = Outcome.read(RunFolder.open("whole")).result.plain()["kept"]
+    assert [figure["loss"] for figure in figures] == [kept["test_loss"], kept["train_loss"]]
+    network = load("whole")
+    rows = load_data(load_text(BASE).experiment).validation
+    assert rows is not None
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(network(rows.inputs), rows.targets)
+    assert float(loss) == pytest.approx(kept["validation_loss"], rel=1e-6)
 
 
 def test_extending_a_completed_run() -> None:

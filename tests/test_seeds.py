@@ -132,7 +132,16 @@ def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         assert value == pytest.approx(other[name], rel=0 if accuracy else 1e-5, abs=5e-3 if accuracy else 0), name
 
 
-@pytest.mark.parametrize("overrides", [(), ("data.validation=0", "evaluation.split=test", "model.hidden=[16,7]")])
+NORMS = (
+    "model={hidden: [16, 16], norm: batch, output_norm: layer, dropout: [0.2, 0.3], residual: true}",
+    "model.input_dropout=0.1",
+    "training.norm_statistics=training_rows",
+)
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("data.validation=0", "evaluation.split=test", "model.hidden=[16,7]"), NORMS]
+)
 def test_each_seed_is_its_single_run(overrides: tuple[str, ...]) -> None:
     run("group", *overrides)
     for seed in SEEDS:

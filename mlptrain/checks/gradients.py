@@ -50,7 +50,7 @@ def gradcheck(
         source = load_kept(source)
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
-        parameters = Parameters.zeros(source.experiment.parameter_shapes).copy_(source.state.parameters)
+        parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
         return _check(source.experiment, train, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)

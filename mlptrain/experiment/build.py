@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from mlptrain.data import Examples, Preprocessing, Splits, load_splits, read_dat
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
-from mlptrain.nn.network import MLP
+from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops import make_op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
@@ -29,9 +30,13 @@ from mlptrain.training.trainer import Model, Trainer
 
 def build_network(experiment: Experiment) -> MLP:
     """The network of an experiment, without parameters."""
-    model = experiment.model
-    hidden, output = ([make_op(section) for section in model.layer_ops(last=last)] for last in (False, True))
-    return MLP(experiment.widths, hidden=hidden, output=output, bias=model.bias)
+    model, layers = experiment.model, []
+    for index, (inputs, outputs) in enumerate(pairwise(experiment.widths)):
+        of = model.layer(index)
+        ops, before = (tuple(map(make_op, sections)) for sections in (of.ops, of.before))
+        residual = of.residual and inputs == outputs
+        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual))
+    return MLP(layers)
 
 
 def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
@@ -39,7 +44,7 @@ def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
 
     Raises UserError where that file is absent or holds others.
     """
-    parameters = Parameters.zeros(network.parameter_shapes)
+    parameters = Parameters.zeros(network.shapes)
     if (weights := initial_weights(experiment)) is not None:
         return parameters.copy_({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
     generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
@@ -52,7 +57,7 @@ def initial_weights(experiment: Experiment) -> InitialWeights | None:
     init = experiment.model.init
     if not isinstance(init, FileInit):
         return None
-    return read_weights(experiment.folder / init.path, experiment.parameter_shapes, sha256=init.sha256)
+    return read_weights(experiment.folder / init.path, experiment.shapes, sha256=init.sha256)
 
 
 def load_data(
@@ -140,5 +145,6 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        whole_statistics=experiment.training.norm_statistics == "training_rows",
         scorer=Scorer.of(experiment),
     )

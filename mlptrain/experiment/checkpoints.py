@@ -157,7 +157,7 @@ def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) 
 
 def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> ModelState:
     """Parameters in the order of the network, buffers by the optimizer's names. Raises ValueError for other tensors."""
-    shapes = experiment.parameter_shapes
+    shapes, learnt = experiment.shapes, experiment.parameter_shapes
     parameters: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
@@ -173,15 +173,15 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
             state.setdefault(buffer, {})[parameter] = tensor
         else:
             scalars[buffer] = tensor
-    for group in (parameters, *state.values()):
+    for group, wanted in ((parameters, shapes), *((buffers, learnt) for buffers in state.values())):
         found = {name: tuple(tensor.shape) for name, tensor in group.items()}
-        if wrong := sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)):
+        if wrong := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
             name = wrong[0]
             raise ValueError(
                 f"another network than its configuration: tensor {name!r} has shape {found.get(name)}, expected "
-                f"{shapes.get(name)}"
+                f"{wanted.get(name)}"
             )
     if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
         raise ValueError(f"the optimizer's {wrong[0]!r} is not a single number")
-    ordered = {buffer: {name: state[buffer][name] for name in shapes} for buffer in sorted(state)}
+    ordered = {buffer: {name: state[buffer][name] for name in learnt} for buffer in sorted(state)}
     return ModelState({name: parameters[name] for name in shapes}, ordered, scalars)

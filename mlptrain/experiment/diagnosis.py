@@ -20,6 +20,7 @@ from mlptrain.errors import MlptrainError
 from mlptrain.experiment.build import build_network, initial_parameters
 from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
 from mlptrain.nn.losses import make_loss
+from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
@@ -242,7 +243,7 @@ def _output_activation(case: _Case) -> None:
         )
         return
     rows, layer = case.trials.rows(experiment, _PROBE_ROWS), case.model.trainer.network.layers[-1]
-    reach = layer.activate(case.model.parameters, torch.linspace(-1e3, 1e3, 2001, device=rows.x.device).unsqueeze(1))
+    reach = layer.bend(case.model.parameters, torch.linspace(-1e3, 1e3, 2001, device=rows.x.device).unsqueeze(1))
     low, high = float(reach.min()), float(reach.max())
     margin = 0.01 * float(rows.targets.std(correction=0))
     outside = float(((rows.targets < low - margin) | (rows.targets > high + margin)).double().mean())
@@ -418,7 +419,7 @@ def _optimizer_settings(case: _Case) -> None:
 
 def _dropout(case: _Case) -> None:
     """Dropout that leaves next to nothing."""
-    p = case.changed.model.dropout
+    p = max(case.changed.model.rates(), default=0.0)
     if p >= 0.8:
         case.add(f"model.dropout: {p:g} leaves {1 - p:.0%} of the activations of a layer in a step", model__dropout=0.2)
 
@@ -445,13 +446,14 @@ def _weight_decay(case: _Case) -> None:
         return
     model, rows = case.model, case.model.examples.spaced(_PROBE_ROWS)
     weights = model.parameters.clone(dtype=torch.float64)
-    outputs = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
+    network, mode = model.trainer.network, TrainingMode(update_statistics=False)
+    leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
-    objective = model.trainer.loss(model.trainer.network.forward(outputs, rows.inputs.double()), targets)
+    objective = model.trainer.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
-    gradients = torch.autograd.grad(objective, list(outputs.values()), allow_unused=True)
-    decay_norm = decay * float(torch.linalg.vector_norm(weights.flat))
+    gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)
+    decay_norm = decay * float(torch.stack([leaf.detach().norm() for leaf in leaves.values()]).norm())
     gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     if decay_norm < 0.3 * gradient_norm and per_step * steps < 3:
         return

@@ -125,7 +125,9 @@ class Recorder:
         self._parameters.copy_(state.parameters)
         for name, buffers in state.buffers.items():
             if name not in self._buffers:
-                self._buffers[name] = Parameters.zeros(self._parameters.shapes, device=self._parameters.flat.device)
+                self._buffers[name] = Parameters.zeros(
+                    self.experiment.parameter_shapes, device=self._parameters.flat.device
+                )
             self._buffers[name].copy_(buffers)
         self._scalars = {name: scalar.clone() for name, scalar in state.scalars.items()}
 

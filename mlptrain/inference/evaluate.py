@@ -142,7 +142,7 @@ def evaluation_of(
         loss = make_loss(experiment.loss)
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
-        parameters = Parameters.zeros(network.parameter_shapes, device=resolved.device)
+        parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
         scorer = Scorer.of(experiment)
         metrics = evaluate(

@@ -15,6 +15,7 @@ from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn import network
+from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
@@ -23,7 +24,7 @@ from mlptrain.training.metrics import probabilities
 class Layer(nn.Module):
     """A layer of the network with copies of its parameters: ``weight`` (out, in), ``bias`` (out,) and those of its ops.
 
-    In training mode ops with a mode of their own draw from torch's global generator.
+    Running statistics of batch norm are buffers. In training mode dropout draws from torch's global generator.
     """
 
     def __init__(self, layer: network.Layer, parameters: Mapping[str, Tensor]) -> None:
@@ -31,12 +32,14 @@ class Layer(nn.Module):
         self.layer = layer
         for name in layer.parameter_shapes:
             self.register_parameter(name.removeprefix(layer.prefix), nn.Parameter(parameters[name].clone()))
+        for name in layer.state_shapes:
+            self.register_buffer(name.removeprefix(layer.prefix), parameters[name].clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n, out) for x (n, in)."""
-        parameters = {self.layer.prefix + name: value for name, value in self.named_parameters()}
-        noise = torch.default_generator if self.training else None
-        return self.layer.activate(parameters, self.layer.product(parameters, x), noise=noise)
+        own = [*self.named_parameters(), *self.named_buffers()]
+        mode = TrainingMode(Noise(torch.default_generator)) if self.training else None
+        return self.layer.forward({self.layer.prefix + name: value for name, value in own}, x, mode=mode)
 
     def extra_repr(self) -> str:
         """What printing shows in parentheses."""

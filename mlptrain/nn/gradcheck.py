@@ -44,10 +44,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.engines import engine_for, step_noise
+from mlptrain.nn.engines import engine_for
 from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP, Layer
-from mlptrain.nn.ops import CompiledOp
+from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.nn.parameters import Parameters, Stack
 
 EPSILON = 1e-6
@@ -156,8 +156,7 @@ def check_gradients(
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
     than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
-    penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it ops compute as in an
-    evaluation.
+    penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it nothing is dropped.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.
@@ -240,15 +239,23 @@ class _Gradients:
     ) -> None:
         self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
         self.weight_decay, self._seed_and_epoch = weight_decay, noise
-        self._noise = None if noise is None else step_noise(*noise)
-        self._inputs: list[Tensor] = []
+        self._mode = self._first_step()
+        self._inputs: list[Tensor] = []  # of every layer, before and after its ops before the product
+        self._read: list[Tensor] = []
         self._z: list[Tensor] = []
-        self._states: list[Tensor | None] = []  # of the generator, before each layer draws from it
+        self._states: list[Tensor | None] = []  # of the generator, before the ops of each layer draw from it
         for layer in network.layers:
-            self._states.append(None if self._noise is None else self._noise.get_state())
             self._inputs.append(x)
-            self._z.append(layer.product(parameters, x))
-            x = layer.activate(parameters, self._z[-1], noise=self._noise)
+            self._read.append(layer.read(x, mode=self._mode))
+            self._z.append(layer.product(parameters, self._read[-1]))
+            self._states.append(None if self._mode.noise is None else self._mode.noise.generator.get_state())
+            y = layer.activate(parameters, self._z[-1], mode=self._mode)
+            x = y + x if layer.residual else y
+
+    def _first_step(self) -> TrainingMode:
+        """How ops compute in the first step of the epoch."""
+        noise = None if self._seed_and_epoch is None else Noise.of(*self._seed_and_epoch)
+        return TrainingMode(noise, update_statistics=False)
 
     def by_engine(self) -> Parameters:
         """The gradient of the engine that trains the network, and of the penalty."""
@@ -257,21 +264,22 @@ class _Gradients:
         engine = engine_for(self.network)(
             self.network,
             loss=self.loss,
-            parameters=Stack.of(self.parameters),
+            parameters=Stack.of(self.parameters.clone(), self.network.state_shapes),
             gradients=Stack.of(gradients),
             batch_size=len(self.x),
             seeds=None if seed is None else [seed],
         )
         engine.start_epoch(epoch)
         engine([self.x], columns(self.targets))
-        gradients.flat.add_(self.parameters.flat, alpha=self.weight_decay)
+        for name, gradient in gradients.items():
+            gradient.add_(self.parameters[name], alpha=self.weight_decay)
         return gradients
 
     def by_autograd(self) -> tuple[float, float, float, dict[str, Tensor]]:
         """Loss, penalty, Σ |outputs · ∂loss/∂outputs|, and the objective's gradient for every parameter."""
-        leaves = {name: view.detach().clone().requires_grad_() for name, view in self.parameters.items()}
-        noise = None if self._seed_and_epoch is None else step_noise(*self._seed_and_epoch)
-        outputs = self.network.forward(leaves, self.x, noise=noise)
+        learnt = self.network.parameter_shapes
+        leaves = {name: self.parameters[name].detach().clone().requires_grad_() for name in learnt}
+        outputs = self.network.forward({**self.parameters, **leaves}, self.x, mode=self._first_step())
         loss = self.loss(outputs, self.targets)
         penalty = self.weight_decay / 2 * torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
         upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
@@ -323,7 +331,7 @@ class _Gradients:
         rows = {key: tensor[units] for key, tensor in own.items()}  # of each copy its unit
         rows[moved].view(len(indices), -1)[copies, indices % (own[moved].numel() // len(own[moved]))] = values
         z = self._z[layer.index].expand(len(indices), -1, -1).clone()
-        z[copies, :, units] = functional.linear(self._inputs[layer.index], **rows).t()
+        z[copies, :, units] = functional.linear(self._read[layer.index], **rows).t()
         return self._losses_above(layer, z)
 
     def _losses_of_op(
@@ -345,8 +353,10 @@ class _Gradients:
         Sides are bool (copies, …), a tensor for every kink.
         """
         y, sides = self._activate(layer, z)
+        y = y + self._inputs[layer.index] if layer.residual else y
         for later in self.network.layers[layer.index + 1 :]:
-            y, more = self._activate(later, later.product(self.parameters, y))
+            made, more = self._activate(later, later.product(self.parameters, y))
+            y = made + y if later.residual else made
             sides += more
         of_loss = [self.loss.sides_of_kinks(outputs, self.targets) for outputs in y]
         sides += [torch.stack(group) for group in zip(*of_loss, strict=True)]
@@ -355,10 +365,9 @@ class _Gradients:
     def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the next layer reads of every copy (copies, n, outputs), and the sides of the kinks of its ops.
 
-        An op without a compiled form may have a mode of its own in training steps: it gets the copies one by one, each
-        with the noise of the first step.
+        Ops that look at more than a row get the copies one by one, each with the noise of the first step.
         """
-        if all(isinstance(op, CompiledOp) for op in layer.ops):
+        if all(op.by_row for op in layer.ops):
             y, sides = self._apply(layer, z.flatten(0, 1))
             return y.view(*z.shape[:2], -1), [side.view(len(z), -1) for side in sides]
         results = [self._apply(layer, copy) for copy in z]
@@ -367,10 +376,10 @@ class _Gradients:
 
     def _apply(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The ops of a layer on z (n, outputs), and on which side of every kink each value that an op reads lies."""
-        if self._noise is not None and (state := self._states[layer.index]) is not None:
-            self._noise.set_state(state)
+        if self._mode.noise is not None and (state := self._states[layer.index]) is not None:
+            self._mode.noise.generator.set_state(state)
         sides: list[Tensor] = []
         for op, own in layer.ops_with(self.parameters):
             sides += [z > kink for kink in op.kinks]
-            z = op.apply(z, own, noise=self._noise)
+            z = op.apply(z, own, mode=self._mode)
         return z, sides

@@ -12,12 +12,12 @@ ALIGNMENT = 16  # elements: 64 bytes in float32, a cache line and an AVX-512 reg
 
 
 class Parameters(Mapping[str, Tensor]):
-    """The named tensors of one model, as views of ``pieces``: one-dimensional tensors that an optimizer updates whole.
+    """The named tensors of one model, what it learns and behind that the statistics it keeps, as views of ``pieces``.
 
-    A model on its own is one piece, ``flat``; one of several in a ``Stack`` is two. The views fill the pieces in the
-    order of ``shapes``, and every view starts at a multiple of 16 elements. The elements between are zero and stay zero
-    under any update that maps a zero parameter with a zero gradient to zero, as those of all optimizers of torch do
-    unless their ``eps`` is 0.
+    Pieces are one-dimensional tensors. A model on its own is one, ``flat``; one of several in a ``Stack`` is two or
+    three. The views fill the pieces in the order of ``shapes``, and every view starts at a multiple of 16 elements. The
+    elements between are zero and stay zero under any update that maps a zero parameter with a zero gradient to zero, as
+    those of all optimizers of torch do unless their ``eps`` is 0.
     """
 
     def __init__(self, pieces: Sequence[Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -53,7 +53,7 @@ class Parameters(Mapping[str, Tensor]):
 
     @property
     def flat(self) -> Tensor:
-        """The only piece. Raises ValueError for one of several models, which has two."""
+        """The only piece. Raises ValueError for one of several models, which has more."""
         if len(self.pieces) > 1:
             raise ValueError(
                 "the parameters of one of several models do not lie in one piece; clone() makes them do so"
@@ -85,57 +85,70 @@ class Parameters(Mapping[str, Tensor]):
 
 
 class Stack:
-    """The parameters of several models of one architecture, in one tensor ``flat``.
+    """The tensors of several models of one architecture, in one tensor ``flat``.
 
     The first weights of all models lie side by side, so that those of models that share a batch are one matrix
-    (models·out, in) and their first layer is a single product. Behind them lies, model after model, all the rest. So a
-    range of models is two contiguous tensors, which an optimizer updates in one call, and a single model is one.
+    (models·out, in) and their first layer is a single product. Behind them lies, model after model, all the rest that
+    is learnt, and then the statistics. So what a range of models learns is two contiguous tensors, which an optimizer
+    updates in one call, and that of a single model is one.
     """
 
     def __init__(
         self,
-        shapes: Mapping[str, tuple[int, ...]],
+        parameter_shapes: Mapping[str, tuple[int, ...]],
+        state_shapes: Mapping[str, tuple[int, ...]] | None = None,
         *,
         models: int = 1,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.shapes = dict(shapes)
+        self.parameter_shapes, self.state_shapes = dict(parameter_shapes), dict(state_shapes or {})
+        self.shapes = self.parameter_shapes | self.state_shapes
         self.models = models
-        first, *others = (padded(shape) for shape in shapes.values())
-        self._sizes = (first, sum(others))
+        first, *others = map(padded, parameter_shapes.values())
+        self._sizes = (first, sum(others), sum(map(padded, self.state_shapes.values())))
         self.flat = torch.zeros(models * sum(self._sizes), dtype=dtype, device=device)
         self._bind()
 
     @classmethod
-    def of(cls, parameters: Parameters) -> Stack:
-        """A stack of one model, on the memory of ``parameters``, which lie in one piece."""
-        stack = cls(parameters.shapes, device="meta")
+    def of(cls, parameters: Parameters, state_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Stack:
+        """A stack of one model, on the memory of ``parameters``, which lie in one piece and end with statistics."""
+        learnt = {name: shape for name, shape in parameters.shapes.items() if name not in (state_shapes or {})}
+        stack = cls(learnt, state_shapes, device="meta")
         stack.flat = parameters.flat.detach()
         stack._bind()
         return stack
 
     def _bind(self) -> None:
-        self.members = [Parameters(self.pieces(i, i + 1), self.shapes) for i in range(self.models)]
+        self.members = [Parameters(self._tensors(i), self.shapes) for i in range(self.models)]
 
-    def pieces(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        """The contiguous tensors of the models ``start`` to before ``stop``; each holds one equal share per model."""
+    def _tensors(self, model: int) -> tuple[Tensor, ...]:
+        """Everything of one model in contiguous tensors."""
         if self.models == 1:
             return (self.flat,)
-        first, rest = self._sizes
+        size = self._sizes[2]
+        start = len(self.flat) - (self.models - model) * size
+        return (*self.pieces(model, model + 1), *([self.flat[start : start + size]] if size else []))
+
+    def pieces(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        """What the models ``start`` to before ``stop`` learn in contiguous tensors, an equal share for each."""
+        first, rest, _ = self._sizes
+        if self.models == 1:
+            return (self.flat[: first + rest],)
         behind = self.models * first
         both = self.flat[start * first : stop * first], self.flat[behind + start * rest : behind + stop * rest]
         return both if rest else both[:1]
 
     def stacked(self, name: str) -> Tensor:
-        """A parameter of all models, (models, *shape)."""
+        """A tensor of all models, (models, *shape)."""
         view = self.members[0][name]
-        stride = self._sizes[0] if next(iter(self.shapes)) == name else self._sizes[1]
+        kept = name in self.state_shapes
+        stride = self._sizes[2 if kept else 0 if next(iter(self.shapes)) == name else 1]
         return self.flat.as_strided((self.models, *view.shape), (stride, *view.stride()), view.storage_offset())
 
-    def zeros_like(self) -> Stack:
-        """A stack of the same shapes, all zero."""
-        return Stack(self.shapes, models=self.models, dtype=self.flat.dtype, device=self.flat.device)
+    def gradients(self) -> Stack:
+        """A stack of what these models learn, all zero."""
+        return Stack(self.parameter_shapes, models=self.models, dtype=self.flat.dtype, device=self.flat.device)
 
 
 def padded(shape: Sequence[int]) -> int:

@@ -200,7 +200,7 @@ def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):
         ops = []
-        for op in experiment.model.layer_ops(last=index == len(layers) - 1):
+        for op in experiment.model.layer(index).ops:
             name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
             ops.append(f"{name} ({', '.join(settings)})" if settings else name)
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())

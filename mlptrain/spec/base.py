@@ -144,3 +144,17 @@ def count_or_fraction(*, most: int) -> GetPydanticSchema:
             ]
         },
     )
+
+
+def rate_or_rates() -> GetPydanticSchema:
+    """A number from 0 to below 1, or a list of such numbers."""
+
+    def is_rate(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+    rate = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+    return _checked(
+        lambda value: all(map(is_rate, value)) if isinstance(value, list) else is_rate(value),
+        "a number from 0 to below 1, or a list of them with one for each hidden layer",
+        {"anyOf": [rate, {"type": "array", "items": rate}]},
+    )

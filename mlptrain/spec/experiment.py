@@ -33,6 +33,10 @@ class TrainingSpec(Section):
     record_layers: bool = Field(
         False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
     )
+    norm_statistics: Literal["running", "training_rows"] = Field(
+        "running",
+        description="What batch norm evaluates with: running statistics, or those of all training rows after an epoch.",
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,3})$", description="auto, cpu, cuda or cuda:N; auto never fails."
     )
@@ -164,3 +168,8 @@ class Experiment:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
         return self.model.parameter_shapes(self.widths)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
+        return self.parameter_shapes | self.model.state_shapes(self.widths)

@@ -57,7 +57,7 @@ def meant(word: object, allowed: Collection[str], place: str, sections: Sections
 def _answer(word: object, allowed: Collection[str], place: str, sections: Sections) -> str | None:
     """What stands in the tables for ``word``: a name with a remark, or "; not offered" with a remark."""
     answers = {compact(section.__name__): names_of(section)[0] for section in sections if len(names_of(section)) == 1}
-    for key in ("activation", place) if place == "output_activation" else (place,):
+    for key in dict.fromkeys((place.removeprefix("output_"), place)):
         answers |= _rows(VALUES.get(key, {}))
         not_offered = _rows(VALUES_NOT_OFFERED.get(key, {}))
         answers |= {other: f"; not offered{remark and ': '}{remark}" for other, remark in not_offered.items()}

@@ -108,7 +108,7 @@ def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()
     if clash := [text for text in assignments(overrides) if text.partition("=")[0].strip().startswith("model.init")]:
         raise UserError(f"{clash[0]} conflicts with starting from the weights in {weights}; leave one of them out")
     path = user_path(weights)
-    read_weights(path, loaded.experiment.parameter_shapes)
+    read_weights(path, loaded.experiment.shapes)
     return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from mlptrain.spec.base import Section, ShortName, positive_or
+from mlptrain.spec.base import Section, ShortName, positive_or, rate_or_rates
 
 MAX_WIDTH = 65_536
 MAX_LAYERS = 200
@@ -19,6 +20,10 @@ class Op(Section):
 
     def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
         """Shapes of its own parameters in a layer of ``width`` units, by name."""
+        return {}
+
+    def state_shapes(self, width: int) -> dict[str, tuple[int, ...]]:  # noqa: ARG002
+        """Shapes of the statistics that it keeps while training, by name."""
         return {}
 
 
@@ -67,6 +72,41 @@ class Dropout(Op):
     p: float = Field(ge=0, lt=1)
 
 
+class NoNorm(Section):
+    """No normalisation."""
+
+    name: Literal["none"]
+
+
+class _Norm(Op):
+    eps: float = Field(1e-5, gt=0, le=1, description="Added to the variance.")
+
+    def parameter_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """A scale and a shift for every unit."""
+        return {"norm_weight": (width,), "norm_bias": (width,)}
+
+
+class BatchNorm(_Norm):
+    """Every unit over the batch (Ioffe & Szegedy, 2015), outside of training steps with running statistics."""
+
+    name: Literal["batch"]
+    momentum: float = Field(0.1, gt=0, le=1, description="How far a step moves the running statistics to its own.")
+
+    def state_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """Mean and variance of every unit."""
+        return {"running_mean": (width,), "running_var": (width,)}
+
+
+class LayerNorm(_Norm):
+    """Every example over the units of the layer (Ba, Kiros & Hinton, 2016)."""
+
+    name: Literal["layer"]
+
+
+NormSpec = Annotated[NoNorm | BatchNorm | LayerNorm, Field(discriminator="name"), ShortName()]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
 ActivationSpec = Annotated[
     PlainActivation | LeakyReLU | ELU | PReLU | Softplus, Field(discriminator="name"), ShortName()
 ]
@@ -111,6 +151,17 @@ class FileInit(Section):
 InitSpec = Annotated[DefaultInit | NormalInit | ScaledInit | FileInit, Field(discriminator="name"), ShortName()]
 
 
+class LayerSpec(NamedTuple):
+    """The sections of what comes before and after a layer's product, in order.
+
+    A ``residual`` layer adds its input to its output where the widths agree.
+    """
+
+    before: Sequence[Op]
+    ops: Sequence[Op]
+    residual: bool = False
+
+
 class ModelSpec(Section):
     """A multi-layer perceptron; the input and output widths follow from data and loss."""
 
@@ -122,14 +173,34 @@ class ModelSpec(Section):
         PlainActivation(name="identity"), description="After the last layer; the losses read logits, so identity."
     )
     bias: bool = Field(True, description="Whether layers have biases.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of values dropped after every hidden activation.")
+    norm: NormSpec = Field(NoNorm(name="none"), description="Before every hidden activation.")
+    output_norm: NormSpec = Field(NoNorm(name="none"), description="Before the output activation.")
+    dropout: Annotated[
+        float | list[float],
+        rate_or_rates(),
+        Field(description="Share of values dropped after every hidden activation, one for all layers or one for each."),
+    ] = 0.0
+    input_dropout: Rate = Field(0.0, description="Share of inputs dropped.")
+    residual: bool = Field(
+        False, description="Hidden layers add their input to their output, from the second on where the widths agree."
+    )
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
-    def layer_ops(self, *, last: bool) -> list[Op]:
-        """The sections of what follows the product of a hidden layer, or of the last one, in order."""
+    def rates(self) -> list[float]:
+        """The dropout rate of every hidden layer."""
+        return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.hidden)
+
+    def layer(self, index: int) -> LayerSpec:
+        """What layer ``index``, counted from 0, does besides its product."""
+        before = [Dropout(name="dropout", p=self.input_dropout)] if self.input_dropout and not index else []
+        last = index == len(self.hidden)
+        norm = self.output_norm if last else self.norm
+        norms: list[Op] = [] if isinstance(norm, NoNorm) else [norm]
         if last:
-            return [self.output_activation]
-        return [self.activation, *([Dropout(name="dropout", p=self.dropout)] if self.dropout else [])]
+            return LayerSpec(before, [*norms, self.output_activation])
+        rate = self.rates()[index]
+        dropped = [Dropout(name="dropout", p=rate)] if rate else []
+        return LayerSpec(before, [*norms, self.activation, *dropped], residual=self.residual and index > 0)
 
     def parameter_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order.
@@ -142,7 +213,16 @@ class ModelSpec(Section):
             own: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs)}
             if self.bias:
                 own["bias"] = (outputs,)
-            for op in self.layer_ops(last=index == len(widths) - 2):
+            for op in self.layer(index).ops:
                 own |= op.parameter_shapes(outputs)
             shapes |= {f"layers.{index}.{name}": shape for name, shape in own.items()}
         return shapes
+
+    def state_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the statistics that ops keep, such as ``layers.i.running_mean`` (outputs,)."""
+        return {
+            f"layers.{index}.{name}": shape
+            for index, outputs in enumerate(widths[1:])
+            for op in self.layer(index).ops
+            for name, shape in op.state_shapes(outputs).items()
+        }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from mlptrain.spec.data import (
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.model import MAX_PARAMETERS, FileInit, ModelSpec, NormalInit
+from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.schedule import MultiStep, Schedule, Step
@@ -121,6 +122,24 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
+    """A list of rates has one for each hidden layer."""
+    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
+        message = (
+            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
+        )
+        yield ("model", "dropout"), message
+
+
+def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """Batch norm takes mean and variance over more than one row."""
+    norms = {"norm": model.norm if model.hidden else None, "output_norm": model.output_norm}
+    one = training.batch_size == 1 or facts.train_rows == 1
+    for key, norm in norms.items():
+        if one and isinstance(norm, BatchNorm):
+            yield ("model", key), "batch norm needs batches of two rows or more; use norm: layer, or a larger batch"
+
+
 def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec) -> Iterator[Finding]:
     """The warm-up ends before the run does."""
     run = training.run_length(facts.train_rows)
@@ -132,7 +151,8 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
-        shapes = model.parameter_shapes((facts.n_features, *model.hidden, loss.n_outputs(facts)))
+        widths = (facts.n_features, *model.hidden, loss.n_outputs(facts))
+        shapes = model.parameter_shapes(widths) | model.state_shapes(widths)
         try:
             read_weights(Path(model.init.path), shapes, sha256=model.init.sha256)
         except UserError as error:
@@ -148,6 +168,8 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     metrics_fit,
     calibration_has_its_rows,
     network_fits_memory,
+    dropout_fits_layers,
+    norm_has_rows,
     warmup_fits_run,
 )
 
@@ -168,8 +190,11 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
         yield ("model", "activation"), "has no effect: there is no hidden layer"
-    if not model.hidden and model.dropout:
-        yield ("model", "dropout"), "has no effect: there is no hidden layer"
+    for key in ("norm", "dropout", "residual"):
+        value = getattr(model, key)
+        if not model.hidden and value and not isinstance(value, NoNorm):
+            yield ("model", key), "has no effect: there is no hidden layer"
+    yield from _layers_that_cannot_train(experiment)
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
@@ -192,6 +217,27 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:
+    """Dropout, norms and residual connections where they do harm, or nothing."""
+    model, rows = experiment.model, experiment.facts.train_rows
+    dropped = [width for width, rate in zip(model.hidden, model.rates(), strict=True) if rate]
+    if 1 in dropped:
+        yield ("model", "dropout"), "in a layer of one unit drops everything that the next layer reads"
+    if model.hidden and isinstance(model.norm, LayerNorm) and 1 in model.hidden:
+        yield ("model", "norm"), "layer norm in a layer of one unit gives the same for every example"
+    batch_norm = isinstance(model.output_norm, BatchNorm) or (model.hidden and isinstance(model.norm, BatchNorm))
+    if batch_norm and rows > 1 and rows % experiment.batch_size == 1:
+        message = (
+            f"leaves one row for the last batch of every epoch, which has no variance for batch norm: it trains the "
+            f"output layer alone; {rows:,} rows divide better by {experiment.batch_size + 1:,}"
+        )
+        yield ("training", "batch_size"), message
+    if experiment.training.norm_statistics != "running" and not batch_norm:
+        yield ("training", "norm_statistics"), "has no effect: there is no batch norm"
+    if model.residual and model.hidden and not any(a == b for a, b in pairwise(model.hidden)):
+        yield ("model", "residual"), "has no effect: no two neighbouring hidden layers have the same width"
 
 
 def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from mlptrain.spec.load import Loaded
 
 
 def describe_model(spec: Experiment) -> str:
-    """``784-500-256-10 relu``, ``2-15-3 arctan, output arctan``, ``2-3 arctan`` or ``2-3 linear``.
+    """``784-500-256-10 relu, batch norm, dropout 0.2``, ``2-15-3 arctan, output arctan`` or ``2-3 linear``.
 
-    A network without hidden layers has no activation but that of its outputs.
+    A network without hidden layers has nothing but what its outputs have.
     """
     model = spec.model
     names: list[str] = []
@@ -21,6 +21,16 @@ def describe_model(spec: Experiment) -> str:
         names.append(model.activation.name)
     if model.output_activation.name != "identity":
         names.append(f"output {model.output_activation.name}" if names else model.output_activation.name)
+    if model.hidden:
+        rates = (
+            "/".join(f"{rate:g}" for rate in (model.dropout if isinstance(model.dropout, list) else [model.dropout]))
+            if any(model.rates())
+            else ""
+        )
+        names += [f"{model.norm.name} norm"] * (model.norm.name != "none") + [f"dropout {rates}"] * bool(rates)
+        names += ["residual"] * model.residual
+    names += [f"output {model.output_norm.name} norm"] * (model.output_norm.name != "none")
+    names += [f"input dropout {model.input_dropout:g}"] * bool(model.input_dropout)
     return f"{'-'.join(map(str, spec.widths))} {', '.join(names) or 'linear'}"
 
 

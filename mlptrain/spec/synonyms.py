@@ -50,6 +50,15 @@ KEYS = {
     "model.dropout": (
         "dropout_rate dropout_p dropout_prob dropouts drop drop_rate drop_prob p_drop hidden_dropout last_drop"
     ),
+    "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
+    "model.norm": (
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
+        "norm_layers normalization_layer"
+    ),
+    "model.norm.momentum": "bn_momentum norm_momentum",
+    "model.norm.eps": "bn_eps norm_eps",
+    "model.output_norm": "final_norm last_norm out_norm norm_output",
+    "model.residual": "skip skip_connections skip_connection resnet residual_connections use_residual shortcut",
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -147,14 +156,7 @@ KEYS_NOT_OFFERED = {
         "l1 l1_reg l1_lambda l1_penalty l1_ratio l1_regularization reg_alpha"
     ),
     "a constraint on the weights is not offered": "max_norm weight_clip kernel_constraint weight_norm",
-    "normalization layers are not offered; data.scaling scales the inputs": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn bn_momentum bn_eps layer_norm norm norm_layer"
-    ),
-    "dropout of the inputs is not offered; model.dropout follows every hidden activation": (
-        "input_dropout dropout_input"
-    ),
     "a probability of keeping is not offered; model.dropout is that of dropping": "keep_prob keep_probability",
-    "residual connections are not offered": "residual skip skip_connections resnet",
     "convolutions are not offered; every network is a multi-layer perceptron": (
         "conv conv_layers convolutions filters n_filters num_filters kernel_size channels pool_size cnn"
     ),
@@ -387,6 +389,11 @@ VALUES = {
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
     },
+    "norm": {
+        "batch": "bn batch_norm batch_normalization true yes on",
+        "layer": "ln layer_norm layer_normalization",
+        "none": "null no off false identity",
+    },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
         "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
@@ -463,6 +470,9 @@ VALUES_NOT_OFFERED = {
             "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
             "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
+    },
+    "norm": {
+        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual",
     },
     "scaling": {
         "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",

@@ -73,7 +73,7 @@ def read_weights(path: Path, shapes: Shapes, *, sha256: str | None = None) -> In
     try:
         file = kept_file(path) if path.is_dir() else path
         with open_regular(file) as stream:
-            start = stream.read(8)
+            start = stream.read(9)
             stream.seek(0)
             opened = _npz(file, stream) if start[:2] == b"PK" else _safetensors(file, stream, start)
             with opened as archive:
@@ -160,7 +160,7 @@ def _safetensors(file: Path, stream: BinaryIO, start: bytes) -> Iterator[_Archiv
 
     if start[:6] == b"\x93NUMPY":
         raise CheckpointError(f"{file} is a single array; save all of them: numpy.savez('weights.npz', **arrays)")
-    if start[:1] == b"\x80":
+    if start[:1] == b"\x80" and start[8:] != b"{":  # a header's length may begin with that byte too
         raise _pickle(file)
     about: dict[str, Any] = {}
     try:

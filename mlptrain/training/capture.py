@@ -51,6 +51,7 @@ class CapturedStep:
             return self._plain_step(inputs, targets)
         if self._graph is None:
             self._graph = self._capture(inputs, targets)
+        self._engine.prepare(self._engine.batch_size)
         for buffer, x in zip(self._inputs, inputs, strict=True):
             buffer.copy_(x)
         self._targets.copy_(targets)
@@ -66,6 +67,6 @@ class CapturedStep:
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._outputs = self._engine(self._inputs, self._targets)
+            self._outputs = self._engine.run(self._inputs, self._targets)
             self._updates.apply(captured=True)
         return graph

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP, Layer
+from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.parameters import Parameters
 
 FLAT = 0.005  # of an activation's steepest slope: below it a unit hardly learns
@@ -48,7 +49,11 @@ class LayerFigures:
 def measure_layers(
     network: MLP, parameters: Parameters, *, loss: Loss, x: Tensor, targets: Tensor
 ) -> list[LayerFigures]:
-    """The figures of every layer for inputs (n, n_features) and targets as the loss encodes them."""
+    """The figures of every layer for inputs (n, n_features) and targets as the loss encodes them.
+
+    Computed as a training step does, with batch norm's statistics of these rows, but without dropout.
+    """
+    mode = TrainingMode(update_statistics=False)
     exact = parameters.clone(dtype=torch.float64)
     weights = {name: tensor.detach().requires_grad_() for name, tensor in exact.items()}
     x = x.double()
@@ -56,8 +61,8 @@ def measure_layers(
     z_of, y_of = [], []
     y = x
     for layer in network.layers:
-        z_of.append(layer.product(weights, y))
-        y = layer.activate(weights, z_of[-1])
+        z_of.append(layer.normalise(weights, layer.product(weights, y), mode=mode))
+        y = layer.forward(weights, y, mode=mode)
         y_of.append(y)
     names = [f"{layer.prefix}weight" for layer in network.layers]
     objective = loss(y, encoded) / (len(x) if loss.section.reduction == "sum" else 1)
@@ -100,7 +105,7 @@ def _slopes(layer: Layer, parameters: dict[str, Tensor], z: Tensor) -> Tensor:
 
     def slopes(at: Tensor) -> Tensor:
         at = at.detach().requires_grad_()
-        out = layer.activate(parameters, at)
+        out = layer.bend(parameters, at)
         [slope] = torch.autograd.grad(out.sum(), at)
         return slope.abs()
 

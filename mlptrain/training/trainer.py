@@ -30,6 +30,7 @@ from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.scores import NO_SCORES, Scorer
+from mlptrain.training.statistics import measure_statistics
 from mlptrain.updates.chain import ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
@@ -83,8 +84,9 @@ class Trainer:
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
-    is the length of the run, which the schedule follows; ``engine`` the one that makes the gradients, by default the
-    fastest that can run the network; ``scorer`` has the further figures that every evaluation measures.
+    is the length of the run, which the schedule follows; ``whole_statistics`` gives batch norm those of all training
+    rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by default the fastest that can
+    run the network; ``scorer`` has the further figures that every evaluation measures.
     """
 
     def __init__(
@@ -98,16 +100,18 @@ class Trainer:
         shuffle: bool,
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
+        whole_statistics: bool = False,
         engine: type[Engine] | None = None,
         scorer: Scorer = NO_SCORES,
     ) -> None:
+        self._whole_statistics = whole_statistics and bool(network.state_shapes)
         self.network, self.models, self.loss, self.scorer = network, tuple(models), loss, scorer
         self.classify, self.batch_size = classify, batch_size
         device = models[0].initial.pieces[0].device
-        self.parameters = Stack(network.parameter_shapes, models=len(models), device=device)
+        self.parameters = Stack(network.parameter_shapes, network.state_shapes, models=len(models), device=device)
         for member, model in zip(self.parameters.members, models, strict=True):
             member.copy_(model.initial)
-        self.gradients = self.parameters.zeros_like()
+        self.gradients = self.parameters.gradients()
         groups = [list(group) for _, group in groupby(models, key=lambda model: (id(model.examples), model.seed))]
         self.rows = len(models[0].examples)
         if len(sizes := {len(model.examples) for model in models}) > 1:
@@ -244,10 +248,12 @@ class Trainer:
         self._ended[index] = Ending.diverged(what, epoch=epoch, step=step + 1, lr=self.updates.lr(index, step))
 
     def _evaluate(self, index: int, epoch: int) -> Metrics | None:
+        member = self.parameters.members[index]
+        if self._whole_statistics:
+            measure_statistics(self.network, member, self.models[index].examples)
         examples = self.models[index].evaluated
         if examples is None:
             return None
-        member = self.parameters.members[index]
         metrics = evaluate(
             self.network, member, loss=self.loss, examples=examples, classify=self.classify, scorer=self.scorer
         )

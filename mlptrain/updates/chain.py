@@ -95,7 +95,7 @@ class Updates:
         index, place, count = self._places[model]
         optimizer, parameters = self._optimizers[index], self._stack.members[model]
         buffers = {
-            name: Parameters([tensor.view(count, -1)[place] for tensor in tensors], parameters.shapes)
+            name: Parameters([tensor.view(count, -1)[place] for tensor in tensors], self._stack.parameter_shapes)
             for name, tensors in optimizer.buffers.items()
         }
         return ModelState(parameters, buffers, optimizer.scalars)
@@ -103,10 +103,10 @@ class Updates:
     def load(self, model: int, state: ModelState) -> None:
         """Take over weights and state. Raises ValueError for those of another network or optimizer."""
         index, place, count = self._places[model]
-        parameters = self._stack.members[model].copy_(state.parameters)
-        sizes = [len(piece) for piece in parameters.pieces]
+        self._stack.members[model].copy_(state.parameters)
+        sizes = [len(piece) for piece in self._stack.pieces(model, model + 1)]
         pieces = {
-            name: torch.split(Parameters.zeros(parameters.shapes).copy_(tensors).flat, sizes)
+            name: torch.split(Parameters.zeros(self._stack.parameter_shapes).copy_(tensors).flat, sizes)
             for name, tensors in state.buffers.items()
         }
         self._optimizers[index].load_state(pieces, state.scalars, place=place, count=count)

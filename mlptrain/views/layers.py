@@ -37,7 +37,7 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
     weights = {0: initial_parameters(experiment, network)}
     for checkpoint in (kept, last):
         if checkpoint.epoch:
-            found = Parameters.zeros(network.parameter_shapes).copy_(checkpoint.state.parameters)
+            found = Parameters.zeros(network.shapes).copy_(checkpoint.state.parameters)
             weights[checkpoint.epoch] = found
     moments = []
     for epoch, parameters in sorted(weights.items()):

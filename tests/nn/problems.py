@@ -23,7 +23,9 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 def engines_of(*ops: Op) -> list[type[Engine]]:
     """The engines that can run a network with each of these as the op of a layer."""
     return [
-        engine for engine in ENGINES if all(engine.runs(MLP([1, 1], hidden=[], output=[op], bias=True)) for op in ops)
+        engine
+        for engine in ENGINES
+        if all(engine.runs(MLP.of([1, 1], hidden=[], output=[op], bias=True)) for op in ops)
     ]
 
 
@@ -96,11 +98,11 @@ def problem(
     row = catalogue.LOSSES[loss]
     n_outputs = row.outputs(3)
     ops, output = [catalogue.op(activation, settings)], [catalogue.op(output_activation)]
-    network = MLP([4, *hidden, n_outputs], hidden=ops, output=output, bias=bias)
-    parameters = Stack(network.parameter_shapes, models=sum(groups), dtype=dtype, device=device)
+    network = MLP.of([4, *hidden, n_outputs], hidden=ops, output=output, bias=bias)
+    parameters = Stack(network.parameter_shapes, network.state_shapes, models=sum(groups), dtype=dtype, device=device)
     for member in parameters.members:
         initialise_(network, member, generator=generator, name="normal", std=0.7, bias="normal")
-    gradients = parameters.zeros_like()
+    gradients = parameters.gradients()
     for member in gradients.members:
         for view in member.values():
             view.fill_(torch.nan)

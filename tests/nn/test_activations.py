@@ -12,6 +12,7 @@ from torch import Tensor
 from mlptrain.errors import UserError
 from mlptrain.nn.ops import CompiledOp, Op
 from mlptrain.nn.ops.activations import Activation, make_activation
+from mlptrain.nn.ops.base import Site
 from mlptrain.nn.ops.rectifiers import PReLU
 from tests import catalogue
 from tests.catalogue import ACTIVATIONS, OPS, Settings, cases, op
@@ -123,15 +124,14 @@ def test_compiled_forms_of_models_side_by_side(name: str, settings: Settings) ->
     upstream = torch.linspace(-1, 2, inputs.numel(), dtype=torch.float64).view_as(inputs)
     z, delta = torch.empty_like(inputs), torch.empty_like(inputs)
     y = torch.empty_like(inputs) if one.needs_input else z
-    forward = one.forward_calls(z, y, stacked)
-    backward = one.backward_calls(delta, z, y, stacked, gradients)
+    calls = one.compiled(Site(z, y, delta, stacked, gradients, noise=(), buffer=torch.empty))
     for _ in range(2):
         z.copy_(inputs)
-        for call in forward:
+        for call in calls.forward:
             call()
         outputs = y.clone()
         delta.copy_(upstream)
-        for call in backward:
+        for call in calls.backward:
             call()
         assert torch.equal(y, outputs)
     for model, own in enumerate(owns):
@@ -163,8 +163,8 @@ def test_extremes_are_finite(name: str, settings: Settings, dtype: torch.dtype) 
         y = y if activation.needs_input else inputs
         delta = torch.ones_like(y)
         gradients = {key: torch.zeros_like(values) for key, values in stacked.items()}
-        calls = activation.forward_calls(inputs, y, stacked)
-        for call in calls + activation.backward_calls(delta, inputs, y, stacked, gradients):
+        calls = activation.compiled(Site(inputs, y, delta, stacked, gradients, noise=(), buffer=torch.empty))
+        for call in calls.forward + calls.backward:
             call()
         derivatives.append(delta[0].t())
         assert y.isfinite().all()

@@ -17,6 +17,7 @@ from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import MeanSquaredError
 from mlptrain.nn.losses import make_loss as make_loss_of
 from mlptrain.nn.network import MLP
+from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.ops import Op
 from mlptrain.nn.ops.activations import Tanh
 from mlptrain.nn.ops.dropout import Dropout
@@ -45,7 +46,7 @@ def random_network_check(
 ) -> GradientCheck:
     """A network with weights and biases from N(0, std), on N(0, 1) inputs and random labels unless given."""
     generator = torch.Generator().manual_seed(seed)
-    network = MLP(widths, hidden=[op(activation)], output=[op(output_activation)], bias=True)
+    network = MLP.of(widths, hidden=[op(activation)], output=[op(output_activation)], bias=True)
     parameters = Parameters.zeros(network.parameter_shapes)
     initialise_(network, parameters, generator=generator, name="normal", std=std, bias="normal")
     x = torch.randn(rows, widths[0], generator=generator) if x is None else x
@@ -146,7 +147,7 @@ def test_differences_do_not_trust_autograd(monkeypatch: pytest.MonkeyPatch) -> N
 
 def linear_then(activation: Op, *, weight: list[list[float]], x: list[list[float]]) -> GradientCheck:
     """A bias-free layer with this activation on its outputs, squared error to 1."""
-    network = MLP([len(weight[0]), len(weight)], hidden=[], output=[activation], bias=False)
+    network = MLP.of([len(weight[0]), len(weight)], hidden=[], output=[activation], bias=False)
     parameters = Parameters.zeros(network.parameter_shapes).copy_({"layers.0.weight": torch.tensor(weight)})
     inputs = torch.tensor(x)
     targets = torch.ones(len(x), len(weight))
@@ -184,7 +185,7 @@ def test_smooth_activations_leave_nothing_out() -> None:
 
 def test_the_kink_of_mae_is_left_out() -> None:
     """Both targets are 1; the first output is 1 exactly, the second is not."""
-    network = MLP([1, 2], hidden=[], output=[op("identity")], bias=False)
+    network = MLP.of([1, 2], hidden=[], output=[op("identity")], bias=False)
     parameters = Parameters.zeros(network.parameter_shapes)
     parameters["layers.0.weight"].copy_(torch.tensor([[1.0], [3.0]]))
     check = check_gradients(
@@ -209,7 +210,7 @@ def test_nothing_checked_is_not_a_pass() -> None:
 
 def hidden_unit(*, kinked: bool, max_coordinates: int = 200) -> GradientCheck:
     """1-1-1 with ReLU, whose hidden z is 0 exactly or 1."""
-    network = MLP([1, 1, 1], hidden=[ReLU()], output=[op("identity")], bias=True)
+    network = MLP.of([1, 1, 1], hidden=[ReLU()], output=[op("identity")], bias=True)
     parameters = Parameters.zeros(network.parameter_shapes)
     parameters.copy_(
         {name: torch.ones(shape) for name, shape in network.parameter_shapes.items()}
@@ -263,7 +264,7 @@ def test_a_wrong_derivative_outweighs_what_could_not_be_checked(monkeypatch: pyt
 def test_the_penalty_is_part_of_all_three_gradients(weight_decay: float, activation: str) -> None:
     """A linear model has the closed form 2/n Xᵀ(Xw + b − y) + λw; a learnt slope is decayed like any other number."""
     generator = torch.Generator().manual_seed(3)
-    network = MLP([4, 1], hidden=[], output=[op(activation)], bias=True)
+    network = MLP.of([4, 1], hidden=[], output=[op(activation)], bias=True)
     parameters = Parameters.zeros(network.parameter_shapes)
     initialise_(network, parameters, generator=generator, name="normal", bias="normal")
     x, y = torch.randn(30, 4, generator=generator), torch.randn(30, 1, generator=generator)
@@ -307,7 +308,7 @@ def test_coordinates_are_named_by_their_place() -> None:
 @pytest.mark.parametrize("delta", [1e-7, 1e-5, 1.0])
 def test_where_huber_goes_over_from_squared_to_linear_is_left_out(delta: float) -> None:
     """Both targets are 0; the first output is delta within ε, the second is far from it."""
-    network = MLP([1, 2], hidden=[], output=[op("identity")], bias=False)
+    network = MLP.of([1, 2], hidden=[], output=[op("identity")], bias=False)
     parameters = Parameters.zeros(network.parameter_shapes)
     parameters["layers.0.weight"].copy_(torch.tensor([[delta], [-30.0]]))
     loss = make_loss_of(TypeAdapter(LossSpec).validate_python({"name": "huber", "delta": delta}))
@@ -331,7 +332,7 @@ def test_masks_are_held_fixed(loss: str, dropout: float) -> None:
     generator = torch.Generator().manual_seed(1)
     objective = make_loss(loss)
     outputs = LOSSES[loss].outputs(3)
-    network = MLP(
+    network = MLP.of(
         [4, 8, 8, outputs], hidden=[op("prelu"), op("dropout", {"p": dropout})], output=[op("identity")], bias=True
     )
     parameters = Parameters.zeros(network.parameter_shapes)
@@ -349,11 +350,16 @@ def test_masks_are_held_fixed(loss: str, dropout: float) -> None:
     assert sum(one.checked for one in check.parameters) > 100
     # torch's own modules, with the masks that the training step draws.
     masks = torch.Generator().manual_seed(derived_seed(5, "noise", 1))
+
+    def kept() -> Tensor:
+        words = torch.empty(8 * 12 // 4, dtype=torch.int64).random_(-(2**63), None, generator=masks)
+        return words.view(torch.int16).view(8, 12).t() >= round(dropout * 2**16) - 2**15
+
     y, decayed = x.double(), {name: value.double().requires_grad_() for name, value in parameters.items()}
     for index in range(2):
         z = y @ decayed[f"layers.{index}.weight"].T + decayed[f"layers.{index}.bias"]
         z = torch.where(z > 0, z, z * decayed[f"layers.{index}.slope"])
-        y = z * (torch.rand(12, 8, generator=masks) >= dropout) / (1 - dropout)
+        y = z * kept() / (1 - dropout)
     y = y @ decayed["layers.2.weight"].T + decayed["layers.2.bias"]
     targets = settings["targets"]
     value = LOSSES[loss].reference(y, targets.double() if targets.is_floating_point() else targets)
@@ -370,12 +376,12 @@ def test_a_wrong_derivative_of_an_op_with_noise_is_caught(monkeypatch: pytest.Mo
     """The engine of such an op is autograd itself, so that only the differences can tell."""
     right = Dropout.apply
 
-    def apply(self: Dropout, z: Tensor, parameters: Any, *, noise: torch.Generator | None = None) -> Tensor:
-        y = right(self, z, parameters, noise=noise)
+    def apply(self: Dropout, z: Tensor, parameters: Any, *, mode: TrainingMode | None = None) -> Tensor:
+        y = right(self, z, parameters, mode=mode)
         return y * 1.01 - 0.01 * y.detach()
 
     monkeypatch.setattr(Dropout, "apply", apply)
-    network = MLP([3, 5, 2], hidden=[op("tanh"), op("dropout")], output=[op("identity")], bias=True)
+    network = MLP.of([3, 5, 2], hidden=[op("tanh"), op("dropout")], output=[op("identity")], bias=True)
     parameters = Parameters.zeros(network.parameter_shapes)
     initialise_(network, parameters, generator=torch.Generator().manual_seed(0), name="normal")
     check = check_gradients(
@@ -396,7 +402,7 @@ def test_a_network_that_amplifies_rounding_is_refused_rather_than_called_wrong()
 
 
 def test_parameters_and_random_state_are_left_alone() -> None:
-    network = MLP([3, 4, 2], hidden=[ReLU()], output=[op("identity")], bias=True)
+    network = MLP.of([3, 4, 2], hidden=[ReLU()], output=[op("identity")], bias=True)
     parameters = Parameters.zeros(network.parameter_shapes)
     initialise_(network, parameters, generator=torch.Generator().manual_seed(0))
     before, state = parameters.flat.clone(), torch.random.get_rng_state()

@@ -21,7 +21,7 @@ Initialise = Callable[..., Tensor]
 
 
 def network(*widths: int, hidden: str = "prelu", **settings: float) -> MLP:
-    return MLP(widths or (30, 50, 7), hidden=[op(hidden, settings)], output=[op("identity")], bias=True)
+    return MLP.of(widths or (30, 50, 7), hidden=[op(hidden, settings)], output=[op("identity")], bias=True)
 
 
 SHAPES = network().parameter_shapes

@@ -17,7 +17,7 @@ from tests.catalogue import OPS, op
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.parametrize("widths", [(5, 3), (5, 8, 6, 3)])
 def test_forward_equals_sequential(widths: tuple[int, ...], name: str, output: str, bias: bool) -> None:
-    network = MLP(widths, hidden=[op(name)], output=[op(output)], bias=bias)
+    network = MLP.of(widths, hidden=[op(name)], output=[op(output)], bias=bias)
     parameters = Parameters.zeros(network.parameter_shapes, dtype=torch.float64)
     initialise_(network, parameters, generator=torch.Generator().manual_seed(1))
     modules: list[nn.Module] = []
@@ -32,7 +32,7 @@ def test_forward_equals_sequential(widths: tuple[int, ...], name: str, output: s
 
 
 def test_parameters_are_named_by_layer_in_order() -> None:
-    network = MLP([4, 3, 2], hidden=[op("prelu")], output=[op("relu")], bias=True)
+    network = MLP.of([4, 3, 2], hidden=[op("prelu")], output=[op("relu")], bias=True)
     assert list(network.parameter_shapes.items()) == [
         ("layers.0.weight", (3, 4)),
         ("layers.0.bias", (3,)),
@@ -44,10 +44,10 @@ def test_parameters_are_named_by_layer_in_order() -> None:
 
 def test_ten_tensors_of_a_known_network() -> None:
     relu = [op("relu")]
-    shapes = MLP([784, 32, 64, 128, 64, 10], hidden=relu, output=relu, bias=True).parameter_shapes.values()
+    shapes = MLP.of([784, 32, 64, 128, 64, 10], hidden=relu, output=relu, bias=True).parameter_shapes.values()
     assert (len(shapes), sum(torch.Size(shape).numel() for shape in shapes)) == (10, 44_458)
 
 
 def test_one_width_is_not_a_network() -> None:
     with pytest.raises(ValueError, match=r"at least two.*\[3\]"):
-        MLP([3], hidden=[], output=[], bias=True)
+        MLP.of([3], hidden=[], output=[], bias=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from mlptrain.errors import SpecError
@@ -51,6 +52,14 @@ def test_the_path_starts_from_the_files_folder(config: Callable[[str], Path], tm
     experiment = load_spec(config("weights.npz")).experiment
     assert Path(experiment.spec.model.init.model_dump()["path"]) == tmp_path / "configs/weights.npz"
     assert load_spec(config("../configs/weights.npz")).experiment.parameter_shapes == SHAPES
+
+
+def test_a_header_whose_length_begins_as_a_pickle_does_is_read(tmp_path: Path) -> None:
+    file, text = tmp_path / "weights.safetensors", ""
+    while not (content := safetensors.numpy.save(arrays(), {"note": text})).startswith(b"\x80"):
+        text += "-"
+    file.write_bytes(content)
+    assert read_weights(file, SHAPES).tensors.keys() == SHAPES.keys()
 
 
 def test_that_of_an_option_starts_from_the_current_folder(config: Callable[[str], Path], tmp_path: Path) -> None:

@@ -61,8 +61,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "validation scaling": "data.{}",
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
-        "name": "the top level, data.name, model.activation.name, model.output_activation.name, model.init.name, "
-        "loss.name, optimizer.name, schedule.name or evaluation.metrics.name",
+        "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
+        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name or "
+        "evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -72,7 +73,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "epochs batch_size record_steps threads precision EPOCHS batchSize": "training.{}",
         "slope": "model.activation leaky_relu, model.activation prelu, model.output_activation leaky_relu or "
         "model.output_activation prelu",
-        "momentum": "optimizer sgd or optimizer rmsprop",
+        "momentum": "model.norm batch, model.output_norm batch, optimizer sgd or optimizer rmsprop",
         "nesterov": "optimizer sgd",
         "final": "schedule linear, schedule cosine or schedule one_cycle",
         "delta": "loss huber",
@@ -110,6 +111,7 @@ MEANS: dict[str, dict[str, str]] = {
         "hidden_layer_sizes hidden_dims units hidden_size layers module__hidden_units": "model.hidden",
         "activation_fn nonlinearity": "model.activation",
         "dropout_rate drop": "model.dropout",
+        "batch_norm": "model.norm",
         "kernel_initializer weight_init": "model.init",
         "negative_slope": "model.activation.slope",
         "transform normalize preprocessing": "data.scaling",
@@ -131,6 +133,8 @@ MEANS: dict[str, dict[str, str]] = {
         "activation_function": "'activation'",
         "final_activation": "'output_activation'",
         "use_bias": "'bias'",
+        "batch_norm use_bn norm_layer": "'norm'",
+        "skip_connections": "'residual'",
         "weight_initializer": "'init'",
         "kernel_regularizer": "optimizer.weight_decay",
         "criterion": "loss at the top level",
@@ -201,7 +205,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "csv url": "reading files of your own is not offered",
         "invert resize": "changes of the images are not offered",
     },
-    "model": {"batch_norm norm": "normalization layers are not offered", "flatten": "always flattened"},
+    "model": {"flatten": "always flattened"},
     "loss": {
         "label_smoothing": "label smoothing is not offered",
         "weight": "weights of classes or rows",

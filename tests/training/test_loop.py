@@ -145,7 +145,7 @@ def test_losses_of_many_steps_that_are_found_in_several_goes() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(12_000, 2, generator=generator)
     y = torch.randn(12_000, 200, generator=generator)
-    network = MLP([2, 200], hidden=[], output=[op("identity")], bias=True)
+    network = MLP.of([2, 200], hidden=[], output=[op("identity")], bias=True)
     initial = Parameters.zeros(network.parameter_shapes)
     initialise_(network, initial, generator=generator)
     model = Model(initial, SGD(name="sgd", lr=1e-12), seed=3, examples=Examples(x, y), evaluated=None)
@@ -252,7 +252,7 @@ def test_a_parameter_that_overflows_in_the_last_step_is_found() -> None:
 
 def test_a_loss_that_overflows_is_found_where_the_parameters_stay_finite() -> None:
     """Errors of 1e25, whose squares are more than float32 holds."""
-    network = MLP([2, 1], hidden=[], output=[op("identity")], bias=True)
+    network = MLP.of([2, 1], hidden=[], output=[op("identity")], bias=True)
     examples = Examples(torch.ones(6, 2), torch.full((6, 1), 1e25))
     initial = Parameters.zeros(network.parameter_shapes)
     model = Model(initial, SGD(name="sgd", lr=1e-30), seed=0, examples=examples, evaluated=None)

@@ -15,6 +15,7 @@ from mlptrain.nn.engines import Analytic, Autograd, engine_for
 from mlptrain.nn.gradcheck import check_gradients
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.network import MLP
+from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.ops import Op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
@@ -41,14 +42,15 @@ class NoisyScale(Op):
     def initial_values(self) -> dict[str, float]:
         return {"gain": 1.5, "shift": -0.25}
 
-    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:
         gain, shift = parameters
-        factor = 1.0 if noise is None else 1 + self.spread * torch.randn(z.shape, generator=noise)
+        noise = None if mode is None else mode.noise
+        factor = 1.0 if noise is None else 1 + self.spread * torch.randn(z.shape, generator=noise.generator)
         return gain * z * factor + shift
 
 
 def network(*hidden: Op) -> MLP:
-    return MLP(
+    return MLP.of(
         [WIDTH, HIDDEN, CLASSES], hidden=hidden or (NoisyScale(), op("tanh")), output=[op("identity")], bias=True
     )
 
@@ -97,8 +99,8 @@ def test_an_op_without_a_compiled_form_runs_on_autograd_and_any_other_on_the_ana
         assert not Analytic.runs(network(*hidden))
         assert type(trainer([0], GOOD[:1], given=network(*hidden)).engine) is Autograd
     assert engine_for(network(op("tanh"))) is Analytic
-    assert engine_for(MLP([WIDTH, CLASSES], hidden=[NoisyScale()], output=[op("identity")], bias=True)) is Analytic
-    assert engine_for(MLP([WIDTH, CLASSES], hidden=[], output=[NoisyScale()], bias=True)) is Autograd
+    assert engine_for(MLP.of([WIDTH, CLASSES], hidden=[NoisyScale()], output=[op("identity")], bias=True)) is Analytic
+    assert engine_for(MLP.of([WIDTH, CLASSES], hidden=[], output=[NoisyScale()], bias=True)) is Autograd
 
 
 def test_its_parameters_are_named_shaped_and_filled() -> None:

@@ -57,7 +57,7 @@ class Models:
         self, sections: Sequence[OptimizerSpec], schedule: Schedule, *, dtype: torch.dtype = torch.float64
     ) -> None:
         self.parameters = stack_of(len(sections), dtype=dtype)
-        self.gradients = self.parameters.zeros_like()
+        self.gradients = self.parameters.gradients()
         self.updates = Updates(self.parameters, self.gradients, sections, schedule=schedule, run=RUN)
 
     def step(self, number: int) -> list[Parameters]:

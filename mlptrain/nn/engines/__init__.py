@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mlptrain.nn.engines.analytic import Analytic
-from mlptrain.nn.engines.autograd import Autograd, step_noise
+from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.network import MLP
 
-__all__ = ["ENGINES", "Analytic", "Autograd", "Engine", "engine_for", "step_noise"]
+__all__ = ["ENGINES", "Analytic", "Autograd", "Engine", "engine_for"]
 
 ENGINES: tuple[type[Engine], ...] = (Analytic, Autograd)  # the fastest first
 

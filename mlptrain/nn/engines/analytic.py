@@ -8,7 +8,8 @@ Examples stand in columns. With Z_l = W_l Y_{l−1} + b_l and Y_l = f_l(Z_l) for
     ∂/∂W_l = Δ_l Y_{l−1}ᵀ            (out_l, in_l)
     ∂/∂b_l = Σ over columns of Δ_l   (out_l,)
 
-with f_l, f_l′ and the gradients of what f_l itself learns from the compiled form of the layer's op.
+with f_l, f_l′ and the gradients of what f_l itself learns from the compiled forms of the layer's ops, one after the
+other. Where a layer adds its input Y_{l−1} to its output, ∂objective/∂Y_l joins W_lᵀ Δ_l below it.
 
 Rumelhart, Hinton & Williams, Learning representations by back-propagating errors (1986); in matrices: Goodfellow,
 Bengio & Courville, Deep Learning (2016), algorithm 6.4.
@@ -27,10 +28,11 @@ to thirty times the time of threshold_backward.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -38,7 +40,8 @@ from torch import Tensor
 
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.network import MLP
-from mlptrain.nn.ops.base import Call, CompiledOp
+from mlptrain.nn.ops.base import Call, Calls, CompiledOp, Site
+from mlptrain.nn.ops.dropout import Dropout, Masks, draw_masks
 
 # Multiply-adds up to which a float32 product on the CPU is made by the kernel of the precision "highest" whatever
 # precision is set. The lower ones go to oneDNN, which is faster for large products and costs 10 to 20 µs more for
@@ -46,33 +49,37 @@ from mlptrain.nn.ops.base import Call, CompiledOp
 # (2-core AMD EPYC). A rule by size alone, so that a run repeats to the last bit.
 SMALL_PRODUCT = 2**20
 
-Program = tuple["list[_First]", list[Call], Tensor, Tensor, list[Call]]
-
 
 @dataclass(frozen=True)
 class _Layer:
-    """The buffers of a layer for one batch size, all (models, out, n), and its parameters and their gradients.
+    """A layer for one batch size: its tensors of all models, by their names in the layer, and its compiled ops.
 
-    z and y are one buffer unless the op needs z for its derivative. Parameters of all models are stacked, by their
-    names in the layer.
+    z, y and delta are (models, out, n); y may be z where no op's derivative is in the way. ``skip`` holds
+    ∂objective/∂y of a residual layer.
     """
 
-    op: CompiledOp
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
     z: Tensor
     y: Tensor
     delta: Tensor
+    ops: Sequence[Calls]
+    last: Tensor  # what the last op gives: y itself, but for a residual layer
+    skip: Tensor | None = None
 
-    def add_bias_and_activate(self) -> list[Call]:
-        """From the product in z to y."""
+    def add_bias_and_activate(self, below: Tensor | None = None) -> list[Call]:
+        """From the product in z to y; ``below`` is what a residual layer has read."""
         bias = self.parameters.get("bias")
         calls: list[Call] = [] if bias is None else [partial(self.z.add_, bias.unsqueeze(2))]
-        return calls + self.op.forward_calls(self.z, self.y, self.parameters)
+        calls += [call for op in self.ops for call in op.forward]
+        if self.skip is not None and below is not None:
+            calls.append(partial(torch.add, self.last, below, out=self.y))
+        return calls
 
     def from_upstream_to_delta(self) -> list[Call]:
-        """From ∂objective/∂y in delta to Δ in the same place, and the gradients of the bias and the op."""
-        calls = self.op.backward_calls(self.delta, self.z, self.y, self.parameters, self.gradients)
+        """From ∂objective/∂y in delta to Δ in the same place, and the gradients of the bias and the ops."""
+        calls: list[Call] = [] if self.skip is None else [partial(self.skip.copy_, self.delta)]
+        calls += [call for op in reversed(self.ops) for call in op.backward]
         if "bias" in self.gradients:
             calls.append(partial(torch.sum, self.delta, dim=2, out=self.gradients["bias"]))
         return calls
@@ -80,14 +87,37 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _First:
-    """The first layer of models that share the batch of a group: weights (models·out, in), z and Δ (models·out, n)."""
+    """The first layer of models that read the same: weights (models·out, in), z and Δ (models·out, n).
+
+    They read the batch of ``group``, times ``mask`` (n, in) into ``masked`` where inputs are dropped.
+    """
 
     group: int
+    mask: Tensor | None
+    masked: Tensor | None
     weight: Tensor
     weight_gradient: Tensor
     z: Tensor
     delta: Tensor
     precision: str
+
+    def read(self, inputs: Sequence[Tensor]) -> Tensor:
+        """What the layer reads (n, in) of the batches of all groups."""
+        x = inputs[self.group]
+        return x if self.mask is None else torch.mul(x, self.mask, out=self.masked)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A step for one batch size, but for the first layer's products, which read the batch, and the loss."""
+
+    prepare: Sequence[Call]
+    begin: Sequence[Call]  # what comes before the first product
+    first: Sequence[_First]
+    forward: Sequence[Call]
+    outputs: Tensor
+    delta: Tensor
+    backward: Sequence[Call]
 
 
 class _Calls:
@@ -112,99 +142,159 @@ class Analytic(Engine):
     Any floating dtype and device, as the parameters have them. The addresses of all buffers are fixed for one batch
     size, so that a call can be captured in a CUDA graph.
 
-    Memory besides the parameters, per model: per layer batch_size × out elements for y, again as many for z where the
-    op needs it, and two buffers of batch_size × the widest layer for Δ.
+    Memory besides the parameters, per model: per layer batch_size × out elements for y, again as many for each op but
+    the first whose derivative the next one would overwrite, for what norms and dropout keep, and two buffers of
+    batch_size × the widest layer for Δ.
     """
 
     capturable = True
 
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
-        self._ops = [op for layer in network.layers for op in layer.ops if isinstance(op, CompiledOp)]
-        new = self.parameters.flat.new_empty
-        size = self.models * self.batch_size
-        self._outputs = [new(size * width) for width in network.widths[1:]]
-        self._inputs = [
-            new(size * width) if op.needs_input else output
-            for op, width, output in zip(self._ops, network.widths[1:], self._outputs, strict=True)
-        ]
-        # Δ_l is made from Δ_{l+1} alone, so two buffers that take turns are enough for any depth.
-        self._deltas = [new(size * max(network.widths[1:])) for _ in range(min(2, len(network.layers)))]
-        self._programs: dict[tuple[int, str], Program] = {}
+        self._buffers: dict[tuple[object, ...], Tensor] = {}
+        self._programs: dict[tuple[int, str], _Program] = {}
 
     @classmethod
     def runs(cls, network: MLP) -> bool:
-        """Whether every layer has one op, with a compiled form."""
-        return all(len(layer.ops) == 1 and isinstance(layer.ops[0], CompiledOp) for layer in network.layers)
+        """Whether every op has a compiled form, and at most dropout comes before the first product."""
+        return all(
+            all(isinstance(op, CompiledOp) for op in layer.ops)
+            and all(isinstance(op, Dropout) for op in layer.before)
+            and len(layer.before) <= 1
+            for layer in network.layers
+        )
+
+    def prepare(self, n: int) -> None:
+        """Draw the random bits of a step."""
+        for call in self._program(n).prepare:
+            call()
 
     @torch.no_grad()
-    def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
-        n, ambient = inputs[0].shape[0], torch.get_float32_matmul_precision()
-        program = self._programs.get((n, ambient)) or self._compile(n, ambient)
-        first, forward, outputs, delta, backward = program
+        ambient = torch.get_float32_matmul_precision()
+        program = self._program(inputs[0].shape[0])
         try:
-            for part in first:
-                torch.set_float32_matmul_precision(part.precision)
-                torch.mm(part.weight, inputs[part.group].t(), out=part.z)
-            for call in forward:
+            for call in program.begin:
                 call()
-            self.loss.write_gradient(outputs, targets, delta)
-            for call in backward:
-                call()
-            for part in first:
+            read = [part.read(inputs) for part in program.first]
+            for part, x in zip(program.first, read, strict=True):
                 torch.set_float32_matmul_precision(part.precision)
-                torch.mm(part.delta, inputs[part.group], out=part.weight_gradient)
+                torch.mm(part.weight, x.t(), out=part.z)
+            for call in program.forward:
+                call()
+            self.loss.write_gradient(program.outputs, targets, program.delta)
+            for call in program.backward:
+                call()
+            for part, x in zip(program.first, read, strict=True):
+                torch.set_float32_matmul_precision(part.precision)
+                torch.mm(part.delta, x, out=part.weight_gradient)
         finally:
             torch.set_float32_matmul_precision(ambient)
-        return outputs
+        return program.outputs
 
-    def _compile(self, n: int, ambient: str) -> Program:
-        """The calls of a step, but for the first layer's products, which read the batch, and the loss."""
+    def _program(self, n: int) -> _Program:
+        ambient = torch.get_float32_matmul_precision()
+        return self._programs.get((n, ambient)) or self._compile(n, ambient)
+
+    @torch.no_grad()
+    def _compile(self, n: int, ambient: str) -> _Program:
         if not 0 < n <= self.batch_size:
             raise ValueError(f"a batch of {n} rows, but the buffers hold 1 to {self.batch_size}")
+        masks = self._input_masks(n)
         layers = [self._layer(i, n) for i in range(len(self.network.layers))]
-        first = self._first(n, layers[0], ambient)
+        first = self._first(n, layers[0], ambient, masks)
         calls = _Calls(first[-1].precision)
         calls.calls += layers[0].add_bias_and_activate()
         for below, layer in pairwise(layers):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
             calls.product(layer.parameters["weight"], below.y, layer.z, precision=precision)
-            calls.calls += layer.add_bias_and_activate()
+            calls.calls += layer.add_bias_and_activate(below.y)
         forward, calls.calls = calls.calls, []
         for below, layer in reversed(list(pairwise(layers))):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
             calls.calls += layer.from_upstream_to_delta()
             calls.product(layer.delta, below.y.mT, layer.gradients["weight"], precision=precision)
             calls.product(layer.parameters["weight"].mT, layer.delta, below.delta, precision=precision)
+            if layer.skip is not None:
+                calls.calls.append(partial(below.delta.add_, layer.skip))
         calls.calls += layers[0].from_upstream_to_delta()
-        program = first, forward, layers[-1].y, layers[-1].delta, calls.calls
+        prepare = [call for layer in layers for op in layer.ops for call in op.prepare]
+        program = _Program(
+            prepare=[*([] if masks is None else masks.prepare), *prepare],
+            begin=[] if masks is None else masks.calls,
+            first=first,
+            forward=forward,
+            outputs=layers[-1].y,
+            delta=layers[-1].delta,
+            backward=calls.calls,
+        )
         self._programs[n, ambient] = program
         return program
 
     def _layer(self, i: int, n: int) -> _Layer:
         layer = self.network.layers[i]
         parameters, gradients = (
-            {name.removeprefix(layer.prefix): stack.stacked(name) for name in layer.parameter_shapes}
-            for stack in (self.parameters, self.gradients)
+            {name.removeprefix(layer.prefix): stack.stacked(name) for name in stack.shapes if name in names}
+            for stack, names in (
+                (self.parameters, layer.parameter_shapes | layer.state_shapes),
+                (self.gradients, layer.parameter_shapes),
+            )
         )
-        shape, size = (self.models, layer.outputs, n), self.models * layer.outputs * n
-        z, y, delta = self._inputs[i], self._outputs[i], self._deltas[i % len(self._deltas)]
-        buffers = [buffer[:size].view(shape) for buffer in (z, y, delta)]
-        return _Layer(self._ops[i], parameters, gradients, *buffers)
+        shape = (self.models, layer.outputs, n)
+        # Δ_l is made from Δ_{l+1} alone, so two buffers that take turns are enough for any depth.
+        widest = self._buffer((i % 2,), "delta", self.models, max(self.network.widths[1:]), n)
+        delta = widest.view(-1)[: math.prod(shape)].view(shape)
+        z = y = self._buffer((i,), "z", *shape)
+        ops: list[Calls] = []
+        is_free = True  # whether y may be overwritten
+        for k, op in enumerate(layer.ops):
+            if not isinstance(op, CompiledOp):
+                raise TypeError(f"the op {op.name} has no compiled form")
+            out = y if is_free and not op.needs_input else self._buffer((i, k), "y", *shape)
+            buffer = partial(self._buffer, (i, k))
+            ops.append(op.compiled(Site(y, out, delta, parameters, gradients, self.noise, buffer)))
+            y, is_free = out, not op.needs_output
+        last, skip = y, None
+        if layer.residual:
+            y = y if is_free else self._buffer((i,), "y", *shape)
+            skip = self._buffer((i,), "skip", *shape)
+        return _Layer(parameters, gradients, z, y, delta, ops, last, skip)
 
-    def _first(self, n: int, layer: _Layer, ambient: str) -> list[_First]:
-        parts, start = [], 0
+    def _buffer(self, place: tuple[int, ...], name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Memory by place and name, made when first asked for; smaller batches use the first part of it."""
+        size = math.prod(shape)
+        found = self._buffers.get((*place, name))
+        if found is None or len(found) < size:
+            found = self._buffers[*place, name] = self.parameters.flat.new_empty(size, dtype=dtype)
+        return found[:size].view(shape)
+
+    def _input_masks(self, n: int) -> Masks | None:
+        """What drops inputs."""
+        before = [op for op in self.network.layers[0].before if isinstance(op, Dropout)]
+        if not (before and self.noise):
+            return None
+        [dropout] = before
+        return draw_masks(dropout, self.noise, partial(self._buffer, ()), (n, self.network.widths[0]))
+
+    def _first(self, n: int, layer: _Layer, ambient: str, masks: Masks | None) -> list[_First]:
+        parts: list[_First] = []
         n_inputs, width = self.network.widths[:2]
         # Alignment may leave gaps between the models.
         without_gaps = layer.parameters["weight"].stride(0) == width * n_inputs
-        for group, size in enumerate(self.groups):
-            step = size if without_gaps else 1
-            for first in range(start, start + size, step):
-                models, rows = slice(first, first + step), step * width
+        owners = [group for group, size in enumerate(self.groups) for _ in range(size)]
+        ends = list(accumulate(self.groups)) if masks is None else [models.stop for models, _ in self.noise]
+        for alike, (start, stop) in enumerate(pairwise([0, *ends])):
+            mask = None if masks is None else masks.mask[alike]
+            masked = None if mask is None else self._buffer((alike,), "masked", n, n_inputs)
+            step = stop - start if without_gaps else 1
+            for begin in range(start, stop, step):
+                models, rows = slice(begin, begin + step), step * width
                 parts.append(
                     _First(
-                        group=group,
+                        group=owners[begin],
+                        mask=mask,
+                        masked=masked,
                         weight=layer.parameters["weight"][models].view(rows, n_inputs),
                         weight_gradient=layer.gradients["weight"][models].view(rows, n_inputs),
                         z=layer.z[models].view(rows, n),
@@ -212,7 +302,6 @@ class Analytic(Engine):
                         precision=self._precision(rows * n_inputs * n, ambient),
                     )
                 )
-            start += size
         return parts
 
     def _precision(self, multiply_adds: int, ambient: str) -> str:

@@ -11,12 +11,7 @@ from torch import Tensor
 from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.losses import rows
 from mlptrain.nn.network import MLP
-from mlptrain.seeds import derived_seed
-
-
-def step_noise(seed: int, epoch: int) -> torch.Generator:
-    """What the ops of a model with this seed draw from in the steps of an epoch."""
-    return torch.Generator().manual_seed(derived_seed(seed, "noise", epoch))
+from mlptrain.nn.noise import Noise, TrainingMode
 
 
 class Autograd(Engine):
@@ -24,7 +19,8 @@ class Autograd(Engine):
 
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
-        self._noise: list[torch.Generator | None] = [None] * self.models
+        # Models that share their noise draw the same, one after the other, each from a source of its own.
+        self._sources: list[Noise | None] = [None] * self.models
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -32,20 +28,23 @@ class Autograd(Engine):
         return True
 
     def start_epoch(self, epoch: int) -> None:
-        """A generator for every model, where they have seeds."""
-        for model, seed in enumerate(self.seeds or ()):
-            self._noise[model] = step_noise(seed, epoch)
+        """A source for every model, where they have seeds."""
+        for seed, (models, _) in zip(self._seeds, self.noise, strict=True):
+            for model in range(models.start, models.stop):
+                self._sources[model] = Noise.of(seed, epoch)
 
-    def __call__(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
         if inputs[0].shape[0] > self.batch_size:
             raise ValueError(f"a batch of {inputs[0].shape[0]} rows, but at most {self.batch_size} were announced")
         batches = [x for x, size in zip(inputs, self.groups, strict=True) for _ in range(size)]
         outputs = []
         for model, x in enumerate(batches):
-            leaves = {name: view.detach().requires_grad_() for name, view in self.parameters.members[model].items()}
+            member = self.parameters.members[model]
+            leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
+            mode = TrainingMode(self._sources[model])
             with torch.enable_grad():
-                found = self.network.forward(leaves, x, noise=self._noise[model])
+                found = self.network.forward({**member, **leaves}, x, mode=mode)
                 objective = self.loss(found, rows(targets[model]))
                 gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))

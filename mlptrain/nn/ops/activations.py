@@ -28,6 +28,7 @@ class Identity(Activation):
 
     name: ClassVar[str] = "identity"
     formula = r"z"
+    needs_output = False
 
     def __call__(self, z: Tensor) -> Tensor:
         return z

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor
+
+from mlptrain.nn.noise import Noise, TrainingMode
 
 Call = Callable[[], object]
 
@@ -28,6 +29,8 @@ class Op(ABC):
     name: ClassVar[str]
     formula: ClassVar[str] = ""  # f(z) as a title shows it, in TeX's notation
     symbols: ClassVar[Mapping[str, str]] = {}  # of the op's numbers, by attribute, the letters in the formula
+    by_row: ClassVar[bool] = True  # whether a row's result hangs on that row alone: on no noise and no other row
+    elementwise: ClassVar[bool] = True  # whether a value's result hangs on no other value
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -43,40 +46,72 @@ class Op(ABC):
         """Shapes of what the op learns, by names that no other part of a layer has."""
         return {}
 
+    def state_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the statistics that it keeps while training, by names that no other part of a layer has."""
+        return {}
+
     def initial_values(self) -> dict[str, float]:
-        """What each of its parameters is filled with before training."""
+        """What each of its parameters and statistics is filled with before training."""
         return {}
 
     @abstractmethod
-    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:
         """f(z) as a new tensor that autograd can differentiate.
 
-        ``parameters`` are in the order of ``parameter_shapes``. ``noise`` is given in training steps alone: an op with
-        a mode of its own there draws from it, and from nothing else.
+        ``parameters`` are in the order of ``parameter_shapes``, and behind them those of ``state_shapes``. ``mode`` is
+        given in training steps alone.
         """
 
 
 @dataclass(frozen=True)
+class Calls:
+    """The compiled form of an op: lists of calls on fixed buffers.
+
+    ``forward`` writes y, ``backward`` turns dL/dy in delta into dL/dz in place and writes the gradients of the
+    parameters. ``prepare`` comes before a step and is what cannot be captured in a CUDA graph.
+    """
+
+    forward: list[Call]
+    backward: list[Call]
+    prepare: list[Call] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an op is compiled: the layer's tensors for one batch size, of all models.
+
+    z, y and delta are (models, width, n); parameters, statistics among them, and gradients (models, *shape) by their
+    names in the layer. ``noise`` has the source of every group of models that share theirs, with these models, and is
+    empty where nothing is dropped. ``buffer(name, *shape)`` gives the op memory of its own, float as z unless said
+    otherwise.
+    """
+
+    z: Tensor
+    y: Tensor
+    delta: Tensor
+    parameters: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    noise: Sequence[tuple[slice, Noise]]
+    buffer: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
 class CompiledOp(Op):
-    """An op with a compiled form. z, y and delta are (models, width, n); parameters (models, *shape)."""
+    """An op with a compiled form."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether the backward calls read z; otherwise they read y alone and z may be overwritten by y."""
+        """Whether the backward calls read z; otherwise z may be overwritten by y."""
         return False
 
-    @abstractmethod
-    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
-        """Calls that write f(z) into y; y is z unless ``needs_input``."""
+    @property
+    def needs_output(self) -> bool:
+        """Whether the backward calls read y; otherwise the next op may overwrite it."""
+        return not self.needs_input
 
     @abstractmethod
-    def backward_calls(
-        self, delta: Tensor, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> list[Call]:
-        """Calls that turn dL/dy in delta into dL/dz in place, and write the gradients of the parameters.
-
-        z may be used as scratch space, y is left as it is.
-        """
+    def compiled(self, site: Site) -> Calls:
+        """The calls there. y may be z unless ``needs_input``; z may be used as scratch space, y is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +137,12 @@ class Activation(CompiledOp):
         just that product. Reads z if ``needs_input`` and y otherwise.
         """
 
-    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:
         """As calling it."""
         return self(z)
 
-    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
-        """``forward_``."""
-        return [partial(self.forward_, z, out=y)]
-
-    def backward_calls(
-        self, delta: Tensor, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> list[Call]:
-        """``backward_``."""
-        return [partial(self.backward_, delta, z, y)]
+    def compiled(self, site: Site) -> Calls:
+        """``forward_`` and ``backward_``."""
+        return Calls(
+            [partial(self.forward_, site.z, out=site.y)], [partial(self.backward_, site.delta, site.z, site.y)]
+        )

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlptrain.nn.ops.base import Activation, Call, CompiledOp
+from mlptrain.nn.noise import TrainingMode
+from mlptrain.nn.ops.base import Activation, Calls, CompiledOp, Site
 
 _aten = torch.ops.aten
 
@@ -159,18 +160,16 @@ class PReLU(CompiledOp):
         """dL/dslope from ``upstream`` = dL/dy: the sum over the last two axes."""
         return (upstream * z.clamp(max=0)).sum(dim=(-2, -1))
 
-    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, noise: torch.Generator | None = None) -> Tensor:
+    def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:
         return torch.where(z > 0, z, parameters[0] * z)
 
-    def forward_calls(self, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor]) -> list[Call]:
-        slope = parameters["slope"].view(-1, 1, 1)
-        return [lambda: torch.where(z > 0, z, torch.mul(z, slope, out=y), out=y)]
-
-    def backward_calls(
-        self, delta: Tensor, z: Tensor, y: Tensor, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> list[Call]:
-        slope, gradient = parameters["slope"].view(-1, 1, 1), gradients["slope"]
-        return [
-            lambda: gradient.copy_(self.slope_gradient(delta, z)),
-            lambda: delta.mul_(torch.where(z > 0, torch.ones_like(z), slope)),
-        ]
+    def compiled(self, site: Site) -> Calls:
+        z, y, delta, gradient = site.z, site.y, site.delta, site.gradients["slope"]
+        slope = site.parameters["slope"].view(-1, 1, 1)
+        return Calls(
+            [lambda: torch.where(z > 0, z, torch.mul(z, slope, out=y), out=y)],
+            [
+                lambda: gradient.copy_(self.slope_gradient(delta, z)),
+                lambda: delta.mul_(torch.where(z > 0, torch.ones_like(z), slope)),
+            ],
+        )

@@ -234,7 +234,7 @@ def _base(
         return None, sections, faults
     experiment = Experiment(with_defaults(spec), sections["facts"])
     if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
-        weights = read_weights(Path(init.path), experiment.parameter_shapes)
+        weights = read_weights(Path(init.path), experiment.shapes)
         experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
     return experiment.spec, sections, faults
 
