@@ -162,3 +162,14 @@ def test_resumed_it_has_the_same_bytes(tmp_path: Path) -> None:
     resume(tmp_path / "part", epochs=10)
     for file in ("metrics.jsonl", "checkpoints/best.safetensors", "checkpoints/last.safetensors"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "part" / file).read_bytes(), file
+
+
+def test_of_seeds_those_that_all_have(tmp_path: Path) -> None:
+    """Seed 3 draws no validation row of the third class, and its group has no figure of all classes."""
+    text = CONFIG.format(data="{name: iris, validation: 6}", loss="cross_entropy", metrics="roc_auc, mcc")
+    outcome = mlptrain.train_seeds(load_text(text), seeds=[0, 3], run_dir=tmp_path / "group")
+    first, second = (one.result.plain() for one in outcome.outcomes)
+    assert "validation_roc_auc" in first["kept"]
+    assert second["undefined"] == {"validation_roc_auc": "there are no rows of class 'virginica'"}
+    assert "validation_roc_auc" not in outcome.summary.kept
+    assert {"train_roc_auc", "validation_mcc"} <= outcome.summary.kept.keys()

@@ -55,8 +55,9 @@ def curves(
     ] = True,
     out: Out = None,
 ) -> None:
-    """Loss, accuracy and further figures by epoch, or the first two by step, of runs, finished or not.
+    """Loss, accuracy and other figures of runs by epoch or step.
 
+    The runs may be unfinished; by step there are loss and accuracy only.
     A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,7 +152,7 @@ class TrialRecorder:
             return
         self._last_epoch = epoch.epoch
         for split, figures in (("train", epoch.train), (self._experiment.evaluation.split, epoch.evaluated)):
-            for key, value in asdict(figures).items() if figures is not None else ():
+            for key, value in figures.always.items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
             self._keep.take(epoch)
@@ -192,7 +192,7 @@ class TrialRecorder:
         rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
         scores = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
-        return figures | {f"{split}_{key}": value for key, value in asdict(scores).items()}
+        return figures | {f"{split}_{key}": value for key, value in scores.always.items()}
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB

@@ -33,6 +33,11 @@ class Metrics:
     accuracy: float | None
     further: Scores = field(default=Scores())
 
+    @property
+    def always(self) -> dict[str, Any]:
+        """Loss and accuracy by name, without what a configuration asks for besides."""
+        return {"loss": self.loss, "accuracy": self.accuracy}
+
 
 def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
     """Outputs (n, width) for inputs (n, n_features), in chunks."""
