@@ -24,6 +24,7 @@ from torch.optim import lr_scheduler
 from mlptrain.nn import ops
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.ops import Op
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import RunLength, Schedule, ScheduleSpec
@@ -376,6 +377,69 @@ METRICS: dict[str, MetricRow] = {
 
 
 @dataclass(frozen=True)
+class AdversarialRow:
+    """What a term of disturbed inputs is, as functions that torch's autograd can follow.
+
+    ``disturbance(module, loss, x, d, **settings)`` is r (n, in) for x, where ``loss`` is a function of the module's
+    outputs and d (n, in) are directions drawn at random. ``term(loss, clean, disturbed)`` of the outputs for x and
+    x + r is of shape (), or (n,) where it does not come from the loss.
+    """
+
+    disturbance: Callable[..., Tensor]
+    term: Callable[..., Tensor]
+    cases: Sequence[Settings] = ({},)
+
+
+def _predicted(logits: Tensor) -> torch.distributions.Distribution:
+    one = logits.shape[1] == 1
+    return torch.distributions.Bernoulli(logits=logits[:, 0]) if one else torch.distributions.Categorical(logits=logits)
+
+
+def _divergence(_: object, clean: Tensor, disturbed: Tensor) -> Tensor:
+    return torch.distributions.kl_divergence(_predicted(clean.detach()), _predicted(disturbed))
+
+
+def _vat(
+    module: Callable[[Tensor], Tensor],
+    _: object,
+    x: Tensor,
+    d: Tensor,
+    epsilon: float = 2.1,
+    step: float = 1e-2,
+    iterations: int = 1,
+) -> Tensor:
+    d = functional.normalize(d)
+    for _iteration in range(iterations):
+        d.requires_grad_()
+        divergence = _divergence(None, module(x), module(x + step * d)).sum()
+        d = functional.normalize(torch.autograd.grad(divergence, d)[0], eps=1e-300)
+    return epsilon * d
+
+
+def _fgsm(
+    module: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor],
+    x: Tensor,
+    _: object,
+    norm: str = "l2",
+    epsilon: float = 2.0,
+) -> Tensor:
+    x = x.detach().requires_grad_()
+    (g,) = torch.autograd.grad(loss(module(x)), x)
+    return epsilon * (g.sign() if norm == "linf" else functional.normalize(g, eps=1e-300))
+
+
+ADVERSARIAL: dict[str, AdversarialRow] = {
+    "vat": AdversarialRow(_vat, _divergence, cases=({}, {"epsilon": 0.7, "step": 0.1, "iterations": 3, "weight": 0.4})),
+    "fgsm": AdversarialRow(
+        _fgsm,
+        lambda loss, _, disturbed: loss(disturbed),
+        cases=({}, {"epsilon": 0.1, "weight": 3.0}, {"norm": "linf", "epsilon": 0.3}),
+    ),
+}
+
+
+@dataclass(frozen=True)
 class SourceRow:
     """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order."""
 
@@ -428,6 +492,11 @@ def optimizer_section(name: str, settings: Settings) -> OptimizerSpec:
 
 def schedule_section(name: str, settings: Settings) -> Schedule:
     section: Schedule = TypeAdapter(ScheduleSpec).validate_python({"name": name, **settings})
+    return section
+
+
+def adversarial_section(name: str, settings: Settings) -> AdversarialSpec:
+    section: AdversarialSpec = TypeAdapter(AdversarialSpec).validate_python({"name": name, **settings})
     return section
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from mlptrain.nn.engines.adversarial import ADVERSARIAL
 from mlptrain.nn.losses import LOSSES
 from mlptrain.nn.ops import OPS
 from mlptrain.nn.ops.activations import ACTIVATIONS
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, names_of
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import MetricSpec
@@ -32,6 +34,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),
         (catalogue.METRICS, MetricSpec),
+        (catalogue.ADVERSARIAL, AdversarialSpec),
         ({"none": None, **catalogue.NORMS}, NormSpec),
     ],
 )
@@ -42,12 +45,13 @@ def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], section
 
 def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert names_of_all(OPTIMIZERS) == set(catalogue.OPTIMIZERS)
+    assert names_of_all(ADVERSARIAL) == set(catalogue.ADVERSARIAL)
     assert names_of_all(LOSSES) == set(catalogue.LOSSES)
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
     assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
     assert {"accuracy", *SCORES} == set(catalogue.METRICS)
 
 
-@pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS])
+@pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS, catalogue.ADVERSARIAL])
 def test_defaults_are_the_first_case_of_every_row(rows: dict[str, Any]) -> None:
     assert all(row.cases[0] == {} for row in rows.values())

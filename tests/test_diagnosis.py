@@ -102,6 +102,10 @@ CASES = {
         ["optimizer={name: sgd, lr: 0.03, momentum: 0.9, dampening: 1}"], "stuck", "optimizer.dampening: 1 keeps",
         ["optimizer.dampening"],
     ),
+    "decayed to nothing": Broken(
+        [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
+        ["schedule"],
+    ),
     "decay that overshoots": Broken(
         ["optimizer={name: sgd, lr: 0.1, weight_decay: 100}"], "diverged", "takes 10 times every weight away",
         ["optimizer.weight_decay"],

@@ -191,4 +191,5 @@ def _check(experiment: Experiment, train: Examples, parameters: Parameters, *, e
             generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
             weight_decay=experiment.optimizer.penalty,
             noise=(experiment.seed, epoch),
+            adversarial=experiment.training.adversarial,
         )

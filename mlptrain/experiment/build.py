@@ -145,6 +145,7 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        adversarial=experiment.training.adversarial,
         whole_statistics=experiment.training.norm_statistics == "training_rows",
         scorer=Scorer.of(experiment),
     )

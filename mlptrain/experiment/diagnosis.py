@@ -33,6 +33,7 @@ from mlptrain.training.trainer import TrainedModel
 
 _PROBE_ROWS = 2048
 _MAX_EPOCHS = 10_000_000
+_DECAYED = 0.1  # of the learning rate, on the average of a run: with less a schedule may be at fault
 _FADED = 0.01  # of what a layer has at one end of the network: at the other, hardly anything is left
 _LEARNT = 0.3  # of what the best learning rate of the trials gains over a constant guess: with less a rate is at fault
 _BEST = 0.9  # of the same, from the initial weights on: the lowest rate that gains so much is the one advised
@@ -170,6 +171,11 @@ class _Case:
         """What the best of some learning rates takes off the loss of a constant guess, as a share of it."""
         best = min(one.loss for one in self.trials.at(experiment, rates))
         return max(0.0, 1 - best / self.trials.constant_loss(experiment))
+
+    def learns_at_its_rate(self) -> bool:
+        """Whether the run's own learning rate, held constant, does better in the trials than the run did."""
+        [own] = self.trials.at(self.changed, [self.experiment.optimizer.lr])
+        return own.loss < min(self.loss, self.trials.constant_loss(self.changed))
 
     def learnable(self) -> bool:
         """Whether any learning rate of the trials does better than a constant guess."""
@@ -465,6 +471,22 @@ def _weight_decay(case: _Case) -> None:
     )
 
 
+def _schedule(case: _Case) -> None:
+    """A schedule that takes the learning rate away before the network has learnt, or holds it back too long."""
+    experiment, schedule = case.experiment, case.experiment.schedule
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    shown = range(0, run.steps, -(-run.steps // 1000)) if run.steps else ()
+    factors = [schedule.factor(step, run) for step in shown]
+    share = sum(factors) / max(1, len(factors))
+    if share >= _DECAYED or not case.learns_at_its_rate():
+        return
+    case.add(
+        f"schedule: '{schedule.name}' leaves {share:.2g} of the learning rate on the average of {run.steps:,} steps "
+        f"and {factors[-1]:.1g} at the end; {case.trials.steps} trial steps at the whole rate learn more",
+        schedule="constant",
+    )
+
+
 def _learning_rate(case: _Case) -> None:
     """The run's own learning rate in the trials, beside all others."""
     lr, trials = case.experiment.optimizer.lr, case.trials
@@ -568,6 +590,7 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _optimizer_settings,
     _dropout,
     _weight_decay,
+    _schedule,
     _learning_rate,
     _idle_units,
     _length,

@@ -2,7 +2,8 @@
 
 The objective is what a training step descends: the loss of a batch, reduced, plus the L2 penalty
 ``weight_decay``/2 · Σ w² over all parameters where the optimizer has one. Dropout's masks are part of it and stay as
-they are drawn for the first step. Decoupled weight decay (AdamW) is no part of any objective.
+they are drawn for the first step. So is an adversarial term, for inputs that stay where that step moves them, and what
+their outputs are compared with. Decoupled weight decay (AdamW) is no part of any objective.
 
 Analytic is that of the engine that trains the network, plus ``weight_decay`` · w; by autograd, torch follows
 ``MLP.forward``, the loss and the penalty. For a network with ops that only the autograd engine runs the two are the
@@ -38,17 +39,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import UserError
-from mlptrain.nn.engines import engine_for
-from mlptrain.nn.losses import Loss, columns
+from mlptrain.nn.divergence import Divergence
+from mlptrain.nn.engines import Adversarial, engine_for
+from mlptrain.nn.losses import Loss, columns, rows
 from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec.adversarial import AdversarialSpec
 
 EPSILON = 1e-6
 AUTOGRAD_TOLERANCE = 1e-12
@@ -150,27 +154,32 @@ def check_gradients(
     generator: torch.Generator,
     weight_decay: float = 0.0,
     noise: tuple[int, int] | None = None,
+    adversarial: AdversarialSpec | None = None,
     max_coordinates: int = MAX_COORDINATES,
 ) -> GradientCheck:
     """Check every parameter's gradient at ``parameters`` for x (n, inputs) and ``targets`` as the loss encodes them.
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
     than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
-    penalty. ``noise`` is the seed and the epoch from whose first step masks are taken; without it nothing is dropped.
+    penalty, ``adversarial`` the term of disturbed inputs. ``noise`` is the seed and the epoch from whose first step
+    masks and disturbances are taken; without it nothing is dropped.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.
     """
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
-    gradients = _Gradients(network, loss, parameters, x, targets, weight_decay, noise)
-    value, penalty, sensitivity, automatic = gradients.by_autograd()
-    analytic = gradients.by_engine()
-    of_loss = (len(x) if loss.section.reduction == "sum" else 1) + abs(value) + sensitivity
+    terms = [_Term(network, loss, parameters, x, targets, noise, weight_decay=weight_decay)]
+    analytic, disturbed = terms[0].by_engine(adversarial)
+    terms += disturbed
+    value, penalty, sensitivity, automatic = _by_autograd(terms)
+    size = (len(x) if loss.section.reduction == "sum" else 1) * sum(term.weight for term in terms)
+    of_loss = size + abs(value) + sensitivity
     checks = []
     for name, gradient in automatic.items():
         chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].sort().values
-        differences = gradients.by_differences(name, chosen)
+        of_terms = zip(*(term.by_differences(name, chosen) for term in terms), strict=True)
+        differences = [None if None in parts else math.fsum(part or 0.0 for part in parts) for parts in of_terms]
         rounding = _UNIT * (of_loss + weight_decay * float(parameters[name].abs().max()))
         norm = float(gradient.norm())
         of_both = (analytic[name].reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
@@ -195,8 +204,7 @@ def check_gradients(
         )
     check = GradientCheck(len(x), value + penalty, penalty, tuple(checks))
     if check.passed is False:  # of a tensor that passed, a kink in its way may turn the gradient round
-        changed = x * (1 + 2 * _UNIT)
-        *_, altered = _Gradients(network, loss, parameters, changed, targets, weight_decay, noise).by_autograd()
+        *_, altered = _by_autograd([term.with_inputs(term.x * (1 + 2 * _UNIT)) for term in terms])
         for name in (one.name for one in checks if one.passed is False):
             gradient = automatic[name]
             change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
@@ -223,22 +231,36 @@ def _place(index: int, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(place)
 
 
-class _Gradients:
-    """One objective in float64, and its gradient in three ways."""
+Autograd = tuple[float, float, float, dict[str, Tensor]]
+
+
+def _by_autograd(terms: Sequence[_Term]) -> Autograd:
+    """The sums of what each term's ``by_autograd`` gives."""
+    found = [term.by_autograd() for term in terms]
+    value, penalty, sensitivity = (math.fsum(numbers) for numbers in list(zip(*found, strict=True))[:3])
+    of_terms = [one for *_, one in found]
+    gradients = {name: reduce(torch.add, [one[name] for one in of_terms]) for name in of_terms[0]}
+    return value, penalty, sensitivity, gradients
+
+
+class _Term:
+    """A term of the objective in float64, ``weight`` times a loss and its penalty, and its gradient in three ways."""
 
     @torch.no_grad()
     def __init__(
         self,
         network: MLP,
-        loss: Loss,
+        loss: Loss | Divergence,
         parameters: Parameters,
         x: Tensor,
         targets: Tensor,
-        weight_decay: float,
         noise: tuple[int, int] | None,
+        *,
+        weight: float = 1.0,
+        weight_decay: float = 0.0,
     ) -> None:
         self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
-        self.weight_decay, self._seed_and_epoch = weight_decay, noise
+        self.weight, self.weight_decay, self._seed_and_epoch = weight, weight_decay, noise
         self._mode = self._first_step()
         self._inputs: list[Tensor] = []  # of every layer, before and after its ops before the product
         self._read: list[Tensor] = []
@@ -257,11 +279,18 @@ class _Gradients:
         noise = None if self._seed_and_epoch is None else Noise.of(*self._seed_and_epoch)
         return TrainingMode(noise, update_statistics=False)
 
-    def by_engine(self) -> Parameters:
-        """The gradient of the engine that trains the network, and of the penalty."""
+    def with_inputs(self, x: Tensor) -> _Term:
+        """The same for other inputs."""
+        settings = {"weight": self.weight, "weight_decay": self.weight_decay}
+        return _Term(self.network, self.loss, self.parameters, x, self.targets, self._seed_and_epoch, **settings)
+
+    def by_engine(self, adversarial: AdversarialSpec | None) -> tuple[Parameters, list[_Term]]:
+        """The gradient of the engine that trains the network, and of the penalty; and the term of disturbed inputs."""
+        if isinstance(self.loss, Divergence):
+            raise TypeError("no engine minimises a divergence alone")
         gradients = Parameters.zeros(self.network.parameter_shapes, dtype=torch.float64)
         seed, epoch = self._seed_and_epoch or (None, 0)
-        engine = engine_for(self.network)(
+        engine = engine_for(self.network, adversarial)(
             self.network,
             loss=self.loss,
             parameters=Stack.of(self.parameters.clone(), self.network.state_shapes),
@@ -273,14 +302,18 @@ class _Gradients:
         engine([self.x], columns(self.targets))
         for name, gradient in gradients.items():
             gradient.add_(self.parameters[name], alpha=self.weight_decay)
-        return gradients
+        if not isinstance(engine, Adversarial):
+            return gradients, []
+        [x], [references] = engine.disturbed, engine.references
+        given = (engine.term, self.parameters, x, rows(references), self._seed_and_epoch)
+        return gradients, [_Term(self.network, *given, weight=engine.section.weight)]
 
-    def by_autograd(self) -> tuple[float, float, float, dict[str, Tensor]]:
+    def by_autograd(self) -> Autograd:
         """Loss, penalty, Σ |outputs · ∂loss/∂outputs|, and the objective's gradient for every parameter."""
         learnt = self.network.parameter_shapes
         leaves = {name: self.parameters[name].detach().clone().requires_grad_() for name in learnt}
         outputs = self.network.forward({**self.parameters, **leaves}, self.x, mode=self._first_step())
-        loss = self.loss(outputs, self.targets)
+        loss = self.weight * self.loss(outputs, self.targets)
         penalty = self.weight_decay / 2 * torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
         upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
         value = float(loss.detach() + penalty.detach())
@@ -360,7 +393,7 @@ class _Gradients:
             sides += more
         of_loss = [self.loss.sides_of_kinks(outputs, self.targets) for outputs in y]
         sides += [torch.stack(group) for group in zip(*of_loss, strict=True)]
-        return torch.stack([self.loss(outputs, self.targets) for outputs in y]), sides
+        return torch.stack([self.weight * self.loss(outputs, self.targets) for outputs in y]), sides
 
     def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the next layer reads of every copy (copies, n, outputs), and the sides of the kinks of its ops.

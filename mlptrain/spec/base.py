@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, GetPydanticSchema
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 MAX_NUMBER = 1e30  # finite in float32, and so is its square in float64
@@ -45,6 +46,12 @@ def sections_at(sections: Sequence[type[BaseModel]], key: str) -> list[type[Base
     """The sections that the field ``key`` of any of ``sections`` may be."""
     fields = [section.model_fields[key] for section in sections if key in section.model_fields]
     return list(dict.fromkeys(inner for field in fields for inner in sections_in(field.annotation)))
+
+
+def is_tagged(field: FieldInfo) -> bool:
+    """Whether a field is one of several sections, told apart by their names; it may be none of them too."""
+    inner = (part for union in get_args(field.annotation) for part in getattr(union, "__metadata__", ()))
+    return field.discriminator is not None or any(getattr(part, "discriminator", None) is not None for part in inner)
 
 
 def words_in(annotation: Any) -> Iterator[str]:

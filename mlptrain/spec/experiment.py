@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import Section, count_or
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
@@ -29,6 +30,9 @@ class TrainingSpec(Section):
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
+    adversarial: AdversarialSpec | None = Field(
+        None, description="A term for disturbed inputs in what is minimised. Default: none."
+    )
     record_steps: bool = Field(False, description="Keep loss and accuracy of every step in steps.npz.")
     record_layers: bool = Field(
         False, description="Keep activations and gradients of every layer by epoch in layers.jsonl."
@@ -150,9 +154,10 @@ class Experiment:
 
     @property
     def step_flops(self) -> float:
-        """Floating-point operations of one step's matrix products: three for each weight matrix, on a full batch."""
+        """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
-        return 6.0 * self.batch_size * weights
+        products = 3 if self.training.adversarial is None else self.training.adversarial.products
+        return 2.0 * products * self.batch_size * weights
 
     @property
     def output_width(self) -> int:

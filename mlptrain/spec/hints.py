@@ -127,7 +127,7 @@ class UnknownKey:
         reason = _reasons().get(word)
         if homes:
             return f"unknown key here; it belongs to {either(homes)}" + (
-                f"; or did you mean {either(targets)}?" if targets else ""
+                f"; or did you mean {either(targets)}?" if targets else f"; or else {reason}" if reason else ""
             )
         return f"unknown key here; did you mean {either(targets)}?" if targets else reason and f"unknown key; {reason}"
 

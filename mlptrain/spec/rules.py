@@ -15,6 +15,7 @@ from typing import Any
 
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
+from mlptrain.spec.adversarial import VirtualAdversarial
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
@@ -32,6 +33,8 @@ from mlptrain.spec.schedule import MultiStep, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
+
+SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
 def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
@@ -122,6 +125,14 @@ def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
         yield ("model", "hidden"), f"makes {parameters:,} parameters; the limit is {MAX_PARAMETERS:,}"
 
 
+def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """Virtual adversarial training compares probabilities."""
+    term = training.adversarial
+    if term is not None and term.needs not in (None, loss.reads):
+        message = f"'{term.name}' compares class probabilities, and the outputs of '{loss.name}' are none; use fgsm"
+        yield ("training", "adversarial"), message
+
+
 def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
     """A list of rates has one for each hidden layer."""
     if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
@@ -171,6 +182,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
+    adversarial_fits_loss,
 )
 
 
@@ -185,6 +197,7 @@ def broken_rules(sections: Mapping[str, Any], rules: Iterable[Callable[..., Iter
 def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
+    yield from _adversarial_lengths(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -217,6 +230,25 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
+    """Disturbances that reach from one row to others, and differences that float32 rounds off."""
+    term, n_features = experiment.training.adversarial, experiment.facts.n_features
+    if term is None:
+        return
+    # √(2n)·std is the root mean square distance of two rows of n inputs; values from 0 to 1 have at most a std of 0.5.
+    std = {"standard": 1.0, "unit": 0.5}.get(str(getattr(experiment.data, "scaling", None)))
+    if std is not None and (length := term.length(n_features)) > (half := math.sqrt(n_features / 2) * std):
+        message = (
+            f"moves each row by {length:.3g}, and rows of {n_features:,} inputs are about {2 * half:.3g} apart: "
+            f"disturbed rows are those of other classes; take {term.epsilon * half / length / 2:.1g} or less"
+        )
+        yield ("training", "adversarial", "epsilon"), message
+    if isinstance(term, VirtualAdversarial) and term.step < SMALLEST_STEP * math.sqrt(n_features):
+        each = term.step / math.sqrt(n_features)
+        message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
+        yield ("training", "adversarial", "step"), message
 
 
 def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:

@@ -119,6 +119,14 @@ KEYS = {
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
+    "training.adversarial": (
+        "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
+        "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
+    ),
+    "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation",
+    "training.adversarial.step": "xi adv_xi vat_xi finite_difference",
+    "training.adversarial.iterations": "power_iterations n_power num_power_iterations ip adv_steps attack_steps",
+    "training.adversarial.weight": "alpha adv_weight adversarial_weight adv_reg_weight adv_lambda vat_weight",
     "training.precision": "matmul_precision float32_matmul_precision",
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
@@ -389,10 +397,16 @@ VALUES = {
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
     },
+    "adversarial": {
+        "vat": "virtual_adversarial_training vadv",
+        "fgsm": "fgm fast_gradient_sign fast_gradient_sign_method fast_gradient_method adversarial_training",
+    },
     "norm": {
         "batch": "bn batch_norm batch_normalization true yes on",
         "layer": "ln layer_norm layer_normalization",
         "none": "null no off false identity",
+        "l2": "2 euclidean l_2",
+        "linf": "inf infinity l_inf max sign chebyshev",
     },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
@@ -471,8 +485,13 @@ VALUES_NOT_OFFERED = {
             "adaptive lambda multiplicative warmup sequential chained tanh"
         ),
     },
+    "adversarial": {
+        "": "free yopo trades mart awp cw deepfool vada mixup",
+        "fgsm makes one step": "pgd bim i_fgsm mi_fgsm apgd projected_gradient_descent",
+        "leave the key out for none": "none null no off false",
+    },
     "norm": {
-        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual",
+        "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual l1 1 l0",
     },
     "scaling": {
         "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
 from mlptrain.sources.known import not_offered
-from mlptrain.spec.base import MAX_NUMBER, either, names_of, sections_in, words_in
+from mlptrain.spec.base import MAX_NUMBER, either, is_tagged, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
@@ -76,7 +76,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
-        tag_follows = part == "scaling" or any(field.discriminator for field in fields)
+        tag_follows = part == "scaling" or any(map(is_tagged, fields))
     key = next((str(part) for part in reversed(path) if choices and not isinstance(part, int)), str(path[-1]))
     return _Finding(error, error["input"], path, key, sections, siblings, choices, has_default, model, within)
 

@@ -23,6 +23,7 @@ from mlptrain.nn.engines import Engine, engine_for
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.system.cores import take_turn
@@ -84,9 +85,10 @@ class Trainer:
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
-    is the length of the run, which the schedule follows; ``whole_statistics`` gives batch norm those of all training
-    rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by default the fastest that can
-    run the network; ``scorer`` has the further figures that every evaluation measures.
+    is the length of the run, which the schedule follows; ``adversarial`` adds a term to what is minimised;
+    ``whole_statistics`` gives batch norm those of all training rows whenever a model is evaluated; ``engine`` is the
+    one that makes the gradients, by default the fastest that can; ``scorer`` has the further figures that every
+    evaluation measures.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Trainer:
         shuffle: bool,
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
+        adversarial: AdversarialSpec | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
         scorer: Scorer = NO_SCORES,
@@ -116,7 +119,7 @@ class Trainer:
         self.rows = len(models[0].examples)
         if len(sizes := {len(model.examples) for model in models}) > 1:
             raise ValueError(f"models with {sorted(sizes)} rows cannot train together")
-        self.engine = (engine or engine_for(network))(
+        self.engine = (engine or engine_for(network, adversarial))(
             network,
             loss=loss,
             parameters=self.parameters,

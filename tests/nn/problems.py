@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ class Problem:
 def problem(
     hidden: Sequence[int],
     *,
-    engine: type[Engine] = Analytic,
+    engine: Callable[..., Engine] = Analytic,
     groups: Sequence[int] = (1,),
     activation: str = "relu",
     output_activation: str = "identity",
@@ -89,10 +90,11 @@ def problem(
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
     settings: Mapping[str, float] | None = None,
+    **of_engine: Any,
 ) -> Problem:
     """Weights and biases from N(0, 0.7²), inputs from N(0, 1), labels at random, gradients nan until written.
 
-    ``settings`` are those of ``activation``.
+    ``settings`` are those of ``activation``, ``of_engine`` further ones of the engine.
     """
     generator = torch.Generator().manual_seed(seed)
     row = catalogue.LOSSES[loss]
@@ -119,6 +121,7 @@ def problem(
         gradients=gradients,
         batch_size=batch_size or n,
         groups=groups,
+        **of_engine,
     )
     return Problem(network, objective, tuple(groups), parameters, gradients, made, x, targets)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -140,7 +140,7 @@ def rows(seed: int, n: int = N) -> tuple[Tensor, Tensor]:
     return x, torch.randint(0, CLASSES, (n,), generator=generator)
 
 
-def made(engine: type[Engine], network: MLP, *, seeds: Sequence[int], groups: Sequence[int]) -> Engine:
+def made(engine: Callable[..., Engine], network: MLP, *, seeds: Sequence[int], groups: Sequence[int]) -> Engine:
     parameters = Stack(network.parameter_shapes, network.state_shapes, models=len(seeds), dtype=torch.float64)
     for number, member in enumerate(parameters.members):
         member.copy_(weights(network, number))

@@ -17,6 +17,11 @@ UNKNOWN_KEYS: dict[str, Case] = {
     "data, of another data set": ("data: {name: mnist, «noise: 0.1}", "data.noise", ["belongs to data spirals"]),
     "data, of the top": ("data: {name: mnist, «seed: 1}", "data.seed", ["belongs to the top level"]),
     "data, as its own name": ("data: {name: mnist, «mnist: 1}", "data.mnist", ["unknown key", "known here"]),
+    "adversarial, of another one": (
+        "training: {adversarial: {name: vat, «norm: l2}}",
+        "training.adversarial.norm",
+        ["unknown key here", "belongs to adversarial fgsm"],
+    ),
     "scaling": (
         "data: {name: mnist, scaling: {mean: 0, std: 1, «maximum: 255}}",
         "data.scaling.maximum",

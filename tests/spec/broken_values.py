@@ -42,6 +42,26 @@ RANGES: dict[str, Case] = {
     ),
     "momentum above 1": ("optimizer: {name: sgd, momentum: «1.1}", "optimizer.momentum", ["at most 1", "got 1.1"]),
     "beta 1": ("optimizer: {name: adam, betas: [0.9, «1]}", "optimizer.betas[1]", ["must be below 1", "got 1"]),
+    "epsilon 0": (
+        "training: {adversarial: {name: vat, epsilon: «0}}",
+        "training.adversarial.epsilon",
+        ["must be above 0", "got 0"],
+    ),
+    "epsilon negative": (
+        "training: {adversarial: {name: fgsm, epsilon: «-1}}",
+        "training.adversarial.epsilon",
+        ["must be above 0", "got -1"],
+    ),
+    "no iterations": (
+        "training: {adversarial: {name: vat, iterations: «0}}",
+        "training.adversarial.iterations",
+        ["must be at least 1", "got 0"],
+    ),
+    "no weight": (
+        "training: {adversarial: {name: vat, weight: «0}}",
+        "training.adversarial.weight",
+        ["must be above 0", "got 0"],
+    ),
     "three betas": ("optimizer: {name: adam, betas: «[0, 0, 0]}", "optimizer.betas", ["at most 2 items", "got 3"]),
     "validation 1.0": ("data: {name: mnist, validation: «1.0}", "data.validation", ["a fraction below 1", "got 1.0"]),
     "validation 1.5": ("data: {name: mnist, validation: «1.5}", "data.validation", ["a fraction below 1", "got 1.5"]),
@@ -127,6 +147,12 @@ UNIONS: dict[str, Case] = {
         "evaluation.metrics",
         ["must be a list such as [roc_auc, f1]"],
     ),
+    "adversarial": ("training: {adversarial: «true}", "training.adversarial", ["a name such as vat, or a mapping"]),
+    "name of adversarial missing": (
+        "training: {«adversarial: {epsilon: 1}}",
+        "training.adversarial.name",
+        ["required key is missing", "e.g. name: vat"],
+    ),
     "schedule": ("schedule: «3", "schedule", ["must be a name such as constant, or a mapping", "got 3"]),
     "std missing": ("data: {name: mnist, «scaling: {mean: 0}}", "data.scaling.std", ["is missing", "std: 0.3081"]),
     "hidden missing": ("«model: {bias: true}", "model.hidden", ["required key is missing", "hidden: [64]"]),
@@ -172,6 +198,11 @@ RULES: dict[str, Case] = {
         "data: {name: iris, validation: 0}\nevaluation: {calibrate: «temperature}",
         "evaluation.calibrate",
         ["fitted on validation rows, but data.validation is 0"],
+    ),
+    "vat without probabilities": (
+        "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
+        "training.adversarial",
+        ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
     ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"

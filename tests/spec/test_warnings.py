@@ -87,6 +87,26 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "use standard, which measures both",
         "data: {name: spirals, scaling: {mean: -1, std: 1}}",
     ),
+    "disturbances that reach other rows": (
+        "data: iris\ntraining: {batch_size: 1, adversarial: {name: vat, epsilon: «2.1}}",
+        "training.adversarial.epsilon",
+        "moves each row by 2.1, and rows of 4 inputs are about 2.83 apart: disturbed rows are those of other classes; "
+        "take 0.7 or less",
+        "data: iris\ntraining: {batch_size: 1, adversarial: {name: vat, epsilon: 0.7}}",
+    ),
+    "disturbances of each input that reach other rows": (
+        "training: {adversarial: {name: fgsm, norm: linf, epsilon: «0.5}}",
+        "training.adversarial.epsilon",
+        "moves each row by 14, and rows of 784 inputs are about 19.8 apart: disturbed rows are those of other classes; "
+        "take 0.2 or less",
+        "training: {adversarial: {name: fgsm, norm: linf, epsilon: 0.3}}",
+    ),
+    "differences that are rounded off": (
+        "training: {adversarial: {name: vat, step: «1e-6}}",
+        "training.adversarial.step",
+        "moves each of 784 inputs by about 4e-08, which float32 rounds off; use 0.01",
+        "training: {adversarial: vat}",
+    ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
         "training.batch_size",

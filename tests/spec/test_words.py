@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_text
+from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, sections_in
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
@@ -33,6 +34,7 @@ SECTIONS = {
     "adam": "optimizer: {name: adam, «: 1}",
     "schedule": "schedule: {name: cosine, «: 1}",
     "training": "training: {«: 1}",
+    "adversarial": "training: {adversarial: {name: vat, «: 1}}",
     "evaluation": "evaluation: {«: 1}",
 }
 TOP = "name, seed, data, model, loss, optimizer, schedule, training, evaluation"
@@ -51,8 +53,7 @@ BELONGS: dict[str, dict[str, str]] = {
     "optimizer": {
         "epochs batch_size": "training.{}",
         "schedule loss model seed": "the top level",
-        "eps": "optimizer adam, optimizer adamw, optimizer nadam, optimizer adamax, optimizer rmsprop or "
-        "optimizer adagrad",
+        "betas": "optimizer adam, optimizer adamw, optimizer nadam or optimizer adamax",
         "validation": "data.validation",
     },
     "training": {
@@ -62,8 +63,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
-        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name or "
-        "evaluation.metrics.name",
+        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name, "
+        "training.adversarial.name or evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -94,7 +95,6 @@ MEANS: dict[str, dict[str, str]] = {
         "learning_rate base_lr eta lr_max learning-rate learnig_rate optimizer__learning_rate": "optimizer.lr",
         "reg_lambda l2 wd lambda l2_reg": "optimizer.weight_decay",
         "beta_1 beta2 adam_beta1": "optimizer.betas",
-        "epsilon": "optimizer.eps",
         "nesterovs_momentum": "optimizer.nesterov",
         "opt_name optim_type": "'optimizer'",
         "data_name dset": "'data'",
@@ -166,6 +166,15 @@ MEANS: dict[str, dict[str, str]] = {
         "cuda": "'device'",
         "val_split": "data.validation",
         "save_best_only": "evaluation.keep",
+        "adv adversarial_loss virtual_adversarial_training": "'adversarial'",
+        "adv_eps": "training.adversarial.epsilon",
+    },
+    "adversarial": {
+        "eps Epsilon attack_eps": "'epsilon'",
+        "xi": "'step'",
+        "power_iterations ip": "'iterations'",
+        "alpha adv_weight": "'weight'",
+        "method": "'name'",
     },
     "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
@@ -276,8 +285,17 @@ def test_a_word_without_a_meaning_here_has_no_guess(section: str, key: str) -> N
 def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
-    assert answer.endswith("; or did you mean model.activation.slope or optimizer.weight_decay?")
+    assert answer.endswith(
+        "; or did you mean model.activation.slope, optimizer.weight_decay or training.adversarial.weight?"
+    )
     assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
+    answer = "unknown key here; it belongs to training.adversarial.epsilon; or did you mean optimizer.eps?"
+    assert _answer("", "epsilon") == answer
+    answer = _answer("optimizer", "eps")
+    assert answer.startswith("unknown key here; it belongs to optimizer adam, optimizer adamw, optimizer nadam, ")
+    assert answer.endswith("or optimizer adagrad; or did you mean training.adversarial.epsilon?")
+    answer = _answer("training", "iterations")
+    assert answer.startswith("unknown key here; it belongs to training.adversarial vat; or else a number of steps is ")
     answer = _answer("optimizer", "lr_decay")
     assert answer.endswith("it belongs to optimizer adagrad; or did you mean schedule at the top level?")
 
@@ -373,6 +391,13 @@ VALUE = {
         "-1 CPU": "cpu",
         "mps tpu": "; not offered: use cpu",
     },
+    "training: {adversarial: «}": {
+        "VAT virtual_adversarial_training": "vat",
+        "FGSM fgm FastGradient": "fgsm",
+        "pgd": "; not offered: fgsm makes one step",
+        "none": "; not offered: leave the key out for none",
+    },
+    "training: {adversarial: {name: fgsm, norm: «}}": {"inf max": "linf", "'2' euclidean": "l2", "l1": "; not offered"},
     "training: {precision: «}": {"32 fp32": "highest", "16 bf16 16-mixed": "; not offered: products are of float32"},
     "training: {shuffle: «}": {"yes on 1 'True'": "; write true", "no off 0": "; write false"},
     "training: {epochs: «}": {"None null": "; leave the key out for its default"},
@@ -434,7 +459,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "lrdecay"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
@@ -448,7 +473,8 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
 
 def test_no_word_for_a_value_is_a_name_here() -> None:
     names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
-    names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "metrics": MetricSpec}
+    names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "adversarial": AdversarialSpec}
+    names |= {"metrics": MetricSpec}
     for place, union in names.items():
         words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert words & set(map(compact, names_in(union))) == set(), place

@@ -21,6 +21,8 @@ class Autograd(Engine):
         super().__init__(network, **settings)
         # Models that share their noise draw the same, one after the other, each from a source of its own.
         self._sources: list[Noise | None] = [None] * self.models
+        self._states = [torch.empty(0)] * self.models  # of the sources, before the first pass of a step
+        self._passes: list[tuple[Tensor, list[Tensor], Tensor]] = []  # of every model inputs, parameters and outputs
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -35,18 +37,58 @@ class Autograd(Engine):
 
     def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
-        if inputs[0].shape[0] > self.batch_size:
-            raise ValueError(f"a batch of {inputs[0].shape[0]} rows, but at most {self.batch_size} were announced")
         batches = [x for x, size in zip(inputs, self.groups, strict=True) for _ in range(size)]
         outputs = []
         for model, x in enumerate(batches):
-            member = self.parameters.members[model]
-            leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
-            mode = TrainingMode(self._sources[model])
+            leaves, found = self._forward(model, x, TrainingMode(self._sources[model]))
             with torch.enable_grad():
-                found = self.network.forward({**member, **leaves}, x, mode=mode)
                 objective = self.loss(found, rows(targets[model]))
-                gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
+            gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
             outputs.append(found.detach().t())
         return torch.stack(outputs)
+
+    def forward(self, x: Tensor, *, again: bool = False) -> Tensor:
+        """A pass of a step that has several: the outputs (models, outputs, n) for x (models, n, in).
+
+        ``again`` is for all but the first, whose masks they repeat; they leave running statistics alone.
+        """
+        self._passes = []
+        for model, own in enumerate(x):
+            source = self._sources[model]
+            if source is not None and again:
+                source.generator.set_state(self._states[model])
+            elif source is not None:
+                self._states[model] = source.generator.get_state()
+            at = own.detach().requires_grad_()
+            leaves, found = self._forward(model, at, TrainingMode(source, update_statistics=not again))
+            self._passes.append((at, list(leaves.values()), found))
+        return torch.stack([found.detach().t() for _, _, found in self._passes])
+
+    def _forward(self, model: int, x: Tensor, mode: TrainingMode) -> tuple[dict[str, Tensor], Tensor]:
+        """Parameters of a model, by name, and the outputs (n, outputs) for x (n, in) that autograd can follow."""
+        if len(x) > self.batch_size:
+            raise ValueError(f"a batch of {len(x)} rows, but at most {self.batch_size} were announced")
+        member = self.parameters.members[model]
+        leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
+        with torch.enable_grad():
+            return leaves, self.network.forward({**member, **leaves}, x, mode=mode)
+
+    def backward(self, upstream: Tensor, *, weights: bool = True, add: bool = False, inputs: bool = False) -> Tensor:
+        """From the gradient (models, outputs, n) by the outputs of the last pass, once, to those by what is wanted.
+
+        Those by the parameters are written, or with ``add`` added to what is there; those by the inputs are returned,
+        (models, n, in), or (models, 0).
+        """
+        of_inputs = []
+        for model, (at, leaves, found) in enumerate(self._passes):
+            wanted = (leaves if weights else []) + ([at] if inputs else [])
+            gradients = torch.autograd.grad(found, wanted, upstream[model].t(), materialize_grads=True)
+            if weights:
+                for view, gradient in zip(
+                    self.gradients.members[model].values(), gradients[: len(leaves)], strict=True
+                ):
+                    (view.add_ if add else view.copy_)(gradient)
+            of_inputs.append(gradients[-1] if inputs else found.new_empty(0))
+        self._passes = []  # and the memory of their graphs
+        return torch.stack(of_inputs)
