@@ -38,6 +38,8 @@ class _Metric(Section):
             what = "numeric targets" if self.needs == "values" else "classes"
             have = "numbers" if facts.is_regression else "classes"
             return f"needs {what}, but the targets of '{data}' are {have}; choose from {', '.join(fitting)}"
+        if self.needs == "values" and (outputs := loss.n_outputs(facts)) != facts.n_targets:
+            return f"needs one output for every target, but '{loss.name}' has {outputs} for {facts.n_targets}"
         if self.needs == "probabilities" and loss.reads != "logits":
             logits = [name for one in sections_in(LossSpec) if _reads_logits(one) for name in names_of(one)]
             return f"needs probabilities, which one trained with '{loss.name}' does not give; use {either(logits)}"
