@@ -60,12 +60,17 @@ def opened(arguments):
 def check(spec, *, epochs, exported):
     """Ends with a message for what this file does not compute."""
     plain = {"name": "sgd", "lr": spec["optimizer"]["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False}
-    plain["weight_decay"] = 0.0
-    model = spec["model"]
-    same = spec["optimizer"] == plain and spec["schedule"]["name"] == "constant" and model["bias"]
-    same = same and spec["loss"] == {"name": "cross_entropy", "reduction": "mean"} and not model["dropout"]
+    plain |= {"weight_decay": 0.0, "weight_decay_for": "all"}
+    model, training = spec["model"], spec["training"]
+    same = not any(training.get(key) for key in ("clip_norm", "clip_value", "max_norm", "l1", "ema"))
+    same = same and spec["optimizer"] == plain and spec["schedule"]["name"] == "constant" and model["bias"]
+    loss = {"name": "cross_entropy", "reduction": "mean", "label_smoothing": 0.0, "class_weights": "none"}
+    same = same and spec["loss"] == loss and not model["dropout"]
     if not (same and model["activation"]["name"] == "relu" and model["output_activation"]["name"] == "identity"):
-        sys.exit("this example computes relu layers with biases, cross_entropy and sgd without momentum or decay")
+        sys.exit(
+            "this example computes relu layers with biases, cross_entropy and sgd without momentum, decay, clipping, "
+            "penalties, bounds or averages"
+        )
     if not epochs:
         sys.exit("the run has 0 epochs: there is no training to repeat")
     if exported != epochs:

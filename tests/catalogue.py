@@ -183,20 +183,50 @@ def exact_huber(z: list[Any], label: int) -> Exact:
     return mpmath.fsum(losses) / len(z), [max(-1, min(1, e)) / len(z) for e in errors]
 
 
+def exact_multi_label(z: list[Any], label: int) -> Exact:
+    """The example has the label of this number alone."""
+    parts = [exact_bce([value], int(i == label)) for i, value in enumerate(z)]
+    return mpmath.fsum(loss for loss, _ in parts) / len(z), [gradient[0] / len(z) for _, gradient in parts]
+
+
+QUANTILES = (0.1, 0.5, 0.9)  # those of the loss by default
+
+
+def exact_pinball(z: list[Any], label: int) -> Exact:
+    """Quantiles of one target, which is the number of the label."""
+    levels = [mpmath.mpf(level) for level in QUANTILES]
+    losses = [max(t * (label - p), (t - 1) * (label - p)) for t, p in zip(levels, z, strict=True)]
+    slopes = [(1 + mpmath.sign(p - label)) / 2 - t for t, p in zip(levels, z, strict=True)]
+    return mpmath.fsum(losses) / len(z), [slope / len(z) for slope in slopes]
+
+
+def pinball(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """scikit-learn's mean_pinball_loss of every quantile, in torch."""
+    levels = torch.tensor(QUANTILES, dtype=outputs.dtype).repeat(targets.shape[1])
+    above = targets.repeat_interleave(len(QUANTILES), dim=1) - outputs
+    losses = levels * above.clamp(min=0) + (1 - levels) * (-above).clamp(min=0)
+    return {"none": losses, "sum": losses.sum(), "mean": losses.mean()}[reduction]
+
+
 @dataclass(frozen=True)
 class LossRow:
     """A function of torch.nn.functional, which takes outputs, encoded targets and ``reduction``.
 
     ``exact`` takes one example's outputs as numbers of mpmath and its label. ``one_logit``: for two classes.
+    ``encode`` makes of labels (n,) what the loss is given for so many outputs, where that is not labels. ``classes``:
+    whether an example can be classified right.
     """
 
     reference: Callable[..., Tensor]
     exact: Callable[[list[Any], int], Exact]
     one_logit: bool = False
+    encode: Callable[[Tensor, int], Tensor] = lambda labels, _: labels
+    n_outputs: int | None = None  # where it does not follow from the classes
+    classes: bool = True
 
     def outputs(self, classes: int) -> int:
         """The width of the network's outputs for so many classes, of which one logit tells two."""
-        return 1 if self.one_logit else classes
+        return self.n_outputs or (1 if self.one_logit else classes)
 
     def labels(self, classes: int) -> int:
         """How many labels there are: ``classes``, or two for one logit."""
@@ -206,9 +236,21 @@ class LossRow:
 LOSSES: dict[str, LossRow] = {
     "cross_entropy": LossRow(functional.cross_entropy, exact_cross_entropy),
     "bce": LossRow(functional.binary_cross_entropy_with_logits, exact_bce, one_logit=True),
+    "multi_label_bce": LossRow(
+        functional.binary_cross_entropy_with_logits,
+        exact_multi_label,
+        encode=lambda labels, k: functional.one_hot(labels, k).to(torch.get_default_dtype()),
+    ),
     "mse": LossRow(functional.mse_loss, exact_mse),
     "mae": LossRow(functional.l1_loss, exact_mae),
     "huber": LossRow(functional.huber_loss, exact_huber),
+    "quantile": LossRow(
+        pinball,
+        exact_pinball,
+        encode=lambda labels, _: labels.to(torch.get_default_dtype()).unsqueeze(1),
+        n_outputs=len(QUANTILES),
+        classes=False,
+    ),
 }
 
 
@@ -382,7 +424,7 @@ class AdversarialRow:
 
     ``disturbance(module, loss, x, d, **settings)`` is r (n, in) for x, where ``loss`` is a function of the module's
     outputs and d (n, in) are directions drawn at random. ``term(loss, clean, disturbed)`` of the outputs for x and
-    x + r is of shape (), or (n,) where it does not come from the loss.
+    x + r is of shape (), or (n,) where it does not come from the loss. Both are told whether outputs are ``labels``.
     """
 
     disturbance: Callable[..., Tensor]
@@ -390,13 +432,16 @@ class AdversarialRow:
     cases: Sequence[Settings] = ({},)
 
 
-def _predicted(logits: Tensor) -> torch.distributions.Distribution:
-    one = logits.shape[1] == 1
-    return torch.distributions.Bernoulli(logits=logits[:, 0]) if one else torch.distributions.Categorical(logits=logits)
+def _predicted(logits: Tensor, *, labels: bool) -> torch.distributions.Distribution:
+    """``labels``: each output is a yes or no of its own."""
+    if labels or logits.shape[1] == 1:
+        return torch.distributions.Independent(torch.distributions.Bernoulli(logits=logits), 1)
+    return torch.distributions.Categorical(logits=logits)
 
 
-def _divergence(_: object, clean: Tensor, disturbed: Tensor) -> Tensor:
-    return torch.distributions.kl_divergence(_predicted(clean.detach()), _predicted(disturbed))
+def _divergence(_: object, clean: Tensor, disturbed: Tensor, *, labels: bool = False) -> Tensor:
+    p, q = (_predicted(logits, labels=labels) for logits in (clean.detach(), disturbed))
+    return torch.distributions.kl_divergence(p, q)
 
 
 def _vat(
@@ -407,11 +452,12 @@ def _vat(
     epsilon: float = 2.1,
     step: float = 1e-2,
     iterations: int = 1,
+    labels: bool = False,
 ) -> Tensor:
     d = functional.normalize(d)
     for _iteration in range(iterations):
         d.requires_grad_()
-        divergence = _divergence(None, module(x), module(x + step * d)).sum()
+        divergence = _divergence(None, module(x), module(x + step * d), labels=labels).sum()
         d = functional.normalize(torch.autograd.grad(divergence, d)[0], eps=1e-300)
     return epsilon * d
 
@@ -423,6 +469,7 @@ def _fgsm(
     _: object,
     norm: str = "l2",
     epsilon: float = 2.0,
+    labels: bool = False,
 ) -> Tensor:
     x = x.detach().requires_grad_()
     (g,) = torch.autograd.grad(loss(module(x)), x)
@@ -433,7 +480,7 @@ ADVERSARIAL: dict[str, AdversarialRow] = {
     "vat": AdversarialRow(_vat, _divergence, cases=({}, {"epsilon": 0.7, "step": 0.1, "iterations": 3, "weight": 0.4})),
     "fgsm": AdversarialRow(
         _fgsm,
-        lambda loss, _, disturbed: loss(disturbed),
+        lambda loss, _, disturbed, labels=False: loss(disturbed),
         cases=({}, {"epsilon": 0.1, "weight": 3.0}, {"norm": "linf", "epsilon": 0.3}),
     ),
 }
@@ -505,9 +552,15 @@ def op(name: str, settings: Settings | None = None) -> Op:
     return ops.OPS[name](**(settings or {}))
 
 
-def loss(name: str, reduction: str = "mean") -> Loss:
-    """The loss of a section."""
-    return make_loss(TypeAdapter(LossSpec).validate_python({"name": name, "reduction": reduction}))
+def loss(name: str, reduction: str = "mean", weights: Sequence[tuple[float, ...]] = (), **settings: Any) -> Loss:
+    """The loss of a section, with fitted class weights."""
+    section = TypeAdapter(LossSpec).validate_python({"name": name, "reduction": reduction, **settings})
+    return make_loss(section, weights)
+
+
+def encoded(objective: Loss, labels: Tensor, n_outputs: int) -> Tensor:
+    """Targets as the loss reads them, made of labels (n,)."""
+    return objective.encode_targets(LOSSES[objective.section.name].encode(labels, n_outputs), n_outputs)
 
 
 def cases(rows: Mapping[str, Any], attribute: str = "cases") -> list[tuple[str, Settings]]:

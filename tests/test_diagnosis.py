@@ -102,6 +102,16 @@ CASES = {
         ["optimizer={name: sgd, lr: 0.03, momentum: 0.9, dampening: 1}"], "stuck", "optimizer.dampening: 1 keeps",
         ["optimizer.dampening"],
     ),
+    "clipped to nothing": Broken(
+        ["training.clip_norm=1e-6"], "stuck", "training.clip_norm: 1e-06 cuts", ["training.clip_norm"]
+    ),
+    "elements cut off": Broken(
+        ["training.clip_value=1e-8"], "stuck", "training.clip_value: 1e-08 cuts off", ["training.clip_value"]
+    ),
+    "weights held down": Broken(
+        ["training.max_norm=0.01"], "stuck", "training.max_norm: 0.01 holds", ["training.max_norm"]
+    ),
+    "l1 that outweighs the data": Broken(["training.l1=1"], "stuck", "training.l1: 1 outweighs", ["training.l1"]),
     "decayed to nothing": Broken(
         [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
         ["schedule"],

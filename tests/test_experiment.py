@@ -147,10 +147,11 @@ def test_resuming_an_earlier_boundary_gives_the_same_bytes(name: str) -> None:
         assert (whole / file).read_bytes() == Path("part", file).read_bytes(), file
 
 
+@pytest.mark.parametrize("ema", [0, 0.9])
 @pytest.mark.parametrize("statistics", ["running", "training_rows"])
-def test_masks_and_running_statistics_survive_resuming(statistics: str) -> None:
+def test_masks_and_running_statistics_survive_resuming(statistics: str, ema: float) -> None:
     model = "model={hidden: [16, 16], norm: batch, dropout: [0.2, 0.5], input_dropout: 0.1, residual: true}"
-    overrides = (model, f"training.norm_statistics={statistics}")
+    overrides = (model, f"training.norm_statistics={statistics}", f"training.ema={ema}")
     whole = run("whole", *overrides).folder.path
     run("part", *overrides, "training.epochs=3")
     Path("part/result.json").unlink()
@@ -168,9 +169,44 @@ def test_masks_and_running_statistics_survive_resuming(statistics: str) -> None:
     assert float(loss) == pytest.approx(kept["validation_loss"], rel=1e-6)
 
 
-def test_extending_a_completed_run() -> None:
-    whole = run("whole").folder.path
-    run("part", "training.epochs=4")
+AVERAGED = ("training.ema=0.95", "training.clip_norm=1", "training.max_norm=2", "training.l1=1e-4")
+
+
+def test_a_run_with_an_average_resumes_to_the_same_bytes() -> None:
+    """Killed in mid-epoch and at a boundary: the raw weights lie beside the average, which the run stands for."""
+    decay = ("optimizer.weight_decay=0.01", "optimizer.weight_decay_for=weights")
+    whole = run("whole", *AVERAGED, *decay).folder.path
+    run("part", *AVERAGED, *decay, "training.epochs=2")
+    Path("part/result.json").unlink()
+    resume(Path("part"), epochs=6)
+    for file in COMPARED[:-1]:
+        assert (whole / file).read_bytes() == Path("part", file).read_bytes(), file
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_run_stands_for_its_average(keep: str) -> None:
+    folder = run("run", *AVERAGED, f"evaluation.keep={keep}").folder.path
+    last, kept = (load_checkpoint(folder / "checkpoints" / f"{name}.safetensors") for name in ("last", keep))
+    assert last.state.raw.keys() == last.state.parameters.keys()
+    assert not any(torch.equal(last.state.raw[name], values) for name, values in last.state.parameters.items())
+    result = json.loads((folder / "result.json").read_text())["kept"]
+    module = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+    for leaf, values in zip(module.parameters(), kept.state.parameters.values(), strict=True):
+        leaf.data.copy_(values)
+    its = load_data(last.experiment)
+    for split in ("train", "validation", "test"):
+        rows = getattr(its, split)
+        with torch.no_grad():
+            loss = torch.nn.functional.cross_entropy(module(rows.inputs), rows.targets)
+        assert result[f"{split}_loss"] == pytest.approx(float(loss), rel=1e-5)
+        report = evaluate_checkpoint(folder / "checkpoints" / f"{keep}.safetensors", split=split)
+        assert report["loss"] == result[f"{split}_loss"]
+
+
+@pytest.mark.parametrize("overrides", [(), AVERAGED])
+def test_extending_a_completed_run(overrides: tuple[str, ...]) -> None:
+    whole = run("whole", *overrides).folder.path
+    run("part", *overrides, "training.epochs=4")
     outcome = resume(Path("part"), epochs=6)
     assert outcome.result.plain()["test_evaluations"] == 2
     assert (whole / "metrics.jsonl").read_bytes() == Path("part/metrics.jsonl").read_bytes()

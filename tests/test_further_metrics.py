@@ -96,6 +96,7 @@ def test_without_them_a_run_is_what_it_was(tmp_path: Path) -> None:
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("plain", "some")]
     further = ("validation_roc_auc", "validation_f1")
     for one, other in zip(*(map(json.loads, file) for file in lines), strict=True):
+        assert set(further) <= other.keys()
         assert one == {key: value for key, value in other.items() if key not in further}
     tensors = [mlptrain.load(tmp_path / name).state_dict() for name in ("plain", "some")]
     assert all(bool((tensors[0][name] == tensors[1][name]).all()) for name in tensors[0])

@@ -202,6 +202,21 @@ def test_dropout_and_penalty_are_those_of_the_first_step(config: str) -> None:
     assert check.objective == pytest.approx(float(epoch.step_losses[0]) + penalty, rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_l1_and_decay_of_weights_alone_are_part_of_the_objective(name: str) -> None:
+    """But for decoupled decay; the weights are the tensors with two dimensions."""
+    experiment = load_spec(
+        REGRESSION,
+        [f"optimizer={{name: {name}, weight_decay: 2, weight_decay_for: weights}}", "training.l1=0.5"],
+    )
+    parameters = initial_parameters(experiment.experiment, build_network(experiment.experiment))
+    weights = [values.double() for values in parameters.values() if values.dim() == 2]
+    decayed = sum(float(values.square().sum()) for values in weights) if name == "sgd" else 0.0
+    check = gradcheck(experiment)
+    assert check.penalty == pytest.approx(decayed + 0.5 * sum(float(values.abs().sum()) for values in weights))
+    assert check.passed is True
+
+
 @pytest.mark.parametrize("weight_decay", [0.5, 5.0])
 def test_another_penalty_gives_other_gradients(weight_decay: float) -> None:
     """They differ from those of the loss alone by λ·w, for the weights that training starts from."""

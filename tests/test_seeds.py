@@ -185,6 +185,15 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
     assert_same_group("whole", "part")
 
 
+def test_averages_interrupted_and_gone_on_with() -> None:
+    settings = ("training.ema=0.9", "training.clip_norm=0.5", "training.max_norm=1")
+    run("whole", *settings)
+    with pytest.raises(InterruptedRunError):
+        run("part", *settings, listeners=[interrupting(2)])
+    resume_seeds(Path("part"))
+    assert_same_group("whole", "part")
+
+
 def test_interrupted_twice(whole: str) -> None:
     with pytest.raises(InterruptedRunError):
         run("part", listeners=[interrupting(1)])

@@ -13,11 +13,11 @@ import torch
 from mlptrain.data import Examples
 from mlptrain.data.batches import epoch_order
 from mlptrain.errors import UserError
-from mlptrain.experiment.build import SharedData, build_network, initial_parameters, load_data, prepared
+from mlptrain.experiment.build import SharedData, build_network, fitted_loss, initial_parameters, load_data, prepared
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept, load_split
 from mlptrain.nn.gradcheck import GradientCheck, ParameterCheck, check_gradients
-from mlptrain.nn.losses import make_loss
+from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import SeedGroup
 from mlptrain.seeds import derived_seed
@@ -40,8 +40,9 @@ def gradcheck(
     """Check the gradients of an experiment before training, or of a trained network, in float64 on the CPU.
 
     ``source`` is a configuration, or a run folder or checkpoint file with its weights. Taken is the next batch: the
-    first of epoch 1, or of the epoch after the one whose weights were kept. Of more than 100 rows as many are taken,
-    evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats itself.
+    first of epoch 1, or of the epoch after the one whose weights were kept, without augmentation. Of more than 100
+    rows as many are taken, evenly spaced. Coordinates of large tensors are drawn by the seed, so that a check repeats
+    itself.
 
     Raises the errors of mlptrain.errors for the specification, checkpoint and data, and UserError where gradients are
     not finite.
@@ -51,7 +52,8 @@ def gradcheck(
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
         parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
-        return _check(source.experiment, train, parameters, epoch=source.epoch + 1)
+        loss = make_loss(source.experiment.loss, [source.class_weights])
+        return _check(source.experiment, train, loss, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)
 
@@ -170,14 +172,15 @@ def _check_seed(experiment: Experiment, of_seed: SharedData) -> GradientCheck:
 
 
 def _check_initial(experiment: Experiment, train: Examples) -> GradientCheck:
-    return _check(experiment, train, initial_parameters(experiment, build_network(experiment)), epoch=1)
+    parameters = initial_parameters(experiment, build_network(experiment))
+    return _check(experiment, train, fitted_loss(experiment, train), parameters, epoch=1)
 
 
-def _check(experiment: Experiment, train: Examples, parameters: Parameters, *, epoch: int) -> GradientCheck:
+def _check(experiment: Experiment, train: Examples, loss: Loss, parameters: Parameters, *, epoch: int) -> GradientCheck:
     """The check on the first batch of an epoch."""
     experiment = experiment.with_training(device="cpu")
     with applied(resolve_device(device="cpu", precision="highest", threads=experiment.training.threads)):
-        network, loss = build_network(experiment), make_loss(experiment.loss)
+        network = build_network(experiment)
         ready = prepared(train, loss=loss, experiment=experiment, device="cpu")
         shuffle = experiment.training.shuffle and experiment.steps_per_epoch > 1
         rows = epoch_order(len(ready), seed=experiment.seed, epoch=epoch, shuffle=shuffle)[: experiment.batch_size]
@@ -190,6 +193,8 @@ def _check(experiment: Experiment, train: Examples, parameters: Parameters, *, e
             targets=ready.targets[rows],
             generator=torch.Generator().manual_seed(derived_seed(experiment.seed, "gradcheck")),
             weight_decay=experiment.optimizer.penalty,
+            decay_for=experiment.optimizer.weight_decay_for,
+            l1=experiment.training.l1,
             noise=(experiment.seed, epoch),
             adversarial=experiment.training.adversarial,
         )

@@ -23,7 +23,7 @@ def show_check(source: Path, name: str, epoch: int, check: GradientCheck, *, sho
     if as_json:
         screen.say_json({"config": str(source), "epoch": epoch, **_as_json(check, show=show, more=_conditions())})
         return check.passed is True
-    penalty = f" with an L2 penalty of {check.penalty:.6g}" if check.penalty else ""
+    penalty = f" with a penalty of {check.penalty:.6g}" if check.penalty else ""
     weights = "initial weights" if epoch == 0 else f"weights after epoch {epoch}"
     title = f"{name}, {weights}: {check.rows} rows, objective {check.objective:.6g}{penalty}"
     rows = [

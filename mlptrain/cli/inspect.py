@@ -30,7 +30,7 @@ def gradcheck(
 ) -> None:
     """Check the gradients against autograd and differences.
 
-    Every parameter's gradient by hand, by autograd and by central differences, weight decay's L2 penalty included:
+    Every parameter's gradient by hand, by autograd and by central differences, penalties (weight decay, L1) included:
     before training, or of a run's weights. Exit code 0 where all agree, 1 where one disagrees or could not be checked.
     """
     from mlptrain.runs import SeedGroup

@@ -66,7 +66,9 @@ def metrics(
         rows = [dict(zip(columns, row, strict=True)) for row in _rows(columns)]
         screen.say_json({"run": str(run), "by": by, "reduction": reduction, "rows": rows})
     else:
-        screen.say(f"{_OF[by, reduction]}:")
+        objectives = any(name.endswith("_objective") for name in columns)
+        means = "; objectives, what training minimises, are means" if objectives else ""
+        screen.say(f"{_OF[by, reduction]}{means}:")
         _show(columns)
         if every is None and step > 1:
             shown = f"a row for every {step:,} of {number[-1]:,} {by}s"

@@ -198,23 +198,36 @@ def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
 
 
 @plot_app.command(rich_help_panel=_DATA)
-def samples(config: Config, count: Count = 40, out: Out = None, data_dir: DataDir = None) -> None:
+def samples(
+    config: Config,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Beside each image what the section augmentation makes of it.")
+    ] = False,
+    count: Annotated[
+        int | None, typer.Option(min=1, max=400, help="How many at most; default 40, with --augmented 8.")
+    ] = None,
+    out: Out = None,
+    data_dir: DataDir = None,
+) -> None:
     """The first training images; of one or two inputs all points."""
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).experiment
+    spec = load_spec(config, overrides).experiment
     from mlptrain import views
     from mlptrain.report.arrays import FittedCurve, LabelledPoints
     from mlptrain.report.figures import draw_fits, draw_points
-    from mlptrain.report.images import draw_samples
+    from mlptrain.report.images import draw_augmented, draw_samples
 
     with screen.Fetching() as fetching:
-        rows = views.samples(spec, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
+        if augmented:
+            changed = views.augmented_samples(spec, count=count or 8, data_dir=data_dir, on_fetch=fetching.fetch)
+            return _save(draw_augmented(changed), file)
+        rows = views.samples(spec, count=count or 40, data_dir=data_dir, on_fetch=fetching.fetch)
     if isinstance(rows, FittedCurve):
-        _save(draw_fits([rows]), file)
-    else:
-        _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
+        return _save(draw_fits([rows]), file)
+    return _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)

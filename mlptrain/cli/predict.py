@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlptrain.inference.predict import Prediction
 
 _MAX_ROWS = 100_000  # at once; MNIST has 70,000
+_MAX_COLUMNS = 6  # of a regression's outputs, beside each other
 _SHADES = " ░▒▓█"
 
 
@@ -109,11 +110,23 @@ def _rows(texts: Sequence[str]) -> list[int]:
 
 def _show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction], *, top: int) -> None:
     """A line per image or row: class, confidence and runners-up, or the values of a regression."""
+    experiment = network.experiment
+    if experiment.facts.is_multi_label:
+        _show_labels(network, predictions, top=top)
+        return
     if not network.class_names:
+        names = experiment.loss.output_names(experiment.facts)
+        if len(names) > _MAX_COLUMNS or experiment.facts.n_targets > 1:
+            names = ()
         rows = [
-            [_what(prediction), _numbers(prediction.outputs), _numbers(prediction.true)] for prediction in predictions
+            [
+                _what(one),
+                *([f"{value:.6g}" for value in one.outputs] if names else [_numbers(one.outputs)]),
+                _numbers(one.true),
+            ]
+            for one in predictions
         ]
-        screen.show_table(("row", "predicted", "true"), rows)
+        screen.show_table(("row", *(names or ("predicted",)), "true"), rows)
         return
     with_truth = predictions[0].true is not None
     rows = [
@@ -137,6 +150,23 @@ def _show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction]
             f"a network trained with the loss '{network.experiment.loss.name}' gives no probabilities: the class is "
             "the largest output, and the runners-up stand with their outputs"
         )
+
+
+def _show_labels(network: TrainedNetwork, predictions: Sequence[Prediction], *, top: int) -> None:
+    """A line per row: the labels that are more likely than not, those that it has, and the most probable ones."""
+    rows = []
+    for one in predictions:
+        named = zip(network.class_names, one.probabilities or (), strict=True)
+        likely = sorted(named, key=lambda pair: -pair[1])[:top]
+        true = ", ".join(network.class_names[label] for label in _labels(one.true)) or "none"
+        wrong = "" if one.true == one.label else " (misclassified)"
+        chances = ", ".join(f"{name} {chance:.2%}".replace("%", " %") for name, chance in likely)
+        rows.append([_what(one), one.name or "none", true + wrong, chances])
+    screen.show_table(("row", "labels", "true", "most probable"), rows)
+
+
+def _labels(values: int | tuple[float, ...] | None) -> list[int]:
+    return list(map(int, values)) if isinstance(values, tuple) else []
 
 
 def _show_seen(predictions: Sequence[Prediction]) -> None:

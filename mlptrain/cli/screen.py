@@ -242,6 +242,13 @@ def show_check(report: Mapping[str, Any]) -> None:
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
     say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
+    if "objective" in report:
+        say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class")
+    if "per_quantile" in report:
+        below = [(f"{row['quantile']:g}", figure(row["below"])) for row in report["per_quantile"]]
+        show_table(("quantile", "share of targets at or below"), below, right=(0, 1))
+        if len(below) > 1:
+            say(f"quantiles cross for {figure(report['crossing'])} of the targets")
     if report["metrics"]:
         from mlptrain.spec.metrics import title_of
 
@@ -257,13 +264,18 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         f"accuracy {report['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
         f"{report['wrong']:,} wrong of {report['examples']:,}"
     )
+    of_labels = report["confusion"] is None
+    what = "label" if of_labels else "class"
+    shares = (["accuracy"] if of_labels else []) + ["precision", "recall"]
     rows = [
-        (row["class"], *(figure(row[name]) for name in ("precision", "recall")), f"{row['examples']:,}")
-        for row in report["per_class"]
+        (row["class"], *(figure(row[name]) for name in shares), f"{row['examples']:,}") for row in report["per_class"]
     ]
-    show_table(("class", "precision", "recall", "examples"), rows, title="per class", right=(1, 2, 3))
+    show_table((what, *shares, "examples"), rows, title=f"per {what}", right=range(1, len(shares) + 2))
     if any("–" in row for row in rows):
-        say("–: undefined, since the class was never predicted (precision) or has no examples (recall)")
+        say(f"–: undefined, since the {what} was never predicted (precision) or has no examples (recall)")
+    if of_labels:
+        say("an example counts as correct if all its labels are; the accuracies of the table are of single labels")
+        return
     names = [row["class"] for row in report["per_class"]]
     if len(names) <= 20:
         counts = [[f"{count:,}" if count else "·" for count in row] for row in report["confusion"]]

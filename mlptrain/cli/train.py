@@ -183,8 +183,9 @@ def _show_run(run: Path, *, as_json: bool) -> None:
         if as_json and result is not None:
             screen.say_json({"run": str(run), **result.plain()})
         elif result is not None and result.status == "completed":
-            scaling = RunFolder(run).read_environment().scaling if _is_fitted(RunFolder(run)) else None
-            train_screen.show_result(str(run), result, scaling=scaling)
+            environment = RunFolder(run).read_environment()
+            scaling = environment.scaling if _is_fitted(RunFolder(run)) else None
+            train_screen.show_result(str(run), result, scaling=scaling, class_weights=environment.class_weights)
         else:
             if result is not None and result.status == "diverged" and result.diagnosis is not None:
                 train_screen.show_causes(result.diagnosis)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _MAX_KINDS = 5  # figures beside each other; of more there is a row for each
+_MAX_WEIGHTS = 20  # of classes in a line
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
@@ -112,8 +113,14 @@ class Progress(Fetching):
         self._training.update(self._task, completed=epoch, description=figures, left=left)
 
 
-def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = None) -> None:
-    """The metrics a run ends with, the numbers that its inputs were scaled by, its diagnosis, and where it lies."""
+def show_result(
+    run: str,
+    result: CompletedRun,
+    *,
+    scaling: Scaling | None = None,
+    class_weights: Mapping[str, float] | None = None,
+) -> None:
+    """The metrics a run ends with, the numbers that were fitted for it, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
@@ -131,8 +138,14 @@ def show_result(run: str, result: CompletedRun, *, scaling: Scaling | None = Non
         show_calibration(result.calibration)
     for name, reason in result.undefined.items():
         say(f"note: {name} is undefined: {reason}", err=True)
+    if "objective" in kinds:
+        say("objective: what training minimises, smoothed or weighted by class; best weights are chosen by the loss")
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
+    if class_weights:
+        shown = [f"{name} {weight:.4g}" for name, weight in list(class_weights.items())[:_MAX_WEIGHTS]]
+        more = [f"and {len(class_weights) - _MAX_WEIGHTS} more"] if len(class_weights) > _MAX_WEIGHTS else []
+        say(f"class weights: {', '.join(shown + more)}")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")

@@ -191,7 +191,7 @@ class TrialRecorder:
         device = str(self._model.examples.x.device)
         rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
-        scores = evaluate(trainer.network, parameters, loss=trainer.loss, examples=rows, classify=trainer.classify)
+        scores = evaluate(trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify)
         return figures | {f"{split}_{key}": value for key, value in scores.always.items()}
 
 

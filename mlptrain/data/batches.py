@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mlptrain.data.augmentation import Augmentation, AugmentedEpoch
 from mlptrain.data.examples import Examples
 from mlptrain.nn.losses import columns
 from mlptrain.seeds import derived_seed
@@ -26,7 +27,10 @@ Block = tuple[Tensor, Iterator[list[Tensor]]]
 
 
 class Batches:
-    """The batches of groups of models: ``models[g]`` models train on ``examples[g]`` in the orders of ``seeds[g]``."""
+    """The batches of groups of models: ``models[g]`` models train on ``examples[g]`` in the orders of ``seeds[g]``.
+
+    With an ``augmentation`` every batch is a changed copy; where it mixes examples, targets are shares of the classes.
+    """
 
     def __init__(
         self,
@@ -36,14 +40,16 @@ class Batches:
         models: Sequence[int],
         batch_size: int,
         shuffle: bool,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.examples, self.seeds, self.models = list(examples), list(seeds), list(models)
-        self.batch_size, self.shuffle = batch_size, shuffle
+        self.batch_size, self.shuffle, self._augmentation = batch_size, shuffle, augmentation
+        self._copied = shuffle or augmentation is not None  # else batches are slices of the inputs
         self._n = len(self.examples[0])
         x = self.examples[0].x
         shape = (min(batch_size, self._n), x.shape[1])
         self._stored = x.new_empty(shape)
-        self._buffers = [x.new_empty(shape, dtype=torch.float32) for _ in examples] if shuffle else []
+        self._buffers = [x.new_empty(shape, dtype=torch.float32) for _ in examples] if self._copied else []
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
         self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
         self._owners = None if len(owners) == len(self.examples) else torch.tensor(owners, device=x.device)
@@ -51,7 +57,8 @@ class Batches:
     def blocks(self, epoch: int, *, steps: int) -> Iterator[Block]:
         """The epoch's steps, so many at once: their targets are brought together in one go."""
         at_once = steps * self.batch_size
-        orders = [self._rows(group, epoch) for group in range(len(self.examples))] if self.shuffle else None
+        orders = [self._rows(group, epoch) for group in range(len(self.examples))] if self._copied else None
+        drawn = [self._augmentation.epoch(seed, epoch) for seed in self.seeds] if self._augmentation else None
         for start in range(0, self._n, at_once):
             stop = min(start + at_once, self._n)
             if orders is None:
@@ -61,12 +68,16 @@ class Batches:
             else:
                 rows = [order[start:stop] for order in orders]
                 targets = [some.y.index_select(0, at) for some, at in zip(self.examples, rows, strict=True)]
-                yield self._of_models(targets), self._gathered(rows)
+                if drawn is not None:
+                    targets = [
+                        one.targets(of_rows, self.batch_size) for one, of_rows in zip(drawn, targets, strict=True)
+                    ]
+                yield self._of_models(targets), self._gathered(rows, drawn)
 
     def _rows(self, group: int, epoch: int) -> Tensor:
         """Indices into a group's x in the order of the epoch."""
         examples = self.examples[group]
-        order = epoch_order(self._n, seed=self.seeds[group], epoch=epoch).to(examples.x.device)
+        order = epoch_order(self._n, seed=self.seeds[group], epoch=epoch, shuffle=self.shuffle).to(examples.x.device)
         return order if examples.index is None else examples.index.index_select(0, order)
 
     def _of_models(self, targets: Sequence[Tensor]) -> Tensor:
@@ -80,12 +91,15 @@ class Batches:
         for first in range(start, stop, self.batch_size):
             yield [some.inputs[first : min(first + self.batch_size, stop)] for some in self.examples]
 
-    def _gathered(self, orders: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    def _gathered(self, orders: Sequence[Tensor], drawn: Sequence[AugmentedEpoch] | None) -> Iterator[list[Tensor]]:
         for rows in zip(*(torch.split(order, self.batch_size) for order in orders), strict=True):
             n = rows[0].shape[0]
             buffers = self._buffers if n == self.batch_size else [buffer[:n] for buffer in self._buffers]
-            for some, at, buffer in zip(self.examples, rows, buffers, strict=True):
+            for group, (some, at, buffer) in enumerate(zip(self.examples, rows, buffers, strict=True)):
                 stored = buffer if some.x.dtype == buffer.dtype else self._stored[:n]
                 torch.index_select(some.x, 0, at, out=stored)
-                some.preprocessing.write(stored, out=buffer)
+                if drawn is None:
+                    some.preprocessing.write(stored, out=buffer)
+                else:
+                    drawn[group].write(stored, some.preprocessing, out=buffer)
             yield buffers

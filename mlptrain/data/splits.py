@@ -42,12 +42,17 @@ class Splits:
     def missing_classes(self, class_names: Sequence[str]) -> str:
         """What there is to say of classes without training rows; empty where every class has some."""
         rows = self.train.y if self.train.index is None else self.train.y[self.train.index]
-        if not class_names or not (counts := rows.bincount(minlength=len(class_names)).eq(0)).any():
+        if not class_names:
             return ""
+        of_labels = rows.dim() == 2  # several of a row
+        counts = rows.sum(dim=0).eq(0) if of_labels else rows.bincount(minlength=len(class_names)).eq(0)
+        if not counts.any():
+            return ""
+        what, plural = ("label", "s") if of_labels else ("class", "es")
         absent = [f"'{class_names[index]}'" for index in counts.nonzero().flatten().tolist()]
         more = [f"{len(absent) - _MAX_NAMED:,} more"] if len(absent) > _MAX_NAMED else []
         return (
-            f"no training rows of {'class' if len(absent) == 1 else 'classes'} "
+            f"no training rows of {what}{'' if len(absent) == 1 else plural} "
             f"{', '.join(absent[:_MAX_NAMED] + more)}: a network cannot learn what it never sees"
         )
 

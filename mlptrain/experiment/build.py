@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing, Splits, load_splits, read_data
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
@@ -116,16 +117,35 @@ def prepared(
     return encoded.to(device, moved={} if moved is None else moved)
 
 
+def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ...]:
+    """The weight of every class, fitted on these training rows; empty where the loss has none.
+
+    ``train`` has labels as stored. Raises DataError where these rows give none.
+    """
+    if experiment.loss.is_plain:
+        return ()
+    labels = train.y if train.index is None else train.y[train.index]
+    counts: list[int] = labels.bincount(minlength=len(experiment.facts.class_names)).tolist()
+    return experiment.loss.class_weights_of(experiment.facts, counts)
+
+
+def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
+    """The loss of an experiment with ``class_weights_of`` its training rows. Raises DataError as that."""
+    return make_loss(experiment.loss, [class_weights_of(experiment, train)])
+
+
 def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure.
+    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure. Raises
+    DataError as ``class_weights_of``.
     """
     experiment = experiments[0]
     device = "cpu" if experiment.training.device == "auto" else experiment.training.device
     network = build_network(experiment)
-    loss = make_loss(experiment.loss)
+    weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
+    loss = make_loss(experiment.loss, [weights[id(its)] for its in splits])
     measured = str(experiment.evaluation.split) if evaluate else "none"
     on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved={})
     ready: dict[int, tuple[Examples, Examples | None]] = {}
@@ -145,7 +165,9 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
         epochs=experiment.training.epochs,
+        training=experiment.training,
         adversarial=experiment.training.adversarial,
+        augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         whole_statistics=experiment.training.norm_statistics == "training_rows",
         scorer=Scorer.of(experiment),
     )

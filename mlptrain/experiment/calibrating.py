@@ -35,7 +35,7 @@ def measured(
     return evaluate(
         trainer.network,
         parameters,
-        loss=trainer.loss,
+        loss=model.loss,
         examples=examples,
         classify=trainer.classify,
         once=True,

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,16 +24,20 @@ from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
-from mlptrain.system.jsonfiles import Count, Positive, Record, first_fault
+from mlptrain.system.jsonfiles import Count, Figure, Positive, Record, first_fault
 from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
 
-MAX_BYTES = 5 * 4 * MAX_PARAMETERS  # weights and three buffers of float32, and room
+MAX_BYTES = 6 * 4 * MAX_PARAMETERS  # weights, their average and three buffers of float32, and room
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
+_RAW = "raw."  # before the names of the weights that training continues with, where the parameters are an average
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
+
+
+ClassWeights = Annotated[tuple[Annotated[Figure, Field(ge=0)], ...], Field(strict=False)]
 
 
 class _Header(Record):
@@ -47,6 +52,7 @@ class _Header(Record):
     facts: DataFacts
     data_fingerprint: str
     metrics_digest: str
+    class_weights: ClassWeights = ()
     spec: str
     temperature: Positive | None = None  # files of earlier versions have none
 
@@ -56,8 +62,9 @@ class Checkpoint:
     """Weights with all that is needed to use them, and in ``last`` all that is needed to resume.
 
     ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
-    SHA-256 of the metrics of all epochs until then. ``temperature`` divides the logits that probabilities are made of;
-    None until one is fitted.
+    SHA-256 of the metrics of all epochs until then. ``class_weights`` are those of the loss, fitted on the training
+    rows; empty where it has none. ``temperature`` divides the logits that probabilities are made of; None until one is
+    fitted.
     """
 
     experiment: Experiment
@@ -68,6 +75,7 @@ class Checkpoint:
     state: ModelState
     best: Best | None = None
     metrics_digest: str = ""
+    class_weights: tuple[float, ...] = ()
     temperature: float | None = None
 
 
@@ -81,6 +89,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for name, buffers in state.buffers.items():
         tensors |= {f"{_STATE}{name}.{parameter}": tensor for parameter, tensor in buffers.items()}
     tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
+    tensors |= {f"{_RAW}{name}": tensor for name, tensor in state.raw.items()}
     header = _Header(
         format=FORMAT_VERSION,
         digest=BLANK,
@@ -131,6 +140,8 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
         optimizer.load_state({name: [torch.zeros(1)] for name in state.buffers}, state.scalars)  # of checked shapes
         if checkpoint.epoch and getattr(optimizer.settings, "momentum", 0) and not state.buffers:
             raise ValueError("there is no momentum")  # SGD has none before its first step
+        if checkpoint.experiment.training.ema and not state.raw:
+            raise ValueError("there are no raw weights beside their average")
         for name, tensors in state.buffers.items():
             flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
             if flat.isnan().any() or (name in optimizer.non_negative and (flat < 0).any()):
@@ -148,9 +159,12 @@ def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) 
     state = _sorted_tensors(experiment, tensors)
     if not header.preprocessing.fits(experiment.facts.n_features):
         raise ValueError("its preprocessing is of other columns than its facts")
+    weighted = getattr(experiment.loss, "class_weights", "none") != "none"
+    if len(header.class_weights) != (len(experiment.facts.class_names) if weighted else 0):
+        raise ValueError("its class weights are not those of its classes")
     if header.step != header.epoch * experiment.steps_per_epoch:
         raise ValueError(f"step {header.step} is not the last of epoch {header.epoch}")
-    if not all(bool(tensor.isfinite().all()) for tensor in state.parameters.values()):
+    if not all(bool(tensor.isfinite().all()) for tensor in (*state.parameters.values(), *state.raw.values())):
         raise ValueError("weights that are not finite")
     return Checkpoint(experiment=experiment, state=state, **{name: getattr(header, name) for name in _SHARED})
 
@@ -159,6 +173,7 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     """Parameters in the order of the network, buffers by the optimizer's names. Raises ValueError for other tensors."""
     shapes, learnt = experiment.shapes, experiment.parameter_shapes
     parameters: dict[str, Tensor] = {}
+    raw: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -167,13 +182,16 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
         buffer, _, parameter = name.removeprefix(_STATE).partition(".")
         if name in shapes:
             parameters[name] = tensor
+        elif name.startswith(_RAW) and experiment.training.ema:
+            raw[name.removeprefix(_RAW)] = tensor
         elif not name.startswith(_STATE):
             raise ValueError(f"unexpected tensor {name!r}")
         elif parameter:
             state.setdefault(buffer, {})[parameter] = tensor
         else:
             scalars[buffer] = tensor
-    for group, wanted in ((parameters, shapes), *((buffers, learnt) for buffers in state.values())):
+    averaged = [(raw, shapes)] if raw else []
+    for group, wanted in ((parameters, shapes), *averaged, *((buffers, learnt) for buffers in state.values())):
         found = {name: tuple(tensor.shape) for name, tensor in group.items()}
         if wrong := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
             name = wrong[0]
@@ -184,4 +202,5 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     if wrong := [name for name, scalar in scalars.items() if scalar.shape]:
         raise ValueError(f"the optimizer's {wrong[0]!r} is not a single number")
     ordered = {buffer: {name: state[buffer][name] for name in learnt} for buffer in sorted(state)}
-    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars)
+    of_raw = {name: raw[name] for name in shapes} if raw else {}
+    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars, of_raw)

@@ -17,9 +17,8 @@ import torch
 
 from mlptrain.data import Splits
 from mlptrain.errors import MlptrainError
-from mlptrain.experiment.build import build_network, initial_parameters
+from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters
 from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
-from mlptrain.nn.losses import make_loss
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
@@ -69,9 +68,10 @@ def diagnose(
     a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
     that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
-    constant = best_constant_loss(experiment, model.trainer.loss, model.examples.targets)
+    constant = best_constant_loss(experiment, model.loss, model.examples.targets)
     n_classes = len(experiment.facts.class_names)
-    loss_line, accuracy_line = chance_lines(constant, n_classes)
+    answers = 2 ** min(n_classes, 60) if experiment.facts.is_multi_label else n_classes  # an accuracy is of all labels
+    loss_line, accuracy_line = chance_lines(constant, answers)
     falling = is_falling(losses)
     if train.loss <= loss_line:
         return None
@@ -82,7 +82,7 @@ def diagnose(
     if falling and not blocked and train.accuracy is None and train.loss <= losses[0] / 2:
         return None
     kind: Kind = "slow" if falling and not blocked else "stuck"
-    over = f" over {n_classes} classes" if n_classes else ""
+    over = f" over {n_classes} {'labels' if experiment.facts.is_multi_label else 'classes'}" if n_classes else ""
     loss = f"{train.loss:.4f}" if train.loss < 1e5 else f"{train.loss:.4g}"
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
@@ -104,7 +104,7 @@ def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Spl
 
 def _measured(model: TrainedModel, parameters: Parameters) -> list[LayerFigures]:
     rows, trainer = model.examples.spaced(_PROBE_ROWS), model.trainer
-    return measure_layers(trainer.network, parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets)
+    return measure_layers(trainer.network, parameters, loss=model.loss, x=rows.inputs, targets=rows.targets)
 
 
 class _Case:
@@ -126,6 +126,7 @@ class _Case:
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
+        self._train = splits.train
         self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
@@ -147,7 +148,7 @@ class _Case:
         experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
         network = build_network(experiment)
         initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
-        loss = make_loss(experiment.loss)
+        loss = fitted_loss(experiment, self._train)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 
     def helps(self, *, share: float = 0.5, **remedies: Any) -> bool:
@@ -430,6 +431,20 @@ def _dropout(case: _Case) -> None:
         case.add(f"model.dropout: {p:g} leaves {1 - p:.0%} of the activations of a layer in a step", model__dropout=0.2)
 
 
+def _training_settings(case: _Case) -> None:
+    """Bounds and a penalty that leave no room to learn; the remedies are usual values."""
+    suspects: list[tuple[str, float, str]] = [
+        ("clip_norm", 1.0, "cuts the gradient down to this norm, and leaves next to nothing of it"),
+        ("clip_value", 1.0, "cuts off every element of the gradient at this, and leaves next to nothing of it"),
+        ("max_norm", 4.0, "holds the weights of every unit to this norm, too little to tell inputs apart"),
+        ("l1", 0.0, "outweighs what the data say: the penalty's gradient is this for every weight"),
+    ]
+    for key, usual, what in suspects:
+        value, remedy = getattr(case.changed.training, key), {f"training__{key}": usual}
+        if value not in (None, usual) and case.helps(share=0, **remedy):
+            case.add(f"training.{key}: {plain_value(value)} {what}", **remedy)
+
+
 def _weight_decay(case: _Case) -> None:
     """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     experiment, optimizer = case.experiment, case.experiment.optimizer
@@ -454,12 +469,13 @@ def _weight_decay(case: _Case) -> None:
     weights = model.parameters.clone(dtype=torch.float64)
     network, mode = model.trainer.network, TrainingMode(update_statistics=False)
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
+    decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
-    objective = model.trainer.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
+    objective = model.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)
-    decay_norm = decay * float(torch.stack([leaf.detach().norm() for leaf in leaves.values()]).norm())
+    decay_norm = decay * math.hypot(*(float(weights[name].norm()) for name in decayed))
     gradient_norm = float(sum(float(g.square().sum()) for g in gradients if g is not None) ** 0.5)
     if decay_norm < 0.3 * gradient_norm and per_step * steps < 3:
         return
@@ -589,6 +605,7 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _depth,
     _optimizer_settings,
     _dropout,
+    _training_settings,
     _weight_decay,
     _schedule,
     _learning_rate,

@@ -28,6 +28,7 @@ def describe_environment(
     *,
     guess: dict[str, float],
     scaling: Scaling | None = None,
+    class_weights: dict[str, float] | None = None,
     started_from: Origin | None = None,
 ) -> Environment:
     """The content of ``environment.json``; ``guess`` as ``constant_guess`` gives it, ``scaling`` as ``scaling_of``."""
@@ -44,6 +45,7 @@ def describe_environment(
         git_commit=_git_commit(),
         hashes=hashes,
         scaling=scaling,
+        class_weights=class_weights,
         constant_guess=guess,
         started_from=started_from,
     )
@@ -66,7 +68,7 @@ def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
     """What answers that ignore the inputs reach on the training rows: ``loss``, and of classes ``accuracy``.
 
     The loss is that of ``Loss.constant_guess``, left out where float32 cannot hold it, the accuracy that of naming the
-    most frequent class.
+    most frequent class, or the most frequent choice of labels.
     """
     loss, width = make_loss(experiment.loss), experiment.output_width
     y = train.y if train.index is None else train.y[train.index]  # `targets` would be kept: 8 bytes for every row
@@ -77,7 +79,7 @@ def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
     cost = float(loss.per_example(outputs, targets).mean())
     guess = {"loss": cost} if cost < torch.finfo(torch.float32).max else {}
     if not experiment.facts.is_regression:
-        guess["accuracy"] = int(torch.bincount(y).max()) / len(y)
+        guess["accuracy"] = int(torch.unique(y, dim=0, return_counts=True)[1].max()) / len(y)
     return guess
 
 

@@ -60,6 +60,7 @@ class Recorder:
         self._parameters = model.parameters.clone()
         self._buffers: dict[str, Parameters] = {}
         self._scalars: dict[str, Tensor] = {}
+        self._raw: Parameters | None = None
         self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
         if checkpoint is not None and folder.steps.exists():
             for name, values in step_figures(folder.steps, least=checkpoint.step).items():
@@ -101,7 +102,7 @@ class Recorder:
             step = best.epoch * self.experiment.steps_per_epoch
             save_checkpoint(self.folder.best, self._checkpoint(best.epoch, step, ModelState(self.keep.parameters)))
             self._best_is_new = False
-        state = ModelState(self._parameters, self._buffers, self._scalars)
+        state = ModelState(self._parameters, self._buffers, self._scalars, self._raw or {})
         last = self._checkpoint(self._epoch, self._step, state, metrics_digest=self.log.metrics_digest)
         save_checkpoint(self.folder.last, last)
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
@@ -117,12 +118,15 @@ class Recorder:
             state=state,
             best=self.keep.best,
             metrics_digest=metrics_digest,
+            class_weights=next(iter(self.model.loss.class_weights), ()),
         )
 
     def _remember(self, epoch: int, step: int) -> None:
         self._epoch, self._step = epoch, step
         state = self.model.state()
         self._parameters.copy_(state.parameters)
+        if state.raw:
+            self._raw = (self._raw or self._parameters.clone()).copy_(state.raw)
         for name, buffers in state.buffers.items():
             if name not in self._buffers:
                 self._buffers[name] = Parameters.zeros(
@@ -135,7 +139,7 @@ class Recorder:
         """The line of ``layers.jsonl``: every figure with the number of its layer, such as ``gradient_1``."""
         trainer, rows = self.model.trainer, self._rows
         found = measure_layers(
-            trainer.network, self.model.parameters, loss=trainer.loss, x=rows.inputs, targets=rows.targets
+            trainer.network, self.model.parameters, loss=self.model.loss, x=rows.inputs, targets=rows.targets
         )
         return {"epoch": epoch} | {
             f"{name}_{number}": min(float(getattr(layer, figure)), LARGEST)
@@ -162,7 +166,7 @@ def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
 
 
 def named(split: str, metrics: Metrics) -> dict[str, float]:
-    """``{split}_loss``, ``{split}_accuracy`` where there is one, and the further figures that are defined."""
-    accuracy = {} if metrics.accuracy is None else {f"{split}_accuracy": metrics.accuracy}
-    further = {f"{split}_{key}": value for key, value in metrics.further.figures.items()}
-    return {f"{split}_loss": metrics.loss} | accuracy | further
+    """``{split}_loss`` and, where there are these, accuracy and objective, and the further figures that are defined."""
+    figures = {"loss": metrics.loss, "accuracy": metrics.accuracy, "objective": metrics.objective}
+    defined = {name: value for name, value in figures.items() if value is not None} | dict(metrics.further.figures)
+    return {f"{split}_{name}": value for name, value in defined.items()}

@@ -173,7 +173,7 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     temperature = (calibration and calibration.temperature) or 1.0
     found = {split: measured(model, parameters, examples, temperature) for split, examples in rows.items()}
     for split, what in (("test", "the test loss"), ("train", "the loss after training")):
-        if split in found and not math.isfinite(found[split].loss):
+        if split in found and not all(map(math.isfinite, named(split, found[split]).values())):
             ending = Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
             return _diverged(run, model, ending)
     figures = {split: named(split, metrics) for split, metrics in found.items()}

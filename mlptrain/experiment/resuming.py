@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlptrain.data import Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
+from mlptrain.experiment.build import class_weights_of
 from mlptrain.experiment.checkpoints import Checkpoint, check_resumable, load_checkpoint
 from mlptrain.experiment.recording import RecordedRun
 from mlptrain.runs import RunFolder, SeedGroup
@@ -32,9 +33,10 @@ class Reopened:
         if splits.fingerprint != self.folder.read_environment().hashes.data:
             raise DataError(f"{self.folder.path} was trained on other data than what is in {data_folder(data_dir)} now")
         saved = self.checkpoint
-        if saved is not None and (saved.data_fingerprint, saved.preprocessing) != (
+        if saved is not None and (saved.data_fingerprint, saved.preprocessing, saved.class_weights) != (
             splits.fingerprint,
             splits.preprocessing,
+            class_weights_of(self.experiment, splits.train),
         ):
             raise CheckpointError(f"{self.folder.last} was trained on other data than the run it lies in")
         return RecordedRun(self.folder, self.experiment, splits, saved, self.finished)

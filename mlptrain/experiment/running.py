@@ -178,6 +178,7 @@ def _train(
                         hashes_of(its, model),
                         guess=constant_guess(experiment, its.train),
                         scaling=scaling_of(its.preprocessing, experiment.facts.columns),
+                        class_weights=_by_class(experiment, model),
                         started_from=started_from(weights),
                     )
                     recorded = experiment
@@ -234,6 +235,12 @@ def _recorded(
     with stop_on_signals() as should_stop, recording.resumable():
         fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)
     return recording.outcomes
+
+
+def _by_class(experiment: Experiment, model: TrainedModel) -> dict[str, float] | None:
+    """The weight of every class by its name, None where the loss has none."""
+    rows = model.loss.class_weights
+    return dict(zip(experiment.facts.class_names, rows[0], strict=True)) if rows else None
 
 
 def _sound(outcome: Outcome) -> Outcome:

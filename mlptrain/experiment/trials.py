@@ -9,11 +9,10 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing
-from mlptrain.experiment.build import build_network, initial_parameters, prepared
+from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters, prepared
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.training.metrics import Metrics, evaluate
@@ -73,7 +72,7 @@ class Trials:
         return [self._found[key, rate] for rate in rates]
 
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
-        rows, loss = self.rows(experiment, self.steps * self.batch_size), make_loss(experiment.loss)
+        rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
         initial = initial_parameters(experiment, network).clone(device=self._device)
         trainer = Trainer(
@@ -86,6 +85,7 @@ class Trials:
             classify=classify,
             batch_size=self.batch_size,
             shuffle=True,
+            training=experiment.training.model_copy(update={"ema": 0.0}),  # so short a run is no average's measure
         )
         epochs = -(-self.steps // trainer.steps_per_epoch)
         for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
@@ -101,17 +101,12 @@ def _with_rate(experiment: Experiment, rate: float) -> OptimizerSpec:
 
 
 def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> float:
-    """The least mean loss per example of outputs that are the same for every row; ``targets`` as the loss reads them.
+    """The mean loss per example of ``Loss.constant_guess``; ``targets`` as the loss reads them.
 
-    ln k for logits over k classes, whatever their shares. Of the other losses, each output's best constant is found by
-    bisection for the zero of the derivative: the mean for mse, the median for mae.
+    Of logits that is ln k over k classes, whatever their shares.
     """
     if experiment.loss.reads == "logits":
-        return math.log(len(experiment.facts.class_names))
-    targets = targets.double()
-    low, high = targets.amin(dim=0), targets.amax(dim=0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        falls = loss.gradient(middle.expand_as(targets).contiguous(), targets).sum(dim=0) < 0
-        low, high = torch.where(falls, middle, low), torch.where(falls, high, middle)
-    return float(loss.per_example(high.expand_as(targets), targets).mean())
+        targets = targets[:1]  # equal probabilities cost the same for every row
+    targets = targets.double() if targets.is_floating_point() else targets
+    guess = loss.constant_guess(targets, experiment.output_width).double().expand(len(targets), -1)
+    return float(loss.per_example(guess, targets).mean())

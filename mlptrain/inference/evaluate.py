@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mlptrain.data import Examples, Splits
@@ -16,9 +17,17 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.spec.loss import Quantile
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
-from mlptrain.training.metrics import classification_table, evaluate, outputs_of, predicted_classes
+from mlptrain.training.metrics import (
+    classification_table,
+    evaluate,
+    label_table,
+    outputs_of,
+    predicted_classes,
+    quantile_table,
+)
 from mlptrain.training.scores import Scorer
 
 
@@ -116,10 +125,12 @@ def evaluate_checkpoint(
 
     Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
     confusion, metrics, undefined, temperature; those from accuracy to confusion are None for regression, as is a
-    precision or recall that is undefined. ``metrics`` are the further figures that the configuration lists, None where
-    they are ``undefined``, which says why; their probabilities are those of the logits divided by ``temperature``, None
-    without one, and the loss is that of the logits as they are. ``split`` defaults to test where there is one, else
-    validation, else train.
+    precision or recall that is undefined. For data with several labels of a row, where it is correct if all of them
+    are, per_class has the labels, each with an accuracy of its own, and confusion is None. ``metrics`` are the further
+    figures that the configuration lists, None where they are ``undefined``, which says why; their probabilities are
+    those of the logits divided by ``temperature``, None without one, and the loss is that of the logits as they are.
+    Besides objective, where another mean is minimised than the loss, and for the loss quantile per_quantile and
+    crossing. ``split`` defaults to test where there is one, else validation, else train.
     """
     return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 
@@ -139,7 +150,7 @@ def evaluation_of(
     with applied(resolved):
         split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         chosen: Examples = getattr(splits, split)
-        loss = make_loss(experiment.loss)
+        loss = make_loss(experiment.loss, [checkpoint.class_weights])
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
@@ -155,9 +166,15 @@ def evaluation_of(
             temperature=checkpoint.temperature or 1.0,
         )
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
-        if not facts.is_regression:
-            predicted = predicted_classes(outputs_of(network, parameters, ready.inputs))
-            table = classification_table(predicted, chosen.targets, class_names=facts.class_names)
+        outputs = partial(outputs_of, network, parameters, ready.inputs)
+        if facts.has_classes:
+            table = classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
+        elif facts.is_multi_label:
+            table = label_table(outputs(), ready.targets, names=facts.class_names)
+        elif isinstance(experiment.loss, Quantile):
+            table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
+        if metrics.objective is not None:
+            table["objective"] = metrics.objective
     report = {
         "split": split,
         "examples": len(chosen),

@@ -120,13 +120,16 @@ class TrainedNetwork(nn.Module):
     def predict_proba(self, images: Tensor | ArrayLike) -> Tensor:
         """Class probabilities (n, classes), float64, for what ``preprocess`` takes; two columns for bce.
 
-        They are those of the logits divided by ``temperature``. Raises UserError where the outputs are not logits of
-        classes: for regression, and for mse or mae on classes.
+        They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
+        not sum to 1.
+
+        Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name
             raise UserError(f"a network trained with the loss '{loss}' gives no probabilities; call it for its outputs")
-        return probabilities(self(self.preprocess(images)), self.temperature)
+        outputs = self(self.preprocess(images))
+        return probabilities(outputs, self.temperature, multi_label=self.experiment.facts.is_multi_label)
 
 
 def load(run_or_checkpoint: AnyPath, device: str = "cpu") -> TrainedNetwork:

@@ -27,8 +27,10 @@ class Prediction:
 
     ``outputs`` are the network's, which a temperature leaves as they are; ``label``, ``name``, ``confidence`` and
     ``probabilities`` (by class, fractions) are None for regression, the last two also where the outputs are no logits
-    (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. ``inverted`` and ``notes`` are what was done to a file;
+    (mse and mae on classes). ``true`` is the example's label, or its target values; None for a file. Where a row may
+    have several labels at once, ``label`` and ``true`` are tuples of them, ``name`` joins their names, empty where
+    there are none, ``probabilities`` are those of each label, and there is no confidence. ``inverted`` and ``notes``
+    are what was done to a file;
     notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
     given, before scaling, (height, width) from 0 to 1; None for data without images.
     """
@@ -36,7 +38,7 @@ class Prediction:
     image: str | None = None
     split: str | None = None
     index: int | None = None
-    label: int | None = None
+    label: int | tuple[int, ...] | None = None
     name: str | None = None
     confidence: float | None = None
     probabilities: tuple[float, ...] | None = None
@@ -146,7 +148,10 @@ def predict_rows(
         listed = ", ".join(map(str, wrong[:10])) + ", …" * (len(wrong) > 10)
         data = network.experiment.data.name
         raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
-    true = (tuple(y) if isinstance(y, list) else y for y in chosen.targets[list(indices)].tolist())
+    rows = chosen.targets[list(indices)].tolist()
+    if network.experiment.facts.is_multi_label:
+        rows = [[label for label, value in enumerate(y) if value] for y in rows]
+    true = (tuple(y) if isinstance(y, list) else y for y in rows)
     facts = [{"split": split, "index": index, "true": y} for index, y in zip(indices, true, strict=True)]
     if network.image_shape is not None and network.maximum is not None:
         images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
@@ -167,6 +172,13 @@ def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, A
             "compute with; retrain it with a smaller learning rate"
         )
     predictions = [{"outputs": tuple(row), **fact} for row, fact in zip(outputs.tolist(), facts, strict=True)]
+    if network.experiment.facts.is_multi_label:
+        several = probabilities(outputs, multi_label=True).tolist()
+        for values, row, logits in zip(predictions, several, outputs.tolist(), strict=True):
+            labels = tuple(label for label, logit in enumerate(logits) if logit > 0)
+            names = ", ".join(network.class_names[label] for label in labels)
+            values |= {"label": labels, "name": names, "probabilities": tuple(row)}
+        return tuple(Prediction(**values) for values in predictions)
     if network.class_names:
         for values, label in zip(predictions, predicted_classes(outputs).tolist(), strict=True):
             values |= {"label": label, "name": network.class_names[label]}

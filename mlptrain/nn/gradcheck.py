@@ -1,14 +1,14 @@
 """Three gradients of one objective, held against each other: analytic, by autograd and by central differences.
 
-The objective is what a training step descends: the loss of a batch, reduced, plus the L2 penalty
-``weight_decay``/2 · Σ w² over all parameters where the optimizer has one. Dropout's masks are part of it and stay as
-they are drawn for the first step. So is an adversarial term, for inputs that stay where that step moves them, and what
-their outputs are compared with. Decoupled weight decay (AdamW) is no part of any objective.
+The objective is what a training step descends: the loss of a batch, reduced, plus the penalties that there are:
+``weight_decay``/2 · Σ w² over what the optimizer lets decay, and ``l1`` · Σ |w| over the weights. Dropout's masks are
+part of it and stay as they are drawn for the first step. So is an adversarial term, for inputs that stay where that
+step moves them, and what their outputs are compared with. Decoupled weight decay (AdamW) is no part of any objective.
 
-Analytic is that of the engine that trains the network, plus ``weight_decay`` · w; by autograd, torch follows
-``MLP.forward``, the loss and the penalty. For a network with ops that only the autograd engine runs the two are the
-same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing of
-derivatives:
+Analytic is that of the engine that trains the network, plus ``weight_decay`` · w + ``l1`` · sign(w); by autograd, torch
+follows ``MLP.forward``, the loss and the penalties. For a network with ops that only the autograd engine runs the two
+are the same, and the differences are what is checked. Both are exact but for rounding. Central differences know nothing
+of derivatives:
 
     (f(w + ε) − f(w − ε)) / 2ε = f′(w) + ε²/6·f‴ + (rounding of f) / ε
 
@@ -22,9 +22,9 @@ derivatives err by a few u·S and differences by a multiple of u·S/ε however s
 relative to the norm or, where that is smaller, to the least norm that can be resolved to the tolerance: the rounding
 divided by the tolerance. A loss summed over n rows has n times the rounding, and n times the gradient.
 
-*What is left out.* Where w ± ε lie on two sides of a kink of an activation, or of the losses ``mae`` and ``huber``, the
-two derivatives that hold there are mixed, and a difference says nothing; such coordinates are counted. A tensor of
-which no coordinate remains is not checked, which is neither a pass nor a failure.
+*What is left out.* Where w ± ε lie on two sides of a kink of an activation, of the losses ``mae``, ``huber`` and
+``quantile``, or of |w| itself, the two derivatives that hold there are mixed, and a difference says nothing; such
+coordinates are counted. A tensor of which no coordinate remains is not checked, which is neither a pass nor a failure.
 
 *What cannot be checked.* A deep network with large weights can amplify every rounding of its first layer until two
 exact derivatives have few digits in common; twenty layers of 50 arctan units with weights from N(0, 1) leave nine.
@@ -40,6 +40,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +64,31 @@ _UNIT = 2.0**-53
 _EXACT_ROUNDING = 64  # on 480 saturated networks exact derivatives erred by up to 22·u·S
 _DIFFERENCE_ROUNDING = 64 / EPSILON  # on 400 random networks differences erred by up to 17·u·S/ε
 _BLOCK_ELEMENTS = 2**19  # of the widest layer for the coordinates that are differenced at once: 4 MB
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """``l2``/2 · Σ w² over the parameters named in ``decayed`` plus ``l1`` · Σ |w| over those in ``weights``."""
+
+    l2: float
+    decayed: frozenset[str]
+    l1: float
+    weights: frozenset[str]
+
+    def of(self, name: str, values: Tensor) -> Tensor:
+        """The terms of elements of a parameter, of their shape."""
+        return self.l2 / 2 * (name in self.decayed) * values.square() + self.l1 * (name in self.weights) * values.abs()
+
+    def gradient(self, name: str, values: Tensor) -> Tensor:
+        """The derivatives of these terms, with 0 for that of |w| at 0."""
+        return self.l2 * (name in self.decayed) * values + self.l1 * (name in self.weights) * values.sign()
+
+    def has_kink(self, name: str) -> bool:
+        """Whether the terms of a parameter have a kink at 0."""
+        return self.l1 > 0 and name in self.weights
+
+
+NO_PENALTY = Penalty(0.0, frozenset(), 0.0, frozenset())
 
 
 @dataclass(frozen=True)
@@ -153,6 +179,8 @@ def check_gradients(
     targets: Tensor,
     generator: torch.Generator,
     weight_decay: float = 0.0,
+    decay_for: Literal["all", "weights"] = "all",
+    l1: float = 0.0,
     noise: tuple[int, int] | None = None,
     adversarial: AdversarialSpec | None = None,
     max_coordinates: int = MAX_COORDINATES,
@@ -161,15 +189,18 @@ def check_gradients(
 
     Values of any floating dtype are taken over to float64; nothing that is passed in is changed. Of a tensor with more
     than ``max_coordinates`` elements as many are drawn with ``generator``. ``weight_decay`` is the factor of the L2
-    penalty, ``adversarial`` the term of disturbed inputs. ``noise`` is the seed and the epoch from whose first step
-    masks and disturbances are taken; without it nothing is dropped.
+    penalty, over all parameters or the weights alone, and ``l1`` that of the L1 penalty; ``adversarial`` is the term of
+    disturbed inputs. ``noise`` is the seed and the epoch from whose first step masks and disturbances are taken;
+    without it nothing is dropped.
 
     Raises UserError where there is nothing to compare with: the objective or its gradient is not finite, or hangs on
     the last bits of the inputs.
     """
     parameters = parameters.clone(dtype=torch.float64, device="cpu")
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
-    terms = [_Term(network, loss, parameters, x, targets, noise, weight_decay=weight_decay)]
+    weights, learnt = frozenset(network.weight_names), frozenset(network.parameter_shapes)
+    penalties = Penalty(weight_decay, weights if decay_for == "weights" else learnt, l1, weights)
+    terms = [_Term(network, loss, parameters, x, targets, noise, penalty=penalties)]
     analytic, disturbed = terms[0].by_engine(adversarial)
     terms += disturbed
     value, penalty, sensitivity, automatic = _by_autograd(terms)
@@ -180,7 +211,7 @@ def check_gradients(
         chosen = torch.randperm(gradient.numel(), generator=generator)[:max_coordinates].sort().values
         of_terms = zip(*(term.by_differences(name, chosen) for term in terms), strict=True)
         differences = [None if None in parts else math.fsum(part or 0.0 for part in parts) for parts in of_terms]
-        rounding = _UNIT * (of_loss + weight_decay * float(parameters[name].abs().max()))
+        rounding = _UNIT * (of_loss + float(penalties.gradient(name, parameters[name]).abs().max()))
         norm = float(gradient.norm())
         of_both = (analytic[name].reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
         coordinates = [
@@ -257,10 +288,10 @@ class _Term:
         noise: tuple[int, int] | None,
         *,
         weight: float = 1.0,
-        weight_decay: float = 0.0,
+        penalty: Penalty = NO_PENALTY,
     ) -> None:
         self.network, self.loss, self.parameters, self.x, self.targets = network, loss, parameters, x, targets
-        self.weight, self.weight_decay, self._seed_and_epoch = weight, weight_decay, noise
+        self.weight, self.penalty, self._seed_and_epoch = weight, penalty, noise
         self._mode = self._first_step()
         self._inputs: list[Tensor] = []  # of every layer, before and after its ops before the product
         self._read: list[Tensor] = []
@@ -281,8 +312,8 @@ class _Term:
 
     def with_inputs(self, x: Tensor) -> _Term:
         """The same for other inputs."""
-        settings = {"weight": self.weight, "weight_decay": self.weight_decay}
-        return _Term(self.network, self.loss, self.parameters, x, self.targets, self._seed_and_epoch, **settings)
+        given = (self.network, self.loss, self.parameters, x, self.targets, self._seed_and_epoch)
+        return _Term(*given, weight=self.weight, penalty=self.penalty)
 
     def by_engine(self, adversarial: AdversarialSpec | None) -> tuple[Parameters, list[_Term]]:
         """The gradient of the engine that trains the network, and of the penalty; and the term of disturbed inputs."""
@@ -301,7 +332,7 @@ class _Term:
         engine.start_epoch(epoch)
         engine([self.x], columns(self.targets))
         for name, gradient in gradients.items():
-            gradient.add_(self.parameters[name], alpha=self.weight_decay)
+            gradient.add_(self.penalty.gradient(name, self.parameters[name]))
         if not isinstance(engine, Adversarial):
             return gradients, []
         [x], [references] = engine.disturbed, engine.references
@@ -314,7 +345,7 @@ class _Term:
         leaves = {name: self.parameters[name].detach().clone().requires_grad_() for name in learnt}
         outputs = self.network.forward({**self.parameters, **leaves}, self.x, mode=self._first_step())
         loss = self.weight * self.loss(outputs, self.targets)
-        penalty = self.weight_decay / 2 * torch.stack([leaf.square().sum() for leaf in leaves.values()]).sum()
+        penalty = torch.stack([self.penalty.of(name, leaf).sum() for name, leaf in leaves.items()]).sum()
         upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
         value = float(loss.detach() + penalty.detach())
         if not (math.isfinite(value) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
@@ -343,9 +374,9 @@ class _Term:
         for part in torch.split(torch.arange(len(indices)), at_once) if len(indices) else ():
             both = torch.cat([high[part], low[part]])
             losses, sides = self._losses_at(layer, name, indices[part].repeat(2), both)
-            above, below = (losses + self.weight_decay / 2 * both.square()).chunk(2)
+            above, below = (losses + self.penalty.of(name, both)).chunk(2)
             quotient = (above - below) / (high[part] - low[part])
-            crossed = torch.zeros(len(part), dtype=torch.bool)
+            crossed = (low[part] <= 0) & (high[part] >= 0) & self.penalty.has_kink(name)
             for plus, minus in (side.view(2, len(part), -1) for side in sides):
                 crossed |= (plus != minus).any(dim=1)
             quotients += [None if at else value for at, value in zip(crossed.tolist(), quotient.tolist(), strict=True)]

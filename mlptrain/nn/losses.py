@@ -5,17 +5,23 @@ step has the examples in columns, for any number of models: outputs (models, k, 
 labels and else k, as ``columns`` makes them. Sums over the classes then run over whole vectors: softmax for 125
 examples of ten classes takes 4 µs in columns and 15 µs in rows (2-core AMD EPYC).
 
-The reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies) or of
-elements (mse, mae), ``sum`` divides by nothing. ``per_example`` does not depend on it, so metrics of two runs compare.
+The reduction is that of torch.nn.functional: ``mean`` divides by the number of examples (cross-entropies of classes) or
+of elements (all others), ``sum`` divides by nothing. ``per_example`` does not depend on it, so metrics of two runs
+compare.
+
+What is reported is the plain loss. What is minimised may be smoothed, and weighted by class: ``terms`` are then its
+losses, and a mean divides by the sum of the examples' weights, as torch.nn.functional.cross_entropy does.
 """
 
 # ruff: noqa: D102, ARG002 – the base class describes the methods, and few of them read every argument
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -32,9 +38,21 @@ class Loss(ABC):
     """What is minimised over a batch, and what is reported of it.
 
     Calling a loss gives the objective, reduced as its section says; ``per_example`` is what metrics are means of.
+    ``class_weights`` are those that its section asks for, of each class, a row for every model; one row is that of all.
     """
 
     section: LossSpec
+    class_weights: tuple[tuple[float, ...], ...] = ()
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the objective is made of the losses that are reported, neither smoothed nor weighted."""
+        return self.section.is_plain
+
+    def of_model(self, index: int) -> Loss:
+        """With the class weights of one model alone."""
+        rows = self.class_weights
+        return self if len(rows) < 2 else replace(self, class_weights=(rows[index],))
 
     @abstractmethod
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
@@ -65,6 +83,21 @@ class Loss(ABC):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """``per_example`` of examples in columns: (models, k, n) to (models, n)."""
 
+    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What the objective is a sum or mean of, (models, k, n) to (models, n): smoothed and weighted losses."""
+        return self.losses(outputs, targets)
+
+    def weights(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """How much every example counts where ``terms`` are averaged, (models, n); None where all count alike."""
+        return None
+
+    def mean_of_terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean objective of examples in columns, (models,), whatever the reduction, summed in float64."""
+        terms, weights = self.terms(outputs, targets).double(), self.weights(outputs, targets)
+        if weights is None:
+            return terms.mean(dim=-1)
+        return terms.sum(dim=-1) / at_least_tiny(weights.double().sum(dim=-1))
+
     @abstractmethod
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """``correct`` of examples in columns: (models, k, n) to bool (models, n)."""
@@ -75,8 +108,14 @@ class Loss(ABC):
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The objective, of shape (), which autograd can differentiate."""
-        losses = self.per_example(outputs, targets)
-        return losses.mean() if self.section.reduction == "mean" else losses.sum() * self._terms(outputs)
+        if self.is_plain:
+            losses, weights = self.per_example(outputs, targets), None
+        else:
+            outputs, targets = columns(outputs), columns(targets)
+            losses, weights = self.terms(outputs, targets), self.weights(outputs, targets)
+        if self.section.reduction == "sum":
+            return losses.sum() * self._terms(outputs)
+        return losses.mean() if weights is None else losses.sum() / at_least_tiny(weights.sum())
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """d objective / d outputs, (n, k), without autograd."""
@@ -101,11 +140,50 @@ class Loss(ABC):
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class _Weighted(Loss):
+    """What the losses of classes share. For label t, smoothing ε, weights w of k classes and ℓ_c the loss of class c:
+
+        term    (1 − ε)·w_t·ℓ_t + ε/k·Σ w_c·ℓ_c
+        mean    Σ terms / Σ w_t over the examples
+
+    A batch whose examples all have the weight 0 has the objective and gradient 0, where torch gives nan.
+    """
+
+    section: loss.CrossEntropy | loss.BinaryCrossEntropy
+
+    @cached_property
+    def _by_type(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
+        return {}
+
+    def _weights_like(self, tensor: Tensor) -> Tensor | None:
+        """Class weights (models or 1, k, 1) in the dtype and at the place of a tensor, made once; None for none."""
+        if self.section.class_weights == "none":
+            return None
+        if not self.class_weights:
+            raise ValueError("class weights are asked for, and none were fitted")
+        key = tensor.dtype, tensor.device
+        if key not in self._by_type:
+            table = torch.tensor(self.class_weights, dtype=torch.float64).unsqueeze(2)
+            self._by_type[key] = table.to(dtype=tensor.dtype, device=tensor.device)
+        return self._by_type[key]
+
+    def _divide_(self, out: Tensor, weights: Tensor | None) -> None:
+        """Reduce gradients (models, k, n), of examples with these weights (models, n)."""
+        if weights is None:
+            self._scale_(out)
+        elif self.section.reduction == "mean":
+            out.div_(at_least_tiny(weights.sum(dim=-1)).reshape(-1, 1, 1))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(_Weighted):
     """−z_t + log Σⱼ e^(zⱼ) for the label t of the row; the gradient is softmax(z) − onehot(t).
 
-    Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4. Targets: labels, int64 (n,).
+    Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4. Targets: labels, int64 (n,), or soft ones,
+    the share of every class, float (n, k). The mean over soft targets divides by the number of examples, as torch does.
     """
+
+    section: loss.CrossEntropy
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
         return _checked_labels(y, n_outputs)
@@ -115,26 +193,77 @@ class CrossEntropy(Loss):
 
     def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         torch.softmax(outputs, dim=-2, out=out)
-        out.scatter_add_(-2, targets, _constant(-1.0, targets.shape, out.dtype, out.device))
-        self._scale_(out)
+        if targets.is_floating_point():
+            shares = self._shares(targets)
+            out.mul_(shares.sum(dim=-2, keepdim=True)).sub_(shares)
+            self._scale_(out)
+        elif self.is_plain or (weights := self._weights_like(out)) is None:
+            smoothing = self.section.label_smoothing
+            if smoothing:
+                out.sub_(_constant(smoothing / out.shape[-2], (), out.dtype, out.device))
+            out.scatter_add_(-2, targets, _constant(smoothing - 1.0, targets.shape, out.dtype, out.device))
+            self._scale_(out)
+        else:
+            own, smoothing = self._own(weights, targets), self.section.label_smoothing
+            if smoothing:
+                out.mul_((1 - smoothing) * own + smoothing * weights.mean(dim=-2, keepdim=True))
+                out.sub_(weights * (smoothing / out.shape[-2]))
+            else:
+                out.mul_(own)
+            out.scatter_add_(-2, targets, own * (smoothing - 1.0))
+            self._divide_(out, own.squeeze(-2))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if targets.is_floating_point():
+            return (targets * _of_every_class(outputs)).sum(dim=-2)
         largest = outputs.amax(dim=-2, keepdim=True)
         totals = (outputs - largest).exp_().sum(dim=-2, keepdim=True)
         # The large numbers first: they leave nothing of a logarithm that is added to one of them.
         return totals.log_().add_(largest - outputs.gather(-2, targets)).squeeze(-2)
 
+    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        of_classes = _of_every_class(outputs)
+        if targets.is_floating_point():
+            return (self._shares(targets) * of_classes).sum(dim=-2)
+        smoothing, weights = self.section.label_smoothing, self._weights_like(outputs)
+        terms = of_classes.gather(-2, targets)
+        if weights is not None:
+            terms = terms * self._own(weights, targets)
+        if smoothing:
+            weighted = of_classes if weights is None else of_classes * weights
+            terms = (1 - smoothing) * terms + smoothing * weighted.mean(dim=-2, keepdim=True)
+        return terms.squeeze(-2)
+
+    def weights(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        weights = None if targets.is_floating_point() else self._weights_like(outputs)
+        return None if weights is None else self._own(weights, targets).squeeze(-2)
+
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return largest_of_columns(outputs) == targets.squeeze(-2)
+        wanted = largest_of_columns(targets) if targets.is_floating_point() else targets.squeeze(-2)
+        return largest_of_columns(outputs) == wanted
+
+    def _shares(self, targets: Tensor) -> Tensor:
+        """Soft targets, smoothed and weighted, (models, k, n): w·((1 − ε)·q + ε/k)."""
+        smoothing, weights = self.section.label_smoothing, self._weights_like(targets)
+        if smoothing:
+            targets = (1 - smoothing) * targets + smoothing / targets.shape[-2]
+        return targets if weights is None else targets * weights
+
+    @staticmethod
+    def _own(weights: Tensor, targets: Tensor) -> Tensor:
+        """The weight of every example, (models, 1, n)."""
+        return weights.expand(len(targets), -1, targets.shape[-1]).gather(-2, targets)
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(_Weighted):
     """log(1 + eᶻ) − y·z for one logit z and y in {0, 1}; the gradient is σ(z) − y.
 
     Computed as y·log(1 + e⁻ᶻ) + (1 − y)·log(1 + eᶻ): both terms are stable and neither is negative, so nothing
-    overflows or cancels. Targets: float (n, 1).
+    overflows or cancels. Targets: float (n, 1). Smoothed and weighted it is the cross-entropy of the logits 0 and z.
     """
+
+    section: loss.BinaryCrossEntropy
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
         if n_outputs != 1:
@@ -142,16 +271,64 @@ class BinaryCrossEntropy(Loss):
         return _checked_labels(y, 2).to(torch.get_default_dtype()).unsqueeze(1)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        zero = outputs.new_zeros(())
-        losses = targets * torch.logaddexp(-outputs, zero) + (1 - targets) * torch.logaddexp(outputs, zero)
-        return losses.squeeze(-2)
+        return _binary(outputs, 1 - targets, targets).squeeze(-2)
+
+    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return _binary(outputs, *self._shares(targets)).squeeze(-2)
+
+    def weights(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        weights = self._weights_like(outputs)
+        if weights is None:
+            return None
+        return (weights[:, :1] * (1 - targets) + weights[:, 1:] * targets).squeeze(-2)
+
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        torch.sigmoid(outputs, out=out)
+        if self.is_plain:
+            out.sub_(targets)
+            self._scale_(out)
+            return
+        first, second = self._shares(targets)
+        out.mul_(first + second).sub_(second)
+        self._divide_(out, self.weights(outputs, targets))
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs > 0) == (targets > 0.5)).squeeze(-2)
+
+    def _shares(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """How much the loss of the first class counts, and that of the second, (models, 1, n) each."""
+        smoothing, weights = self.section.label_smoothing, self._weights_like(targets)
+        second = (1 - smoothing) * targets + smoothing / 2
+        first = (1 - smoothing) * (1 - targets) + smoothing / 2
+        return (first, second) if weights is None else (first * weights[:, :1], second * weights[:, 1:])
+
+
+@dataclass(frozen=True)
+class MultiLabelBinaryCrossEntropy(Loss):
+    """Binary cross-entropy of k labels, each with a logit of its own and a target in {0, 1}; targets: float (n, k).
+
+    An example is a hit where all its labels are, as in scikit-learn's accuracy_score.
+    """
+
+    def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
+        if not y.is_floating_point() or y.shape[1:] != (n_outputs,):
+            raise DataError(f"targets of shape {tuple(y.shape)} for {n_outputs} labels: expected (n, {n_outputs})")
+        if not bool(((y == 0) | (y == 1)).all()):
+            raise DataError("targets of several labels are 0 or 1, got other numbers")
+        return y
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return _binary(outputs, 1 - targets, targets).mean(dim=-2)
 
     def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         torch.sigmoid(outputs, out=out).sub_(targets)
         self._scale_(out)
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return ((outputs > 0) == (targets > 0.5)).squeeze(-2)
+        return (((outputs > 0) == (targets > 0.5)) & ~outputs.isnan()).all(dim=-2)
+
+    def _terms(self, outputs: Tensor) -> int:
+        return _elements(outputs)
 
 
 @dataclass(frozen=True)
@@ -172,7 +349,7 @@ class _Difference(Loss):
         return largest_of_columns(outputs) == largest_of_columns(targets)
 
     def _terms(self, outputs: Tensor) -> int:
-        return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
+        return _elements(outputs)
 
 
 @dataclass(frozen=True)
@@ -238,6 +415,88 @@ class Huber(_Difference):
         self._scale_(out)
 
 
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """max(τ·(y − p), (τ − 1)·(y − p)), mean over targets and quantiles τ; the gradient is 1 − τ where p > y, else −τ.
+
+    Where p = y it is ½ − τ, halfway. Outputs (n, t·q) come target by target; targets: the values, float (n, t). Koenker
+    & Bassett, Regression quantiles, Econometrica 46 (1978).
+    """
+
+    section: loss.Quantile
+
+    def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
+        levels = len(self.section.quantiles)
+        if not y.is_floating_point() or y.dim() != 2 or y.shape[1] * levels != n_outputs:
+            raise DataError(
+                f"targets of shape {tuple(y.shape)} with {levels} quantiles for {n_outputs} outputs: the second size "
+                f"must be {n_outputs // levels}"
+            )
+        return y
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        places = [max(1, math.ceil(len(targets) * level)) for level in self.section.quantiles]
+        return torch.stack([targets.kthvalue(place, dim=0).values for place in places], dim=1).flatten()
+
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        return [outputs > targets.repeat_interleave(len(self.section.quantiles), dim=1)]
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        distance = targets.unsqueeze(-2) - self._by_target(outputs, targets)
+        levels = self._levels(outputs)
+        return torch.maximum(levels * distance, (levels - 1) * distance).mean(dim=(-3, -2))
+
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        by_target = self._by_target(out, targets)
+        torch.sub(self._by_target(outputs, targets), targets.unsqueeze(-2), out=by_target)
+        by_target.sign_().mul_(0.5).add_(0.5 - self._levels(out))
+        self._scale_(out)
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        raise NotImplementedError("quantiles are of numbers, which have no classes")
+
+    def _terms(self, outputs: Tensor) -> int:
+        return _elements(outputs)
+
+    def _levels(self, tensor: Tensor) -> Tensor:
+        """The quantiles τ, (q, 1)."""
+        return _column(tuple(self.section.quantiles), tensor.dtype, tensor.device)
+
+    @staticmethod
+    def _by_target(outputs: Tensor, targets: Tensor) -> Tensor:
+        """Outputs (models, t·q, n) as (models, t, q, n), a view."""
+        return outputs.view(*outputs.shape[:-2], targets.shape[-2], -1, outputs.shape[-1])
+
+
+def _binary(outputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Losses of logits whose first class, 0, and second class, 1, count so much."""
+    zero = outputs.new_zeros(())
+    return second * torch.logaddexp(-outputs, zero) + first * torch.logaddexp(outputs, zero)
+
+
+def _of_every_class(outputs: Tensor) -> Tensor:
+    """What each class as the target would cost, (models, k, n), as autograd can follow."""
+    largest = outputs.detach().amax(dim=-2, keepdim=True)
+    totals = (outputs - largest).exp().sum(dim=-2, keepdim=True)
+    return totals.log() + (largest - outputs)
+
+
+def _elements(outputs: Tensor) -> int:
+    """Outputs of an example, in columns or rows."""
+    return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
+
+
+def at_least_tiny(total: Tensor) -> Tensor:
+    """A sum of weights to divide by; where it is 0, so is what is divided."""
+    return total.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+@cache
+def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers (n, 1), kept for good as those of ``_constant``."""
+    return torch.tensor(values, dtype=torch.float64).to(dtype=dtype, device=device).unsqueeze(1)
+
+
 @cache
 def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number in every place of a tensor that takes up one; making it each time would cost a small product.
@@ -274,12 +533,22 @@ def _checked_labels(y: Tensor, n_classes: int) -> Tensor:
     return y.long()
 
 
-LOSSES: dict[type[Section], type[Loss]] = {  # by the sections of the same names
-    getattr(loss, kind.__name__): kind
-    for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber)
-}
+_ALL = (
+    CrossEntropy,
+    BinaryCrossEntropy,
+    MultiLabelBinaryCrossEntropy,
+    MeanSquaredError,
+    MeanAbsoluteError,
+    Huber,
+    Quantile,
+)
+LOSSES: dict[type[Section], type[Loss]] = {getattr(loss, kind.__name__): kind for kind in _ALL}  # by the section's name
 
 
-def make_loss(section: LossSpec) -> Loss:
-    """The loss of a section."""
-    return LOSSES[type(section)](section)
+def make_loss(section: LossSpec, class_weights: Sequence[tuple[float, ...]] = ()) -> Loss:
+    """The loss of a section, with the class weights that were fitted for it, one row of them for every model.
+
+    Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
+    """
+    rows = tuple(row for row in class_weights if row)
+    return LOSSES[type(section)](section, rows)

@@ -119,6 +119,11 @@ class MLP:
         return {name: shape for layer in self.layers for name, shape in layer.parameter_shapes.items()}
 
     @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The names of the weight matrices, layer by layer."""
+        return tuple(f"{layer.prefix}weight" for layer in self.layers)
+
+    @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of all statistics that ops keep while training, layer by layer."""
         return {name: shape for layer in self.layers for name, shape in layer.state_shapes.items()}

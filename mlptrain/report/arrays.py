@@ -7,7 +7,7 @@ index ``class_names``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +61,9 @@ class DecisionMap:
 class FittedCurve:
     """A function of one variable: training targets (n,) at inputs (n,), and lines over the inputs ``x`` (m,), unscaled.
 
-    ``truth`` is the function that the targets come from, None where that is unknown, ``outputs`` the network's, None of
-    data without a network; both (m,). ``model`` describes the network, ``loss`` is the name of its loss and its value
-    on the training rows.
+    ``truth`` (m,) is the function that the targets come from, None where that is unknown, ``outputs`` (m, k) the
+    network's, which ``output_names`` names, None of data without a network. ``model`` describes the network, ``loss``
+    is the name of its loss and its value on the training rows.
     """
 
     label: str
@@ -72,6 +72,7 @@ class FittedCurve:
     x: FloatArray
     truth: FloatArray | None
     outputs: FloatArray | None = None
+    output_names: tuple[str, ...] = ("network",)
     model: str = ""
     loss: tuple[str, float] | None = None
 
@@ -86,6 +87,20 @@ class Samples:
     labels: IntArray
     class_names: tuple[str, ...]
     index: IntArray
+
+
+@dataclass(frozen=True)
+class AugmentedSamples:
+    """What augmentation makes of ``samples``: ``drawn`` (n, draws, height, width), scaled as they are.
+
+    ``mixtures[row][draw]`` names the classes that an image is mixed of; empty where none are mixed.
+    ``changes`` is the augmentation in the words of the configuration.
+    """
+
+    samples: Samples
+    changes: str
+    drawn: FloatArray
+    mixtures: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -143,12 +158,16 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class Residuals:
-    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units."""
+    """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units.
+
+    ``what`` is the name of what is predicted, as on an axis.
+    """
 
     label: str
     split: str
     true: FloatArray
     predicted: FloatArray
+    what: str = "predicted value"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from mlptrain.report.style import (
 
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _PANEL_COLUMNS = 4
+_FITS_BESIDE = 3  # names of lines in a row of the legend
 _MAX_TARGETS = 4  # of a regression that have room
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
 _PALE = 0.5  # of white over the probabilities, so that points stand out
@@ -136,14 +137,16 @@ def draw_fits(fits: Sequence[FittedCurve]) -> Figure:
         if fit.truth is not None:
             axes.plot(fit.x, fit.truth, color=colour(0), linestyle=LINE_STYLES[1], label="function")
         if fit.outputs is not None:
-            axes.plot(fit.x, fit.outputs, color=colour(1), label="network")
+            for index, (name, line) in enumerate(zip(fit.output_names, fit.outputs.T, strict=True)):
+                axes.plot(fit.x, line, color=colour(1 + index), label=name)
         title = f"{fit.label}: " + (fit.model or f"{len(fit.inputs):,} training points")
         if fit.loss is not None:
             title += f"\ntraining {fit.loss[0]} {fit.loss[1]:.3g}"
         axes.set(title=title, xlabel="x (no unit)", ylabel="target and output (no unit)" if leftmost else "")
         axes.margins(x=0)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=3.2)
+    columns = len(labels) if len(labels) <= _FITS_BESIDE else _FITS_BESIDE
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)
     return figure
 
 
@@ -254,14 +257,14 @@ def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), t
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="predicted = true", zorder=1)
         axes.scatter(true, predicted, **dots)
-        axes.set(title=f"Predicted against true{which}", xlabel="true value", ylabel="predicted value")
+        axes.set(title=f"Predicted against true{which}", xlabel="true value", ylabel=fit.what)
         axes.legend(loc="upper left")
         axes = figure.add_subplot(targets, 2, 2 * target + 2)
         residuals = predicted - true
         axes.axhline(0, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
         axes.scatter(predicted, residuals, **dots)
         title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
-        axes.set(title=fitted(title, panel[0]), xlabel="predicted value", ylabel="residual (predicted − true)")
+        axes.set(title=fitted(title, panel[0]), xlabel=fit.what, ylabel="residual (predicted − true)")
     return figure
 
 

@@ -32,6 +32,8 @@ from mlptrain.system.files import read_regular
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
+_HEADS = {"loss": "loss, mean per example", "objective": "objective minimised"}
+_MAX_KINDS = 3  # figures beside each other; of more there is a row for each
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -115,12 +117,12 @@ def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
     """
     kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
     splits = [split for split in _SPLIT_NAMES if f"{split}_loss" in metrics]
-    heads = ["loss, mean per example" if kind == "loss" else _within(kind) for kind in kinds]
+    heads = [_HEADS.get(kind) or _within(kind) for kind in kinds]
     columns = [
         (_SPLIT_NAMES[split], *(_figure(kind, metrics.get(f"{split}_{kind}")) for kind in kinds)) for split in splits
     ]
     rows = [("split", *heads), *columns] if splits else []
-    return list(zip(("figure", *heads), *columns, strict=True)) if len(kinds) > len(ALWAYS) else rows
+    return list(zip(("figure", *heads), *columns, strict=True)) if len(kinds) > _MAX_KINDS else rows
 
 
 def _figure(kind: str, value: float | None) -> str:

@@ -28,7 +28,8 @@ def metrics(run: AnyPath, *, by: str = "epoch", reduction: str = "mean") -> Colu
 
     Losses are means per example, whatever the loss's reduction, and accuracies fractions. With ``reduction="sum"`` they
     are sums over the examples of the epoch or step, and named ``…_loss_sum`` and ``…_correct``, the number of examples
-    that were classified correctly; further figures stay as they are.
+    that were classified correctly. Objectives, where another mean is minimised than the loss, and further figures stay
+    as they are.
 
     Raises UserError for a run without recorded steps or another ``by`` or ``reduction``, RunFolderError for a folder
     that is not a run, is damaged, or has no epoch yet.

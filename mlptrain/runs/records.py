@@ -215,6 +215,7 @@ class Environment(Record):
     git_commit: str | None
     hashes: Hashes
     scaling: Scaling | None = None
+    class_weights: dict[str, Figure] | None = None  # fitted on the training rows
     started_from: Origin | None = None
     constant_guess: Metrics | None = None  # loss and accuracy on the training rows; earlier versions did not write it
     earlier_test_evaluations: Count = 0  # of results that made way for more epochs

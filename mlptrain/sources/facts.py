@@ -37,7 +37,8 @@ class SourceFacts:
     """A data set as it is stored or generated.
 
     ``train_counts`` and ``test_counts`` hold the rows of each class, or one total where those of each class are not
-    known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``. ``maximum`` is the
+    known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
+    have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
     where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
     files, where facts were read from files.
@@ -106,14 +107,25 @@ class DataFacts(Record):
         height, width = self.image_shape or (1, self.n_features)
         if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
             raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
-        if bool(self.class_names) == bool(self.n_targets):
-            raise ValueError("targets are either classes or numbers")
+        of_labels = self.n_targets in (0, len(self.class_names))
+        if not (of_labels if self.class_names else self.n_targets):
+            raise ValueError("targets are either classes, labels or numbers")
         return self
 
     @property
     def is_regression(self) -> bool:
         """Whether targets are numbers; there is then no accuracy."""
         return not self.class_names
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether every row has one of several classes."""
+        return bool(self.class_names) and not self.n_targets
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a row may have several of the named labels at once, or none; each is then a target of 0 or 1."""
+        return bool(self.class_names and self.n_targets)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -148,7 +160,10 @@ def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
 
 @dataclass(frozen=True)
 class RawData:
-    """Rows as stored or generated: x (n, n_features) uint8 or float32; labels (n,) int64 or targets (n, t) float32."""
+    """Rows as stored or generated: x (n, n_features) uint8 or float32; labels (n,) int64 or targets (n, t) float32.
+
+    Targets of several labels at once are 0 and 1.
+    """
 
     x: NDArray[np.generic]
     y: NDArray[np.generic]

@@ -81,6 +81,27 @@ def make_random_classification(
     return inputs.float(), torch.randint(n_classes, (n_samples,), generator=generator)
 
 
+def make_random_multilabel(
+    *, n_samples: int = 100, n_features: int = 20, n_classes: int = 5, n_labels: int = 2, seed: int
+) -> tuple[Tensor, Tensor]:
+    """scikit-learn's make_multilabel_classification: counts of words in documents of several topics, the labels.
+
+    Returns inputs (n_samples, n_features) and targets (n_samples, n_classes) of 0 and 1, float32; a row has n_labels on
+    average and may have none.
+    """
+    import torch
+    from sklearn.datasets import make_multilabel_classification
+
+    x, y = make_multilabel_classification(
+        n_samples,
+        n_features,
+        n_classes=n_classes,
+        n_labels=n_labels,
+        random_state=derived_seed(seed, "random multilabel") % 2**32,
+    )
+    return torch.from_numpy(x).float(), torch.from_numpy(y).float()
+
+
 def make_xor(*, points_per_corner: int = 1, noise: float = 0.0, seed: int) -> tuple[Tensor, Tensor]:
     """Points around (0, 0), (0, 1), (1, 0) and (1, 1), corner after corner; the class is 1 where one coordinate is.
 

@@ -139,6 +139,21 @@ def positive_or(word: str) -> GetPydanticSchema:
     )
 
 
+def positive_or_list() -> GetPydanticSchema:
+    """A positive number up to 1e30, or a list of such numbers."""
+    number = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER}
+
+    def accepts(value: object) -> bool:
+        numbers: list[Any] = value if isinstance(value, list) else [value]
+        return len(numbers) > 0 and all(type(one) in (int, float) and 0 < one <= MAX_NUMBER for one in numbers)
+
+    return _checked(
+        accepts,
+        f"a positive number up to {MAX_NUMBER:g}, or a list with one for each layer",
+        {"anyOf": [number, {"type": "array", "items": number, "minItems": 1}]},
+    )
+
+
 def count_or_fraction(*, most: int) -> GetPydanticSchema:
     """A whole number from 0 to ``most``, or a fraction below 1."""
     return _checked(

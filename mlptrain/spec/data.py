@@ -15,6 +15,7 @@ from mlptrain.sources.generated import (
     make_function,
     make_moons,
     make_random_classification,
+    make_random_multilabel,
     make_random_regression,
     make_spirals,
     make_xor,
@@ -252,6 +253,38 @@ class RandomRegressionData(_Drawn):
         return Generated(facts, partial(make_random_regression, **settings))
 
 
+class RandomMultilabelData(_Toy):
+    """Rows of which each has several labels at once, or none, as scikit-learn's make_multilabel_classification."""
+
+    name: Literal["random_multilabel"]
+    n_samples: int = Field(200, ge=2, le=MAX_ROWS, description="Rows.")
+    n_features: int = Field(20, ge=1, le=100_000, description="Inputs of one row.")
+    n_classes: int = Field(5, ge=1, le=10_000, description="Number of labels that there are.")
+    n_labels: int = Field(2, ge=1, le=10_000, description="How many of them a row has on average.")
+    scaling: PlainScaling = Field("standard", description="none; standard; or {mean: …, std: …}.")
+
+    @model_validator(mode="after")
+    def _has_so_many(self) -> Self:
+        if self.n_labels > self.n_classes:
+            raise PydanticCustomError(
+                "at:n_labels",
+                "must be at most n_classes, got {labels} with n_classes {classes}",
+                {"labels": self.n_labels, "classes": self.n_classes},
+            )
+        return self
+
+    def source(self) -> Source:
+        """Labels by their numbers, each a target of its own."""
+        facts = SourceFacts(
+            (self.n_samples,),
+            n_features=self.n_features,
+            class_names=_numbers(self.n_classes),
+            n_targets=self.n_classes,
+        )
+        settings = self.model_dump(include={"n_samples", "n_features", "n_classes", "n_labels"})
+        return Generated(facts, partial(make_random_multilabel, **settings))
+
+
 def _numbers(count: int) -> tuple[str, ...]:
     """Names of classes that only have numbers."""
     return tuple(map(str, range(count)))
@@ -270,7 +303,8 @@ DataSpec = Annotated[
     | CirclesData
     | FunctionData
     | RandomClassificationData
-    | RandomRegressionData,
+    | RandomRegressionData
+    | RandomMultilabelData,
     Field(discriminator="name"),
     ShortName(),
 ]

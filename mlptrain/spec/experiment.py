@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
-from mlptrain.spec.base import Section, count_or
+from mlptrain.spec.augmentation import AugmentationSpec
+from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
 from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
@@ -30,6 +32,25 @@ class TrainingSpec(Section):
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
+    clip_norm: float | None = Field(
+        None, gt=0, le=MAX_NUMBER, description="Scales the gradient down to this Euclidean norm, over all parameters."
+    )
+    clip_value: float | None = Field(
+        None, gt=0, le=MAX_NUMBER, description="Cuts every element of the gradient off at this and minus this."
+    )
+    max_norm: Annotated[float | list[float], positive_or_list()] | None = Field(
+        None,
+        description="Upper bound of the Euclidean norm of every unit's incoming weights (Srivastava et al., 2014), or "
+        "a list with one for each layer, the output's last.",
+    )
+    l1: float = Field(0.0, ge=0, le=1e6, description="l1 × Σ |w| over the weights, without biases, joins the loss.")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Average the weights along the way, keeping this share of the average in every step: e.g. 0.999. "
+        "The run then stands for the average; 0 averages nothing.",
+    )
     adversarial: AdversarialSpec | None = Field(
         None, description="A term for disturbed inputs in what is minimised. Default: none."
     )
@@ -54,6 +75,20 @@ class TrainingSpec(Section):
         count_or("auto", most=1024),
         Field(description="CPU threads; auto takes as many as the arithmetic of a step gives work to."),
     ] = "auto"
+
+    @model_validator(mode="after")
+    def _clipped_once(self) -> Self:
+        if self.clip_norm is not None and self.clip_value is not None:
+            detail: dict[str, Any] = {"norm": self.clip_norm, "value": self.clip_value}
+            message = "clips the gradient a second time, at {value} beside clip_norm {norm}; leave one of them out"
+            raise PydanticCustomError("at:clip_value", message, detail)
+        return self
+
+    def max_norms(self, layers: int) -> list[float]:
+        """The bound of each of so many layers, none where there is no bound."""
+        if self.max_norm is None:
+            return []
+        return [*self.max_norm] if isinstance(self.max_norm, list) else [self.max_norm] * layers
 
     def run_length(self, rows: int) -> RunLength:
         """Steps of the run and of an epoch over so many training rows; the last of an epoch may be smaller."""
@@ -100,6 +135,9 @@ class ExperimentSpec(Section):
     schedule: ScheduleSpec = Field(
         Constant(name="constant"), description="How the learning rate changes; its length is the run's own."
     )
+    augmentation: AugmentationSpec = Field(
+        AugmentationSpec(), description="Random changes of the inputs of training batches. Default: none."
+    )
     training: TrainingSpec = Field(TrainingSpec(), description="Epochs, batches, device and precision.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="What is measured, and which weights are kept.")
 
@@ -121,6 +159,7 @@ class Experiment:
     loss: LossSpec = field(init=False, repr=False, compare=False)
     optimizer: OptimizerSpec = field(init=False, repr=False, compare=False)
     schedule: ScheduleSpec = field(init=False, repr=False, compare=False)
+    augmentation: AugmentationSpec = field(init=False, repr=False, compare=False)
     training: TrainingSpec = field(init=False, repr=False, compare=False)
     evaluation: EvaluationSpec = field(init=False, repr=False, compare=False)  # its defaults are resolved
 

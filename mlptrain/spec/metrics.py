@@ -8,13 +8,13 @@ classes, each against the rest (macro averages).
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
-from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.loss import LossSpec, targets_of
 
 # What a metric is computed from: predicted classes (or scores of them), their probabilities, or values of a regression.
 Needs = Literal["labels", "probabilities", "values"]
@@ -33,11 +33,12 @@ class _Metric(Section):
 
     def misfit(self, facts: DataFacts, loss: LossSpec, *, data: str) -> str | None:
         """Why it is not defined for these data and this loss; None where it is."""
-        if (self.needs == "values") != facts.is_regression:
-            fitting = [name for name, kind in METRICS.items() if (kind.needs == "values") == facts.is_regression]
-            what = "numeric targets" if self.needs == "values" else "classes"
-            have = "numbers" if facts.is_regression else "classes"
-            return f"needs {what}, but the targets of '{data}' are {have}; choose from {', '.join(fitting)}"
+        found, wanted = targets_of(facts), "numbers" if self.needs == "values" else "classes"
+        if found == "labels":
+            return f"needs {wanted}, but a row of data '{data}' may have several labels at once; leave it out"
+        if found != wanted:
+            fitting = [name for name, kind in METRICS.items() if (kind.needs == "values") == (found == "numbers")]
+            return f"needs {wanted}, but the targets of '{data}' are {found}; choose from {', '.join(fitting)}"
         if self.needs == "values" and (outputs := loss.n_outputs(facts)) != facts.n_targets:
             return f"needs one output for every target, but '{loss.name}' has {outputs} for {facts.n_targets}"
         if self.needs == "probabilities" and loss.reads != "logits":
@@ -46,8 +47,9 @@ class _Metric(Section):
         return None
 
 
-def _reads_logits(section: type) -> bool:
-    return getattr(section, "reads", "") == "logits"
+def _reads_logits(section: Any) -> bool:
+    """Of classes; a loss of several labels has logits too."""
+    return getattr(section, "reads", "") == "logits" and "classes" in section.fits
 
 
 class Accuracy(_Metric):
@@ -56,6 +58,10 @@ class Accuracy(_Metric):
     name: Literal["accuracy"]
     title: ClassVar[str] = "accuracy (% of examples)"
     is_share: ClassVar[bool] = True
+
+    def misfit(self, facts: DataFacts, loss: LossSpec, *, data: str) -> str | None:
+        """Of several labels of a row it is measured too."""
+        return None if targets_of(facts) == "labels" else super().misfit(facts, loss, data=data)
 
 
 class BalancedAccuracy(_Metric):
@@ -158,7 +164,7 @@ class TopK(_Metric):
     def misfit(self, facts: DataFacts, loss: LossSpec, *, data: str) -> str | None:
         """It needs more than k classes."""
         classes = len(facts.class_names)
-        if not facts.is_regression and self.k >= classes:
+        if facts.has_classes and self.k >= classes:
             remedy = f"use k below {classes}" if classes > 2 else "use accuracy"
             return f"with k {self.k} is always 100 % of {classes} classes; {remedy}"
         return super().misfit(facts, loss, data=data)
@@ -235,6 +241,8 @@ def metric_named(key: str) -> type[_Metric] | None:
 def title_of(key: str) -> str:
     """The metric's title with its unit by its key without the split; of an unknown one the key itself."""
     kind = metric_named(key)
+    if key == "objective":  # of every epoch, where it is another mean than the loss
+        return "objective (what is minimised, mean per example)"
     return key if kind is None else kind.title.replace("top-k", key.replace("_", "-"))
 
 

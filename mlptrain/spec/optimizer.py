@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,11 +23,17 @@ class Optimizer(Section):
 
     lr: float = Field(gt=0, le=1e30, description="Learning rate.")
     weight_decay: _Decay = 0.0
+    weight_decay_for: Literal["all", "weights"] = Field(
+        "all",
+        description="What decays: all parameters, or weights, without biases and what activations and norms learn.",
+    )
+
+    decoupled: ClassVar[bool] = False  # whether the decay goes past the gradient
 
     @property
     def penalty(self) -> float:
-        """The factor λ of the penalty λ/2 · Σ w² over all parameters that joins the loss."""
-        return self.weight_decay
+        """The factor λ of the penalty λ/2 · Σ w² that joins the loss, over what ``weight_decay_for`` says."""
+        return 0.0 if self.decoupled else self.weight_decay
 
 
 class SGD(Optimizer):
@@ -71,10 +77,7 @@ class AdamW(Optimizer):
     weight_decay: float = Field(0.01, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
     amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
 
-    @property
-    def penalty(self) -> float:
-        """None: its decay is decoupled from the gradient."""
-        return 0.0
+    decoupled: ClassVar[bool] = True
 
 
 class NAdam(Optimizer):

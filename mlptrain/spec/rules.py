@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,19 @@ from typing import Any
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.adversarial import VirtualAdversarial
+from mlptrain.spec.augmentation import OF_IMAGES, AugmentationSpec
+from mlptrain.spec.base import either
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
     FixedScaling,
     ImageData,
     RandomClassificationData,
+    RandomMultilabelData,
     RandomRegressionData,
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
-from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
@@ -33,7 +37,8 @@ from mlptrain.spec.schedule import MultiStep, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
-
+MAX_TURN = 45  # degrees by which a digit can be turned and still read
+_MAX_CLASSES_NAMED = 20  # in a message
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
@@ -41,7 +46,31 @@ def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator
     """The loss can be fitted to the data's targets."""
     if (misfit := loss.misfit(facts, name=data.name)) is not None:
         remedy = "set data.classes, e.g. [0, 1]" if hasattr(data, "classes") else "use cross_entropy"
-        yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {remedy}" if len(facts.class_names) > 2 else "")
+        is_too_many = targets_of(facts) == "classes" and isinstance(loss, BinaryCrossEntropy)
+        yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {remedy}" if is_too_many else "")
+
+
+def class_weights_fit(facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
+    """Given weights are those of the classes that there are, and not all 0."""
+    weights, names, path = getattr(loss, "class_weights", "none"), facts.class_names, ("loss", "class_weights")
+    if targets_of(facts) != "classes" or isinstance(weights, str):
+        return
+    if isinstance(weights, list) and len(weights) != len(names):
+        yield path, f"must have {len(names)} items, one for each class, got {len(weights)}"
+        return
+    for name in weights if isinstance(weights, dict) else ():
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            shown = ", ".join(names[:_MAX_CLASSES_NAMED]) + ", …" * (len(names) > _MAX_CLASSES_NAMED)
+            yield (
+                (*path, name),
+                f"there is no class '{name}'; "
+                + (f"did you mean '{near[0]}'?" if near else f"the classes are {shown}"),
+            )
+            return
+    unnamed = isinstance(weights, dict) and len(weights) < len(names)  # which have the weight 1
+    if not unnamed and not any(weights.values() if isinstance(weights, dict) else weights):
+        yield path, "are all 0, so that nothing would be trained; give one class a positive weight"
 
 
 def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # noqa: ARG001
@@ -73,8 +102,9 @@ def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
 
 def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
     """Rows × features fit in memory where each alone is in its range."""
-    if isinstance(data, (RandomClassificationData, RandomRegressionData)):
-        numbers = data.n_samples * (data.n_features + getattr(data, "n_targets", 0))
+    if isinstance(data, (RandomClassificationData, RandomRegressionData, RandomMultilabelData)):
+        targets = data.n_classes if isinstance(data, RandomMultilabelData) else getattr(data, "n_targets", 0)
+        numbers = data.n_samples * (data.n_features + targets)
         if numbers > MAX_DRAWN_NUMBERS:
             message = f"makes {numbers:,} numbers with these features; the limit is {MAX_DRAWN_NUMBERS:,}"
             yield ("data", "n_samples"), message
@@ -109,7 +139,7 @@ def calibration_has_its_rows(facts: DataFacts, loss: LossSpec, evaluation: Evalu
     """A temperature divides logits, and is fitted on validation rows."""
     if evaluation.calibrate == "none":
         return
-    if loss.reads != "logits" or facts.is_regression:
+    if loss.reads != "logits" or not facts.has_classes:
         message = f"temperature divides the logits of classes, which '{loss.name}' does not read; use none"
         yield ("evaluation", "calibrate"), message
     elif facts.validation_rows == 0:
@@ -159,6 +189,36 @@ def warmup_fits_run(facts: DataFacts, schedule: Schedule, training: TrainingSpec
         yield ("schedule", "warmup"), message
 
 
+def max_norm_fits_layers(model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A list of bounds has one for each layer."""
+    bounds, layers = training.max_norm, len(model.hidden) + 1
+    if isinstance(bounds, list) and len(bounds) != layers:
+        of = f"{len(model.hidden)} hidden and the output" if model.hidden else "the output alone"
+        message = f"must have a bound for each layer, {layers} in all ({of}), got {len(bounds)}; or give one number"
+        yield ("training", "max_norm"), message
+
+
+def augmentation_fits_data(
+    data: DataSpec, facts: DataFacts, loss: LossSpec, augmentation: AugmentationSpec
+) -> Iterator[Finding]:
+    """Images are there to be moved, within their size, and targets that can be mixed."""
+    active = augmentation.active()
+    if facts.image_shape is None:
+        for key in (key for key in active if key in OF_IMAGES):
+            message = f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise suits these too"
+            yield ("augmentation", key), message
+    elif augmentation.shift >= min(facts.image_shape):
+        height, width = facts.image_shape
+        message = (
+            f"must be below the images' {height} × {width} pixels, got {augmentation.shift}; 2 is usual for 28 × 28"
+        )
+        yield ("augmentation", "shift"), message
+    if "mixup" in active and loss.reads != "logits":
+        remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
+        message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
+        yield ("augmentation", "mixup"), message
+
+
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
     """The file of initial weights is there and holds this network; not among RULES, since it reads that file."""
     if isinstance(model.init, FileInit):
@@ -172,6 +232,7 @@ def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> I
 
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
+    class_weights_fit,
     sizes_are_stored,
     rows_are_left,
     data_fit_memory,
@@ -182,7 +243,9 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
+    max_norm_fits_layers,
     adversarial_fits_loss,
+    augmentation_fits_data,
 )
 
 
@@ -198,6 +261,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     """Settings without effect, and settings known to keep a network from learning."""
     yield from _scaling_in_raw_units(experiment)
     yield from _adversarial_lengths(experiment)
+    yield from _augmentation_that_misleads(experiment)
     model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
@@ -212,10 +276,20 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
+    if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
+        yield ("optimizer", "weight_decay_for"), "has no effect: weight_decay is 0"
+    ema, steps = experiment.training.ema, experiment.training.epochs * experiment.steps_per_epoch
+    if ema and 0 < steps <= 1 / (1 - ema):
+        message = (
+            f"averages over about {1 / (1 - ema):,.0f} steps, but the run has {steps:,}: the average stays near the "
+            f"first weights; {_shorter_average(steps)}"
+        )
+        yield ("training", "ema"), message
     if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
         message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
         yield ("training", "batch_size"), message
-    if rows < (classes := len(experiment.facts.class_names)):
+    classes = 0 if experiment.facts.is_multi_label else len(experiment.facts.class_names)
+    if rows < classes:
         key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
         yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
     epochs, schedule = experiment.training.epochs, experiment.schedule
@@ -224,12 +298,31 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
+    yield from _smoothing_that_misleads(experiment)
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
             f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:
+    """Smoothing takes most of what can be said of two classes, and with many a large one hides the target."""
+    smoothing = getattr(experiment.loss, "label_smoothing", 0.0)
+    classes = len(experiment.facts.class_names)
+    low, high = smoothing / max(1, classes), 1 - smoothing + smoothing / max(1, classes)
+    if smoothing and (isinstance(experiment.loss, BinaryCrossEntropy) or smoothing > 0.5):
+        yield (
+            ("loss", "label_smoothing"),
+            f"{smoothing:g} over {classes:,} classes makes the targets {low:.3g} and {high:.3g}: probabilities stay "
+            "between these, so that a sure answer is never given as one; 0 leaves them free",
+        )
+
+
+def _shorter_average(steps: int) -> str:
+    """What to do where a run has too few steps for its average: a tenth of them is a usual length."""
+    return f"take {1 - 10 / steps:.3g}" if steps >= 100 else "train longer, or leave it out"
 
 
 def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
@@ -249,6 +342,35 @@ def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
         each = term.step / math.sqrt(n_features)
         message = f"moves each of {n_features:,} inputs by about {each:.0e}, which float32 rounds off; use 0.01"
         yield ("training", "adversarial", "step"), message
+
+
+def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
+    """Changes after which an image is one of another class, or hardly one at all."""
+    augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
+    classes = set(facts.class_names)
+    if name in ("mnist", "digits"):
+        if augmentation.flip != "none" and (mirrored := sorted(classes - {"0", "1", "8"})):
+            message = f"a mirrored {either(mirrored)} is another character, which no test image shows; leave flip out"
+            yield ("augmentation", "flip"), message
+        if augmentation.rotate > MAX_TURN and {"6", "9"} <= classes:
+            message = (
+                f"beyond {MAX_TURN}° a 6 comes to look like a 9, and both are classes here; 15 is usual for digits"
+            )
+            yield ("augmentation", "rotate"), message
+    if name == "fashion_mnist" and augmentation.flip == "vertical":
+        yield ("augmentation", "flip"), "turns clothes upside down, which no test image shows; horizontal suits them"
+    if facts.image_shape is not None:
+        side = min(facts.image_shape)
+        if side / 4 < augmentation.shift < side:
+            yield ("augmentation", "shift"), f"moves images of {side} pixels by up to {augmentation.shift} out of sight"
+        if (elastic := augmentation.elastic) is not None and elastic.displacement > side / 10:
+            message = (
+                f"displaces the pixels of images of {side} by {elastic.displacement:.3g} (standard deviation): of "
+                "little is left what it was; displacements are about 0.16·alpha/sigma"
+            )
+            yield ("augmentation", "elastic", "alpha"), message
+    if augmentation.mixup and experiment.batch_size == 1:
+        yield ("augmentation", "mixup"), "has no effect: a batch of one example has nothing to mix it with"
 
 
 def _layers_that_cannot_train(experiment: Experiment) -> Iterator[Finding]:

@@ -46,6 +46,8 @@ optimizer:
 # one of {schedule}
 # schedule: constant
 
+# augmentation: {{shift: 1, rotate: 10}}   # random changes of the training images
+
 training:
   epochs: 20
   batch_size: 32             # or full

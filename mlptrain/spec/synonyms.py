@@ -52,8 +52,7 @@ KEYS = {
     ),
     "model.input_dropout": "dropout_input dropout_in in_dropout visible_dropout embed_dropout",
     "model.norm": (
-        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_type "
-        "norm_layers normalization_layer"
+        "batch_norm batch_normalization use_batch_norm use_bn bn layer_norm norm_layer norm_layers normalization_layer"
     ),
     "model.norm.momentum": "bn_momentum norm_momentum",
     "model.norm.eps": "bn_eps norm_eps",
@@ -71,6 +70,9 @@ KEYS = {
         "loss_name loss_type cost cost_function"
     ),
     "loss.delta": "beta",
+    "loss.label_smoothing": "label_smooth smoothing smoothing_factor smooth_factor",
+    "loss.class_weights": "class_weight weight pos_weight scale_pos_weight loss_weight balance_classes",
+    "loss.quantiles": "quantile tau taus alpha q levels quantile_levels percentiles quantile_alpha",
     "loss.reduction": "size_average loss_reduction reduce",
     "optimizer": (
         "optim optimiser solver solver_type opt opt_func opt_type optimizer_type optimizer_name optimizer_class "
@@ -87,6 +89,10 @@ KEYS = {
         "regularization regularisation regularization_lambda regularization_type regularizer kernel_regularizer "
         "penalty weight_penalty wd ridge decay alpha"
     ),
+    "optimizer.weight_decay_for": (
+        "no_decay decay_bias bias_decay decay_bias_norm norm_weight_decay bias_weight_decay filter_bias_and_bn "
+        "exclude_bias_from_decay exclude_from_weight_decay exclude_bias_and_norm no_weight_decay"
+    ),
     "optimizer.betas": "beta beta1 beta2 b1 b2 adam_beta1 adam_beta2 adam_betas opt_betas",
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
@@ -101,6 +107,22 @@ KEYS = {
     "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
     "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
     "schedule.cycles": "n_cycles num_cycles",
+    "augmentation": "augmentations augment data_augmentation aug train_transform train_transforms",
+    "augmentation.shift": (
+        "translate translation random_translation max_translation random_crop random_affine affine shifts max_shift "
+        "width_shift_range height_shift_range"
+    ),
+    "augmentation.rotate": "rotation random_rotation rotation_range degrees angle max_rotation rotate_limit",
+    "augmentation.scale": "zoom zoom_range random_zoom scale_limit random_scale",
+    "augmentation.shear": "shear_range random_shear skew",
+    "augmentation.elastic": "elastic_transform elastic_deformation elastic_distortion elastic_distortions",
+    "augmentation.flip": (
+        "horizontal_flip random_horizontal_flip hflip fliplr random_flip vertical_flip random_vertical_flip "
+        "vflip mirror"
+    ),
+    "augmentation.noise": "gaussian_noise noise_std input_noise add_noise gauss_noise",
+    "augmentation.erase": "random_erasing erasing cutout random_erase reprob coarse_dropout",
+    "augmentation.mixup": "mixup_alpha",
     "training": (
         "trainer train fit train_cfg train_config training_config training_params train_params training_args "
         "trainer_args hyperparameters hyperparams hparams train_hyperparams training_hyperparams"
@@ -114,6 +136,24 @@ KEYS = {
         "per_device_train_batch_size samples_per_gpu"
     ),
     "training.shuffle": "shuffling should_shuffle shuffle_train shuffle_data train_shuffle random_shuffle",
+    "training.clip_norm": (
+        "global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm grad_norm_clip "
+        "grad_norm_clipping gradient_clip gradient_clip_val gradient_clipping gradient_clip_norm max_grad_norm "
+        "max_gradient_norm"
+    ),
+    "training.clip_value": "clip_grad_value gradient_clip_value grad_clip_value grad_clip_val gradient_clipping_value",
+    "training.max_norm": (
+        "kernel_constraint weight_constraint max_norm_constraint max_col_norm max_col_norms max_row_norm "
+        "max_weight_norm maxnorm_val renorm"
+    ),
+    "training.l1": (
+        "l1_reg l1_lambda lambda_l1 l1_penalty l1_regularization l1_regularizer l1_weight l1_strength l1_coef l1_decay "
+        "reg_alpha lasso"
+    ),
+    "training.ema": (
+        "use_ema ema_decay ema_momentum ema_rate ema_beta model_ema model_ema_decay polyak polyak_averaging averaging "
+        "average weight_averaging average_weights exponential_moving_average moving_average"
+    ),
     "training.device": (
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
@@ -156,14 +196,13 @@ KEYS_NOT_OFFERED = {
         "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
         "div_factor scheduler_params"
     ),
-    "gradient clipping is not offered": (
-        "clip_norm clip_value global_clipnorm clip clip_grad clip_grad_norm clip_gradients grad_clip grad_clip_norm "
-        "gradient_clip gradient_clip_val gradient_clip_value gradient_clipping max_grad_norm"
+    "another way of clipping is not offered; training.clip_norm or training.clip_value": (
+        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo norm_type agc"
     ),
-    "an L1 penalty is not offered; optimizer.weight_decay is an L2 penalty": (
-        "l1 l1_reg l1_lambda l1_penalty l1_ratio l1_regularization reg_alpha"
+    "a ratio of penalties is not offered; training.l1 and optimizer.weight_decay are set one by one": "l1_ratio",
+    "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
+        "weight_clip weight_norm spectral_norm"
     ),
-    "a constraint on the weights is not offered": "max_norm weight_clip kernel_constraint weight_norm",
     "a probability of keeping is not offered; model.dropout is that of dropping": "keep_prob keep_probability",
     "convolutions are not offered; every network is a multi-layer perceptron": (
         "conv conv_layers convolutions filters n_filters num_filters kernel_size channels pool_size cnn"
@@ -188,13 +227,11 @@ KEYS_NOT_OFFERED = {
         "one_hot to_categorical label_mode target_transform label_encoding"
     ),
     "a task is not offered; it follows from data and loss": "task task_type problem problem_type",
-    "weights of classes or rows are not offered": (
-        "class_weight class_weights weight pos_weight sample_weight loss_weight"
-    ),
-    "label smoothing is not offered": "label_smoothing label_smooth smoothing",
-    "augmentation is not offered": (
-        "augmentation augmentations augment data_augmentation aug mixup cutmix random_crop random_rotation rotation "
-        "horizontal_flip color_jitter random_erasing"
+    "weights of rows are not offered; loss.class_weights are those of classes": "sample_weight",
+    "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
+    "erase, mixup}}": (
+        "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
+        "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
     "cross-validation is not offered; data.validation sets rows aside": (
         "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
@@ -216,7 +253,9 @@ KEYS_NOT_OFFERED = {
     "half precision is not offered; training.precision is that of float32 products": (
         "amp use_amp amp_dtype fp16 bf16 half mixed_precision dtype"
     ),
-    "averaging of weights is not offered": "ema use_ema ema_decay model_ema swa polyak average",
+    "an equal average of late weights is not offered; training.ema averages all along the way": (
+        "swa swa_start swa_lr swa_epoch_start swa_freq"
+    ),
     "settings of L-BFGS are not offered": (
         "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
     ),
@@ -304,6 +343,7 @@ VALUES = {
         "iris": "load_iris",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
+        "random_multilabel": "make_multilabel_classification make_multilabel",
         "moons": "make_moons two_moons half_moons",
         "circles": "make_circles",
     },
@@ -343,6 +383,9 @@ VALUES = {
         ),
         "mae": "l1 absolute_error absolute mean_absolute",
         "huber": "smooth_l1",
+        "multi_label_bce": "multilabel bce_multilabel multilabel_soft_margin multilabel_cross_entropy",
+        "quantile": "pinball quantile_regression check_loss reg:quantileerror tilted multi_quantile",
+        "{name: cross_entropy, label_smoothing: 0.1}": "label_smoothing label_smoothing_cross_entropy smooth_ce",
     },
     "metrics": {
         "accuracy": "acc accuracy_score categorical_accuracy sparse_categorical_accuracy binary_accuracy top_1",
@@ -429,12 +472,21 @@ VALUES = {
         "best": "min lowest best_only",
         "last": "final latest newest",
     },
+    "flip": {
+        "horizontal": "left_right hflip lr fliplr horizontally x",
+        "vertical": "up_down vflip ud flipud vertically y",
+        "none": "null no off false",
+    },
     "reduction": {
         "mean": "average avg batchmean auto true",
         "sum": "total false",
     },
     "batch_size": {
         "full": "all whole full_batch entire",
+    },
+    "weight_decay_for": {
+        "weights": "weight kernel kernels matrices no_bias no_norm not_biases",
+        "all": "everything every_parameter parameters both",
     },
     "bias": {
         "zeros": "zero 0 constant none",
@@ -464,12 +516,11 @@ VALUES_NOT_OFFERED = {
     "loss": {
         "": (
             "hinge squared_hinge categorical_hinge multi_margin multilabel_margin kl_div kld kl "
-            "kullback_leibler_divergence focal focal_loss label_smoothing poisson poisson_nll gaussian_nll cosine "
-            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive quantile pinball "
+            "kullback_leibler_divergence focal focal_loss poisson poisson_nll gaussian_nll cosine "
+            "cosine_similarity cosine_embedding log_cosh dice ctc triplet margin_ranking contrastive "
             "soft_margin mape mean_absolute_percentage_error msle mean_squared_logarithmic_error tweedie gamma"
         ),
         "mse has the same minimum": "rmse root_mean_squared_error",
-        "bce fits one of two classes": "multilabel multilabel_soft_margin",
     },
     "optimizer": {
         "": (
@@ -504,6 +555,9 @@ VALUES_NOT_OFFERED = {
     },
     "reduction": {
         "": "none null no",
+    },
+    "flip": {
+        "an image is flipped one way": "both all random",
     },
     "keep": {
         "": "all none every",

@@ -15,7 +15,14 @@ from mlptrain.sources.known import not_offered
 from mlptrain.spec.base import MAX_NUMBER, either, is_tagged, names_of, sections_in, words_in
 from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
+from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
+
+_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
+_OTHER_FORMS = {  # beside words
+    "scaling": ["{mean: …, std: …}"],
+    "class_weights": ["a list of a number for each class", "{CLASS: number}"],
+}
 
 
 def described(value: object) -> str:
@@ -62,7 +69,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     members: list[type[BaseModel]] = []
     for part in error["loc"]:
         tagged = [section for section in sections if part in names_of(section)]
-        if tag_follows and (tagged or part in SCALING_FORMS):
+        if tag_follows and (tagged or part in _FORMS_OF_VALUES):
             sections, tag_follows = tagged or sections, False
             continue
         path = (*path, part)
@@ -76,7 +83,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
-        tag_follows = part == "scaling" or any(map(is_tagged, fields))
+        tag_follows = part in ("scaling", "class_weights") or any(map(is_tagged, fields))
     key = next((str(part) for part in reversed(path) if choices and not isinstance(part, int)), str(path[-1]))
     return _Finding(error, error["input"], path, key, sections, siblings, choices, has_default, model, within)
 
@@ -151,7 +158,7 @@ def _name_example(finding: _Finding) -> str:
 
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
-    numbers = ["{mean: …, std: …}"] if finding.key == "scaling" else []
+    numbers = _OTHER_FORMS.get(finding.key, [])
     if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
         return f"{must_be(either(finding.choices), word)}; {reason}"
     hint = value_hint(word, finding.choices, finding.key, finding.sections)
@@ -185,7 +192,7 @@ def _not_a_list(finding: _Finding) -> str:
     numbers = (
         re.findall(r"[0-9.]+", str(finding.value)) if re.fullmatch(r"[0-9., ()[\]]{,40}", str(finding.value)) else []
     )
-    is_enough = len(numbers) > (0 if finding.key == "hidden" else 1)
+    is_enough = len(numbers) > (0 if finding.key in ("hidden", "quantiles") else 1)
     hint = f"; write [{', '.join(numbers)}]" if is_enough else _plain_hint("list_type", finding)
     return must_be(expected, finding.value) + hint
 
@@ -227,6 +234,7 @@ _EXPECTED = {
     "string_type": "text",
 }
 _LISTS = {
+    "quantiles": "[0.1, 0.5, 0.9]",
     "hidden": "[64, 32]",
     "classes": "[0, 1]",
     "betas": "[0.9, 0.999]",

@@ -1,4 +1,7 @@
-"""Which weights a model stands for: those with the lowest loss on the measured split, where that is wished for."""
+"""Which weights a model stands for: those with the lowest loss on the measured split, where that is wished for.
+
+The plain loss, also where training minimises a smoothed or weighted one: runs with and without compare by it.
+"""
 
 from __future__ import annotations
 

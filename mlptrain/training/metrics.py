@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mlptrain.data import Examples
 from mlptrain.nn.functions import softmax
-from mlptrain.nn.losses import Loss
+from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
 from mlptrain.training.scores import NO_SCORES, Scorer, Scores
@@ -26,11 +26,13 @@ CHUNK_ROWS = 2048
 class Metrics:
     """Means over the examples of a split; accuracy is a fraction, None for regression.
 
+    ``objective`` is the mean that is minimised, weighted by class and smoothed; None where that is the loss.
     ``further`` are the figures of ``evaluation.metrics``, none of what was measured while it was trained.
     """
 
     loss: float
     accuracy: float | None
+    objective: float | None = None
     further: Scores = field(default=Scores())
 
     @property
@@ -72,7 +74,8 @@ def evaluate(
     total = loss.per_example(outputs, examples.targets).double().mean()
     correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
     further = scorer(outputs, examples.targets, temperature=temperature)
-    return Metrics(float(total), correct / len(examples) if classify else None, further)
+    objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(examples.targets)))
+    return Metrics(float(total), correct / len(examples) if classify else None, objective, further)
 
 
 @torch.no_grad()
@@ -107,14 +110,59 @@ def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tupl
     }
 
 
+def label_table(outputs: Tensor, targets: Tensor, *, names: tuple[str, ...]) -> dict[str, Any]:
+    """``classification_table`` of logits (n, k) for several labels of a row, against targets (n, k) of 0 and 1.
+
+    An example is wrong where one of its labels is; every label's row has its own ``accuracy`` too, ``examples`` are
+    those that have the label, and there is no confusion.
+    """
+    from scipy.stats import binomtest
+    from sklearn.metrics import precision_recall_fscore_support
+
+    found, true = (outputs > 0).cpu().numpy(), (targets > 0.5).cpu().numpy()
+    correct = int((true == found).all(axis=1).sum())
+    interval = binomtest(correct, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
+    rows = []
+    for index, name in enumerate(names):
+        given = true[:, index], found[:, index]
+        precision, recall, *_ = precision_recall_fscore_support(*given, average="binary", zero_division=np.nan)
+        shares = {key: None if np.isnan(s) else float(s) for key, s in (("precision", precision), ("recall", recall))}
+        accuracy = float((given[0] == given[1]).mean())
+        rows.append({"class": name, **shares, "examples": int(given[0].sum()), "accuracy": accuracy})
+    return {
+        "wrong": len(true) - correct,
+        "interval": [float(interval.low), float(interval.high)],
+        "per_class": rows,
+        "confusion": None,
+    }
+
+
+def quantile_table(outputs: Tensor, targets: Tensor, *, quantiles: Sequence[float]) -> dict[str, Any]:
+    """How predicted quantiles (n, t·q), target by target, agree with targets (n, t): keys per_quantile and crossing.
+
+    ``below`` is the share of targets at or below a predicted quantile, over all targets; ``crossing`` is the share of
+    examples and targets of which a higher quantile is below a lower one.
+    """
+    by_target = outputs.double().view(len(outputs), targets.shape[1], len(quantiles))
+    below = (targets.double().unsqueeze(2) <= by_target).double().mean(dim=(0, 1)).tolist()
+    crossing = (by_target.diff(dim=2) < 0).any(dim=2).double().mean()
+    rows = [{"quantile": level, "below": share} for level, share in zip(quantiles, below, strict=True)]
+    return {"per_quantile": rows, "crossing": float(crossing)}
+
+
 def predicted_classes(outputs: Tensor) -> Tensor:
     """Class of each row (n,): the largest output, or for a single logit whether it is above 0."""
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
-def probabilities(outputs: Tensor, temperature: float = 1.0) -> Tensor:
-    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit, each over T."""
+def probabilities(outputs: Tensor, temperature: float = 1.0, *, multi_label: bool = False) -> Tensor:
+    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit, each over T.
+
+    Of several labels at once σ of every logit.
+    """
     outputs = outputs.double() / temperature
+    if multi_label:
+        return torch.sigmoid(outputs)
     if outputs.shape[1] == 1:
         return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=1)
     return softmax(outputs)

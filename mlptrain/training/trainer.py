@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.data.batches import Batches, epoch_order
 from mlptrain.errors import InterruptedRunError
 from mlptrain.nn.engines import Engine, engine_for
@@ -24,6 +25,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.adversarial import AdversarialSpec
+from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, Schedule
 from mlptrain.system.cores import take_turn
@@ -32,7 +34,7 @@ from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.statistics import measure_statistics
-from mlptrain.updates.chain import ModelState, Updates
+from mlptrain.updates.chain import NO_INGREDIENTS, ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
 # own cache.
@@ -85,10 +87,10 @@ class Trainer:
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
-    is the length of the run, which the schedule follows; ``adversarial`` adds a term to what is minimised;
-    ``whole_statistics`` gives batch norm those of all training rows whenever a model is evaluated; ``engine`` is the
-    one that makes the gradients, by default the fastest that can; ``scorer`` has the further figures that every
-    evaluation measures.
+    is the length of the run, which the schedule follows; ``training`` is read by ``Updates``; ``adversarial`` adds a
+    term to what is minimised; ``augmentation`` changes the batches and nothing else; ``whole_statistics`` gives batch
+    norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by
+    default the fastest that can; ``scorer`` has the further figures that every evaluation measures.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class Trainer:
         shuffle: bool,
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
+        training: TrainingSpec = NO_INGREDIENTS,
         adversarial: AdversarialSpec | None = None,
+        augmentation: Augmentation | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
         scorer: Scorer = NO_SCORES,
@@ -135,13 +139,16 @@ class Trainer:
             models=[len(group) for group in groups],
             batch_size=batch_size,
             shuffle=shuffle and self.steps_per_epoch > 1,
+            augmentation=augmentation,
         )
         self.updates = Updates(
             self.parameters,
             self.gradients,
             [model.optimizer for model in models],
+            weights=network.weight_names,
             schedule=schedule,
             run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
+            training=training,
         )
         self._run_step = step_runner(self.engine, self.updates)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
@@ -199,6 +206,7 @@ class Trainer:
         n, k = self.batch_size, self.network.widths[-1]
         steps_at_once = max(1, _BLOCK_ELEMENTS // (len(self.models) * k * n))
         losses, hits = [], []
+        terms, weights = [], []  # what is minimised, where that is not the plain loss
         self.engine.start_epoch(epoch)
         self.updates.start((epoch - 1) * self.steps_per_epoch)
         for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
@@ -212,18 +220,25 @@ class Trainer:
             losses.append(_sums(self.loss.losses(outputs, targets), n))
             if self.classify:
                 hits.append(_sums(self.loss.hits(outputs, targets), n))
+            if not self.loss.is_plain:
+                terms.append(self.loss.terms(outputs, targets).double().sum(dim=1))
+                of_rows = self.loss.weights(outputs, targets)
+                every = torch.full_like(terms[-1], outputs.shape[2])
+                weights.append(every if of_rows is None else of_rows.double().sum(dim=1))
         finite = self._finite()
         step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
         step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
+        objectives = (torch.stack(terms).sum(dim=0) / torch.stack(weights).sum(dim=0)).tolist() if terms else None
         of_models = []
         for index, whole in enumerate(finite):
             loss = float(step_losses[index].sum()) / self.rows
-            if not (whole and math.isfinite(loss)):
+            objective = None if objectives is None else objectives[index]
+            if not (whole and math.isfinite(loss) and math.isfinite(objective or 0)):
                 self._note_divergence(index, epoch, step_losses[index])
             hit = None if step_hits is None else step_hits[index]
             of_models.append(
                 {
-                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows),
+                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows, objective),
                     "step_losses": step_losses[index] / self._sizes,
                     "step_accuracies": None if hit is None else hit / self._sizes,
                 }
@@ -233,12 +248,17 @@ class Trainer:
     def _finite(self) -> list[bool]:
         """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once.
 
-        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that.
+        Of the parameters alone: an ``eps`` of 0 turns what lies between them into nan, and nothing reads that. An
+        average counts too: of huge weights that jump from one sign to the other it overflows before they do.
         """
-        stack = self.parameters
-        if bool(stack.flat.sum().isfinite()):
-            return [True] * stack.models
-        finite = [stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1) for name in stack.shapes]
+        stacks = [self.parameters, *([self.updates.evaluated] if self.updates.evaluated is not self.parameters else [])]
+        if all(bool(stack.flat.sum().isfinite()) for stack in stacks):
+            return [True] * len(self.models)
+        finite = [
+            stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1)
+            for stack in stacks
+            for name in stack.shapes
+        ]
         found: list[bool] = torch.stack(finite).all(dim=0).tolist()
         return found
 
@@ -251,16 +271,17 @@ class Trainer:
         self._ended[index] = Ending.diverged(what, epoch=epoch, step=step + 1, lr=self.updates.lr(index, step))
 
     def _evaluate(self, index: int, epoch: int) -> Metrics | None:
-        member = self.parameters.members[index]
+        member = self.updates.evaluated.members[index]
         if self._whole_statistics:
             measure_statistics(self.network, member, self.models[index].examples)
         examples = self.models[index].evaluated
         if examples is None:
             return None
+        loss = self.loss.of_model(index)
         metrics = evaluate(
-            self.network, member, loss=self.loss, examples=examples, classify=self.classify, scorer=self.scorer
+            self.network, member, loss=loss, examples=examples, classify=self.classify, scorer=self.scorer
         )
-        if not math.isfinite(metrics.loss):
+        if not (math.isfinite(metrics.loss) and math.isfinite(metrics.objective or 0)):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))
             self._ended[index] = Ending.diverged("the evaluated loss", epoch=epoch, step=step, lr=lr)
@@ -276,13 +297,18 @@ class TrainedModel:
 
     @property
     def parameters(self) -> Parameters:
-        """Its parameters, views of the stack."""
-        return self.trainer.parameters.members[self.index]
+        """The parameters that it is evaluated with and stands for, as views: the average where there is one."""
+        return self.trainer.updates.evaluated.members[self.index]
 
     @property
     def initial(self) -> Parameters:
         """Its parameters before training, on its device."""
         return self.trainer.models[self.index].initial
+
+    @property
+    def loss(self) -> Loss:
+        """Its loss, with the class weights of its own training rows."""
+        return self.trainer.loss.of_model(self.index)
 
     @property
     def examples(self) -> Examples:

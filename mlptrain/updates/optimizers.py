@@ -167,7 +167,7 @@ class Functional(Optimizer[Settings]):
     def _begin(self) -> None:
         """The step, which torch keeps on the CPU."""
         self.scalars["step"] = torch.zeros(())
-        settings = self.settings.model_dump(exclude={"name", "lr", "initial_accumulator_value"})
+        settings = self.settings.model_dump(exclude={"name", "lr", "initial_accumulator_value", "weight_decay_for"})
         if (betas := settings.pop("betas", None)) is not None:
             settings |= {"beta1": betas[0], "beta2": betas[1]}
         self.arguments = settings | {"foreach": True, "maximize": False}

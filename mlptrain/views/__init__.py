@@ -1,7 +1,7 @@
 """What a picture or a report needs from a network or its data, as arrays; ``report`` draws them."""
 
 from mlptrain.views.activations import ACTIVATION_NAMES, activation_curves, half_tanh
-from mlptrain.views.inputs import input_histogram, learning_rates, samples
+from mlptrain.views.inputs import augmented_samples, input_histogram, learning_rates, samples
 from mlptrain.views.layers import layer_profiles
 from mlptrain.views.networks import (
     confusion,
@@ -18,6 +18,7 @@ from mlptrain.views.networks import (
 __all__ = [
     "ACTIVATION_NAMES",
     "activation_curves",
+    "augmented_samples",
     "confusion",
     "decision_map",
     "first_layer_weights",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -9,9 +10,18 @@ import torch
 from torch import Tensor
 
 from mlptrain.data import Examples
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import UserError
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import FittedCurve, FloatArray, InputHistogram, LabelledPoints, Rates, Samples
+from mlptrain.report.arrays import (
+    AugmentedSamples,
+    FittedCurve,
+    FloatArray,
+    InputHistogram,
+    LabelledPoints,
+    Rates,
+    Samples,
+)
 from mlptrain.report.history import experiment_title
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.generated import FUNCTIONS
@@ -57,7 +67,7 @@ def samples(
     """
     if is_curve(experiment):
         return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
-    if experiment.facts.n_features == 2 and experiment.facts.class_names:
+    if experiment.facts.n_features == 2 and experiment.facts.has_classes:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
     train = load_data(experiment, **source).train
@@ -66,6 +76,45 @@ def samples(
     index = np.arange(len(images))
     label, names = experiment_title(experiment), experiment.facts.class_names
     return Samples(label, _scaling(experiment), images, labels, names, index)
+
+
+def augmented_samples(
+    experiment: Experiment, *, count: int = 8, draws: int = 7, **source: Unpack[Source]
+) -> AugmentedSamples:
+    """The first ``count`` training images, and what augmentation makes of each in ``draws`` epochs; they are one batch.
+
+    Raises UserError for other data, and where nothing is augmented.
+    """
+    shape = image_shape(experiment, experiment.name)
+    augmentation = Augmentation.of(experiment.augmentation, experiment.facts)
+    if augmentation is None:
+        raise UserError(
+            f"{experiment.name}: nothing is augmented; set a key of the section augmentation, e.g. "
+            "--set augmentation.rotate=15"
+        )
+    train = load_data(experiment, **source).train
+    rows, names = train.head(count), experiment.facts.class_names
+    drawn, mixtures = torch.empty(len(rows), draws, shape[0] * shape[1]), [[""] * draws for _ in range(len(rows))]
+    for draw in range(draws):
+        epoch = augmentation.epoch(experiment.seed, draw + 1)
+        if experiment.augmentation.mixup:
+            for row, shares in enumerate(epoch.targets(rows.targets, len(rows))):
+                mixtures[row][draw] = _mixture(shares, names)
+        out = torch.empty(len(rows), shape[0] * shape[1])
+        epoch.write(rows.stored().clone(), train.preprocessing, out=out)
+        drawn[:, draw] = out
+    images = as_images(rows.inputs, experiment, experiment.name)
+    label, index = experiment_title(experiment), np.arange(len(rows))
+    originals = Samples(label, _scaling(experiment), images, rows.targets.numpy(), names, index)
+    changed = drawn.double().numpy().reshape(len(rows), draws, *shape)
+    return AugmentedSamples(originals, experiment.augmentation.described(), changed, mixtures)
+
+
+def _mixture(shares: Tensor, names: Sequence[str]) -> str:
+    """The classes of an image with their shares, the larger one first, a line each."""
+    largest, classes = shares.topk(2)
+    parts = zip(largest.tolist(), classes.tolist(), strict=True)
+    return "\n".join(f"{100 * share:.0f} % {names[at]}" for share, at in parts if share)
 
 
 def input_histogram(experiment: Experiment, **source: Unpack[Source]) -> InputHistogram:
@@ -98,7 +147,8 @@ def labelled_points(examples: Examples, experiment: Experiment, label: str) -> L
 
 def is_curve(experiment: Experiment) -> bool:
     """Whether the data are one target of one variable."""
-    return (experiment.facts.n_features, experiment.facts.n_targets) == (1, 1)
+    facts = experiment.facts
+    return facts.is_regression and (facts.n_features, facts.n_targets) == (1, 1)
 
 
 def training_curve(examples: Examples, experiment: Experiment, label: str) -> FittedCurve:

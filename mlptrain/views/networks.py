@@ -36,6 +36,7 @@ from mlptrain.report.history import run_title
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
+from mlptrain.spec.loss import Quantile
 from mlptrain.spec.metrics import CalibrationError
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
@@ -44,6 +45,7 @@ from mlptrain.training.calibration import BINS, log_probabilities
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
+_MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
 _MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
 
 
@@ -89,18 +91,24 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
         raise UserError(
             f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.name}' has "
             f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
-            + (f"{len(facts.class_names):,} classes" if facts.class_names else f"{facts.n_targets:,} targets")
+            + (f"{len(facts.class_names):,} classes" if facts.has_classes else f"{facts.n_targets:,} targets")
             + "; `mlptrain plot curves` works for every run"
         )
     _, train = load_split(network.checkpoint, "train", **source)
     curve = training_curve(train, experiment, label or experiment.name)
     grid = network.preprocess(curve.x.reshape(-1, 1))
     loss = make_loss(experiment.loss).per_example(_outputs_of(network, train.inputs), train.targets)
+    names = experiment.loss.output_names(facts) or ("network",)
+    drawn = np.unique(np.linspace(0, len(names) - 1, _MAX_LINES).round().astype(int))
     return replace(
         curve,
-        outputs=_outputs_of(network, grid).double().flatten().numpy(),
+        outputs=_outputs_of(network, grid).double().numpy()[:, drawn],
+        output_names=tuple(names[index] for index in drawn),
         model=describe_model(experiment),
-        loss=(experiment.loss.name, float(loss.double().mean())),
+        loss=(
+            "pinball loss" if isinstance(experiment.loss, Quantile) else experiment.loss.name,
+            float(loss.double().mean()),
+        ),
     )
 
 
@@ -148,14 +156,20 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     Raises UserError for a classifier.
     """
     network = load(run)
+    experiment = network.experiment
     if network.class_names:
+        other = "curves" if experiment.facts.is_multi_label else "confusion"
         raise UserError(
-            f"{run}: residuals are of numbers, but data '{network.experiment.data.name}' has classes; "
-            "`mlptrain plot confusion` shows what it predicts"
+            f"{run}: residuals are of numbers, but data '{experiment.data.name}' has "
+            f"{'labels' if experiment.facts.is_multi_label else 'classes'}; `mlptrain plot {other}` works for it"
         )
     split, rows = load_split(network.checkpoint, split, **source)
-    predicted = _outputs_of(network, rows.inputs).double().numpy()
-    return Residuals(run_title(run, network.experiment), split, rows.targets.double().numpy(), predicted)
+    predicted, what = _outputs_of(network, rows.inputs).double(), "predicted value"
+    if isinstance(experiment.loss, Quantile):  # the one that is nearest to the median stands for the target
+        levels, central = experiment.loss.quantiles, experiment.loss.central
+        predicted, what = predicted[:, central :: len(levels)], f"predicted quantile {levels[central]:g}"
+    label = run_title(run, experiment)
+    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what)
 
 
 def reliability(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> ReliabilityDiagram:
@@ -250,9 +264,9 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     parts: dict[str, Any] = {"evaluation": evaluation.report}
     if evaluation.missing_classes:
         parts["missing_classes"] = evaluation.missing_classes
-    if facts.class_names and facts.image_shape:
+    if facts.has_classes and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
-    if facts.class_names and facts.n_features == 2:
+    if facts.has_classes and facts.n_features == 2:
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
@@ -294,9 +308,9 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
 def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
-    if not network.class_names:
-        raise UserError(
-            f"{run}: {what} needs classes, but the targets of data '{network.experiment.data.name}' are numbers; "
-            "`mlptrain plot curves` works for every run"
-        )
+    facts, data = network.experiment.facts, network.experiment.data.name
+    if not facts.has_classes:
+        others = f"a row of data '{data}' may have several labels at once"
+        found = others if facts.is_multi_label else f"the targets of data '{data}' are numbers"
+        raise UserError(f"{run}: {what} needs classes, but {found}; `mlptrain plot curves` works for every run")
     return network

@@ -199,7 +199,7 @@ def test_forged_tensors_with_a_right_digest(run: Path, change: Callable[[Tensors
         assert_refused_at_every_door(run)
 
 
-STEP, BUFFER = "optimizer.step", f"optimizer.exp_avg.{WEIGHT}"
+STEP, BUFFER, RAW = "optimizer.step", f"optimizer.exp_avg.{WEIGHT}", f"raw.{WEIGHT}"
 STATES: dict[str, Callable[[Tensors], Tensors]] = {
     "gone": lambda tensors: {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")},
     "a buffer gone": lambda tensors: {name: tensors[name] for name in tensors if ".exp_avg." not in name},
@@ -214,6 +214,12 @@ STATES: dict[str, Callable[[Tensors], Tensors]] = {
     "a nan in a buffer": replaced(BUFFER, spoilt(float("nan"))),
     "a square below 0": replaced(BUFFER.replace("exp_avg", "exp_avg_sq"), spoilt(-1.0)),
     **{f"{value} steps": replaced(STEP, spoilt(value)) for value in (float("nan"), -42.0, 1.5, 7.0, 1e30)},
+    "no raw weights": lambda tensors: {name: tensors[name] for name in tensors if not name.startswith("raw.")},
+    "a raw weight gone": lambda tensors: {name: tensors[name] for name in tensors if name != RAW},
+    "a raw weight more": lambda tensors: {**tensors, "raw.layers.9.weight": torch.zeros(1)},
+    "a raw weight of another shape": replaced(RAW, lambda tensor: tensor.T),
+    "a raw weight of another type": replaced(RAW, lambda tensor: tensor.double()),
+    **{f"a raw {value}": replaced(RAW, spoilt(float(value))) for value in ("nan", "inf")},
     "a name of nothing": lambda tensors: {**tensors, "optimizer.": torch.tensor(1.0)},
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from mlptrain.nn.losses import columns
 from mlptrain.runs import RunFolder
 from mlptrain.sources.facts import RawData
 from mlptrain.spec import load_text
-from tests.catalogue import LOSSES, OPTIMIZERS
+from tests.catalogue import LOSSES, OPTIMIZERS, encoded
 from tests.catalogue import loss as make_loss
 
 Attacks = Callable[[str, int, int], Iterator[int]]
@@ -32,7 +32,7 @@ SIZES = (0.0, 1e-45, 1e-38, 1.0, 88.0, 104.0, 1e4, 1e30)
 def check_loss(name: str, row: list[float], label: int) -> None:
     """Value and gradient of one example, as the step and as the evaluation find them, to float32's precision."""
     loss, outputs = make_loss(name), torch.tensor([row])
-    targets = loss.encode_targets(torch.tensor([label]), len(row))
+    targets = encoded(loss, torch.tensor([label]), len(row))
     with mpmath.workdps(60):
         value, gradient = LOSSES[name].exact([mpmath.mpf(logit) for logit in outputs[0].tolist()], label)
     expected = float(value) if abs(value) < LARGE else math.inf

@@ -113,7 +113,7 @@ def problem(
     for _ in groups:
         x.append(torch.randn(n, 4, generator=generator, dtype=torch.float64).to(device, dtype))
         labels = torch.randint(0, row.labels(3), (n,), generator=generator)
-        targets.append(objective.encode_targets(labels, n_outputs).to(device))
+        targets.append(catalogue.encoded(objective, labels, n_outputs).to(device))
     made = engine(
         network,
         loss=objective,

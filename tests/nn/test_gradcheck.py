@@ -26,7 +26,7 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.generated import make_spirals
 from mlptrain.spec.loss import LossSpec
-from tests.catalogue import LOSSES, OPS, op
+from tests.catalogue import LOSSES, OPS, encoded, op
 from tests.catalogue import loss as make_loss
 
 
@@ -52,7 +52,7 @@ def random_network_check(
     x = torch.randn(rows, widths[0], generator=generator) if x is None else x
     labels = torch.randint(0, max(widths[-1], 2), (rows,), generator=generator) if labels is None else labels
     objective = make_loss(loss, reduction)
-    targets = objective.encode_targets(labels, widths[-1])
+    targets = encoded(objective, labels, widths[-1])
     return check_gradients(
         network,
         loss=objective,
@@ -259,6 +259,39 @@ def test_a_wrong_derivative_outweighs_what_could_not_be_checked(monkeypatch: pyt
     assert "2 not checked by differences" in check.verdict
 
 
+@pytest.mark.parametrize("activation", ["prelu", "dropout"])
+def test_penalties_of_weights_alone(activation: str) -> None:
+    """Decay that leaves out biases and slopes, and an L1 term: what a weight of 0 has of it is a kink."""
+    generator = torch.Generator().manual_seed(3)
+    network = MLP.of([4, 3, 2], hidden=[op(activation)], output=[op("identity")], bias=True)
+    parameters = Parameters.zeros(network.parameter_shapes)
+    initialise_(network, parameters, generator=generator, name="normal", bias="normal")
+    parameters["layers.0.weight"][0, 1] = 0
+    x, y = torch.randn(30, 4, generator=generator), torch.randn(30, 2, generator=generator)
+    both: list[dict[str, Any]] = [{"weight_decay": 0.5, "decay_for": "weights", "l1": 0.25}, {}]
+    penalised, plain = (
+        check_gradients(
+            network, loss=make_loss("mse"), parameters=parameters, x=x, targets=y, generator=generator, **penalties
+        )
+        for penalties in both
+    )
+    assert penalised.passed is True, penalised
+    weights = [values.double() for name, values in parameters.items() if name.endswith("weight")]
+    expected = sum(float(0.25 * values.square().sum() + 0.25 * values.abs().sum()) for values in weights)
+    assert penalised.penalty == pytest.approx(expected, rel=1e-12)
+    assert penalised.objective == pytest.approx(plain.objective + expected, rel=1e-12)
+    for one, other in zip(penalised.parameters, plain.parameters, strict=True):
+        values = parameters[one.name].double()
+        added = 0.5 * values + 0.25 * values.sign() if one.name.endswith("weight") else 0 * values
+        for a, b in zip(one.coordinates, other.coordinates, strict=True):
+            at_kink = one.name == "layers.0.weight" and a.index == (0, 1)
+            assert (a.difference is None) == at_kink
+            for kind, tolerance in (("analytic", 1e-12), ("autograd", 1e-12), ("difference", 1e-6)):
+                if not (kind == "difference" and at_kink):
+                    found = getattr(a, kind) - getattr(b, kind)
+                    assert found == pytest.approx(float(added[a.index]), rel=tolerance, abs=tolerance)
+
+
 @pytest.mark.parametrize("activation", ["identity", "prelu"])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5, 5.0, 1e6])
 def test_the_penalty_is_part_of_all_three_gradients(weight_decay: float, activation: str) -> None:
@@ -342,7 +375,7 @@ def test_masks_are_held_fixed(loss: str, dropout: float) -> None:
         "loss": objective,
         "parameters": parameters,
         "x": x,
-        "targets": objective.encode_targets(labels, outputs),
+        "targets": encoded(objective, labels, outputs),
         "weight_decay": 0.1,
     }
     check = check_gradients(network, **settings, generator=generator, noise=(5, 1))

@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mlptrain.errors import DataError
-from mlptrain.nn.losses import columns, largest_of_columns, rows
-from tests.catalogue import LOSSES
+from mlptrain.nn.losses import Loss, columns, largest_of_columns, rows
+from tests.catalogue import LOSSES, encoded
 from tests.catalogue import loss as make_loss
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -24,7 +24,7 @@ def batch(name: str, n: int = 11) -> tuple[Tensor, Tensor]:
     n_outputs = LOSSES[name].outputs(4)
     labels = torch.randint(0, LOSSES[name].labels(4), (n,), generator=generator)
     outputs = torch.randn(n, n_outputs, generator=generator, dtype=torch.float64) * 3
-    targets = make_loss(name).encode_targets(labels, n_outputs)
+    targets = encoded(make_loss(name), labels, n_outputs)
     return outputs, targets.double() if targets.is_floating_point() else targets
 
 
@@ -167,14 +167,15 @@ def test_hits_are_those_of_argmax_also_where_values_are_equal(name: str) -> None
     assert 100 < int(found.sum()) < 500
 
 
-@every_loss
+@pytest.mark.parametrize("name", [name for name, row in LOSSES.items() if row.classes])
 def test_an_example_with_a_nan_is_no_hit_whatever_its_label(name: str) -> None:
     n_outputs = LOSSES[name].outputs(3)
     loss = make_loss(name)
     for place in range(n_outputs):
         outputs = torch.zeros(3, n_outputs)
         outputs[:, place] = torch.nan
-        found = loss.correct(outputs, loss.encode_targets(torch.arange(3).clamp(max=max(1, n_outputs - 1)), n_outputs))
+        labels = torch.arange(3).clamp(max=max(1, n_outputs - 1))
+        found = loss.correct(outputs, encoded(loss, labels, n_outputs))
         # A single logit that is no number is not above 0, which calls the first class, as `predict` does.
         assert found.tolist() == ([True, False, False] if n_outputs == 1 else [False] * 3)
 
@@ -187,20 +188,29 @@ def test_no_constant_is_better_than_the_guess(name: str) -> None:
         k = 2 if name == "bce" else 10
         labels = torch.arange(k).repeat(3)
         width = 1 if k == 2 else k
-        targets = loss.encode_targets(labels, width)
+        targets = encoded(loss, labels, width)
         guess = loss.constant_guess(targets, width).expand(len(labels), width)
-        assert float(loss.per_example(guess, targets).mean()) == pytest.approx(math.log(k), rel=1e-6)
+        answers = k if name == "cross_entropy" else 2
+        assert float(loss.per_example(guess, targets).mean()) == pytest.approx(math.log(answers), rel=1e-6)
         return
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(301, 3, generator=generator).exp() * 3 - 2
+    if name == "quantile":  # one level alone, so that every output is a column of the targets
+        for level in (0.03, 0.5, 0.75):
+            check_guess(make_loss(name, quantiles=[level]), values)
+        return
     one_hot = loss.encode_targets(torch.randint(0, 4, (301,), generator=generator), 4)
     for targets in (values, one_hot):
-        guess = loss.constant_guess(targets, targets.shape[1])
-        for column in range(targets.shape[1]):
-            own = targets[:, column : column + 1].double()
+        check_guess(loss, targets)
 
-            def cost(value: float, own: Tensor = own) -> float:
-                return float(loss.per_example(torch.full_like(own, value), own).mean())
 
-            found = minimize_scalar(cost, bounds=(float(own.min()), float(own.max())), method="bounded")
-            assert cost(float(guess[column])) <= found.fun + 1e-6
+def check_guess(loss: Loss, targets: Tensor) -> None:
+    guess = loss.constant_guess(targets, targets.shape[1])
+    for column in range(targets.shape[1]):
+        own = targets[:, column : column + 1].double()
+
+        def cost(value: float, own: Tensor = own) -> float:
+            return float(loss.per_example(torch.full_like(own, value), own).mean())
+
+        found = minimize_scalar(cost, bounds=(float(own.min()), float(own.max())), method="bounded")
+        assert cost(float(guess[column])) <= found.fun + 1e-6

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from mlptrain import views
@@ -22,7 +23,16 @@ from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, RunFolderError, UserError
 from mlptrain.experiment import resume, train, train_seeds
 from mlptrain.experiment.build import load_data
-from mlptrain.report.arrays import Confusion, InputHistogram, LabelledPoints, Mistakes, Residuals, Samples, WeightImages
+from mlptrain.report.arrays import (
+    AugmentedSamples,
+    Confusion,
+    InputHistogram,
+    LabelledPoints,
+    Mistakes,
+    Residuals,
+    Samples,
+    WeightImages,
+)
 from mlptrain.report.curves import Look, draw_curves, draw_steps, thinned
 from mlptrain.report.figures import (
     draw_activations,
@@ -33,7 +43,7 @@ from mlptrain.report.figures import (
     draw_residuals,
 )
 from mlptrain.report.history import History, read_curves, read_history, read_steps, run_labels
-from mlptrain.report.images import draw_mistakes, draw_samples, draw_weights, percentage
+from mlptrain.report.images import draw_augmented, draw_mistakes, draw_samples, draw_weights, percentage
 from mlptrain.report.style import class_colours, inline_svg, picture_bytes
 from mlptrain.runs import RunFolder
 from mlptrain.spec import load_spec
@@ -422,6 +432,23 @@ def test_sheets_of_images() -> None:
     assert low == -high
     single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names, index[:1]))
     assert "one: the first training image" in texts(single)
+
+
+def test_augmented_samples_stand_beside_their_images() -> None:
+    random = np.random.default_rng(0)
+    images, drawn = random.normal(size=(2, 4, 4)), random.normal(size=(2, 3, 4, 4))
+    samples = Samples("clothes", "standard", images, np.array([1, 0]), ("T-shirt/top", "Bag"), np.arange(2))
+    mixtures = [["91 % Bag\n9 % T-shirt/top", "", ""], ["", "", ""]]
+    figure = draw_augmented(AugmentedSamples(samples, "shift 2, mixup 0.2", drawn, mixtures))
+    assert {"Bag · row 0", "T-shirt/top · row 1", "91 % Bag", "shift 2, mixup 0.2"} <= set(texts(figure))
+    shown = figure.axes[0].get_images()
+    for row in range(2):
+        for column, expected in enumerate([images[row], *drawn[row]]):
+            np.testing.assert_array_equal(np.asarray(shown[4 * row + column].get_array()), expected)
+    frames = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    assert [frame.get_linewidth() > 1 for frame in frames] == [True, False, False, False] * 2
+    left = [frame.get_x() for frame in frames[:4]]
+    assert left[1] - left[0] > left[2] - left[1] == pytest.approx(left[3] - left[2])
 
 
 def test_points() -> None:

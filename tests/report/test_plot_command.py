@@ -83,6 +83,21 @@ def test_every_picture_of_a_configuration(kind: str, config: str) -> None:
     assert ET.parse("picture.svg").getroot().tag.endswith("svg")
 
 
+def test_augmented_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    digits, turned = CONFIGS / "digits.yaml", ["--set", "augmentation={rotate: 15, mixup: 0.4}"]
+    sizes = []
+    for count in ("2", "6"):
+        assert plot("samples", digits, "--augmented", *turned, "--count", count) == 0
+        with Image.open("samples.png") as image:
+            sizes.append(image.size)
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[0][1] < sizes[1][1]
+    capsys.readouterr()
+    assert "nothing is augmented; set a key of the section" in fails(capsys, "samples", digits, "--augmented")
+    noise = ["--set", "augmentation.noise=1"]
+    assert "2 numbers per row" in fails(capsys, "samples", CONFIGS / "spirals.yaml", "--augmented", *noise)
+
+
 def test_steps_and_activations(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert plot("curves", "--steps", runs("digits")) == 0
     assert plot("activation", "relu", "sigmoid", "tanh") == 0

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
 from mlptrain import views
+from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import CheckpointError, DataError, RunFolderError, UserError
 from mlptrain.experiment import resume, train
 from mlptrain.experiment.build import load_data
@@ -129,7 +130,7 @@ def test_a_fitted_curve_is_the_network_and_the_function(runs: Runs) -> None:
     assert found.x.min() < found.inputs.min() < found.inputs.max() < found.x.max()
     scaled = (found.x - found.inputs.mean()) / found.inputs.std()
     expected = outputs_by_hand(run, scaled[:, None], hidden=np.tanh)[:, 0]
-    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
+    np.testing.assert_allclose(found.outputs[:, 0], expected, atol=1e-5)
     at = (found.inputs - found.inputs.mean()) / found.inputs.std()
     errors = outputs_by_hand(run, at[:, None], hidden=np.tanh)[:, 0] - found.targets
     name, loss = found.loss
@@ -348,6 +349,27 @@ def test_samples_are_the_first_rows_as_scaled() -> None:
     np.testing.assert_allclose(found.images.reshape(3, 64), (train[:3] - train.mean()) / train.std(), atol=1e-5)
     np.testing.assert_array_equal(found.labels, np.delete(labels, tested)[:3])
     assert found.scaling == "standard"
+
+
+def test_augmented_samples_are_batches_of_those_rows() -> None:
+    overrides = ["augmentation={shift: 1, mixup: 0.4}", "data.scaling=standard"]
+    experiment = load_spec(CONFIGS / "digits.yaml", overrides).experiment
+    found = views.augmented_samples(experiment, count=5, draws=3)
+    plain = views.samples(experiment, count=5)
+    assert isinstance(plain, Samples)
+    np.testing.assert_array_equal(found.samples.images, plain.images)
+    assert found.changes == "shift 1, mixup 0.4"
+    assert found.drawn.shape == (5, 3, 8, 8)
+    train = load_data(experiment).train.head(5)
+    augmentation = Augmentation(experiment.augmentation, experiment.facts)
+    for draw in range(3):
+        epoch, out = augmentation.epoch(experiment.seed, draw + 1), torch.empty(5, 64)
+        shares = epoch.targets(train.targets, 5)
+        epoch.write(train.stored(), train.preprocessing, out=out)
+        np.testing.assert_allclose(found.drawn[:, draw].reshape(5, 64), out)
+        for row in range(5):
+            named = {int(name): int(share) for share, name in re.findall(r"(\d+) % (\d)", found.mixtures[row][draw])}
+            assert named == {at: round(100 * float(s)) for at, s in enumerate(shares[row]) if s}
 
 
 def test_samples_in_the_plane_are_points() -> None:

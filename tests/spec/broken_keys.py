@@ -8,7 +8,12 @@ Case = tuple[str, str, list[str]]
 UNKNOWN_KEYS: dict[str, Case] = {
     "top, misspelt": ("«optimiser: sgd", "optimiser", ["unknown key", "did you mean 'optimizer'?"]),
     "top, of nowhere": ("«antigravity: {}", "antigravity", ["unknown key", "known here: name, seed, data, model"]),
-    "top, not offered": ("«augmentation: {}", "augmentation", ["unknown key; augmentation is not offered"]),
+    "top, not offered": ("«cutmix: 1", "cutmix", ["unknown key; this change of training images is not offered"]),
+    "augmentation, of Keras": (
+        "augmentation: {«rotation_range: 15}",
+        "augmentation.rotation_range",
+        ["did you mean 'rotate'?"],
+    ),
     "top, of a section": ("«batch_size: 3", "batch_size", ["unknown key here", "belongs to training.batch_size"]),
     "top, of a section elsewhere": ("«learning_rate: 1", "learning_rate", ["did you mean optimizer.lr?"]),
     "schedule, of none": ("schedule: {name: constant, «cycle: 3}", "schedule.cycle", ["unknown key"]),

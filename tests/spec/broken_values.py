@@ -6,6 +6,20 @@ from tests.catalogue import LOSSES, either
 from tests.spec.broken_keys import Case
 
 RANGES: dict[str, Case] = {
+    "shift of half a pixel": ("augmentation: {shift: «0.5}", "augmentation.shift", ["a whole number", "got 0.5"]),
+    "scale to nothing": ("augmentation: {scale: «1}", "augmentation.scale", ["must be at most 0.9", "got 1"]),
+    "rotate by more than half a turn": ("augmentation: {rotate: «181}", "augmentation.rotate", ["at most 180"]),
+    "erase above 1": ("augmentation: {erase: «1.5}", "augmentation.erase", ["at most 1", "got 1.5"]),
+    "elastic without sigma": ("augmentation: {«elastic: {alpha: 36}}", "augmentation.elastic.sigma", ["required"]),
+    "elastic with sigma 0": (
+        "augmentation: {elastic: {alpha: 36, sigma: «0}}",
+        "augmentation.elastic.sigma",
+        ["must be above 0", "got 0"],
+    ),
+    "elastic as a number": ("augmentation: {elastic: «36}", "augmentation.elastic", ["a mapping", "got 36"]),
+    "flip as a truth value": ("augmentation: {flip: «true}", "augmentation.flip", ["none, horizontal or vertical"]),
+    "mixup negative": ("augmentation: {mixup: «-0.2}", "augmentation.mixup", ["at least 0", "got -0.2"]),
+    "augmentation as a word": ("augmentation: «all", "augmentation", ["a mapping", "got the text 'all'"]),
     "width 0": ("model: {hidden: [64, «0]}", "model.hidden[1]", ["must be at least 1", "got 0"]),
     "width negative": ("model: {hidden: [«-256]}", "model.hidden[0]", ["must be at least 1", "got -256"]),
     "width in block style": ("model:\n  hidden:\n    - 8\n    - «0", "model.hidden[1]", ["at least 1", "got 0"]),
@@ -83,6 +97,42 @@ RANGES: dict[str, Case] = {
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
     "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
+    "clip_norm 0": ("training: {clip_norm: «0}", "training.clip_norm", ["must be above 0", "got 0"]),
+    "clip_value negative": ("training: {clip_value: «-1}", "training.clip_value", ["must be above 0", "got -1"]),
+    "clipped twice": (
+        "training: {clip_norm: 1, clip_value: «0.5}",
+        "training.clip_value",
+        ["at 0.5 beside clip_norm 1", "leave one of them out"],
+    ),
+    "max_norm 0": (
+        "training: {max_norm: «0}",
+        "training.max_norm",
+        ["must be a positive number up to 1e+30, or a list with one for each layer", "got 0"],
+    ),
+    "max_norm of a layer": (
+        "training: {max_norm: «[1, true]}",
+        "training.max_norm",
+        ["a positive number", "[1, True]"],
+    ),
+    "max_norm of no layer": ("training: {max_norm: «[]}", "training.max_norm", ["one for each layer", "got []"]),
+    "max_norm of too few layers": (
+        "model: {hidden: [4, 3]}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["must have a bound for each layer, 3 in all (2 hidden and the output), got 2; or give one number"],
+    ),
+    "max_norm of a hidden layer that is none": (
+        "model: {hidden: []}\ntraining: {max_norm: «[2, 2]}",
+        "training.max_norm",
+        ["1 in all (the output alone), got 2"],
+    ),
+    "l1 negative": ("training: {l1: «-0.1}", "training.l1", ["must be at least 0", "got -0.1"]),
+    "ema 1": ("training: {ema: «1}", "training.ema", ["must be below 1", "got 1"]),
+    "ema true": ("training: {ema: «true}", "training.ema", ["must be a number", "got true"]),
+    "decay for a word": (
+        "optimizer: {name: sgd, weight_decay_for: «kernels}",
+        "optimizer.weight_decay_for",
+        ["must be all or weights", "got the text 'kernels'", "did you mean 'weights'?"],
+    ),
     "precision": ("training: {precision: «low}", "training.precision", ["auto, highest, high or medium", "'low'"]),
 }
 
@@ -167,7 +217,7 @@ RULES: dict[str, Case] = {
     "metric of values on classes": (
         "data: digits\nevaluation: {metrics: [f1, «rmse]}",
         "evaluation.metrics[1]",
-        ["'rmse' needs numeric targets, but the targets of 'digits' are classes", "accuracy, balanced_accuracy"],
+        ["'rmse' needs numbers, but the targets of 'digits' are classes", "accuracy, balanced_accuracy"],
     ),
     "metric of classes on values": (
         "data: {name: random_regression}\nloss: mse\nevaluation: {metrics: [«roc_auc]}",
@@ -203,6 +253,31 @@ RULES: dict[str, Case] = {
         "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
         "training.adversarial",
         ["'vat' compares class probabilities", "outputs of 'mse' are none", "use fgsm"],
+    ),
+    "elastic distortion of columns": (
+        "data: iris\naugmentation: {noise: 0.1, elastic: «{alpha: 36, sigma: 6}}",
+        "augmentation.elastic",
+        ["needs images, but 'iris' has 4 numbers per row", "noise suits these too"],
+    ),
+    "points erased": (
+        "data: spirals\naugmentation: {erase: «0.5, mixup: 0.2}",
+        "augmentation.erase",
+        ["needs images, but 'spirals' has 2 numbers per row"],
+    ),
+    "shift of all of the image": (
+        "data: digits\naugmentation: {shift: «8}",
+        "augmentation.shift",
+        ["must be below the images' 8 × 8 pixels, got 8"],
+    ),
+    "mixup with mse": (
+        "loss: mse\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        ["mixes classes, which the loss 'mse' does not read", "use the loss cross_entropy"],
+    ),
+    "mixup of a regression": (
+        "data: function\nloss: huber\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        ["the loss 'huber' does not read; leave mixup out"],
     ),
     "warm-up of all steps": (
         "data: {name: digits, validation: 0, train_size: 100}\ntraining: {batch_size: 50, epochs: 3}\n"

@@ -105,6 +105,7 @@ MODELS = st.fixed_dictionaries(
 COMMON: dict[str, st.SearchStrategy[Any]] = {
     "lr": st.floats(1e-12, 1e9) | st.integers(1, 3),
     "weight_decay": st.floats(0, 1e6),
+    "weight_decay_for": st.sampled_from(["all", "weights"]),
 }
 ADAM: dict[str, st.SearchStrategy[Any]] = {
     **COMMON,
@@ -120,6 +121,16 @@ OPTIMIZERS = st.one_of(
     section("rmsprop", alpha=FRACTIONS, momentum=st.floats(0, 1), centered=st.booleans(), **COMMON),
     section("adagrad", lr_decay=st.floats(0, 1e6), initial_accumulator_value=st.floats(0, 1e6), **COMMON),
 )
+FITTING_ALL = {"noise": st.floats(0, 10), "mixup": st.floats(0, 100)}
+OF_IMAGES: dict[str, st.SearchStrategy[Any]] = {
+    "shift": st.integers(0, 7),
+    "rotate": st.floats(0, 180),
+    "scale": st.floats(0, 0.9),
+    "shear": st.floats(0, 80),
+    "elastic": st.fixed_dictionaries({"alpha": st.floats(0, 1e4), "sigma": st.floats(1e-3, 100)}),
+    "flip": st.sampled_from(["none", "horizontal", "vertical"]),
+    "erase": st.floats(0, 1),
+}
 TRAINING = st.fixed_dictionaries(
     {},
     optional={
@@ -127,6 +138,10 @@ TRAINING = st.fixed_dictionaries(
         "batch_size": st.integers(1, 100_000) | st.just("full"),
         "shuffle": st.booleans(),
         "record_steps": st.booleans(),
+        "clip_norm": POSITIVE,
+        "max_norm": POSITIVE | st.integers(1, 9),
+        "l1": st.floats(0, 1e6),
+        "ema": FRACTIONS,
         "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:0", "cuda:12"]),
         "precision": st.sampled_from(["auto", "highest", "high", "medium"]),
         "threads": st.integers(1, 1024) | st.just("auto"),
@@ -146,7 +161,11 @@ def experiments(draw: st.DrawFn) -> Mapping:
     keep = st.just("last")  # best goes with a measured validation only
     evaluation = draw(st.fixed_dictionaries({}, optional={"split": st.sampled_from(splits), "keep": keep}))
     chosen = {"data": data, "model": draw(MODELS), "loss": loss, "optimizer": draw(OPTIMIZERS)}
+    augmentation = (OF_IMAGES if data["name"] in ROWS else {}) | FITTING_ALL
+    if (loss if isinstance(loss, str) else loss["name"]) != "cross_entropy":
+        del augmentation["mixup"]
     optional = {"name": NAMES, "seed": st.integers(0, 2**63 - 1), "training": TRAINING}
+    optional["augmentation"] = st.fixed_dictionaries({}, optional=augmentation)
     return chosen | {"evaluation": evaluation} | draw(st.fixed_dictionaries({}, optional=optional))
 
 

@@ -61,7 +61,7 @@ def test_settings_are_the_product_of_the_grids(honest: ComparisonSpec) -> None:
     assert [setting.lr for setting in honest.optimizers["momentum"].settings()] == [0.01, 0.1]
     [adam] = honest.optimizers["Adam (plain)"].settings()
     assert adam.model_dump() == {
-        **{"name": "adam", "lr": 0.001, "weight_decay": 0.0},
+        **{"name": "adam", "lr": 0.001, "weight_decay": 0.0, "weight_decay_for": "all"},
         **{"betas": [0.9, 0.999], "eps": 1e-8, "amsgrad": False},
     }
 
@@ -230,7 +230,7 @@ def test_dump_has_every_value_in_force(honest: ComparisonSpec) -> None:
     evaluation = {"split": "validation", "keep": "best", "metrics": [], "calibrate": "none"}
     assert values["base"]["evaluation"] == evaluation
     assert values["optimizers"]["momentum"] == {
-        **{"name": "sgd", "lr": [0.01, 0.1], "weight_decay": 0.0},
+        **{"name": "sgd", "lr": [0.01, 0.1], "weight_decay": 0.0, "weight_decay_for": "all"},
         **{"momentum": 0.9, "dampening": 0.0, "nesterov": False},
     }
     assert values["tuning"] == {"seeds": [100, 101, 102], "extensions": 2}

@@ -51,7 +51,7 @@ def test_every_value_in_force_is_written() -> None:
     values = yaml.safe_load(to_yaml(spec))
     assert list(values) == list(ExperimentSpec.model_fields)
     assert values["optimizer"] == {
-        **{"name": "sgd", "lr": 5.0, "weight_decay": 0.0},
+        **{"name": "sgd", "lr": 5.0, "weight_decay": 0.0, "weight_decay_for": "all"},
         **{"momentum": 0.0, "dampening": 0.0, "nesterov": False},
     }
     assert next(iter(values["optimizer"])) == "name"

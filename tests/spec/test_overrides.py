@@ -27,6 +27,9 @@ def _value(path: str, *overrides: str, text: str = BASE) -> Any:
     return value
 
 
+CROSS_ENTROPY = {"name": "cross_entropy", "reduction": "mean", "label_smoothing": 0.0, "class_weights": "none"}
+
+
 @pytest.mark.parametrize(
     ("override", "path", "value"),
     [
@@ -40,7 +43,7 @@ def _value(path: str, *overrides: str, text: str = BASE) -> Any:
         ("model.hidden=[]", "model.hidden", []),
         ("model.hidden=[8, 8, 8]", "model.hidden", [8, 8, 8]),
         ("model.hidden[1]=5", "model.hidden", [64, 5]),
-        ("loss.reduction=sum", "loss", {"name": "cross_entropy", "reduction": "sum"}),
+        ("loss.reduction=sum", "loss", CROSS_ENTROPY | {"reduction": "sum"}),
         ("data.classes=[3, 5]", "data.classes", [3, 5]),
         ("model.activation={name: elu, alpha: 2}", "model.activation", {"name": "elu", "alpha": 2.0}),
         ("model.activation=tanh", "model.activation", {"name": "tanh"}),

@@ -142,6 +142,7 @@ LEFT_OUT = {"params", "maximize", "foreach", "fused", "capturable", "differentia
 def test_optimizers_have_the_fields_and_defaults_of_torch(name: str) -> None:
     fields = load_text(complete(f"optimizer: {name}")).spec.optimizer.model_dump()
     assert fields.pop("name") == name
+    assert fields.pop("weight_decay_for") == "all"  # torch has groups of parameters for it
     parameters = inspect.signature(catalogue.OPTIMIZERS[name].reference).parameters
     wanted = {key: parameter.default for key, parameter in parameters.items() if key not in LEFT_OUT}
     if "betas" in wanted:

@@ -55,6 +55,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: momentum is 0",
         "optimizer: {name: sgd, dampening: 0.5, momentum: 0.5}",
     ),
+    "decay of nothing": (
+        "optimizer: {name: sgd, weight_decay_for: «weights}",
+        "optimizer.weight_decay_for",
+        "has no effect: weight_decay is 0",
+        "optimizer: {name: sgd, weight_decay_for: weights, weight_decay: 0.1}",
+    ),
+    "an average over more steps than there are": (
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 5, batch_size: 10, ema: «0.999}",
+        "training.ema",
+        "averages over about 1,000 steps, but the run has 500: the average stays near the first weights; take 0.98",
+        "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 11, batch_size: 10, ema: 0.999}",
+    ),
     "fewer rows than classes": (
         "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
         "data.train_size",
@@ -106,6 +118,42 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "training.adversarial.step",
         "moves each of 784 inputs by about 4e-08, which float32 rounds off; use 0.01",
         "training: {adversarial: vat}",
+    ),
+    "mirrored digits": (
+        "data: {name: mnist, classes: [0, 1, 7, 2]}\naugmentation: {flip: «horizontal}",
+        "augmentation.flip",
+        "a mirrored 2 or 7 is another character, which no test image shows; leave flip out",
+        "data: {name: mnist, classes: [0, 1, 8]}\naugmentation: {flip: horizontal}",
+    ),
+    "digits upside down": (
+        "data: digits\naugmentation: {rotate: «90}",
+        "augmentation.rotate",
+        "beyond 45° a 6 comes to look like a 9, and both are classes here; 15 is usual",
+        "data: {name: digits, classes: [0, 6]}\naugmentation: {rotate: 90}",
+    ),
+    "clothes upside down": (
+        "data: fashion_mnist\naugmentation: {flip: «vertical}",
+        "augmentation.flip",
+        "turns clothes upside down",
+        "data: fashion_mnist\naugmentation: {flip: horizontal}",
+    ),
+    "shift out of sight": (
+        "augmentation: {shift: «8}",
+        "augmentation.shift",
+        "moves images of 28 pixels by up to 8 out of sight",
+        "augmentation: {shift: 7, rotate: 15}",
+    ),
+    "elastic distortion beyond recognition": (
+        "augmentation: {elastic: {alpha: «300, sigma: 6}}",
+        "augmentation.elastic.alpha",
+        "displaces the pixels of images of 28 by 8.14",
+        "augmentation: {elastic: {alpha: 36, sigma: 6}}",
+    ),
+    "a mixture of one": (
+        "training: {batch_size: 1}\naugmentation: {mixup: «0.2}",
+        "augmentation.mixup",
+        "has no effect: a batch of one example",
+        "training: {batch_size: 2}\naugmentation: {mixup: 0.2}",
     ),
     "batch larger than the data": (
         "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",

@@ -33,11 +33,12 @@ SECTIONS = {
     "optimizer": "optimizer: {name: sgd, «: 1}",
     "adam": "optimizer: {name: adam, «: 1}",
     "schedule": "schedule: {name: cosine, «: 1}",
+    "augmentation": "augmentation: {«: 1}",
     "training": "training: {«: 1}",
     "adversarial": "training: {adversarial: {name: vat, «: 1}}",
     "evaluation": "evaluation: {«: 1}",
 }
-TOP = "name, seed, data, model, loss, optimizer, schedule, training, evaluation"
+TOP = "name, seed, data, model, loss, optimizer, schedule, augmentation, training, evaluation"
 
 # section: keys, and the end of the answer: of an exact key of another section, of a word for another key, …
 BELONGS: dict[str, dict[str, str]] = {
@@ -48,7 +49,7 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles or data function",
+        "test": "data iris, data xor, data moons, data circles, data function or data random_multilabel",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -124,7 +125,7 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles or function",
+        "test_split": "test of data iris, xor, moons, circles, function or random_multilabel",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -152,6 +153,7 @@ MEANS: dict[str, dict[str, str]] = {
         "max_iter": "training.epochs",
         "type kind": "'name'",
         "weight_decay_rate": "'weight_decay'",
+        "no_decay filter_bias_and_bn": "'weight_decay_for'",
         "b1 beta": "betas of optimizer adam, adamw, nadam or adamax",
     },
     "adam": {"beta beta_1 beta2 adam_betas": "'betas'", "epsilon": "'eps'"},
@@ -163,6 +165,11 @@ MEANS: dict[str, dict[str, str]] = {
         "num_epochs Epochs epoch": "'epochs'",
         "batchsize bs": "'batch_size'",
         "should_shuffle": "'shuffle'",
+        "grad_clip gradient_clip_val max_grad_norm clip_gradients": "'clip_norm'",
+        "clip_grad_value gradient_clip_value": "'clip_value'",
+        "kernel_constraint max_col_norm": "'max_norm'",
+        "l1_regularization reg_alpha": "'l1'",
+        "ema_decay ema_momentum model_ema polyak": "'ema'",
         "cuda": "'device'",
         "val_split": "data.validation",
         "save_best_only": "evaluation.keep",
@@ -176,7 +183,25 @@ MEANS: dict[str, dict[str, str]] = {
         "alpha adv_weight": "'weight'",
         "method": "'name'",
     },
-    "loss": {"type": "'name'", "loss_reduction reduction_type": "'reduction'", "beta": "delta of loss huber"},
+    "augmentation": {
+        "translate RandomAffine random-crop": "'shift'",
+        "degrees RandomRotation rotation_range": "'rotate'",
+        "zoom_range": "'scale'",
+        "shear_range": "'shear'",
+        "ElasticTransform elastic_deformation": "'elastic'",
+        "RandomHorizontalFlip hflip": "'flip'",
+        "gaussian_noise": "'noise'",
+        "RandomErasing cutout reprob": "'erase'",
+        "mixup_alpha": "'mixup'",
+    },
+    "loss": {
+        "type": "'name'",
+        "loss_reduction reduction_type": "'reduction'",
+        "beta": "delta of loss huber",
+        "smoothing label_smooth": "'label_smoothing'",
+        "weight class_weight pos_weight": "'class_weights'",
+        "tau alpha": "quantiles of loss quantile",
+    },
     "evaluation": {"save_best": "'keep'", "val_size": "data.validation"},
 }
 NOT_OFFERED: dict[str, dict[str, str]] = {
@@ -197,13 +222,15 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "pretrained warm_start load_from": "`mlptrain train CONFIG --from RUN`",
         "test-batch-size": "results do not depend on it",
         "dry-run fast_dev_run": "`mlptrain check CONFIG`",
-        "grad_clip gradient_clip_val clipnorm max_grad_norm": "gradient clipping is not offered",
+        "swa swa_start": "average of late weights is not offered; training.ema",
+        "l1_ratio": "a ratio of penalties is not offered; training.l1",
+        "weight_norm": "constraint on the weights is not offered; training.max_norm",
+        "gradient_clip_algorithm": "not offered; training.clip_norm or training.clip_value",
         "amp fp16": "half precision is not offered",
-        "l1 reg_alpha": "an L1 penalty is not offered; optimizer.weight_decay",
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
-        "augmentation mixup": "augmentation is not offered",
+        "cutmix color_jitter RandAugment": "not offered; augmentation: {shift, rotate, scale",
         "max_steps iterations": "a number of steps is not offered",
         "download": "fetched when first needed",
         "deterministic": "runs always repeat",
@@ -216,8 +243,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "model": {"flatten": "always flattened"},
     "loss": {
-        "label_smoothing": "label smoothing is not offered",
-        "weight": "weights of classes or rows",
+        "sample_weight": "weights of rows are not offered; loss.class_weights",
         "from_logits": "cross_entropy and bce read logits",
     },
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
@@ -227,7 +253,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
 UNKNOWN = {
     "": "extras max_depth n_estimators subsample visualization type _target_ remode print_config train_bn adam",
     "data": "testing seeding transpose",
-    "training": "accuracy learning ema_momentum",
+    "training": "accuracy learning",
     "model": "hiding initial_state lin1_size softmax rate",
     "optimizer": "steps_per_second meta",
     "evaluation": "every",
@@ -286,7 +312,8 @@ def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     answer = _answer("", "alpha")
     assert "it belongs to model.activation elu, " in answer
     assert answer.endswith(
-        "; or did you mean model.activation.slope, optimizer.weight_decay or training.adversarial.weight?"
+        "; or did you mean model.activation.slope, loss.quantiles, optimizer.weight_decay or "
+        "training.adversarial.weight?"
     )
     assert _answer("", "beta").endswith("; or did you mean loss.delta or optimizer.betas?")
     answer = "unknown key here; it belongs to training.adversarial.epsilon; or did you mean optimizer.eps?"
@@ -312,6 +339,9 @@ VALUE = {
         "MSELoss squared_error MSE mean_squared_error MeanSquaredError": "mse",
         "L1Loss L1 mean_absolute_error": "mae",
         "SmoothL1Loss HuberLoss smooth_l1": "huber",
+        "pinball PinballLoss quantile_regression": "quantile",
+        "MultiLabelSoftMarginLoss multilabel": "multi_label_bce",
+        "label_smoothing": "; did you mean '{name: cross_entropy, label_smoothing: 0.1}'?",
         "hinge KLDivLoss focal": "; not offered",
         "RMSE": "; not offered: mse has the same minimum",
         "my_loss 'null'": "",
@@ -403,6 +433,12 @@ VALUE = {
     "training: {epochs: «}": {"None null": "; leave the key out for its default"},
     "training: {batch_size: «}": {"all": "full", "None null": "; leave the key out for its default", "auto": ""},
     "loss: {name: mse, reduction: «}": {"average batchmean": "mean", "none": "; not offered"},
+    "augmentation: {flip: «}": {
+        "left_right hflip": "horizontal",
+        "vflip": "vertical",
+        "None false": "none",
+        "both": "; not offered: an image is flipped one way",
+    },
     "evaluation: {split: «}": {"val dev": "validation", "None": "none"},
     "evaluation: {keep: «}": {"final": "last", "min": "best", "None": "; leave the key out for its default"},
     "model:\n  hidden: «": {
@@ -459,7 +495,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "weight"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}

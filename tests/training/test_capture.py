@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
 from mlptrain.training.trainer import CONSTANT
-from mlptrain.updates.chain import Updates
+from mlptrain.updates.chain import NO_INGREDIENTS, Updates
 from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
 
@@ -21,16 +22,29 @@ EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
 GOOD = cases(OPTIMIZERS, "good")
 
 
-def updates_of(given: Problem, optimizers: Sequence[tuple[str, Settings]], schedule: Schedule) -> Updates:
+def updates_of(
+    given: Problem,
+    optimizers: Sequence[tuple[str, Settings]],
+    schedule: Schedule,
+    training: TrainingSpec = NO_INGREDIENTS,
+) -> Updates:
     """The updates of a problem's models."""
-    sections = [optimizer_section(*one) for one in optimizers]
     return Updates(
-        given.parameters, given.gradients, sections, schedule=schedule, run=RunLength(len(EPOCHS), len(EPOCHS) // 2)
+        given.parameters,
+        given.gradients,
+        [optimizer_section(*one) for one in optimizers],
+        weights=given.network.weight_names,
+        schedule=schedule,
+        run=RunLength(len(EPOCHS), len(EPOCHS) // 2),
+        training=training,
     )
 
 
 def assert_captured_equals_plain(
-    optimizers: Sequence[tuple[str, Settings]], groups: tuple[int, ...], schedule: Schedule
+    optimizers: Sequence[tuple[str, Settings]],
+    groups: tuple[int, ...],
+    schedule: Schedule,
+    training: TrainingSpec = NO_INGREDIENTS,
 ) -> None:
     one, other = (
         problem([16, 5], groups=groups, activation="prelu", n=23, batch_size=6, dtype=torch.float32, device="cuda")
@@ -38,8 +52,9 @@ def assert_captured_equals_plain(
     )
     for given in (one, other):
         given.gradients.flat.nan_to_num_()
-    captured = step_runner(one.engine, updates_of(one, optimizers, schedule))
-    updates = updates_of(other, optimizers, schedule)
+    one_updates = updates_of(one, optimizers, schedule, training)
+    captured = step_runner(one.engine, one_updates)
+    updates = updates_of(other, optimizers, schedule, training)
     assert isinstance(captured, CapturedStep)
     for rows in EPOCHS:
         outputs = captured(*one.batch(rows)).clone()
@@ -48,6 +63,9 @@ def assert_captured_equals_plain(
         updates.apply()
         torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(one.parameters.flat, other.parameters.flat, rtol=1e-5, atol=1e-6)
+        for ours, theirs in zip(one_updates.evaluated.members, updates.evaluated.members, strict=True):
+            for name, view in ours.items():
+                torch.testing.assert_close(view, theirs[name], rtol=1e-5, atol=1e-6)
 
 
 @needs_cuda
@@ -55,6 +73,17 @@ def assert_captured_equals_plain(
 @pytest.mark.parametrize("optimizer", GOOD)
 def test_one_model(optimizer: tuple[str, Settings], schedule: Schedule) -> None:
     assert_captured_equals_plain([optimizer], (1,), schedule)
+
+
+@needs_cuda
+@every_schedule
+@pytest.mark.parametrize("captured", [True, False])
+def test_what_surrounds_the_optimizers(schedule: Schedule, captured: bool) -> None:
+    """With an optimizer that stays outside of the graph, what comes after it stays there too."""
+    decaying = {"lr": 0.01, "weight_decay": 0.1, "weight_decay_for": "weights"}
+    optimizers: list[tuple[str, Settings]] = [("adamw", decaying), ("sgd" if captured else "nadam", decaying)]
+    training = TrainingSpec(clip_norm=0.5, l1=1e-3, max_norm=0.7, ema=0.8)
+    assert_captured_equals_plain(optimizers, (2,), schedule, training)
 
 
 @needs_cuda

@@ -109,6 +109,25 @@ def test_seeds_and_all_optimizers_in_one_trainer(model: str) -> None:
     )
 
 
+@pytest.mark.parametrize("clip", [{"clip_norm": 0.5}, {"clip_value": 0.01}])
+def test_what_surrounds_the_optimizers_is_of_each_model_alone(clip: dict[str, float]) -> None:
+    """Neighbours with equal settings and others, with gradients of different norms."""
+    training: dict[str, Any] = {**clip, "max_norm": [1.0, 0.8, 0.9], "l1": 1e-4, "ema": 0.9}
+    wild, calm = (
+        f"{{name: {name}, lr: {lr}, weight_decay: 0.1, weight_decay_for: weights}}"
+        for name, lr in (("sgd", 0.5), ("adamw", 0.001))
+    )
+    specs = [experiment_of(optimizer, seed=seed, **training) for seed in (0, 1) for optimizer in (wild, wild, calm)]
+    assert_each_is_its_single_run(specs)
+    [spec, *_] = specs
+    averaged, raw = (together([one]) for one in (spec, spec.with_training(ema=0.0)))
+    for [ours], [theirs] in zip(run(averaged), run(raw), strict=True):
+        assert ours is not None
+        assert theirs is not None
+        assert ours.train == theirs.train  # it is the weights themselves that are trained
+        assert (ours.evaluated == theirs.evaluated) == (ours.epoch == 0)
+
+
 @pytest.mark.parametrize(
     ("data", "loss"),
     [

@@ -12,10 +12,11 @@ from torch.optim import lr_scheduler
 from mlptrain.errors import UserError
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec import load_text
+from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Linear, RunLength, Schedule
 from mlptrain.training.trainer import CONSTANT
-from mlptrain.updates.chain import ModelState, Updates
+from mlptrain.updates.chain import NO_INGREDIENTS, ModelState, Updates
 from mlptrain.views import learning_rates
 from tests.catalogue import (
     OPTIMIZERS,
@@ -26,6 +27,7 @@ from tests.catalogue import (
     schedule_section,
 )
 
+WEIGHTS = ("layers.0.weight", "layers.1.weight")
 SHAPES: dict[str, tuple[int, ...]] = {"layers.0.weight": (3, 5), "layers.0.bias": (3,), "layers.1.weight": (2, 3)}
 TOTAL, PER_EPOCH = 12, 3
 RUN = RunLength(TOTAL, PER_EPOCH)
@@ -54,11 +56,18 @@ class Models:
     """A stack with its updates, and in ``step`` the same gradients for every one made so."""
 
     def __init__(
-        self, sections: Sequence[OptimizerSpec], schedule: Schedule, *, dtype: torch.dtype = torch.float64
+        self,
+        sections: Sequence[OptimizerSpec],
+        schedule: Schedule,
+        *,
+        dtype: torch.dtype = torch.float64,
+        training: TrainingSpec = NO_INGREDIENTS,
     ) -> None:
         self.parameters = stack_of(len(sections), dtype=dtype)
         self.gradients = self.parameters.gradients()
-        self.updates = Updates(self.parameters, self.gradients, sections, schedule=schedule, run=RUN)
+        self.updates = Updates(
+            self.parameters, self.gradients, sections, weights=WEIGHTS, schedule=schedule, run=RUN, training=training
+        )
 
     def step(self, number: int) -> list[Parameters]:
         """One step; returns the gradients of every model."""
@@ -74,6 +83,7 @@ def copied(state: ModelState) -> ModelState:
         {name: tensor.clone() for name, tensor in state.parameters.items()},
         {name: {key: tensor.clone() for key, tensor in of.items()} for name, of in state.buffers.items()},
         {name: scalar.clone() for name, scalar in state.scalars.items()},
+        {name: tensor.clone() for name, tensor in state.raw.items()},
     )
 
 

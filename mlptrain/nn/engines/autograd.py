@@ -19,6 +19,7 @@ class Autograd(Engine):
 
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
+        self._losses = [self.loss.of_model(model) for model in range(self.models)]
         # Models that share their noise draw the same, one after the other, each from a source of its own.
         self._sources: list[Noise | None] = [None] * self.models
         self._states = [torch.empty(0)] * self.models  # of the sources, before the first pass of a step
@@ -42,7 +43,7 @@ class Autograd(Engine):
         for model, x in enumerate(batches):
             leaves, found = self._forward(model, x, TrainingMode(self._sources[model]))
             with torch.enable_grad():
-                objective = self.loss(found, rows(targets[model]))
+                objective = self._losses[model](found, rows(targets[model]))
             gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
             self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
             outputs.append(found.detach().t())

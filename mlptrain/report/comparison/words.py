@@ -58,11 +58,11 @@ def number(value: object, *, digits: int = 4) -> str:
 
 
 def describe_setting(entry: OptimizerResult) -> str:
-    """torch's name, the learning rate, and whatever else was tuned or is not off."""
+    """torch's name, the learning rate, and whatever else was tuned or is not off; all parameters decay by default."""
     setting = entry.setting
     parts = [f"{setting.name} lr {number(setting.lr)}"]
     for key, value in setting:
-        if key in ("name", "lr") or (key not in entry.grids and (key in _HIDDEN or not value)):
+        if key in ("name", "lr") or (key not in entry.grids and (key in _HIDDEN or not value or value == "all")):
             continue
         parts.append(key if value is True else f"{key} {number(value)}")
     return ", ".join(parts)

@@ -31,7 +31,7 @@ from mlptrain.system.paths import AnyPath, user_path
 FIRST_TUNING_SEED = 100
 NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
 # Every trial's, and therefore the base's alone.
-OF_THE_BASE = ("data", "model", "loss", "schedule", "training", "evaluation")
+OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", "evaluation")
 IGNORED = "has no effect: the comparison names the optimizers"
 
 

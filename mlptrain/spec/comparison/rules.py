@@ -31,6 +31,9 @@ def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
             "use data with classes"
         )
         yield ("base",), message
+    elif facts.is_multi_label:
+        message = f"has several labels of a row in data '{data.name}', but comparisons are of one class of each"
+        yield ("base",), message
 
 
 def base_is_trained(training: TrainingSpec) -> Iterator[Finding]:

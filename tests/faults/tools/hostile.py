@@ -14,7 +14,7 @@ from mlptrain.cli import main
 
 SMALL = (  # a run of two epochs on the digits, to be damaged
     "name: small\ndata: digits\nmodel: {hidden: [6], activation: prelu}\noptimizer: {name: adam, lr: 0.01}\n"
-    "training: {epochs: 2, batch_size: 500, record_steps: true, device: cpu, threads: 1}\n"
+    "training: {epochs: 2, batch_size: 500, record_steps: true, device: cpu, threads: 1, ema: 0.5}\n"
 )
 
 

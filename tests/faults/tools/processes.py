@@ -33,7 +33,7 @@ name: small
 data: {name: digits, train_size: 200, validation: 50, test_size: 100}
 model: {hidden: [16]}
 optimizer: {name: adam, lr: 0.01}
-training: {epochs: 4, batch_size: 50, record_steps: true, device: cpu, threads: 1, precision: highest}
+training: {epochs: 4, batch_size: 50, record_steps: true, device: cpu, threads: 1, precision: highest, ema: 0.9}
 """
 OF_A_RUN = ("resolved.yaml", "metrics.jsonl", "steps.npz", "result.json", "checkpoints/last.safetensors",
             "checkpoints/best.safetensors")  # fmt: skip
