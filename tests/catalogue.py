@@ -347,6 +347,10 @@ SCHEDULES: dict[str, ScheduleRow] = {
         _formula(lambda step, run, warmup=1: min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))),
         cases=({}, {"warmup": 4}),
     ),
+    # As it is without figures; tests/training/test_following.py holds what these make of it against ReduceLROnPlateau.
+    "plateau": ScheduleRow(
+        _warm(lambda optimizer, run: lr_scheduler.ConstantLR(optimizer, factor=1.0)), cases=({}, {"warmup": 4})
+    ),
 }
 
 

@@ -58,6 +58,7 @@ def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
     assert list(trained) == [
         "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined", "calibration",
+        "stopped_early", "choice",
     ]  # fmt: skip
     evaluated = call("eval", "run", "--json").json
     assert list(evaluated) == [
@@ -406,7 +407,9 @@ def test_more_epochs_say_what_they_do_to_a_schedule(call: Call) -> None:
     """A cosine of 3 epochs ends near 0, and its 4th of 6 epochs begins halfway."""
     config = ("train", DIGITS, "--set", "schedule=cosine", "--set", "training.epochs=3")
     assert call(*config, "--set", "optimizer={name: sgd, lr: 0.1}", "--run-dir", "run").code == 0
-    note = call("train", "--resume", "run", "--set", "training.epochs=6").err
+    result = call("train", "--resume", "run", "--set", "training.epochs=6")
+    assert result.code == 0
+    note = result.err
     steps = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[3])["step"]
     last = 0.05 * (1 + math.cos(math.pi * (1 - 1 / steps)))
     assert "the schedule 'cosine' now spans 6 epochs: lr continues at 0.05, where 3 epochs end at " in note

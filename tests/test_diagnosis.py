@@ -116,6 +116,10 @@ CASES = {
         [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
         ["schedule"],
     ),
+    "lowered to nothing": Broken(
+        [SGD % 0.1, "schedule={name: plateau, metric: train_loss, patience: 0, factor: 1e-6, threshold: 1}"],
+        "stuck", "schedule: 'plateau' has left", ["schedule"],
+    ),
     "decay that overshoots": Broken(
         ["optimizer={name: sgd, lr: 0.1, weight_decay: 100}"], "diverged", "takes 10 times every weight away",
         ["optimizer.weight_decay"],

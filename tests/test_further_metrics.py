@@ -174,3 +174,25 @@ def test_of_seeds_those_that_all_have(tmp_path: Path) -> None:
     assert second["undefined"] == {"validation_roc_auc": "there are no rows of class 'virginica'"}
     assert "validation_roc_auc" not in outcome.summary.kept
     assert {"train_roc_auc", "validation_mcc"} <= outcome.summary.kept.keys()
+
+
+def test_the_best_epoch_and_the_end_may_go_by_them(tmp_path: Path) -> None:
+    """Whichever way each gets better; an epoch in which the figure is undefined is not the best."""
+    for key, best in (("roc_auc", max), ("ece", min)):
+        text = CONFIG.format(data="digits", loss="cross_entropy", metrics="roc_auc, ece")
+        run = tmp_path / key
+        changes = [f"evaluation.metric=validation_{key}", "training.epochs=12"]
+        changes += [f"training.early_stopping={{patience: 3, metric: validation_{key}}}"]
+        result = mlptrain.train(load_text(text, overrides=changes), run_dir=run).result.plain()
+        values = [json.loads(line)[f"validation_{key}"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert result["kept"]["epoch"] == values.index(best(values))
+        assert result["kept"][f"validation_{key}"] == best(values)
+
+
+def test_a_figure_that_is_never_defined_chooses_nothing(tmp_path: Path, call: Call) -> None:
+    text = load_text(SMALL, overrides=["evaluation.metric=validation_roc_auc"])
+    result = mlptrain.train(text, run_dir=tmp_path / "run").result.plain()
+    assert (result["kept"]["checkpoint"], result["kept"]["epoch"]) == ("last.safetensors", 10)
+    assert "validation_roc_auc" in result["undefined"]
+    assert mlptrain.load(tmp_path / "run").epoch == 10
+    assert call("eval", str(tmp_path / "run")).code == 0

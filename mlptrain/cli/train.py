@@ -156,7 +156,7 @@ def _stretched(experiment: Experiment, epochs: int) -> str:
     before = experiment.training.run_length(experiment.facts.train_rows)
     after = before._replace(steps=epochs * before.per_epoch)
     schedule, lr = experiment.schedule, experiment.optimizer.lr
-    ended, continues = lr * schedule.factor(before.steps - 1, before), lr * schedule.factor(before.steps, after)
+    ended, continues = lr * schedule.factor_at(before.steps - 1, before), lr * schedule.factor_at(before.steps, after)
     return (
         f"the schedule '{schedule.name}' now spans {epochs:,} epochs: lr continues at {continues:.3g}, where "
         f"{experiment.training.epochs:,} epochs end at {ended:.3g}. The result is not that of {epochs:,} epochs at once"

@@ -48,13 +48,13 @@ class Progress(Fetching):
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """One epoch of every model is over; None for a model that takes no part in it."""
-        diverged: dict[str, list[int]] = {}
+        ended: dict[str, list[int]] = {}
         for seed, epoch in zip(self.seeds or (), epochs, strict=self.seeds is not None):
             if epoch is not None and epoch.ending is not None:
-                diverged.setdefault(epoch.ending.message, []).append(seed)
-        for message, seeds in diverged.items():
+                ended.setdefault(epoch.ending.message, []).append(seed)
+        for message, seeds in ended.items():
             self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
-        if living := [epoch for epoch in epochs if epoch is not None and epoch.ending is None]:
+        if living := [epoch for epoch in epochs if epoch is not None and not _has_diverged(epoch)]:
             self._show(living)
             if self._pressure is not None and (note := self._pressure.note(living[0].waiting_seconds)):
                 self._pressure = None  # once is enough
@@ -122,6 +122,8 @@ def show_result(
 ) -> None:
     """The metrics a run ends with, the numbers that were fitted for it, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
+    if result.stopped_early is not None:
+        say(result.stopped_early.message)
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
@@ -139,7 +141,9 @@ def show_result(
     for name, reason in result.undefined.items():
         say(f"note: {name} is undefined: {reason}", err=True)
     if "objective" in kinds:
-        say("objective: what training minimises, smoothed or weighted by class; best weights are chosen by the loss")
+        say("objective: what training minimises, smoothed or weighted by class")
+    if result.choice is not None:
+        say(result.choice.in_words)
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if class_weights:
@@ -175,6 +179,7 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
     for seed, result in runs.items():
         if result.status == "completed":
             remark = ", untrained" if not result.kept.epoch else ""
+            remark += f" of {result.epochs}" if result.stopped_early is not None else ""
             remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
             table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
@@ -226,6 +231,10 @@ def show_causes(diagnosis: Diagnosis) -> None:
         say(f"  to try {'all of it' if len(diagnosis.remedies) > 1 else 'it'}: {options}", err=True)
     if diagnosis.trial:
         say(f"  with it: {diagnosis.trial}", err=True)
+
+
+def _has_diverged(epoch: Epoch) -> bool:
+    return epoch.ending is not None and epoch.ending.kind == "diverged"
 
 
 def name_seeds(seeds: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from mlptrain.errors import RunFolderError, is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import fit
+from mlptrain.experiment.recorder import metrics_line
 from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
@@ -143,7 +144,7 @@ class TrialRecorder:
         self._curves: dict[str, list[float]] = {}
         self._ending: Ending | None = None
         self._last_epoch = 0
-        self._keep = KeepBest(model) if experiment.evaluation.keep == "best" else None
+        self._keep = KeepBest(model, experiment.evaluation.metric) if experiment.evaluation.keep == "best" else None
 
     def take(self, epoch: Epoch) -> None:
         """Remember an epoch's figures, and its weights where they are the best so far."""
@@ -155,7 +156,7 @@ class TrialRecorder:
             for key, value in figures.always.items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
-            self._keep.take(epoch)
+            self._keep.take(epoch.epoch, metrics_line(epoch, split=str(self._experiment.evaluation.split)))
 
     @property
     def _kept_epoch(self) -> int:

@@ -164,7 +164,7 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         batch_size=experiment.batch_size,
         shuffle=experiment.training.shuffle,
         schedule=experiment.schedule,
-        epochs=experiment.training.epochs,
+        epochs=max(one.training.epochs for one in experiments),  # a seed that ended is not extended with the others
         training=experiment.training,
         adversarial=experiment.training.adversarial,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),

@@ -25,6 +25,7 @@ from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.optimizer import SGD, AdamW
+from mlptrain.spec.schedule import Plateau
 from mlptrain.training.endings import Ending
 from mlptrain.training.layers import LayerFigures, measure_layers
 from mlptrain.training.metrics import Metrics
@@ -87,7 +88,7 @@ def diagnose(
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
-    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers)
+    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses))
     case.look()
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:
@@ -111,7 +112,7 @@ class _Case:
     """One run, its configuration with the changes found so far, and the causes that ask for them.
 
     ``loss`` is that of its last epoch, and ``layers`` are those of the last weights; of a run that diverged there are
-    none.
+    none. ``epochs`` are those that were trained, by default all.
     """
 
     def __init__(
@@ -123,10 +124,12 @@ class _Case:
         kind: Kind,
         loss: float = math.inf,
         layers: Sequence[LayerFigures] = (),
+        epochs: int | None = None,
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
         self._train = splits.train
+        self.epochs = experiment.training.epochs if epochs is None else epochs
         self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
@@ -491,16 +494,18 @@ def _schedule(case: _Case) -> None:
     """A schedule that takes the learning rate away before the network has learnt, or holds it back too long."""
     experiment, schedule = case.experiment, case.experiment.schedule
     run = experiment.training.run_length(experiment.facts.train_rows)
-    shown = range(0, run.steps, -(-run.steps // 1000)) if run.steps else ()
-    factors = [schedule.factor(step, run) for step in shown]
-    share = sum(factors) / max(1, len(factors))
-    if share >= _DECAYED or not case.learns_at_its_rate():
-        return
-    case.add(
-        f"schedule: '{schedule.name}' leaves {share:.2g} of the learning rate on the average of {run.steps:,} steps "
-        f"and {factors[-1]:.1g} at the end; {case.trials.steps} trial steps at the whole rate learn more",
-        schedule="constant",
-    )
+    steps, lr = case.epochs * run.per_epoch, experiment.optimizer.lr
+    if isinstance(schedule, Plateau):
+        share = case.model.trainer.updates.lr(case.model.index, run.steps) / lr
+        leaves = f"has left {share:.2g} of the learning rate, since {schedule.metric} did not get better"
+    else:
+        factors = [schedule.factor_at(step, run) for step in range(0, steps, -(-steps // 1000))] if steps else []
+        share = sum(factors) / max(1, len(factors))
+        leaves = f"leaves {share:.2g} of the learning rate on the average of {steps:,} steps"
+        leaves += f" and {factors[-1]:.1g} at the end" if factors else ""
+    if share < _DECAYED and case.learns_at_its_rate():
+        remark = f"{case.trials.steps} trial steps at the whole rate learn more"
+        case.add(f"schedule: '{schedule.name}' {leaves}; {remark}", schedule="constant")
 
 
 def _learning_rate(case: _Case) -> None:

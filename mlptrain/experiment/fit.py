@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlptrain.data import Splits
 from mlptrain.experiment.build import build_trainer
+from mlptrain.experiment.recorder import metrics_line
+from mlptrain.runs.records import Line
 from mlptrain.spec import Experiment
-from mlptrain.training.endings import Ending
+from mlptrain.spec.schedule import Drops, Plateau
+from mlptrain.spec.stopping import Waiting
+from mlptrain.training.endings import Ending, follow
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
 
@@ -36,12 +40,48 @@ class Listener(Protocol):
 class Start:
     """Where a model starts: after ``epoch`` with its ``state``, or before training. A ``done`` one only takes part.
 
+    ``history`` are the lines of the log through ``epoch``, which early stopping and a plateau follow.
     It does so since the shapes of the products, and with them the last bits of the other models, depend on it.
     """
 
     epoch: int = -1
     state: ModelState | None = None
     done: bool = False
+    history: Sequence[Line] = ()
+
+
+def follows_metrics(experiment: Experiment) -> bool:
+    """Whether the figures of earlier epochs decide on later ones."""
+    return experiment.training.early_stopping is not None or isinstance(experiment.schedule, Plateau)
+
+
+class _Followed:
+    """What the figures of a model's epochs decide: its end, and what a plateau makes of its learning rate."""
+
+    def __init__(self, experiment: Experiment, model: TrainedModel, history: Sequence[Line]) -> None:
+        self._experiment, self._model = experiment, model
+        stopping, schedule = experiment.training.early_stopping, experiment.schedule
+        self._waiting = None if stopping is None else Waiting(stopping)
+        run = experiment.training.run_length(experiment.facts.train_rows)
+        self._drops = Drops(schedule, schedule.first_epoch(run)) if isinstance(schedule, Plateau) else None
+        for line in history:
+            self._follow(line)
+
+    def take(self, epoch: Epoch) -> Epoch:
+        """The epoch, with an ending where early stopping ends the model."""
+        if epoch.ending is not None or (self._waiting is None and self._drops is None):
+            return epoch
+        ending = self._follow(metrics_line(epoch, split=str(self._experiment.evaluation.split)))
+        if ending is None:
+            return epoch
+        self._model.end(ending)
+        return replace(epoch, ending=ending)
+
+    def _follow(self, line: Line) -> Ending | None:
+        if self._drops is not None:
+            self._drops.take(line["epoch"], line.get(self._drops.section.metric))
+            self._model.scale(self._drops.factor)
+        return None if self._waiting is None else follow(self._waiting, line, epochs=self._experiment.training.epochs)
 
 
 def fit(
@@ -65,7 +105,7 @@ def epochs_of(
     evaluate: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Epoch | None]]:
-    """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure, and epoch 0.
+    """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure or follow, and epoch 0.
 
     A model that is further than others takes part and is dropped until they have caught up; then it continues from its
     own state.
@@ -73,16 +113,21 @@ def epochs_of(
     trainer = build_trainer(experiments, splits, evaluate=evaluate)
     models = [trainer.model(index) for index in range(len(experiments))]
     starts = starts or [Start(-1 if evaluate else 0)] * len(models)
-    first = min(start.epoch + 1 for start in starts if not start.done)
-    last = max(one.training.epochs for one, start in zip(experiments, starts, strict=True) if not start.done)
+    first = min((start.epoch + 1 for start in starts if not start.done), default=0)
+    lasts = [one.training.epochs for one, start in zip(experiments, starts, strict=True) if not start.done]
+    last = max(lasts, default=-1)
     for listener in listeners:
         listener.started(models)
+    followed = [
+        _Followed(one, model, start.history) for one, model, start in zip(experiments, models, starts, strict=True)
+    ]
     _load(models, starts, first - 1)
     endings: list[Ending | None] = [None] * len(models)
     for number, found in enumerate(trainer.epochs(first=first, last=last, should_stop=should_stop), first):
         _load(models, starts, number)
         taken = [
-            None if start.done or number <= start.epoch else epoch for start, epoch in zip(starts, found, strict=True)
+            None if epoch is None or start.done or number <= start.epoch else of.take(epoch) if evaluate else epoch
+            for start, epoch, of in zip(starts, found, followed, strict=True)
         ]
         for index, epoch in enumerate(taken):
             if epoch is not None:

@@ -51,7 +51,7 @@ class Recorder:
         self.folder, self.experiment, self.splits, self.model = folder, experiment, splits, model
         self.saved_epoch = checkpoint.epoch if checkpoint else -1
         self.log = RunLog(folder, epoch=self.saved_epoch, layers=experiment.training.record_layers)
-        self.keep = KeepBest(model, checkpoint.best if checkpoint else None)
+        self.keep = KeepBest(model, experiment.evaluation.metric, checkpoint.best if checkpoint else None)
         self._best_is_new = False
         self._rows = model.examples.spaced(LAYER_ROWS)
         self._epoch, self._step = (checkpoint.epoch, checkpoint.step) if checkpoint else (-1, -1)
@@ -73,7 +73,8 @@ class Recorder:
             if epoch.step_accuracies is not None:
                 self._step_figures["accuracy"].append(epoch.step_accuracies)
         self._remember(epoch.epoch, epoch.step)
-        if self.experiment.evaluation.keep == "best" and self.keep.take(epoch):
+        line = metrics_line(epoch, split=str(self.experiment.evaluation.split))
+        if self.experiment.evaluation.keep == "best" and self.keep.take(epoch.epoch, line):
             self._best_is_new = True
         first = self.saved_epoch < 1 <= epoch.epoch
         due = first or time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
@@ -84,7 +85,6 @@ class Recorder:
             "waiting": epoch.waiting_seconds,
         }
         # Before the checkpoint, which promises these lines; so its seconds stand in the next line.
-        line = metrics_line(epoch, split=str(self.experiment.evaluation.split))
         layers = [self._layers(epoch.epoch)] if self.experiment.training.record_layers else []
         self.log.append(line, timings | {"checkpoint": self._saving_seconds}, *layers)
         self._saving_seconds = self.save() if due else 0.0

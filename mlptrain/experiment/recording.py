@@ -15,13 +15,13 @@ from mlptrain.experiment.build import prepared
 from mlptrain.experiment.calibrating import NO_TEMPERATURE, calibrate, measured, store_temperature
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
-from mlptrain.experiment.fit import Listener, Start
+from mlptrain.experiment.fit import Listener, Start, follows_metrics
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.runs import RunFolder
-from mlptrain.runs.records import CompletedRun, DivergedRun, Kept, RunResult, figures_of
+from mlptrain.runs.records import Choice, CompletedRun, DivergedRun, Kept, Line, RunResult, StoppedEarly, figures_of
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
-from mlptrain.training.endings import Ending
+from mlptrain.training.endings import Ending, early_ending
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import Epoch, TrainedModel
 
@@ -44,13 +44,17 @@ class Outcome:
 
 @dataclass
 class RecordedRun:
-    """One run among those that train together; a ``finished`` one only takes part."""
+    """One run among those that train together; a ``finished`` one only takes part.
+
+    So does one that has ``stopped`` early: it was killed when it had no more to train, and gets its result at the end.
+    """
 
     folder: RunFolder
     experiment: Experiment
     splits: Splits
     checkpoint: Checkpoint | None = None
     finished: bool = False
+    stopped: bool = False
     recorder: Recorder | None = field(default=None, repr=False)
     ended: bool = False
 
@@ -59,7 +63,8 @@ class RecordedRun:
         """Where training continues."""
         if self.finished or self.checkpoint is None:
             return Start(done=self.finished)
-        return Start(self.checkpoint.epoch, self.checkpoint.state)
+        history = self.folder.read_metrics()[: self.checkpoint.epoch + 1] if follows_metrics(self.experiment) else []
+        return Start(self.checkpoint.epoch, self.checkpoint.state, done=self.stopped, history=history)
 
 
 # Makes or opens runs once the models are ready, so that what cannot be trained leaves no folder; gives the folder that
@@ -97,11 +102,14 @@ class Recording(Listener):
             for run, model, epoch in zip(self.runs, self._models, epochs, strict=True):
                 if run.recorder is None or epoch is None:
                     continue
-                if epoch.ending is None:
-                    run.recorder.record(epoch)
-                else:
+                if epoch.ending is not None and epoch.ending.kind == "diverged":
                     run.recorder.save()
                     run.folder.write_result(_diverged(run, model, epoch.ending))
+                    run.ended = True
+                    continue
+                run.recorder.record(epoch)
+                if epoch.ending is not None:  # now, since its weights go on changing among others
+                    _finished(run, model)
                     run.ended = True
 
     def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002 – each was noted as it came
@@ -148,6 +156,8 @@ def _diverged(run: RecordedRun, model: TrainedModel, ending: Ending) -> Diverged
 def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
     if run.recorder is None or run.ended:
         return Outcome.read(run.folder)
+    if run.stopped and run.checkpoint is not None:
+        model.load(run.checkpoint.state)
     run.recorder.save()
     result = _result(run, run.recorder, model)
     if isinstance(result, CompletedRun) and result.calibration is not None:
@@ -162,9 +172,12 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
     lines = run.folder.read_metrics()
     last = lines[-1]
-    kept, parameters, file = last, model.parameters, run.folder.last.name
+    kept, parameters, file, choice = last, model.parameters, run.folder.last.name, None
+    metric = run.experiment.evaluation.metric
     if run.experiment.evaluation.keep == "best" and (best := recorder.keep.best) is not None:
         kept, file = lines[best.epoch], run.folder.best.name
+        measured_lines = [line for line in lines if metric in line]
+        choice = Choice(metric=metric, epochs=len(measured_lines), kept=kept[metric], last=measured_lines[-1][metric])
         parameters = recorder.keep.parameters or model.parameters.clone().copy_(
             load_checkpoint(run.folder.best).state.parameters
         )
@@ -206,7 +219,18 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         test_evaluations=looks + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
         undefined=undefined,
         calibration=calibration,
+        stopped_early=_stopped_early(run.experiment, lines),
+        choice=choice,
     )
+
+
+def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarly | None:
+    stopping = experiment.training.early_stopping
+    ending = early_ending(stopping, lines, epochs=experiment.training.epochs)
+    if stopping is None or ending is None:
+        return None
+    best_epoch = ending.epoch - stopping.patience
+    return StoppedEarly(metric=stopping.metric, best_epoch=best_epoch, message=ending.message)
 
 
 def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:

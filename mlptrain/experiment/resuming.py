@@ -15,18 +15,22 @@ from mlptrain.runs import RunFolder, SeedGroup
 from mlptrain.runs.steps import step_figures
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
-from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
+from mlptrain.training.endings import Ending, early_ending
 
 
 @dataclass(frozen=True)
 class Reopened:
-    """A run before its data are loaded; a ``finished`` one only waits for the others of its group."""
+    """A run before its data are loaded; a ``finished`` one only waits for the others of its group.
+
+    One that ``stopped`` early has no more to train, and no result yet.
+    """
 
     folder: RunFolder
     experiment: Experiment
     checkpoint: Checkpoint | None = None
     finished: bool = False
+    stopped: bool = False
 
     def on(self, splits: Splits, data_dir: AnyPath | None) -> RecordedRun:
         """The run on its data. Raises DataError where they are no longer those that it started with."""
@@ -39,7 +43,7 @@ class Reopened:
             class_weights_of(self.experiment, splits.train),
         ):
             raise CheckpointError(f"{self.folder.last} was trained on other data than the run it lies in")
-        return RecordedRun(self.folder, self.experiment, splits, saved, self.finished)
+        return RecordedRun(self.folder, self.experiment, splits, saved, self.finished, self.stopped)
 
 
 def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
@@ -67,7 +71,9 @@ def is_done(folder: RunFolder, epochs: int | None) -> bool:
     result = folder.read_result()
     if result is None:
         return False
-    return epochs is None or result.status == "diverged" or result.epochs == epochs
+    if epochs is None or result.status == "diverged" or result.stopped_early is not None or result.epochs == epochs:
+        return True
+    return _stops(folder, folder.experiment().with_training(epochs=epochs), done=result.epochs) is not None
 
 
 def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
@@ -88,7 +94,15 @@ def reopen(folder: RunFolder, epochs: int | None) -> Reopened:
     experiment = _extended(folder, experiment, epochs, done=checkpoint.epoch if checkpoint else 0)
     if checkpoint is not None and checkpoint.best is not None:
         _check_best(folder, checkpoint.epoch, checkpoint.best.epoch, epochs=experiment.training.epochs)
-    return Reopened(folder, experiment, checkpoint)
+    stopped = checkpoint is not None and _stops(folder, experiment, done=checkpoint.epoch) is not None
+    return Reopened(folder, experiment, checkpoint, stopped=stopped)
+
+
+def _stops(folder: RunFolder, experiment: Experiment, *, done: int) -> Ending | None:
+    """How early stopping ends an experiment of which so many epochs are trained, or None."""
+    stopping = experiment.training.early_stopping
+    lines = [] if stopping is None else folder.read_metrics()[: done + 1]
+    return early_ending(stopping, lines, epochs=experiment.training.epochs)
 
 
 def _check_best(folder: RunFolder, last: int, best: int, *, epochs: int) -> None:
@@ -109,14 +123,14 @@ def _extended(folder: RunFolder, experiment: Experiment, epochs: int | None, *, 
     if result is not None and result.status == "diverged":
         raise RunFolderError(f"{folder.path} diverged; start a new run with {result.advice} instead")
     wished = epochs or experiment.training.epochs
-    scheduled = experiment.training.epochs > 0 and not isinstance(experiment.schedule, Constant)
-    if wished != experiment.training.epochs and scheduled:
-        raise RunFolderError(
-            f"{folder.path} was scheduled over {experiment.training.epochs} epochs, so that {wished} would be another "
-            f"run; start over with training.epochs={wished}"
-        )
     if wished < done:
         raise RunFolderError(f"{folder.path} has {done} epochs behind it; training.epochs={wished} is fewer")
+    longer, stopping = experiment.with_training(epochs=max(wished, done + 1)), experiment.training.early_stopping
+    if stopping is not None and result is not None and (ending := _stops(folder, longer, done=done)) is not None:
+        raise RunFolderError(
+            f"{folder.path} ends after epoch {ending.epoch} whatever training.epochs is: {stopping.reason}; start over "
+            "with a larger training.early_stopping.patience"
+        )
     if result is not None and wished == done:
         raise RunFolderError(
             f"{folder.path} is complete after epoch {done}; extend it with --set training.epochs={done * 2 or 10}"

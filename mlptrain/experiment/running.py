@@ -263,6 +263,11 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
     diverged = [outcome.result for outcome in outcomes if outcome.result.status == "diverged"]
     if len(diverged) == len(outcomes):
         raise RunFolderError(f"all seeds of {group.path} diverged; start over with {diverged[0].advice}")
+    if all(outcome.result.status == "diverged" or outcome.result.stopped_early is not None for outcome in outcomes):
+        raise RunFolderError(
+            f"{group.path} is complete: early stopping ends its seeds whatever training.epochs is; start over with a "
+            "larger training.early_stopping.patience"
+        )
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
 

@@ -45,16 +45,20 @@ def load_kept(path: AnyPath) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     folder = RunFolder.open(path)
+    result = folder.read_result()
+    completed = result if result is not None and result.status == "completed" else None
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
+    if completed is not None and completed.kept.checkpoint == folder.last.name:
+        kept = folder.last  # where the metric that chooses was undefined throughout
     if not kept.exists() and folder.last.exists():
         raise RunFolderError(f"{kept}, the run's kept checkpoint, is gone; for the last weights name {folder.last}")
     if not kept.exists():
         raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
-    checkpoint, result = load_own_checkpoint(folder, kept), folder.read_result()
-    if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
+    checkpoint = load_own_checkpoint(folder, kept)
+    if completed is not None and completed.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
             f"{kept} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
-            f"{result.kept.epoch} was kept; one of them was replaced"
+            f"{completed.kept.epoch} was kept; one of them was replaced"
         )
     return checkpoint
 

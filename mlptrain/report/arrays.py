@@ -119,12 +119,18 @@ class InputHistogram:
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates ``lr`` (n,) at ``epochs`` (n,), which are fractions within an epoch."""
+    """Learning rates ``lr`` (n,) at ``epochs`` (n,), which are fractions within an epoch.
+
+    Those of a plateau are the highest that they can be, while its ``metric`` gets better, and ``lowest`` (n,) those if
+    it never does; the rates of a run lie between.
+    """
 
     label: str
     schedule: str
     epochs: FloatArray
     lr: FloatArray
+    metric: str = ""
+    lowest: FloatArray | None = None
 
 
 @dataclass(frozen=True)

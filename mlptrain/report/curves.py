@@ -19,6 +19,7 @@ from mlptrain.errors import UserError
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.history import SPLITS, History
 from mlptrain.report.style import (
+    INK,
     LINE_STYLES,
     QUIET,
     colour,
@@ -98,6 +99,8 @@ def draw_curves(
                     label=SPLIT_NAMES[split] if alone else f"{history.label}{_state(history)}",
                     zorder=3 + SPLITS.index(split),
                 )
+        if alone:
+            _mark(axes, histories[0])
         _finish(axes, histories, metric, look, letters=int(13 * panel[1] - 18))
     _legend(figure, [] if alone else _keys_of_several(histories, styles), histories)
     return figure
@@ -190,6 +193,13 @@ def _band(axes: Axes, x: FloatArray, seeds: Sequence[FloatArray], index: int) ->
     parts = np.array_split(np.arange(len(x)), min(len(x), _MAX_POINTS))
     at, bottom, top = x[[part[0] for part in parts]], [low[p].min() for p in parts], [high[p].max() for p in parts]
     axes.fill_between(at, bottom, top, color=colour(index), alpha=0.18, linewidth=0, zorder=1.5)
+
+
+def _mark(axes: Axes, history: History) -> None:
+    """Upright lines at the epochs of note."""
+    for epoch, what in history.marks.items():
+        style = LINE_STYLES[3 if what == "kept" else 2]
+        axes.axvline(epoch, color=INK, linestyle=style, linewidth=1.1, zorder=1.9, label=f"{what}: epoch {epoch:,}")
 
 
 def _smoothed(y: FloatArray, window: int) -> FloatArray:

@@ -180,7 +180,13 @@ def draw_rates(rates: Rates) -> Figure:
     """The learning rate of every step, over the epochs."""
     figure = new_figure(6.8, 3.6)
     axes = figure.add_subplot()
-    axes.plot(rates.epochs, rates.lr, color=colour(0))
+    highest = f"while {rates.metric} gets better" if rates.metric else "_"
+    axes.plot(rates.epochs, rates.lr, color=colour(0), label=highest)
+    if rates.lowest is not None:
+        label = f"if {rates.metric} never gets better"
+        axes.plot(rates.epochs, rates.lowest, color=colour(1), linestyle=LINE_STYLES[1], label=label)
+        axes.fill_between(rates.epochs, rates.lowest, rates.lr, color=QUIET, alpha=0.12, linewidth=0)
+        figure.legend(loc="outside lower center", ncols=2)
     axes.set(
         title=fitted(f"{rates.label}: schedule {rates.schedule}", 6.4), xlabel="epoch", ylabel="learning rate (no unit)"
     )

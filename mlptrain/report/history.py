@@ -37,7 +37,8 @@ class History:
     its middle, half an epoch before the others, which are measured at its end. ``status`` is that of ``mlptrain runs``,
     ``loss`` the loss with its unit, ``data`` the name of the data. ``guess`` holds what a constant guess gives, where
     that is on record: ``loss`` and ``accuracy``.
-    ``seeds`` are the runs whose means ``values`` are.
+    ``seeds`` are the runs whose means ``values`` are. ``marks`` are epochs of note: the kept one where it is not the
+    last, and the last of a run that stopped early, each with what it is.
     """
 
     label: str
@@ -48,6 +49,7 @@ class History:
     data: str = ""
     guess: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[History, ...] = ()
+    marks: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_history(run: AnyPath, *, label: str | None = None) -> History:
@@ -61,12 +63,21 @@ def read_history(run: AnyPath, *, label: str | None = None) -> History:
             pairs = [(line["epoch"], line[key]) for line in lines if key in line]
             epochs, metrics = np.array(pairs, dtype=np.float64).T
             values[key] = (epochs - 0.5 if split == "train" else epochs, metrics)
-    history = _history(folder, label, "epoch", values)
+    history = replace(_history(folder, label, "epoch", values), marks=_marks(folder))
     if not values:
         result, why = folder.read_result(), _WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS["interrupted"])
         advice = result.advice if result is not None and result.status == "diverged" else ""
         raise RunFolderError(f"{run} {why.format(run, advice=advice)}")
     return history
+
+
+def _marks(folder: RunFolder) -> dict[int, str]:
+    with suppress(RunFolderError):  # curves are drawn of what is in the log
+        result = folder.read_result()
+        if result is not None and result.status == "completed":
+            kept = {result.kept.epoch: "kept"} if result.kept.epoch != result.epochs else {}
+            return kept | ({result.epochs: "stopped early"} if result.stopped_early is not None else {})
+    return {}
 
 
 def read_steps(run: AnyPath, *, label: str | None = None) -> History:

@@ -25,6 +25,7 @@ from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
+from mlptrain.spec.choosing import best_in_words
 from mlptrain.spec.metrics import is_share, title_of
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
@@ -61,6 +62,7 @@ def render_page(
         experiment=experiment,
         result=result,
         status=summarise(folder).status,
+        best=best_in_words(experiment.evaluation.metric),
         path=str(folder.path),
         folder_name=folder.path.resolve().name,
         resolved=str(folder.resolved),

@@ -24,10 +24,10 @@ from mlptrain.system.paths import AnyPath, user_path
 class RunSummary:
     """One run in the table.
 
-    ``status`` is completed, diverged, running, interrupted, damaged, or outdated: of an earlier version. ``metric``
-    names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run stands for;
-    ``figures`` holds all that there are, of an unfinished run those measured after its last epoch. ``epoch`` is the
-    last one trained, of ``epochs``; ``age`` is in seconds.
+    ``status`` is completed, stopped early, diverged, running, interrupted, damaged, or outdated: of an earlier version.
+    ``metric`` names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run
+    stands for; ``figures`` holds all that there are, of an unfinished run those measured after its last epoch.
+    ``epoch`` is the last one trained, of ``epochs``; ``age`` is in seconds.
     """
 
     path: Path
@@ -119,7 +119,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     metric, value = best_metric((completed.kept.metrics if completed else {}) or last)
     return RunSummary(
         folder.path,
-        result.status if result is not None else "running" if _is_trained(folder) else "interrupted",
+        result.state if result is not None else "running" if _is_trained(folder) else "interrupted",
         data=spec.data.name,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
+from mlptrain.spec.choosing import higher_is_better
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers
@@ -47,11 +48,12 @@ class Kept(Record):
         return self.model_extra or {}
 
 
-def untrained(epoch: int, *, epochs: int = 0) -> str:
+def untrained(epoch: int, *, epochs: int = 0, metric: str = "validation_loss") -> str:
     """What there is to say of weights kept after ``epoch``, of ``epochs`` trained ones; empty but for epoch 0."""
     if epoch:
         return ""
-    return "the initial weights, untrained by this run" + ("; no epoch lowered the validation loss" if epochs else "")
+    none_better = f"; no epoch {'raised' if higher_is_better(metric) else 'lowered'} the {metric.replace('_', ' ')}"
+    return "the initial weights, untrained by this run" + (none_better if epochs else "")
 
 
 Kind = Literal["stuck", "slow", "diverged"]
@@ -96,10 +98,41 @@ class Calibration(Record):
     after: Metrics
 
 
+class StoppedEarly(Record):
+    """What ended a run before its last epoch: no better value for so many epochs, since ``best_epoch``."""
+
+    metric: str
+    best_epoch: Count
+    message: str
+
+
+class Choice(Record):
+    """What it was worth to keep the best of ``epochs`` measured epochs: the metric that chose it, there and at the end.
+
+    The kept value is the best of many on the very rows that chose it, and so flatters.
+    """
+
+    metric: str
+    epochs: Count
+    kept: Figure
+    last: Figure
+
+    @property
+    def in_words(self) -> str:
+        """One sentence."""
+        if self.kept == self.last:
+            return f"the kept epoch was chosen by its {self.metric}, {self.kept:.4f}, as the best of {self.epochs:,}"
+        return (
+            f"the kept epoch was chosen by its {self.metric}, {self.kept:.4f} against {self.last:.4f} after the last "
+            f"epoch; as the best of {self.epochs:,} on the rows that chose it, that figure is likely a little too good"
+        )
+
+
 class CompletedRun(Record):
     """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch.
 
     ``undefined`` says why figures of the kept weights are absent, by their names: ``test_roc_auc`` and so on.
+    ``stopped_early`` is None where that is the last of the configuration, ``choice`` where the last weights are kept.
     """
 
     status: Literal["completed"] = "completed"
@@ -111,11 +144,19 @@ class CompletedRun(Record):
     test_evaluations: Count
     undefined: dict[str, str] = Field(default_factory=dict)
     calibration: Calibration | None = None
+    stopped_early: StoppedEarly | None = None
+    choice: Choice | None = None
+
+    @property
+    def state(self) -> str:
+        """``completed`` or ``stopped early``."""
+        return "completed" if self.stopped_early is None else "stopped early"
 
     @property
     def about_kept(self) -> str:
         """What there is to say of the kept weights; empty for those of a trained epoch."""
-        return untrained(self.kept.epoch, epochs=self.epochs)
+        metric = "validation_loss" if self.choice is None else self.choice.metric
+        return untrained(self.kept.epoch, epochs=self.epochs, metric=metric)
 
     @model_validator(mode="after")
     def _without_running_means(self) -> Self:
@@ -135,6 +176,11 @@ class DivergedRun(Record):
     lr: Figure
     message: str
     diagnosis: Diagnosis | None = None
+
+    @property
+    def state(self) -> str:
+        """``diverged``."""
+        return self.status
 
     @property
     def advice(self) -> str:

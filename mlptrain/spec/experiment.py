@@ -20,6 +20,7 @@ from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
+from mlptrain.spec.stopping import EarlyStopping, ShortStopping
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -75,6 +76,11 @@ class TrainingSpec(Section):
         count_or("auto", most=1024),
         Field(description="CPU threads; auto takes as many as the arithmetic of a step gives work to."),
     ] = "auto"
+    early_stopping: Annotated[
+        EarlyStopping | None,
+        ShortStopping(),
+        Field(description="Ends the run when a metric no longer gets better: true, the patience, or a mapping; none."),
+    ] = None
 
     @model_validator(mode="after")
     def _clipped_once(self) -> Self:
@@ -104,8 +110,9 @@ class EvaluationSpec(Section):
         None, description="Default: validation where there is one, else none."
     )
     keep: Literal["best", "last"] | None = Field(
-        None, description="best: lowest validation loss; last. Default: best where validation is measured, else last."
+        None, description="best: that of the best metric; last. Default: best where validation is measured, else last."
     )
+    metric: str = Field("validation_loss", description="What best goes by, such as validation_accuracy.")
     metrics: list[MetricSpec] = Field(
         [],
         max_length=MAX_METRICS,

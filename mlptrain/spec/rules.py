@@ -19,6 +19,7 @@ from mlptrain.sources.facts import DataFacts, stored_rows
 from mlptrain.spec.adversarial import VirtualAdversarial
 from mlptrain.spec.augmentation import OF_IMAGES, AugmentationSpec
 from mlptrain.spec.base import either
+from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
@@ -29,11 +30,13 @@ from mlptrain.spec.data import (
     RandomRegressionData,
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
+from mlptrain.spec.hints import value_hint
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
+from mlptrain.spec.metrics import METRICS
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
-from mlptrain.spec.schedule import MultiStep, Schedule, Step
+from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -119,7 +122,7 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
         yield ("evaluation", "split"), f"data '{data.name}' has no test rows; choose validation or none"
     if evaluation.keep == "best" and evaluation.resolved(data).split != "validation":
         message = (
-            "best is the lowest validation loss and needs split: validation with data.validation above 0; use last"
+            f"best goes by {evaluation.metric[:40]} and needs split: validation with data.validation above 0; use last"
         )
         yield ("evaluation", "keep"), message
 
@@ -145,6 +148,43 @@ def calibration_has_its_rows(facts: DataFacts, loss: LossSpec, evaluation: Evalu
     elif facts.validation_rows == 0:
         message = "temperature is fitted on validation rows, but data.validation is 0; set data.validation, or use none"
         yield ("evaluation", "calibrate"), message
+
+
+def metrics_are_measured(
+    data: DataSpec, facts: DataFacts, schedule: Schedule, training: TrainingSpec, evaluation: EvaluationSpec
+) -> Iterator[Finding]:
+    """What chooses the kept epoch, the end of the run or the learning rate is in the log, and not of the test set."""
+    resolved = evaluation.resolved(data)
+    recorded = recorded_metrics(str(resolved.split), facts, [metric.key for metric in evaluation.metrics])
+    if resolved.keep == "best" and resolved.split == "validation":
+        measured = [key for key in recorded if key.startswith("validation_")]  # training's are of weights on the move
+        yield from _unmeasured(evaluation.metric, ("evaluation", "metric"), measured, str(resolved.split), facts)
+    if training.early_stopping is not None:
+        path = ("training", "early_stopping", "metric")
+        yield from _unmeasured(training.early_stopping.metric, path, recorded, str(resolved.split), facts)
+    if isinstance(schedule, Plateau):
+        yield from _unmeasured(schedule.metric, ("schedule", "metric"), recorded, str(resolved.split), facts)
+
+
+def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
+    """A metric that is not among the recorded ones, or that would choose by the test set."""
+    of_values = targets_of(facts) == "numbers"
+    listable = [name for name, kind in METRICS.items() if name != "accuracy" and (kind.needs == "values") == of_values]
+    choices = [key for key in recorded if not key.startswith("test_")]
+    if metric in choices:
+        return
+    if metric in recorded:
+        yield path, f"{metric} would choose by the test set, whose figures then are too good; use {either(choices)}"
+    elif metric.startswith("validation_") and split != "validation":
+        message = (
+            f"needs {metric}, but evaluation.split is {split}; set evaluation.split: validation, with data.validation "
+            f"above 0, or use {either(choices)}"
+        )
+        yield path, message
+    elif (name := metric.removeprefix("validation_")) != metric and name in listable:
+        yield path, f"needs {name} in the list evaluation.metrics; add it there, or use {either(choices)}"
+    else:
+        yield path, f"must be {either(choices)}, got '{metric[:40]}'{value_hint(metric, choices, 'metric')}"
 
 
 def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
@@ -239,6 +279,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     evaluation_has_its_split,
     metrics_fit,
     calibration_has_its_rows,
+    metrics_are_measured,
     network_fits_memory,
     dropout_fits_layers,
     norm_has_rows,
@@ -299,6 +340,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     yield from _smoothing_that_misleads(experiment)
+    yield from _endings_without_effect(experiment)
     if loss.reads == "logits" and output != "identity":
         message = (
             f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
@@ -318,6 +360,23 @@ def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:
             f"{smoothing:g} over {classes:,} classes makes the targets {low:.3g} and {high:.3g}: probabilities stay "
             "between these, so that a sure answer is never given as one; 0 leaves them free",
         )
+
+
+def _endings_without_effect(experiment: Experiment) -> Iterator[Finding]:
+    """Figures that end nothing and lower nothing, since the run is over before."""
+    epochs, stopping, schedule = experiment.training.epochs, experiment.training.early_stopping, experiment.schedule
+    the_run = f"the run has {epochs:,} epoch{'s' * (epochs != 1)}"
+    if stopping is not None and 0 < epochs <= stopping.earliest:
+        key = "start" if epochs <= stopping.start + 1 else "patience"
+        message = f"has no effect: training can stop after epoch {stopping.earliest:,} at the earliest, and {the_run}"
+        yield ("training", "early_stopping", key), message
+    if isinstance(schedule, Plateau):
+        first = schedule.first_epoch(experiment.training.run_length(experiment.facts.train_rows))
+        if 0 < epochs <= (earliest := first + schedule.patience + 1):
+            message = f"has no effect: lr can drop after epoch {earliest:,} at the earliest, and {the_run}"
+            yield ("schedule", "patience"), message
+    if experiment.evaluation.keep == "last" and experiment.evaluation.metric != EvaluationSpec().metric:
+        yield ("evaluation", "metric"), "has no effect: evaluation.keep is last"
 
 
 def _shorter_average(steps: int) -> str:
@@ -349,7 +408,8 @@ def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
     augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
     classes = set(facts.class_names)
     if name in ("mnist", "digits"):
-        if augmentation.flip != "none" and (mirrored := sorted(classes - {"0", "1", "8"})):
+        symmetric = {"0", "1", "8"} | ({"3"} if augmentation.flip == "vertical" else set())
+        if augmentation.flip != "none" and (mirrored := sorted(classes - symmetric)):
             message = f"a mirrored {either(mirrored)} is another character, which no test image shows; leave flip out"
             yield ("augmentation", "flip"), message
         if augmentation.rotate > MAX_TURN and {"6", "9"} <= classes:

@@ -1,18 +1,20 @@
 """The ``schedule`` section: how the learning rate changes while a run trains, one class per schedule.
 
-A schedule is a pure function of the step and the run's length, so none of it is saved: a resumed run computes the same
-factors as an uninterrupted one. Its length is always that of the run.
+A schedule is a pure function of the step and the run's length, plateau of the figures in the log too, so none of it is
+saved: a resumed run computes the same factors as an uninterrupted one. Its length is always that of the run.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
+from mlptrain.spec.choosing import is_better
 
 Final = Annotated[float, Field(ge=0, le=1, description="The factor that the run ends at.")]
 Gamma = Annotated[float, Field(gt=0, le=1)]
@@ -45,7 +47,7 @@ class Schedule(Section):
         """Steps before the schedule begins."""
         return self.warmup if isinstance(self.warmup, int) else round(self.warmup * run.steps)
 
-    def factor(self, step: int, run: RunLength) -> float:
+    def factor_at(self, step: int, run: RunLength) -> float:
         """What multiplies the optimizer's lr in step ``step``, from 0 to ``run.steps`` − 1.
 
         (step + 1)/w in a warm-up of w steps, the last of which has the optimizer's lr.
@@ -136,7 +138,7 @@ class OneCycle(Schedule):
     start: float = Field(0.04, gt=0, le=1, description="The factor of the first step.")
     final: Final = 4e-6
 
-    def factor(self, step: int, run: RunLength) -> float:
+    def factor_at(self, step: int, run: RunLength) -> float:
         """As torch's OneCycleLR, whose peak lies a step before ``warmup`` of the run, and whose last step has final."""
         warmup = self.warmup if isinstance(self.warmup, int) else self.warmup * run.steps
         peak, last = max(0.0, warmup - 1), max(1, run.steps - 1)
@@ -192,13 +194,63 @@ class InverseSqrt(Schedule):
         return math.sqrt(max(1, warmup) / (step + 1))
 
 
+class Plateau(Schedule):
+    """lr is multiplied by ``factor`` when a metric has not got better for a while (as torch's ReduceLROnPlateau)."""
+
+    name: Literal["plateau"]
+    metric: str = Field("validation_loss", description="A figure of metrics.jsonl, such as validation_accuracy.")
+    factor: float = Field(0.1, ge=0, lt=1, description="The factor of a drop.")
+    patience: int = Field(10, ge=0, le=MAX_EPOCHS, description="Epochs without a better value before lr drops.")
+    threshold: float = Field(1e-4, ge=0, le=1e30, description="A better value is better by more than this.")
+    threshold_mode: Literal["rel", "abs"] = Field("rel", description="rel: threshold is a part of the best value.")
+    cooldown: int = Field(0, ge=0, le=MAX_EPOCHS, description="Epochs after a drop that do not count as patience.")
+    min: float = Field(0.0, ge=0, le=1, description="The lowest factor, as a part of the optimizer's lr.")
+
+    def at(self, t: float) -> float:  # noqa: ARG002
+        """1; what the figures have made of it is in Drops."""
+        return 1.0
+
+    def first_epoch(self, run: RunLength) -> int:
+        """The first epoch that counts: one that the warm-up ends in or with."""
+        return max(1, -(-self.warmup_steps(run) // max(1, run.per_epoch)))
+
+
+@dataclass
+class Drops:
+    """Where a plateau stands after the epochs that it was given: a pure function of their figures.
+
+    ``factor`` multiplies the learning rate of the epochs that follow.
+    """
+
+    section: Plateau
+    first: int = 1
+    factor: float = 1.0
+    best: float | None = None
+    epochs: int = 0  # without a better value
+    cooling: int = 0
+
+    def take(self, epoch: int, value: float | None) -> None:
+        """An epoch is over. Those before ``first``, of the warm-up or before training, do not count."""
+        if epoch < self.first:
+            return
+        one = self.section
+        self.epochs += 1
+        if is_better(one.metric, value, self.best, by=one.threshold, relative=one.threshold_mode == "rel"):
+            self.best, self.epochs = value, 0
+        if self.cooling:
+            self.cooling, self.epochs = self.cooling - 1, 0
+        if self.epochs > one.patience:
+            self.factor = min(self.factor, max(self.factor * one.factor, one.min))
+            self.cooling, self.epochs = one.cooldown, 0
+
+
 def _half_cosine(begin: float, end: float, t: float) -> float:
     """From begin at t = 0 to end at t = 1."""
     return end + (begin - end) / 2 * (1 + math.cos(math.pi * t))
 
 
 ScheduleSpec = Annotated[
-    Constant | Linear | Cosine | CosLog | OneCycle | Exponential | Step | MultiStep | InverseSqrt,
+    Constant | Linear | Cosine | CosLog | OneCycle | Exponential | Step | MultiStep | InverseSqrt | Plateau,
     Field(discriminator="name"),
     ShortName(),
 ]

@@ -52,6 +52,7 @@ training:
   epochs: 20
   batch_size: 32             # or full
   device: auto               # auto | cpu | cuda | cuda:N
+  # early_stopping: 5        # ends the run after so many epochs without a better validation loss
 
 evaluation:
   split: validation          # measured after every epoch: validation | test | none

@@ -99,7 +99,7 @@ KEYS = {
     "schedule": (
         "scheduler scheduler_type scheduler_name sched lr_scheduler lr_schedule lr_scheduler_type lr_policy "
         "lr_strategy lr_mode lr_config lr_decay lr_decay_type learning_rate_schedule learning_rate_scheduler "
-        "learning_rate_policy learning_rate_decay param_scheduler"
+        "learning_rate_policy learning_rate_decay param_scheduler reduce_lr_on_plateau reduce_lr"
     ),
     "schedule.final": "lrf min_lr_ratio final_factor",
     "schedule.warmup": "warmup_epochs warmup_steps warmup_ratio n_steps_warmup num_warmup_steps",
@@ -107,6 +107,10 @@ KEYS = {
     "schedule.step_size": "scheduler_step_size lr_step lr_step_size lr_decay_step lr_decay_epochs decay_epochs",
     "schedule.milestones": "lr_steps lr_sched_epochs stepvalue",
     "schedule.cycles": "n_cycles num_cycles",
+    "schedule.min": "min_factor",
+    "schedule.factor": "lr_factor lr_reduction_factor reduce_factor",
+    "schedule.patience": "lr_patience plateau_patience scheduler_patience",
+    "schedule.threshold": "plateau_threshold",
     "augmentation": "augmentations augment data_augmentation aug train_transform train_transforms",
     "augmentation.shift": (
         "translate translation random_translation max_translation random_crop random_affine affine shifts max_shift "
@@ -158,6 +162,13 @@ KEYS = {
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
+    "training.early_stopping": ("early_stop early_stopper early_stopping_callback stop_early"),
+    "training.early_stopping.patience": (
+        "early_stopping_patience early_stop_patience early_stopping_rounds early_stopping_epochs max_no_improvement "
+        "n_iter_no_change no_improvement_patience wait_epochs"
+    ),
+    "training.early_stopping.min_delta": "tol tolerance early_stopping_min_delta early_stopping_threshold delta_min",
+    "training.early_stopping.start": "start_from_epoch start_epoch min_epochs",
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
     "training.adversarial": (
         "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
@@ -170,12 +181,15 @@ KEYS = {
     "training.precision": "matmul_precision float32_matmul_precision",
     "evaluation": "eval evaluate val_cfg val_evaluator val_dataloader test_cfg evaluator validate",
     "evaluation.split": "eval_split eval_set eval_on evaluate_on",
+    "evaluation.metric": "monitor monitor_metric eval_metric validation_metric metric_for_best_model best_metric",
+    "training.early_stopping.metric": "monitor early_stopping_metric",
+    "schedule.metric": "monitor",
     "evaluation.keep": (
         "checkpoint model_checkpoint save_best save_best_only save_best_model best_model keep_best save_last "
         "save_top_k restore_best_weights load_best_model_at_end load_best"
     ),
     "evaluation.metrics": (
-        "eval_metric eval_metrics scoring scorers score scores further_metrics extra_metrics custom_metrics "
+        "eval_metrics scoring scorers score scores further_metrics extra_metrics custom_metrics "
         "metric_names compute_metrics train_metrics val_metrics test_metrics figures"
     ),
     "evaluation.calibrate": "calibration calibrated calibrate_probabilities temperature_scaling temperature",
@@ -183,21 +197,19 @@ KEYS = {
 
 # Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 KEYS_NOT_OFFERED = {
-    "early stopping is not offered; evaluation.keep: best keeps the epoch with the lowest validation loss": (
-        "early_stopping early_stop early_stopping_patience early_stop_patience early_stopping_rounds patience "
-        "stop_loss target_loss target_accuracy time_limit max_time max_no_improvement min_delta tol tolerance "
-        "n_iter_no_change"
+    "a time or value to stop at is not offered; training.early_stopping ends a run that no longer gets better": (
+        "stop_loss target_loss target_accuracy time_limit max_time"
     ),
     "a rate that a warm-up begins at is not offered; it rises from nothing": "warmup_lr warmup_init_lr",
-    "a lowest learning rate is not offered; cosine ends at the share schedule.final of optimizer.lr": (
+    "a lowest learning rate is not offered; cosine ends at the share schedule.final of optimizer.lr, plateau at min": (
         "eta_min min_lr lr_min lr_end end_lr final_lr lr_final"
     ),
     "this setting of a schedule is not offered; schedule: {schedules}": (
-        "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult cooldown pct_start div "
+        "lr_scheduler_freq lr_sched_factors lr_drop power power_t decay_steps t_max t_0 t_mult pct_start div "
         "div_factor scheduler_params"
     ),
     "another way of clipping is not offered; training.clip_norm or training.clip_value": (
-        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo norm_type agc"
+        "gradient_clip_algorithm clip_mode clip_type clip_algorithm clip_algo agc"
     ),
     "a ratio of penalties is not offered; training.l1 and optimizer.weight_decay are set one by one": "l1_ratio",
     "this constraint on the weights is not offered; training.max_norm bounds the norm of each unit's": (
@@ -241,7 +253,7 @@ KEYS_NOT_OFFERED = {
         "num_iterations n_iter iters max_iters num_iter steps_per_epoch iterations_per_epoch batches_per_epoch "
         "train_iters"
     ),
-    "a least number of epochs is not offered; a run has exactly training.epochs": "min_epochs min_steps",
+    "a least number of steps is not offered; training.early_stopping.start leaves out the first epochs": "min_steps",
     "a batch size for evaluation is not offered; results do not depend on it": (
         "test_batch_size eval_batch_size val_batch_size valid_batch_size validation_batch_size batch_size_test "
         "batch_size_val per_device_eval_batch_size test_iter"
@@ -265,9 +277,7 @@ KEYS_NOT_OFFERED = {
         "test_freq check_val_every_n_epoch val_check_interval evaluation_frequency"
     ),
     "a confusion matrix is not offered as a key; `mlptrain eval RUN` shows it": "confusion_matrix",
-    "what is watched is not offered as a key; evaluation.keep: best is the lowest validation loss": (
-        "monitor monitor_mode monitor_metric"
-    ),
+    "which way a metric gets better is not offered as a key; it follows from its name": "monitor_mode metric_mode",
     "what is printed is not offered as a key; training.record_steps keeps the loss of every step": (
         "verbose verbosity log_period report_every refresh_rate train_log_interval print_train_iter silent quiet "
         "log_interval log_every log_freq log_frequency log_every_n_steps log_steps logging_steps logging_interval "
@@ -436,6 +446,7 @@ VALUES = {
         "{name: cosine, warmup: 0.05}": "cosine_warmup warmup_cosine",
         "{name: linear, warmup: 0.05}": "linear_warmup",
         "one_cycle": "cycle one_cycle_policy",
+        "plateau": "reduce_lr_on_plateau reduce_on_plateau adaptive",
         "exponential": "exp",
         "multi_step": "piecewise piecewise_constant",
         "inverse_sqrt": "noam inv_sqrt",
@@ -467,6 +478,12 @@ VALUES = {
     "split": {
         "validation": "val valid dev eval holdout",
         "test": "testing",
+    },
+    "metric": {
+        "validation_loss": "val_loss valid_loss eval_loss dev_loss loss",
+        "validation_accuracy": "val_accuracy val_acc valid_accuracy valid_acc eval_accuracy dev_accuracy accuracy acc",
+        "train_loss": "training_loss",
+        "train_accuracy": "training_accuracy train_acc",
     },
     "keep": {
         "best": "min lowest best_only",
@@ -532,8 +549,7 @@ VALUES_NOT_OFFERED = {
     },
     "schedule": {
         "": (
-            "plateau reduce_lr_on_plateau reduce_on_plateau cyclic invscaling inv inverse_time inverse_time_decay "
-            "adaptive lambda multiplicative warmup sequential chained tanh"
+            "cyclic invscaling inv inverse_time inverse_time_decay lambda multiplicative warmup sequential chained tanh"
         ),
     },
     "adversarial": {

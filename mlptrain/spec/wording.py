@@ -104,7 +104,7 @@ def _path_in(value: Any, finding: _Finding) -> KeyPath:
     if kind.startswith("at:"):  # raised for a whole section, about one of its keys
         return (*path, kind.removeprefix("at:"))
     for depth, part in enumerate(path):
-        if isinstance(value, str):  # a short name, which was checked as a mapping
+        if value is None or isinstance(value, (str, bool, int, float)):  # a short form, which was checked as a mapping
             return path[:depth]
         if not isinstance(value, dict) or part in value:
             value = value[part]

@@ -1,38 +1,44 @@
-"""Which weights a model stands for: those with the lowest loss on the measured split, where that is wished for.
+"""Which weights a model stands for: those of the epoch with the best metric, where that is wished for.
 
-The plain loss, also where training minimises a smoothed or weighted one: runs with and without compare by it.
+By default the plain loss, also where training minimises a smoothed or weighted one: so runs can be compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import AliasChoices, Field
+
 from mlptrain.nn.parameters import Parameters
+from mlptrain.spec.choosing import is_better
 from mlptrain.system.jsonfiles import Count, Figure, Record
-from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.trainer import TrainedModel
 
 
 class Best(Record):
-    """The epoch with the lowest validation loss so far."""
+    """The epoch with the best value so far; checkpoints of earlier versions call it the loss."""
 
     epoch: Count
-    loss: Figure
+    value: Figure = Field(validation_alias=AliasChoices("value", "loss"))
 
 
 class KeepBest:
-    """Follows a model and keeps a copy of its best weights.
+    """Follows a model and keeps a copy of its best weights, of equally good ones the first.
 
     ``best`` may be one on record; ``parameters`` is then None until a later epoch is better.
     """
 
-    def __init__(self, model: TrainedModel, best: Best | None = None) -> None:
-        self._model = model
+    def __init__(self, model: TrainedModel, metric: str, best: Best | None = None) -> None:
+        self._model, self._metric = model, metric
         self.best = best
         self.parameters: Parameters | None = None
 
-    def take(self, epoch: Epoch) -> bool:
-        """Whether the epoch is the best so far."""
-        if epoch.evaluated is None or (self.best is not None and epoch.evaluated.loss >= self.best.loss):
+    def take(self, epoch: int, figures: Mapping[str, float]) -> bool:
+        """Whether the epoch, which has just ended with these figures, is the best so far."""
+        value = figures.get(self._metric)
+        if value is None or not is_better(self._metric, value, None if self.best is None else self.best.value):
             return False
-        self.best = Best(epoch=epoch.epoch, loss=epoch.evaluated.loss)
+        self.best = Best(epoch=epoch, value=value)
         found = self._model.parameters
         self.parameters = found.clone() if self.parameters is None else self.parameters.copy_(found)
         return True

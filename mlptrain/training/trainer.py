@@ -156,6 +156,10 @@ class Trainer:
         self._ended: dict[int, Ending] = {}
         self._waited = 0.0  # seconds of the epoch that is trained
 
+    def end(self, index: int, ending: Ending) -> None:
+        """A model has no further epochs."""
+        self._ended[index] = ending
+
     def revive(self, index: int) -> None:
         """A model that had ended has a new state, and trains again."""
         self._ended.pop(index, None)
@@ -167,7 +171,7 @@ class Trainer:
     def epochs(self, *, first: int, last: int, should_stop: Callable[[], bool]) -> Iterator[list[Epoch | None]]:
         """Train epochs ``first`` to ``last``; with ``first`` 0, begin with the evaluation before training.
 
-        Yields one epoch for every model, None for those that diverged in an earlier one, and ends early when all have.
+        Yields one epoch for every model, None for those that ended in an earlier one, and ends early when all have.
         A model diverges in the epoch in which a loss or parameter of it is no longer finite; others are not affected.
         Raises InterruptedRunError after the step during which ``should_stop`` became true.
         """
@@ -323,6 +327,14 @@ class TrainedModel:
     def state(self) -> ModelState:
         """Its parameters and the state of its updates, as views."""
         return self.trainer.updates.state(self.index)
+
+    def end(self, ending: Ending) -> None:
+        """It has no further epochs: among others it takes part, and is dropped."""
+        self.trainer.end(self.index, ending)
+
+    def scale(self, factor: float) -> None:
+        """What a plateau has made of its learning rate, from the next step on."""
+        self.trainer.updates.scale(self.index, factor)
 
     def load(self, state: ModelState) -> None:
         """Take over parameters and state. Raises ValueError for those of another network or optimizer."""

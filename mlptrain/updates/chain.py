@@ -18,7 +18,7 @@ from torch import Tensor
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.spec.schedule import Constant, RunLength, Schedule
+from mlptrain.spec.schedule import Constant, Plateau, RunLength, Schedule
 from mlptrain.updates.ingredients import Average, Decay, Ingredient, MaxNorm, on_gradients
 from mlptrain.updates.optimizers import Optimizer, make_optimizer
 
@@ -48,7 +48,8 @@ class Updates:
     and ema. A step is ``advance``, which counts it and sets the learning rate, and then ``apply``, which may be
     replayed as a part of a CUDA graph: there a rate that changes lies in a tensor.
 
-    ``evaluated`` holds the parameters that models are evaluated with: their averages, or else the very parameters.
+    Under a plateau every model has a rate of its own, and so an optimizer of its own. ``evaluated`` holds the
+    parameters that models are evaluated with: their averages, or else the very parameters.
     """
 
     def __init__(
@@ -67,10 +68,14 @@ class Updates:
         self._settings = list(settings)
         self._places: list[tuple[int, int, int]] = []  # of every model: its optimizer, its place there, of how many
         self._optimizers: list[Optimizer[Any]] = []
+        self._firsts: list[int] = []  # of every optimizer: its first model
         self._gradients: list[list[Tensor]] = []
         self._decays: list[Decay | None] = []
-        for section, equal in groupby(settings):
+        self._scales = [1.0] * len(settings)
+        apart = isinstance(schedule, Plateau)
+        for (section, _), equal in groupby((one, place if apart else 0) for place, one in enumerate(settings)):
             start, count = len(self._places), len(list(equal))
+            self._firsts.append(start)
             self._places += [(len(self._optimizers), place, count) for place in range(count)]
             decay, factor = None, section.weight_decay
             if factor and section.weight_decay_for == "weights":
@@ -106,9 +111,9 @@ class Updates:
         if self._average is not None:
             self._average.advance(self._step)
         if not self._is_constant:
-            factor = self._schedule.factor(self._step, self._run)
+            factor = self._schedule.factor_at(self._step, self._run)
             for index, optimizer in enumerate(self._optimizers):
-                rate, now = self._rates[index], optimizer.settings.lr * factor
+                rate, now = self._rates[index], optimizer.settings.lr * factor * self._scales[self._firsts[index]]
                 self._rates[index] = rate.fill_(now) if isinstance(rate, Tensor) else now
         self._step += 1
 
@@ -131,8 +136,12 @@ class Updates:
                 call()
 
     def lr(self, model: int, step: int) -> float:
-        """The learning rate of a model in step ``step``, counted from 0."""
-        return self._settings[model].lr * self._schedule.factor(step, self._run)
+        """The learning rate of a model in step ``step``, counted from 0, as its plateau stands now."""
+        return self._settings[model].lr * self._schedule.factor_at(step, self._run) * self._scales[model]
+
+    def scale(self, model: int, factor: float) -> None:
+        """From the next step on, what a plateau has made of the learning rate of one model."""
+        self._scales[model] = factor
 
     def state(self, model: int) -> ModelState:
         """Weights and state of one model, as views."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -29,6 +30,7 @@ from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
 from mlptrain.spec.data import FunctionData
+from mlptrain.spec.schedule import Drops, Plateau
 from mlptrain.system.paths import AnyPath
 
 _CURVE_POINTS = 1001
@@ -54,8 +56,16 @@ def learning_rates(experiment: Experiment) -> Rates:
     if not run.steps:
         raise UserError(f"{experiment.name}: a run of 0 epochs has no steps to draw; set training.epochs")
     steps = np.unique(np.linspace(0, run.steps - 1, min(run.steps, _MAX_DRAWN_STEPS)).astype(np.int64))
-    lr = [experiment.optimizer.lr * experiment.schedule.factor(int(step), run) for step in steps]
-    return Rates(experiment_title(experiment), experiment.schedule.name, steps / run.per_epoch, np.array(lr))
+    lr = [experiment.optimizer.lr * experiment.schedule.factor_at(int(step), run) for step in steps]
+    rates = Rates(experiment_title(experiment), experiment.schedule.name, steps / run.per_epoch, np.array(lr))
+    if not isinstance(experiment.schedule, Plateau):
+        return rates
+    drops, factors = Drops(experiment.schedule, experiment.schedule.first_epoch(run)), []
+    for epoch in range(1, experiment.training.epochs + 1):
+        factors.append(drops.factor)
+        drops.take(epoch, 1.0)  # again and again
+    lowest = rates.lr * np.array(factors)[steps // run.per_epoch]
+    return replace(rates, metric=experiment.schedule.metric, lowest=lowest)
 
 
 def samples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -123,6 +124,42 @@ def test_killed_at_a_random_moment(place: Path, unbroken: Unbroken, attacks: Att
         assert_same_run(unbroken.longer_run, Path("run"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")
+
+
+def test_killed_while_its_figures_decide_on_its_rate_and_its_end(
+    place: Path, attacks: Attacks, chance: random.Random
+) -> None:
+    """At any touch of a file, of which the last are those after its last step, and in any step."""
+    changes = ["training.epochs=99", "training.early_stopping=3", "optimizer.lr=0.1"]
+    changes.append("schedule={name: plateau, patience: 0, factor: 0.7}")
+    begin = (*BEGIN, *(word for change in changes for word in ("--set", change)))
+    train(load_text(SMALL, overrides=changes), run_dir=place.parent / "whole")
+    log = (place.parent / "whole/metrics.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["lr"] for line in log}) > 2
+    assert len(log) < 99
+    started = time.monotonic()
+    count = touches(place, *begin)
+    seconds = time.monotonic() - started
+    for number in attacks("kills of train that stops early", 2, 60):
+        at = chance.randint(count - 12 if number % 4 == 1 else 1, count)
+        child = command(*begin, folder=place, first=KillAt(at if number % 2 else 0))
+        if number % 2 == 0:
+            time.sleep(chance.uniform(0, seconds))
+            child.kill()
+        assert child.end() == -signal.SIGKILL or number % 2 == 0
+        go_on_as(*begin)
+        assert_same_run(place.parent / "whole", Path("run"))
+        shutil.rmtree("run")
+
+
+def go_on_as(*begin: str) -> None:
+    """Resume what there is, or begin again with the same command."""
+    run = Path("run")
+    if not (run / "resolved.yaml").exists():
+        shutil.rmtree(run, ignore_errors=True)
+        assert command(*begin, folder=Path.cwd()).end() == 0
+    elif not (run / "result.json").exists():
+        resume(run)
 
 
 def test_the_real_command_is_killed(place: Path, attacks: Attacks, chance: random.Random) -> None:

@@ -205,6 +205,12 @@ BASES: dict[str, Case] = {
         "target.metric",
         "needs validation rows, but the base's data.validation is 0; set that, or use test_loss",
     ),
+    "unequal budgets": (
+        f"{_BASE}, training: {{early_stopping: «3}}}}\n{PAIR}",
+        "base.training.early_stopping",
+        "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
+        "evaluation.keep: best scores each trial's best epoch anyway",
+    ),
     "target unmeasured": (
         f"{_BASE}, evaluation: {{split: none}}}}\n{PAIR}\ntarget: {{metric: «validation_loss, value: 0.1}}",
         "target.metric",

@@ -234,6 +234,11 @@ RULES: dict[str, Case] = {
         "evaluation.metrics[1]",
         ["with k 3 is always 100 % of 3 classes", "use k below 3"],
     ),
+    "metric that is not measured": (
+        "data: digits\nevaluation: {metrics: [f1], metric: «validation_roc_auc}",
+        "evaluation.metric",
+        ["needs roc_auc in the list evaluation.metrics", "validation_loss, validation_accuracy or validation_f1"],
+    ),
     "metric twice": (
         "data: iris\nevaluation: {metrics: [{name: ece, bins: 5}, f1, «ece]}",
         "evaluation.metrics[2]",
@@ -362,7 +367,48 @@ RULES: dict[str, Case] = {
     "keep best on the test set": (
         "evaluation: {split: test, keep: «best}",
         "evaluation.keep",
-        ["best is the lowest validation loss", "use last"],
+        ["best goes by validation_loss", "use last"],
+    ),
+    "keep best of no validation figure": (
+        "evaluation: {metric: «train_loss}",
+        "evaluation.metric",
+        ["must be validation_loss or validation_accuracy, got 'train_loss'"],
+    ),
+    "keep best of accuracy in a regression": (
+        "data: random_regression\nloss: mse\nevaluation: {metric: «validation_accuracy}",
+        "evaluation.metric",
+        ["must be validation_loss, got 'validation_accuracy'"],
+    ),
+    "stopping by what is not measured": (
+        "training: {«early_stopping: 3}\nevaluation: {split: none}",
+        "training.early_stopping.metric",
+        ["needs validation_loss, but evaluation.split is none", "or use train_loss or train_accuracy"],
+    ),
+    "stopping by the test set": (
+        "training: {early_stopping: {metric: «test_loss}}\nevaluation: {split: test}",
+        "training.early_stopping.metric",
+        ["test_loss would choose by the test set", "use train_loss or train_accuracy"],
+    ),
+    "stopping by another library's metric": (
+        "training: {early_stopping: {metric: «val_acc}}",
+        "training.early_stopping.metric",
+        ["got 'val_acc'; did you mean 'validation_accuracy'?"],
+    ),
+    "stopping by a word": (
+        "training: {early_stopping: «best}",
+        "training.early_stopping",
+        ["must be epochs of patience such as 10, a mapping such as {patience: 10}, or none, got the text 'best'"],
+    ),
+    "no patience": ("training: {early_stopping: «0}", "training.early_stopping", ["at least 1, got 0"]),
+    "plateau of what is not measured": (
+        "«schedule: plateau\ndata: {name: digits, validation: 0}",
+        "schedule.metric",
+        ["needs validation_loss, but evaluation.split is none"],
+    ),
+    "plateau that drops nothing": (
+        "schedule: {name: plateau, factor: «1}",
+        "schedule.factor",
+        ["must be below 1, got 1"],
     ),
     "keep best without validation": (
         "data: {name: mnist, validation: 0}\nevaluation: {keep: «best}",

@@ -55,6 +55,7 @@ def comparisons(draw: st.DrawFn) -> Mapping:
     )
     del base["optimizer"]
     base.pop("evaluation", None)
+    base.get("training", {}).pop("early_stopping", None)  # equal budgets
     base["data"]["validation"] = draw(st.integers(1, 90) | st.floats(0.01, 0.9))
     labels = draw(st.lists(LABELS, min_size=2, max_size=3, unique_by=str.lower))
     seeds = draw(st.lists(st.integers(0, 2**63 - 1), min_size=4, max_size=8, unique=True))

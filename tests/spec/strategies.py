@@ -145,6 +145,10 @@ TRAINING = st.fixed_dictionaries(
         "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:0", "cuda:12"]),
         "precision": st.sampled_from(["auto", "highest", "high", "medium"]),
         "threads": st.integers(1, 1024) | st.just("auto"),
+        "early_stopping": st.fixed_dictionaries(
+            {"metric": st.just("train_loss")},
+            optional={"patience": st.integers(1, 99), "min_delta": st.floats(0, 9), "start": st.integers(0, 99)},
+        ),
     },
 )
 

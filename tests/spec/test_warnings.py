@@ -43,6 +43,42 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "[5, 9] have no effect: the run has 5 epochs",
         "training: {epochs: 5}\nschedule: {name: multi_step, milestones: [2, 4]}",
     ),
+    "no end before the end": (
+        "training: {epochs: 11, early_stopping: {patience: «10}}",
+        "training.early_stopping.patience",
+        "has no effect: training can stop after epoch 11 at the earliest, and the run has 11 epochs",
+        "training: {epochs: 12, early_stopping: {patience: 10}}",
+    ),
+    "no end before the end, short": (
+        "training: {epochs: 4, «early_stopping: true}",
+        "training.early_stopping.patience",
+        "has no effect: training can stop after epoch 11 at the earliest, and the run has 4 epochs",
+        "training: {epochs: 4, early_stopping: 2}",
+    ),
+    "a start behind the end": (
+        "training: {epochs: 5, early_stopping: {patience: 1, start: «4}}",
+        "training.early_stopping.start",
+        "has no effect: training can stop after epoch 6 at the earliest, and the run has 5 epochs",
+        "training: {epochs: 5, early_stopping: {patience: 1, start: 2}}",
+    ),
+    "a plateau as long as the run": (
+        "training: {epochs: 5}\nschedule: {name: plateau, patience: «3}",
+        "schedule.patience",
+        "has no effect: lr can drop after epoch 5 at the earliest, and the run has 5 epochs",
+        "training: {epochs: 5}\nschedule: {name: plateau, patience: 2}",
+    ),
+    "a plateau behind a warm-up": (
+        "training: {epochs: 10}\nschedule: {name: plateau, patience: «4, warmup: 0.5}",
+        "schedule.patience",
+        "has no effect: lr can drop after epoch 10 at the earliest, and the run has 10 epochs",
+        "training: {epochs: 10}\nschedule: {name: plateau, patience: 3, warmup: 0.5}",
+    ),
+    "a metric that chooses nothing": (
+        "evaluation: {keep: last, metric: «validation_accuracy}",
+        "evaluation.metric",
+        "has no effect: evaluation.keep is last",
+        "evaluation: {keep: last}",
+    ),
     "initial biases of none": (
         "model: {hidden: [4], bias: false, init: {name: normal, bias: «normal}}",
         "model.init.bias",

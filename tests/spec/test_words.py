@@ -32,6 +32,8 @@ SECTIONS = {
     "loss": "loss: {name: cross_entropy, «: 1}",
     "optimizer": "optimizer: {name: sgd, «: 1}",
     "adam": "optimizer: {name: adam, «: 1}",
+    "plateau": "schedule: {name: plateau, «: 1}",
+    "early_stopping": "training: {early_stopping: {«: 1}}",
     "schedule": "schedule: {name: cosine, «: 1}",
     "augmentation": "augmentation: {«: 1}",
     "training": "training: {«: 1}",
@@ -82,6 +84,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "bias": "model.bias or model.init normal",
     },
     "evaluation": {"validation": "data.validation", "epochs": "training.epochs"},
+    "early_stopping": {"epochs": "training.{}", "keep": "evaluation.{}", "cooldown": "schedule plateau"},
+    "plateau": {"min_delta": "training.early_stopping.{}"},
 }
 MEANS: dict[str, dict[str, str]] = {
     "": {
@@ -102,7 +106,7 @@ MEANS: dict[str, dict[str, str]] = {
         "subset num_samples": "data.train_size",
         "test_fraction": "data.test",
         "best_model": "evaluation.keep",
-        "eval_metric scoring": "evaluation.metrics",
+        "eval_metrics scoring": "evaluation.metrics",
         "temperature_scaling": "evaluation.calibrate",
         "fc_dims": "model.hidden",
         "n_epochs max_epochs num_epochs nb_epoch max_iter maxEpochs": "training.epochs",
@@ -118,7 +122,19 @@ MEANS: dict[str, dict[str, str]] = {
         "transform normalize preprocessing": "data.scaling",
         "validation_split validation_fraction val_size valid_pct": "data.validation",
         "size_average": "loss.reduction",
+        "early_stop": "training.early_stopping",
+        "early_stopping_patience n_iter_no_change max_no_improvement": "training.early_stopping.patience",
+        "tol": "training.early_stopping.min_delta",
+        "restore_best_weights": "evaluation.keep",
     },
+    "early_stopping": {
+        "n_iter_no_change": "'patience'",
+        "tol": "'min_delta'",
+        "start_from_epoch": "'start'",
+        "monitor": "'metric'",
+        "restore_best_weights": "evaluation.keep",
+    },
+    "plateau": {"monitor": "'metric'"},
     "data": {
         "transform normalization": "'scaling'",
         "val_split validation_fraction": "'validation'",
@@ -206,7 +222,7 @@ MEANS: dict[str, dict[str, str]] = {
 }
 NOT_OFFERED: dict[str, dict[str, str]] = {
     "": {
-        "early_stopping patience n_iter_no_change tol": "early stopping is not offered; evaluation.keep: best",
+        "time_limit target_loss": "not offered; training.early_stopping ends a run that no longer gets better",
         "power_t t_max": "not offered; schedule: constant, linear, cosine",
         "warmup_lr": "not offered; it rises from nothing",
         "min_lr eta_min": "not offered; cosine ends at the share schedule.final",
@@ -247,7 +263,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "from_logits": "cross_entropy and bce read logits",
     },
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
-    "training": {"drop_last": "a shorter one is trained on", "patience time_limit": "early stopping is not offered"},
+    "training": {"drop_last": "a shorter one is trained on", "time_limit": "a time or value to stop at is not offered"},
 }
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
 UNKNOWN = {
@@ -407,7 +423,8 @@ VALUE = {
         "ExponentialLR exp": "exponential",
         "polynomial polynomial_decay LinearLR": "linear",
         "CosineAnnealingWarmRestarts": "; did you mean '{name: cosine, cycles: 4}'?",
-        "ReduceLROnPlateau invscaling adaptive inv": "; not offered",
+        "ReduceLROnPlateau adaptive": "plateau",
+        "invscaling inv": "; not offered",
     },
     "data: {name: mnist, scaling: «}": {
         "minmax MinMaxScaler ToTensor divide_by_255": "unit",
@@ -497,7 +514,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
     ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
-    assert [word for word, count in words.items() if count > 1] == ["alpha", "beta"]
+    assert [word for word, count in words.items() if count > 1] == ["alpha", "beta", "monitor"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
     assert set(words) & keys == ambiguous
     for table in (VALUES, VALUES_NOT_OFFERED):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as torchvision
 
@@ -22,9 +23,11 @@ from mlptrain.data.batches import Batches, epoch_order
 from mlptrain.data.distortion import displacements, erase_, inverse_affine, resample
 from mlptrain.experiment import resume, train, train_seeds
 from mlptrain.experiment.build import build_trainer, load_data
+from mlptrain.nn.engines import ENGINES, Engine
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import load_text
 from mlptrain.spec.augmentation import AugmentationSpec, ElasticSpec
+from mlptrain.training.trainer import Trainer
 
 SHAPE = (19, 28)  # height, width: not square, so that no axis can stand for the other
 ELASTIC = {"alpha": 36.0, "sigma": 6.0}
@@ -324,6 +327,7 @@ def test_shares_are_from_the_beta_distribution() -> None:
         _, targets = read(made, epoch=epoch)
         largest = targets[0].amax(dim=0)
         shares += [float(part.min()) for part in torch.split(largest, 2) if float(part.min()) < 1]
+    assert len(set(shares)) > 0.9 * len(shares)  # others in every epoch
     draws = np.random.default_rng(0).beta(0.4, 0.4, 100_000)
     folded = np.maximum(draws, 1 - draws)
     assert np.mean(shares) == pytest.approx(folded.mean(), abs=4 * folded.std() / math.sqrt(len(shares)))
@@ -407,6 +411,41 @@ def test_evaluation_sees_the_rows_themselves(batching: str) -> None:
     assert torch.equal(model.evaluated.inputs, test_inputs if test_inputs is not None else Tensor())
     assert torch.equal(model.examples.inputs, train_inputs)
     assert before.evaluated != after.evaluated
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_first_step_on_mixed_examples_is_torchs(engine: type[Engine]) -> None:
+    """Its loss, its accuracy against the labels of the larger shares, and the weights after it."""
+    experiment = load_text(
+        BASE, overrides=["augmentation={mixup: 1.0}", "optimizer={name: sgd, lr: 0.5}", "training.batch_size=1337"]
+    ).experiment
+    data = load_data(experiment)
+    made = build_trainer([experiment], [data])
+    trainer = Trainer(
+        made.network,
+        models=made.models,
+        loss=made.loss,
+        classify=True,
+        batch_size=1337,
+        shuffle=True,
+        augmentation=Augmentation(experiment.augmentation, experiment.facts),
+        engine=engine,
+    )
+    targets, inputs = next(trainer.batches.blocks(1, steps=1))
+    [x], shares = [one.clone() for one in next(inputs)], targets[0].t().clone()
+    weights = [tensor.clone().requires_grad_() for tensor in trainer.model().parameters.values()]
+    outputs = linear(linear(x, weights[0], weights[1]).relu(), weights[2], weights[3])
+    loss = cross_entropy(outputs, shares)
+    gradients = torch.autograd.grad(loss, weights)
+    [epoch] = next(trainer.epochs(first=1, last=1, should_stop=lambda: False))
+    assert epoch is not None
+    assert epoch.train is not None
+    assert epoch.train.loss == pytest.approx(float(loss.detach()), rel=1e-5)
+    own = data.train.targets[epoch_order(1337, seed=0, epoch=1, shuffle=False)]
+    assert ((shares > 0) & (shares < 1)).any()
+    assert epoch.train.accuracy == pytest.approx(float((outputs.argmax(dim=1) == own).double().mean()))
+    for before, gradient, after in zip(weights, gradients, trainer.model().parameters.values(), strict=True):
+        torch.testing.assert_close(after, before.detach() - 0.5 * gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_two_classes_are_mixed_for_bce() -> None:

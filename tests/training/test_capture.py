@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mlptrain.spec.experiment import TrainingSpec
-from mlptrain.spec.schedule import Linear, RunLength, Schedule
+from mlptrain.spec.schedule import Linear, Plateau, RunLength, Schedule
 from mlptrain.training.capture import CapturedStep, step_runner
 from mlptrain.training.trainer import CONSTANT
 from mlptrain.updates.chain import NO_INGREDIENTS, Updates
@@ -16,7 +16,9 @@ from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 from tests.nn.problems import Problem, problem
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-every_schedule = pytest.mark.parametrize("schedule", [CONSTANT, Linear(name="linear", final=0.1)])
+every_schedule = pytest.mark.parametrize(
+    "schedule", [CONSTANT, Linear(name="linear", final=0.1), Plateau(name="plateau")]
+)
 # Two epochs of 23 rows in batches of 6: the last is shorter, and full ones follow it.
 EPOCHS = [slice(start, start + 6) for start in (0, 6, 12, 18)] * 2
 GOOD = cases(OPTIMIZERS, "good")
@@ -56,7 +58,10 @@ def assert_captured_equals_plain(
     captured = step_runner(one.engine, one_updates)
     updates = updates_of(other, optimizers, schedule, training)
     assert isinstance(captured, CapturedStep)
-    for rows in EPOCHS:
+    for number, rows in enumerate(EPOCHS):
+        if isinstance(schedule, Plateau):
+            one_updates.scale(0, 0.7**number)
+            updates.scale(0, 0.7**number)
         outputs = captured(*one.batch(rows)).clone()
         expected = other.engine(*other.batch(rows)).clone()
         updates.advance()

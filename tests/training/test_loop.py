@@ -89,7 +89,7 @@ def test_equals_a_plain_pytorch_loop(engine: type[Engine], schedule: Schedule) -
     names = [f"{index}.{kind}" for index in (0, 2, 4) for kind in ("weight", "bias")]
     model.load_state_dict({name: t.clone() for name, t in zip(names, member.parameters.values(), strict=True)})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, RunLength(15, 5)))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor_at(step, RunLength(15, 5)))
     x, y, rates = member.examples.x, member.examples.y, [0.05]
     for epoch in run(trainer):
         if epoch.epoch:

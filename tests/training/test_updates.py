@@ -122,7 +122,7 @@ def test_a_schedule_drives_models_side_by_side_as_lambda_lr(
     models = Models([optimizer_section(*one) for one in names], schedule)
     references = [reference_of(*one, member) for one, member in zip(names, models.parameters.members, strict=True)]
     schedulers = [
-        lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, RUN)) for optimizer, _ in references
+        lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor_at(step, RUN)) for optimizer, _ in references
     ]
     assert_steps_equal(names, schedule, schedulers, references, models)
 

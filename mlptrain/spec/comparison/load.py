@@ -15,7 +15,7 @@ from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.seeds import seed_range
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.candidates import read_candidates
-from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, comparison_warnings
+from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, budgets_are_equal, comparison_warnings
 from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
@@ -229,7 +229,9 @@ def _base(
     anchor(base)
     base.value["optimizer"] = NO_OPTIMIZER
     base.value.setdefault("name", folder_name(str(document.value["name"])))
-    spec, sections, faults = check(base, ExperimentSpec, (*RULES, base_is_trained, initial_weights_fit))
+    spec, sections, faults = check(
+        base, ExperimentSpec, (*RULES, base_is_trained, budgets_are_equal, initial_weights_fit)
+    )
     if spec is None or faults:
         return None, sections, faults
     experiment = Experiment(with_defaults(spec), sections["facts"])

@@ -42,6 +42,16 @@ def base_is_trained(training: TrainingSpec) -> Iterator[Finding]:
         yield ("training", "epochs"), "must be at least 1, got 0"
 
 
+def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
+    """Every trial trains for as many epochs as the others. A rule of the base, whose file has the place."""
+    if training.early_stopping is not None:
+        message = (
+            "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
+            "evaluation.keep: best scores each trial's best epoch anyway"
+        )
+        yield ("training", "early_stopping"), message
+
+
 def values_have_tuning(optimizers: Mapping[str, Candidate], tuning: TuningSpec | None) -> Iterator[Finding]:
     """Something must choose among several values."""
     for name, candidate in optimizers.items():
