@@ -1,5 +1,4 @@
-"""What every name of a configuration must equal: a row per optimizer, activation, other op, loss, schedule,
-adversarial term, source.
+"""What every name of a configuration must equal: a row per optimizer, activation, loss, schedule, source, ….
 
 A new name costs one row here, in the order of the schema, and no other test. Each row names a reference that shares no
 code with the package, and the settings under which the two are held against each other.
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from sklearn import datasets
+from sklearn import datasets, metrics
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -352,6 +351,74 @@ SCHEDULES: dict[str, ScheduleRow] = {
     "plateau": ScheduleRow(
         _warm(lambda optimizer, run: lr_scheduler.ConstantLR(optimizer, factor=1.0)), cases=({}, {"warmup": 4})
     ),
+}
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A function of scikit-learn, or one written out, of targets (n,) and probabilities or scores (n, k).
+
+    Of a regression: of targets (n, t) and values (n, t).
+    """
+
+    reference: Callable[[NDArray[Any], NDArray[Any]], float]
+    settings: Settings = field(default_factory=dict)
+
+
+def _of_labels(score: Callable[..., float], **options: Any) -> Callable[[NDArray[Any], NDArray[Any]], float]:
+    return lambda y, p: float(score(y, p.argmax(axis=1), **options))
+
+
+def _by_class(score: Callable[..., float]) -> Callable[[NDArray[Any], NDArray[Any]], float]:
+    """Of the second of two classes, else the plain mean over the classes."""
+    return lambda y, p: _of_labels(score, average="binary" if p.shape[1] == 2 else "macro")(y, p)
+
+
+def _auc(score: Callable[..., float]) -> Callable[[NDArray[Any], NDArray[Any]], float]:
+    """Of two classes the second; else the mean over the classes, each against the rest."""
+
+    def of(y: NDArray[Any], p: NDArray[Any]) -> float:
+        k = p.shape[1]
+        return float(np.mean([score(y == c, p[:, c]) for c in ([1] if k == 2 else range(k))]))
+
+    return of
+
+
+def _brier(y: NDArray[Any], p: NDArray[Any]) -> float:
+    squares = (p - np.eye(p.shape[1])[y]) ** 2
+    return float((squares[:, 1] if p.shape[1] == 2 else squares.sum(axis=1)).mean())
+
+
+def calibration_error(y: NDArray[Any], p: NDArray[Any], bins: int = 15) -> float:
+    """Guo et al. (2017), example by example and bin by bin; a bin has its upper edge."""
+    total = 0.0
+    for number in range(bins):
+        members = [i for i in range(len(y)) if number / bins < p[i].max() <= (number + 1) / bins]
+        if members:
+            right = sum(int(p[i].argmax()) == y[i] for i in members) / len(members)
+            total += len(members) / len(y) * abs(right - sum(float(p[i].max()) for i in members) / len(members))
+    return total
+
+
+METRICS: dict[str, MetricRow] = {
+    "accuracy": MetricRow(_of_labels(metrics.accuracy_score)),
+    "balanced_accuracy": MetricRow(_of_labels(metrics.balanced_accuracy_score)),
+    "f1": MetricRow(_by_class(metrics.f1_score)),
+    "precision": MetricRow(_by_class(metrics.precision_score)),
+    "recall": MetricRow(_by_class(metrics.recall_score)),
+    "roc_auc": MetricRow(_auc(metrics.roc_auc_score)),
+    "average_precision": MetricRow(_auc(metrics.average_precision_score)),
+    "log_loss": MetricRow(lambda y, p: float(metrics.log_loss(y, p, labels=range(p.shape[1])))),
+    "brier": MetricRow(_brier),
+    "ece": MetricRow(lambda y, p: calibration_error(y, p, 7), {"bins": 7}),
+    "mcc": MetricRow(_of_labels(metrics.matthews_corrcoef)),
+    "top_k": MetricRow(
+        lambda y, p: float(np.mean([t in row.argsort()[-2:] for t, row in zip(y, p, strict=True)])), {"k": 2}
+    ),
+    "rmse": MetricRow(lambda y, v: float(np.sqrt(((y - v) ** 2).mean(axis=0)).mean())),
+    "mae": MetricRow(lambda y, v: float(metrics.mean_absolute_error(y, v))),
+    "r2": MetricRow(lambda y, v: float(metrics.r2_score(y, v))),
+    "mape": MetricRow(lambda y, v: float(np.abs((y - v) / y).mean())),
 }
 
 

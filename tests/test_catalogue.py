@@ -13,9 +13,11 @@ from mlptrain.nn.ops.activations import ACTIVATIONS
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, names_of
 from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, NormSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
+from mlptrain.training.scores import SCORES
 from mlptrain.updates.optimizers import OPTIMIZERS
 from tests import catalogue
 
@@ -31,6 +33,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.ACTIVATIONS, ActivationSpec),
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),
+        (catalogue.METRICS, MetricSpec),
         (catalogue.ADVERSARIAL, AdversarialSpec),
         ({"none": None, **catalogue.NORMS}, NormSpec),
     ],
@@ -46,6 +49,7 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert names_of_all(LOSSES) == set(catalogue.LOSSES)
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
     assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
+    assert {"accuracy", *SCORES} == set(catalogue.METRICS)
 
 
 @pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS, catalogue.ADVERSARIAL])

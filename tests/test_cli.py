@@ -57,11 +57,13 @@ def test_init_overwrites_nothing(call: Call) -> None:
 def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
     assert list(trained) == [
-        "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "stopped_early", "choice",
+        "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined", "calibration",
+        "stopped_early", "choice",
     ]  # fmt: skip
     evaluated = call("eval", "run", "--json").json
     assert list(evaluated) == [
-        "split", "examples", "loss", "accuracy", "wrong", "interval", "per_class", "confusion",
+        "split", "examples", "loss", "accuracy", "wrong", "interval", "per_class", "confusion", "metrics",
+        "undefined", "temperature",
     ]  # fmt: skip
     assert list(evaluated["per_class"][0]) == ["class", "precision", "recall", "examples"]
     assert evaluated["accuracy"] == trained["kept"]["test_accuracy"]

@@ -119,7 +119,8 @@ def test_json_keys(call: Call) -> None:
     assert (found["group"], found["seeds"], found["diverged"]) == ("group", [4, 2], [])
     assert [(run["seed"], run["run"]) for run in found["runs"]] == [(4, "group/seed-4"), (2, "group/seed-2")]
     assert list(found["runs"][0]) == [
-        "seed", "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations",
+        "seed", "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined",
+        "calibration", "stopped_early", "choice",
     ]  # fmt: skip
     accuracies = [run["kept"]["test_accuracy"] for run in found["runs"]]
     assert found["kept"]["test_accuracy"] == pytest.approx(

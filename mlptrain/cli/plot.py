@@ -21,8 +21,6 @@ from mlptrain.system.text import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from mlptrain.report.curves import Metric
-
 plot_app = new_group("Draw runs, activations and data as PNG or SVG files.")
 _RUNS, _DATA, _FUNCTIONS = "Runs", "Data", "Functions"
 
@@ -57,8 +55,9 @@ def curves(
     ] = True,
     out: Out = None,
 ) -> None:
-    """Loss and accuracy by epoch or step of runs, finished or not.
+    """Loss, accuracy and other figures of runs by epoch or step.
 
+    The runs may be unfinished; by step there are loss and accuracy only.
     A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """
@@ -136,6 +135,20 @@ def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir 
 
     with screen.Fetching() as fetching:
         _save(draw_residuals(views.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def reliability(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
+    """Accuracy against confidence, before and after calibration.
+
+    With evaluation.calibrate: temperature both; of validation rows the second was fitted on them.
+    """
+    file = _picture(out, "reliability")
+    from mlptrain import views
+    from mlptrain.report.figures import draw_reliability
+
+    with screen.Fetching() as fetching:
+        _save(draw_reliability(views.reliability(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -313,9 +326,9 @@ def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
 
 def _limits(
     loss: tuple[float, float] | None, accuracy: tuple[float, float] | None, *, log: bool | None
-) -> dict[Metric, tuple[float, float]]:
+) -> dict[str, tuple[float, float]]:
     """Ends of the axes, by metric. Raises UserError for ends that an axis cannot have."""
-    limits: dict[Metric, tuple[float, float]] = {}
+    limits: dict[str, tuple[float, float]] = {}
     for option, ends in (("--ylim", loss), ("--accuracy-ylim", accuracy)):
         if ends is None:
             continue

@@ -245,10 +245,18 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     if "objective" in report:
         say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class")
     if "per_quantile" in report:
-        below = [(f"{row['quantile']:g}", _share(row["below"])) for row in report["per_quantile"]]
+        below = [(f"{row['quantile']:g}", figure(row["below"])) for row in report["per_quantile"]]
         show_table(("quantile", "share of targets at or below"), below, right=(0, 1))
         if len(below) > 1:
-            say(f"quantiles cross for {_share(report['crossing'])} of the targets")
+            say(f"quantiles cross for {figure(report['crossing'])} of the targets")
+    if report["metrics"]:
+        from mlptrain.spec.metrics import title_of
+
+        rows = [(key, figure(value), title_of(key)) for key, value in report["metrics"].items()]
+        over = "" if report["temperature"] is None else f", probabilities at temperature {report['temperature']:.4g}"
+        show_table(("metric", "value", "what"), rows, title=f"further figures{over}", right=(1,))
+        for key, reason in report["undefined"].items():
+            say(f"{key} is undefined: {reason}")
     if report["accuracy"] is None:
         return
     low, high = report["interval"]
@@ -260,7 +268,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     what = "label" if of_labels else "class"
     shares = (["accuracy"] if of_labels else []) + ["precision", "recall"]
     rows = [
-        (row["class"], *(_share(row[name]) for name in shares), f"{row['examples']:,}") for row in report["per_class"]
+        (row["class"], *(figure(row[name]) for name in shares), f"{row['examples']:,}") for row in report["per_class"]
     ]
     show_table((what, *shares, "examples"), rows, title=f"per {what}", right=range(1, len(shares) + 2))
     if any("–" in row for row in rows):
@@ -279,21 +287,27 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         show_table(("true \\ predicted", *heads), confusion, title=title, right=range(1, len(names) + 1))
 
 
-def _share(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """With four decimals, or a dash where it is undefined."""
     return "–" if value is None else f"{value:.4f}"
 
 
 def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
     """A line for each of several evaluations, which have a key ``run`` besides those of one."""
     rows = []
+    further = list(dict.fromkeys(key for report in reports for key in report["metrics"]))
     for report in reports:
         row = [report["run"], report["split"], f"{report['examples']:,}", f"{report['loss']:.4f}"]
         if report["accuracy"] is not None:
             low, high = report["interval"]
             row += [f"{report['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{report['wrong']:,}"]
-        rows.append([*row, "", "", ""][:7])
-    columns = ("run", "split", "examples", "loss", "accuracy", "95 % interval", "wrong")
-    show_table(columns, rows, title="losses are means per example", right=(2, 3, 4, 6))
+        more = [figure(report["metrics"][key]) if key in report["metrics"] else "" for key in further]
+        rows.append([*[*row, "", "", ""][:7], *more])
+    columns = ("run", "split", "examples", "loss", "accuracy", "95 % interval", "wrong", *further)
+    show_table(columns, rows, title="losses are means per example", right=(2, 3, 4, *range(6, len(columns))))
+
+
+_OF_TRAINING = ("train_loss", "train_accuracy")  # what the table of runs has room for
 
 
 def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
@@ -301,8 +315,10 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
     if not runs:
         say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
         return
-    figures = [f"{split}_{kind}" for split in SPLITS for kind in ("loss", "accuracy")]
+    kinds = dict.fromkeys(name.partition("_")[2] for run in runs for name in run.figures)
+    figures = [f"{split}_{kind}" for split in SPLITS for kind in {"loss": None, "accuracy": None} | kinds]
     figures = [name for name in figures if any(name in run.figures for run in runs)]
+    figures = [name for name in figures if name in _OF_TRAINING or not name.startswith("train_")]
     first = ("run", "status", "data", "model", "optimizer", "lr", "epoch")
     rows = []
     for run in runs:
@@ -325,15 +341,16 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
 def _stacked(
     first: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]], range]:
-    """The table of runs with two values in a cell: loss over accuracy, and so on."""
+    """The table of runs with the values of a split in a cell: loss over accuracy, and so on."""
     splits = [split for split in SPLITS if f"{split}_loss" in figures]
-    kinds = "loss\naccuracy" if any(name.endswith("accuracy") for name in figures) else "loss"
-    head = ["run\nstatus, age", "data, model\noptimizer, lr", "epoch", *(f"{split}\n{kinds}" for split in splits)]
+    kinds = list(dict.fromkeys(name.partition("_")[2] for name in figures))
+    names = "\n".join(kinds)
+    head = ["run\nstatus, age", "data, model\noptimizer, lr", "epoch", *(f"{split}\n{names}" for split in splits)]
     stacked = []
     for row in rows:
         name, status, data, model, optimizer, lr, epoch = row[: len(first)]
         value = dict(zip(figures, row[len(first) : -1], strict=True))
-        cells = [f"{value[f'{split}_loss']}\n{value.get(f'{split}_accuracy', '')}".rstrip() for split in splits]
+        cells = ["\n".join(value.get(f"{split}_{kind}", "") for kind in kinds).rstrip() for split in splits]
         what = f"{data}, {model}\n{optimizer}, lr {lr}" if model else ""
         stacked.append([f"{name}\n{status}, {row[-1]}", what, epoch, *cells])
     return head, stacked, range(2, len(head))

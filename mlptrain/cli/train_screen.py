@@ -8,18 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.options import SPLITS
-from mlptrain.cli.screen import Fetching, duration, new_table, print_table, say, show_table
+from mlptrain.cli.screen import Fetching, duration, figure, new_table, print_table, say, show_table
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Scaling, Spread
+    from mlptrain.runs.records import Calibration, CompletedRun, Diagnosis, RunResult, Scaling, Spread
     from mlptrain.spec import Experiment
     from mlptrain.training.endings import Ending
     from mlptrain.training.trainer import Epoch
 
 _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
+_MAX_KINDS = 5  # figures beside each other; of more there is a row for each
 _MAX_WEIGHTS = 20  # of classes in a line
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
@@ -126,10 +127,19 @@ def show_result(
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
-    kinds = [kind for kind in ("loss", "accuracy", "objective") if any(name.endswith(f"_{kind}") for name in metrics)]
+    kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
     splits = [split for split in SPLITS if f"{split}_loss" in metrics]
-    rows = [[split, *(f"{metrics[f'{split}_{kind}']:.4f}" for kind in kinds)] for split in splits]
-    show_table(("split", *kinds), rows, right=(1, 2, 3))
+    table = [
+        ["split", *kinds],
+        *([split, *(figure(metrics.get(f"{split}_{kind}")) for kind in kinds)] for split in splits),
+    ]
+    if len(kinds) > _MAX_KINDS:
+        table = [list(row) for row in zip(["figure", *kinds], *table[1:], strict=True)]
+    show_table(table[0], table[1:], right=range(1, len(table[0])))
+    if result.calibration is not None and result.calibration.temperature is not None:
+        show_calibration(result.calibration)
+    for name, reason in result.undefined.items():
+        say(f"note: {name} is undefined: {reason}", err=True)
     if "objective" in kinds:
         say("objective: what training minimises, smoothed or weighted by class")
     if result.choice is not None:
@@ -143,6 +153,18 @@ def show_result(
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
     say(f"run folder: {run}")
+
+
+def show_calibration(calibration: Calibration) -> None:
+    """The temperature, and what it did to log-loss and calibration error."""
+    parts = [
+        f"{split}{' (which it was fitted on)' * (split == 'validation')} log-loss "
+        f"{calibration.before[f'{split}_log_loss']:.4f} → {calibration.after[f'{split}_log_loss']:.4f}, ECE "
+        f"{100 * calibration.before[f'{split}_ece']:.2f} → {100 * calibration.after[f'{split}_ece']:.2f} %"
+        for split in ("validation", "test")
+        if f"{split}_log_loss" in calibration.after
+    ]
+    say(f"temperature {calibration.temperature:.4g}: {'; '.join(parts)}")
 
 
 def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread], *, scaled: bool = False) -> None:
@@ -168,6 +190,12 @@ def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spr
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
         table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
     print_table(table)
+    reasons: dict[str, list[int]] = {}
+    for seed, result in runs.items():
+        for name, reason in (result.undefined if result.status == "completed" else {}).items():
+            reasons.setdefault(f"{name} is undefined: {reason}", []).append(seed)
+    for reason, seeds in reasons.items():
+        say(f"note: {name_seeds(seeds)}: {reason}", err=True)
     _show_diagnoses({seed: run.diagnosis for seed, run in runs.items() if run.diagnosis is not None})
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,13 @@ from mlptrain.errors import RunFolderError, is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import fit
+from mlptrain.experiment.recorder import metrics_line
 from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
-from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.metrics import evaluate
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
@@ -152,10 +153,10 @@ class TrialRecorder:
             return
         self._last_epoch = epoch.epoch
         for split, figures in (("train", epoch.train), (self._experiment.evaluation.split, epoch.evaluated)):
-            for key, value in _figures(figures).items() if figures is not None else ():
+            for key, value in figures.always.items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
-            self._keep.take(epoch.epoch, {name: curve[-1] for name, curve in self._curves.items()})
+            self._keep.take(epoch.epoch, metrics_line(epoch, split=str(self._experiment.evaluation.split)))
 
     @property
     def _kept_epoch(self) -> int:
@@ -192,12 +193,7 @@ class TrialRecorder:
         rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
         scores = evaluate(trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify)
-        return figures | {f"{split}_{key}": value for key, value in _figures(scores).items()}
-
-
-def _figures(metrics: Metrics) -> dict[str, Any]:
-    """What trials are compared by: loss and accuracy."""
-    return {key: value for key, value in asdict(metrics).items() if key in ("loss", "accuracy")}
+        return figures | {f"{split}_{key}": value for key, value in scores.always.items()}
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB

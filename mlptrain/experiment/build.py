@@ -25,6 +25,7 @@ from mlptrain.spec import Experiment
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.system.paths import AnyPath
+from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
 
 
@@ -168,4 +169,5 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         adversarial=experiment.training.adversarial,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         whole_statistics=experiment.training.norm_statistics == "training_rows",
+        scorer=Scorer.of(experiment),
     )

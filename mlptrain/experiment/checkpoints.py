@@ -24,7 +24,7 @@ from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
-from mlptrain.system.jsonfiles import Count, Figure, Record, first_fault
+from mlptrain.system.jsonfiles import Count, Figure, Positive, Record, first_fault
 from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
@@ -54,6 +54,7 @@ class _Header(Record):
     metrics_digest: str
     class_weights: ClassWeights = ()
     spec: str
+    temperature: Positive | None = None  # files of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Checkpoint:
 
     ``epoch`` 0 is before training. ``state`` has more than weights in ``last`` only, as has ``metrics_digest``, the
     SHA-256 of the metrics of all epochs until then. ``class_weights`` are those of the loss, fitted on the training
-    rows; empty where it has none.
+    rows; empty where it has none. ``temperature`` divides the logits that probabilities are made of; None until one is
+    fitted.
     """
 
     experiment: Experiment
@@ -74,6 +76,7 @@ class Checkpoint:
     best: Best | None = None
     metrics_digest: str = ""
     class_weights: tuple[float, ...] = ()
+    temperature: float | None = None
 
 
 _SHARED = _Header.model_fields.keys() & {field.name for field in fields(Checkpoint)}

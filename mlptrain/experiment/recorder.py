@@ -166,6 +166,7 @@ def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
 
 
 def named(split: str, metrics: Metrics) -> dict[str, float]:
-    """``{split}_loss`` and, where there are these, ``{split}_accuracy`` and ``{split}_objective``."""
+    """``{split}_loss`` and, where there are these, accuracy and objective, and the further figures that are defined."""
     figures = {"loss": metrics.loss, "accuracy": metrics.accuracy, "objective": metrics.objective}
-    return {f"{split}_{name}": value for name, value in figures.items() if value is not None}
+    defined = {name: value for name, value in figures.items() if value is not None} | dict(metrics.further.figures)
+    return {f"{split}_{name}": value for name, value in defined.items()}

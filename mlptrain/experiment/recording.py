@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from mlptrain.data import Splits
+from mlptrain.data import Examples, Splits
 from mlptrain.errors import InterruptedRunError, RunFolderError
 from mlptrain.experiment.build import prepared
+from mlptrain.experiment.calibrating import NO_TEMPERATURE, calibrate, measured, store_temperature
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
 from mlptrain.experiment.fit import Listener, Start, follows_metrics
 from mlptrain.experiment.recorder import Recorder, named
-from mlptrain.nn.losses import Loss
 from mlptrain.runs import RunFolder
 from mlptrain.runs.records import Choice, CompletedRun, DivergedRun, Kept, Line, RunResult, StoppedEarly, figures_of
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
 from mlptrain.training.endings import Ending, early_ending
-from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 
@@ -160,6 +160,10 @@ def _finished(run: RecordedRun, model: TrainedModel) -> Outcome:
         model.load(run.checkpoint.state)
     run.recorder.save()
     result = _result(run, run.recorder, model)
+    if isinstance(result, CompletedRun) and result.calibration is not None:
+        # Before the result. A process that is killed in between leaves a run without one, and whoever resumes it fits
+        # the same temperature to the same weights.
+        store_temperature(run.folder.last.with_name(result.kept.checkpoint), result.calibration.temperature)
     run.folder.write_result(result)
     return Outcome(run.folder, result)
 
@@ -177,19 +181,31 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         parameters = recorder.keep.parameters or model.parameters.clone().copy_(
             load_checkpoint(run.folder.best).state.parameters
         )
-    trainer = model.trainer
-    measure = partial(evaluate, trainer.network, parameters, loss=model.loss, classify=trainer.classify, once=True)
-    train = named("train", measure(examples=model.examples))
-    test, evaluations = _test_evaluation(run, trainer.loss, measure, epochs=len(lines))
-    for what, figures in (("the test loss", test), ("the loss after training", train)):
-        if not all(map(math.isfinite, figures.values())):
+    rows = _rows_at_end(run, model)
+    calibration = calibrate(model, parameters, rows) if run.experiment.evaluation.calibrate == "temperature" else None
+    temperature = (calibration and calibration.temperature) or 1.0
+    found = {split: measured(model, parameters, examples, temperature) for split, examples in rows.items()}
+    for split, what in (("test", "the test loss"), ("train", "the loss after training")):
+        if split in found and not all(map(math.isfinite, named(split, found[split]).values())):
             ending = Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
             return _diverged(run, model, ending)
-    measured = {key: value for key, value in figures_of(kept).items() if not key.startswith("running_")}
+    figures = {split: named(split, metrics) for split, metrics in found.items()}
+    by_epoch = {key: value for key, value in figures_of(kept).items() if not key.startswith("running_")}
+    further = figures.get("validation", {}) | figures.get("test", {})
+    undefined = {
+        f"{split}_{key}": reason
+        for split, metrics in found.items()
+        for key, reason in metrics.further.undefined.items()
+    }
+    if calibration is not None and calibration.temperature is None:
+        undefined["temperature"] = NO_TEMPERATURE
+    looks = run.folder.read_environment().earlier_test_evaluations
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
-        kept=Kept.model_validate({"checkpoint": file, "epoch": kept["epoch"], **train, **measured, **test}),
+        kept=Kept.model_validate(
+            {"checkpoint": file, "epoch": kept["epoch"], **figures["train"], **by_epoch, **further}
+        ),
         last=figures_of(last),
         diagnosis=None
         if len(lines) == 1  # an untrained network
@@ -200,7 +216,9 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
             train=Metrics(last["train_loss"], last.get("train_accuracy")),
             losses=[line["train_loss"] for line in lines[1:]],
         ),
-        test_evaluations=evaluations,
+        test_evaluations=looks + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
+        undefined=undefined,
+        calibration=calibration,
         stopped_early=_stopped_early(run.experiment, lines),
         choice=choice,
     )
@@ -215,14 +233,16 @@ def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarl
     return StoppedEarly(metric=stopping.metric, best_epoch=best_epoch, message=ending.message)
 
 
-def _test_evaluation(
-    run: RecordedRun, loss: Loss, measure: Callable[..., Metrics], *, epochs: int
-) -> tuple[dict[str, float], int]:
-    """Metrics of the kept weights on the test set, where no epoch has measured them, and how often it was evaluated."""
-    evaluations, test = run.folder.read_environment().earlier_test_evaluations, run.splits.test
-    if run.experiment.evaluation.split == "test":
-        return {}, evaluations + epochs
-    if test is None:
-        return {}, evaluations
-    ready = prepared(test, loss=loss, experiment=run.experiment, device=run.experiment.training.device)
-    return named("test", measure(examples=ready)), evaluations + 1
+def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:
+    """What the kept weights are measured on at the end, ready for it, by split.
+
+    The training rows, and the test rows unless every epoch has measured them. With further figures or a temperature all
+    splits, since the log has neither what those are with the temperature, nor why one of them is undefined.
+    """
+    evaluation, loss = run.experiment.evaluation, model.trainer.loss
+    whole = bool(model.trainer.scorer.metrics) or evaluation.calibrate != "none"
+    chosen = {"validation": run.splits.validation} if whole else {}
+    if whole or evaluation.split != "test":
+        chosen["test"] = run.splits.test
+    ready = partial(prepared, loss=loss, experiment=run.experiment, device=run.experiment.training.device)
+    return {"train": model.examples} | {split: ready(rows) for split, rows in chosen.items() if rows is not None}

@@ -28,6 +28,7 @@ from mlptrain.training.metrics import (
     predicted_classes,
     quantile_table,
 )
+from mlptrain.training.scores import Scorer
 
 
 def load_kept(path: AnyPath) -> Checkpoint:
@@ -44,16 +45,20 @@ def load_kept(path: AnyPath) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     folder = RunFolder.open(path)
+    result = folder.read_result()
+    completed = result if result is not None and result.status == "completed" else None
     kept = folder.best if folder.experiment().evaluation.keep == "best" else folder.last
+    if completed is not None and completed.kept.checkpoint == folder.last.name:
+        kept = folder.last  # where the metric that chooses was undefined throughout
     if not kept.exists() and folder.last.exists():
         raise RunFolderError(f"{kept}, the run's kept checkpoint, is gone; for the last weights name {folder.last}")
     if not kept.exists():
         raise RunFolderError(f"{path} holds no checkpoint yet; resume with `mlptrain train --resume {path}`")
-    checkpoint, result = load_own_checkpoint(folder, kept), folder.read_result()
-    if result is not None and result.status == "completed" and result.kept.epoch != checkpoint.epoch:
+    checkpoint = load_own_checkpoint(folder, kept)
+    if completed is not None and completed.kept.epoch != checkpoint.epoch:
         raise CheckpointError(
             f"{kept} holds the weights after epoch {checkpoint.epoch}, but {folder.result} says that epoch "
-            f"{result.kept.epoch} was kept; one of them was replaced"
+            f"{completed.kept.epoch} was kept; one of them was replaced"
         )
     return checkpoint
 
@@ -123,11 +128,13 @@ def evaluate_checkpoint(
     """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
-    confusion; those from accuracy on are None for regression, as is a precision or recall that is undefined. For data
-    with several labels of a row, where it is correct if all of them are, per_class has the labels, each with an
-    accuracy of its own, and confusion is None. Besides objective, where another mean is minimised than the loss, and
-    for the loss quantile per_quantile and crossing. ``split`` defaults to test where there is one, else validation,
-    else train.
+    confusion, metrics, undefined, temperature; those from accuracy to confusion are None for regression, as is a
+    precision or recall that is undefined. For data with several labels of a row, where it is correct if all of them
+    are, per_class has the labels, each with an accuracy of its own, and confusion is None. ``metrics`` are the further
+    figures that the configuration lists, None where they are ``undefined``, which says why; their probabilities are
+    those of the logits divided by ``temperature``, None without one, and the loss is that of the logits as they are.
+    Besides objective, where another mean is minimised than the loss, and for the loss quantile per_quantile and
+    crossing. ``split`` defaults to test where there is one, else validation, else train.
     """
     return evaluation_of(path, split=split, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 
@@ -152,7 +159,16 @@ def evaluation_of(
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
-        metrics = evaluate(network, parameters, loss=loss, examples=ready, classify=not facts.is_regression)
+        scorer = Scorer.of(experiment)
+        metrics = evaluate(
+            network,
+            parameters,
+            loss=loss,
+            examples=ready,
+            classify=not facts.is_regression,
+            scorer=scorer,
+            temperature=checkpoint.temperature or 1.0,
+        )
         table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
         outputs = partial(outputs_of, network, parameters, ready.inputs)
         if facts.has_classes:
@@ -163,5 +179,14 @@ def evaluation_of(
             table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
         if metrics.objective is not None:
             table["objective"] = metrics.objective
-    report = {"split": split, "examples": len(chosen), "loss": metrics.loss, "accuracy": metrics.accuracy, **table}
+    report = {
+        "split": split,
+        "examples": len(chosen),
+        "loss": metrics.loss,
+        "accuracy": metrics.accuracy,
+        **table,
+        "metrics": {metric.key: metrics.further.figures.get(metric.key) for metric in scorer.metrics},
+        "undefined": dict(metrics.further.undefined),
+        "temperature": checkpoint.temperature,
+    }
     return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))

@@ -74,6 +74,8 @@ def export(
         arrays |= {f"initial.{name}": _plain(tensor) for name, tensor in first.items()}
         arrays |= {f"last.{name}": _plain(tensor) for name, tensor in last.state.parameters.items()}
     arrays |= _scaling(checkpoint.preprocessing)
+    if checkpoint.temperature is not None:
+        arrays["temperature"] = np.array(checkpoint.temperature)
     if experiment.facts.class_names:
         arrays["class_names"] = np.array(experiment.facts.class_names)
     if epochs:

@@ -51,13 +51,14 @@ class TrainedNetwork(nn.Module):
     """The network of a checkpoint, in evaluation mode.
 
     ``network(x)`` takes scaled inputs (n, n_features) and returns logits, or values for regression; ``preprocess``
-    makes such inputs from raw images. Parameters are named as in the checkpoint, ``layers.0.weight`` and so on, and can
-    be trained further with any optimizer of torch.
+    makes such inputs from raw images. Logits are as the network gives them; where a temperature was fitted,
+    ``predict_proba`` divides them by it. Parameters are named as in the checkpoint, ``layers.0.weight`` and so on, and
+    can be trained further with any optimizer of torch.
 
     Attributes: ``checkpoint``, the content of the file, and of it ``experiment``, the configuration with the facts of
     its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape`` (height, width) and
-    ``maximum``, the largest raw value, both None for data without them, ``preprocessing``, and ``epoch``, after which
-    the parameters were kept.
+    ``maximum``, the largest raw value, both None for data without them, ``preprocessing``, ``temperature``, 1 where
+    none was fitted, and ``epoch``, after which the parameters were kept.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -67,6 +68,7 @@ class TrainedNetwork(nn.Module):
         facts = checkpoint.experiment.facts
         self.class_names, self.image_shape, self.maximum = facts.class_names, facts.image_shape, facts.maximum
         self.preprocessing = checkpoint.preprocessing
+        self.temperature = checkpoint.temperature or 1.0
         self.epoch = checkpoint.epoch
         layers = build_network(checkpoint.experiment).layers
         self.layers = nn.ModuleList(Layer(layer, checkpoint.state.parameters) for layer in layers)
@@ -118,14 +120,16 @@ class TrainedNetwork(nn.Module):
     def predict_proba(self, images: Tensor | ArrayLike) -> Tensor:
         """Class probabilities (n, classes), float64, for what ``preprocess`` takes; two columns for bce.
 
-        Of several labels at once that of each label, which do not sum to 1.
+        They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
+        not sum to 1.
 
         Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name
             raise UserError(f"a network trained with the loss '{loss}' gives no probabilities; call it for its outputs")
-        return probabilities(self(self.preprocess(images)), multi_label=self.experiment.facts.is_multi_label)
+        outputs = self(self.preprocess(images))
+        return probabilities(outputs, self.temperature, multi_label=self.experiment.facts.is_multi_label)
 
 
 def load(run_or_checkpoint: AnyPath, device: str = "cpu") -> TrainedNetwork:

@@ -25,11 +25,12 @@ from mlptrain.training.metrics import predicted_classes, probabilities
 class Prediction:
     """One image file (``image``) or example (``split`` and ``index``).
 
-    ``outputs`` are the network's; ``label``, ``name``, ``confidence`` and ``probabilities`` (by class, fractions) are
-    None for regression, the last two also where the outputs are no logits (mse and mae on classes). ``true`` is the
-    example's label, or its target values; None for a file. Where a row may have several labels at once, ``label`` and
-    ``true`` are tuples of them, ``name`` joins their names, empty where there are none, ``probabilities`` are those of
-    each label, and there is no confidence. ``inverted`` and ``notes`` are what was done to a file;
+    ``outputs`` are the network's, which a temperature leaves as they are; ``label``, ``name``, ``confidence`` and
+    ``probabilities`` (by class, fractions) are None for regression, the last two also where the outputs are no logits
+    (mse and mae on classes). ``true`` is the example's label, or its target values; None for a file. Where a row may
+    have several labels at once, ``label`` and ``true`` are tuples of them, ``name`` joins their names, empty where
+    there are none, ``probabilities`` are those of each label, and there is no confidence. ``inverted`` and ``notes``
+    are what was done to a file;
     notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
     given, before scaling, (height, width) from 0 to 1; None for data without images.
     """
@@ -182,6 +183,6 @@ def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, A
         for values, label in zip(predictions, predicted_classes(outputs).tolist(), strict=True):
             values |= {"label": label, "name": network.class_names[label]}
     if network.gives_probabilities:
-        for values, row in zip(predictions, probabilities(outputs).tolist(), strict=True):
+        for values, row in zip(predictions, probabilities(outputs, network.temperature).tolist(), strict=True):
             values |= {"probabilities": tuple(row), "confidence": row[values["label"]]}
     return tuple(Prediction(**values) for values in predictions)

@@ -177,6 +177,33 @@ class Residuals:
 
 
 @dataclass(frozen=True)
+class ReliabilityMoment:
+    """Accuracy against confidence, the largest probability, in bins of equal width from 0 to 1; all (bins,).
+
+    ``low`` and ``high`` are Wilson's 95 % interval of the accuracy; all but ``counts`` are nan in an empty bin. ``ece``
+    and ``log_loss`` are of all examples, whose logits are divided by ``temperature``.
+    """
+
+    temperature: float
+    counts: IntArray
+    confidence: FloatArray
+    accuracy: FloatArray
+    low: FloatArray
+    high: FloatArray
+    ece: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class ReliabilityDiagram:
+    """How far probabilities are what they claim on a split: without temperature, and with one where it was fitted."""
+
+    label: str
+    split: str
+    moments: tuple[ReliabilityMoment, ...]
+
+
+@dataclass(frozen=True)
 class SeenImages:
     """Image files as the network ``label`` was given them (n, height, width), from 0 to 1, each with its caption.
 

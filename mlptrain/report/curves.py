@@ -1,11 +1,11 @@
-"""Loss and accuracy of one or several runs, by epoch or by step."""
+"""Loss, accuracy and further figures of one or several runs, by epoch or by step."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -31,8 +31,7 @@ from mlptrain.report.style import (
     set_log_scale,
     styled,
 )
-
-Metric = Literal["loss", "accuracy"]
+from mlptrain.spec.metrics import higher_is_better, is_share, title_of
 
 # What the figures of a split are: those of training were taken from weights that changed on the way.
 SPLIT_NAMES = {
@@ -45,6 +44,7 @@ _MAX_POINTS = 1500  # of a line: more than a picture has pixels, and an SVG woul
 _PANEL = (5.2, 4.3)  # inches
 _LEGEND_ROW = 0.2  # inches; a panel has room for two
 _GUESS = "constant guess"
+ALWAYS = ("loss", "accuracy")  # what every classifier is measured at, and every step of a training
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Look:
     """
 
     log: bool | None = None
-    limits: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     guess: bool = True
 
 
@@ -64,19 +64,19 @@ class Look:
 def draw_curves(
     histories: Sequence[History],
     *,
-    metrics: Sequence[Metric] = ("loss", "accuracy"),
+    metrics: Sequence[str] | None = None,
     panel: tuple[float, float] = _PANEL,
     titled: bool = True,
     look: Look = Look(),
 ) -> Figure:
-    """Loss and accuracy by epoch, a panel each: runs differ in colour and marker, splits in line style.
+    """Loss, accuracy and further figures by epoch, a panel each: runs differ in colour and marker, splits in style.
 
     A group of seeds is drawn as their mean, in a band from the lowest to the highest. Loss has a logarithmic axis where
     it spans a decade or more. Regression has no accuracy and so one panel. ``panel`` is a panel's size in inches;
     ``titled`` names the runs and their data above. Raises UserError where no run has the metrics, or none that a
     logarithmic axis can show.
     """
-    figure, axes_of = _panels(histories, metrics, panel, titled=titled)
+    figure, axes_of = _panels(histories, metrics or metrics_of(histories), panel, titled=titled)
     alone = len(histories) == 1
     styles = _split_styles(histories)
     for metric, axes in axes_of.items():
@@ -110,7 +110,7 @@ def draw_curves(
 def draw_steps(
     histories: Sequence[History],
     *,
-    metrics: Sequence[Metric] = ("loss", "accuracy"),
+    metrics: Sequence[str] = ALWAYS,
     panel: tuple[float, float] = _PANEL,
     titled: bool = True,
     look: Look = Look(),
@@ -143,18 +143,25 @@ def draw_steps(
     return figure
 
 
+def metrics_of(histories: Sequence[History]) -> list[str]:
+    """Loss and accuracy, and the further figures that any of the runs has, such as ``roc_auc``."""
+    return list(dict.fromkeys([*ALWAYS, *(key.partition("_")[2] for one in histories for key in one.values)]))
+
+
 def _panels(
-    histories: Sequence[History], metrics: Sequence[Metric], panel: tuple[float, float], *, titled: bool
-) -> tuple[Figure, dict[Metric, Axes]]:
-    """A panel for each metric that there is."""
+    histories: Sequence[History], metrics: Sequence[str], panel: tuple[float, float], *, titled: bool
+) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each metric that there is, at most three in a row, or four in two rows."""
     shown = [metric for metric in metrics if any(_keys(history, metric) for history in histories)]
     if not shown:
         raise UserError(f"no run has {' or '.join(metrics)} to draw")
-    width = panel[0] * len(shown)
-    figure = new_figure(width, panel[1])
+    columns = min(len(shown), 2 if len(shown) == 4 else 3)
+    rows = -(-len(shown) // columns)
+    width = panel[0] * columns
+    figure = new_figure(width, panel[1] * rows)
     if titled:
         figure.suptitle(fitted(_title(histories), width, size=12), x=0.01, ha="left")
-    return figure, {metric: figure.add_subplot(1, len(shown), index + 1) for index, metric in enumerate(shown)}
+    return figure, {metric: figure.add_subplot(rows, columns, index + 1) for index, metric in enumerate(shown)}
 
 
 def _title(histories: Sequence[History]) -> str:
@@ -211,19 +218,22 @@ def thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept]
 
 
-def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look, letters: int) -> None:
+def _finish(axes: Axes, histories: Sequence[History], metric: str, look: Look, letters: int) -> None:
     """Scale, limits, guess, names and title of a panel whose curves are drawn, and which is so many letters high."""
     by = histories[0].unit
-    title, name = f"{metric.capitalize()} by {by}", "accuracy (% of examples)"
+    name = "loss" if metric == "loss" else title_of(metric)
+    title = f"{plain_name(metric)} by {by}"
     lowest, highest = look.limits.get(metric, (-np.inf, np.inf))
     guesses = [guess for guess in _guesses(histories, metric) if look.guess and lowest <= guess[0] <= highest]
     if metric == "loss":
         names = {history.loss for history in histories}
         name = names.pop() if len(names) == 1 else "loss (each run's own, mean per example)"
-        values = [history.values[key][1] for history in histories for key in _keys(history, metric)]
-        title += _scale_loss(axes, np.concatenate([*values, [value for value, _, _ in guesses]]), look)
-    else:
+    if is_share(metric):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    elif not higher_is_better(metric):
+        values = [history.values[key][1] for history in histories for key in _keys(history, metric)]
+        own = look if metric == "loss" else Look()
+        title += _scale_loss(axes, np.concatenate([*values, [value for value, _, _ in guesses]]), own)
     for value, text, shade in guesses:
         axes.axhline(value, color=shade, linestyle=LINE_STYLES[2], linewidth=1.3, zorder=1.8, label=text)
     axes.set(title=title, xlabel=_POSITIONS[by], ylabel=textwrap.fill(name, letters))
@@ -234,6 +244,12 @@ def _finish(axes: Axes, histories: Sequence[History], metric: Metric, look: Look
         axes.set_xlim(start - 0.5, end + 0.5)
     if metric in look.limits:
         axes.set_ylim(*look.limits[metric])
+
+
+def plain_name(metric: str) -> str:
+    """``Loss``, ``ROC-AUC``, ``Top-5 accuracy``: the metric's title without its unit."""
+    name = title_of(metric).partition(" (")[0]
+    return name[:1].upper() + name[1:]
 
 
 def _scale_loss(axes: Axes, losses: FloatArray, look: Look) -> str:
@@ -247,7 +263,7 @@ def _scale_loss(axes: Axes, losses: FloatArray, look: Look) -> str:
     return " (logarithmic scale)" if losses.min() > 0 else " (logarithmic scale; losses of 0 are not shown)"
 
 
-def _guesses(histories: Sequence[History], metric: Metric) -> Iterator[tuple[float, str, str]]:
+def _guesses(histories: Sequence[History], metric: str) -> Iterator[tuple[float, str, str]]:
     """Value, text and colour of every line at a constant guess; runs whose values are nearly equal share a line."""
     alike: list[list[int]] = []
     known = [number for number, history in enumerate(histories) if metric in history.guess and _keys(history, metric)]
@@ -299,7 +315,7 @@ def _legend(figure: Figure, keys: Sequence[Line2D], histories: Sequence[History]
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns, handlelength=3.2)
 
 
-def _keys(history: History, metric: Metric) -> list[str]:
+def _keys(history: History, metric: str) -> list[str]:
     return [f"{split}_{metric}" for split in SPLITS if f"{split}_{metric}" in history.values]
 
 

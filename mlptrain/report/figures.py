@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mlptrain.report.arrays import (
     ActivationCurve,
@@ -22,6 +22,8 @@ from mlptrain.report.arrays import (
     InputHistogram,
     LabelledPoints,
     Rates,
+    ReliabilityDiagram,
+    ReliabilityMoment,
     Residuals,
 )
 from mlptrain.report.style import (
@@ -270,6 +272,74 @@ def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), t
         title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
         axes.set(title=fitted(title, panel[0]), xlabel=fit.what, ylabel="residual (predicted − true)")
     return figure
+
+
+@styled
+def draw_reliability(
+    diagram: ReliabilityDiagram, *, panel: tuple[float, float] = (4.6, 5.0), titled: bool = True
+) -> Figure:
+    """Accuracy by confidence, on the diagonal where probabilities are what they claim, and below how many examples.
+
+    A column without temperature and, where one was fitted, one with it.
+    """
+    columns = len(diagram.moments)
+    figure = new_figure(columns * panel[0], panel[1])
+    if titled:
+        examples = f"{int(diagram.moments[0].counts.sum()):,} {diagram.split} examples"
+        figure.suptitle(fitted(f"{diagram.label}: {examples}", columns * panel[0], size=12), x=0.01, ha="left")
+    grid = figure.add_gridspec(2, columns, height_ratios=(3.4, 1), hspace=0.02)
+    top = max(float(moment.counts.max() / moment.counts.sum()) for moment in diagram.moments)
+    for number, moment in enumerate(diagram.moments):
+        axes = figure.add_subplot(grid[0, number])
+        _draw_reliability(axes, moment)
+        what = f"With temperature {moment.temperature:.3g}" if number else "Probabilities as the network gives them"
+        axes.set_title(f"{what}\nECE {100 * moment.ece:.2f} %, log-loss {moment.log_loss:.4f} nats")
+        below = figure.add_subplot(grid[1, number], sharex=axes)
+        edges = np.linspace(0, 1, len(moment.counts) + 1)
+        below.bar(edges[:-1], moment.counts / moment.counts.sum(), np.diff(edges), align="edge", color=QUIET, alpha=0.7)
+        below.set(xlabel="confidence (largest probability, %)", ylim=(0, 1.08 * top))
+        axes.tick_params(labelbottom=False)
+        for axis in (axes.yaxis, below.yaxis, below.xaxis):
+            axis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+        if not number:
+            axes.set_ylabel("accuracy (% of the bin)")
+            below.set_ylabel("examples (%)")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4, handlelength=2.2)
+    return figure
+
+
+def _draw_reliability(axes: Axes, moment: ReliabilityMoment) -> None:
+    """Bars of accuracy, from there to the confidence the gap, and the diagonal."""
+    used = moment.counts > 0
+    edges = np.linspace(0, 1, len(moment.counts) + 1)
+    left, width = edges[:-1][used], np.diff(edges)[used]
+    accuracy, confidence = moment.accuracy[used], moment.confidence[used]
+    axes.bar(left, accuracy, width, align="edge", color=colour(0), alpha=0.6, edgecolor="white", label="accuracy")
+    axes.bar(
+        left,
+        confidence - accuracy,
+        width,
+        bottom=accuracy,
+        align="edge",
+        facecolor="none",
+        edgecolor=colour(1),
+        hatch="/////",
+        linewidth=1.1,
+        label="gap to the confidence",
+    )
+    axes.errorbar(
+        left + width / 2,
+        accuracy,
+        yerr=np.clip([accuracy - moment.low[used], moment.high[used] - accuracy], 0, None),
+        fmt="none",
+        ecolor=INK,
+        elinewidth=0.9,
+        capsize=2,
+        label="95 % interval (Wilson)",
+    )
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="accuracy = confidence")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
 
 
 def _draw_regions(axes: Axes, decision: DecisionMap) -> None:

@@ -1,4 +1,4 @@
-"""The losses and accuracies in a run folder, read for curves. Works on unfinished runs too."""
+"""The losses, accuracies and further figures in a run folder, read for curves. Works on unfinished runs too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
@@ -31,10 +32,11 @@ _WITHOUT_EPOCHS = {
 class History:
     """A run's metrics by epoch, or by step; or the means of runs that differ in their seed.
 
-    ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,); absent metrics have no key. By
-    epoch those of training are means during the epoch and lie at its middle, half an epoch before the others, which
-    are measured at its end. ``status`` is that of ``mlptrain runs``, ``loss`` the loss with its unit, ``data`` the
-    name of the data. ``guess`` holds what a constant guess gives, where that is on record: ``loss`` and ``accuracy``.
+    ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,), without the epochs in which a
+    metric is undefined; absent metrics have no key. By epoch those of training are means during the epoch and lie at
+    its middle, half an epoch before the others, which are measured at its end. ``status`` is that of ``mlptrain runs``,
+    ``loss`` the loss with its unit, ``data`` the name of the data. ``guess`` holds what a constant guess gives, where
+    that is on record: ``loss`` and ``accuracy``.
     ``seeds`` are the runs whose means ``values`` are. ``marks`` are epochs of note: the kept one where it is not the
     last, and the last of a run that stopped early, each with what it is.
     """
@@ -51,15 +53,16 @@ class History:
 
 
 def read_history(run: AnyPath, *, label: str | None = None) -> History:
-    """Loss and accuracy by epoch. Raises RunFolderError for a folder that is not a run or has no epoch yet."""
+    """All figures by epoch. Raises RunFolderError for a folder that is not a run or has no epoch yet."""
     folder = RunFolder.open(run)
     lines = folder.read_metrics()
     values = {}
+    known = dict.fromkeys(key for line in reversed(lines) for key in line)  # the last has those of training too
     for split in SPLITS:
-        for key in (f"{split}_loss", f"{split}_accuracy"):
-            if pairs := [(line["epoch"], line[key]) for line in lines if key in line]:
-                epochs, metrics = np.array(pairs, dtype=np.float64).T
-                values[key] = (epochs - 0.5 if split == "train" else epochs, metrics)
+        for key in [key for key in known if key.startswith(f"{split}_")]:
+            pairs = [(line["epoch"], line[key]) for line in lines if key in line]
+            epochs, metrics = np.array(pairs, dtype=np.float64).T
+            values[key] = (epochs - 0.5 if split == "train" else epochs, metrics)
     history = replace(_history(folder, label, "epoch", values), marks=_marks(folder))
     if not values:
         result, why = folder.read_result(), _WITHOUT_EPOCHS.get(history.status, _WITHOUT_EPOCHS["interrupted"])
@@ -105,12 +108,13 @@ def read_curves(path: AnyPath, *, label: str | None = None, steps: bool = False)
 
 
 def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
-    """The means over the epochs or steps that every seed has."""
-    first, values = seeds[0], {}
-    for key, (positions, _) in first.values.items():
-        if all(key in seed.values for seed in seeds):
-            n = min(len(seed.values[key][0]) for seed in seeds)
-            values[key] = (positions[:n], np.mean([seed.values[key][1][:n] for seed in seeds], axis=0))
+    """The means over the epochs or steps that every seed has; those of a metric in which it is defined for all."""
+    seeds = _aligned(seeds)
+    first = seeds[0]
+    values = {
+        key: (positions, np.mean([seed.values[key][1] for seed in seeds], axis=0))
+        for key, (positions, _) in first.values.items()
+    }
     states = dict.fromkeys(seed.status for seed in seeds if seed.status != "completed")
     status = ", ".join([*states, *([f"without {diverged} that diverged"] if diverged else [])]) or "completed"
     guesses = [seed.guess for seed in seeds if seed.guess]
@@ -118,6 +122,23 @@ def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
     guess = {key: float(np.mean([one[key] for one in guesses])) for key in sorted(known)}
     several = tuple(seeds) if len(seeds) > 1 else ()
     return History(label, status, first.loss, first.unit, values, first.data, guess, several)
+
+
+def _aligned(seeds: Sequence[History]) -> list[History]:
+    """The seeds with the metrics that all of them have, at the positions that all of them have."""
+    shared = [key for key in seeds[0].values if all(key in seed.values for seed in seeds)]
+    places = {key: reduce(np.intersect1d, [seed.values[key][0] for seed in seeds]) for key in shared}
+    return [
+        replace(
+            seed,
+            values={
+                key: (at, values[np.isin(positions, at)])
+                for key, at in places.items()
+                for positions, values in [seed.values[key]]
+            },
+        )
+        for seed in seeds
+    ]
 
 
 def _history(

@@ -14,25 +14,27 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
-from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, Residuals
-from mlptrain.report.curves import Metric, draw_curves, draw_steps
-from mlptrain.report.figures import draw_decisions, draw_fits, draw_residuals
+from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, ReliabilityDiagram, Residuals
+from mlptrain.report.curves import ALWAYS, draw_curves, draw_steps, metrics_of, plain_name
+from mlptrain.report.figures import draw_decisions, draw_fits, draw_reliability, draw_residuals
 from mlptrain.report.frame import render
 from mlptrain.report.history import SPLITS, History, read_history, read_steps
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
-from mlptrain.runs.records import CompletedRun
+from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.choosing import best_in_words
+from mlptrain.spec.metrics import is_share, title_of
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
 _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay readable
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
-METRICS: tuple[Metric, ...] = ("loss", "accuracy")
+_HEADS = {"loss": "loss, mean per example", "objective": "objective minimised"}
+_MAX_KINDS = 3  # figures beside each other; of more there is a row for each
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
@@ -45,6 +47,7 @@ def render_page(
     decision: DecisionMap | None = None,
     fit: FittedCurve | None = None,
     residuals: Residuals | None = None,
+    reliability: ReliabilityDiagram | None = None,
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
@@ -69,6 +72,7 @@ def render_page(
         reached=f"epoch {lines[-1]['epoch']:,} of {experiment.training.epochs:,}" if lines else "no epoch yet",
         figures=[*(_measured(evaluation) if evaluation else _last_figures(lines)), *_training_time(folder)],
         kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
+        calibration=list(_calibration_rows(result)),
         missing_classes=missing_classes,
         layers=[("layer", "units", "then", "tensors", "parameters"), *_layers(experiment)],
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
@@ -79,6 +83,8 @@ def render_page(
         fit_figure=fit and draw_fits([fit]),
         residuals=residuals,
         residuals_figure=residuals and draw_residuals(residuals, titled=False),
+        reliability=reliability,
+        reliability_figure=reliability and draw_reliability(reliability, titled=False),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
@@ -107,18 +113,36 @@ def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """Loss and accuracy of the kept weights on every split that they were measured on."""
-    rows = []
-    for split, name in _SPLIT_NAMES.items():
-        if (loss := metrics.get(f"{split}_loss")) is not None:
-            accuracy, objective = metrics.get(f"{split}_accuracy"), metrics.get(f"{split}_objective")
-            row = [name, f"{loss:.4f}"]
-            row += [] if accuracy is None else [f"{100 * accuracy:.2f} %"]
-            rows.append((*row, *([] if objective is None else [f"{objective:.4f}"])))
-    heads = ["split", "loss, mean per example"]
-    heads += ["accuracy"] if any(key.endswith("_accuracy") for key in metrics) else []
-    heads += ["objective minimised"] if any(key.endswith("_objective") for key in metrics) else []
-    return [tuple(heads), *rows] if rows else []
+    """The figures of the kept weights on every split that they were measured on; – where they are undefined.
+
+    A row for each split; with further figures a row for each figure.
+    """
+    kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
+    splits = [split for split in _SPLIT_NAMES if f"{split}_loss" in metrics]
+    heads = [_HEADS.get(kind) or _within(kind) for kind in kinds]
+    columns = [
+        (_SPLIT_NAMES[split], *(_figure(kind, metrics.get(f"{split}_{kind}")) for kind in kinds)) for split in splits
+    ]
+    rows = [("split", *heads), *columns] if splits else []
+    return list(zip(("figure", *heads), *columns, strict=True)) if len(kinds) > _MAX_KINDS else rows
+
+
+def _figure(kind: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if is_share(kind) else f"{value:.4f}"
+
+
+def _calibration_rows(result: RunResult | None) -> Iterator[tuple[str, ...]]:
+    """Log-loss and ECE of each split without the temperature and with it; nothing where there is none."""
+    if not isinstance(result, CompletedRun) or result.calibration is None:
+        return
+    before, after = result.calibration.before, result.calibration.after
+    yield "figure", "before", "after"
+    for key, value in before.items():
+        split, _, kind = key.partition("_")
+        fitted_on = " (of the rows it was fitted on)" if split == "validation" and after else ""
+        yield f"{_SPLIT_NAMES[split]} {_within(kind)}{fitted_on}", _figure(kind, value), _figure(kind, after.get(key))
 
 
 def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -144,23 +168,33 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
         yield "Training time", f"{seconds:.1f} s" if seconds < 100 else long, f"on {folder.read_environment().device}"
 
 
-def _curves(history: History) -> Iterator[tuple[str, Figure, list[tuple[str, ...]]]]:
-    """Metric, picture, and of every curve what it is, first epoch and value, last epoch and value."""
-    for metric in METRICS:
+def _curves(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str, ...]]]]:
+    """Metric, its name, picture, and of every curve what it is, first epoch and value, last epoch and value."""
+    for metric in metrics_of([history]):
         ends: list[tuple[str, ...]] = []
         for split in SPLITS:
             if (found := history.values.get(f"{split}_{metric}")) is not None:
                 x, y = found
-                first, last = (f"{v:.4g}" if metric == "loss" else percentage(float(v)) for v in (y[0], y[-1]))
+                first, last = (percentage(float(v)) if is_share(metric) else f"{v:.4g}" for v in (y[0], y[-1]))
                 start, end = (math.ceil(place) for place in (x[0], x[-1]))  # a mean's place is its epoch's middle
                 kind = ", mean during the epoch," if split == "train" else ""
-                ends.append((f"{_SPLIT_NAMES[split]} {metric}{kind}", f"{start:,}", first, f"{end:,}", last))
+                ends.append((f"{_SPLIT_NAMES[split]} {_within(metric)}{kind}", f"{start:,}", first, f"{end:,}", last))
         if ends:
-            yield metric, draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False), ends
+            yield (
+                metric,
+                plain_name(metric),
+                draw_curves([history], metrics=(metric,), panel=_PHONE, titled=False),
+                ends,
+            )
 
 
-def _steps(history: History) -> Iterator[tuple[Metric, Figure]]:
-    for metric in METRICS:
+def _within(metric: str) -> str:
+    """The name of a metric within a sentence: ``loss``, ``ROC-AUC``."""
+    return title_of(metric).partition(" (")[0]
+
+
+def _steps(history: History) -> Iterator[tuple[str, Figure]]:
+    for metric in ALWAYS:
         if f"train_{metric}" in history.values:
             yield metric, draw_steps([history], metrics=(metric,), panel=_PHONE, titled=False)
 

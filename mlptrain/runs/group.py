@@ -62,16 +62,17 @@ class SeedGroup(NewFolder):
     def write_summary(self, results: Sequence[RunResult]) -> GroupSummary:
         """Write and return mean, sample standard deviation, smallest and largest of every metric of the kept weights.
 
-        ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no metrics.
-        Raises RunFolderError where one lacks a metric of another, and OSError.
+        ``results`` are those of the runs, in the order of the seeds; diverged ones are counted and have no metrics. A
+        metric that is undefined for one of them is left out. Raises RunFolderError where one lacks a metric of another,
+        and OSError.
         """
         seeds = self.seeds
-        kept = {
-            seed: result.kept.metrics
-            for seed, result in zip(seeds, results, strict=True)
-            if result.status == "completed"
-        }
-        names = list(next(iter(kept.values()), {}))
+        completed = [
+            (seed, result) for seed, result in zip(seeds, results, strict=True) if result.status == "completed"
+        ]
+        kept = {seed: result.kept.metrics for seed, result in completed}
+        undefined = {name for _, result in completed for name in result.undefined}
+        names = [name for name in next(iter(kept.values()), {}) if name not in undefined]
         names = [name for name in names if not name.startswith("train_") or all(name in own for own in kept.values())]
         for seed, metrics in kept.items():
             if not set(names) <= metrics.keys():

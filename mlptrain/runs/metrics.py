@@ -21,13 +21,15 @@ def metrics(run: AnyPath, *, by: str = "epoch", reduction: str = "mean") -> Colu
     """The figures of a run, finished or not, as columns (n,) by name: ``pandas.DataFrame(metrics(run))`` is a table.
 
     By epoch: ``epoch``, ``step``, ``lr``; ``running_train_loss`` and ``running_train_accuracy``, means over the epoch
-    while it was trained; ``validation_…`` or ``test_…``, measured after it. Epoch 0 is before training and has nan for
-    the training. By step: ``step``, ``epoch``, ``examples`` of the batch, ``batch_loss``, ``batch_accuracy``, both
+    while it was trained; ``validation_…`` or ``test_…``, measured after it, with the further figures of
+    ``evaluation.metrics``, nan where they are undefined. Epoch 0 is before training and has nan for the training. By
+    step: ``step``, ``epoch``, ``examples`` of the batch, ``batch_loss``, ``batch_accuracy``, both
     before the step changed the weights.
 
     Losses are means per example, whatever the loss's reduction, and accuracies fractions. With ``reduction="sum"`` they
     are sums over the examples of the epoch or step, and named ``…_loss_sum`` and ``…_correct``, the number of examples
-    that were classified correctly. Objectives, where another mean is minimised than the loss, stay means.
+    that were classified correctly. Objectives, where another mean is minimised than the loss, and further figures stay
+    as they are.
 
     Raises UserError for a run without recorded steps or another ``by`` or ``reduction``, RunFolderError for a folder
     that is not a run, is damaged, or has no epoch yet.
@@ -48,9 +50,8 @@ def _by_epoch(folder: RunFolder, experiment: Experiment) -> tuple[Columns, Colum
         raise RunFolderError(f"{folder.path} has no epoch on record yet")
     places = ("epoch", "step", "lr")
     rows = [{name: line[name] for name in places} | figures_of(line) for line in lines]
-    names = dict.fromkeys(
-        [*places, *rows[-1], *rows[0]]
-    )  # those of the last epoch in their order: the first lacks some
+    # Those of the last epoch in their order: the first lacks some, and any may lack a figure that is undefined there.
+    names = dict.fromkeys([*places, *rows[-1], *(name for row in rows for name in row)])
     columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
     counts = {"running_train": experiment.facts.train_rows, **experiment.facts.rows}
     return columns, {split: np.full(len(rows), count) for split, count in counts.items()}
@@ -71,10 +72,10 @@ def _sums(columns: Columns, examples: Columns) -> Columns:
     summed: Columns = {}
     for name, values in columns.items():
         start, _, kind = name.rpartition("_")
-        if kind == "loss":
+        if kind == "loss" and start in examples:
             summed[f"{name}_sum"] = values * examples[start]
-        elif kind == "accuracy":
+        elif kind == "accuracy" and start in examples:
             summed[f"{start}_correct"] = np.rint(values * examples[start])
-        else:
+        else:  # further figures, such as balanced_accuracy, are no means over the examples
             summed[name] = values
     return summed

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from mlptrain.spec.choosing import higher_is_better
-from mlptrain.system.jsonfiles import Count, Figure, Record
+from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers
 
@@ -86,6 +86,18 @@ def plain_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+class Calibration(Record):
+    """The temperature that the kept weights' logits are divided by, and what it did: ``validation_ece`` and so on.
+
+    ``validation_…`` are of the rows that it was fitted on. None, with nothing in ``after``, where no finite one
+    minimises their log-loss.
+    """
+
+    temperature: Positive | None
+    before: Metrics
+    after: Metrics
+
+
 class StoppedEarly(Record):
     """What ended a run before its last epoch: no better value for so many epochs, since ``best_epoch``."""
 
@@ -119,6 +131,7 @@ class Choice(Record):
 class CompletedRun(Record):
     """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch.
 
+    ``undefined`` says why figures of the kept weights are absent, by their names: ``test_roc_auc`` and so on.
     ``stopped_early`` is None where that is the last of the configuration, ``choice`` where the last weights are kept.
     """
 
@@ -129,6 +142,8 @@ class CompletedRun(Record):
     last: Metrics
     diagnosis: Diagnosis | None
     test_evaluations: Count
+    undefined: dict[str, str] = Field(default_factory=dict)
+    calibration: Calibration | None = None
     stopped_early: StoppedEarly | None = None
     choice: Choice | None = None
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from mlptrain.sources.facts import DataFacts
-
-# Of every figure that an epoch may have: whether higher is better. What is not here chooses nothing.
-HIGHER_IS_BETTER: Mapping[str, bool] = {"loss": False, "accuracy": True}
+from mlptrain.spec import metrics
 
 
 def higher_is_better(key: str) -> bool:
-    """Of a key such as ``validation_loss``. Raises KeyError for a figure that no epoch has."""
-    return HIGHER_IS_BETTER[key.partition("_")[2]]
+    """Of a key such as ``validation_loss``; losses, and whatever is not a metric, are better when lower."""
+    return metrics.higher_is_better(key.partition("_")[2])
 
 
 def best_in_words(key: str) -> str:
@@ -21,10 +19,14 @@ def best_in_words(key: str) -> str:
     return f"{'highest' if higher_is_better(key) else 'lowest'} {key.replace('_', ' ')}"
 
 
-def recorded_metrics(split: str, facts: DataFacts) -> list[str]:
-    """The keys of the figures of an epoch where ``split`` (validation, test or none) is measured."""
+def recorded_metrics(split: str, facts: DataFacts, further: Sequence[str] = ()) -> list[str]:
+    """The keys of the figures of an epoch where ``split`` (validation, test or none) is measured.
+
+    ``further`` are the keys of ``evaluation.metrics``, which training has not.
+    """
     names = ["loss", "accuracy"] if facts.class_names else ["loss"]
-    return [f"{part}_{name}" for part in ("train", split) if part != "none" for name in names]
+    measured = [] if split == "none" else [f"{split}_{name}" for name in dict.fromkeys([*names, *further])]
+    return [*(f"train_{name}" for name in names), *measured]
 
 
 def is_better(key: str, value: float | None, best: float | None, *, by: float = 0.0, relative: bool = False) -> bool:

@@ -16,6 +16,7 @@ from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
 from mlptrain.spec.data import MAX_ROWS, DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
+from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
@@ -112,13 +113,21 @@ class EvaluationSpec(Section):
         None, description="best: that of the best metric; last. Default: best where validation is measured, else last."
     )
     metric: str = Field("validation_loss", description="What best goes by, such as validation_accuracy.")
+    metrics: list[MetricSpec] = Field(
+        [],
+        max_length=MAX_METRICS,
+        description="Further figures of the measured split by epoch, and of the kept weights on every split.",
+    )
+    calibrate: Literal["none", "temperature"] = Field(
+        "none",
+        description="temperature: one number that divides the logits, fitted on the validation rows at the end.",
+    )
 
     def resolved(self, data: DataSpec) -> EvaluationSpec:
         """With defaults that depend on the data resolved."""
         split = self.split or ("validation" if data.validation else "none")
-        return self.model_copy(
-            update={"split": split, "keep": self.keep or ("best" if split == "validation" else "last")}
-        )
+        keep = self.keep or ("best" if split == "validation" else "last")
+        return self.model_copy(update={"split": split, "keep": keep})
 
 
 class ExperimentSpec(Section):

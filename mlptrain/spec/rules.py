@@ -32,6 +32,7 @@ from mlptrain.spec.data import (
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.hints import value_hint
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
+from mlptrain.spec.metrics import METRICS
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
@@ -126,24 +127,49 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
         yield ("evaluation", "keep"), message
 
 
+def metrics_fit(data: DataSpec, facts: DataFacts, loss: LossSpec, evaluation: EvaluationSpec) -> Iterator[Finding]:
+    """Every further metric is defined for data and loss, and is listed once."""
+    first: dict[str, int] = {}
+    for number, metric in enumerate(evaluation.metrics):
+        path = ("evaluation", "metrics", number)
+        if (at := first.setdefault(metric.key, number)) != number:
+            yield path, f"'{metric.name}' stands in the list already, as number {at + 1}; its key is {metric.key}"
+        elif (misfit := metric.misfit(facts, loss, data=data.name)) is not None:
+            yield path, f"'{metric.name}' {misfit}"
+
+
+def calibration_has_its_rows(facts: DataFacts, loss: LossSpec, evaluation: EvaluationSpec) -> Iterator[Finding]:
+    """A temperature divides logits, and is fitted on validation rows."""
+    if evaluation.calibrate == "none":
+        return
+    if loss.reads != "logits" or not facts.has_classes:
+        message = f"temperature divides the logits of classes, which '{loss.name}' does not read; use none"
+        yield ("evaluation", "calibrate"), message
+    elif facts.validation_rows == 0:
+        message = "temperature is fitted on validation rows, but data.validation is 0; set data.validation, or use none"
+        yield ("evaluation", "calibrate"), message
+
+
 def metrics_are_measured(
     data: DataSpec, facts: DataFacts, schedule: Schedule, training: TrainingSpec, evaluation: EvaluationSpec
 ) -> Iterator[Finding]:
     """What chooses the kept epoch, the end of the run or the learning rate is in the log, and not of the test set."""
     resolved = evaluation.resolved(data)
-    recorded = recorded_metrics(str(resolved.split), facts)
+    recorded = recorded_metrics(str(resolved.split), facts, [metric.key for metric in evaluation.metrics])
     if resolved.keep == "best" and resolved.split == "validation":
         measured = [key for key in recorded if key.startswith("validation_")]  # training's are of weights on the move
-        yield from _unmeasured(evaluation.metric, ("evaluation", "metric"), measured, str(resolved.split))
+        yield from _unmeasured(evaluation.metric, ("evaluation", "metric"), measured, str(resolved.split), facts)
     if training.early_stopping is not None:
         path = ("training", "early_stopping", "metric")
-        yield from _unmeasured(training.early_stopping.metric, path, recorded, str(resolved.split))
+        yield from _unmeasured(training.early_stopping.metric, path, recorded, str(resolved.split), facts)
     if isinstance(schedule, Plateau):
-        yield from _unmeasured(schedule.metric, ("schedule", "metric"), recorded, str(resolved.split))
+        yield from _unmeasured(schedule.metric, ("schedule", "metric"), recorded, str(resolved.split), facts)
 
 
-def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str) -> Iterator[Finding]:
+def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
     """A metric that is not among the recorded ones, or that would choose by the test set."""
+    of_values = targets_of(facts) == "numbers"
+    listable = [name for name, kind in METRICS.items() if name != "accuracy" and (kind.needs == "values") == of_values]
     choices = [key for key in recorded if not key.startswith("test_")]
     if metric in choices:
         return
@@ -155,6 +181,8 @@ def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str) -> 
             f"above 0, or use {either(choices)}"
         )
         yield path, message
+    elif (name := metric.removeprefix("validation_")) != metric and name in listable:
+        yield path, f"needs {name} in the list evaluation.metrics; add it there, or use {either(choices)}"
     else:
         yield path, f"must be {either(choices)}, got '{metric[:40]}'{value_hint(metric, choices, 'metric')}"
 
@@ -249,6 +277,8 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     rows_are_left,
     data_fit_memory,
     evaluation_has_its_split,
+    metrics_fit,
+    calibration_has_its_rows,
     metrics_are_measured,
     network_fits_memory,
     dropout_fits_layers,

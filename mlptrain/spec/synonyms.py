@@ -188,6 +188,11 @@ KEYS = {
         "checkpoint model_checkpoint save_best save_best_only save_best_model best_model keep_best save_last "
         "save_top_k restore_best_weights load_best_model_at_end load_best"
     ),
+    "evaluation.metrics": (
+        "eval_metrics scoring scorers score scores further_metrics extra_metrics custom_metrics "
+        "metric_names compute_metrics train_metrics val_metrics test_metrics figures"
+    ),
+    "evaluation.calibrate": "calibration calibrated calibrate_probabilities temperature_scaling temperature",
 }
 
 # Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
@@ -271,9 +276,7 @@ KEYS_NOT_OFFERED = {
         "validation_interval eval_steps evaluate_every val_every val_interval val_freq validation_freq test_interval "
         "test_freq check_val_every_n_epoch val_check_interval evaluation_frequency"
     ),
-    "a choice of metrics is not offered; loss and accuracy are always measured": (
-        "confusion_matrix top_k metrics eval_metrics scoring score validation_field"
-    ),
+    "a confusion matrix is not offered as a key; `mlptrain eval RUN` shows it": "confusion_matrix",
     "which way a metric gets better is not offered as a key; it follows from its name": "monitor_mode metric_mode",
     "what is printed is not offered as a key; training.record_steps keeps the loss of every step": (
         "verbose verbosity log_period report_every refresh_rate train_log_interval print_train_iter silent quiet "
@@ -393,6 +396,36 @@ VALUES = {
         "multi_label_bce": "multilabel bce_multilabel multilabel_soft_margin multilabel_cross_entropy",
         "quantile": "pinball quantile_regression check_loss reg:quantileerror tilted multi_quantile",
         "{name: cross_entropy, label_smoothing: 0.1}": "label_smoothing label_smoothing_cross_entropy smooth_ce",
+    },
+    "metrics": {
+        "accuracy": "acc accuracy_score categorical_accuracy sparse_categorical_accuracy binary_accuracy top_1",
+        "balanced_accuracy": "balanced_accuracy_score bacc bal_acc mean_class_accuracy uar",
+        "f1": "f1_score f1_macro macro_f1 f1_binary f_score f_measure dice",
+        "precision": "precision_score precision_macro macro_precision ppv positive_predictive_value",
+        "recall": "recall_score recall_macro macro_recall sensitivity tpr true_positive_rate",
+        "roc_auc": "auc auroc roc_auc_score roc_auc_ovr roc area_under_curve area_under_roc",
+        "average_precision": "ap auprc aupr pr_auc map average_precision_score mean_average_precision auc_pr",
+        "log_loss": (
+            "nll negative_log_likelihood cross_entropy categorical_crossentropy binary_crossentropy bce "
+            "mlogloss neg_log_loss neg_log_likelihood deviance"
+        ),
+        "brier": "brier_score brier_score_loss neg_brier_score",
+        "ece": "expected_calibration_error calibration_error calibration multiclass_calibration_error",
+        "mcc": "matthews matthews_corrcoef matthews_correlation matthews_correlation_coefficient phi_coefficient",
+        "top_k": "top_k_accuracy top_k_accuracy_score top_k_categorical_accuracy top_k_acc",
+        "{name: top_k, k: 2}": "top_2 top_2_accuracy acc_top2 acc2",
+        "{name: top_k, k: 3}": "top_3 top_3_accuracy acc_top3 acc3",
+        "{name: top_k, k: 5}": "top_5 top_5_accuracy acc_top5 acc5",
+        "{name: top_k, k: 10}": "top_10 top_10_accuracy acc_top10 acc10",
+        "rmse": "root_mean_squared_error neg_root_mean_squared_error rms root_mse",
+        "rmse? The root of the mean squared error": "mse mean_squared_error neg_mean_squared_error l2 squared_error",
+        "mae": "mean_absolute_error neg_mean_absolute_error l1 absolute_error mean_abs_error",
+        "r2": "r2_score r_squared r_square coefficient_of_determination explained_variance",
+        "mape": "mean_absolute_percentage_error neg_mean_absolute_percentage_error",
+    },
+    "calibrate": {
+        "temperature": "temperature_scaling temp temperature_scaler guo scaling yes on true",
+        "none": "null no off false raw",
     },
     "optimizer": {
         "sgd": (
@@ -544,5 +577,19 @@ VALUES_NOT_OFFERED = {
     },
     "keep": {
         "": "all none every",
+    },
+    "metrics": {
+        "": (
+            "kappa cohen_kappa cohen_kappa_score hinge_loss jaccard jaccard_score iou hamming hamming_loss "
+            "specificity g_mean ndcg max_error median_absolute_error msle mean_squared_log_error poisson_deviance "
+            "pinball smape bleu perplexity spearman kendall pearson confusion_matrix"
+        ),
+        "loss is always measured": "loss",
+    },
+    "calibrate": {
+        "temperature is one number that leaves the predicted classes as they are": (
+            "isotonic isotonic_regression platt platt_scaling sigmoid vector_scaling vector matrix_scaling dirichlet "
+            "histogram_binning beta"
+        ),
     },
 }

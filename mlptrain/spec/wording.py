@@ -66,12 +66,16 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     sections, siblings = [model], [model]
     choices: list[str] = []
     tag_follows = has_default = False
+    members: list[type[BaseModel]] = []
     for part in error["loc"]:
         tagged = [section for section in sections if part in names_of(section)]
         if tag_follows and (tagged or part in _FORMS_OF_VALUES):
             sections, tag_follows = tagged or sections, False
             continue
         path = (*path, part)
+        if isinstance(part, int) and members:  # an item of a list of sections, which may be what the list may hold
+            tag_follows, has_default = True, False
+            continue
         fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
         members = [section for field in fields for section in sections_in(field.annotation)]
         has_default = any(not field.is_required() for field in fields)
@@ -80,7 +84,8 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
         if members:
             sections = siblings = members
         tag_follows = part in ("scaling", "class_weights") or any(map(is_tagged, fields))
-    return _Finding(error, error["input"], path, str(path[-1]), sections, siblings, choices, has_default, model, within)
+    key = next((str(part) for part in reversed(path) if choices and not isinstance(part, int)), str(path[-1]))
+    return _Finding(error, error["input"], path, key, sections, siblings, choices, has_default, model, within)
 
 
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
@@ -234,6 +239,7 @@ _LISTS = {
     "classes": "[0, 1]",
     "betas": "[0.9, 0.999]",
     "seeds": "[0, 1, 2]",
+    "metrics": "[roc_auc, f1]",
 }
 _FORMS = {
     "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",

@@ -22,6 +22,7 @@ LARGEST = 3.5e38  # just above the largest float32, as the losses and weights of
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Figure = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mlptrain.nn.functions import softmax
 from mlptrain.nn.losses import Loss, columns
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters
+from mlptrain.training.scores import NO_SCORES, Scorer, Scores
 
 # Rows at once: bounds the memory of the activations. 10,000 rows through 784-392-196-98-10 take 55 ms in chunks of
 # 2,048 and 107 ms in chunks of 4,096 (2-core AMD EPYC).
@@ -26,11 +27,18 @@ class Metrics:
     """Means over the examples of a split; accuracy is a fraction, None for regression.
 
     ``objective`` is the mean that is minimised, weighted by class and smoothed; None where that is the loss.
+    ``further`` are the figures of ``evaluation.metrics``, none of what was measured while it was trained.
     """
 
     loss: float
     accuracy: float | None
     objective: float | None = None
+    further: Scores = field(default=Scores())
+
+    @property
+    def always(self) -> dict[str, Any]:
+        """Loss and accuracy by name, without what a configuration asks for besides."""
+        return {"loss": self.loss, "accuracy": self.accuracy}
 
 
 def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
@@ -40,9 +48,20 @@ def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    network: MLP, parameters: Parameters, *, loss: Loss, examples: Examples, classify: bool, once: bool = False
+    network: MLP,
+    parameters: Parameters,
+    *,
+    loss: Loss,
+    examples: Examples,
+    classify: bool,
+    once: bool = False,
+    scorer: Scorer = NO_SCORES,
+    temperature: float = 1.0,
 ) -> Metrics:
-    """Mean loss and accuracy; targets as the loss encodes them. Touches no generator, parameter or buffer.
+    """Mean loss, accuracy and the scorer's further figures; targets as the loss encodes them.
+
+    Touches no generator, parameter or buffer. ``temperature`` divides the logits that probabilities are made of; the
+    loss is that of the network's own outputs.
 
     ``once``, for rows that are not evaluated again, gives the same bits and keeps no scaled copy of them: that of
     MNIST's training rows would take 188 MB.
@@ -54,8 +73,9 @@ def evaluate(
         outputs = outputs_of(network, parameters, examples.inputs)
     total = loss.per_example(outputs, examples.targets).double().mean()
     correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
+    further = scorer(outputs, examples.targets, temperature=temperature)
     objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(examples.targets)))
-    return Metrics(float(total), correct / len(examples) if classify else None, objective)
+    return Metrics(float(total), correct / len(examples) if classify else None, objective, further)
 
 
 @torch.no_grad()
@@ -135,12 +155,12 @@ def predicted_classes(outputs: Tensor) -> Tensor:
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
-def probabilities(outputs: Tensor, *, multi_label: bool = False) -> Tensor:
-    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit.
+def probabilities(outputs: Tensor, temperature: float = 1.0, *, multi_label: bool = False) -> Tensor:
+    """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit, each over T.
 
     Of several labels at once σ of every logit.
     """
-    outputs = outputs.double()
+    outputs = outputs.double() / temperature
     if multi_label:
         return torch.sigmoid(outputs)
     if outputs.shape[1] == 1:

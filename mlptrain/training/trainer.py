@@ -32,6 +32,7 @@ from mlptrain.system.cores import take_turn
 from mlptrain.training.capture import step_runner
 from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.statistics import measure_statistics
 from mlptrain.updates.chain import NO_INGREDIENTS, ModelState, Updates
 
@@ -89,7 +90,7 @@ class Trainer:
     is the length of the run, which the schedule follows; ``training`` is read by ``Updates``; ``adversarial`` adds a
     term to what is minimised; ``augmentation`` changes the batches and nothing else; ``whole_statistics`` gives batch
     norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by
-    default the fastest that can.
+    default the fastest that can; ``scorer`` has the further figures that every evaluation measures.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class Trainer:
         augmentation: Augmentation | None = None,
         whole_statistics: bool = False,
         engine: type[Engine] | None = None,
+        scorer: Scorer = NO_SCORES,
     ) -> None:
         self._whole_statistics = whole_statistics and bool(network.state_shapes)
-        self.network, self.models, self.loss = network, tuple(models), loss
+        self.network, self.models, self.loss, self.scorer = network, tuple(models), loss, scorer
         self.classify, self.batch_size = classify, batch_size
         device = models[0].initial.pieces[0].device
         self.parameters = Stack(network.parameter_shapes, network.state_shapes, models=len(models), device=device)
@@ -280,7 +282,9 @@ class Trainer:
         if examples is None:
             return None
         loss = self.loss.of_model(index)
-        metrics = evaluate(self.network, member, loss=loss, examples=examples, classify=self.classify)
+        metrics = evaluate(
+            self.network, member, loss=loss, examples=examples, classify=self.classify, scorer=self.scorer
+        )
         if not (math.isfinite(metrics.loss) and math.isfinite(metrics.objective or 0)):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))

@@ -10,6 +10,7 @@ from mlptrain.views.networks import (
     fitted_curve,
     mistakes,
     page_parts,
+    reliability,
     residuals,
     seen,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "learning_rates",
     "mistakes",
     "page_parts",
+    "reliability",
     "residuals",
     "samples",
     "seen",

@@ -19,14 +19,29 @@ from mlptrain.inference.evaluate import evaluate_checkpoint, evaluation_of, load
 from mlptrain.inference.module import TrainedNetwork, load
 from mlptrain.inference.predict import Prediction, predict_images
 from mlptrain.nn.losses import make_loss
-from mlptrain.report.arrays import Confusion, DecisionMap, FittedCurve, Mistakes, Residuals, SeenImages, WeightImages
+from mlptrain.report.arrays import (
+    Confusion,
+    DecisionMap,
+    FittedCurve,
+    FloatArray,
+    IntArray,
+    Mistakes,
+    ReliabilityDiagram,
+    ReliabilityMoment,
+    Residuals,
+    SeenImages,
+    WeightImages,
+)
 from mlptrain.report.history import run_title
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.spec import describe_model
 from mlptrain.spec.loss import Quantile
+from mlptrain.spec.metrics import CalibrationError
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
+from mlptrain.training import calibration
+from mlptrain.training.calibration import BINS, log_probabilities
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
@@ -157,6 +172,48 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what)
 
 
+def reliability(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> ReliabilityDiagram:
+    """Accuracy against confidence of a run's kept checkpoint; ``split`` as for ``mlptrain eval``.
+
+    The bins are those of the configuration's ``ece``, else 15. Raises UserError where there are no probabilities.
+    """
+    network = _load_classifier(run, "a reliability diagram")
+    experiment = network.experiment
+    if not network.gives_probabilities:
+        raise UserError(
+            f"{run}: a reliability diagram needs probabilities, which a network trained with '{experiment.loss.name}' "
+            "does not give"
+        )
+    split, rows = load_split(network.checkpoint, split, **source)
+    outputs, labels = _outputs_of(network, rows.inputs).double().numpy(), rows.targets.numpy()
+    bins = next((one.bins for one in experiment.evaluation.metrics if isinstance(one, CalibrationError)), BINS)
+    temperatures = dict.fromkeys((1.0, network.checkpoint.temperature or 1.0))
+    moments = tuple(_reliability(outputs, labels, temperature, bins) for temperature in temperatures)
+    return ReliabilityDiagram(run_title(run, experiment), split, moments)
+
+
+def _reliability(outputs: FloatArray, labels: IntArray, temperature: float, bins: int) -> ReliabilityMoment:
+    from scipy.stats import binomtest
+
+    logarithms = log_probabilities(outputs, temperature)
+    found = calibration.reliability(np.exp(logarithms), labels, bins=bins)
+    low, high = np.full((2, bins), np.nan)
+    for number in np.flatnonzero(found.counts):
+        count = int(found.counts[number])
+        interval = binomtest(round(found.accuracy[number] * count), count).proportion_ci(0.95, method="wilson")
+        low[number], high[number] = interval.low, interval.high
+    return ReliabilityMoment(
+        temperature=temperature,
+        counts=found.counts,
+        confidence=found.confidence,
+        accuracy=found.accuracy,
+        low=low,
+        high=high,
+        ece=calibration.expected_calibration_error(found),
+        log_loss=float(-logarithms[np.arange(len(labels)), labels].mean()),
+    )
+
+
 def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> SeenImages:
     """The first ``count`` image files, of folders too, as a run's kept checkpoint is given them.
 
@@ -213,6 +270,9 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
+    wanted = folder.experiment().evaluation
+    if wanted.calibrate != "none" or any(isinstance(one, CalibrationError) for one in wanted.metrics):
+        parts["reliability"] = reliability(run, **source)
     if facts.is_regression:
         parts["residuals"] = residuals(run, **source)
     return parts
@@ -240,7 +300,7 @@ def _outputs_of(network: TrainedNetwork, x: Tensor) -> Tensor:
 def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     """Class probabilities (n, k) from outputs (n, width); under mse and mae, which have none, shares of outputs > 0."""
     if network.gives_probabilities:
-        return probabilities(outputs)
+        return probabilities(outputs, network.temperature)
     positive = outputs.double().clamp(min=1e-12)
     return positive / positive.sum(dim=1, keepdim=True)
 

@@ -175,6 +175,28 @@ UNIONS: dict[str, Case] = {
         "schedule.milestones",
         ["required key is missing", "milestones: [30, 60]"],
     ),
+    "metric": ("evaluation: {metrics: [f1, «auc]}", "evaluation.metrics[1]", ["must be accuracy", "mean 'roc_auc'?"]),
+    "metric in full": (
+        "evaluation: {metrics: [{name: «lift}]}",
+        "evaluation.metrics[0].name",
+        ["must be accuracy", "got the text 'lift'"],
+    ),
+    "metric a number": ("evaluation: {metrics: [«3]}", "evaluation.metrics[0]", ["a name such as accuracy", "got 3"]),
+    "metric's key": (
+        "evaluation: {metrics: [{name: ece, «n_bins: 5}]}",
+        "evaluation.metrics[0].n_bins",
+        ["did you mean 'bins'?"],
+    ),
+    "metric's range": (
+        "evaluation: {metrics: [{name: top_k, k: «1}]}",
+        "evaluation.metrics[0].k",
+        ["must be at least 2", "got 1"],
+    ),
+    "metrics not a list": (
+        "evaluation: {metrics: «f1}",
+        "evaluation.metrics",
+        ["must be a list such as [roc_auc, f1]"],
+    ),
     "adversarial": ("training: {adversarial: «true}", "training.adversarial", ["a name such as vat, or a mapping"]),
     "name of adversarial missing": (
         "training: {«adversarial: {epsilon: 1}}",
@@ -192,6 +214,46 @@ UNIONS: dict[str, Case] = {
 }
 
 RULES: dict[str, Case] = {
+    "metric of values on classes": (
+        "data: digits\nevaluation: {metrics: [f1, «rmse]}",
+        "evaluation.metrics[1]",
+        ["'rmse' needs numbers, but the targets of 'digits' are classes", "accuracy, balanced_accuracy"],
+    ),
+    "metric of classes on values": (
+        "data: {name: random_regression}\nloss: mse\nevaluation: {metrics: [«roc_auc]}",
+        "evaluation.metrics[0]",
+        ["'roc_auc' needs classes", "are numbers; choose from rmse, mae, r2, mape"],
+    ),
+    "metric of probabilities without them": (
+        "data: iris\nloss: mse\nevaluation: {metrics: [«{name: ece, bins: 5}]}",
+        "evaluation.metrics[0]",
+        ["'ece' needs probabilities", "trained with 'mse'", "use cross_entropy or bce"],
+    ),
+    "top k of k classes": (
+        "data: iris\nevaluation: {metrics: [{name: top_k, k: 2}, «{name: top_k, k: 3}]}",
+        "evaluation.metrics[1]",
+        ["with k 3 is always 100 % of 3 classes", "use k below 3"],
+    ),
+    "metric that is not measured": (
+        "data: digits\nevaluation: {metrics: [f1], metric: «validation_roc_auc}",
+        "evaluation.metric",
+        ["needs roc_auc in the list evaluation.metrics", "validation_loss, validation_accuracy or validation_f1"],
+    ),
+    "metric twice": (
+        "data: iris\nevaluation: {metrics: [{name: ece, bins: 5}, f1, «ece]}",
+        "evaluation.metrics[2]",
+        ["stands in the list already, as number 1"],
+    ),
+    "temperature of values": (
+        "data: iris\nloss: mae\nevaluation: {calibrate: «temperature}",
+        "evaluation.calibrate",
+        ["divides the logits of classes, which 'mae' does not read"],
+    ),
+    "temperature without rows": (
+        "data: {name: iris, validation: 0}\nevaluation: {calibrate: «temperature}",
+        "evaluation.calibrate",
+        ["fitted on validation rows, but data.validation is 0"],
+    ),
     "vat without probabilities": (
         "data: random_regression\nloss: mse\ntraining: {adversarial: «vat}",
         "training.adversarial",

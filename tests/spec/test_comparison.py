@@ -227,7 +227,8 @@ def test_dump_has_every_value_in_force(honest: ComparisonSpec) -> None:
     values = honest.to_plain()
     assert list(values) == list(ComparisonSpec.model_fields)
     assert "optimizer" not in values["base"]
-    assert values["base"]["evaluation"] == {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    evaluation = {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    assert values["base"]["evaluation"] == {**evaluation, "metrics": [], "calibrate": "none"}
     assert values["optimizers"]["momentum"] == {
         **{"name": "sgd", "lr": [0.01, 0.1], "weight_decay": 0.0, "weight_decay_for": "all"},
         **{"momentum": 0.9, "dampening": 0.0, "nesterov": False},
@@ -239,7 +240,8 @@ def test_dump_has_every_value_in_force(honest: ComparisonSpec) -> None:
 
 def test_dump_has_the_defaults_that_follow_from_others(tmp_path: Path) -> None:
     values = load(f"{PLAIN}optimizers: {{A: sgd, B: adam}}\n", tmp_path).spec.to_plain()
-    assert values["base"]["evaluation"] == {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    evaluation = {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    assert values["base"]["evaluation"] == {**evaluation, "metrics": [], "calibrate": "none"}
     assert (values["tuning"], values["scoring"]["split"]) == ("none", "test")
 
 

@@ -56,5 +56,6 @@ def test_every_value_in_force_is_written() -> None:
     }
     assert next(iter(values["optimizer"])) == "name"
     assert values["loss"] == {"name": "mse", "reduction": "mean"}
-    assert values["evaluation"] == {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    evaluation = {"split": "validation", "keep": "best", "metric": "validation_loss"}
+    assert values["evaluation"] == {**evaluation, "metrics": [], "calibrate": "none"}
     assert values["training"]["epochs"] == 10

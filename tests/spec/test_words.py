@@ -17,6 +17,7 @@ from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.hints import compact, homes_of
 from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, InitSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
@@ -65,8 +66,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
-        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name or "
-        "training.adversarial.name",
+        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name, "
+        "training.adversarial.name or evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -105,6 +106,8 @@ MEANS: dict[str, dict[str, str]] = {
         "subset num_samples": "data.train_size",
         "test_fraction": "data.test",
         "best_model": "evaluation.keep",
+        "eval_metrics scoring": "evaluation.metrics",
+        "temperature_scaling": "evaluation.calibrate",
         "fc_dims": "model.hidden",
         "n_epochs max_epochs num_epochs nb_epoch max_iter maxEpochs": "training.epochs",
         "bs train_batch_size minibatch_size samples_per_gpu": "training.batch_size",
@@ -226,7 +229,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "num_workers pin_memory": "loader are not offered",
         "num_classes input_size output_dim": "not offered; they follow from data and loss",
         "num_layers": "not offered; model.hidden lists the width of each",
-        "metrics": "metrics is not offered; loss and accuracy are always measured",
+        "confusion_matrix": "not offered as a key; `mlptrain eval RUN`",
         "callbacks": "callbacks are not offered",
         "log-interval verbose print_freq display": "not offered as a key; training.record_steps",
         "save_dir save-model snapshot_prefix output_dir default_root_dir": "--run-dir",
@@ -359,6 +362,23 @@ VALUE = {
         "RMSE": "; not offered: mse has the same minimum",
         "my_loss 'null'": "",
         "null None": "; leave the key out for its default",
+    },
+    "evaluation: {metrics: [«]}": {
+        "acc accuracy_score": "accuracy",
+        "auc AUROC roc_auc_score ROC-AUC torchmetrics.AUROC": "roc_auc",
+        "f1_score F1Score f1_macro": "f1",
+        "matthews_corrcoef": "mcc",
+        "expected_calibration_error": "ece",
+        "nll cross_entropy neg_log_loss": "log_loss",
+        "brier_score_loss": "brier",
+        "top_5_accuracy top5": "; did you mean '{name: top_k, k: 5}'?",
+        "mean_squared_error MSE": "; did you mean 'rmse'? The root of the mean squared error",
+        "r2_score": "r2",
+        "cohen_kappa_score": "; not offered",
+    },
+    "evaluation: {calibrate: «}": {
+        "temperature_scaling": "temperature",
+        "isotonic Platt": "; not offered: temperature is one number that leaves the predicted classes as they are",
     },
     "optimizer: «": {
         "SGD optim.SGD torch.optim.SGD gd": "sgd",
@@ -507,6 +527,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
 def test_no_word_for_a_value_is_a_name_here() -> None:
     names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
     names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "adversarial": AdversarialSpec}
+    names |= {"metrics": MetricSpec}
     for place, union in names.items():
         words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert words & set(map(compact, names_in(union))) == set(), place

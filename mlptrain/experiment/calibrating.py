@@ -1,0 +1,69 @@
+"""What the kept weights are measured at when training is over, and the temperature that is fitted to them then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mlptrain.data import Examples
+from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
+from mlptrain.nn.parameters import Parameters
+from mlptrain.runs.records import Calibration
+from mlptrain.spec.metrics import CalibrationError, LogLoss
+from mlptrain.training.calibration import fit_temperature
+from mlptrain.training.metrics import Metrics, evaluate, outputs_of
+from mlptrain.training.scores import Scored, Scorer
+from mlptrain.training.trainer import TrainedModel
+
+NO_TEMPERATURE = (
+    "no finite temperature minimises the log-loss of the validation rows, as where all of them are classified "
+    "correctly; probabilities stay as they are"
+)
+_FIGURES = (LogLoss(name="log_loss"), CalibrationError(name="ece"))
+
+
+def measured(
+    model: TrainedModel,
+    parameters: Parameters,
+    examples: Examples,
+    temperature: float = 1.0,
+    scorer: Scorer | None = None,
+) -> Metrics:
+    """Weights of a model on examples that are not measured again; by default the figures of its configuration."""
+    trainer = model.trainer
+    return evaluate(
+        trainer.network,
+        parameters,
+        loss=model.loss,
+        examples=examples,
+        classify=trainer.classify,
+        once=True,
+        scorer=trainer.scorer if scorer is None else scorer,
+        temperature=temperature,
+    )
+
+
+def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, Examples]) -> Calibration:
+    """Fit a temperature to weights on the ``validation`` rows of ``splits``; log-loss and ECE there and on ``test``."""
+    names, rows = model.trainer.scorer.class_names, splits["validation"]
+    outputs = outputs_of(model.trainer.network, parameters, rows.inputs).double().cpu().numpy()
+    temperature = fit_temperature(outputs, Scored(outputs, rows.targets.cpu().numpy(), names).labels)
+    scorer = Scorer(_FIGURES, names)
+    before, after = (
+        {
+            f"{split}_{key}": value
+            for split in ("validation", "test")
+            if split in splits and divisor is not None
+            for key, value in measured(model, parameters, splits[split], divisor, scorer).further.figures.items()
+        }
+        for divisor in (1.0, temperature)
+    )
+    return Calibration(temperature=temperature, before=before, after=after)
+
+
+def store_temperature(checkpoint: Path, temperature: float | None) -> None:
+    """Put the temperature into a checkpoint file, which is written anew, whole or not at all. Raises OSError."""
+    saved = load_checkpoint(checkpoint)
+    if saved.temperature != temperature:
+        save_checkpoint(checkpoint, replace(saved, temperature=temperature))
