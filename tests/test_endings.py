@@ -134,19 +134,24 @@ def test_without_validation_the_training_loss_can_end_a_run_and_its_last_weights
     assert (result.choice, result.kept.epoch, result.epochs) == (None, len(losses), len(losses))
 
 
-def test_each_seed_stops_where_it_does_alone(whole: Path) -> None:
-    endings = {seed: json.loads((whole / f"group/seed-{seed}/result.json").read_text()) for seed in SEEDS}
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_each_seed_stops_where_it_does_alone(whole: Path, keep: str) -> None:
+    """Its results are of the weights that it stopped with, though these go on changing among the others."""
+    place = whole / "group" if keep == "best" else Path("last")
+    if keep == "last":
+        group("last", "evaluation.keep=last")
+    endings = {seed: json.loads((place / f"seed-{seed}/result.json").read_text()) for seed in SEEDS}
     assert {ending["stopped_early"] is None for ending in endings.values()} == {True, False}
     for seed, ours in endings.items():
-        theirs = run(f"alone-{seed}", f"seed={seed}").plain()
+        theirs = run(f"alone-{seed}", f"seed={seed}", f"evaluation.keep={keep}").plain()
         for key in ("epochs", "steps", "stopped_early", "diagnosis", "test_evaluations"):
             assert ours[key] == theirs[key]
-        for key in ("kept", "last", "choice"):
+        for key in ("kept", "last", *(["choice"] if keep == "best" else [])):
             for name, value in theirs[key].items():
                 if not isinstance(value, str):
                     value = pytest.approx(value, rel=1e-5, abs=0.03 if name.endswith("accuracy") else 0)
                 assert ours[key][name] == value
-        mine, its = (load_checkpoint(folder / LAST) for folder in (whole / f"group/seed-{seed}", Path(f"alone-{seed}")))
+        mine, its = (load_checkpoint(folder / LAST) for folder in (place / f"seed-{seed}", Path(f"alone-{seed}")))
         for name, tensor in its.state.parameters.items():
             torch.testing.assert_close(mine.state.parameters[name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -163,13 +168,21 @@ def test_a_group_that_is_interrupted_ends_with_the_same_bytes(whole: Path, at: i
 
 
 @pytest.mark.parametrize("seeds", [(0,), SEEDS])
-def test_killed_between_its_last_checkpoint_and_its_result(whole: Path, seeds: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("changes", [(), ("evaluation.keep=last", "training.ema=0.5")])
+def test_killed_between_its_last_checkpoint_and_its_result(
+    whole: Path, seeds: tuple[int, ...], changes: tuple[str, ...]
+) -> None:
     """It has no more to train, alone or among others that have."""
 
     def fall(epochs: Sequence[Any]) -> None:
         if any(epoch is not None and epoch.ending is not None for epoch in epochs):
             raise RuntimeError
 
+    if changes:
+        whole = Path("other")
+        whole.mkdir()
+        group("other/group", *changes)
+        run("other/run", *changes)
     if seeds == (0,):
         shutil.copytree(whole / "run", "run")
         Path("run/result.json").unlink()
@@ -177,7 +190,7 @@ def test_killed_between_its_last_checkpoint_and_its_result(whole: Path, seeds: t
         assert_same_bytes(f"{whole}/run", "run", OF_A_RUN)
         return
     with pytest.raises(RuntimeError):
-        group(listeners=[OnEpoch(fall)])
+        group("group", *changes, listeners=[OnEpoch(fall)])
     for seed in seeds:  # what a kill leaves: the others are further back, and this one has no result
         Path(f"group/seed-{seed}/result.json").unlink(missing_ok=True)
     resume_seeds(Path("group"))
@@ -226,3 +239,14 @@ def test_a_group_is_extended_without_the_seeds_that_stopped(whole: Path) -> None
     stopped = group("stopped", seeds=(0, 11)).group.path
     with pytest.raises(RunFolderError, match="early stopping ends its seeds"):
         resume_seeds(stopped, epochs=50)
+
+
+def test_a_schedule_of_an_extended_group_spans_the_new_length_though_its_first_seed_stopped() -> None:
+    changes = ("schedule=linear", "optimizer.lr=0.05", "training.early_stopping=1", "training.epochs=12")
+    group("group", *changes, seeds=(0, 3))
+    assert [len(lines(f"group/seed-{seed}")) for seed in (0, 3)] == [10, 13]
+    resume_seeds(Path("group"), epochs=16)
+    assert len(lines("group/seed-0")) == 10
+    added = lines("group/seed-3")[13]
+    per_epoch = lines("group/seed-3")[1]["step"]
+    assert added["lr"] == pytest.approx(0.05 * (1 - (13 * per_epoch - 1) / (16 * per_epoch)))
