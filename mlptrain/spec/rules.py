@@ -203,15 +203,6 @@ def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Fi
         yield ("training", "adversarial"), message
 
 
-def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
-    """A list of rates has one for each hidden layer."""
-    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
-        message = (
-            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
-        )
-        yield ("model", "dropout"), message
-
-
 def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
     """Batch norm takes mean and variance over more than one row."""
     norms = {"norm": model.norm if model.hidden else None, "output_norm": model.output_norm}
@@ -281,7 +272,6 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     calibration_has_its_rows,
     metrics_are_measured,
     network_fits_memory,
-    dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
     max_norm_fits_layers,
