@@ -36,7 +36,7 @@ from mlptrain.spec.metrics import METRICS
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
-from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
+from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -329,6 +329,13 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
+    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and steps:
+        run = experiment.training.run_length(rows)
+        if (first := (steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+            message = (
+                f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
+            )
+            yield ("schedule", "cycles"), message
     yield from _smoothing_that_misleads(experiment)
     yield from _endings_without_effect(experiment)
     if loss.reads == "logits" and output != "identity":

@@ -97,6 +97,11 @@ RANGES: dict[str, Case] = {
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
     "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
+    "cycles beyond all numbers": (
+        "schedule: {name: cosine, cycles: «1000, growth: 100}",
+        "schedule.cycles",
+        ["1000 cycles that grow by 100.0 each leave nothing of the first"],
+    ),
     "dropout of too few layers": (
         "model: {hidden: [4, 3, 2], dropout: «[0.1, 0.2]}",
         "model.dropout",
