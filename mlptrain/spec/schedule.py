@@ -111,7 +111,7 @@ class Cosine(Schedule):
     @property
     def first_cycle(self) -> float:
         """Its share of the run after the warm-up."""
-        return 1 / self.cycles if self.growth == 1 else (self.growth - 1) / (self.growth**self.cycles - 1)
+        return 1 / self.cycles if self.growth == 1 else (self.growth - 1) / (math.pow(self.growth, self.cycles) - 1)
 
     def at(self, t: float) -> float:
         """final + (1 − final)·(1 + cos(π·u))/2 at u of the cycle; cycle i ends at (gⁱ⁺¹ − 1)/(gⁿ − 1) of the run."""
@@ -136,7 +136,7 @@ class CosLog(Schedule):
     @property
     def first_cycle(self) -> float:
         """Its share of the run after the warm-up."""
-        return 1 / (2**self.cycles - 1)
+        return 1 / (math.pow(2, self.cycles) - 1)
 
     def at(self, t: float) -> float:
         """(1 − cos(2π·log₂(1 + (2ᶜ − 1)·t)))/2 with c cycles."""
