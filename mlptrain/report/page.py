@@ -52,8 +52,8 @@ def render_page(
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
-    ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a
-    sentence on classes without training rows, or empty. Raises RunFolderError for what is not a run.
+    ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a sentence on classes without
+    training rows, or empty. Raises RunFolderError for what is not a run.
     """
     folder = RunFolder.open(run)
     experiment, lines, result = folder.experiment(), folder.read_metrics(), folder.read_result()

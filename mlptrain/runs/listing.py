@@ -47,7 +47,6 @@ class RunSummary:
 def list_runs(*places: AnyPath) -> list[RunSummary]:
     """Every run at, or directly below, each of ``places`` or in a group of seeds there, the newest first.
 
-
     The runs of a group stand together, by seed; a run that several places lead to stands once. Other folders are
     passed over.
     """

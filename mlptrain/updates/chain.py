@@ -88,7 +88,7 @@ class Updates:
         self._is_constant = isinstance(schedule, Constant) and not schedule.warmup
         self._parts: list[_Part] = []
         apart = isinstance(schedule, Plateau)
-        for (section, _), equal in groupby((one, place if apart else 0) for place, one in enumerate(settings)):
+        for (section, _), equal in groupby((one, model if apart else 0) for model, one in enumerate(settings)):
             first = self._parts[-1].first + self._parts[-1].count if self._parts else 0
             self._parts.append(self._part(section, first, len(list(equal))))
         self._part_of = [part for part in self._parts for _ in range(part.count)]  # by model
