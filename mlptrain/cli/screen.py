@@ -251,9 +251,9 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         if len(below) > 1:
             say(f"quantiles cross for {figure(report['crossing'])} of the targets")
     if report["metrics"]:
-        from mlptrain.spec.metrics import title_of
+        from mlptrain.spec.metrics import title_of_fraction
 
-        rows = [(key, figure(value), title_of(key)) for key, value in report["metrics"].items()]
+        rows = [(key, figure(value), title_of_fraction(key)) for key, value in report["metrics"].items()]
         over = "" if report["temperature"] is None else f", probabilities at temperature {report['temperature']:.4g}"
         show_table(("metric", "value", "what"), rows, title=f"further figures{over}", right=(1,))
         for key, reason in report["undefined"].items():

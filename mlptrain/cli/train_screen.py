@@ -136,7 +136,8 @@ def show_result(
     if "train_objective" in metrics:
         say("objective: what training minimises, smoothed or weighted by class")
     if result.choice is not None:
-        say(result.choice.in_words)
+        calibrated = result.calibration is not None and result.calibration.temperature is not None
+        say(result.choice.in_words + "; it was measured before calibration" * calibrated)
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if class_weights:

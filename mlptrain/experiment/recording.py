@@ -200,6 +200,9 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         for split, metrics in found.items()
         for key, reason in metrics.further.undefined.items()
     }
+    if choice is None and run.experiment.evaluation.keep == "best":
+        metric = run.experiment.evaluation.metric
+        undefined["choice"] = f"{metric} has no value in any epoch, so that the last one is kept"
     if calibration is not None and calibration.temperature is None:
         undefined["temperature"] = NO_TEMPERATURE
     earlier = run.folder.read_environment().earlier_test_evaluations
@@ -250,7 +253,8 @@ def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarl
     if stopping is None or ending is None:
         return None
     best_epoch = ending.epoch - stopping.patience
-    return StoppedEarly(metric=stopping.metric, best_epoch=best_epoch, message=ending.message)
+    never = "" if any(stopping.metric in line for line in lines) else ", which has no value in any of them"
+    return StoppedEarly(metric=stopping.metric, best_epoch=best_epoch, message=ending.message + never)
 
 
 def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:

@@ -251,6 +251,11 @@ def title_of(key: str) -> str:
     return key if kind is None else kind.title.replace("top-k", key.replace("_", "-"))
 
 
+def title_of_fraction(key: str) -> str:
+    """The title where the figure is not shown in per cent: ``top-5 accuracy (fraction of examples)``."""
+    return title_of(key).replace("% points", "fraction").replace("%", "fraction") if is_share(key) else title_of(key)
+
+
 def is_share(key: str) -> bool:
     """Whether a figure is a fraction that is shown in per cent."""
     kind = metric_named(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import pairwise
@@ -30,9 +31,9 @@ from mlptrain.spec.data import (
     RandomRegressionData,
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
-from mlptrain.spec.hints import value_hint
+from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
-from mlptrain.spec.metrics import metrics_of_targets
+from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
@@ -42,6 +43,7 @@ from mlptrain.spec.weights import read_weights
 Finding = tuple[KeyPath, str]
 MAX_TURN = 45  # degrees by which a digit can be turned and still read
 _MAX_CLASSES_NAMED = 20  # in a message
+_SPLIT_BEFORE = re.compile(r"^(?:train|validation|valid|val|eval|dev|test)_")
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
@@ -168,6 +170,12 @@ def metrics_are_measured(
 
 def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
     """A metric that is not among the recorded ones, or that would choose by the test set."""
+    found = targets_of(facts)
+    fitting = [] if found == "labels" else metrics_of_targets(found)
+    listable = {name: METRICS[name] for name in fitting if name != "accuracy"}
+    word = _SPLIT_BEFORE.sub("", metric, count=1)
+    name = word if metric_named(word) in listable.values() else meant(word, listable, "metrics")
+    name = TopK(name="top_k").key if name == "top_k" else name
     choices = [key for key in recorded if not key.startswith("test_")]
     if metric in choices:
         return
@@ -179,14 +187,15 @@ def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, fac
             f"above 0, or use {either(choices)}"
         )
         yield path, message
-    elif (
-        (name := metric.removeprefix("validation_")) != metric
-        and name != "accuracy"
-        and name in metrics_of_targets(targets_of(facts))
-    ):
-        yield path, f"needs {name} in the list evaluation.metrics; add it there, or use {either(choices)}"
+    elif name is not None and (key := f"validation_{name}") in choices:
+        yield path, f"must be {either(choices)}, got '{metric[:40]}'; did you mean '{key}'?"
+    elif name is not None and split == "validation":
+        section = name if name in listable else f"{{name: top_k, k: {name.removeprefix('top_')}}}"
+        yield path, f"needs {section} in the list evaluation.metrics; add it there, or use {either(choices)}"
     else:
-        yield path, f"must be {either(choices)}, got '{metric[:40]}'{value_hint(metric, choices, 'metric')}"
+        unfit = word != "accuracy" and metric_named(word) is not None
+        hint = "" if unfit else value_hint(metric, choices, "metric")
+        yield path, f"must be {either(choices)}, got '{metric[:40]}'{hint}"
 
 
 def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
@@ -352,7 +361,8 @@ def _drops_without_effect(experiment: Experiment) -> Iterator[Finding]:
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     run = experiment.training.run_length(experiment.facts.train_rows)
     if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and run.steps:
-        if (first := (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+        first = (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle
+        if first < 2:
             message = (
                 f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
             )
