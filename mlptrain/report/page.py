@@ -75,7 +75,7 @@ def render_page(
         kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
         calibration=list(_calibration_rows(result)),
         missing_classes=missing_classes,
-        layers=[("layer", "units", "then", "tensors", "parameters"), *_layers(experiment)],
+        layers=[("layer", "units", "operations", "tensors", "parameters"), *_layers(experiment)],
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
         steps=list(_steps(read_steps(run))) if folder.steps.exists() else [],
         decision=decision,
@@ -195,16 +195,12 @@ def _steps(history: History) -> Iterator[tuple[str, Figure]]:
 
 
 def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
-    """Of each layer its number, widths, what follows the product, its tensors, and how many numbers it learns."""
+    """Of each layer its number, widths, operations, tensors, and how many numbers it learns."""
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):
-        ops = []
-        for op in experiment.model.layer(index).ops:
-            name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
-            ops.append(f"{name} ({', '.join(settings)})" if settings else name)
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
         units = f"{layer['inputs']:,} → {layer['outputs']:,}"
-        yield str(index), units, ", ".join(ops), tensors, f"{layer['parameters']:,}"
+        yield str(index), units, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"
 
 
 def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -36,7 +36,7 @@ from mlptrain.spec.metrics import metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
-from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
+from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -205,15 +205,6 @@ def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Fi
         yield ("training", "adversarial"), message
 
 
-def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
-    """A list of rates has one for each hidden layer."""
-    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
-        message = (
-            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
-        )
-        yield ("model", "dropout"), message
-
-
 def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
     """Batch norm takes mean and variance over more than one row."""
     norms = {"norm": model.norm if model.hidden else None, "output_norm": model.output_norm}
@@ -283,7 +274,6 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     calibration_has_its_rows,
     metrics_are_measured,
     network_fits_memory,
-    dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
     max_norm_fits_layers,
@@ -353,13 +343,20 @@ def _updates_without_effect(experiment: Experiment) -> Iterator[Finding]:
 
 
 def _drops_without_effect(experiment: Experiment) -> Iterator[Finding]:
-    """Drops of the learning rate after the end of the run."""
+    """Drops of the learning rate after the end of the run, and cycles that are too short for one."""
     epochs, schedule = experiment.training.epochs, experiment.schedule
     if isinstance(schedule, Step) and 0 < epochs <= schedule.step_size:
         message = f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}"
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and run.steps:
+        if (first := (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+            message = (
+                f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
+            )
+            yield ("schedule", "cycles"), message
 
 
 def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:
