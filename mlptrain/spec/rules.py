@@ -352,7 +352,8 @@ def _drops_without_effect(experiment: Experiment) -> Iterator[Finding]:
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
     run = experiment.training.run_length(experiment.facts.train_rows)
     if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and run.steps:
-        if (first := (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+        first = (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle
+        if first < 2:
             message = (
                 f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
             )
