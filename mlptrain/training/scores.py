@@ -112,22 +112,11 @@ _WITHOUT = {
 }
 
 
-def _balanced_accuracy(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import recall_score
+def _sklearn(name: str, true: NDArray[Any], found: NDArray[Any], **settings: Any) -> float:
+    """A figure of sklearn.metrics, which takes long to import."""
+    from sklearn import metrics
 
-    return float(recall_score(rows.labels, rows.predicted, labels=np.unique(rows.labels), average="macro"))
-
-
-def _roc_auc(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(*rows.one_against_rest))
-
-
-def _average_precision(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(*rows.one_against_rest))
+    return float(getattr(metrics, name)(true, found, **settings))
 
 
 def _log_loss(rows: Scored, _: Section) -> float:
@@ -136,73 +125,49 @@ def _log_loss(rows: Scored, _: Section) -> float:
 
 
 def _brier(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import brier_score_loss
-
-    known = list(range(len(rows.class_names)))
-    p = rows.probabilities[:, 1] if len(known) == 2 else rows.probabilities
-    return float(brier_score_loss(rows.labels, p, labels=known, **({"pos_label": 1} if len(known) == 2 else {})))
+    known, of_two = list(range(len(rows.class_names))), len(rows.class_names) == 2
+    p = rows.probabilities[:, 1] if of_two else rows.probabilities
+    return _sklearn("brier_score_loss", rows.labels, p, labels=known, **({"pos_label": 1} if of_two else {}))
 
 
 def _ece(rows: Scored, section: CalibrationError) -> float:
     return expected_calibration_error(reliability(rows.probabilities, rows.labels, bins=section.bins))
 
 
-def _mcc(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(rows.labels, rows.predicted))
-
-
 def _top_k(rows: Scored, section: TopK) -> float:
-    from sklearn.metrics import top_k_accuracy_score
-
     known = list(range(len(rows.class_names)))
-    return float(top_k_accuracy_score(rows.labels, rows.outputs, k=section.k, labels=known))
-
-
-def _rmse(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import root_mean_squared_error
-
-    return float(root_mean_squared_error(rows.targets, rows.outputs))
-
-
-def _mae(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import mean_absolute_error
-
-    return float(mean_absolute_error(rows.targets, rows.outputs))
+    return _sklearn("top_k_accuracy_score", rows.labels, rows.outputs, k=section.k, labels=known)
 
 
 def _r2(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import r2_score
-
     if bool((rows.targets == rows.targets[:1]).all(axis=0).any()):
         raise Undefined("all rows have the same target")
-    return float(r2_score(rows.targets, rows.outputs))
+    return _sklearn("r2_score", rows.targets, rows.outputs)
 
 
 def _mape(rows: Scored, _: Section) -> float:
-    from sklearn.metrics import mean_absolute_percentage_error
-
     if zeros := int((rows.targets == 0).any(axis=1).sum()):
         raise Undefined(f"the target of {zeros:,} {'row' if zeros == 1 else 'rows'} is 0")
-    return float(mean_absolute_percentage_error(rows.targets, rows.outputs))
+    return _sklearn("mean_absolute_percentage_error", rows.targets, rows.outputs)
 
 
 # By the names of the sections in mlptrain/spec/metrics.py; accuracy is measured anyway. Raise Undefined.
 SCORES: dict[str, Callable[[Scored, Any], float]] = {
-    "balanced_accuracy": _balanced_accuracy,
+    "balanced_accuracy": lambda rows, _: _sklearn(
+        "recall_score", rows.labels, rows.predicted, labels=np.unique(rows.labels), average="macro"
+    ),
     "f1": lambda rows, _: rows.by_class("f1"),
     "precision": lambda rows, _: rows.by_class("precision"),
     "recall": lambda rows, _: rows.by_class("recall"),
-    "roc_auc": _roc_auc,
-    "average_precision": _average_precision,
+    "roc_auc": lambda rows, _: _sklearn("roc_auc_score", *rows.one_against_rest),
+    "average_precision": lambda rows, _: _sklearn("average_precision_score", *rows.one_against_rest),
     "log_loss": _log_loss,
     "brier": _brier,
     "ece": _ece,
-    "mcc": _mcc,
+    "mcc": lambda rows, _: _sklearn("matthews_corrcoef", rows.labels, rows.predicted),
     "top_k": _top_k,
-    "rmse": _rmse,
-    "mae": _mae,
+    "rmse": lambda rows, _: _sklearn("root_mean_squared_error", rows.targets, rows.outputs),
+    "mae": lambda rows, _: _sklearn("mean_absolute_error", rows.targets, rows.outputs),
     "r2": _r2,
     "mape": _mape,
 }
