@@ -27,6 +27,7 @@ from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.choosing import best_in_words
 from mlptrain.spec.metrics import is_share, title_of
+from mlptrain.spec.model import BatchNorm, LayerNorm
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -204,9 +205,13 @@ def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):
         ops = []
-        for op in experiment.model.layer(index).ops:
-            name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
+        section = experiment.model.layer(index)
+        for op in section.ops:
+            settings = [f"{key} {value:g}" for key, value in op if key != "name"]
+            name = f"{op.name} norm" if isinstance(op, BatchNorm | LayerNorm) else op.name
             ops.append(f"{name} ({', '.join(settings)})" if settings else name)
+        if section.residual and layer["inputs"] == layer["outputs"]:
+            ops.append("plus the inputs")
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
         units = f"{layer['inputs']:,} → {layer['outputs']:,}"
         yield str(index), units, ", ".join(ops), tensors, f"{layer['parameters']:,}"
