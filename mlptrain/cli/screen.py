@@ -223,16 +223,17 @@ class Fetching:
 
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
-    columns = ("layer", "inputs", "outputs", "activation", "tensors", "parameters")
+    columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")
     layers = []
     for index, layer in enumerate(report["layers"]):
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
         widths = (layer["inputs"], layer["outputs"])
-        layers.append([index, *widths, layer["activation"], tensors, f"{layer['parameters']:,}"])
+        layers.append([index, *widths, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"])
     show_table(columns, layers, title=f"{report['config']}: no faults", right=(0, 1, 2, 5))
     rows = report["rows"]
+    beside = f" and {report['statistics']:,} running statistics, which are not trained" if report["statistics"] else ""
     say(
-        f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters; "
+        f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters{beside}; "
         f"rows: {rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test; "
         f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )

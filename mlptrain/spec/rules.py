@@ -36,7 +36,7 @@ from mlptrain.spec.metrics import METRICS
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
-from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
+from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -203,15 +203,6 @@ def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Fi
         yield ("training", "adversarial"), message
 
 
-def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
-    """A list of rates has one for each hidden layer."""
-    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
-        message = (
-            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
-        )
-        yield ("model", "dropout"), message
-
-
 def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
     """Batch norm takes mean and variance over more than one row."""
     norms = {"norm": model.norm if model.hidden else None, "output_norm": model.output_norm}
@@ -281,7 +272,6 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     calibration_has_its_rows,
     metrics_are_measured,
     network_fits_memory,
-    dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
     max_norm_fits_layers,
@@ -339,6 +329,13 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
+    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and steps:
+        run = experiment.training.run_length(rows)
+        if (first := (steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+            message = (
+                f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
+            )
+            yield ("schedule", "cycles"), message
     yield from _smoothing_that_misleads(experiment)
     yield from _endings_without_effect(experiment)
     if loss.reads == "logits" and output != "identity":

@@ -129,14 +129,6 @@ def test_the_figures_of_the_kept_weights_on_every_split(runs: Runs, tmp_path: Pa
         assert f"{name} {kept[f'{split}_loss']:.4f} {100 * kept[f'{split}_accuracy']:.2f} %" in text
 
 
-def test_what_follows_each_product(tmp_path: Path) -> None:
-    layers = "model={hidden: [8, 8, 4], norm: {name: batch, eps: 1e-3}, dropout: 0.5, residual: true}"
-    run = train(load_spec(CONFIGS / "digits.yaml", [layers, "training.epochs=1"]), run_dir=tmp_path / "run").folder
-    text, then = page_of(run.path, tmp_path).text, "batch norm (eps 0.001, momentum 0.1), relu, dropout (p 0.5)"
-    for widths, follows in (("64 → 8", then), ("8 → 8", f"{then}, plus the inputs"), ("8 → 4", then)):
-        assert f"{widths} {follows} weight" in text
-
-
 def test_untrained_weights_and_missing_classes(tmp_path: Path) -> None:
     overrides = ["data={name: digits, train_size: 12, validation: 3}", "optimizer={name: sgd, lr: 3e3}"]
     loaded = load_spec(CONFIGS / "digits.yaml", [*overrides, "training.epochs=1"])
