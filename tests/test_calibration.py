@@ -92,6 +92,12 @@ def test_result_eval_and_figures_agree(run: Path, call: Call) -> None:
     assert f"probabilities at temperature {temperature:.4g}" in shown
 
 
+def test_the_error_has_the_bins_that_the_configuration_gives_it(tmp_path: Path) -> None:
+    result = calibrated(tmp_path / "run", "evaluation.metrics=[{name: ece, bins: 4}]")
+    for split in ("validation", "test"):
+        assert result["calibration"]["after"][f"{split}_ece"] == pytest.approx(result["kept"][f"{split}_ece"])
+
+
 def test_probabilities_are_scaled_and_logits_are_not(run: Path, call: Call) -> None:
     network = mlptrain.load(run)
     logits, _ = logits_and_labels(run, "test")

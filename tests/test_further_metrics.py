@@ -109,6 +109,35 @@ SMALL = CONFIG.format(
 )
 
 
+def test_a_choice_by_what_has_no_value_is_said(tmp_path: Path, call: Call) -> None:
+    text = """\
+data: {name: digits, train_size: 60, validation: 5}
+model: {hidden: [16]}
+optimizer: {name: adam, lr: 0.02}
+training: {epochs: 4, device: cpu, threads: 1, early_stopping: {patience: 2, metric: validation_roc_auc}}
+evaluation: {metrics: [roc_auc], keep: best, metric: validation_roc_auc}
+"""
+    (tmp_path / "config.yaml").write_text(text)
+    told = call("train", str(tmp_path / "config.yaml"), "--run-dir", str(tmp_path / "run"))
+    reason = "validation_roc_auc has no value in any epoch, so that the last one is kept"
+    assert reason in " ".join(told.err.split())
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["undefined"]["choice"] == reason
+    assert result["choice"] is None
+    assert result["kept"]["epoch"] == result["epochs"] == 2
+    message = "no better validation_roc_auc for 2 epochs, which has no value in any of them"
+    assert message in result["stopped_early"]["message"]
+    assert message in " ".join(told.out.split())
+
+
+def test_fractions_are_not_called_per_cent(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "config.yaml").write_text(config("{name: function}", "huber", ["mape"]))
+    call("train", str(tmp_path / "config.yaml"), "--run-dir", str(tmp_path / "run"))
+    told = call("eval", str(tmp_path / "run"), "--split", "train").out
+    assert "(fraction of the target, mean)" in told
+    assert "%" not in told
+
+
 def test_what_is_undefined_is_absent_and_explained(tmp_path: Path, call: Call) -> None:
     """Eight validation rows cannot have ten classes; the figures that do not need them are there."""
     run = tmp_path / "run"

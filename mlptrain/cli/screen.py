@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mlptrain.cli.options import SPLITS
 from mlptrain.errors import Fault, MachineError
+from mlptrain.keys import SPLITS, metrics_among
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
@@ -251,9 +251,9 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         if len(below) > 1:
             say(f"quantiles cross for {figure(report['crossing'])} of the targets")
     if report["metrics"]:
-        from mlptrain.spec.metrics import title_of
+        from mlptrain.spec.metrics import title_of_fraction
 
-        rows = [(key, figure(value), title_of(key)) for key, value in report["metrics"].items()]
+        rows = [(key, figure(value), title_of_fraction(key)) for key, value in report["metrics"].items()]
         over = "" if report["temperature"] is None else f", probabilities at temperature {report['temperature']:.4g}"
         show_table(("metric", "value", "what"), rows, title=f"further figures{over}", right=(1,))
         for key, reason in report["undefined"].items():
@@ -316,8 +316,8 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
     if not runs:
         say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
         return
-    kinds = dict.fromkeys(name.partition("_")[2] for run in runs for name in run.figures)
-    figures = [f"{split}_{kind}" for split in SPLITS for kind in {"loss": None, "accuracy": None} | kinds]
+    kinds = dict.fromkeys(["loss", "accuracy", *metrics_among(name for run in runs for name in run.figures)])
+    figures = [f"{split}_{kind}" for split in SPLITS for kind in kinds]
     figures = [name for name in figures if any(name in run.figures for run in runs)]
     figures = [name for name in figures if name in _OF_TRAINING or not name.startswith("train_")]
     first = ("run", "status", "data", "model", "optimizer", "lr", "epoch")
@@ -344,7 +344,7 @@ def _stacked(
 ) -> tuple[list[str], list[list[str]], range]:
     """The table of runs with the values of a split in a cell: loss over accuracy, and so on."""
     splits = [split for split in SPLITS if f"{split}_loss" in figures]
-    kinds = list(dict.fromkeys(name.partition("_")[2] for name in figures))
+    kinds = metrics_among(figures)
     names = "\n".join(kinds)
     head = ["run\nstatus, age", "data, model\noptimizer, lr", "epoch", *(f"{split}\n{names}" for split in splits)]
     stacked = []

@@ -20,7 +20,6 @@ NO_TEMPERATURE = (
     "no finite temperature minimises the log-loss of the validation rows, as where all of them are classified "
     "correctly; probabilities stay as they are"
 )
-_FIGURES = (LogLoss(name="log_loss"), CalibrationError(name="ece"))
 
 
 def measured(
@@ -45,11 +44,15 @@ def measured(
 
 
 def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, Examples]) -> Calibration:
-    """Fit a temperature to weights on the ``validation`` rows of ``splits``; log-loss and ECE there and on ``test``."""
+    """Fit a temperature to weights on the ``validation`` rows of ``splits``; log-loss and ECE there and on ``test``.
+
+    The bins are those of the configuration's ``ece``, as in its figures and diagrams.
+    """
     names, rows = model.trainer.scorer.class_names, splits["validation"]
     outputs = outputs_of(model.trainer.network, parameters, rows.inputs).double().cpu().numpy()
     temperature = fit_temperature(outputs, Scored(outputs, rows.targets.cpu().numpy(), names).labels)
-    scorer = Scorer(_FIGURES, names)
+    listed = (one for one in model.trainer.scorer.metrics if isinstance(one, CalibrationError))
+    scorer = Scorer((LogLoss(name="log_loss"), next(listed, CalibrationError(name="ece"))), names)
     before, after = (
         {
             f"{split}_{key}": value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import pairwise
@@ -30,9 +31,9 @@ from mlptrain.spec.data import (
     RandomRegressionData,
 )
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
-from mlptrain.spec.hints import value_hint
+from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
-from mlptrain.spec.metrics import METRICS
+from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
@@ -42,6 +43,7 @@ from mlptrain.spec.weights import read_weights
 Finding = tuple[KeyPath, str]
 MAX_TURN = 45  # degrees by which a digit can be turned and still read
 _MAX_CLASSES_NAMED = 20  # in a message
+_SPLIT_BEFORE = re.compile(r"^(?:train|validation|valid|val|eval|dev|test)_")
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
 
 
@@ -114,7 +116,7 @@ def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
 
 
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
-    """The measured split exists, and best has a validation loss."""
+    """The measured split exists, and best has validation rows to go by."""
     if evaluation.split == "validation" and not data.validation:
         message = "needs validation rows, but data.validation is 0; set data.validation, or choose none"
         yield ("evaluation", "split"), message
@@ -168,8 +170,12 @@ def metrics_are_measured(
 
 def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
     """A metric that is not among the recorded ones, or that would choose by the test set."""
-    of_values = targets_of(facts) == "numbers"
-    listable = [name for name, kind in METRICS.items() if name != "accuracy" and (kind.needs == "values") == of_values]
+    found = targets_of(facts)
+    fitting = [] if found == "labels" else metrics_of_targets(found)
+    listable = {name: METRICS[name] for name in fitting if name != "accuracy"}
+    word = _SPLIT_BEFORE.sub("", metric, count=1)
+    name = word if metric_named(word) in listable.values() else meant(word, listable, "metrics")
+    name = TopK(name="top_k").key if name == "top_k" else name
     choices = [key for key in recorded if not key.startswith("test_")]
     if metric in choices:
         return
@@ -181,10 +187,15 @@ def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, fac
             f"above 0, or use {either(choices)}"
         )
         yield path, message
-    elif (name := metric.removeprefix("validation_")) != metric and name in listable:
-        yield path, f"needs {name} in the list evaluation.metrics; add it there, or use {either(choices)}"
+    elif name is not None and (key := f"validation_{name}") in choices:
+        yield path, f"must be {either(choices)}, got '{metric[:40]}'; did you mean '{key}'?"
+    elif name is not None and split == "validation":
+        section = name if name in listable else f"{{name: top_k, k: {name.removeprefix('top_')}}}"
+        yield path, f"needs {section} in the list evaluation.metrics; add it there, or use {either(choices)}"
     else:
-        yield path, f"must be {either(choices)}, got '{metric[:40]}'{value_hint(metric, choices, 'metric')}"
+        unfit = word != "accuracy" and metric_named(word) is not None
+        hint = "" if unfit else value_hint(metric, choices, "metric")
+        yield path, f"must be {either(choices)}, got '{metric[:40]}'{hint}"
 
 
 def network_fits_memory(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
@@ -293,7 +304,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     yield from _scaling_in_raw_units(experiment)
     yield from _adversarial_lengths(experiment)
     yield from _augmentation_that_misleads(experiment)
-    model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
+    model, loss = experiment.model, experiment.loss
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
@@ -305,6 +316,28 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     yield from _layers_that_cannot_train(experiment)
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
+    yield from _updates_without_effect(experiment)
+    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
+        message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
+        yield ("training", "batch_size"), message
+    classes = 0 if experiment.facts.is_multi_label else len(experiment.facts.class_names)
+    if rows < classes:
+        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
+        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+    yield from _drops_without_effect(experiment)
+    yield from _smoothing_that_misleads(experiment)
+    yield from _endings_without_effect(experiment)
+    if loss.reads == "logits" and output != "identity":
+        message = (
+            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
+            f"use identity, {loss.name} contains the {loss.contains}"
+        )
+        yield ("model", "output_activation"), message
+
+
+def _updates_without_effect(experiment: Experiment) -> Iterator[Finding]:
+    """Settings of an optimizer that others leave idle, and an average over more steps than there are."""
+    optimizer = experiment.optimizer
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
     if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
@@ -316,34 +349,24 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"first weights; {_shorter_average(steps)}"
         )
         yield ("training", "ema"), message
-    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
-        message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
-        yield ("training", "batch_size"), message
-    classes = 0 if experiment.facts.is_multi_label else len(experiment.facts.class_names)
-    if rows < classes:
-        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
-        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+
+
+def _drops_without_effect(experiment: Experiment) -> Iterator[Finding]:
+    """Drops of the learning rate after the end of the run, and cycles that are too short for one."""
     epochs, schedule = experiment.training.epochs, experiment.schedule
     if isinstance(schedule, Step) and 0 < epochs <= schedule.step_size:
         message = f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}"
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
-    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and steps:
-        run = experiment.training.run_length(rows)
-        if (first := (steps - schedule.warmup_steps(run)) * schedule.first_cycle) < 2:
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and run.steps:
+        first = (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle
+        if first < 2:
             message = (
                 f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
             )
             yield ("schedule", "cycles"), message
-    yield from _smoothing_that_misleads(experiment)
-    yield from _endings_without_effect(experiment)
-    if loss.reads == "logits" and output != "identity":
-        message = (
-            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            f"use identity, {loss.name} contains the {loss.contains}"
-        )
-        yield ("model", "output_activation"), message
 
 
 def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:

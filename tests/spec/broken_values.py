@@ -254,6 +254,21 @@ RULES: dict[str, Case] = {
         "evaluation.metric",
         ["needs roc_auc in the list evaluation.metrics", "validation_loss, validation_accuracy or validation_f1"],
     ),
+    "metric without its split": (
+        "data: digits\nevaluation: {metrics: [roc_auc], metric: «val_auc}",
+        "evaluation.metric",
+        ["got 'val_auc'; did you mean 'validation_roc_auc'?"],
+    ),
+    "metric without its split that is not measured": (
+        "data: digits\ntraining: {early_stopping: {metric: «top_4}}\nevaluation: {metrics: [f1, top_k]}",
+        "training.early_stopping.metric",
+        ["needs {name: top_k, k: 4} in the list evaluation.metrics; add it there"],
+    ),
+    "metric that no list can have": (
+        "data: random_multilabel\nloss: multi_label_bce\nevaluation: {metric: «validation_f1}",
+        "evaluation.metric",
+        ["must be validation_loss or validation_accuracy, got 'validation_f1'"],
+    ),
     "metric twice": (
         "data: iris\nevaluation: {metrics: [{name: ece, bins: 5}, f1, «ece]}",
         "evaluation.metrics[2]",
