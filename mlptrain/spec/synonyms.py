@@ -172,7 +172,7 @@ KEYS = {
     "training.threads": "n_jobs n_threads num_threads nthread cpu_threads n_cpu intra_op_parallelism_threads",
     "training.adversarial": (
         "adversarial_training adversarial_loss adversarial_term adv adv_train adv_training virtual_adversarial "
-        "virtual_adversarial_training fast_gradient_sign fast_gradient_method"
+        "virtual_adversarial_training fast_gradient_sign fast_gradient_method vat fgsm"
     ),
     "training.adversarial.epsilon": "eps adv_eps adv_epsilon adversarial_epsilon attack_eps perturbation",
     "training.adversarial.step": "xi adv_xi vat_xi finite_difference",

@@ -22,6 +22,7 @@ UNKNOWN_KEYS: dict[str, Case] = {
     "data, of another data set": ("data: {name: mnist, «noise: 0.1}", "data.noise", ["belongs to data spirals"]),
     "data, of the top": ("data: {name: mnist, «seed: 1}", "data.seed", ["belongs to the top level"]),
     "data, as its own name": ("data: {name: mnist, «mnist: 1}", "data.mnist", ["unknown key", "known here"]),
+    "adversarial, by its name": ("training: {«vat: true}", "training.vat", ["did you mean 'adversarial'?"]),
     "adversarial, of another one": (
         "training: {adversarial: {name: vat, «norm: l2}}",
         "training.adversarial.norm",
