@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from tests.catalogue import OPTIMIZERS, either
 from tests.command import Call
@@ -75,7 +76,7 @@ def test_json_keys(call: Call) -> None:
     (checked,) = call("check", DIGITS, "--json").json
     assert list(checked) == [
         "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
-        "warnings",
+        "statistics", "warnings",
     ]  # fmt: skip
     verified = call("data", "verify", "digits", "--json").json
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
@@ -137,6 +138,29 @@ def test_the_report_on_a_deeper_module(call: Call) -> None:
     (report,) = result.json
     assert (report["parameter_tensors"], report["parameters"]) == (10, 44_458)
     assert [layer["outputs"] for layer in report["layers"]] == [32, 64, 128, 64, 10]
+
+
+def test_check_shows_all_that_a_layer_does(call: Call) -> None:
+    model = (
+        "model={hidden: [8, 8, 4], norm: batch, output_norm: {name: layer, eps: 0.1}, dropout: [0.1, 0.2, 0], "
+        "input_dropout: 0.3, residual: true, activation: {name: elu, alpha: 2}}"
+    )
+    (report,) = call("check", DIGITS, "--set", model, "--json").json
+    assert [layer["operations"] for layer in report["layers"]] == [
+        ["input dropout 0.3", "batch norm", "elu (alpha 2)", "dropout 0.1"],
+        ["batch norm", "elu (alpha 2)", "dropout 0.2", "residual"],
+        ["batch norm", "elu (alpha 2)"],
+        ["layer norm (eps 0.1)", "identity"],
+    ]
+    network = nn.Sequential(
+        nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 4), nn.BatchNorm1d(4),
+        nn.Linear(4, 10), nn.LayerNorm(10),
+    )  # fmt: skip
+    assert report["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert report["statistics"] == sum(buffer.numel() for buffer in network.buffers() if buffer.dim())
+    shown = " ".join(call("check", DIGITS, "--set", model).out.split())
+    assert "input dropout 0.3" in shown
+    assert f"{report['parameters']} parameters and 40 running statistics, which are not trained" in shown
 
 
 def test_check_goes_on_after_a_faulty_file(call: Call) -> None:

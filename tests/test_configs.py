@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from mlptrain.experiment import Outcome, train
+from mlptrain.spec import load_spec
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]
-OFFLINE = {"digits", "regression_by_heart", "spirals", "xor", "moons", "circles", "function"}
+RECORDS = sorted((CONFIGS / "records").glob("*.yaml"))
+OFFLINE = {"recipe", "digits", "regression_by_heart", "spirals", "xor", "moons", "circles", "function"}
 
 
 def lines_of(outcome: Outcome) -> list[dict[str, float]]:
@@ -26,6 +28,12 @@ def last(outcome: Outcome, key: str) -> float:
 
 def digits(outcome: Outcome) -> None:
     assert outcome.result.plain()["kept"]["test_accuracy"] >= 0.95
+
+
+def recipe(outcome: Outcome) -> None:
+    kept = outcome.result.plain()["kept"]
+    assert kept["test_accuracy"] >= 0.965
+    assert kept["test_roc_auc"] >= 0.998
 
 
 def mnist(outcome: Outcome) -> None:
@@ -137,7 +145,7 @@ EXPECTED: dict[str, Callable[[Outcome], None]] = {
     for check in (
         digits, mnist, fashion_mnist, mnist_summed_loss, mnist_zero_or_one, stuck_network, stuck_network_repaired,
         regression_by_heart, optimizer_sgd, optimizer_nesterov, optimizer_adam, optimizer_adam_lr_1, spirals,
-        fashion_leaky_relu, xor, moons, circles, function,
+        fashion_leaky_relu, xor, moons, circles, function, recipe,
     )
 }  # fmt: skip
 
@@ -156,7 +164,20 @@ def test_configuration(name: str, request: pytest.FixtureRequest, tmp_path: Path
         assert outcome.result.plain()["diagnosis"] is None
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_trains_on_all_training_rows_and_reads_the_test_set_once(
+    path: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """Two epochs of few rows; what the whole run gives stands in its header."""
+    loaded = load_spec(path, ["training.epochs=2", "data.train_size=1000", "data.test_size=500"])
+    assert not loaded.warnings
+    assert load_spec(path).experiment.facts.rows == {"test": 10_000, "train": 60_000}
+    result = train(loaded, run_dir=tmp_path / "run", data_dir=data_dir).result.plain()
+    assert result["test_evaluations"] == 1
+    assert result["kept"]["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("path", [*EXPERIMENTS, *RECORDS], ids=lambda path: path.stem)
 def test_header_says_what_it_shows_and_how_long_it_takes(path: Path) -> None:
     what, how_long = path.read_text().splitlines()[:2]
     assert what.startswith("# ")
@@ -167,7 +188,6 @@ def test_header_says_what_it_shows_and_how_long_it_takes(path: Path) -> None:
 def test_the_standardised_clothes(data_dir: Path) -> None:
     """Inputs from −0.81 to 2.02, as published."""
     from mlptrain.experiment.build import load_data
-    from mlptrain.spec import load_spec
 
     splits = load_data(load_spec(CONFIGS / "fashion_leaky_relu.yaml").experiment, data_dir=data_dir)
     assert splits.train.inputs.min().item() == pytest.approx(-0.81, abs=0.005)
@@ -179,8 +199,6 @@ def test_the_first_batch_of_the_summed_loss(data_dir: Path, tmp_path: Path) -> N
     import numpy as np
 
     overrides_free = CONFIGS / "mnist_summed_loss.yaml"
-    from mlptrain.spec import load_spec
-
     loaded = load_spec(overrides_free, ["training.epochs=1"])
     outcome = train(loaded, run_dir=tmp_path / "run", data_dir=data_dir)
     with np.load(outcome.folder.steps) as steps:

@@ -87,6 +87,14 @@ def test_names_and_shapes_are_those_of_an_ordinary_module(run: Path) -> None:
     assert "(2): Layer(32, 10, bias=True, ops=identity)" in repr(network)
 
 
+def test_printing_shows_norms_dropout_and_residual_connections(tmp_path: Path) -> None:
+    model = "model={hidden: [8, 8], norm: batch, dropout: 0.2, input_dropout: 0.1, residual: true}"
+    spec = load_spec(CONFIGS / "digits.yaml", [model, "training.epochs=0", "evaluation={split: none, keep: last}"])
+    shown = repr(mlptrain.load(mlptrain.train(spec, run_dir=tmp_path / "run").folder.path))
+    assert "(0): Layer(64, 8, bias=True, ops=input dropout 0.1, batch norm, relu, dropout 0.2)" in shown
+    assert "(1): Layer(8, 8, bias=True, ops=batch norm, relu, dropout 0.2, residual)" in shown
+
+
 def test_it_equals_the_same_network_built_of_torch_modules(run: Path) -> None:
     network = mlptrain.load(run)
     plain = torch.nn.Sequential(

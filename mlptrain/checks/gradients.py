@@ -23,6 +23,7 @@ from mlptrain.runs import SeedGroup
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded
+from mlptrain.spec.base import first_of
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 
@@ -161,10 +162,7 @@ class SeedsCheck:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    shown = ", ".join(map(str, seeds[:_MAX_NAMED])) + (
-        f" and {len(seeds) - _MAX_NAMED} more" * (len(seeds) > _MAX_NAMED)
-    )
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {shown}"
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {first_of(list(map(str, seeds)), _MAX_NAMED)}"
 
 
 def _check_seed(experiment: Experiment, of_seed: SharedData) -> GradientCheck:

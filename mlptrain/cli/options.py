@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from mlptrain.errors import UserError
+from mlptrain.keys import SPLITS
 from mlptrain.seeds import seed_range
 
-SPLITS = ("train", "validation", "test")
 SEEDS = "N,N,...|N..N"  # how --seeds is written
 _MAX_SEED = 2**63 - 1
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mlptrain.cli.options import SPLITS
 from mlptrain.errors import Fault, MachineError
+from mlptrain.keys import SPLITS, metrics_among
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
@@ -223,16 +223,17 @@ class Fetching:
 
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
-    columns = ("layer", "inputs", "outputs", "activation", "tensors", "parameters")
+    columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")
     layers = []
     for index, layer in enumerate(report["layers"]):
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
         widths = (layer["inputs"], layer["outputs"])
-        layers.append([index, *widths, layer["activation"], tensors, f"{layer['parameters']:,}"])
+        layers.append([index, *widths, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"])
     show_table(columns, layers, title=f"{report['config']}: no faults", right=(0, 1, 2, 5))
     rows = report["rows"]
+    beside = f" and {report['statistics']:,} running statistics, which are not trained" if report["statistics"] else ""
     say(
-        f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters; "
+        f"{report['parameter_tensors']} parameter tensors, {report['parameters']:,} parameters{beside}; "
         f"rows: {rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test; "
         f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )
@@ -315,8 +316,8 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
     if not runs:
         say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
         return
-    kinds = dict.fromkeys(name.partition("_")[2] for run in runs for name in run.figures)
-    figures = [f"{split}_{kind}" for split in SPLITS for kind in {"loss": None, "accuracy": None} | kinds]
+    kinds = dict.fromkeys(["loss", "accuracy", *metrics_among(name for run in runs for name in run.figures)])
+    figures = [f"{split}_{kind}" for split in SPLITS for kind in kinds]
     figures = [name for name in figures if any(name in run.figures for run in runs)]
     figures = [name for name in figures if name in _OF_TRAINING or not name.startswith("train_")]
     first = ("run", "status", "data", "model", "optimizer", "lr", "epoch")
@@ -343,7 +344,7 @@ def _stacked(
 ) -> tuple[list[str], list[list[str]], range]:
     """The table of runs with the values of a split in a cell: loss over accuracy, and so on."""
     splits = [split for split in SPLITS if f"{split}_loss" in figures]
-    kinds = list(dict.fromkeys(name.partition("_")[2] for name in figures))
+    kinds = metrics_among(figures)
     names = "\n".join(kinds)
     head = ["run\nstatus, age", "data, model\noptimizer, lr", "epoch", *(f"{split}\n{names}" for split in splits)]
     stacked = []

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.options import SPLITS
 from mlptrain.cli.screen import Fetching, duration, figure, new_table, print_table, say, show_table
+from mlptrain.keys import table_of
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -127,20 +127,13 @@ def show_result(
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
-    kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
-    splits = [split for split in SPLITS if f"{split}_loss" in metrics]
-    table = [
-        ["split", *kinds],
-        *([split, *(figure(metrics.get(f"{split}_{kind}")) for kind in kinds)] for split in splits),
-    ]
-    if len(kinds) > _MAX_KINDS:
-        table = [list(row) for row in zip(["figure", *kinds], *table[1:], strict=True)]
-    show_table(table[0], table[1:], right=range(1, len(table[0])))
+    head, *rows = table_of(metrics, show=lambda _, value: figure(value), widest=_MAX_KINDS)
+    show_table(head, rows, right=range(1, len(head)))
     if result.calibration is not None and result.calibration.temperature is not None:
         show_calibration(result.calibration)
     for name, reason in result.undefined.items():
         say(f"note: {name} is undefined: {reason}", err=True)
-    if "objective" in kinds:
+    if "train_objective" in metrics:
         say("objective: what training minimises, smoothed or weighted by class")
     if result.about_choice:
         say(result.about_choice)

@@ -156,7 +156,7 @@ class TrialRecorder:
             for key, value in figures.always.items() if figures is not None else ():
                 self._curves.setdefault(f"{split}_{key}", []).append(value)
         if self._keep is not None:
-            self._keep.take(epoch.epoch, metrics_line(epoch, split=str(self._experiment.evaluation.split)))
+            self._keep.take(epoch.epoch, metrics_line(epoch, self._experiment))
 
     @property
     def _kept_epoch(self) -> int:

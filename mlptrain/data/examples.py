@@ -62,7 +62,11 @@ class Examples:
 
     @cached_property
     def targets(self) -> Tensor:
-        """All labels (n,) or targets (n, t), in the order of ``inputs``."""
+        """All labels (n,) or targets (n, t), in the order of ``inputs``; made when first asked for, and kept."""
+        return self.chosen_targets()
+
+    def chosen_targets(self) -> Tensor:
+        """``targets``, without keeping them, which takes 8 bytes for every label."""
         return self.y if self.index is None else self.y.index_select(0, self.index)
 
     def encoded(self, encode: Callable[[Tensor], Tensor]) -> Examples:

@@ -41,7 +41,7 @@ class Splits:
 
     def missing_classes(self, class_names: Sequence[str]) -> str:
         """What there is to say of classes without training rows; empty where every class has some."""
-        rows = self.train.y if self.train.index is None else self.train.y[self.train.index]
+        rows = self.train.chosen_targets()
         if not class_names:
             return ""
         of_labels = rows.dim() == 2  # several of a row

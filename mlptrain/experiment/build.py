@@ -124,8 +124,7 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
     """
     if experiment.loss.is_plain:
         return ()
-    labels = train.y if train.index is None else train.y[train.index]
-    counts: list[int] = labels.bincount(minlength=len(experiment.facts.class_names)).tolist()
+    counts: list[int] = train.chosen_targets().bincount(minlength=len(experiment.facts.class_names)).tolist()
     return experiment.loss.class_weights_of(experiment.facts, counts)
 
 
@@ -166,8 +165,6 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
         schedule=experiment.schedule,
         epochs=max(one.training.epochs for one in experiments),  # a seed that ended is not extended with the others
         training=experiment.training,
-        adversarial=experiment.training.adversarial,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
-        whole_statistics=experiment.training.norm_statistics == "training_rows",
         scorer=Scorer.of(experiment),
     )

@@ -14,6 +14,7 @@ import torch
 import mlptrain
 from mlptrain.data import Examples, Splits
 from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
+from mlptrain.experiment.trials import best_constant_loss
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs.records import Environment, Hashes, Moments, Origin, Scaling
 from mlptrain.sources.facts import Column
@@ -70,13 +71,10 @@ def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
     The loss is that of ``Loss.constant_guess``, left out where float32 cannot hold it, the accuracy that of naming the
     most frequent class, or the most frequent choice of labels.
     """
-    loss, width = make_loss(experiment.loss), experiment.output_width
-    y = train.y if train.index is None else train.y[train.index]  # `targets` would be kept: 8 bytes for every row
-    of_logits = experiment.loss.reads == "logits"  # equal probabilities cost the same for every class
-    targets = loss.encode_targets(y[:1] if of_logits else y, width)
-    targets = targets.double() if targets.is_floating_point() else targets
-    outputs = loss.constant_guess(targets, width).double().expand(len(targets), width)
-    cost = float(loss.per_example(outputs, targets).mean())
+    loss = make_loss(experiment.loss)
+    y = train.chosen_targets()
+    of_logits = experiment.loss.reads == "logits"  # where a row costs as much as another
+    cost = best_constant_loss(experiment, loss, loss.encode_targets(y[:1] if of_logits else y, experiment.output_width))
     guess = {"loss": cost} if cost < torch.finfo(torch.float32).max else {}
     if not experiment.facts.is_regression:
         guess["accuracy"] = int(torch.unique(y, dim=0, return_counts=True)[1].max()) / len(y)

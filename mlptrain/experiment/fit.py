@@ -40,8 +40,8 @@ class Listener(Protocol):
 class Start:
     """Where a model starts: after ``epoch`` with its ``state``, or before training. A ``done`` one only takes part.
 
-    ``history`` are the lines of the log through ``epoch``, which early stopping and a plateau follow.
     It does so since the shapes of the products, and with them the last bits of the other models, depend on it.
+    ``history`` are the lines of the log through ``epoch``, which early stopping and a plateau follow.
     """
 
     epoch: int = -1
@@ -55,7 +55,7 @@ def follows_metrics(experiment: Experiment) -> bool:
     return experiment.training.early_stopping is not None or isinstance(experiment.schedule, Plateau)
 
 
-class _Followed:
+class _Follower:
     """What the figures of a model's epochs decide: its end, and what a plateau makes of its learning rate."""
 
     def __init__(self, experiment: Experiment, model: TrainedModel, history: Sequence[Line]) -> None:
@@ -71,7 +71,7 @@ class _Followed:
         """The epoch, with an ending where early stopping ends the model."""
         if epoch.ending is not None or (self._waiting is None and self._drops is None):
             return epoch
-        ending = self._follow(metrics_line(epoch, split=str(self._experiment.evaluation.split)))
+        ending = self._follow(metrics_line(epoch, self._experiment))
         if ending is None:
             return epoch
         self._model.end(ending)
@@ -118,8 +118,8 @@ def epochs_of(
     last = max(lasts, default=-1)
     for listener in listeners:
         listener.started(models)
-    followed = [
-        _Followed(one, model, start.history) for one, model, start in zip(experiments, models, starts, strict=True)
+    followers = [
+        _Follower(one, model, start.history) for one, model, start in zip(experiments, models, starts, strict=True)
     ]
     _load(models, starts, first - 1)
     endings: list[Ending | None] = [None] * len(models)
@@ -127,7 +127,7 @@ def epochs_of(
         _load(models, starts, number)
         taken = [
             None if epoch is None or start.done or number <= start.epoch else of.take(epoch) if evaluate else epoch
-            for start, epoch, of in zip(starts, found, followed, strict=True)
+            for start, epoch, of in zip(starts, found, followers, strict=True)
         ]
         for index, epoch in enumerate(taken):
             if epoch is not None:

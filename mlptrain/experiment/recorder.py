@@ -73,7 +73,7 @@ class Recorder:
             if epoch.step_accuracies is not None:
                 self._step_figures["accuracy"].append(epoch.step_accuracies)
         self._remember(epoch.epoch, epoch.step)
-        line = metrics_line(epoch, split=str(self.experiment.evaluation.split))
+        line = metrics_line(epoch, self.experiment)
         if self.experiment.evaluation.keep == "best" and self.keep.take(epoch.epoch, line):
             self._best_is_new = True
         first = self.saved_epoch < 1 <= epoch.epoch
@@ -156,10 +156,10 @@ class Recorder:
         write_atomically(self.folder.steps, stream.getvalue())
 
 
-def metrics_line(epoch: Epoch, *, split: str) -> dict[str, Any]:
+def metrics_line(epoch: Epoch, experiment: Experiment) -> dict[str, Any]:
     """One line of ``metrics.jsonl``; metrics that there are not are left out."""
     line: dict[str, Any] = {"epoch": epoch.epoch, "step": epoch.step, "lr": epoch.lr}
-    for name, metrics in (("train", epoch.train), (split, epoch.evaluated)):
+    for name, metrics in (("train", epoch.train), (str(experiment.evaluation.split), epoch.evaluated)):
         if metrics is not None:
             line |= named(name, metrics)
     return line

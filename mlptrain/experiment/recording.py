@@ -17,8 +17,19 @@ from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
 from mlptrain.experiment.fit import Listener, Start, follows_metrics
 from mlptrain.experiment.recorder import Recorder, named
+from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
-from mlptrain.runs.records import Choice, CompletedRun, DivergedRun, Kept, Line, RunResult, StoppedEarly, figures_of
+from mlptrain.runs.records import (
+    Choice,
+    CompletedRun,
+    Diagnosis,
+    DivergedRun,
+    Kept,
+    Line,
+    RunResult,
+    StoppedEarly,
+    figures_of,
+)
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
 from mlptrain.training.endings import Ending, early_ending
@@ -172,15 +183,7 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     """What a run ends with: a divergence where the weights of the last step, not used before, give no number."""
     lines = run.folder.read_metrics()
     last = lines[-1]
-    kept, parameters, file, choice = last, model.parameters, run.folder.last.name, None
-    metric = run.experiment.evaluation.metric
-    if run.experiment.evaluation.keep == "best" and (best := recorder.keep.best) is not None:
-        kept, file = lines[best.epoch], run.folder.best.name
-        measured_lines = [line for line in lines if metric in line]
-        choice = Choice(metric=metric, epochs=len(measured_lines), kept=kept[metric], last=measured_lines[-1][metric])
-        parameters = recorder.keep.parameters or model.parameters.clone().copy_(
-            load_checkpoint(run.folder.best).state.parameters
-        )
+    kept, parameters, file, choice = _kept(run, recorder, model, lines)
     rows = _rows_at_end(run, model)
     calibration = calibrate(model, parameters, rows) if run.experiment.evaluation.calibrate == "temperature" else None
     temperature = (calibration and calibration.temperature) or 1.0
@@ -198,10 +201,11 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         for key, reason in metrics.further.undefined.items()
     }
     if choice is None and run.experiment.evaluation.keep == "best":
+        metric = run.experiment.evaluation.metric
         undefined["choice"] = f"{metric} has no value in any epoch, so that the last one is kept"
     if calibration is not None and calibration.temperature is None:
         undefined["temperature"] = NO_TEMPERATURE
-    looks = run.folder.read_environment().earlier_test_evaluations
+    earlier = run.folder.read_environment().earlier_test_evaluations
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
@@ -209,21 +213,38 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
             {"checkpoint": file, "epoch": kept["epoch"], **figures["train"], **by_epoch, **further}
         ),
         last=figures_of(last),
-        diagnosis=None
-        if len(lines) == 1  # an untrained network
-        else diagnose(
-            model,
-            run.experiment,
-            run.splits,
-            train=Metrics(last["train_loss"], last.get("train_accuracy")),
-            losses=[line["train_loss"] for line in lines[1:]],
-        ),
-        test_evaluations=looks + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
+        diagnosis=_diagnosed(run, model, lines),
+        test_evaluations=earlier + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
         undefined=undefined,
         calibration=calibration,
         stopped_early=_stopped_early(run.experiment, lines),
         choice=choice,
     )
+
+
+def _kept(
+    run: RecordedRun, recorder: Recorder, model: TrainedModel, lines: Sequence[Line]
+) -> tuple[Line, Parameters, str, Choice | None]:
+    """The epoch whose weights the run stands for, these weights, their checkpoint file, and what chose them."""
+    best = recorder.keep.best if run.experiment.evaluation.keep == "best" else None
+    if best is None:
+        return lines[-1], model.parameters, run.folder.last.name, None
+    kept, metric = lines[best.epoch], run.experiment.evaluation.metric
+    values = [line[metric] for line in lines if metric in line]
+    choice = Choice(metric=metric, epochs=len(values), kept=kept[metric], last=values[-1])
+    parameters = recorder.keep.parameters or model.parameters.clone().copy_(
+        load_checkpoint(run.folder.best).state.parameters
+    )
+    return kept, parameters, run.folder.best.name, choice
+
+
+def _diagnosed(run: RecordedRun, model: TrainedModel, lines: Sequence[Line]) -> Diagnosis | None:
+    """What is wrong with the network after the last epoch; None for an untrained one."""
+    if len(lines) == 1:
+        return None
+    train = Metrics(lines[-1]["train_loss"], lines[-1].get("train_accuracy"))
+    losses = [line["train_loss"] for line in lines[1:]]
+    return diagnose(model, run.experiment, run.splits, train=train, losses=losses)
 
 
 def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarly | None:

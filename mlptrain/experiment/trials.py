@@ -25,6 +25,8 @@ _MAX_BATCH = 64  # where the loss is a mean, a smaller batch says as much of a r
 _BUDGET = 1e11  # multiplications and additions of all trials of a call: about 2 s on one core
 _FEW = 10  # models that train together have trials as long as one alone; of more, each has a share of the time
 _PROBE_ROWS = 1024
+# So short a run is no average's measure, and a step is to cost what ``_BUDGET`` counts.
+_LEFT_OUT = {"ema": 0.0, "adversarial": None, "norm_statistics": "running"}
 
 
 class Trials:
@@ -85,7 +87,7 @@ class Trials:
             classify=classify,
             batch_size=self.batch_size,
             shuffle=True,
-            training=experiment.training.model_copy(update={"ema": 0.0}),  # so short a run is no average's measure
+            training=experiment.training.model_copy(update=_LEFT_OUT),
         )
         epochs = -(-self.steps // trainer.steps_per_epoch)
         for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from mlptrain.data import Examples, Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
@@ -17,6 +20,7 @@ from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
+from mlptrain.spec import Experiment
 from mlptrain.spec.loss import Quantile
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
@@ -169,14 +173,8 @@ def evaluation_of(
             scorer=scorer,
             temperature=checkpoint.temperature or 1.0,
         )
-        table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
         outputs = partial(outputs_of, network, parameters, ready.inputs)
-        if facts.has_classes:
-            table = classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
-        elif facts.is_multi_label:
-            table = label_table(outputs(), ready.targets, names=facts.class_names)
-        elif isinstance(experiment.loss, Quantile):
-            table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
+        table = _table(experiment, outputs, chosen, ready)
         if metrics.objective is not None:
             table["objective"] = metrics.objective
     report = {
@@ -190,3 +188,16 @@ def evaluation_of(
         "temperature": checkpoint.temperature,
     }
     return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))
+
+
+def _table(experiment: Experiment, outputs: Callable[[], Tensor], chosen: Examples, ready: Examples) -> dict[str, Any]:
+    """What there is to say of the outputs; ``ready`` are the chosen rows as the loss reads them."""
+    facts = experiment.facts
+    if facts.has_classes:
+        return classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
+    if facts.is_multi_label:
+        return label_table(outputs(), ready.targets, names=facts.class_names)
+    table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
+    if isinstance(experiment.loss, Quantile):
+        table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
+    return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.nn import network
 from mlptrain.nn.noise import Noise, TrainingMode
+from mlptrain.spec import describe_ops
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
@@ -27,9 +28,9 @@ class Layer(nn.Module):
     Running statistics of batch norm are buffers. In training mode dropout draws from torch's global generator.
     """
 
-    def __init__(self, layer: network.Layer, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, layer: network.Layer, parameters: Mapping[str, Tensor], *, ops: Sequence[str]) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.ops = layer, tuple(ops)  # the ops in words
         for name in layer.parameter_shapes:
             self.register_parameter(name.removeprefix(layer.prefix), nn.Parameter(parameters[name].clone()))
         for name in layer.state_shapes:
@@ -43,8 +44,7 @@ class Layer(nn.Module):
 
     def extra_repr(self) -> str:
         """What printing shows in parentheses."""
-        ops = ", ".join(op.name for op in self.layer.ops)
-        return f"{self.layer.inputs}, {self.layer.outputs}, bias={self.layer.bias}, ops={ops}"
+        return f"{self.layer.inputs}, {self.layer.outputs}, bias={self.layer.bias}, ops={', '.join(self.ops)}"
 
 
 class TrainedNetwork(nn.Module):
@@ -70,8 +70,10 @@ class TrainedNetwork(nn.Module):
         self.preprocessing = checkpoint.preprocessing
         self.temperature = checkpoint.temperature or 1.0
         self.epoch = checkpoint.epoch
-        layers = build_network(checkpoint.experiment).layers
-        self.layers = nn.ModuleList(Layer(layer, checkpoint.state.parameters) for layer in layers)
+        self.layers = nn.ModuleList(
+            Layer(layer, checkpoint.state.parameters, ops=describe_ops(self.experiment, layer.index))
+            for layer in build_network(self.experiment).layers
+        )
         self.eval()
 
     @property

@@ -30,9 +30,8 @@ class Prediction:
     (mse and mae on classes). ``true`` is the example's label, or its target values; None for a file. Where a row may
     have several labels at once, ``label`` and ``true`` are tuples of them, ``name`` joins their names, empty where
     there are none, ``probabilities`` are those of each label, and there is no confidence. ``inverted`` and ``notes``
-    are what was done to a file;
-    notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the image that the network was
-    given, before scaling, (height, width) from 0 to 1; None for data without images.
+    are what was done to a file; notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the
+    image that the network was given, before scaling, (height, width) from 0 to 1; None for data without images.
     """
 
     image: str | None = None

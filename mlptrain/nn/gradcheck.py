@@ -37,7 +37,7 @@ Goodfellow, Bengio & Courville, Deep Learning (2016), section 11.5, has the meth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
@@ -212,40 +212,57 @@ def check_gradients(
         of_terms = zip(*(term.by_differences(name, chosen) for term in terms), strict=True)
         differences = [None if None in parts else math.fsum(part or 0.0 for part in parts) for parts in of_terms]
         rounding = _UNIT * (of_loss + float(penalties.gradient(name, parameters[name]).abs().max()))
-        norm = float(gradient.norm())
-        of_both = (analytic[name].reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
-        coordinates = [
-            Coordinate(_place(index, gradient.shape), exact, by_autograd, difference)
-            for index, exact, by_autograd, difference in zip(chosen.tolist(), *of_both, differences, strict=True)
-        ]
-        errors = [_or_infinite(one.analytic - one.difference) for one in coordinates if one.difference is not None]
-        exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
-        difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
-        checks.append(
-            ParameterCheck(
-                name=name,
-                shape=tuple(gradient.shape),
-                gradient_norm=norm,
-                autograd_error=_or_infinite(float((analytic[name] - gradient).abs().max())) / exact_scale,
-                difference_error=max(errors) / difference_scale if errors else None,
-                checked=len(errors),
-                left_out=len(coordinates) - len(errors),
-                coordinates=tuple(coordinates),
-            )
-        )
+        checks.append(_compared(name, analytic[name], gradient, chosen, differences, rounding=rounding))
     check = GradientCheck(len(x), value + penalty, penalty, tuple(checks))
     if check.passed is False:  # of a tensor that passed, a kink in its way may turn the gradient round
-        *_, altered = _by_autograd([term.with_inputs(term.x * (1 + 2 * _UNIT)) for term in terms])
-        for name in (one.name for one in checks if one.passed is False):
-            gradient = automatic[name]
-            change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
-            if change > AUTOGRAD_TOLERANCE / 100:
-                raise UserError(
-                    f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so "
-                    "that no check of it can be exact: these weights amplify rounding; use smaller ones, or fewer "
-                    "layers"
-                )
+        _refuse_amplified_rounding(terms, {one.name: automatic[one.name] for one in checks if one.passed is False})
     return check
+
+
+def _compared(
+    name: str,
+    analytic: Tensor,
+    gradient: Tensor,
+    chosen: Tensor,
+    differences: Sequence[float | None],
+    *,
+    rounding: float,
+) -> ParameterCheck:
+    """A tensor's analytic gradient against autograd's, and at the ``chosen`` elements against differences.
+
+    ``rounding`` is that of the objective.
+    """
+    norm = float(gradient.norm())
+    of_both = (analytic.reshape(-1)[chosen].tolist(), gradient.reshape(-1)[chosen].tolist())
+    coordinates = tuple(
+        Coordinate(_place(index, gradient.shape), exact, by_autograd, difference)
+        for index, exact, by_autograd, difference in zip(chosen.tolist(), *of_both, differences, strict=True)
+    )
+    errors = [_or_infinite(one.analytic - one.difference) for one in coordinates if one.difference is not None]
+    exact_scale = max(norm, _EXACT_ROUNDING * rounding / AUTOGRAD_TOLERANCE)
+    difference_scale = max(norm, _DIFFERENCE_ROUNDING * rounding / DIFFERENCE_TOLERANCE)
+    return ParameterCheck(
+        name=name,
+        shape=tuple(gradient.shape),
+        gradient_norm=norm,
+        autograd_error=_or_infinite(float((analytic - gradient).abs().max())) / exact_scale,
+        difference_error=max(errors) / difference_scale if errors else None,
+        checked=len(errors),
+        left_out=len(coordinates) - len(errors),
+        coordinates=coordinates,
+    )
+
+
+def _refuse_amplified_rounding(terms: Sequence[_Term], gradients: Mapping[str, Tensor]) -> None:
+    """Raises UserError where these gradients by autograd change with the last bits of the inputs."""
+    *_, altered = _by_autograd([term.with_inputs(term.x * (1 + 2 * _UNIT)) for term in terms])
+    for name, gradient in gradients.items():
+        change = float((altered[name] - gradient).abs().max()) / (float(gradient.norm()) or 1.0)
+        if change > AUTOGRAD_TOLERANCE / 100:
+            raise UserError(
+                f"the gradient of {name} changes by {change:.0e} of its norm with the last bits of the inputs, so "
+                "that no check of it can be exact: these weights amplify rounding; use smaller ones, or fewer layers"
+            )
 
 
 def _or_infinite(error: float) -> float:

@@ -22,6 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ class Loss(ABC):
 
     section: LossSpec
     class_weights: tuple[tuple[float, ...], ...] = ()
+    by_element: ClassVar[bool] = True  # whether the reduction is over all outputs, and not over the examples
 
     @cached_property
     def is_plain(self) -> bool:
@@ -129,7 +131,9 @@ class Loss(ABC):
 
     def _terms(self, outputs: Tensor) -> int:
         """How many terms of the objective one example stands for; outputs in columns or rows of equal k."""
-        return 1
+        if not self.by_element:
+            return 1
+        return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 
     def _scale_(self, out: Tensor, factor: float = 1.0) -> None:
         """Multiply gradients (models, k, n) by ``factor`` and by what the reduction multiplies every term with."""
@@ -150,6 +154,7 @@ class _Weighted(Loss):
     """
 
     section: loss.CrossEntropy | loss.BinaryCrossEntropy
+    by_element: ClassVar[bool] = False
 
     @cached_property
     def _by_type(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
@@ -239,8 +244,8 @@ class CrossEntropy(_Weighted):
         return None if weights is None else self._own(weights, targets).squeeze(-2)
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        wanted = largest_of_columns(targets) if targets.is_floating_point() else targets.squeeze(-2)
-        return largest_of_columns(outputs) == wanted
+        labels = largest_of_columns(targets) if targets.is_floating_point() else targets.squeeze(-2)
+        return largest_of_columns(outputs) == labels
 
     def _shares(self, targets: Tensor) -> Tensor:
         """Soft targets, smoothed and weighted, (models, k, n): w·((1 − ε)·q + ε/k)."""
@@ -327,9 +332,6 @@ class MultiLabelBinaryCrossEntropy(Loss):
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (((outputs > 0) == (targets > 0.5)) & ~outputs.isnan()).all(dim=-2)
 
-    def _terms(self, outputs: Tensor) -> int:
-        return _elements(outputs)
-
 
 @dataclass(frozen=True)
 class _Difference(Loss):
@@ -347,9 +349,6 @@ class _Difference(Loss):
 
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return largest_of_columns(outputs) == largest_of_columns(targets)
-
-    def _terms(self, outputs: Tensor) -> int:
-        return _elements(outputs)
 
 
 @dataclass(frozen=True)
@@ -455,9 +454,6 @@ class Quantile(Loss):
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         raise NotImplementedError("quantiles are of numbers, which have no classes")
 
-    def _terms(self, outputs: Tensor) -> int:
-        return _elements(outputs)
-
     def _levels(self, tensor: Tensor) -> Tensor:
         """The quantiles τ, (q, 1)."""
         return _column(tuple(self.section.quantiles), tensor.dtype, tensor.device)
@@ -479,11 +475,6 @@ def _of_every_class(outputs: Tensor) -> Tensor:
     largest = outputs.detach().amax(dim=-2, keepdim=True)
     totals = (outputs - largest).exp().sum(dim=-2, keepdim=True)
     return totals.log() + (largest - outputs)
-
-
-def _elements(outputs: Tensor) -> int:
-    """Outputs of an example, in columns or rows."""
-    return outputs.shape[-2] if outputs.dim() == 3 else outputs.shape[-1]
 
 
 def at_least_tiny(total: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """What the pictures show, as plain arrays: computed by ``mlptrain.views``, drawn here, without torch.
 
 ``label`` names the run or configuration and its data for the title; ``index`` (n,) are the places of examples in their
-split, from 0, as ``mlptrain predict --index`` takes them; class numbers
-index ``class_names``.
+split, from 0, as ``mlptrain predict --index`` takes them; class numbers index ``class_names``.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mlptrain.errors import UserError
+from mlptrain.keys import SPLITS, metrics_among, split_of
 from mlptrain.report.arrays import FloatArray
-from mlptrain.report.history import SPLITS, History
+from mlptrain.report.history import History
 from mlptrain.report.style import (
     INK,
     LINE_STYLES,
@@ -82,7 +83,7 @@ def draw_curves(
     for metric, axes in axes_of.items():
         for number, history in enumerate(histories):
             for key in _keys(history, metric):
-                split = key.partition("_")[0]
+                split = split_of(key)
                 index = (0 if split == "train" else 1) if alone else number
                 x, y = history.values[key]
                 if history.seeds:
@@ -145,7 +146,7 @@ def draw_steps(
 
 def metrics_of(histories: Sequence[History]) -> list[str]:
     """Loss and accuracy, and the further figures that any of the runs has, such as ``roc_auc``."""
-    return list(dict.fromkeys([*ALWAYS, *(key.partition("_")[2] for one in histories for key in one.values)]))
+    return list(dict.fromkeys([*ALWAYS, *metrics_among(key for one in histories for key in one.values)]))
 
 
 def _panels(
@@ -181,7 +182,7 @@ def _title(histories: Sequence[History]) -> str:
 
 def _split_styles(histories: Sequence[History]) -> dict[str, Any]:
     """The line style of each split that has figures; training is dashed beside others."""
-    known = {key.partition("_")[0] for history in histories for key in history.values}
+    known = {split_of(key) for history in histories for key in history.values}
     measured = [split for split in SPLITS[1:] if split in known]
     styles = dict(zip(measured, (LINE_STYLES[0], LINE_STYLES[2]), strict=False))
     return ({"train": LINE_STYLES[1 if measured else 0]} if "train" in known else {}) | styles
@@ -248,8 +249,13 @@ def _finish(axes: Axes, histories: Sequence[History], metric: str, look: Look, l
 
 def plain_name(metric: str) -> str:
     """``Loss``, ``ROC-AUC``, ``Top-5 accuracy``: the metric's title without its unit."""
-    name = title_of(metric).partition(" (")[0]
+    name = within(metric)
     return name[:1].upper() + name[1:]
+
+
+def within(metric: str) -> str:
+    """The same within a sentence: ``loss``, ``ROC-AUC``."""
+    return title_of(metric).partition(" (")[0]
 
 
 def _scale_loss(axes: Axes, losses: FloatArray, look: Look) -> str:

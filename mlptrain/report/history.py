@@ -11,6 +11,7 @@ from functools import reduce
 import numpy as np
 
 from mlptrain.errors import RunFolderError
+from mlptrain.keys import SPLITS
 from mlptrain.report.arrays import FloatArray
 from mlptrain.runs import RunFolder, runs_of_seeds
 from mlptrain.runs.listing import summarise
@@ -19,7 +20,6 @@ from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
 
-SPLITS = ("train", "validation", "test")
 _WITHOUT_EPOCHS = {
     "diverged": "diverged in its first epoch and has none to draw; start a new run with {advice}",
     "running": "has no epoch yet to draw; it is being trained, so draw it later",

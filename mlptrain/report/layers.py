@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mlptrain.report.arrays import FloatArray, LayerMoment, LayerProfiles
 from mlptrain.report.curves import thinned
-from mlptrain.report.style import LINE_STYLES, colour, marked, marker, new_figure, series, set_log_scale, styled
+from mlptrain.report.style import LINE_STYLES, colour, fitted, marked, marker, new_figure, series, set_log_scale, styled
 
 _MAX_LINES = 6
 _SHIFT = 0.12  # of a layer's width between two moments, so that their bars do not cover each other
@@ -26,7 +26,8 @@ def draw_layers(profiles: LayerProfiles) -> Figure:
     """
     count = len(profiles.moments[0].mean)
     rows = 1 if profiles.recorded is None else 2
-    figure = new_figure(max(11.0, 3.2 + 0.9 * count), 0.6 + 4.0 * rows)
+    width = max(11.0, 3.2 + 0.9 * count)
+    figure = new_figure(width, 0.6 + 4.0 * rows)
     for index, draw in enumerate((_draw_activations, _draw_shares, _draw_gradients)):
         axes = figure.add_subplot(rows, 3, index + 1)
         for number, moment in enumerate(profiles.moments):
@@ -50,7 +51,8 @@ def draw_layers(profiles: LayerProfiles) -> Figure:
     if profiles.recorded is not None:
         _draw_recorded(figure, profiles.recorded)
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), handlelength=3)
-    figure.suptitle(f"{profiles.label}: {profiles.model}, on {profiles.rows:,} training rows", x=0.01, ha="left")
+    title = f"{profiles.label}: {profiles.model}, on {profiles.rows:,} training rows"
+    figure.suptitle(fitted(title, width, size=12), x=0.01, ha="left")
     return figure
 
 

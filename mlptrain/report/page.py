@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
+from mlptrain.keys import SPLITS, metric_of, split_of, table_of
 from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, ReliabilityDiagram, Residuals
-from mlptrain.report.curves import ALWAYS, draw_curves, draw_steps, metrics_of, plain_name
+from mlptrain.report.curves import ALWAYS, draw_curves, draw_steps, metrics_of, plain_name, within
 from mlptrain.report.figures import draw_decisions, draw_fits, draw_reliability, draw_residuals
 from mlptrain.report.frame import render
-from mlptrain.report.history import SPLITS, History, read_history, read_steps
+from mlptrain.report.history import History, read_history, read_steps
 from mlptrain.report.images import percentage
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
@@ -26,7 +27,7 @@ from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.choosing import best_in_words
-from mlptrain.spec.metrics import is_share, title_of
+from mlptrain.spec.metrics import is_share
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -51,8 +52,8 @@ def render_page(
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
-    ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a
-    sentence on classes without training rows, or empty. Raises RunFolderError for what is not a run.
+    ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a sentence on classes without
+    training rows, or empty. Raises RunFolderError for what is not a run.
     """
     folder = RunFolder.open(run)
     experiment, lines, result = folder.experiment(), folder.read_metrics(), folder.read_result()
@@ -74,7 +75,7 @@ def render_page(
         kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
         calibration=list(_calibration_rows(result)),
         missing_classes=missing_classes,
-        layers=[("layer", "units", "then", "tensors", "parameters"), *_layers(experiment)],
+        layers=[("layer", "units", "operations", "tensors", "parameters"), *_layers(experiment)],
         curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
         steps=list(_steps(read_steps(run))) if folder.steps.exists() else [],
         decision=decision,
@@ -117,14 +118,13 @@ def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
 
     A row for each split; with further figures a row for each figure.
     """
-    kinds = list(dict.fromkeys(name.partition("_")[2] for name in metrics))
-    splits = [split for split in _SPLIT_NAMES if f"{split}_loss" in metrics]
-    heads = [_HEADS.get(kind) or _within(kind) for kind in kinds]
-    columns = [
-        (_SPLIT_NAMES[split], *(_figure(kind, metrics.get(f"{split}_{kind}")) for kind in kinds)) for split in splits
-    ]
-    rows = [("split", *heads), *columns] if splits else []
-    return list(zip(("figure", *heads), *columns, strict=True)) if len(kinds) > _MAX_KINDS else rows
+    if not any(f"{split}_loss" in metrics for split in SPLITS):
+        return []
+    return table_of(metrics, show=_figure, widest=_MAX_KINDS, named=_head, split_named=_SPLIT_NAMES.__getitem__)
+
+
+def _head(metric: str) -> str:
+    return _HEADS.get(metric) or within(metric)
 
 
 def _figure(kind: str, value: float | None) -> str:
@@ -140,9 +140,9 @@ def _calibration_rows(result: RunResult | None) -> Iterator[tuple[str, ...]]:
     before, after = result.calibration.before, result.calibration.after
     yield "figure", "before", "after"
     for key, value in before.items():
-        split, _, kind = key.partition("_")
+        split, kind = split_of(key), metric_of(key)
         fitted_on = " (of the rows it was fitted on)" if split == "validation" and after else ""
-        yield f"{_SPLIT_NAMES[split]} {_within(kind)}{fitted_on}", _figure(kind, value), _figure(kind, after.get(key))
+        yield f"{_SPLIT_NAMES[split]} {within(kind)}{fitted_on}", _figure(kind, value), _figure(kind, after.get(key))
 
 
 def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -178,7 +178,7 @@ def _curves(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str
                 first, last = (percentage(float(v)) if is_share(metric) else f"{v:.4g}" for v in (y[0], y[-1]))
                 start, end = (math.ceil(place) for place in (x[0], x[-1]))  # a mean's place is its epoch's middle
                 kind = ", mean during the epoch," if split == "train" else ""
-                ends.append((f"{_SPLIT_NAMES[split]} {_within(metric)}{kind}", f"{start:,}", first, f"{end:,}", last))
+                ends.append((f"{_SPLIT_NAMES[split]} {within(metric)}{kind}", f"{start:,}", first, f"{end:,}", last))
         if ends:
             yield (
                 metric,
@@ -188,11 +188,6 @@ def _curves(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str
             )
 
 
-def _within(metric: str) -> str:
-    """The name of a metric within a sentence: ``loss``, ``ROC-AUC``."""
-    return title_of(metric).partition(" (")[0]
-
-
 def _steps(history: History) -> Iterator[tuple[str, Figure]]:
     for metric in ALWAYS:
         if f"train_{metric}" in history.values:
@@ -200,16 +195,12 @@ def _steps(history: History) -> Iterator[tuple[str, Figure]]:
 
 
 def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
-    """Of each layer its number, widths, what follows the product, its tensors, and how many numbers it learns."""
+    """Of each layer its number, widths, operations, tensors, and how many numbers it learns."""
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):
-        ops = []
-        for op in experiment.model.layer(index).ops:
-            name, *settings = [value if key == "name" else f"{key} {value:g}" for key, value in op]
-            ops.append(f"{name} ({', '.join(settings)})" if settings else name)
         tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
         units = f"{layer['inputs']:,} → {layer['outputs']:,}"
-        yield str(index), units, ", ".join(ops), tensors, f"{layer['parameters']:,}"
+        yield str(index), units, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"
 
 
 def _mix_ups(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from mlptrain.runs.group import SeedGroup
 from mlptrain.runs.records import figures_of
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.base import either
-from mlptrain.spec.metrics import higher_is_better
+from mlptrain.spec.choosing import higher_is_better
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -46,7 +46,6 @@ class RunSummary:
 
 def list_runs(*places: AnyPath) -> list[RunSummary]:
     """Every run at, or directly below, each of ``places`` or in a group of seeds there, the newest first.
-
 
     The runs of a group stand together, by seed; a run that several places lead to stands once. Other folders are
     passed over.
@@ -88,7 +87,7 @@ def sort_runs(runs: Sequence[RunSummary], key: str) -> list[RunSummary]:
         near = ends or get_close_matches(name, columns, n=1)
         hint = f"; did you mean {either(near)}?" if near else ""
         raise UserError(f"--sort {key}: the table has no such column{hint or ';'} choose from {', '.join(columns)}")
-    sign = -1 if higher_is_better(name.removeprefix("running_").partition("_")[2]) else 1
+    sign = -1 if higher_is_better(name.removeprefix("running_")) else 1
 
     def place(run: RunSummary) -> tuple[bool, float, str]:
         value = columns[name](run)

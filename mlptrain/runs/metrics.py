@@ -23,8 +23,8 @@ def metrics(run: AnyPath, *, by: str = "epoch", reduction: str = "mean") -> Colu
     By epoch: ``epoch``, ``step``, ``lr``; ``running_train_loss`` and ``running_train_accuracy``, means over the epoch
     while it was trained; ``validation_…`` or ``test_…``, measured after it, with the further figures of
     ``evaluation.metrics``, nan where they are undefined. Epoch 0 is before training and has nan for the training. By
-    step: ``step``, ``epoch``, ``examples`` of the batch, ``batch_loss``, ``batch_accuracy``, both
-    before the step changed the weights.
+    step: ``step``, ``epoch``, ``examples`` of the batch, ``batch_loss``, ``batch_accuracy``, both before the
+    step changed the weights.
 
     Losses are means per example, whatever the loss's reduction, and accuracies fractions. With ``reduction="sum"`` they
     are sums over the examples of the epoch or step, and named ``…_loss_sum`` and ``…_correct``, the number of examples

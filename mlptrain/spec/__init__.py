@@ -10,7 +10,7 @@ from mlptrain.spec.load import Loaded, as_loaded, load_spec, load_text
 from mlptrain.spec.mapping import Config, Overrides
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.starter import json_schema, starter_yaml
-from mlptrain.spec.summary import check_report, describe_model, describe_optimizer, layers_of
+from mlptrain.spec.summary import check_report, describe_model, describe_ops, describe_optimizer, layers_of
 
 __all__ = [
     "NAME_PATTERN",
@@ -23,6 +23,7 @@ __all__ = [
     "as_loaded",
     "check_report",
     "describe_model",
+    "describe_ops",
     "describe_optimizer",
     "json_schema",
     "layers_of",

@@ -49,7 +49,7 @@ def sections_at(sections: Sequence[type[BaseModel]], key: str) -> list[type[Base
 
 
 def is_tagged(field: FieldInfo) -> bool:
-    """Whether a field is one of several sections, told apart by their names; it may be none of them too."""
+    """Whether a field is one of several sections, which ``name`` discriminates; it may be none of them too."""
     inner = (part for union in get_args(field.annotation) for part in getattr(union, "__metadata__", ()))
     return field.discriminator is not None or any(getattr(part, "discriminator", None) is not None for part in inner)
 
@@ -77,6 +77,12 @@ def names_in(annotation: Any) -> tuple[str, ...]:
 def either(names: Sequence[str]) -> str:
     """``a``, ``a or b``, ``a, b or c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """``a, b, c``, of more than so many ``a, b and 5 more``."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True)
@@ -139,18 +145,26 @@ def positive_or(word: str) -> GetPydanticSchema:
     )
 
 
+def _one_or_list(
+    accepts: Callable[[float], bool], expected: str, number: dict[str, Any], *, least: int
+) -> GetPydanticSchema:
+    """A number that ``accepts`` decides on, or a list of ``least`` such numbers or more."""
+
+    def accepts_all(value: object) -> bool:
+        numbers: list[Any] = value if isinstance(value, list) else [value]
+        return len(numbers) >= least and all(type(one) in (int, float) and accepts(one) for one in numbers)
+
+    several = {"type": "array", "items": number} | ({"minItems": least} if least else {})
+    return _checked(accepts_all, expected, {"anyOf": [number, several]})
+
+
 def positive_or_list() -> GetPydanticSchema:
     """A positive number up to 1e30, or a list of such numbers."""
-    number = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER}
-
-    def accepts(value: object) -> bool:
-        numbers: list[Any] = value if isinstance(value, list) else [value]
-        return len(numbers) > 0 and all(type(one) in (int, float) and 0 < one <= MAX_NUMBER for one in numbers)
-
-    return _checked(
-        accepts,
+    return _one_or_list(
+        lambda value: 0 < value <= MAX_NUMBER,
         f"a positive number up to {MAX_NUMBER:g}, or a list with one for each layer",
-        {"anyOf": [number, {"type": "array", "items": number, "minItems": 1}]},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER},
+        least=1,
     )
 
 
@@ -170,13 +184,9 @@ def count_or_fraction(*, most: int) -> GetPydanticSchema:
 
 def rate_or_rates() -> GetPydanticSchema:
     """A number from 0 to below 1, or a list of such numbers."""
-
-    def is_rate(value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
-
-    rate = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
-    return _checked(
-        lambda value: all(map(is_rate, value)) if isinstance(value, list) else is_rate(value),
+    return _one_or_list(
+        lambda value: 0 <= value < 1,
         "a number from 0 to below 1, or a list of them with one for each hidden layer",
-        {"anyOf": [rate, {"type": "array", "items": rate}]},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        least=0,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mlptrain.keys import metric_of
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import metrics
 
 
 def higher_is_better(key: str) -> bool:
     """Of a key such as ``validation_loss``; losses, and whatever is not a metric, are better when lower."""
-    return metrics.higher_is_better(key.partition("_")[2])
+    return metrics.higher_is_better(metric_of(key))
 
 
 def best_in_words(key: str) -> str:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
+from mlptrain.spec.base import Section, ShortName, either, first_of, names_of, sections_in
 
 _MAX_NAMED = 20  # classes in a message
 
@@ -48,15 +48,14 @@ def targets_of(facts: DataFacts) -> Targets:
 
 
 class _Loss(Section):
-    reads: ClassVar[Literal["logits", "values"]]  # what the outputs are; only logits give probabilities
+    reads: ClassVar[Literal["logits", "values"]] = "values"  # what the outputs are; only logits give probabilities
+    fits: ClassVar[frozenset[Targets]] = frozenset({"classes", "numbers"})  # what the data's targets may be
     title: ClassVar[str]  # with its unit, as on the axis of a figure
     contains: ClassVar[str] = ""  # what it applies to logits itself
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
     )
-
-    fits: ClassVar[frozenset[Targets]]  # what the data's targets may be
 
     @property
     def is_plain(self) -> bool:
@@ -91,6 +90,9 @@ class _Loss(Section):
 class _Weighted(_Loss):
     """What the losses of classes share: smoothed targets, and weights of the classes."""
 
+    reads: ClassVar[Literal["logits", "values"]] = "logits"
+    fits: ClassVar[frozenset[Targets]] = frozenset({"classes"})
+
     label_smoothing: float = Field(
         0.0,
         ge=0,
@@ -119,13 +121,11 @@ class _Weighted(_Loss):
         elif isinstance(asked, dict):
             weights = tuple(float(asked.get(name, 1.0)) for name in names)
         elif absent := [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]:
-            named = ", ".join(absent[:_MAX_NAMED]) + f" and {len(absent) - _MAX_NAMED:,} more" * (
-                len(absent) > _MAX_NAMED
-            )
             which, has, it = ("class", "has", "it") if len(absent) == 1 else ("classes", "have", "them")
             raise DataError(
-                f"loss.class_weights: balanced divides by the training rows of each class, but {which} {named} {has} "
-                f"none; take fewer validation rows, leave {it} out of data.classes, or give the weights as a list"
+                f"loss.class_weights: balanced divides by the training rows of each class, but {which} "
+                f"{first_of(absent, _MAX_NAMED)} {has} none; take fewer validation rows, leave {it} out "
+                "of data.classes, or give the weights as a list"
             )
         else:
             return tuple(sum(counts) / (len(names) * count) for count in counts)
@@ -141,20 +141,16 @@ class CrossEntropy(_Weighted):
     """−log softmax(z)ₜ for the class t of a row; reads one logit per class."""
 
     name: Literal["cross_entropy"]
-    reads: ClassVar[Literal["logits", "values"]] = "logits"
     title: ClassVar[str] = "cross-entropy (nats, mean per example)"
     contains: ClassVar[str] = "softmax"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes"})
 
 
 class BinaryCrossEntropy(_Weighted):
     """log(1 + eᶻ) − y·z; reads one logit for two classes."""
 
     name: Literal["bce"]
-    reads: ClassVar[Literal["logits", "values"]] = "logits"
     title: ClassVar[str] = "binary cross-entropy (nats, mean per example)"
     contains: ClassVar[str] = "sigmoid"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes"})
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -181,27 +177,21 @@ class MeanSquaredError(_Loss):
     """(p − y)², for classes on one-hot targets."""
 
     name: Literal["mse"]
-    reads: ClassVar[Literal["logits", "values"]] = "values"
     title: ClassVar[str] = "squared error (target units², mean per example)"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes", "numbers"})
 
 
 class MeanAbsoluteError(_Loss):
     """|p − y|, for classes on one-hot targets."""
 
     name: Literal["mae"]
-    reads: ClassVar[Literal["logits", "values"]] = "values"
     title: ClassVar[str] = "absolute error (target units, mean per example)"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes", "numbers"})
 
 
 class Huber(_Loss):
     """½d² where |d| ≤ delta, else delta·(|d| − ½·delta), for d = p − y; for classes on one-hot targets."""
 
     name: Literal["huber"]
-    reads: ClassVar[Literal["logits", "values"]] = "values"
     title: ClassVar[str] = "Huber loss (target units², mean per example)"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes", "numbers"})
     delta: float = Field(1.0, gt=0, le=1e6, description="Where the loss goes over from squared to linear.")
 
 
@@ -212,7 +202,6 @@ class Quantile(_Loss):
     """
 
     name: Literal["quantile"]
-    reads: ClassVar[Literal["logits", "values"]] = "values"
     title: ClassVar[str] = "pinball loss (target units, mean per example)"
     fits: ClassVar[frozenset[Targets]] = frozenset({"numbers"})
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
-from mlptrain.spec.loss import LossSpec, targets_of
+from mlptrain.spec.loss import LossSpec, Targets, targets_of
 
 # What a metric is computed from: predicted classes (or scores of them), their probabilities, or values of a regression.
 Needs = Literal["labels", "probabilities", "values"]
@@ -33,12 +33,12 @@ class _Metric(Section):
 
     def misfit(self, facts: DataFacts, loss: LossSpec, *, data: str) -> str | None:
         """Why it is not defined for these data and this loss; None where it is."""
-        found, wanted = targets_of(facts), "numbers" if self.needs == "values" else "classes"
-        if found == "labels":
-            return f"needs {wanted}, but a row of data '{data}' may have several labels at once; leave it out"
-        if found != wanted:
-            fitting = [name for name, kind in METRICS.items() if (kind.needs == "values") == (found == "numbers")]
-            return f"needs {wanted}, but the targets of '{data}' are {found}; choose from {', '.join(fitting)}"
+        targets, needed = targets_of(facts), "numbers" if self.needs == "values" else "classes"
+        if targets == "labels":
+            return f"needs {needed}, but a row of data '{data}' may have several labels at once; leave it out"
+        if targets != needed:
+            fitting = ", ".join(metrics_of_targets(targets))
+            return f"needs {needed}, but the targets of '{data}' are {targets}; choose from {fitting}"
         if self.needs == "values" and (outputs := loss.n_outputs(facts)) != facts.n_targets:
             return f"needs one output for every target, but '{loss.name}' has {outputs} for {facts.n_targets}"
         if self.needs == "probabilities" and loss.reads != "logits":
@@ -233,6 +233,11 @@ METRICS: dict[str, type[_Metric]] = {  # by name, in the order of the schema
 MAX_METRICS = 32
 
 
+def metrics_of_targets(targets: Targets) -> list[str]:
+    """The names of those that are of numbers, or else of those that are of classes."""
+    return [name for name, kind in METRICS.items() if (kind.needs == "values") == (targets == "numbers")]
+
+
 def metric_named(key: str) -> type[_Metric] | None:
     """The class of a metric by its key without the split, such as ``f1`` or ``top_5``; None for another key."""
     return METRICS.get("top_k" if re.fullmatch(r"top_\d+", key) else key)
@@ -240,9 +245,9 @@ def metric_named(key: str) -> type[_Metric] | None:
 
 def title_of(key: str) -> str:
     """The metric's title with its unit by its key without the split; of an unknown one the key itself."""
-    kind = metric_named(key)
     if key == "objective":  # of every epoch, where it is another mean than the loss
         return "objective (what is minimised, mean per example)"
+    kind = metric_named(key)
     return key if kind is None else kind.title.replace("top-k", key.replace("_", "-"))
 
 

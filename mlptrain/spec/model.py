@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName, positive_or, rate_or_rates
 
@@ -185,6 +186,14 @@ class ModelSpec(Section):
         False, description="Hidden layers add their input to their output, from the second on where the widths agree."
     )
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
+
+    @model_validator(mode="after")
+    def _dropped_in_every_layer(self) -> Self:
+        if isinstance(self.dropout, list) and len(self.dropout) != len(self.hidden):
+            detail: dict[str, Any] = {"rates": len(self.dropout), "layers": len(self.hidden)}
+            message = "has {rates} rates for {layers} hidden layers; give one for each, or a number"
+            raise PydanticCustomError("at:dropout", message, detail)
+        return self
 
     def rates(self) -> list[float]:
         """The dropout rate of every hidden layer."""

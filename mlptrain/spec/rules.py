@@ -33,11 +33,11 @@ from mlptrain.spec.data import (
 from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
-from mlptrain.spec.metrics import METRICS, TopK, metric_named
+from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
-from mlptrain.spec.schedule import MultiStep, Plateau, Schedule, Step
+from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -116,7 +116,7 @@ def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
 
 
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
-    """The measured split exists, and best has a validation loss."""
+    """The measured split exists, and best has validation rows to go by."""
     if evaluation.split == "validation" and not data.validation:
         message = "needs validation rows, but data.validation is 0; set data.validation, or choose none"
         yield ("evaluation", "split"), message
@@ -171,11 +171,8 @@ def metrics_are_measured(
 def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
     """A metric that is not among the recorded ones, or that would choose by the test set."""
     found = targets_of(facts)
-    listable = {
-        name: kind
-        for name, kind in METRICS.items()
-        if name != "accuracy" and found != "labels" and (kind.needs == "values") == (found == "numbers")
-    }
+    fitting = [] if found == "labels" else metrics_of_targets(found)
+    listable = {name: METRICS[name] for name in fitting if name != "accuracy"}
     word = _SPLIT_BEFORE.sub("", metric, count=1)
     name = word if metric_named(word) in listable.values() else meant(word, listable, "metrics")
     name = TopK(name="top_k").key if name == "top_k" else name
@@ -215,15 +212,6 @@ def adversarial_fits_loss(loss: LossSpec, training: TrainingSpec) -> Iterator[Fi
     if term is not None and term.needs not in (None, loss.reads):
         message = f"'{term.name}' compares class probabilities, and the outputs of '{loss.name}' are none; use fgsm"
         yield ("training", "adversarial"), message
-
-
-def dropout_fits_layers(model: ModelSpec) -> Iterator[Finding]:
-    """A list of rates has one for each hidden layer."""
-    if isinstance(model.dropout, list) and len(model.dropout) != len(model.hidden):
-        message = (
-            f"has {len(model.dropout)} rates for {len(model.hidden)} hidden layers; give one for each, or a number"
-        )
-        yield ("model", "dropout"), message
 
 
 def norm_has_rows(facts: DataFacts, model: ModelSpec, training: TrainingSpec) -> Iterator[Finding]:
@@ -295,7 +283,6 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     calibration_has_its_rows,
     metrics_are_measured,
     network_fits_memory,
-    dropout_fits_layers,
     norm_has_rows,
     warmup_fits_run,
     max_norm_fits_layers,
@@ -317,7 +304,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     yield from _scaling_in_raw_units(experiment)
     yield from _adversarial_lengths(experiment)
     yield from _augmentation_that_misleads(experiment)
-    model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
+    model, loss = experiment.model, experiment.loss
     output, batch_size, rows = model.output_activation.name, experiment.training.batch_size, experiment.facts.train_rows
     # A default that is written out, as in resolved.yaml, is no reason to warn.
     if not model.hidden and model.activation.name != "relu":
@@ -329,6 +316,28 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     yield from _layers_that_cannot_train(experiment)
     if isinstance(model.init, NormalInit) and model.init.bias == "normal" and not model.bias:
         yield ("model", "init", "bias"), "has no effect: model.bias is false"
+    yield from _updates_without_effect(experiment)
+    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
+        message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
+        yield ("training", "batch_size"), message
+    classes = 0 if experiment.facts.is_multi_label else len(experiment.facts.class_names)
+    if rows < classes:
+        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
+        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+    yield from _drops_without_effect(experiment)
+    yield from _smoothing_that_misleads(experiment)
+    yield from _endings_without_effect(experiment)
+    if loss.reads == "logits" and output != "identity":
+        message = (
+            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
+            f"use identity, {loss.name} contains the {loss.contains}"
+        )
+        yield ("model", "output_activation"), message
+
+
+def _updates_without_effect(experiment: Experiment) -> Iterator[Finding]:
+    """Settings of an optimizer that others leave idle, and an average over more steps than there are."""
+    optimizer = experiment.optimizer
     if isinstance(optimizer, SGD) and optimizer.dampening and not optimizer.momentum:
         yield ("optimizer", "dampening"), "has no effect: momentum is 0"
     if optimizer.weight_decay_for != "all" and not optimizer.weight_decay:
@@ -340,27 +349,24 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"first weights; {_shorter_average(steps)}"
         )
         yield ("training", "ema"), message
-    if isinstance(batch_size, int) and batch_size > rows and batch_size != TrainingSpec().batch_size:
-        message = f"{batch_size:,} exceeds the {rows:,} training rows; every epoch is one step with all of them"
-        yield ("training", "batch_size"), message
-    classes = 0 if experiment.facts.is_multi_label else len(experiment.facts.class_names)
-    if rows < classes:
-        key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
-        yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+
+
+def _drops_without_effect(experiment: Experiment) -> Iterator[Finding]:
+    """Drops of the learning rate after the end of the run, and cycles that are too short for one."""
     epochs, schedule = experiment.training.epochs, experiment.schedule
     if isinstance(schedule, Step) and 0 < epochs <= schedule.step_size:
         message = f"has no effect: the first drop comes after epoch {schedule.step_size:,} of {epochs:,}"
         yield ("schedule", "step_size"), message
     if isinstance(schedule, MultiStep) and (late := [mark for mark in schedule.milestones if 0 < epochs <= mark]):
         yield ("schedule", "milestones"), f"{late} have no effect: the run has {epochs:,} epochs"
-    yield from _smoothing_that_misleads(experiment)
-    yield from _endings_without_effect(experiment)
-    if loss.reads == "logits" and output != "identity":
-        message = (
-            f"'{output}' is applied to the logits that '{loss.name}' expects and can keep the network from learning; "
-            f"use identity, {loss.name} contains the {loss.contains}"
-        )
-        yield ("model", "output_activation"), message
+    run = experiment.training.run_length(experiment.facts.train_rows)
+    if isinstance(schedule, (Cosine, CosLog)) and schedule.cycles > 1 and run.steps:
+        first = (run.steps - schedule.warmup_steps(run)) * schedule.first_cycle
+        if first < 2:
+            message = (
+                f"gives the first of {schedule.cycles} cycles {first:.2g} steps, in which lr cannot fall; take fewer"
+            )
+            yield ("schedule", "cycles"), message
 
 
 def _smoothing_that_misleads(experiment: Experiment) -> Iterator[Finding]:

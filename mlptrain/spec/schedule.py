@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
 from mlptrain.spec.choosing import is_better
@@ -99,6 +100,19 @@ class Cosine(Schedule):
     cycles: int = Field(1, ge=1, le=1000, description="How often it begins: 1 is without restarts.")
     growth: float = Field(1.0, ge=1, le=100, description="The length of a cycle, relative to the one before.")
 
+    @model_validator(mode="after")
+    def _first_cycle_has_a_length(self) -> Self:
+        if self.cycles * math.log(self.growth) > math.log(MAX_STEPS):
+            detail: dict[str, Any] = {"cycles": self.cycles, "growth": self.growth}
+            message = "{cycles} cycles that grow by {growth} each leave nothing of the first; take fewer, such as 4"
+            raise PydanticCustomError("at:cycles", message, detail)
+        return self
+
+    @property
+    def first_cycle(self) -> float:
+        """Its share of the run after the warm-up."""
+        return 1 / self.cycles if self.growth == 1 else (self.growth - 1) / (math.pow(self.growth, self.cycles) - 1)
+
     def at(self, t: float) -> float:
         """final + (1 − final)·(1 + cos(π·u))/2 at u of the cycle; cycle i ends at (gⁱ⁺¹ − 1)/(gⁿ − 1) of the run."""
         g, n = self.growth, self.cycles
@@ -118,6 +132,11 @@ class CosLog(Schedule):
 
     name: Literal["coslog"]
     cycles: int = Field(4, ge=1, le=30, description="How often it rises and falls.")
+
+    @property
+    def first_cycle(self) -> float:
+        """Its share of the run after the warm-up."""
+        return 1 / (math.pow(2, self.cycles) - 1)
 
     def at(self, t: float) -> float:
         """(1 − cos(2π·log₂(1 + (2ᶜ − 1)·t)))/2 with c cycles."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded
+from mlptrain.spec.model import BatchNorm, Dropout, LayerNorm, Op
 
 
 def describe_model(spec: Experiment) -> str:
@@ -42,8 +43,30 @@ def describe_optimizer(spec: Experiment | ExperimentSpec) -> str:
     return f"{optimizer.name} {optimizer.lr:g}" + (f" momentum {momentum:g}" if momentum else "") + nesterov
 
 
+def describe_ops(spec: Experiment, index: int) -> list[str]:
+    """What layer ``index`` does besides its product, in order: ``batch norm``, ``elu (alpha 2)``, ``residual``.
+
+    Settings are shown where they are not the defaults.
+    """
+    layer, residual = spec.model.layer(index), spec.widths[index] == spec.widths[index + 1]
+    named = [*(f"input {_described(op)}" for op in layer.before), *map(_described, layer.ops)]
+    return [*named, "residual"] if layer.residual and residual else named
+
+
+def _described(op: Op) -> str:
+    if isinstance(op, Dropout):
+        return f"dropout {op.p:g}"
+    set_here = op.model_dump(exclude_defaults=True)
+    name = set_here.pop("name") + (" norm" if isinstance(op, (BatchNorm, LayerNorm)) else "")
+    settings = ", ".join(f"{key} {value:g}" for key, value in set_here.items())
+    return f"{name} ({settings})" if settings else name
+
+
 def layers_of(spec: Experiment) -> list[dict[str, Any]]:
-    """Of each layer inputs, outputs, activation, shapes of its tensors by name, and number of parameters."""
+    """Of each layer inputs, outputs, activation, operations, shapes of its tensors by name, and number of parameters.
+
+    The operations are all that it does besides its product, the activation among them.
+    """
     layers: list[dict[str, Any]] = []
     for index, (inputs, outputs) in enumerate(pairwise(spec.widths)):
         prefix = f"layers.{index}."
@@ -53,10 +76,16 @@ def layers_of(spec: Experiment) -> list[dict[str, Any]]:
             if name.startswith(prefix)
         }
         count = sum(map(math.prod, tensors.values()))
-        layer = {"inputs": inputs, "outputs": outputs, "activation": spec.model.activation.name}
-        layers.append(layer | {"tensors": tensors, "parameters": count})
+        layer: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "activation": spec.model.activation.name}
+        layer |= {"operations": describe_ops(spec, index), "tensors": tensors, "parameters": count}
+        layers.append(layer)
     layers[-1]["activation"] = spec.model.output_activation.name
     return layers
+
+
+def statistics_of(spec: Experiment) -> int:
+    """How many running statistics the network keeps; they are not trained, and no parameters."""
+    return sum(map(math.prod, spec.model.state_shapes(spec.widths).values()))
 
 
 def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
@@ -73,5 +102,6 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "layers": layers_of(spec),
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
+        "statistics": statistics_of(spec),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

@@ -130,10 +130,11 @@ def _checked(file: Path, archive: _Archive, shapes: Shapes) -> dict[str, NDArray
         if dtype not in _ACCEPTED:
             raise CheckpointError(f"{file}: {name} is {dtype}, expected {' or '.join(_ACCEPTED)}")
     if more := [name for name in heads if name not in shapes]:
-        raise CheckpointError(
-            f"{file} has {more[0]} too, which this network has not: the file holds a network "
-            f"{_widths({name: head[0] for name, head in heads.items()})}, expected {_widths(shapes)}"
-        )
+        found_widths, widths = _widths({name: head[0] for name, head in heads.items()}), _widths(shapes)
+        differs = f"the file holds a network {found_widths}, expected {widths}"
+        if found_widths == widths:
+            differs = "set the norms, activations and biases of model as in the network that the file holds"
+        raise CheckpointError(f"{file} has {more[0]} too, which this network has not: {differs}")
     tensors = {}
     for name in shapes:
         with np.errstate(over="ignore"):  # what is too large for float32 is refused below

@@ -1,4 +1,4 @@
-"""Are probabilities as good as they claim? Reliability in bins, and the one temperature that mends them.
+"""Are probabilities as good as they claim? Reliability in bins, and the one temperature that corrects them.
 
 Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks (2017). NumPy and SciPy in float64.
 """

@@ -83,25 +83,31 @@ def _outputs(network: MLP, parameters: Parameters, chunks: Iterable[Tensor]) -> 
     return torch.cat([network.forward(parameters, chunk) for chunk in chunks])
 
 
+def wilson_interval(correct: int, examples: int) -> list[float]:
+    """Wilson's 95 % interval of a share, low and high, from scipy."""
+    from scipy.stats import binomtest  # here: it takes longer to import than to train a small network
+
+    interval = binomtest(correct, examples).proportion_ci(confidence_level=0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
 def classification_table(predicted: Tensor, labels: Tensor, *, class_names: tuple[str, ...]) -> dict[str, Any]:
     """What there is to say of predictions (n,) against labels (n,): keys wrong, interval, per_class, confusion.
 
-    ``interval`` is Wilson's 95 % interval of the accuracy, from scipy; precision and recall are scikit-learn's, None
+    ``interval`` is that of ``wilson_interval`` for the accuracy; precision and recall are scikit-learn's, None
     where undefined: the precision of a class that was never predicted, the recall of one without examples;
     ``confusion[i][j]`` counts examples of class i that were predicted as j.
     """
-    from scipy.stats import binomtest  # here: it takes longer to import than to train a small network
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     true, found = labels.cpu().numpy(), predicted.cpu().numpy()
     known = list(range(len(class_names)))
     correct = int((true == found).sum())
-    interval = binomtest(correct, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
     precision, recall, _, support = precision_recall_fscore_support(true, found, labels=known, zero_division=np.nan)
     shares = ([None if np.isnan(share) else float(share) for share in column] for column in (precision, recall))
     return {
         "wrong": len(true) - correct,
-        "interval": [float(interval.low), float(interval.high)],
+        "interval": wilson_interval(correct, len(true)),
         "per_class": [
             {"class": name, "precision": found_right, "recall": was_found, "examples": count}
             for name, found_right, was_found, count in zip(class_names, *shares, support.tolist(), strict=True)
@@ -116,12 +122,10 @@ def label_table(outputs: Tensor, targets: Tensor, *, names: tuple[str, ...]) -> 
     An example is wrong where one of its labels is; every label's row has its own ``accuracy`` too, ``examples`` are
     those that have the label, and there is no confusion.
     """
-    from scipy.stats import binomtest
     from sklearn.metrics import precision_recall_fscore_support
 
     found, true = (outputs > 0).cpu().numpy(), (targets > 0.5).cpu().numpy()
     correct = int((true == found).all(axis=1).sum())
-    interval = binomtest(correct, len(true)).proportion_ci(confidence_level=0.95, method="wilson")
     rows = []
     for index, name in enumerate(names):
         given = true[:, index], found[:, index]
@@ -131,7 +135,7 @@ def label_table(outputs: Tensor, targets: Tensor, *, names: tuple[str, ...]) -> 
         rows.append({"class": name, **shares, "examples": int(given[0].sum()), "accuracy": accuracy})
     return {
         "wrong": len(true) - correct,
-        "interval": [float(interval.low), float(interval.high)],
+        "interval": wilson_interval(correct, len(true)),
         "per_class": rows,
         "confusion": None,
     }

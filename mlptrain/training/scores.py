@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.spec import Experiment
-from mlptrain.spec.base import Section
+from mlptrain.spec.base import Section, first_of
 from mlptrain.spec.metrics import CalibrationError, MetricSpec, TopK
 from mlptrain.system.jsonfiles import LARGEST
 from mlptrain.training.calibration import expected_calibration_error, log_probabilities, reliability
@@ -102,8 +102,7 @@ def _named(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
     found = [f"'{name}'" for name, one in zip(names, chosen, strict=True) if one]
     if not found:
         return ""
-    listed = ", ".join(found[:3]) + f" and {len(found) - 3} more" if len(found) > 4 else ", ".join(found)
-    return f"{'class' if len(found) == 1 else 'classes'} {listed}"
+    return f"{'class' if len(found) == 1 else 'classes'} {first_of(found, 3 if len(found) > 4 else 4)}"
 
 
 _WITHOUT = {

@@ -24,7 +24,6 @@ from mlptrain.nn.engines import Engine, engine_for
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
-from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, Schedule
@@ -87,10 +86,9 @@ class Trainer:
 
     Neighbours among ``models`` that share their rows share their first layer's products, and neighbours with equal
     optimizers are updated in one call: sort by rows first. All have equally many rows, batches and epochs. ``epochs``
-    is the length of the run, which the schedule follows; ``training`` is read by ``Updates``; ``adversarial`` adds a
-    term to what is minimised; ``augmentation`` changes the batches and nothing else; ``whole_statistics`` gives batch
-    norm those of all training rows whenever a model is evaluated; ``engine`` is the one that makes the gradients, by
-    default the fastest that can; ``scorer`` has the further figures that every evaluation measures.
+    is the length of the run, which the schedule follows; of ``training`` are read ``adversarial``, ``norm_statistics``
+    and what ``Updates`` reads; ``augmentation`` changes the batches and nothing else; ``engine`` is the one that makes
+    the gradients, by default the fastest that can; ``scorer`` has the further figures that every evaluation measures.
     """
 
     def __init__(
@@ -105,13 +103,11 @@ class Trainer:
         schedule: Schedule = CONSTANT,
         epochs: int = 1,
         training: TrainingSpec = NO_INGREDIENTS,
-        adversarial: AdversarialSpec | None = None,
         augmentation: Augmentation | None = None,
-        whole_statistics: bool = False,
         engine: type[Engine] | None = None,
         scorer: Scorer = NO_SCORES,
     ) -> None:
-        self._whole_statistics = whole_statistics and bool(network.state_shapes)
+        self._whole_statistics = training.norm_statistics == "training_rows" and bool(network.state_shapes)
         self.network, self.models, self.loss, self.scorer = network, tuple(models), loss, scorer
         self.classify, self.batch_size = classify, batch_size
         device = models[0].initial.pieces[0].device
@@ -123,7 +119,7 @@ class Trainer:
         self.rows = len(models[0].examples)
         if len(sizes := {len(model.examples) for model in models}) > 1:
             raise ValueError(f"models with {sorted(sizes)} rows cannot train together")
-        self.engine = (engine or engine_for(network, adversarial))(
+        self.engine = (engine or engine_for(network, training.adversarial))(
             network,
             loss=loss,
             parameters=self.parameters,

@@ -40,6 +40,23 @@ class ModelState:
 NO_INGREDIENTS = TrainingSpec()
 
 
+@dataclass
+class _Part:
+    """Neighbouring models from ``first`` on, ``count`` of them, that one optimizer updates, at the present rate."""
+
+    first: int
+    count: int
+    optimizer: Optimizer[Any]
+    gradients: list[Tensor]
+    decay: Decay | None
+    rate: float | Tensor
+
+    def step(self) -> None:
+        if self.decay is not None:
+            self.decay(self.rate)
+        self.optimizer.step(self.gradients, self.rate)
+
+
 class Updates:
     """The updates of the models of a stack; neighbours with equal ``settings`` are updated in one call.
 
@@ -66,26 +83,16 @@ class Updates:
         self._stack, self._schedule, self._run, self._step = parameters, schedule, run, 0
         self._of_gradients = gradients
         self._settings = list(settings)
-        self._places: list[tuple[int, int, int]] = []  # of every model: its optimizer, its place there, of how many
-        self._optimizers: list[Optimizer[Any]] = []
-        self._firsts: list[int] = []  # of every optimizer: its first model
-        self._gradients: list[list[Tensor]] = []
-        self._decays: list[Decay | None] = []
+        self._weights = weights
         self._scales = [1.0] * len(settings)
+        self._is_constant = isinstance(schedule, Constant) and not schedule.warmup
+        self._parts: list[_Part] = []
         apart = isinstance(schedule, Plateau)
-        for (section, _), equal in groupby((one, place if apart else 0) for place, one in enumerate(settings)):
-            start, count = len(self._places), len(list(equal))
-            self._firsts.append(start)
-            self._places += [(len(self._optimizers), place, count) for place in range(count)]
-            decay, factor = None, section.weight_decay
-            if factor and section.weight_decay_for == "weights":
-                models = slice(start, start + count)
-                decay = Decay(parameters, gradients, weights, models=models, factor=factor, decoupled=section.decoupled)
-                section = section.model_copy(update={"weight_decay": 0.0})
-            self._decays.append(decay)
-            self._optimizers.append(make_optimizer(section, parameters.pieces(start, start + count)))
-            self._gradients.append(list(gradients.pieces(start, start + count)))
-        self._all_capturable = all(optimizer.capturable for optimizer in self._optimizers)
+        for (section, _), equal in groupby((one, model if apart else 0) for model, one in enumerate(settings)):
+            first = self._parts[-1].first + self._parts[-1].count if self._parts else 0
+            self._parts.append(self._part(section, first, len(list(equal))))
+        self._part_of = [part for part in self._parts for _ in range(part.count)]  # by model
+        self._all_capturable = all(part.optimizer.capturable for part in self._parts)
         self._before = on_gradients(training, parameters, gradients, weights)
         self._after: list[Ingredient] = []
         if training.max_norm is not None:
@@ -94,13 +101,24 @@ class Updates:
         if self._average is not None:
             self._after.append(self._average)
         self.evaluated = parameters if self._average is None else self._average.stack
-        self._is_constant = isinstance(schedule, Constant) and not schedule.warmup
-        device = parameters.flat.device
-        in_tensor = not self._is_constant and parameters.flat.is_cuda
-        self._rates: list[float | Tensor] = [
-            torch.tensor(one.settings.lr, device=device) if in_tensor and one.capturable else one.settings.lr
-            for one in self._optimizers
-        ]
+
+    def _part(self, section: OptimizerSpec, first: int, count: int) -> _Part:
+        parameters, gradients, lr = self._stack, self._of_gradients, section.lr
+        decay = None
+        if section.weight_decay and section.weight_decay_for == "weights":
+            decay = Decay(
+                parameters,
+                gradients,
+                self._weights,
+                models=slice(first, first + count),
+                factor=section.weight_decay,
+                decoupled=section.decoupled,
+            )
+            section = section.model_copy(update={"weight_decay": 0.0})
+        optimizer = make_optimizer(section, parameters.pieces(first, first + count))
+        in_tensor = not self._is_constant and parameters.flat.is_cuda and optimizer.capturable
+        rate = torch.tensor(lr, device=parameters.flat.device) if in_tensor else lr
+        return _Part(first, count, optimizer, list(gradients.pieces(first, first + count)), decay, rate)
 
     def start(self, step: int) -> None:
         """The next step is number ``step``, counted from 0 on since training began."""
@@ -112,9 +130,9 @@ class Updates:
             self._average.advance(self._step)
         if not self._is_constant:
             factor = self._schedule.factor_at(self._step, self._run)
-            for index, optimizer in enumerate(self._optimizers):
-                rate, now = self._rates[index], optimizer.settings.lr * factor * self._scales[self._firsts[index]]
-                self._rates[index] = rate.fill_(now) if isinstance(rate, Tensor) else now
+            for part in self._parts:
+                now = part.optimizer.settings.lr * factor * self._scales[part.first]
+                part.rate = part.rate.fill_(now) if isinstance(part.rate, Tensor) else now
         self._step += 1
 
     def apply(self, *, captured: bool | None = None) -> None:
@@ -125,12 +143,9 @@ class Updates:
         if captured is not False:
             for call in self._before:
                 call()
-        parts = zip(self._optimizers, self._gradients, self._decays, self._rates, strict=True)
-        for optimizer, gradients, decay, rate in parts:
-            if captured is None or optimizer.capturable == captured:
-                if decay is not None:
-                    decay(rate)
-                optimizer.step(gradients, rate)
+        for part in self._parts:
+            if captured is None or part.optimizer.capturable == captured:
+                part.step()
         if captured is None or captured == self._all_capturable:
             for call in self._after:
                 call()
@@ -145,19 +160,19 @@ class Updates:
 
     def state(self, model: int) -> ModelState:
         """Weights and state of one model, as views."""
-        index, place, count = self._places[model]
-        optimizer, parameters = self._optimizers[index], self._stack.members[model]
+        part, parameters = self._part_of[model], self._stack.members[model]
         buffers = {
-            name: Parameters([tensor.view(count, -1)[place] for tensor in tensors], self._stack.parameter_shapes)
-            for name, tensors in optimizer.buffers.items()
+            name: Parameters(
+                [tensor.view(part.count, -1)[model - part.first] for tensor in tensors], self._stack.parameter_shapes
+            )
+            for name, tensors in part.optimizer.buffers.items()
         }
         raw = {} if self._average is None else parameters
-        return ModelState(self.evaluated.members[model], buffers, optimizer.scalars, raw)
+        return ModelState(self.evaluated.members[model], buffers, part.optimizer.scalars, raw)
 
     def load(self, model: int, state: ModelState) -> None:
         """Take over weights and state. Raises ValueError for those of another network or optimizer."""
-        index, place, count = self._places[model]
-        parameters = self._stack.members[model]
+        part, parameters = self._part_of[model], self._stack.members[model]
         if bool(state.raw) != (self._average is not None):
             raise ValueError(
                 f"a state with{'' if state.raw else 'out'} raw weights beside an average: expected the other"
@@ -170,7 +185,7 @@ class Updates:
             name: torch.split(Parameters.zeros(self._stack.parameter_shapes).copy_(tensors).flat, sizes)
             for name, tensors in state.buffers.items()
         }
-        self._optimizers[index].load_state(pieces, state.scalars, place=place, count=count)
+        part.optimizer.load_state(pieces, state.scalars, place=model - part.first, count=part.count)
         # Where a model diverged, clipping leaves nan between its gradients, which no step overwrites.
         for piece in self._of_gradients.pieces(model, model + 1):
             piece.zero_()

@@ -75,7 +75,7 @@ class ClipValue:
 
 
 class Decay:
-    """Weight decay of the weights alone, for the models ``start`` to before ``stop``, ahead of their optimizer.
+    """Weight decay of the weights alone, for the models of one optimizer, ahead of it.
 
     Coupled, λ·w joins the gradient; decoupled, w shrinks by lr·λ·w. Both as torch.optim's own for a group of
     parameters, where the others are in a group with a decay of 0.

@@ -42,7 +42,7 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
 from mlptrain.training import calibration
 from mlptrain.training.calibration import BINS, log_probabilities
-from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities
+from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities, wilson_interval
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
 
 _MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
@@ -193,15 +193,12 @@ def reliability(run: AnyPath, *, split: str | None = None, **source: Unpack[Sour
 
 
 def _reliability(outputs: FloatArray, labels: IntArray, temperature: float, bins: int) -> ReliabilityMoment:
-    from scipy.stats import binomtest
-
     logarithms = log_probabilities(outputs, temperature)
     found = calibration.reliability(np.exp(logarithms), labels, bins=bins)
     low, high = np.full((2, bins), np.nan)
     for number in np.flatnonzero(found.counts):
         count = int(found.counts[number])
-        interval = binomtest(round(found.accuracy[number] * count), count).proportion_ci(0.95, method="wilson")
-        low[number], high[number] = interval.low, interval.high
+        low[number], high[number] = wilson_interval(round(found.accuracy[number] * count), count)
     return ReliabilityMoment(
         temperature=temperature,
         counts=found.counts,
@@ -270,8 +267,8 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
-    wanted = folder.experiment().evaluation
-    if wanted.calibrate != "none" or any(isinstance(one, CalibrationError) for one in wanted.metrics):
+    section = folder.experiment().evaluation
+    if section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics):
         parts["reliability"] = reliability(run, **source)
     if facts.is_regression:
         parts["residuals"] = residuals(run, **source)

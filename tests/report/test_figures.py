@@ -44,6 +44,7 @@ from mlptrain.report.figures import (
 )
 from mlptrain.report.history import History, read_curves, read_history, read_steps, run_labels
 from mlptrain.report.images import draw_augmented, draw_mistakes, draw_samples, draw_weights, percentage
+from mlptrain.report.layers import draw_layers
 from mlptrain.report.style import class_colours, inline_svg, picture_bytes
 from mlptrain.runs import RunFolder
 from mlptrain.spec import load_spec
@@ -370,6 +371,16 @@ def test_titles_of_decision_panels_are_whole(runs: Runs, panels: int, label: str
     for axes in figure.axes:
         below = axes.xaxis.label.get_window_extent()
         assert not below.overlaps(figure.legends[0].get_window_extent())
+
+
+def test_the_title_over_the_layers_is_whole(runs: Runs) -> None:
+    profiles = replace(views.layer_profiles(runs("digits")), model="64-64-10 relu, " + "batch norm, dropout 0.1, " * 6)
+    figure = draw_layers(profiles)
+    picture_bytes(figure, "png")
+    [title] = [text for text in figure.findobj(Text) if "training rows" in text.get_text()]
+    box = title.get_window_extent()
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
 
 
 def test_decision_colours_follow_the_probabilities(runs: Runs) -> None:

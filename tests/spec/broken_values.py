@@ -97,6 +97,21 @@ RANGES: dict[str, Case] = {
     "device": ("training: {device: «gpu}", "training.device", ["cuda or cuda:N", "got the text 'gpu'", "mean 'cuda'?"]),
     "device in other digits": ("training: {device: «'cuda:٣'}", "training.device", ["cuda:N", "got the text 'cuda:٣'"]),
     "std 0": ("data: {name: mnist, scaling: {mean: 0, std: «0}}", "data.scaling.std", ["at least 1e-30", "got 0"]),
+    "cycles beyond all numbers": (
+        "schedule: {name: cosine, cycles: «1000, growth: 100}",
+        "schedule.cycles",
+        ["1000 cycles that grow by 100.0 each leave nothing of the first"],
+    ),
+    "dropout of too few layers": (
+        "model: {hidden: [4, 3, 2], dropout: «[0.1, 0.2]}",
+        "model.dropout",
+        ["has 2 rates for 3 hidden layers; give one for each, or a number"],
+    ),
+    "dropout of too many layers": (
+        "model: {hidden: [4], dropout: «[0.1, 0.2]}",
+        "model.dropout",
+        ["has 2 rates for 1 hidden layers"],
+    ),
     "clip_norm 0": ("training: {clip_norm: «0}", "training.clip_norm", ["must be above 0", "got 0"]),
     "clip_value negative": ("training: {clip_value: «-1}", "training.clip_value", ["must be above 0", "got -1"]),
     "clipped twice": (

@@ -37,6 +37,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: the first drop comes after epoch 5 of 5",
         "training: {epochs: 5}\nschedule: {name: step, step_size: 4}",
     ),
+    "cycles of less than two steps": (
+        "training: {epochs: 10, batch_size: full}\nschedule: {name: cosine, cycles: «6}",
+        "schedule.cycles",
+        "gives the first of 6 cycles 1.7 steps, in which lr cannot fall; take fewer",
+        "training: {epochs: 10, batch_size: full}\nschedule: {name: cosine, cycles: 5}",
+    ),
+    "cycles that double": (
+        "training: {epochs: 10, batch_size: full}\nschedule: {name: coslog, cycles: «3}",
+        "schedule.cycles",
+        "gives the first of 3 cycles 1.4 steps, in which lr cannot fall; take fewer",
+        "training: {epochs: 10, batch_size: full}\nschedule: {name: coslog, cycles: 2}",
+    ),
     "late drops": (
         "training: {epochs: 5}\nschedule: {name: multi_step, milestones: «[2, 5, 9]}",
         "schedule.milestones",

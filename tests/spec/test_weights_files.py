@@ -142,6 +142,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         changed(l2_weight=np.zeros((5, 10), np.float32)),
         "has layers.2.weight too, which this network has not: the file holds a network 64-3-10-5, expected 64-3-10",
     ),
+    "a norm": (
+        changed(l1_norm_weight=np.ones(10, np.float32)),
+        "has layers.1.norm_weight too, which this network has not: set the norms, activations and biases of model as",
+    ),
     "nan": (changed(l1_weight=NAN), "layers.1.weight holds 30 numbers that are not finite in float32"),
     "too large": (changed(l0_bias=np.array([1.0, 1e300, 2.0])), "layers.0.bias holds 1 numbers that are not finite"),
     "whole numbers": (changed(l0_bias=np.arange(3)), "layers.0.bias is int64, expected float32 or float64"),

@@ -50,10 +50,6 @@ class Adversarial(Engine):
         """As Engine."""
         self.passes.start_epoch(epoch)
 
-    def prepare(self, n: int) -> None:
-        """As Engine."""
-        self.passes.prepare(n)
-
     @torch.no_grad()
     def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""

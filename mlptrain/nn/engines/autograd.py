@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,14 @@ from mlptrain.nn.engines.base import Engine
 from mlptrain.nn.losses import rows
 from mlptrain.nn.network import MLP
 from mlptrain.nn.noise import Noise, TrainingMode
+
+
+class _Pass(NamedTuple):
+    """Inputs (n, in) and parameters, as leaves of the graph, and the outputs (n, outputs) that autograd can follow."""
+
+    x: Tensor
+    leaves: list[Tensor]
+    outputs: Tensor
 
 
 class Autograd(Engine):
@@ -23,7 +31,7 @@ class Autograd(Engine):
         # Models that share their noise draw the same, one after the other, each from a source of its own.
         self._sources: list[Noise | None] = [None] * self.models
         self._states = [torch.empty(0)] * self.models  # of the sources, before the first pass of a step
-        self._passes: list[tuple[Tensor, list[Tensor], Tensor]] = []  # of every model inputs, parameters and outputs
+        self._passes: list[_Pass] = []  # the last one of every model
 
     @classmethod
     def runs(cls, network: MLP) -> bool:  # noqa: ARG003
@@ -41,12 +49,11 @@ class Autograd(Engine):
         batches = [x for x, size in zip(inputs, self.groups, strict=True) for _ in range(size)]
         outputs = []
         for model, x in enumerate(batches):
-            leaves, found = self._forward(model, x, TrainingMode(self._sources[model]))
+            one = self._forward(model, x, TrainingMode(self._sources[model]))
             with torch.enable_grad():
-                objective = self._losses[model](found, rows(targets[model]))
-            gradients = torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)
-            self.gradients.members[model].copy_(dict(zip(leaves, gradients, strict=True)))
-            outputs.append(found.detach().t())
+                objective = self._losses[model](one.outputs, rows(targets[model]))
+            self._write(model, torch.autograd.grad(objective, one.leaves, materialize_grads=True))
+            outputs.append(one.outputs.detach().t())
         return torch.stack(outputs)
 
     def forward(self, x: Tensor, *, again: bool = False) -> Tensor:
@@ -61,19 +68,22 @@ class Autograd(Engine):
                 source.generator.set_state(self._states[model])
             elif source is not None:
                 self._states[model] = source.generator.get_state()
-            at = own.detach().requires_grad_()
-            leaves, found = self._forward(model, at, TrainingMode(source, update_statistics=not again))
-            self._passes.append((at, list(leaves.values()), found))
-        return torch.stack([found.detach().t() for _, _, found in self._passes])
+            mode = TrainingMode(source, update_statistics=not again)
+            self._passes.append(self._forward(model, own.detach().requires_grad_(), mode))
+        return torch.stack([one.outputs.detach().t() for one in self._passes])
 
-    def _forward(self, model: int, x: Tensor, mode: TrainingMode) -> tuple[dict[str, Tensor], Tensor]:
-        """Parameters of a model, by name, and the outputs (n, outputs) for x (n, in) that autograd can follow."""
+    def _forward(self, model: int, x: Tensor, mode: TrainingMode) -> _Pass:
         if len(x) > self.batch_size:
             raise ValueError(f"a batch of {len(x)} rows, but at most {self.batch_size} were announced")
         member = self.parameters.members[model]
         leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
         with torch.enable_grad():
-            return leaves, self.network.forward({**member, **leaves}, x, mode=mode)
+            return _Pass(x, [*leaves.values()], self.network.forward({**member, **leaves}, x, mode=mode))
+
+    def _write(self, model: int, gradients: Sequence[Tensor], *, add: bool = False) -> None:
+        """By a model's parameters, in their order, over what is there or added to it."""
+        for view, gradient in zip(self.gradients.members[model].values(), gradients, strict=True):
+            (view.add_ if add else view.copy_)(gradient)
 
     def backward(self, upstream: Tensor, *, weights: bool = True, add: bool = False, inputs: bool = False) -> Tensor:
         """From the gradient (models, outputs, n) by the outputs of the last pass, once, to those by what is wanted.
@@ -82,14 +92,11 @@ class Autograd(Engine):
         (models, n, in), or (models, 0).
         """
         of_inputs = []
-        for model, (at, leaves, found) in enumerate(self._passes):
-            wanted = (leaves if weights else []) + ([at] if inputs else [])
-            gradients = torch.autograd.grad(found, wanted, upstream[model].t(), materialize_grads=True)
+        for model, one in enumerate(self._passes):
+            leaves = (one.leaves if weights else []) + ([one.x] if inputs else [])
+            gradients = torch.autograd.grad(one.outputs, leaves, upstream[model].t(), materialize_grads=True)
             if weights:
-                for view, gradient in zip(
-                    self.gradients.members[model].values(), gradients[: len(leaves)], strict=True
-                ):
-                    (view.add_ if add else view.copy_)(gradient)
-            of_inputs.append(gradients[-1] if inputs else found.new_empty(0))
+                self._write(model, gradients[: len(one.leaves)], add=add)
+            of_inputs.append(gradients[-1] if inputs else one.outputs.new_empty(0))
         self._passes = []  # and the memory of their graphs
         return torch.stack(of_inputs)
