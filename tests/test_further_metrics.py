@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 import mlptrain
-from mlptrain.experiment import resume
+from mlptrain.experiment import resume, train
 from mlptrain.inference.evaluate import load_split
 from mlptrain.inference.module import TrainedNetwork
+from mlptrain.report.page import render_page
 from mlptrain.runs.listing import list_runs, sort_runs
 from mlptrain.spec import load_text
 from tests.catalogue import METRICS, yaml
@@ -128,6 +130,23 @@ evaluation: {metrics: [roc_auc], keep: best, metric: validation_roc_auc}
     message = "no better validation_roc_auc for 2 epochs, which has no value in any of them"
     assert message in result["stopped_early"]["message"]
     assert message in " ".join(told.out.split())
+    page = " ".join(render_page(tmp_path / "run").split())
+    assert "after epoch 2 (the last)" in page
+    assert reason in page
+
+
+def test_page_names_the_metric_that_chose_and_has_a_line_for_each_label(tmp_path: Path, call: Call) -> None:
+    text = config("{name: digits, train_size: 300, validation: 0.5}", "cross_entropy", ["roc_auc"])
+    choice = ("evaluation.metric=validation_roc_auc", "evaluation.calibrate=temperature")
+    train(load_text(text, overrides=list(choice)), run_dir=tmp_path / "chosen")
+    page = " ".join(render_page(tmp_path / "chosen").split())
+    assert "(highest validation ROC-AUC)" in page
+    assert "it was measured before calibration" in page
+    labels = config("{name: random_multilabel, validation: 0.3}", "multi_label_bce", ["accuracy"])
+    train(load_text(labels), run_dir=tmp_path / "labels")
+    call("report", str(tmp_path / "labels"))
+    page = re.sub(r"<[^>]+>", " ", (tmp_path / "labels" / "report.html").read_text())
+    assert "label accuracy precision recall examples" in " ".join(page.split())
 
 
 def test_fractions_are_not_called_per_cent(tmp_path: Path, call: Call) -> None:

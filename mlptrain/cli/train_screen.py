@@ -135,9 +135,8 @@ def show_result(
         say(f"note: {name} is undefined: {reason}", err=True)
     if "train_objective" in metrics:
         say("objective: what training minimises, smoothed or weighted by class")
-    if result.choice is not None:
-        calibrated = result.calibration is not None and result.calibration.temperature is not None
-        say(result.choice.in_words + "; it was measured before calibration" * calibrated)
+    if result.about_choice:
+        say(result.about_choice)
     if scaling is not None:
         say(f"scaling, fitted on the training rows: {scaling.in_words()}")
     if class_weights:

@@ -223,14 +223,17 @@ def _png(image: FloatArray) -> str:
 
 
 def _class_rows(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Precision, recall, – where undefined, and examples of every class; of very many, those with the lowest recall."""
+    """Precision, recall, – where undefined, and examples of every class; of very many, those with the lowest recall.
+
+    Of several labels of a row also the accuracy of each.
+    """
     if len(shown) > _MAX_ROWS:
         shown = sorted(shown, key=lambda row: (row["recall"] is None, row["recall"]))[:_MAX_ROWS]
-    shares = (
-        ("–" if row[name] is None else percentage(row[name]) for name in ("precision", "recall")) for row in shown
-    )
+    of_labels = "accuracy" in shown[0]
+    names = ("accuracy", "precision", "recall") if of_labels else ("precision", "recall")
+    shares = (("–" if row[name] is None else percentage(row[name]) for name in names) for row in shown)
     rows = ((row["class"], *share, f"{row['examples']:,}") for row, share in zip(shown, shares, strict=True))
-    return [("class", "precision", "recall", "examples"), *rows]
+    return [("label" if of_labels else "class", *names, "examples"), *rows]
 
 
 def _as_written(config: Path) -> str:

@@ -158,6 +158,14 @@ class CompletedRun(Record):
         metric = "validation_loss" if self.choice is None else self.choice.metric
         return untrained(self.kept.epoch, epochs=self.epochs, metric=metric)
 
+    @property
+    def about_choice(self) -> str:
+        """What the choice of the kept epoch was worth; empty where the last is kept."""
+        if self.choice is None:
+            return ""
+        calibrated = self.calibration is not None and self.calibration.temperature is not None
+        return self.choice.in_words + "; it was measured before calibration" * calibrated
+
     @model_validator(mode="after")
     def _without_running_means(self) -> Self:
         """Earlier versions kept running means as the training figures of the kept weights; these are left out."""
