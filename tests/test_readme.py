@@ -87,8 +87,8 @@ ASKED_FOR = """
 44458; 44,458; backprop; gradient check; cross entropy; NLLLoss; decision boundary; one-hot; overfitting; photo; CSV;
 Jacobian; softmax; learning curves; confusion matrix; Nesterov; Normalize; dropout; spirals; histogram; forward pass;
 147.8; 0.9650; 2113; 2.2970; 2.2544; 963; 0.8163; -1e11; 5120; 784-500-256-10; 2-4-5-8-4-3; LibSVM;
-XOR; moons; universal approximation; vanishing gradients; dead ReLU; fine-tuning; running_loss; residuals; hundred; dict;
-batch norm; early stopping; label smoothing; augmentation; ROC AUC; calibration; adversarial; class imbalance; EMA
+XOR; moons; universal approximation; vanishing gradients; dead ReLU; fine-tuning; running_loss; residuals; hundred;
+dict; batch norm; early stopping; label smoothing; augmentation; ROC AUC; calibration; adversarial; class imbalance; EMA
 """
 
 
