@@ -112,6 +112,14 @@ CASES = {
         ["training.max_norm=0.01"], "stuck", "training.max_norm: 0.01 holds", ["training.max_norm"]
     ),
     "l1 that outweighs the data": Broken(["training.l1=1"], "stuck", "training.l1: 1 outweighs", ["training.l1"]),
+    "augmented beyond recognition": Broken(
+        [SGD % 0.1, "augmentation={rotate: 180, noise: 8, elastic: {alpha: 500, sigma: 2}}"], "stuck",
+        "augmentation: rotate, elastic, noise may leave too little", ["augmentation"],
+    ),
+    "disturbed beyond recognition": Broken(
+        [SGD % 0.1, "training.adversarial={name: fgsm, epsilon: 300}"], "slow",
+        "training.adversarial.epsilon: 300 may turn examples", ["training.adversarial.epsilon"],
+    ),
     "decayed to nothing": Broken(
         [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
         ["schedule"],

@@ -490,6 +490,23 @@ def _weight_decay(case: _Case) -> None:
     )
 
 
+def _disturbances(case: _Case) -> None:
+    """Changes of the training rows after which too little is left of them; the trials train on them as they are."""
+    experiment = case.experiment
+    changes, term = experiment.augmentation.active(), experiment.training.adversarial
+    if not (changes or term) or not case.learns_at_its_rate():
+        return
+    [own] = case.trials.at(case.changed, [experiment.optimizer.lr])
+    learnt = f"{case.trials.steps} trial steps on rows as they are end at a loss of {own.loss:.3g}"
+    if changes:
+        case.add(f"augmentation: {', '.join(changes)} may leave too little of an example; {learnt}", augmentation="{}")
+    if term is not None:
+        case.add(
+            f"training.adversarial.epsilon: {term.epsilon:g} may turn examples into those of other classes; {learnt}",
+            training__adversarial__epsilon=term.epsilon / 10,
+        )
+
+
 def _schedule(case: _Case) -> None:
     """A schedule that takes the learning rate away before the network has learnt, or holds it back too long."""
     experiment, schedule = case.experiment, case.experiment.schedule
@@ -612,6 +629,7 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _dropout,
     _training_settings,
     _weight_decay,
+    _disturbances,
     _schedule,
     _learning_rate,
     _idle_units,
