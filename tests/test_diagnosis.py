@@ -117,8 +117,8 @@ CASES = {
         "augmentation: rotate, elastic, noise may leave too little", ["augmentation"],
     ),
     "disturbed beyond recognition": Broken(
-        [SGD % 0.1, "training.adversarial={name: fgsm, epsilon: 300}"], "slow",
-        "training.adversarial.epsilon: 300 may turn examples", ["training.adversarial.epsilon"],
+        [SGD % 0.1, "training.adversarial={name: fgsm, epsilon: 30}"], "slow",
+        "training.adversarial.epsilon: 30 may turn examples", ["training.adversarial.epsilon"],
     ),
     "decayed to nothing": Broken(
         [SGD % 0.1, "schedule={name: exponential, gamma: 1e-6}"], "stuck", "schedule: 'exponential' leaves",
