@@ -193,7 +193,7 @@ def test_what_is_refused_leaves_no_folder(source: str, call: Call) -> None:
         ((*new, source, "--set", "model.hidden=[16, 10]"), f"error: {file} has no layers.2.weight, expected (10, 10); "
          "it holds layers.0.bias, layers.0.weight, layers.1.bias, layers.1.weight"),
         ((*new, source, "--set", "model.bias=false"), f"error: {file} has layers.0.bias too, which this network has "
-         "not: the file holds a network 64-16-10, expected 64-16-10"),
+         "not: set the norms, activations and biases of model as in the network that the file holds"),
         ((*new, source, "--set", "data.classes=[0, 1]"), f"error: {file}: layers.1.weight (layer 2) has shape (10, 16),"
          " expected (2, 16): the file holds a network 64-16-10, expected 64-16-2"),
         ((*new, "nowhere"), "error: nowhere: no such file or run folder"),

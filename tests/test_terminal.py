@@ -125,6 +125,7 @@ def test_names_that_do_not_fit_are_numbers_over_the_confusion(capsys: pytest.Cap
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Ankle boot"]
     report = {
         "split": "test", "examples": 49, "loss": 1.0, "accuracy": 0.5, "interval": [0.4, 0.6], "wrong": 18,
+        "metrics": {}, "undefined": {}, "temperature": None,
         "per_class": [{"class": name, "precision": 0.5, "recall": 0.5, "examples": 6} for name in names],
         "confusion": np.arange(49).reshape(7, 7).tolist(),
     }  # fmt: skip
