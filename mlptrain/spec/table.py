@@ -145,7 +145,7 @@ class TableData(DataSection):
             split=(self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None,
             task=self.task,
             kinds=tuple(self.columns.items()),
-            dropping=missing if missing in ("drop_row", "error") else "",  # type: ignore[arg-type]
+            dropping=missing if missing in ("drop_row", "error") else "",
             reading=(
                 ("format", self.format),
                 ("separator", self.separator),
