@@ -104,27 +104,22 @@ class ShortName:
     key: str = "name"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+        enough = [name for section in sections_in(source) if self._is_enough(section) for name in names_of(section)]
+        return core_schema.no_info_before_validator_function(
+            self._expand, handler(source), metadata={"short_names": enough}
+        )
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        full = handler(schema)
-        if "discriminator" in full:
-            mapping = full["discriminator"]["mapping"]
-            names = [
-                name for name, ref in mapping.items() if self._is_enough(handler.resolve_ref_schema({"$ref": ref}))
-            ]
-        else:
-            names = handler.resolve_ref_schema(full)["properties"][self.key]["enum"]
-        return {"anyOf": [{"enum": names}, full]}
+        return {"anyOf": [{"enum": schema["metadata"]["short_names"]}, handler(schema)]}
 
     def _expand(self, value: object) -> object:
         return {self.key: value} if isinstance(value, str) else value
 
-    def _is_enough(self, schema: dict[str, Any]) -> bool:
+    def _is_enough(self, section: type[BaseModel]) -> bool:
         """Whether a section's other keys all have defaults."""
-        return set(schema["required"]) <= {self.key}
+        return all(key == self.key or not field.is_required() for key, field in section.model_fields.items())
 
 
 def _checked(accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any]) -> GetPydanticSchema:

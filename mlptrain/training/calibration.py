@@ -20,8 +20,8 @@ _FARTHEST = 2.0**40  # of the inverse temperature from 1; a minimum beyond is no
 class Reliability:
     """Examples in bins of equal width of their confidence, the largest probability; all (bins,).
 
-    ``counts`` of examples, or the sums of their weights, their mean ``confidence`` and their ``accuracy``, both nan in an empty bin. A bin has its
-    upper edge, as in the paper: (0, 1/15], (1/15, 2/15], …
+    ``counts`` of examples, or the sums of their weights, their mean ``confidence`` and their ``accuracy``, both nan in
+    an empty bin. A bin has its upper edge, as in the paper: (0, 1/15], (1/15, 2/15], …
     """
 
     counts: NDArray[np.int64] | Floats

@@ -26,7 +26,8 @@ CHUNK_ROWS = 2048
 class Metrics:
     """Means over the examples of a split; accuracy is a fraction, None for regression.
 
-    ``objective`` is the mean that is minimised, weighted by class and example and smoothed; None where that is the loss.
+    ``objective`` is the mean that is minimised, by weights of classes and examples, and smoothed; None where that is
+    the loss.
     ``further`` are the figures of ``evaluation.metrics``, none of what was measured while it was trained.
     """
 

@@ -63,7 +63,7 @@ def read_parts(table: Table, name: str) -> NDArray[np.int64]:
 
     values = table.frame[name]
     words = "write train, validation (valid, val, dev) or test"
-    if not values.dtype == pl.String:
+    if values.dtype != pl.String:
         _refuse("split", table, name, values.is_not_null(), f"says no split; {words}")
     _refuse("split", table, name, values.is_null(), f"is missing; {words}")
     parts = values.str.strip_chars().str.to_lowercase().replace_strict(PARTS, default=-1, return_dtype=pl.Int64)

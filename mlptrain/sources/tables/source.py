@@ -86,9 +86,9 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     split = READERS[source.split[0]](table, names["split"]) if source.split is not None else None
     digest, apart = table.digest, {}
     # A file of its own needs no column that says what its rows are for.
-    like = (
-        table if "split" not in names or not table.has_names else replace(table, frame=table.frame.drop(names["split"]))
-    )
+    like = table
+    if "split" in names and table.has_names:
+        like = replace(table, frame=table.frame.drop(names["split"]))
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
         if not paths:
             continue
@@ -176,7 +176,7 @@ def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[st
     import polars as pl
 
     notes, frame = [], table.frame
-    wanted = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)  # noqa: FBT003 – the value
+    wanted = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
     for name in schema.targets:
         gone = frame[name].null_count()
         if gone:
