@@ -18,6 +18,7 @@ from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Choice, DataFacts, RawData, SplitBy
 from mlptrain.spec import Experiment
+from mlptrain.spec.base import first_of
 from mlptrain.spec.table import TableData
 
 _MAX_NAMED = 20  # classes in a message
@@ -125,7 +126,12 @@ class Splits:
 
 
 def read_data(experiment: Experiment, *, folder: Path) -> RawData:
-    """The rows that the data section chooses, before any split. Raises as Source.read, and DataError for no rows."""
+    """The rows that the data section chooses, before any split.
+
+    Raises as Source.read, and DataError for no rows, and for a table whose columns are not those of the facts.
+    """
+    if isinstance(experiment.data, TableData):
+        _refuse_other_columns(experiment.data, experiment.facts)
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
@@ -135,6 +141,19 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
         return raw
     test = _choose(raw.test_x, raw.test_y, choice, size=choice.test_size)
     return replace(raw, test_x=test[0], test_y=test[1])
+
+
+def _refuse_other_columns(data: TableData, facts: DataFacts) -> None:
+    """Raises DataError where columns, levels or classes are no longer those on record: numbers would mean others."""
+    now = data.facts()
+    for what, one, other in (
+        ("columns", now.columns, facts.columns),
+        ("classes", now.class_names, facts.class_names),
+        ("targets", now.target_names, facts.target_names),
+    ):
+        if one != other:
+            files = [data.path] if isinstance(data.path, str) else data.path
+            raise DataError(f"{first_of(files, 3)} no longer has the {what} that this run was trained on")
 
 
 def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:

@@ -45,7 +45,7 @@ class DataSection(Section):
     @property
     def split_seed(self) -> int:
         """What groups are drawn by."""
-        return self.split.seed if isinstance(self.split, GroupSplit) else 0
+        return self.split.draw if isinstance(self.split, GroupSplit) else 0
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""

@@ -277,6 +277,9 @@ def augmentation_fits_data(
         remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
         message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
         yield ("augmentation", "mixup"), message
+    if "mixup" in active and facts.weight:
+        message = "mixes examples, and those of data.weight have weights of their own; leave one of the two out"
+        yield ("augmentation", "mixup"), message
 
 
 def initial_weights_fit(facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:

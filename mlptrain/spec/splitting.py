@@ -37,11 +37,11 @@ class StratifiedSplit(Section):
 
 
 class GroupSplit(Section):
-    """All rows of a group on one side. Groups are drawn by a seed of their own, the same for every experiment's."""
+    """All rows of a group on one side. Which groups does not depend on the experiment's seed: all seeds share them."""
 
     by: Literal["group"]
     column: ColumnName = Field(description="The column that says which group a row is of, such as a patient.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Draws the groups, whatever the experiment's seed is.")
+    draw: int = Field(0, ge=0, lt=2**63, description="Another number draws other groups.")
 
 
 class TimeSplit(Section):

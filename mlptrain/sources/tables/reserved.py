@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 # float32 sums of ten million such weights are finite, and above the smallest normal number.
 MIN_WEIGHT, MAX_WEIGHT = 1e-30, 1e30
@@ -38,7 +36,7 @@ def read_weights_of(table: Table, name: str) -> NDArray[np.float32]:
     _refuse("weight", table, name, ~within, f"is not between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}, and not 0")
     if not (weights > 0).any():
         raise DataKeyError("weight", f"all {len(weights):,} weights in '{printable(name)}' are 0: nothing would count")
-    return weights.to_numpy().astype(np.float32)
+    return weights.cast(pl.Float32).to_numpy(writable=True)
 
 
 def read_groups(table: Table, name: str) -> NDArray[np.int64]:
@@ -70,21 +68,19 @@ def read_parts(table: Table, name: str) -> NDArray[np.int64]:
     _refuse("split", table, name, parts < 0, f"says no split; {words}")
     if not (parts == 0).any():
         raise DataKeyError("split", f"no row has train in column '{printable(name)}': there is nothing to train on")
-    return parts.to_numpy()
+    return parts.to_numpy(writable=True)
 
 
-READERS: dict[str, Callable[[Table, str], NDArray[np.int64]]] = {
-    "group": read_groups,
-    "time": read_times,
-    "column": read_parts,
-}
+def read_split(table: Table, name: str, by: str) -> NDArray[np.int64]:
+    """As ``RawData.split`` has them. Raises DataKeyError."""
+    return {"group": read_groups, "time": read_times, "column": read_parts}[by](table, name)
 
 
 def _ranks(values: pl.Series) -> NDArray[np.int64]:
     """Places of the values among the different ones in order, from 0."""
     import polars as pl
 
-    return values.rank("dense").cast(pl.Int64).to_numpy() - 1
+    return values.rank("dense").cast(pl.Int64).to_numpy() - 1  # a copy
 
 
 def _refuse(key: str, table: Table, name: str, bad: pl.Series, why: str) -> None:
@@ -93,5 +89,6 @@ def _refuse(key: str, table: Table, name: str, bad: pl.Series, why: str) -> None
     if row is None or not bad[row]:
         return
     value = table.frame[name][row]
-    shown = "a value" if value is None else f"'{printable(str(value))}'"
+    written = f"{value:g}" if isinstance(value, float) else str(value)
+    shown = "a value" if value is None else f"'{printable(written)}'"
     raise DataKeyError(key, f"{shown} in column '{printable(name)}' at {table.where(row, name)} {why}")

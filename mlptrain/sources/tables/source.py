@@ -8,15 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataKeyError, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, find_column, infer
-from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.read import read_table
-from mlptrain.sources.tables.reserved import READERS, read_weights_of
+from mlptrain.sources.tables.reserved import read_split, read_weights_of
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -68,8 +65,13 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+_MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
+
+
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
+    from mlptrain.sources.tables.encode import encode_inputs  # here, as with polars: numpy takes long to import
+
     options: Mapping[str, Any] = dict(source.reading)
     table = read_table(source.path, **options)
     reserved = _reserved(source, table.frame.columns)
@@ -83,7 +85,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     warnings += [("path", note) for note in dropped]
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
-    split = READERS[source.split[0]](table, names["split"]) if source.split is not None else None
+    split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     digest, apart = table.digest, {}
     # A file of its own needs no column that says what its rows are for.
     like = table
@@ -113,6 +115,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         validation_weight=validation_weight,
         split=split,
     )
+    notes += _repeats(x, y, apart)
     if weight is not None:
         notes.append(
             f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures count "
@@ -150,6 +153,8 @@ def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
 
 def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
     """Rows that are stated to be for training, validation and test. Raises DataKeyError for a file besides."""
+    import numpy as np
+
     counts = np.bincount(parts, minlength=3).tolist()
     for what, count in (("validation", counts[1]), ("test", counts[2])):
         if count and what in apart:
@@ -157,17 +162,44 @@ def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
+def _repeats(x: Any, y: Any, apart: Mapping[str, Any]) -> list[str]:
+    """How many rows, inputs and targets, stand there twice: they may be trained on and tested with."""
+    import numpy as np
+    import polars as pl
+
+    def hashes(x: Any, y: Any) -> pl.Series:
+        return pl.from_numpy(np.column_stack([x, y.astype(np.float64) if y.ndim == 2 else y])).hash_rows()
+
+    if len(x) > _MAX_COMPARED:
+        return []
+    own, notes = hashes(x, y), []
+    if repeated := len(own) - own.n_unique():
+        notes.append(
+            f"{repeated:,} of {len(own):,} rows repeat another one: what is drawn for testing may be trained on too"
+        )
+    for what, (x, y, _) in apart.items():
+        if again := int(hashes(x, y).is_in(own.implode()).sum()):
+            notes.append(f"{again:,} of {len(x):,} rows of the {what} file stand in the training file too")
+    return notes
+
+
 def _sizes(groups: Any) -> tuple[int, ...]:
+    import numpy as np
+
     return tuple(np.bincount(groups).tolist())
 
 
 def _targets(table: Table, schema: Schema) -> Any:
+    from mlptrain.sources.tables.encode import encode_labels, encode_targets
+
     if schema.task == "classification":
         return encode_labels(table, schema.targets[0], schema.class_names)
     return encode_targets(table, schema.targets)
 
 
 def _counts(y: Any, classes: int) -> tuple[int, ...]:
+    import numpy as np
+
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 

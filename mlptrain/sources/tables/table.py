@@ -99,9 +99,7 @@ def like_columns(table: Table, model: Table, *, what: str = "") -> Table:
             raise DataError(f"{name} lacks {_columns(missing)} of {model.parts[0].path}{_hint(missing, frame.columns)}")
         extra = [column for column in frame.columns if column not in set(wanted)]
         if extra:
-            notes.append(
-                f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not in {model.parts[0].path} and dropped"
-            )
+            notes.append(f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not trained on, and left out")
         elif frame.columns != wanted:
             notes.append("columns are in another order, and matched by name")
     elif frame.width != len(wanted):
