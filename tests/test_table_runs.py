@@ -26,7 +26,16 @@ from mlptrain.spec import load_spec
 
 Row = dict[str, Any]
 PARTS = ("train", "train", "train", "validation", "test")
-ALL_OF_CLASSES = ["balanced_accuracy", "f1", "precision", "recall", "roc_auc", "average_precision", "log_loss", "brier"]
+ALL_OF_CLASSES: list[Any] = [
+    "balanced_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+]
 ALL_OF_CLASSES += ["ece", "mcc", {"name": "top_k", "k": 2}]
 
 
@@ -271,10 +280,12 @@ def test_a_changed_file_is_refused(table: Path, tmp_path: Path) -> None:
     assert resume(outcome.folder.path, epochs=2).result.status == "completed"
 
 
-NUMERIC = [{"scaling": scaling} for scaling in ("none", "standard", "minmax", "robust", "robust_clip", "quantile")]
-NUMERIC += [{"missing": missing} for missing in ("median", "mean", {"constant": 1.5})] + [{"indicator": False}]  # type: ignore[list-item]
-CATEGORICAL = [{"encoding": "ordinal"}, {"min_frequency": 12}, {"max_levels": 2}]
-TRANSFORMS = [
+NUMERIC: list[dict[str, Any]] = [
+    {"scaling": scaling} for scaling in ("none", "standard", "minmax", "robust", "robust_clip", "quantile")
+]
+NUMERIC += [{"missing": missing} for missing in ("median", "mean", {"constant": 1.5})] + [{"indicator": False}]
+CATEGORICAL: list[dict[str, Any]] = [{"encoding": "ordinal"}, {"min_frequency": 12}, {"max_levels": 2}]
+TRANSFORMS: list[dict[str, Any]] = [
     *({"numeric": settings} for settings in NUMERIC),
     *({"categorical": settings} for settings in CATEGORICAL),
     *({"target": "size", "target_scaling": scaling} for scaling in ("none", "standard")),

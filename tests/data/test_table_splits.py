@@ -188,7 +188,7 @@ def test_one_group_cannot_be_parted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["when", "a", 0])
 def test_the_latest_rows_are_test_rows_and_those_before_validation_rows(table: Path, column: str | int) -> None:
-    times = np.array([row["a" if column == 0 else column] for row in rows_of()])
+    times = np.array([row["a" if column == 0 else str(column)] for row in rows_of()])
     found = numbers(table, test=40, validation=0.25, split={"by": "time", "column": column})
 
     assert [*map(len, found.values())] == [120, 40, 40]
