@@ -150,7 +150,7 @@ class _Case:
         """The layers before training, with the changes so far."""
         experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
         network = build_network(experiment)
-        initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
+        initial = initial_parameters(experiment, network, rows).clone(device=experiment.training.device)
         loss = fitted_loss(experiment, self._train)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 

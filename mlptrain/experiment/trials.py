@@ -76,7 +76,7 @@ class Trials:
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
         rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
-        initial = initial_parameters(experiment, network).clone(device=self._device)
+        initial = initial_parameters(experiment, network, rows).clone(device=self._device)
         trainer = Trainer(
             network,
             models=[

@@ -316,7 +316,7 @@ class _Term:
         self._states: list[Tensor | None] = []  # of the generator, before the ops of each layer draw from it
         for layer in network.layers:
             self._inputs.append(x)
-            self._read.append(layer.read(x, mode=self._mode))
+            self._read.append(layer.read(parameters, x, mode=self._mode))
             self._z.append(layer.product(parameters, self._read[-1]))
             self._states.append(None if self._mode.noise is None else self._mode.noise.generator.get_state())
             y = layer.activate(parameters, self._z[-1], mode=self._mode)
@@ -406,7 +406,7 @@ class _Term:
         """
         own = {key: self.parameters[layer.prefix + key] for key in ("weight", "bias") if layer.bias or key == "weight"}
         if (moved := name.removeprefix(layer.prefix)) not in own:  # of an op, which may use it for every unit
-            return self._losses_of_op(layer, self.parameters[name].view(-1), indices, values)
+            return self._losses_of_op(layer, moved, indices, values)
         copies = torch.arange(len(indices))
         units = indices * len(own[moved]) // own[moved].numel()
         rows = {key: tensor[units] for key, tensor in own.items()}  # of each copy its unit
@@ -415,15 +415,20 @@ class _Term:
         z[copies, :, units] = functional.linear(self._read[layer.index], **rows).t()
         return self._losses_above(layer, z)
 
-    def _losses_of_op(
-        self, layer: Layer, parameter: Tensor, indices: Tensor, values: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """``_losses_at`` for a flattened parameter of an op, copy by copy."""
-        results = []
+    def _losses_of_op(self, layer: Layer, name: str, indices: Tensor, values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """``_losses_at`` for a parameter of an op or of the embedding, copy by copy."""
+        results: list[tuple[Tensor, list[Tensor]]] = []
+        parameter = self.parameters[layer.prefix + name].view(-1)
+        of_embedding = layer.embedding is not None and name in layer.embedding.parameter_shapes
         for index, value in zip(indices, values, strict=True):
             before = parameter[index].clone()
             parameter[index] = value
-            results.append(self._losses_above(layer, self._z[layer.index].unsqueeze(0)))
+            z, embedded = self._z[layer.index], list[Tensor]()
+            if of_embedding:  # which the first layer has, and so what it draws is drawn first
+                z = layer.product(self.parameters, layer.read(self.parameters, self.x, mode=self._first_step()))
+                embedded = self._of_embedding()
+            loss, sides_above = self._losses_above(layer, z.unsqueeze(0))
+            results.append((loss, [*sides_above, *(side.unsqueeze(0) for side in embedded)]))
             parameter[index] = before
         losses, sides = zip(*results, strict=True)
         return torch.cat(losses), [torch.cat(group) for group in zip(*sides, strict=True)]
@@ -442,6 +447,13 @@ class _Term:
         of_loss = [self.loss.sides_of_kinks(outputs, self.targets) for outputs in y]
         sides += [torch.stack(group) for group in zip(*of_loss, strict=True)]
         return torch.stack([self.weight * self.loss(outputs, self.targets) for outputs in y]), sides
+
+    def _of_embedding(self) -> list[Tensor]:
+        """On which side of every kink the values in the first layer's embedding lie."""
+        first = self.network.layers[0]
+        if first.embedding is None:
+            return []
+        return first.embedding.sides_of_kinks(self.x, first.of_embedding(self.parameters))
 
     def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the next layer reads of every copy (copies, n, outputs), and the sides of the kinks of its ops.

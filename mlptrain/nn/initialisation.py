@@ -2,7 +2,7 @@
 
 Numbers are drawn in float32 on the CPU, layer by layer, the weight first and then the bias, and copied to wherever the
 parameters live: one generator gives one set of weights whatever the device and precision. A bias that is zero draws
-nothing.
+nothing. An embedding draws behind all layers, from distributions of its own.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ def initialise_(
                 parameters[f"{layer.prefix}bias"].copy_(draw(values) if draws_bias else values.zero_())
             for own, value in (pair for op in layer.ops for pair in op.initial_values().items()):
                 parameters[layer.prefix + own].fill_(value)
+        for layer in network.layers:
+            if layer.embedding is not None:
+                layer.embedding.initialise_(layer.of_embedding(parameters), generator)
 
 
 def _spread(name: str, layer: Layer, *, std: float | Literal["fan_in"], slope: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,15 +11,16 @@ from torch.nn import functional
 
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.ops.base import Op
+from mlptrain.nn.ops.embeddings import Embedding
 
 
 @dataclass(frozen=True)
 class Layer:
     """z = x Wᵀ + b, then its ops one after the other; a ``residual`` layer adds x to what they give.
 
-    x goes through the ops ``before`` first, which the first layer alone may have. Its parameters are ``weight``
-    (outputs, inputs), ``bias`` (outputs,) unless that is left out, and those of the ops, each with ``prefix`` in front;
-    so are the statistics that ops keep.
+    x goes through the ``embedding`` and then the ops ``before`` first, which the first layer alone may have. Its
+    parameters are ``weight`` (outputs, inputs), ``bias`` (outputs,) unless that is left out, those of the ops and of
+    the embedding, each with ``prefix`` in front; so are the statistics that these keep.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Layer:
     ops: tuple[Op, ...]
     before: tuple[Op, ...] = ()
     residual: bool = False
+    embedding: Embedding | None = None
 
     @property
     def prefix(self) -> str:
@@ -37,20 +39,27 @@ class Layer:
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter's shape, by its whole name: weight, bias, those of the ops."""
+        """Every parameter's shape, by its whole name: weight, bias, those of the ops and of the embedding."""
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.outputs, self.inputs)}
         shapes |= {"bias": (self.outputs,)} if self.bias else {}
         for op in self.ops:
             shapes |= op.parameter_shapes(self.outputs)
+        shapes |= {} if self.embedding is None else self.embedding.parameter_shapes
         return {self.prefix + name: shape for name, shape in shapes.items()}
 
     @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of all statistics that its ops keep, by their whole names."""
-        return {self.prefix + name: shape for op in self.ops for name, shape in op.state_shapes(self.outputs).items()}
+        """The shape of all statistics that its ops and its embedding keep, by their whole names."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for op in self.ops:
+            shapes |= op.state_shapes(self.outputs)
+        shapes |= {} if self.embedding is None else self.embedding.state_shapes
+        return {self.prefix + name: shape for name, shape in shapes.items()}
 
-    def read(self, x: Tensor, *, mode: TrainingMode | None = None) -> Tensor:
-        """What the product reads of x (n, inputs): x itself, but for ops ``before``."""
+    def read(self, parameters: Mapping[str, Tensor], x: Tensor, *, mode: TrainingMode | None = None) -> Tensor:
+        """What the product reads (n, inputs): x itself, but for an embedding and ops ``before``."""
+        if self.embedding is not None:
+            x = self.embedding(x, self.of_embedding(parameters))
         for op in self.before:
             x = op.apply(x.t(), (), mode=mode).t()  # whose noise lies as the rows do
         return x
@@ -79,9 +88,15 @@ class Layer:
         return z
 
     def forward(self, parameters: Mapping[str, Tensor], x: Tensor, *, mode: TrainingMode | None = None) -> Tensor:
-        """What the next layer reads, (n, outputs), for x (n, inputs); ``mode`` is that of Op.apply."""
-        y = self.activate(parameters, self.product(parameters, self.read(x, mode=mode)), mode=mode)
+        """What the next layer reads, (n, outputs), for what this one is given; ``mode`` is that of Op.apply."""
+        y = self.activate(parameters, self.product(parameters, self.read(parameters, x, mode=mode)), mode=mode)
         return y + x if self.residual else y
+
+    def of_embedding(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the embedding learns and what was fitted for it, by their names there."""
+        found = self.embedding
+        names = () if found is None else (*found.parameter_shapes, *found.state_shapes)
+        return {name: parameters[self.prefix + name] for name in names}
 
     def ops_with(self, parameters: Mapping[str, Tensor]) -> list[tuple[Op, list[Tensor]]]:
         """Every op with its own parameters and statistics."""
@@ -133,8 +148,24 @@ class MLP:
         """The shape of every tensor of a model: parameters, and behind them statistics."""
         return self.parameter_shapes | self.state_shapes
 
+    def fit_(self, parameters: Mapping[str, Tensor], rows: Callable[[], Tensor] | Mapping[str, Tensor] | None) -> None:
+        """Fit the statistics of embeddings to what ``rows`` gives, the training rows (n, columns), in place.
+
+        Or copy them from tensors by their names. Raises ValueError where there are some and ``rows`` is None.
+        """
+        for layer in self.layers:
+            if layer.embedding is None or not layer.embedding.state_shapes:
+                continue
+            if rows is None:
+                raise ValueError("an embedding has statistics to fit, and no training rows are given")
+            if isinstance(rows, Mapping):
+                for name in layer.embedding.state_shapes:
+                    parameters[layer.prefix + name].copy_(rows[layer.prefix + name])
+            else:
+                layer.embedding.fit_(layer.of_embedding(parameters), rows())
+
     def forward(self, parameters: Mapping[str, Tensor], x: Tensor, *, mode: TrainingMode | None = None) -> Tensor:
-        """The outputs (n, outputs) for inputs (n, inputs) in the dtype of the parameters; autograd can follow.
+        """The outputs (n, outputs) for inputs (n, columns) in the dtype of the parameters; autograd can follow.
 
         ``mode`` is given in training steps alone.
         """

@@ -23,6 +23,7 @@ from mlptrain.sources.generated import (
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName, count_or_fraction
+from mlptrain.spec.inputs import InputLayout
 
 MAX_ROWS = 10_000_000
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
@@ -70,6 +71,10 @@ class _Data(Section):
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
+
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The columns of the matrix that a network reads."""
+        return InputLayout.of_numbers(facts.n_features)
 
 
 class _Classes(_Data):

@@ -61,7 +61,7 @@ def measure_layers(
     z_of, y_of = [], []
     y = x
     for layer in network.layers:
-        z_of.append(layer.normalise(weights, layer.product(weights, y), mode=mode))
+        z_of.append(layer.normalise(weights, layer.product(weights, layer.read(weights, y, mode=mode)), mode=mode))
         y = layer.forward(weights, y, mode=mode)
         y_of.append(y)
     names = [f"{layer.prefix}weight" for layer in network.layers]

@@ -34,7 +34,7 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
     _, train = load_split(kept, "train", **source)
     network, loss = build_network(experiment), make_loss(experiment.loss, [kept.class_weights])
     rows = prepared(train.spaced(_ROWS), loss=loss, experiment=experiment, device="cpu")
-    weights = {0: initial_parameters(experiment, network)}
+    weights = {0: initial_parameters(experiment, network, train)}
     for checkpoint in (kept, last):
         if checkpoint.epoch:
             found = Parameters.zeros(network.shapes).copy_(checkpoint.state.parameters)

@@ -66,8 +66,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
-        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name, "
-        "training.adversarial.name or evaluation.metrics.name",
+        "model.norm.name, model.output_norm.name, model.numeric_embedding.name, model.init.name, loss.name, "
+        "optimizer.name, schedule.name, training.adversarial.name or evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {

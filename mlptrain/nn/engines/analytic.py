@@ -161,6 +161,7 @@ class Analytic(Engine):
             all(isinstance(op, CompiledOp) for op in layer.ops)
             and all(isinstance(op, Dropout) for op in layer.before)
             and len(layer.before) <= 1
+            and layer.embedding is None
             for layer in network.layers
         )
 
