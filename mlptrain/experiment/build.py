@@ -39,8 +39,9 @@ def build_network(experiment: Experiment) -> MLP:
         residual = of.residual and inputs == outputs
         embeddings = None if index else model.embeddings(experiment.layout)
         embedding = None if embeddings is None else Embedding(embeddings)
-        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual, embedding))
-    return MLP(layers)
+        members = model.members.layer(index, len(model.hidden))
+        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual, embedding, members))
+    return MLP(layers, link=experiment.loss.contains)
 
 
 def initial_parameters(

@@ -40,7 +40,7 @@ class Trials:
         self._scalings = {repr(experiment.data.scaling): train.preprocessing}
         batch = experiment.batch_size
         self.batch_size = batch if experiment.loss.reduction == "sum" else min(batch, _MAX_BATCH)
-        weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values())
+        weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values()) * experiment.model.members.k
         affordable = _BUDGET / max(1, models / _FEW) / (6 * weights * self.batch_size * (len(RATES) + 1))
         self.steps = max(_MIN_STEPS, min(STEPS, int(affordable)))
 

@@ -204,7 +204,7 @@ class Experiment:
         """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
         products = 3 if self.training.adversarial is None else self.training.adversarial.products
-        return 2.0 * products * self.batch_size * weights
+        return 2.0 * products * self.batch_size * weights * self.model.members.k
 
     @property
     def output_width(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
 from mlptrain.spec.base import Section, ShortName, count_or
 
@@ -182,6 +182,9 @@ class ShortSize:
 
     @staticmethod
     def _expand(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, (int, str, dict, CategoryEmbedding)):
+            expected = "a length of the vectors such as 8, the word auto, or a mapping such as {size: 8}"
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return {"size": value} if isinstance(value, (int, str)) else value
 
 
@@ -208,10 +211,15 @@ class Embeddings(NamedTuple):
         return tuple(position for position in range(self.layout.width) if position not in taken)
 
     @property
+    def parts(self) -> list[int]:
+        """How many numbers every column becomes, in the order in which the first product reads them."""
+        numbers = [] if self.numeric is None else [self.numeric.width] * len(self.layout.numeric)
+        return [*numbers, *self.sizes, *(1 for _ in self.passed)]
+
+    @property
     def width(self) -> int:
         """Of what the first product reads."""
-        numbers = 0 if self.numeric is None else self.numeric.width * len(self.layout.numeric)
-        return numbers + sum(self.sizes) + len(self.passed)
+        return sum(self.parts)
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

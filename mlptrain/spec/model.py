@@ -18,6 +18,7 @@ from mlptrain.spec.inputs import (
     NoEmbedding,
     NumericEmbeddingSpec,
 )
+from mlptrain.spec.members import Members, MembersSpec
 
 MAX_WIDTH = 65_536
 MAX_LAYERS = 200
@@ -199,6 +200,9 @@ class ModelSpec(Section):
     embedding: CategoryEmbeddingSpec = Field(
         CategoryEmbedding(), description="The vectors that stand for categories whose encoding is embedding."
     )
+    members: MembersSpec = Field(
+        Members(), description="Members of an ensemble that trains as one network: {k: 32, kind: tabm or mini}, or k."
+    )
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
     @model_validator(mode="after")
@@ -240,14 +244,16 @@ class ModelSpec(Section):
     def parameter_shapes(self, layout: InputLayout, outputs: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order.
 
-        Layer i has ``layers.i.weight`` (outputs, inputs), ``layers.i.bias`` (outputs,) and what its ops learn; so does
-        the first one what embeddings before it learn.
+        Layer i has ``layers.i.weight`` (outputs, inputs), ``layers.i.bias`` (outputs,), what it has for each member,
+        and what its ops learn; the first one also what embeddings before it learn.
         """
         shapes: dict[str, tuple[int, ...]] = {}
         for index, (inputs, width) in enumerate(pairwise(self.widths(layout, outputs))):
-            own: dict[str, tuple[int, ...]] = {"weight": (width, inputs)}
-            if self.bias:
-                own["bias"] = (width,)
+            of_members = self.members.layer(index, len(self.hidden))
+            if of_members is not None:
+                own = of_members.shapes(inputs, width, bias=self.bias)
+            else:
+                own = {"weight": (width, inputs)} | ({"bias": (width,)} if self.bias else {})
             for op in self.layer(index).ops:
                 own |= op.parameter_shapes(width)
             if not index and (embeddings := self.embeddings(layout)) is not None:

@@ -37,6 +37,8 @@ def describe_model(spec: Experiment) -> str:
     if (embeddings := model.embeddings(spec.layout)) is not None:
         numeric = [] if embeddings.numeric is None else [f"{_words(embeddings.numeric.name)} embedding"]
         names += numeric + ["category embedding"] * bool(embeddings.sizes)
+    if (members := model.members).k > 1:
+        names.append(f"{members.k} members" + (" (mini)" if members.kind == "mini" else ""))
     return f"{'-'.join(map(str, spec.widths))} {', '.join(names) or 'linear'}"
 
 
@@ -57,6 +59,8 @@ def describe_ops(spec: Experiment, index: int) -> list[str]:
     embeddings = None if index else spec.model.embeddings(spec.layout)
     named = [] if embeddings is None else _embeddings_described(embeddings)
     named += [*(f"input {_described(op)}" for op in layer.before), *map(_described, layer.ops)]
+    if (members := spec.model.members.layer(index, len(spec.model.hidden))) is not None:
+        named.append(members.described())
     return [*named, "residual"] if layer.residual and residual else named
 
 

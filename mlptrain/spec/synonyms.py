@@ -69,6 +69,8 @@ KEYS = {
         "embeddings cat_embedding category_embedding categorical_embedding categorical_embeddings cat_embeddings "
         "embed_dim embedding_dim embedding_dims cat_emb_dim emb_szs emb_sizes"
     ),
+    "model.members": "n_ens n_members num_members ensemble ensemble_size n_ensemble tabm tabm_k",
+    "model.members.kind": "arch_type ensemble_type tabm_type",
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -377,6 +379,11 @@ VALUES = {
         "leaky_relu": "lrelu leaky",
         "prelu": "parametric_relu",
         "identity": "linear none null no purelin id",
+    },
+    "numeric_embedding": {
+        "periodic": "plr pl periodic_embeddings plr_embeddings sine fourier",
+        "piecewise_linear": "ple piecewise_linear_embeddings piecewise quantile q_l q_lr bins",
+        "none": "null no off linear",
     },
     "init": {
         "normal": "gaussian gauss randn random_normal standard_normal",
