@@ -91,7 +91,8 @@ class TrainedNetwork(nn.Module):
         """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
         for layer in self.layers:
             x = layer(x)
-        return self._network.combined(x)
+        outputs, target = self._network.combined(x), self.preprocessing.target
+        return outputs if target is None else target.restored(outputs)
 
     def preprocess(self, images: Tensor | ArrayLike) -> Tensor:
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.

@@ -25,11 +25,23 @@ Shape = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
 class Column(Record):
-    """An input column of a table; ``categories`` are the values of a categorical one, in the order of their codes."""
+    """A stored input column; ``categories`` are the values of a categorical one, in the order of their codes.
+
+    Of a table also: ``source`` is the file's column, where that has another name, and ``part`` what of a date this one
+    is; ``missing`` are the training file's rows without a value.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"] = "numeric"
     categories: Names = ()
+    source: str = ""
+    part: Literal["", "days", "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos"] = ""
+    missing: Count = 0
+
+    @property
+    def origin(self) -> str:
+        """The name of the file's column."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,8 @@ class SourceFacts:
     known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
-    where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
-    files, where facts were read from files.
+    where a row is an image. ``columns`` describes the inputs where they have names, ``target_names`` are those of the
+    targets. ``digest`` is a SHA-256 of the files, where facts were read from files.
     """
 
     train_counts: tuple[int, ...]
@@ -52,6 +64,7 @@ class SourceFacts:
     image_shape: tuple[int, int] | None = None
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
+    target_names: tuple[str, ...] = ()
     digest: str = ""
 
 
@@ -71,8 +84,8 @@ class Choice:
     validation: float = 0
 
 
-class ChoiceError(DataError):
-    """Rows that the data do not have; ``key`` of the data section asks for them."""
+class DataKeyError(DataError):
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -100,6 +113,7 @@ class DataFacts(Record):
     image_shape: Shape | None = None
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
+    target_names: Names = ()
     digest: str = ""
 
     @model_validator(mode="after")
@@ -137,11 +151,11 @@ class DataFacts(Record):
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
         """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
 
-        Raises ChoiceError for classes that there are not, or are named twice.
+        Raises DataKeyError for classes that there are not, or are named twice.
         """
         known, chosen = len(source.class_names), list(choice.classes or ())
         if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
-            raise ChoiceError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
+            raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
         if drawn_test := drawn(choice.test, train):

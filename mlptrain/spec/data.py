@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
+from mlptrain.sources.facts import Source, SourceFacts
 from mlptrain.sources.generated import (
     Generated,
     make_circles,
@@ -22,10 +22,10 @@ from mlptrain.sources.generated import (
 )
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec.base import Section, ShortName, count_or_fraction
-from mlptrain.spec.inputs import InputLayout
+from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
+from mlptrain.spec.table import TableData
 
-MAX_ROWS = 10_000_000
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
 
@@ -48,36 +48,9 @@ _Numbers = Annotated[FixedScaling, Tag("numbers")]
 ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
-Validation = Annotated[
-    int | float,
-    count_or_fraction(most=MAX_ROWS),
-    Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
-]
 
 
-class _Data(Section):
-    """What every data set knows before it is loaded."""
-
-    validation: Validation = 0.1
-
-    def source(self) -> Source:
-        """Where the rows come from."""
-        raise NotImplementedError
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
-
-    def facts(self) -> DataFacts:
-        """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
-        return DataFacts.of(self.source().facts(), self.choice())
-
-    def layout(self, facts: DataFacts) -> InputLayout:
-        """The columns of the matrix that a network reads."""
-        return InputLayout.of_numbers(facts.n_features)
-
-
-class _Classes(_Data):
+class _Classes(DataSection):
     """Data with classes, of which some may be chosen."""
 
     classes: Classes | None = Field(
@@ -146,7 +119,7 @@ class SpiralsData(_Classes):
 _Noise = Annotated[float, Field(ge=0, le=100, description="Standard deviation of the noise in every coordinate.")]
 
 
-class _Toy(_Data):
+class _Toy(DataSection):
     """Small data whose picture is known, of which test rows may be drawn."""
 
     test: Validation = Field(0, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none.")
@@ -222,7 +195,7 @@ class FunctionData(_Toy):
         return Generated(facts, partial(make_function, **settings))
 
 
-class _Drawn(_Data):
+class _Drawn(DataSection):
     """Inputs drawn from N(0, 1)."""
 
     n_samples: int = Field(ge=2, le=MAX_ROWS, description="Rows.")
@@ -309,7 +282,8 @@ DataSpec = Annotated[
     | FunctionData
     | RandomClassificationData
     | RandomRegressionData
-    | RandomMultilabelData,
+    | RandomMultilabelData
+    | TableData,
     Field(discriminator="name"),
     ShortName(),
 ]
