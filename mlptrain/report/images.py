@@ -105,13 +105,16 @@ def _sheet(
 ) -> Figure:
     """Images (n, height, width) row by row on one grey or, for signed values, colour scale, which a bar explains.
 
-    With ``lead`` the first of every row is in a frame and set apart.
+    Of images (n, height, width, 3) the scale is that of the brightness of red, green and blue. With ``lead`` the first
+    of every row is in a frame and set apart.
     """
     norm, colours, extend = Normalize(images.min(), images.max()), "gray_r", "neither"
     if signed:
         largest = float(np.quantile(np.abs(images), _WITHIN)) or 1.0
         # The lightness of cividis rises evenly, so that the sign survives print in black and white.
         norm, colours, extend = Normalize(-largest, largest), "cividis", "both"
+    if images.ndim == 4:
+        images, colours, bar = np.clip(norm(images), 0, 1), "gray", f"{bar}, of each colour"
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)

@@ -115,6 +115,16 @@ def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
             yield ("data", "n_samples"), message
 
 
+def scaling_has_its_maximum(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
+    """What divides by the largest possible input needs one."""
+    if data.scaling == "unit" and facts.maximum is None:
+        key = "set data.maximum, or use standard" if hasattr(data, "maximum") else "use standard"
+        yield (
+            ("data", "scaling"),
+            f"unit divides by the largest possible input, which '{data.name}' does not know; {key}",
+        )
+
+
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
     """The measured split exists, and best has validation rows to go by."""
     if evaluation.split == "validation" and not data.validation:
@@ -278,6 +288,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     sizes_are_stored,
     rows_are_left,
     data_fit_memory,
+    scaling_has_its_maximum,
     evaluation_has_its_split,
     metrics_fit,
     calibration_has_its_rows,

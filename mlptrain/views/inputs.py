@@ -104,13 +104,13 @@ def augmented_samples(
         )
     train = load_data(experiment, **source).train
     rows, names = train.head(count), experiment.facts.class_names
-    drawn, mixtures = torch.empty(len(rows), draws, shape[0] * shape[1]), [[""] * draws for _ in range(len(rows))]
+    drawn, mixtures = torch.empty(len(rows), draws, rows.x.shape[1]), [[""] * draws for _ in range(len(rows))]
     for draw in range(draws):
         epoch = augmentation.epoch(experiment.seed, draw + 1)
         if experiment.augmentation.mixup:
             for row, shares in enumerate(epoch.targets(rows.targets, len(rows))):
                 mixtures[row][draw] = _mixture(shares, names)
-        out = torch.empty(len(rows), shape[0] * shape[1])
+        out = torch.empty(len(rows), rows.x.shape[1])
         epoch.write(rows.stored().clone(), train.preprocessing, out=out)
         drawn[:, draw] = out
     images = as_images(rows.inputs, experiment, experiment.name)
@@ -172,17 +172,23 @@ def training_curve(examples: Examples, experiment: Experiment, label: str) -> Fi
     return FittedCurve(label, inputs.numpy(), targets.numpy(), x.numpy(), truth)
 
 
-def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
-    """Height and width of the data's images. Raises UserError, which begins with ``where``, for other data."""
+def image_shape(experiment: Experiment, where: str) -> tuple[int, ...]:
+    """(height, width) of the data's images, of colours (height, width, 3).
+
+    Raises UserError, which begins with ``where``, for other data.
+    """
     facts = experiment.facts
-    if facts.image_shape is None:
+    if facts.pixels_shape is None:
         raise UserError(
             f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
             f"choose data such as {either(list(IMAGE_DATASETS))}"
         )
-    return facts.image_shape
+    return facts.pixels_shape
 
 
 def as_images(rows: Tensor, experiment: Experiment, where: str) -> FloatArray:
-    """Rows (n, pixels) as images (n, height, width). Raises UserError for other data."""
+    """Rows (n, n_features) as images (n, height, width), of colours (n, height, width, 3).
+
+    Raises UserError for other data.
+    """
     return rows.double().numpy().reshape(-1, *image_shape(experiment, where))

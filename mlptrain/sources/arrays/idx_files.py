@@ -1,4 +1,4 @@
-"""Images and labels in IDX files of any size, named as those of MNIST and its relatives are, plain or packed by gzip."""
+"""Images and labels in IDX files of any size, named as those of MNIST and its relatives, plain or packed by gzip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # emnist-letters-train-images-idx3-ubyte.gz, qmnist-test-labels-idx2-int, train-images.idx3-ubyte, …
-_NAME = re.compile(r"(?P<set>.*?)[\W_]*(?P<split>train|t10k|test)[\W_]*(?P<what>image|label)s?(?:[\W_]|\d|idx|ubyte|int)*")
+_NAME = re.compile(
+    r"(?P<set>.*?)[\W_]*(?P<split>train|t10k|test)[\W_]*(?P<what>image|label)s?(?:[\W_]|\d|idx|ubyte|int)*"
+)
 _GZIP = b"\x1f\x8b"
 _HEAD = 4 + 4 * 8  # bytes: of a file with as many dimensions as there may be
 _QMNIST = 8  # columns of its labels, of which the first is the class
@@ -40,7 +42,7 @@ def parts_of(path: str, _: Path | None = None) -> Parts:
     place, beginning = Path(path), ""
     if not place.is_dir() and place.parent.is_dir():
         place, beginning = place.parent, place.name
-        if not any(name.startswith(beginning) for name in os.listdir(place)):
+        if not any(entry.name.startswith(beginning) for entry in place.iterdir()):
             place, beginning = existing(path), ""
     if place.is_file():
         raise DataKeyError("path", f"{place} is a file: expected the folder that holds images and labels")
@@ -68,8 +70,8 @@ def parts_of(path: str, _: Path | None = None) -> Parts:
 def _sets_in(folder: Path, beginning: str) -> dict[str, dict[tuple[str, str], Path]]:
     """The files of every set in a folder, by split and what they hold; plain ones before packed ones."""
     sets: dict[str, dict[tuple[str, str], Path]] = defaultdict(dict)
-    names = sorted(os.listdir(folder), key=lambda name: (name.endswith(".gz"), name)) if folder.is_dir() else []
-    for name in names:
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    for name in sorted(names, key=lambda name: (name.endswith(".gz"), name)):
         found = _NAME.fullmatch(name.lower().removesuffix(".gz"))
         if found is not None and name.startswith(beginning) and (folder / name).is_file():
             split = "train" if found["split"] == "train" else "test"
@@ -93,7 +95,9 @@ def _stored(file: Path, notes: list[str]) -> Stored:
     if head is None:
         raise DataKeyError("path", f"{file} is {what_is(np.frombuffer(start, np.uint8))}, expected an IDX file")
     if size is not None and size != head.n_bytes:
-        raise DataKeyError("path", f"{file} has {size:,} bytes, but its header promises {head.n_bytes:,}: it is cut off")
+        raise DataKeyError(
+            "path", f"{file} has {size:,} bytes, but its header promises {head.n_bytes:,}: it is cut off"
+        )
     dtype = np.dtype(DTYPES[head.code]).name
     if head.shape[1:] == (_QMNIST,) and "label" in file.name:
         notes.append(f"{file.name}: the class is the first of 8 columns, as in QMNIST")

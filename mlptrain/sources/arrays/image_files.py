@@ -22,6 +22,7 @@ from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import existing, natural
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.cores import usable_cores
 from mlptrain.system.files import open_regular
 
 if TYPE_CHECKING:
@@ -37,8 +38,21 @@ _LISTED = ", ".join(FORMATS)
 _MAX_PIXELS = 50_000_000
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _UNUSED = ("val", "valid", "validation", "dev")
-_FILE_COLUMNS = ("file", "filename", "filenames", "file_name", "path", "image", "images", "image_path", "img", "name", "id")
+_FILE_COLUMNS = (
+    "file",
+    "filename",
+    "filenames",
+    "file_name",
+    "path",
+    "image",
+    "images",
+    "image_path",
+    "img",
+    "name",
+    "id",
+)
 _LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "y")
+_AT_ONCE, _MAX_THREADS = 256, 16  # files that a thread decodes in one go
 _SLOW = 2.0  # seconds of decoding, from which on the pixels are kept
 _WITHOUT_COLOUR = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _GREY, _RGB = "L", "RGB"
@@ -133,7 +147,9 @@ def _of_classes(root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         labels += [folder.name] * len(own)
     if not folders:
         images = next(_images_below(str(root)), None)
-        found = "images, but no subfolder for each class" if images else "nothing" if not os.listdir(root) else "no images"
+        found = (
+            "images, but no subfolder for each class" if images else "nothing" if not _entries(root) else "no images"
+        )
         raise DataKeyError(
             "path",
             f"the folder {root} holds {found}: expected a subfolder of images for each class, or train/ and test/ of "
@@ -147,7 +163,7 @@ def _of_classes(root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
 def _entries(folder: Path) -> list[Path]:
     """What lies in a folder, in natural order, without what is hidden."""
     try:
-        names = [name for name in os.listdir(folder) if not name.startswith((".", "__MACOSX"))]
+        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     except OSError as error:
         raise DataKeyError("path", f"{folder} cannot be read: {error.strerror}") from None
     return [folder / name for name in sorted(names, key=natural)]
@@ -169,7 +185,7 @@ def _passed_over(root: Path) -> list[str]:
 
 
 def _of_table(table: Path) -> Listing:
-    """Rows of file names, from the table's folder on, and labels; the columns are told by their names, else the first two."""
+    """Rows of file names, from the table's folder on, and labels; columns by their names, else the first two."""
     try:
         with open_regular(table) as stream:
             text = stream.read().decode("utf-8-sig")
@@ -200,7 +216,8 @@ def _of_table(table: Path) -> Listing:
         if not file.is_file():
             absent = sum(not (table.parent / other[at].strip()).is_file() for _, other in rows)
             raise DataKeyError(
-                "path", f"{table}:{number}:1: no such file: {file}" + (f" ({absent:,} are absent)" if absent > 1 else "")
+                "path",
+                f"{table}:{number}:1: no such file: {file}" + (f" ({absent:,} are absent)" if absent > 1 else ""),
             )
         if not (label := row[label_at].strip()):
             raise DataKeyError("path", f"{table}:{number}:1: the label of {file.name} is empty")
@@ -328,9 +345,9 @@ def _images(
             )
 
     start = time.perf_counter()
-    with quiet(), ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
-        for _ in pool.map(lambda part: [decode(number) for number in part], batched_range(len(files), _AT_ONCE)):
-            pass
+    parts = [range(at, min(at + _AT_ONCE, len(files))) for at in range(0, len(files), _AT_ONCE)]
+    with quiet(), ThreadPoolExecutor(max(1, min(int(usable_cores()), _MAX_THREADS))) as pool:
+        list(pool.map(lambda part: [decode(number) for number in part], parts))
     if faults:
         first = min(faults)
         others = f" (and {len(faults) - 1:,} others cannot be used)" if len(faults) > 1 else ""
@@ -349,12 +366,14 @@ def _kept_file(files: Sequence[Path], shape: tuple[int, ...], root: Path, folder
         with suppress(OSError):
             state = file.stat()
             digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    place = hashlib.sha256(os.fsencode(root.absolute()) + str(files[0].parent.parent).encode("utf-8", "surrogateescape"))
+    place = hashlib.sha256(
+        os.fsencode(root.absolute()) + str(files[0].parent.parent).encode("utf-8", "surrogateescape")
+    )
     return folder / "decoded" / f"{place.hexdigest()[:16]}-{digest.hexdigest()[:32]}.npy"
 
 
 def _keep(images: NDArray[np.uint8], file: Path) -> None:
-    """Write pixels that took long to decode, in place of older ones; a full disk or a read-only folder does not matter."""
+    """Write pixels that took long to decode, in place of older ones; a full disk or a read-only folder is no matter."""
     import io
 
     import numpy as np

@@ -109,7 +109,11 @@ class ArraySource:
         if len(pairs) == 1:
             return targets, layouts[0], None
         train, test = layouts
-        same = (train.n_features, train.image_shape, train.channels) == (test.n_features, test.image_shape, test.channels)
+        same = (train.n_features, train.image_shape, train.channels) == (
+            test.n_features,
+            test.image_shape,
+            test.channels,
+        )
         if not same or is_bytes(parts.x.dtype) != is_bytes(pairs[1][0].dtype):
             described = " and ".join(f"{x.title} {x.described}" for x, _ in pairs)
             raise DataError(f"{described}: expected training and test rows of one shape, on one scale")

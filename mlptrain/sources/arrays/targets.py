@@ -139,5 +139,7 @@ def _understood(
     places = np.argsort(np.array(order))
     what = "texts" if kind == "U" else "truth values" if kind == "b" else "whole numbers" if whole else "numbers"
     ordered = tuple(names[index] for index in order)
-    shown = ", ".join(ordered[:4]) + (f", … {ordered[-1]}" if len(names) > 5 else "".join(f", {n}" for n in ordered[4:]))
+    shown = ", ".join(ordered[:4]) + (
+        f", … {ordered[-1]}" if len(names) > 5 else "".join(f", {n}" for n in ordered[4:])
+    )
     return places[codes.reshape(-1)].astype(np.int64), ordered, f"{what}, {len(names)} classes: {shown}"
