@@ -238,7 +238,7 @@ def show_check(report: Mapping[str, Any]) -> None:
         f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )
     for note in report["notes"]:
-        say(f"data: {printable(note)}")
+        say(f"data: {note}")
     show_warnings(report["warnings"])
 
 

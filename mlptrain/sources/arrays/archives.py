@@ -100,7 +100,7 @@ def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str
         words = dict(zip(KEYS, row.split(), strict=True))
         found = {key: by_word[word] for key, word in words.items() if word in by_word}
         agrees = all(found.get(key, name) == name for key, name in given.items())
-        if {"x", "y"} <= found.keys() | given.keys() and agrees and (not given or given.keys() & found.keys()):
+        if {"x", "y"} <= found.keys() | given.keys() and agrees:
             found |= given
             if ("x_test" in found) == ("y_test" in found):
                 return {key: found[key] for key in KEYS if key in found}
