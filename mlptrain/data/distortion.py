@@ -44,7 +44,7 @@ def displacements(noise: Tensor, *, alpha: float, sigma: float) -> Tensor:
 
 
 def resample(images: Tensor, maps: Tensor, shifts: Tensor | None = None) -> Tensor:
-    """Images (n, height, width) or (n, channels, height, width) float32 as ``maps`` (n, 2, 3) of ``inverse_affine`` have them.
+    """Images (n, height, width) or (n, channels, height, width) as ``maps`` (n, 2, 3) of ``inverse_affine`` have them.
 
     ``shifts`` (n, 2, height, width), in pixels along x and y, are added to the places.
     """

@@ -113,7 +113,7 @@ def prepared(
 
     ``moved`` is that of Examples.to.
     """
-    encoded = examples.encoded(partial(loss.encode_targets, n_outputs=experiment.output_width))
+    encoded = examples.encoded(partial(loss.encoded, n_outputs=experiment.output_width))
     return encoded.to(device, moved={} if moved is None else moved)
 
 
@@ -129,8 +129,11 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
 
 
 def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
-    """The loss of an experiment with ``class_weights_of`` its training rows. Raises DataError as that."""
-    return make_loss(experiment.loss, [class_weights_of(experiment, train)])
+    """The loss of an experiment with ``class_weights_of`` its training rows and the scaling of their targets.
+
+    Raises DataError as ``class_weights_of``.
+    """
+    return make_loss(experiment.loss, [class_weights_of(experiment, train)], [train.preprocessing.target])
 
 
 def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
@@ -144,13 +147,20 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
     device = "cpu" if experiment.training.device == "auto" else experiment.training.device
     network = build_network(experiment)
     weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
-    loss = make_loss(experiment.loss, [weights[id(its)] for its in splits])
+    loss = make_loss(
+        experiment.loss, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits]
+    )
     measured = str(experiment.evaluation.split) if evaluate else "none"
-    on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved={})
+    on_device = partial(prepared, experiment=experiment, device=device, moved={})
     ready: dict[int, tuple[Examples, Examples | None]] = {}
-    for its in {id(its): its for its in splits}.values():
-        evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
-        ready[id(its)] = on_device(its.train), None if evaluated is None else on_device(evaluated)
+    for index, its in enumerate(splits):
+        if id(its) not in ready:
+            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
+            own = loss.of_model(index)
+            ready[id(its)] = (
+                on_device(its.train, loss=own),
+                None if evaluated is None else on_device(evaluated, loss=own),
+            )
     models = [
         Model(initial_parameters(one, network).clone(device=device), one.optimizer, one.seed, *ready[id(its)])
         for one, its in zip(experiments, splits, strict=True)

@@ -52,7 +52,12 @@ class Trials:
             self._scalings[key] = Preprocessing.fit(plain, self._train.stored, experiment.facts)
         chosen = self._train.spaced(n)
         few = Examples(chosen.stored(), chosen.targets, None, self._scalings[key])
-        return prepared(few, loss=make_loss(experiment.loss), experiment=experiment, device=self._device)
+        return prepared(
+            few,
+            loss=make_loss(experiment.loss, (), [self._train.preprocessing.target]),
+            experiment=experiment,
+            device=self._device,
+        )
 
     def constant_loss(self, experiment: Experiment) -> float:
         """What the best constant guess costs on the training rows."""

@@ -90,7 +90,8 @@ class TrainedNetwork(nn.Module):
         """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
         for layer in self.layers:
             x = layer(x)
-        return x
+        target = self.preprocessing.target
+        return x if target is None else target.restored(x)
 
     def preprocess(self, images: Tensor | ArrayLike) -> Tensor:
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.

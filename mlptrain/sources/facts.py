@@ -25,11 +25,23 @@ Shape = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
 class Column(Record):
-    """An input column of a table; ``categories`` are the values of a categorical one, in the order of their codes."""
+    """A stored input column; ``categories`` are the values of a categorical one, in the order of their codes.
+
+    Of a table also: ``source`` is the file's column, where that has another name, and ``part`` what of a date this one
+    is; ``missing`` are the training file's rows without a value.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"] = "numeric"
     categories: Names = ()
+    source: str = ""
+    part: Literal["", "days", "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos"] = ""
+    missing: Count = 0
+
+    @property
+    def origin(self) -> str:
+        """The name of the file's column."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,8 @@ class SourceFacts:
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
-    ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
-    files, where facts were read from files. ``notes`` say in words what was detected and not stated.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
+    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
     """
 
     train_counts: tuple[int, ...]
@@ -54,6 +66,7 @@ class SourceFacts:
     channels: int = 1
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
+    target_names: tuple[str, ...] = ()
     digest: str = ""
     notes: tuple[str, ...] = ()
 
@@ -104,8 +117,8 @@ class DataFacts(Record):
     channels: Literal[1, 3] = 1
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
+    target_names: Names = ()
     digest: str = ""
-    notes: Names = ()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

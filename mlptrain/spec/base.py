@@ -207,7 +207,7 @@ def side_or_sides(*, most: int) -> GetPydanticSchema:
     )
 
 
-def text_or_texts() -> GetPydanticSchema:
+def path_or_paths() -> GetPydanticSchema:
     """A text that is not empty, or a list of such texts."""
 
     def accepts(value: object) -> bool:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlptrain.sources.arrays import archives, idx_files, image_files
-from mlptrain.sources.arrays.source import ArraySource
-from mlptrain.sources.arrays.targets import MAX_CLASSES
-from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
+from mlptrain.sources.facts import Source, SourceFacts
 from mlptrain.sources.generated import (
     Generated,
     make_circles,
@@ -25,59 +22,18 @@ from mlptrain.sources.generated import (
 )
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec.base import Section, ShortName, count_or_fraction, side_or_sides, text_or_texts
+from mlptrain.spec.base import ShortName
+from mlptrain.spec.own import ArraysData, IdxData, ImagesData
+from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
+from mlptrain.spec.scaling import ImageScaling, PlainScaling
+from mlptrain.spec.table import TableData
 
-MAX_ROWS = 10_000_000
-MAX_SIDE = 10_000  # pixels
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
-
-class FixedScaling(Section):
-    """Given numbers: x becomes (x / maximum − mean) / std."""
-
-    mean: float = Field(ge=-1e30, le=1e30, description="Subtracted after dividing by the data's maximum.")
-    std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
-
-
-SCALING_FORMS = ("word", "numbers")  # tags of the union that is discriminated by type
-
-
-def _scaling_form(value: object) -> str:
-    return "numbers" if isinstance(value, (dict, FixedScaling)) else "word"
-
-
-NumbersOrWord = Discriminator(_scaling_form)
-_Numbers = Annotated[FixedScaling, Tag("numbers")]
-ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
-PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
-Paths = Annotated[str | list[str], text_or_texts()]
-Validation = Annotated[
-    int | float,
-    count_or_fraction(most=MAX_ROWS),
-    Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
-]
 
 
-class _Data(Section):
-    """What every data set knows before it is loaded."""
-
-    validation: Validation = 0.1
-
-    def source(self) -> Source:
-        """Where the rows come from."""
-        raise NotImplementedError
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
-
-    def facts(self) -> DataFacts:
-        """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
-        return DataFacts.of(self.source().facts(), self.choice())
-
-
-class _Classes(_Data):
+class _Classes(DataSection):
     """Data with classes, of which some may be chosen."""
 
     classes: Classes | None = Field(
@@ -146,7 +102,7 @@ class SpiralsData(_Classes):
 _Noise = Annotated[float, Field(ge=0, le=100, description="Standard deviation of the noise in every coordinate.")]
 
 
-class _Toy(_Data):
+class _Toy(DataSection):
     """Small data whose picture is known, of which test rows may be drawn."""
 
     test: Validation = Field(0, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none.")
@@ -222,7 +178,7 @@ class FunctionData(_Toy):
         return Generated(facts, partial(make_function, **settings))
 
 
-class _Drawn(_Data):
+class _Drawn(DataSection):
     """Inputs drawn from N(0, 1)."""
 
     n_samples: int = Field(ge=2, le=MAX_ROWS, description="Rows.")
@@ -290,134 +246,6 @@ class RandomMultilabelData(_Toy):
         return Generated(facts, partial(make_random_multilabel, **settings))
 
 
-_PATH = "Starts from this file's folder; ~ is the home folder."
-
-
-class _Own(_Data):
-    """Data of the user's own, as arrays: what was not stated is detected, and ``check`` says what."""
-
-    test: Validation = Field(
-        0.2,
-        description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none. Without effect where the "
-        "data have test rows of their own.",
-    )
-    classes: Annotated[list[str | int], Field(min_length=2)] | None = Field(
-        None, description="A subset of the classes by their names or values, in the order given. Default: all."
-    )
-    task: Literal["auto", "classification", "regression"] = Field(
-        "auto",
-        description="auto: texts and whole numbers are classes, but of many values with few rows each a regression, as "
-        "fractional numbers are.",
-    )
-
-    def names(self) -> tuple[str, ...] | None:
-        """The chosen classes as texts."""
-        return None if self.classes is None else tuple(map(str, self.classes))
-
-    def choice(self) -> Choice:
-        """What is drawn; classes are chosen by the source, which knows their names."""
-        return Choice(test=self.test, validation=self.validation)
-
-
-_Maximum = Annotated[int, Field(ge=1, le=2**53)]
-_ClassNames = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2, max_length=MAX_CLASSES)]
-
-
-class ArraysData(_Own):
-    """Arrays of .npz, .npy, .mat and safetensors files: inputs (n, d), or images (n, h, w), (n, h, w, 3), (n, 3, h, w).
-
-    Keras' mnist.npz as it is, and others whose arrays have the usual names, need no more than their path.
-    """
-
-    name: Literal["arrays"]
-    path: Paths = Field(description=f"A file, or a list or a pattern of files. {_PATH}")
-    x: str | None = Field(None, description="The array of the inputs. Default: told by its name.")
-    y: str | None = Field(None, description="The array of the targets. Default: told by its name.")
-    x_test: str | None = Field(None, description="Inputs of the test rows. Default: told by its name, or none.")
-    y_test: str | None = Field(None, description="Targets of the test rows. Default: told by its name, or none.")
-    class_names: _ClassNames | None = Field(
-        None, description="Names for the values of the classes, in the order of these. Default: the values."
-    )
-    maximum: _Maximum | None = Field(
-        None, description="The largest possible input, 0 being the smallest. Default: 255 of bytes, else unknown."
-    )
-    scaling: ImageScaling = Field(
-        "standard",
-        description="none; unit: divide by the maximum; standard: every column to mean 0 and std 1 over the training "
-        "rows, of images one mean and one std; or {mean: …, std: …} after dividing by the maximum.",
-    )
-
-    def source(self) -> Source:
-        """The files."""
-        names = self.model_dump(include={"x", "y", "x_test", "y_test"})
-        return ArraySource(
-            find=partial(archives.parts_of, self.path, names),
-            task=self.task,
-            classes=self.names(),
-            class_names=tuple(self.class_names) if self.class_names is not None else None,
-            maximum=self.maximum,
-        )
-
-
-class ImagesData(_Own):
-    """A folder of images with a subfolder for each class, or train/ and test/ of such folders, or a table (CSV).
-
-    A table has file names, which start from its folder, and labels: the columns file and label, else the first two.
-    """
-
-    name: Literal["images"]
-    path: str = Field(min_length=1, description=f"The folder, or the table of file names and labels. {_PATH}")
-    size: Annotated[int | list[int], side_or_sides(most=MAX_SIDE)] | None = Field(
-        None, description="Pixels that images are scaled to: a side, or [height, width]. Default: all have one size."
-    )
-    mode: Literal["auto", "grey", "rgb"] = Field(
-        "auto", description="grey: one value for each pixel; rgb: three; auto: rgb where the first image has colours."
-    )
-    scaling: ImageScaling = Field("unit", description="As of mnist: none; unit: divide by 255; standard; numbers.")
-
-    def shape(self) -> tuple[int, int] | None:
-        """Height and width that images are scaled to."""
-        if self.size is None:
-            return None
-        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return height, width
-
-    def source(self) -> Source:
-        """The files."""
-        find = partial(image_files.parts_of, self.path, size=self.shape(), mode=self.mode)
-        return ArraySource(find=find, task=self.task, classes=self.names())
-
-
-class IdxData(_Own):
-    """IDX files as those of MNIST, named as they are, plain or .gz: K-MNIST, EMNIST, QMNIST, one's own, of any size."""
-
-    name: Literal["idx"]
-    path: str = Field(
-        min_length=1,
-        description="The folder of the files; where it holds several sets, with the beginning of their names, as "
-        f"EMNIST/raw/emnist-letters. {_PATH}",
-    )
-    class_names: _ClassNames | None = Field(
-        None, description="Names for the labels, in the order of these. Default: the labels."
-    )
-    maximum: _Maximum | None = Field(
-        None, description="The largest possible pixel, 0 being the smallest. Default: 255 of bytes, else unknown."
-    )
-    scaling: ImageScaling = Field(
-        "unit", description="As of mnist: none; unit: divide by the maximum; standard; numbers."
-    )
-
-    def source(self) -> Source:
-        """The files."""
-        return ArraySource(
-            find=partial(idx_files.parts_of, self.path),
-            task=self.task,
-            classes=self.names(),
-            class_names=tuple(self.class_names) if self.class_names is not None else None,
-            maximum=self.maximum,
-        )
-
-
 def _numbers(count: int) -> tuple[str, ...]:
     """Names of classes that only have numbers."""
     return tuple(map(str, range(count)))
@@ -438,6 +266,7 @@ DataSpec = Annotated[
     | RandomClassificationData
     | RandomRegressionData
     | RandomMultilabelData
+    | TableData
     | ArraysData
     | ImagesData
     | IdxData,

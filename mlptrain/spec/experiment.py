@@ -213,7 +213,7 @@ class Experiment:
     @property
     def widths(self) -> tuple[int, ...]:
         """Layer widths from the inputs to the outputs."""
-        return (self.facts.n_features, *self.model.hidden, self.output_width)
+        return (self.data.n_inputs(self.facts), *self.model.hidden, self.output_width)
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

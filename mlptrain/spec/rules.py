@@ -24,7 +24,6 @@ from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
-    FixedScaling,
     ImageData,
     RandomClassificationData,
     RandomMultilabelData,
@@ -37,6 +36,7 @@ from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_target
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
+from mlptrain.spec.scaling import FixedScaling
 from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 

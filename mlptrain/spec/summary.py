@@ -103,6 +103,6 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
         "statistics": statistics_of(spec),
-        "notes": list(facts.notes),
+        "notes": list(loaded.notes),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

@@ -32,7 +32,7 @@ KEYS = {
         "scaler scale feature_scaling preprocess preprocessing transform transforms input_transform to_tensor"
     ),
     "data.path": (
-        "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files filepath "
+        "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
         "train_path train_file path_to_data"
     ),
     "data.x": "x_name inputs_name input_array x_key",

@@ -71,10 +71,11 @@ def evaluate(
         outputs = _outputs(network, parameters, (piece.inputs for piece in examples.pieces(CHUNK_ROWS)))
     else:
         outputs = outputs_of(network, parameters, examples.inputs)
-    total = loss.per_example(outputs, examples.targets).double().mean()
-    correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
-    further = scorer(outputs, examples.targets, temperature=temperature)
-    objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(examples.targets)))
+    outputs, targets = loss.in_unit(outputs), loss.in_unit(examples.targets)
+    total = loss.per_example(outputs, targets).double().mean()
+    correct = int(loss.correct(outputs, targets).sum()) if classify else 0
+    further = scorer(outputs, targets, temperature=temperature)
+    objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(targets)))
     return Metrics(float(total), correct / len(examples) if classify else None, objective, further)
 
 

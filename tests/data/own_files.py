@@ -66,7 +66,11 @@ def write_safetensors(folder: Path, arrays: Sequence[Values]) -> dict[str, Any]:
 
 def idx_bytes(values: Values) -> bytes:
     code, dtype = _CODES[values.dtype.name]
-    return bytes([0, 0, code, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.astype(dtype).tobytes()
+    return (
+        bytes([0, 0, code, values.ndim])
+        + struct.pack(f">{values.ndim}I", *values.shape)
+        + values.astype(dtype).tobytes()
+    )
 
 
 def write_idx(

@@ -1,0 +1,47 @@
+"""What every ``data`` section has: where its rows come from, which of them are used, and how many are held out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mlptrain.sources.facts import Choice, DataFacts, Source
+from mlptrain.spec.base import Section, count_or_fraction
+
+MAX_ROWS = 10_000_000
+Validation = Annotated[
+    int | float,
+    count_or_fraction(most=MAX_ROWS),
+    Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
+]
+
+
+class DataSection(Section):
+    """What every data set knows before it is loaded."""
+
+    validation: Validation = 0.1
+
+    def source(self) -> Source:
+        """Where the rows come from."""
+        raise NotImplementedError
+
+    def choice(self) -> Choice:
+        """Which of the rows are used."""
+        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
+
+    def facts(self) -> DataFacts:
+        """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
+        return DataFacts.of(self.source().facts(), self.choice())
+
+    def n_inputs(self, facts: DataFacts) -> int:
+        """How many inputs a row becomes."""
+        return facts.n_features
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What is doubtful in the data, each with the key of the section that it belongs to."""
+        return []
+
+    def notes(self) -> list[str]:
+        """What was detected in the files, in words."""
+        return []
