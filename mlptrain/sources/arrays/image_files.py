@@ -350,7 +350,7 @@ def _images(
         list(pool.map(lambda part: [decode(number) for number in part], parts))
     if faults:
         first = min(faults)
-        others = f" (and {len(faults) - 1:,} others cannot be used)" if len(faults) > 1 else ""
+        others = f" ({len(faults):,} such files)" if len(faults) > 1 else ""
         raise DataError(faults[first] + others)
     if kept is not None and time.perf_counter() - start > _SLOW:
         _keep(images, kept)
