@@ -89,7 +89,7 @@ def test_a_folder_is_read_as_torchvision_reads_it(
     folder: Path, mode: str, word: str, channels: int, size: tuple[int, int] | None
 ) -> None:
     fill("im")
-    keys = {} if size is None else {"size": list(size)}
+    keys: dict[str, Any] = {} if size is None else {"size": list(size)}
     facts, rows = facts_of(mode=word, **keys), rows_of(mode=word, **keys)
     x, names = reference("im", mode, size)
     np.testing.assert_array_equal(rows.x, x)
@@ -253,12 +253,13 @@ def test_one_message(folder: Path, make: Callable[[], None], words: str) -> None
 
 def test_faults_of_keys(folder: Path) -> None:
     fill("im", (4, 4))
-    for keys, words in (
+    faults: tuple[tuple[dict[str, Any], str], ...] = (
         ({"size": 0}, "data.size: must be a whole number from 1 to 10,000, or [height, width] of them, got 0"),
         ({"size": [3]}, "data.size: must be a whole number from 1 to 10,000, or [height, width] of them, got [3]"),
         ({"mode": "gray"}, "data.mode: must be auto, grey or rgb, got the text 'gray'; did you mean 'grey'?"),
         ({"mode": "RGB"}, "did you mean 'rgb'?"),
         ({"classes": ["cat", "dgo 2"]}, "data.classes: there is no class 'dgo 2'; did you mean 'dog 2'?"),
         ({"task": "regression"}, "the folders of im holds texts: expected numbers for a regression"),
-    ):
-        assert words in message(**keys), keys  # type: ignore[arg-type]
+    )
+    for keys, words in faults:
+        assert words in message(**keys), keys

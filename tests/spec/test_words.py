@@ -142,7 +142,8 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, arrays, images or idx",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, "
+        "arrays, images or idx",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
