@@ -42,9 +42,7 @@ def test_facts_are_those_of_the_loader(name: str, row: SourceRow, data: str) -> 
 
 
 @every_source
-def test_splits_hold_every_row_once_and_as_many_as_the_facts_say(
-    name: str, row: SourceRow, data: str
-) -> None:
+def test_splits_hold_every_row_once_and_as_many_as_the_facts_say(name: str, row: SourceRow, data: str) -> None:
     experiment = load_text(complete(f"{data}\nseed: 3")).experiment
     splits = load_data(experiment)
     parts = {key: part for key in ("train", "validation", "test") if (part := getattr(splits, key)) is not None}

@@ -56,7 +56,7 @@ def test_slips_are_put_right(name: str) -> None:
         ("csv", "{name: table, path: …}"),
         ("image_folder", "{name: images, path: …}"),
         ("numpy", "{name: arrays, path: …}"),
-        ("a/b", "{name: table, path: a/b}, {name: arrays, path: a/b}, {name: images, path: a/b} or {name: idx, path: a/b}"),
+        ("a/", "{name: table, path: a/}, {name: arrays, path: a/}, {name: images, path: a/} or {name: idx, path: a/}"),
         ("custom", "{name: table, path: …}, {name: arrays, path: …}, {name: images, path: …} or {name: idx, path: …}"),
     ],
 )  # fmt: skip
