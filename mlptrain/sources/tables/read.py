@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS, Dialect
 from mlptrain.sources.tables.files import find_files, read_start
-from mlptrain.sources.tables.settle import narrowed, settle
+from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.settle import settle
 from mlptrain.sources.tables.table import Part, Table, like_columns
 from mlptrain.sources.tables.text import Wishes, detect_text, read_text
 from mlptrain.system.paths import AnyPath
@@ -89,7 +90,7 @@ def _read_parts(files: Sequence[Path], wishes: Wishes, like: Table | None) -> Ta
             notes += [settled.note] if settled.note else []
             if settled.date_format:
                 found[name] = settled.date_format
-        columns.append(narrowed(values))
+        columns.append(narrowed(values.to_frame()).to_series())
     return Table(pl.DataFrame(columns), first.header, tuple(parts), tuple(notes), found, raw.digest)
 
 
