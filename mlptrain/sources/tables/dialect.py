@@ -13,7 +13,15 @@ from mlptrain.errors import DataError
 from mlptrain.system.text import printable
 
 BLANKS = " "  # as a separator: runs of blanks and tabs
-NAMED_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": BLANKS, "whitespace": BLANKS}
+NAMED_SEPARATORS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "pipe": "|",
+    "space": BLANKS,
+    "blanks": BLANKS,
+    "whitespace": BLANKS,
+}
 _SHOWN = {"\t": "tab", BLANKS: "blanks"}
 _CANDIDATES = ("\t", ";", "|", ",", BLANKS)
 _MAX_RECORDS = 1000
@@ -41,6 +49,8 @@ class Dialect:
     comment: str = ""
     encoding: str = "utf-8"
     carriage_returns: bool = False  # lines end with a lone CR
+    is_padded: bool = False  # blanks stand between a separator and a quote
+    has_backslashes: bool = False  # quotes inside a quoted text have a backslash before them
     notes: tuple[str, ...] = field(default=())
 
     def describe(self) -> str:
@@ -117,6 +127,7 @@ def detect(
     before = first + (records[preamble - 1][0] if preamble else 0)
     records = records[preamble:]
     dialect = replace(dialect, decimal_comma=_has_decimal_comma(dialect, records))
+    dialect = _quoting(body, dialect)
     return _with_header(dialect, records, path, width, before, first, header, missing, known_names)
 
 
@@ -156,6 +167,19 @@ def _quote(lines: list[str], separator: str) -> str:
     if any(single.search(line) for line in text) and not any(only_start.search(line) for line in text):
         return "'"
     return '"'
+
+
+def _quoting(lines: Sequence[str], dialect: Dialect) -> Dialect:
+    """The dialect with the oddities of its quoted fields."""
+    if dialect.separator == BLANKS or not dialect.quote:
+        return dialect
+    text = "\n".join(lines)
+    mark, quote = re.escape(dialect.separator), dialect.quote
+    return replace(
+        dialect,
+        is_padded=bool(re.search(rf"{mark}[ ]+{quote}|{quote}[ ]+{mark}", text)),
+        has_backslashes=bool(re.search(rf"\\{quote}[^\s{mark}]", text)),
+    )
 
 
 def _has_decimal_comma(dialect: Dialect, records: Sequence[tuple[int, list[str]]]) -> bool:

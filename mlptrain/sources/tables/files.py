@@ -286,7 +286,14 @@ class Piece:
 
 
 def pieces(
-    path: Path, encoding: Encoding, *, skip: int, separator: str, quote: str, size: int = PIECE
+    path: Path,
+    encoding: Encoding,
+    *,
+    skip: int,
+    separator: str,
+    quote: str,
+    has_backslashes: bool = False,
+    size: int = PIECE,
 ) -> Iterator[Piece]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
@@ -295,6 +302,8 @@ def pieces(
     line, rest, skipping = 1, b"", skip
     for block in _blocks(path, encoding, size):
         rest = rest + block if rest else block
+        if has_backslashes:
+            rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
         while skipping and (end := rest.find(b"\n")) >= 0:
             rest, skipping, line = rest[end + 1 :], skipping - 1, line + 1
         if skipping:
@@ -353,10 +362,12 @@ def _end_of_records(content: bytes, separator: str, quote: str) -> int:
     return end if begun is None else content.rfind(b"\n", 0, begun) + 1
 
 
-def quoted_field(separator: str, quote: str) -> re.Pattern[bytes]:
-    """Quoted fields, with the group ``open`` where one has no end."""
+def quoted_field(separator: str, quote: str, *, is_padded: bool = False) -> re.Pattern[bytes]:
+    """Quoted fields, behind a separator or blanks, with the group ``open`` where one has no end."""
     mark = re.escape(quote).encode()
-    behind = rb"[ \t\n]" if separator == " " else b"[" + re.escape(separator).encode() + rb"\n]"
+    behind = (
+        rb"[ \t\n]" if separator == " " else (b"[ " if is_padded else b"[") + re.escape(separator).encode() + rb"\n]"
+    )
     return re.compile(
         rb"(?:\A|(?<="
         + behind
