@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import glob
 import gzip
+import io
 import lzma
 import re
 import zipfile
@@ -15,12 +16,15 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PIECE = 1 << 25  # bytes that are parsed at once
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
@@ -135,14 +139,41 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if kind == "zip":
             yield stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
         elif kind == "zstd":
-            import zstandard
-
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield stack.enter_context(cast(BinaryIO, reader))
+            yield stack.enter_context(cast(BinaryIO, io.BufferedReader(_Zstandard(raw), SAMPLE)))
         elif kind:
             yield stack.enter_context(_UNPACK[kind](raw))
         else:
             yield raw
+
+
+class _Zstandard(io.RawIOBase):
+    """The content of Zstandard frames; the library's own reader ends a cut one without a word."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import zstandard
+
+        self._raw, self._new = raw, zstandard.ZstdDecompressor().decompressobj
+        self._frame, self._ready = self._new(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """As of ``io.RawIOBase``. Raises EOFError where a frame is cut."""
+        while not self._ready:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            packed = packed or self._raw.read(SAMPLE)
+            if not packed:
+                if not self._frame.eof:
+                    raise EOFError("it ends within a frame")
+                return 0
+            if self._frame.eof:
+                self._frame = self._new()
+            self._ready = self._frame.decompress(packed)
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._ready))
+        view[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 _UNPACK: dict[str, Callable[[BinaryIO], BinaryIO]] = {

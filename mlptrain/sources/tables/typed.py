@@ -31,7 +31,7 @@ def plain_columns(frame: pl.DataFrame, path: Path, wishes: Wishes, *, lines: Lin
         shown = ", ".join(f"'{printable(column)}'" for column in nested[:5])
         notes.append(f"dropped, since they hold lists, records or bytes: {shown}")
         frame = frame.drop(nested)
-    codes = [float(value) for value in wishes.missing if is_number(value)]
+    codes = [float(value) for value in wishes.missing if is_number(value) and value.lower() != "nan"]
     columns = [_plain(pl.col(column), dtype, codes, wishes) for column, dtype in frame.schema.items()]
     frame = frame.select(columns)
     check_finite(frame, path, lines)
@@ -54,7 +54,7 @@ def _plain(column: pl.Expr, dtype: pl.DataType, codes: list[float], wishes: Wish
             column = column.cast(pl.Float32 if dtype != pl.Float64 else pl.Float64).fill_nan(None)
         elif dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128, pl.UInt128):
             column = column.cast(pl.Int64 if dtype in (pl.Int64, pl.UInt32) else pl.Int32)
-        return pl.when(~column.is_in(codes)).then(column) if codes else column
+        return pl.when(~column.cast(pl.Float64).is_in(codes)).then(column) if codes else column
     if dtype == pl.Datetime:
         if getattr(dtype, "time_zone", None):
             column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
