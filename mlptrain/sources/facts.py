@@ -55,10 +55,12 @@ class SourceFacts:
     known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
-    where a row is an image. ``columns`` describes the inputs where they have names, ``target_names`` are those of the
-    targets. ``digest`` is a SHA-256 of the files, where facts were read from files. ``stated`` are the rows among those
-    of ``train_counts`` that a column states to be for training, validation and test, ``group_sizes`` the rows of each
-    group of rows that are kept together; ``weight`` is the column of sample weights.
+    where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
+    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
+    ``stated`` are the rows among those of ``train_counts`` that a column states to be for training, validation and
+    test, ``group_sizes`` the rows of each group of rows that are kept together; ``weight`` is the column of sample
+    weights.
     """
 
     train_counts: tuple[int, ...]
@@ -70,11 +72,13 @@ class SourceFacts:
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
+    channels: int = 1
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
     digest: str = ""
     weight: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Choice:
         """What is drawn, in this order, and how much of it: nothing that a column of the source states."""
         _, validation, test = source.stated or (0, 0, 0)
         wishes: list[tuple[Literal["test", "validation"], float]] = []
-        if not test:
+        if not (test or source.test_counts):
             wishes.append(("test", self.test))
         if not (validation or source.validation_counts):
             wishes.append(("validation", self.validation))
@@ -132,6 +136,7 @@ class DataFacts(Record):
     class_names: Names = ()
     n_targets: Count = 0
     image_shape: Shape | None = None
+    channels: Literal[1, 3] = 1
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
@@ -140,8 +145,8 @@ class DataFacts(Record):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        height, width = self.image_shape or (1, self.n_features)
-        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+        height, width = self.image_shape or (1, self.n_features // self.channels)
+        if height * width * self.channels != self.n_features or len(self.columns) not in (0, self.n_features):
             raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
         of_labels = self.n_targets in (0, len(self.class_names))
         if not (of_labels if self.class_names else self.n_targets):
@@ -162,6 +167,13 @@ class DataFacts(Record):
     def is_multi_label(self) -> bool:
         """Whether a row may have several of the named labels at once, or none; each is then a target of 0 or 1."""
         return bool(self.class_names and self.n_targets)
+
+    @property
+    def pixels_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row as an image: (height, width), of colours (height, width, 3); None where it is none."""
+        if self.image_shape is None or self.channels == 1:
+            return self.image_shape
+        return (*self.image_shape, self.channels)
 
     @property
     def rows(self) -> dict[str, int]:

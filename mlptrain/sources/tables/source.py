@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -87,14 +87,11 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     digest, apart = table.digest, {}
-    # A file of its own needs no column that says what its rows are for.
-    like = table
-    if "split" in names and table.has_names:
-        like = replace(table, frame=table.frame.drop(names["split"]))
+    needless = [names["split"]] if "split" in names else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
         if not paths:
             continue
-        other = read_table(paths, **options, like=like)
+        other = read_table(paths, **options, like=table, optional=needless)
         other, dropped = _usable(other, schema, source.dropping)
         notes += [f"{what} file: {note}" for note in other.notes]
         warnings += [(f"{what}_path", note) for note in dropped]
@@ -118,8 +115,8 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     notes += _repeats(x, y, apart)
     if weight is not None:
         notes.append(
-            f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures count "
-            "all rows alike, but for objective and those called weighted_…"
+            f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
+            "count all rows alike, but for objective and those called weighted_…"
         )
     classes = len(schema.class_names)
     facts = SourceFacts(
