@@ -194,6 +194,18 @@ def test_averages_interrupted_and_gone_on_with() -> None:
     assert_same_group("whole", "part")
 
 
+def test_a_group_too_large_for_one_trainer_interrupted_and_gone_on_with() -> None:
+    """Each seed is a part of its own: an unbroken group, a resumed one, and each seed alone end with the same bytes."""
+    settings = ("model.hidden=[900,700]", "data.train_size=300", "training.epochs=3", "training.threads=1")
+    run("whole", *settings)
+    with pytest.raises(InterruptedRunError):
+        run("part", *settings, listeners=[interrupting(1)])
+    resume_seeds(Path("part"))
+    assert_same_group("whole", "part")
+    train(load_text(BASE, overrides=[*settings, "seed=11"]), run_dir=Path("alone"))
+    assert_same_bytes("whole/seed-11", "alone", OF_A_RUN)
+
+
 def test_interrupted_twice(whole: str) -> None:
     with pytest.raises(InterruptedRunError):
         run("part", listeners=[interrupting(1)])

@@ -16,6 +16,7 @@ from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserErr
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
+from mlptrain.experiment.parts import most_together
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
@@ -312,7 +313,7 @@ def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
         device=wished.device,
         precision=wished.precision,
         threads=wished.threads,
-        step_flops=models * experiment.step_flops,
+        step_flops=min(models, most_together(experiment)) * experiment.step_flops,
     )
 
 
