@@ -71,8 +71,8 @@ class Choice:
     validation: float = 0
 
 
-class ChoiceError(DataError):
-    """Rows that the data do not have; ``key`` of the data section asks for them."""
+class DataKeyError(DataError):
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -137,11 +137,11 @@ class DataFacts(Record):
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
         """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
 
-        Raises ChoiceError for classes that there are not, or are named twice.
+        Raises DataKeyError for classes that there are not, or are named twice.
         """
         known, chosen = len(source.class_names), list(choice.classes or ())
         if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
-            raise ChoiceError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
+            raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
         if drawn_test := drawn(choice.test, train):

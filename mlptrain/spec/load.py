@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,18 +14,25 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mlptrain.errors import DataError, Fault, SpecError, UserError
-from mlptrain.sources.facts import ChoiceError, DataFacts
+from mlptrain.sources.facts import DataFacts, DataKeyError
 from mlptrain.spec.base import Section
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, parse, read_file, refusal
+from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
 from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
 from mlptrain.system.paths import AnyPath, user_path
 
+# Keys whose values name files: a text, or a list of them.
+PATHS: tuple[KeyPath, ...] = (
+    ("model", "init", "path"),
+    ("data", "path"),
+    ("data", "test_path"),
+    ("data", "validation_path"),
+)
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
@@ -113,19 +122,33 @@ def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()
 
 
 def anchor(document: Document) -> None:
-    """Make the path of initial weights absolute.
+    """Make the paths that a document names absolute: those at ``PATHS``, each a text or a list of texts.
 
-    A relative one starts from the folder of its file, that of an option from the current folder.
+    A relative one starts from the folder of its file, that of an option from the current folder. Of a pattern such as
+    ``part-*.csv`` the folder is escaped, so that what its name holds is no pattern.
     """
-    init = (document.value.get("model") or {}).get("init") if isinstance(document.value.get("model"), dict) else None
-    if not isinstance(init, dict) or not isinstance(init.get("path"), str) or not init["path"]:
-        return
-    path = Path(init["path"])
+    for path in PATHS:
+        parent: Any = document.value
+        for key in path[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        value = parent.get(path[-1]) if isinstance(parent, dict) else None
+        if isinstance(value, list):
+            parent[path[-1]] = [_anchored(one, document.position((*path, index))) for index, one in enumerate(value)]
+        elif isinstance(value, str):
+            parent[path[-1]] = _anchored(value, document.position(path))
+
+
+def _anchored(value: Any, position: Position) -> Any:
+    if not isinstance(value, str) or not value:
+        return value  # which the checks refuse
+    path = Path(value)
     with suppress(UserError):  # of a user that there is not
         path = user_path(path)
-    position = document.position(("model", "init", "path"))
     folder = Path() if position.line is None else Path(position.source).parent
-    init["path"] = str((folder / path).absolute())
+    written = (folder / path).absolute()
+    if path.is_absolute() or not glob.has_magic(value) or os.path.lexists(written):
+        return str(written)
+    return str(Path(glob.escape(str(folder.absolute())), path))
 
 
 def folder_name(text: str) -> str:
@@ -162,7 +185,7 @@ def check(
     if (data := sections.get("data")) is not None:
         try:
             sections["facts"] = facts or data.facts()
-        except ChoiceError as error:
+        except DataKeyError as error:
             faults.append(document.fault(("data", error.key), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))

@@ -1,0 +1,196 @@
+"""What columns of text hold after all: dates, numbers with thousands separators or decimal commas; and narrow types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_TIMES = ("%H:%M:%S%.f", "%H:%M:%S", "%H:%M")
+# What a value must look like, and the formats that may then be meant, in turn.
+_DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"^\d{4}-\d{1,2}-\d{1,2}", ("%Y-%m-%d",)),
+    (r"^\d{4}/\d{1,2}/\d{1,2}", ("%Y/%m/%d",)),
+    (r"^\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
+    (r"^\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
+    (r"^\d{1,2}/\d{1,2}/\d{4}", ("%d/%m/%Y", "%m/%d/%Y")),
+    (r"^\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"^\d{1,2}[ -][A-Za-z]{3}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y")),
+    (r"^[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
+)
+_MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
+# Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
+_GROUPED = (
+    (",", ".", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
+    (".", ",", r"^[+-]?\d{1,3}(?:\.\d{3})*(?:,\d+)?$", r"^[+-]?\d{1,3}(?:\.\d{3}){2,}|\.\d{3},"),
+    (" ", ".", r"^[+-]?\d{1,3}(?:[ \x{00a0}\x{202f}]\d{3})*(?:[.,]\d+)?$", r"\d[ \x{00a0}\x{202f}]\d{3}"),
+    ("'", ".", r"^[+-]?\d{1,3}(?:['’]\d{3})*(?:\.\d+)?$", r"\d['’]\d{3}"),
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A column, a note about it or "", and the format of its dates or ""."""
+
+    values: pl.Series
+    note: str = ""
+    date_format: str = ""
+
+
+def settle(values: pl.Series, *, decimal_comma: bool, where: Callable[[int], str], date_format: str = "") -> Settled:
+    """A column of text as the dates or numbers that all its values are, else unchanged.
+
+    ``date_format`` is that of the same column of an earlier table. ``where`` gives the place of a row.
+    """
+    if values.null_count() == values.len():
+        return Settled(values)
+    if date_format:
+        dated = as_date(values, date_format)
+        return Settled(dated, date_format=date_format) if dated is not None else Settled(values)
+    first = str(values[values.is_not_null().arg_max() or 0])
+    if not any(letter.isdigit() for letter in first) and not _share_of_numbers(values) >= _MIN_NUMBERS:
+        return Settled(values)
+    return _dates(values) or _numbers(values, decimal_comma) or Settled(values, _note(values, where))
+
+
+def _dates(values: pl.Series) -> Settled | None:
+    import polars as pl
+
+    name = printable(values.name)
+    first = values[values.is_not_null().arg_max() or 0]
+    for shape, formats in _DATES:
+        if not pl.Series([first]).str.contains(shape).item():
+            continue
+        fitting = []
+        for date in formats:
+            for format_ in _with_times(date):
+                dated = as_date(values, format_)
+                if dated is not None:
+                    fitting.append((dated, format_))
+                    break
+        if len(fitting) > 1 and not fitting[0][0].equals(fitting[1][0]):
+            return Settled(
+                values,
+                f"column '{name}' is text: '{printable(first)}' may be day/month or month/day, and no value decides; "
+                "write dates as year-month-day",
+            )
+        if fitting:
+            dated, format_ = fitting[0]
+            kind = "dates" if dated.dtype == pl.Date else "dates with times"
+            return Settled(dated, f"column '{name}': {kind}, {format_}", format_)
+    return None
+
+
+def _with_times(date: str) -> list[str]:
+    times = [f"{date}{between}{time}{zone}" for between in ("T", " ") for time in _TIMES for zone in ("", "%#z", "Z")]
+    return [date, *times]
+
+
+def as_date(values: pl.Series, format_: str) -> pl.Series | None:
+    """Text as dates of a format, in UTC where it has time zones; None where a value is not one."""
+    import polars as pl
+
+    sample = values.drop_nulls().head(1)
+    for part in (sample, values):
+        if "%H" not in format_:
+            dated = part.str.to_date(format_, strict=False, exact=True)
+        elif "%#z" in format_:
+            dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(
+                None
+            )
+        else:
+            dated = part.str.to_datetime(format_, strict=False, time_unit="us", exact=True)
+        if dated.null_count() > part.null_count():
+            return None
+    assert isinstance(dated, pl.Series)
+    return dated
+
+
+def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
+    """Numbers that polars does not read as such, where no value leaves a doubt."""
+    import polars as pl
+
+    name, rows = printable(values.name), values.len() - values.null_count()
+    plain = values.cast(pl.Float64, strict=False)
+    if plain.count() == rows and decimal_comma:
+        grouped = (
+            values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum() == values.str.contains(".", literal=True).sum()
+        )
+        if grouped:
+            return Settled(
+                _float(values.str.replace_all(".", "", literal=True)), f"column '{name}': points group thousands"
+            )
+        return Settled(plain, f"column '{name}': decimal points, unlike other columns")
+    for mark, point, shape, decisive in _GROUPED:
+        if values.str.contains(shape).sum() != rows:
+            continue
+        if not values.str.contains(decisive).any() and not (mark == "." and decimal_comma):
+            continue
+        pattern = {" ": r"[ \x{00a0}\x{202f}]", "'": "['’]"}.get(mark, f"[{mark}]")
+        bare = values.str.replace_all(pattern, "").str.replace(",", ".", literal=True)
+        del point
+        words = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}[mark]
+        return Settled(_float(bare), f"column '{name}': {words} group thousands")
+    if values.str.contains(r"^[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?$").sum() == rows:
+        if values.str.contains(r"^[+-]?(?:\d{4,}|0),|,(?:\d{1,2}|\d{4,})(?:[eE]|$)").any():
+            return Settled(_float(values.str.replace(",", ".", literal=True)), f"column '{name}': decimal comma")
+        first = values.filter(values.str.contains(",", literal=True))[0]
+        return Settled(
+            values, f"column '{name}' is text: the comma of '{printable(first)}' may be decimal or group thousands"
+        )
+    return None
+
+
+def _float(values: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return values.cast(pl.Float64)
+
+
+def _share_of_numbers(values: pl.Series) -> float:
+    import polars as pl
+
+    some = values.drop_nulls().head(10_000)
+    return some.cast(pl.Float64, strict=False).count() / max(1, some.len())
+
+
+def _note(values: pl.Series, where: Callable[[int], str]) -> str:
+    """For a column of numbers but for some texts, the first of these and its place."""
+    import polars as pl
+
+    numbers = values.cast(pl.Float64, strict=False)
+    count, rows = numbers.count(), values.count()
+    if count < _MIN_NUMBERS * rows or count == rows:
+        return ""
+    row = (numbers.is_null() & values.is_not_null()).arg_max() or 0
+    others = f"{rows - count:,} of {rows:,} values are not numbers"
+    return (
+        f"column '{printable(values.name)}' is text: {others}, first {printable(str(values[row]))!r} at {where(row)}; "
+        "if it stands for a missing value, add it to missing_values"
+    )
+
+
+def narrowed(values: pl.Series) -> pl.Series:
+    """Integers as Int32 and floating-point numbers as Float32 where nothing a network could see is lost.
+
+    A network reads float32 in the end. Float64 stays where rounding to 24 bits exceeds a millionth of the column's
+    spread, as for seconds since 1970, so that differences are taken before rounding.
+    """
+    import polars as pl
+
+    if values.dtype not in (pl.Int64, pl.Float64):
+        return values
+    least, most = values.min(), values.max()
+    if least is None or most is None:
+        return values
+    assert isinstance(least, (int, float))
+    assert isinstance(most, (int, float))
+    if values.dtype == pl.Int64:
+        return values.cast(pl.Int32) if least >= -(2**31) and most < 2**31 else values
+    is_fine = max(-least, most) * 2.0**-24 <= 1e-6 * (most - least) or least == most
+    return values.cast(pl.Float32) if is_fine else values
