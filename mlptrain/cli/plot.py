@@ -58,7 +58,7 @@ def curves(
     """Loss, accuracy and other figures of runs by epoch or step.
 
     The runs may be unfinished; by step there are loss and accuracy only.
-    A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
+    A group of seeds or folds is drawn as their mean, in a band from the lowest to the highest. Figures of training are
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """
     file = _picture(out, "steps" if steps else "curves")
@@ -318,9 +318,9 @@ def report(
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
     """The runs, with those of a group in its place, and their labels."""
     from mlptrain.report.history import run_labels
-    from mlptrain.runs import runs_of_seeds
+    from mlptrain.runs import runs_of_group
 
-    runs = [run for path in paths for run in runs_of_seeds(path) or [path]]
+    runs = [run for path in paths for run in runs_of_group(path) or [path]]
     return list(zip(runs, run_labels(runs), strict=True))
 
 

@@ -84,7 +84,10 @@ class SharedData:
 
     def __call__(self, seed: int) -> Splits:
         """The splits of one seed."""
-        experiment = self._experiment.changed(seed=seed)
+        return self.of(self._experiment.changed(seed=seed))
+
+    def of(self, experiment: Experiment) -> Splits:
+        """The splits of an experiment with another seed or fold."""
         raw = self._raw or _read(experiment, data_dir=self._data_dir, on_fetch=None)
         return load_splits(experiment, raw)
 
@@ -92,9 +95,9 @@ class SharedData:
 def load_data_of_seeds(
     experiments: Sequence[Experiment], *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> list[Splits]:
-    """The splits of experiments that differ in their seed alone."""
-    of_seed = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
-    return [of_seed(experiment.seed) for experiment in experiments]
+    """The splits of experiments that differ in their seed, or their fold, alone."""
+    shared = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
+    return list(map(shared.of, experiments))
 
 
 def _read(experiment: Experiment, *, data_dir: AnyPath | None, on_fetch: Progress | None) -> RawData:

@@ -105,6 +105,13 @@ def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
         yield ("data", "validation"), message
 
 
+def fold_is_the_test_split(data: DataSpec) -> Iterator[Finding]:
+    """With a fold no further test rows are drawn."""
+    if data.fold is not None and data.choice().test:
+        message = "draws test rows, but with data.fold the rows of the fold are the test rows; set test: 0"
+        yield ("data", "test"), message
+
+
 def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
     """Rows × features fit in memory where each alone is in its range."""
     if isinstance(data, (RandomClassificationData, RandomRegressionData, RandomMultilabelData)):
@@ -277,6 +284,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     class_weights_fit,
     sizes_are_stored,
     rows_are_left,
+    fold_is_the_test_split,
     data_fit_memory,
     evaluation_has_its_split,
     metrics_fit,

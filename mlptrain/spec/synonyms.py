@@ -245,8 +245,8 @@ KEYS_NOT_OFFERED = {
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
         "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
-    "cross-validation is not offered; data.validation sets rows aside": (
-        "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
+    "cross-validation is not offered as a key; `mlptrain train CONFIG --folds 5`": (
+        "cv folds k_fold k_folds n_splits n_folds cross_validation"
     ),
     "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
         "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
