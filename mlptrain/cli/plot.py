@@ -214,7 +214,7 @@ def samples(
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config, overrides).experiment
+    spec = load_spec(_configuration(config), overrides).experiment
     from mlptrain import views
     from mlptrain.report.arrays import FittedCurve, LabelledPoints
     from mlptrain.report.figures import draw_fits, draw_points
@@ -236,7 +236,7 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
     file = _picture(out, "histogram")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).experiment
+    spec = load_spec(_configuration(config)).experiment
     from mlptrain import views
     from mlptrain.report.figures import draw_histogram
 
@@ -252,7 +252,7 @@ def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # n
     from mlptrain.report.figures import draw_rates
     from mlptrain.spec import load_spec
 
-    _save(draw_rates(views.learning_rates(load_spec(config, overrides).experiment)), file)
+    _save(draw_rates(views.learning_rates(load_spec(_configuration(config), overrides).experiment)), file)
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
@@ -313,6 +313,11 @@ def report(
     with screen.Fetching() as fetching:
         parts = views.page_parts(run, data_dir=data_dir, on_fetch=fetching.fetch)
     screen.write_file(file, render_page(run, **parts).encode())
+
+
+def _configuration(path: Path) -> Path:
+    """The configuration file that is named, or that of the run folder."""
+    return own if (own := path / "resolved.yaml").is_file() else path
 
 
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:

@@ -168,6 +168,20 @@ def positive_or_list() -> GetPydanticSchema:
     )
 
 
+class OrNone:
+    """Lets the word none stand for no value, as where a key is left out."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value == "none" else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [*handler(schema)["anyOf"], {"const": "none"}]}
+
+
 def count_or_fraction(*, most: int) -> GetPydanticSchema:
     """A whole number from 0 to ``most``, or a fraction below 1."""
     return _checked(
