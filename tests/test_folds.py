@@ -161,6 +161,23 @@ def test_stored_test_rows_are_not_read(call: Call) -> None:
     assert call("predict", "group/fold-0", "--split", "test", "--index", "50", "--json").code == 0
 
 
+def test_folds_of_a_table(call: Call) -> None:
+    """With a missing value in some rows, and figures and slots that are fitted in each fold."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{x:.3f},{'' if index % 9 == 0 else index},{'red' if index % 3 else 'blue'},{'yes' if x > 0 else 'no'}"
+        for index, x in enumerate(rng.normal(size=101))
+    ]
+    Path("table.csv").write_text("\n".join(["x,number,colour,answer", *rows]))
+    Path("table.yaml").write_text(
+        "data: {name: table, path: table.csv, target: answer}\nmodel: {hidden: [4]}\noptimizer: adam\n"
+    )
+    result = call("train", "table.yaml", "--folds", "3", "--set", "training.epochs=1", "--run-dir", "group")
+    assert result.code == 0
+    assert "no test rows are drawn" in result.err
+    assert [call("eval", f"group/fold-{fold}", "--json").json["examples"] for fold in range(3)] == [34, 34, 33]
+
+
 def test_a_fold_that_diverges_leaves_the_others_alone(call: Call) -> None:
     result = call("train", "linear.yaml", "--folds", "6", "--run-dir", "group")
     summary = read("group/summary.json")

@@ -53,7 +53,7 @@ def gradcheck(
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
         parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
-        loss = make_loss(source.experiment.loss, [source.class_weights])
+        loss = make_loss(source.experiment.loss, [source.class_weights], [source.preprocessing.target])
         return _check(source.experiment, train, loss, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)
@@ -173,7 +173,7 @@ def _check_seed(experiment: Experiment, of_seed: SharedData) -> GradientCheck:
 
 
 def _check_initial(experiment: Experiment, train: Examples) -> GradientCheck:
-    parameters = initial_parameters(experiment, build_network(experiment))
+    parameters = initial_parameters(experiment, build_network(experiment), train)
     return _check(experiment, train, fitted_loss(experiment, train), parameters, epoch=1)
 
 

@@ -23,6 +23,7 @@ from mlptrain.experiment.starting import notes_on, started_from
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
+from mlptrain.sources.facts import drawn
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.spec.load import in_folds, starting_from
@@ -130,9 +131,10 @@ def train_folds(
 
 def _notes_on_folds(experiment: Experiment) -> Iterator[str]:
     """What becomes of the test rows that there would be without folds."""
-    if experiment.data.choice().test:
+    facts, rows = experiment.facts, experiment.facts.test_rows
+    if rows and drawn(experiment.data.choice().test, sum(facts.rows.values())) == rows:
         yield "no test rows are drawn: with folds every row is a test row once, whatever data.test is"
-    elif rows := experiment.facts.test_rows:
+    elif rows:
         yield f"the {rows:,} stored test rows are not read: with folds the test rows are those held out of training"
 
 

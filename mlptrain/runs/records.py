@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from mlptrain.spec.choosing import higher_is_better
-from mlptrain.spec.data import MAX_FOLDS
+from mlptrain.spec.rows import MAX_FOLDS
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers

@@ -25,11 +25,23 @@ Shape = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
 class Column(Record):
-    """An input column of a table; ``categories`` are the values of a categorical one, in the order of their codes."""
+    """A stored input column; ``categories`` are the values of a categorical one, in the order of their codes.
+
+    Of a table also: ``source`` is the file's column, where that has another name, and ``part`` what of a date this one
+    is; ``missing`` are the training file's rows without a value.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"] = "numeric"
     categories: Names = ()
+    source: str = ""
+    part: Literal["", "days", "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos"] = ""
+    missing: Count = 0
+
+    @property
+    def origin(self) -> str:
+        """The name of the file's column."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,9 @@ class SourceFacts:
     known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
-    where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
-    files, where facts were read from files.
+    where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
+    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
     """
 
     train_counts: tuple[int, ...]
@@ -50,9 +63,12 @@ class SourceFacts:
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
+    channels: int = 1
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
+    target_names: tuple[str, ...] = ()
     digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +88,13 @@ class Choice:
     validation: float = 0
     fold: tuple[int, int] | None = None
 
-    def rows(self, train: int, test: int) -> dict[str, int]:
-        """How many rows each split of the facts has, of so many training and stored test rows."""
+    def rows(self, train: int, test: int, *, stored: bool) -> dict[str, int]:
+        """How many rows each split has, of so many training rows and test rows, which may be ``stored``."""
         if self.fold is not None:
             of, index = self.fold
             test = (train - index + of - 1) // of
             train -= test
-        elif drawn_test := drawn(self.test, train):
+        elif not stored and (drawn_test := drawn(self.test, train)):
             train, test = train - drawn_test, drawn_test
         validation = drawn(self.validation, train)
         return {"train_rows": train - validation, "validation_rows": validation, "test_rows": test}
@@ -111,14 +127,16 @@ class DataFacts(Record):
     class_names: Names = ()
     n_targets: Count = 0
     image_shape: Shape | None = None
+    channels: Literal[1, 3] = 1
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
+    target_names: Names = ()
     digest: str = ""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        height, width = self.image_shape or (1, self.n_features)
-        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+        height, width = self.image_shape or (1, self.n_features // self.channels)
+        if height * width * self.channels != self.n_features or len(self.columns) not in (0, self.n_features):
             raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
         of_labels = self.n_targets in (0, len(self.class_names))
         if not (of_labels if self.class_names else self.n_targets):
@@ -139,6 +157,13 @@ class DataFacts(Record):
     def is_multi_label(self) -> bool:
         """Whether a row may have several of the named labels at once, or none; each is then a target of 0 or 1."""
         return bool(self.class_names and self.n_targets)
+
+    @property
+    def pixels_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row as an image: (height, width), of colours (height, width, 3); None where it is none."""
+        if self.image_shape is None or self.channels == 1:
+            return self.image_shape
+        return (*self.image_shape, self.channels)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -162,12 +187,12 @@ class DataFacts(Record):
         shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        shared |= choice.rows(train, test)
+        shared |= choice.rows(train, test, stored=bool(source.test_counts))
         return cls(**shared)
 
     def of_fold(self, choice: Choice) -> Self:
         """The facts of another fold of the same rows."""
-        rows = choice.rows(self.train_rows + self.validation_rows + self.test_rows, 0)
+        rows = choice.rows(self.train_rows + self.validation_rows + self.test_rows, 0, stored=False)
         return self.model_copy(update=rows)
 
 

@@ -38,11 +38,12 @@ _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked experiment, the bytes it was read from, and warnings."""
+    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data."""
 
     experiment: Experiment
     source: bytes
     warnings: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -104,8 +105,12 @@ def _load(
     if spec is None or faults:
         raise SpecError(in_order(faults, document.source))
     experiment = Experiment(with_defaults(spec), sections["facts"], folder)
-    warnings = tuple(document.fault(path, message) for path, message in warnings_about(experiment))
-    return Loaded(experiment, content, warnings)
+    warnings = [document.fault(path, message) for path, message in warnings_about(experiment)]
+    notes: tuple[str, ...] = ()
+    if facts is None:
+        warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
+        notes = tuple(spec.data.notes())
+    return Loaded(experiment, content, tuple(warnings), notes)
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:
