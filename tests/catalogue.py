@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import mpmath  # type: ignore[import-untyped]
@@ -29,6 +30,7 @@ from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import RunLength, Schedule, ScheduleSpec
+from tests.data import own_files
 
 Settings = Mapping[str, Any]
 Rows = tuple[NDArray[Any], NDArray[Any]]  # inputs (n, n_features) and labels (n,) or targets (n, t)
@@ -537,15 +539,33 @@ ADVERSARIAL: dict[str, AdversarialRow] = {
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order."""
+    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order.
+
+    ``write`` puts the same rows into a folder, for sources that read a file there, and gives the section's keys.
+    """
 
     reference: Callable[..., Any]
     column_names: bool = True  # whether the inputs have names
+    write: Callable[[Path], Settings] = lambda _: {}
+
+
+def _digits_by(write: Callable[[Path, Sequence[Any]], Settings]) -> Callable[[Path], Settings]:
+    """The digits as files, the last 360 of them as test rows."""
+
+    def written(folder: Path) -> Settings:
+        digits = datasets.load_digits()
+        x, y = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+        return write(folder, (x[:-360], y[:-360], x[-360:], y[-360:]))
+
+    return written
 
 
 SOURCES: dict[str, SourceRow] = {
     "digits": SourceRow(datasets.load_digits, column_names=False),
     "iris": SourceRow(datasets.load_iris),
+    "arrays": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_npz)),
+    "images": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_images)),
+    "idx": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_idx)),
 }
 
 

@@ -24,7 +24,6 @@ from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
-    FixedScaling,
     ImageData,
     RandomClassificationData,
     RandomMultilabelData,
@@ -38,6 +37,7 @@ from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_target
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
+from mlptrain.spec.scaling import FixedScaling
 from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
 from mlptrain.spec.weights import read_weights
 
@@ -114,6 +114,16 @@ def data_fit_memory(data: DataSpec) -> Iterator[Finding]:
         if numbers > MAX_DRAWN_NUMBERS:
             message = f"makes {numbers:,} numbers with these features; the limit is {MAX_DRAWN_NUMBERS:,}"
             yield ("data", "n_samples"), message
+
+
+def scaling_has_its_maximum(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
+    """What divides by the largest possible input needs one."""
+    if data.scaling == "unit" and facts.maximum is None:
+        key = "set data.maximum, or use standard" if hasattr(data, "maximum") else "use standard"
+        yield (
+            ("data", "scaling"),
+            f"unit divides by the largest possible input, which '{data.name}' does not know; {key}",
+        )
 
 
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
@@ -300,6 +310,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     sizes_are_stored,
     rows_are_left,
     data_fit_memory,
+    scaling_has_its_maximum,
     evaluation_has_its_split,
     metrics_fit,
     calibration_has_its_rows,

@@ -51,7 +51,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles, data function or data random_multilabel",
+        "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, "
+        "data table, data arrays, data images or data idx",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -141,7 +142,8 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function or random_multilabel",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, "
+        "arrays, images or idx",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -254,8 +256,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "data": {
         "target label_column": "a choice of columns is not offered",
-        "csv url": "reading files of your own is not offered",
-        "invert resize": "changes of the images are not offered",
+        "url": "reading from the network is not offered; data.path names a file",
+        "invert": "changes of the images are not offered",
     },
     "model": {"flatten": "always flattened"},
     "loss": {
