@@ -44,6 +44,12 @@ class _Own(DataSection):
         """What is drawn; classes are chosen by the source, which knows their names."""
         return Choice(test=self.test, validation=self.validation)
 
+    def warnings(self) -> list[tuple[str, str]]:
+        """A wish for test rows where there are some."""
+        if self.test == type(self).model_fields["test"].default or not self.source().facts().test_counts:
+            return []
+        return [("test", "has no effect: the data have test rows of their own")]
+
     def notes(self) -> list[str]:
         """What was detected."""
         return list(self.source().facts().notes)

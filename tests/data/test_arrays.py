@@ -197,6 +197,23 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
 
 
+def test_a_wish_for_test_rows_where_there_are_some_has_no_effect(folder: Path) -> None:
+    save(x=inputs(), y=labels(), x_test=inputs(), y_test=labels())
+    [warning] = loaded(test=0.5).warnings
+    assert (warning.path, warning.message) == ("data.test", "has no effect: the data have test rows of their own")
+    assert loaded(test=0.2).warnings == ()
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlptrain.sources.arrays.source.available_memory", lambda: 1439)
+    save(x=inputs(), y=labels())
+    assert "d.npz: x (40, 3) float64 would take about 0.0 GB of memory, but 0.0 GB are free" in message()
+    monkeypatch.setattr("mlptrain.sources.arrays.source.available_memory", lambda: 1440)
+    assert rows_of().x.shape == (40, 3)
+
+
 def test_several_files_may_have_arrays_of_one_name(folder: Path) -> None:
     np.savez("train.npz", allow_pickle=True, x=inputs(), y=labels())
     np.savez("test.npz", allow_pickle=True, x=inputs(6, D), y=labels(6))

@@ -63,7 +63,7 @@ _MATLAB = {"double": "float64", "single": "float32", "logical": "bool", "char": 
 _MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
-def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None], _: Path | None = None) -> Parts:
+def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
     """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
 
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the

@@ -33,7 +33,7 @@ _QMNIST = 8  # columns of its labels, of which the first is the class
 _MAX_NAMED = 8
 
 
-def parts_of(path: str, _: Path | None = None) -> Parts:
+def parts_of(path: str) -> Parts:
     """The four files of a folder, or of its folder ``raw``; those of the test rows may be absent.
 
     Where a folder holds several sets, as that of EMNIST, ``path`` is the folder with the beginning of their names.
