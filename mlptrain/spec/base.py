@@ -221,6 +221,15 @@ def side_or_sides(*, most: int) -> GetPydanticSchema:
     )
 
 
+def name_or_number() -> GetPydanticSchema:
+    """A text that is not empty, or a whole number."""
+    return _checked(
+        lambda value: (isinstance(value, str) and value != "") or isinstance(value, int),
+        "a name or a whole number",
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]},
+    )
+
+
 def path_or_paths() -> GetPydanticSchema:
     """A text that is not empty, or a list of such texts."""
 

@@ -33,7 +33,7 @@ KEYS = {
     ),
     "data.path": (
         "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
-        "train_path train_file path_to_data"
+        "train_path train_file path_to_data paths"
     ),
     "data.x": "x_name inputs_name input_array x_key",
     "data.y": "y_name target_array targets_name y_key label_array labels_name",
@@ -315,7 +315,7 @@ KEYS_NOT_OFFERED = {
         "save_model save_freq save_every save_interval save_period save_steps save_logs save_weights model_dir "
         "model_path model_save_path output output_dir output_path out_dir out_path log_dir log_path checkpoint_dir "
         "checkpoint_path checkpoint_freq checkpoint_hist checkpoints ckpt_dir enable_checkpointing default_root_dir "
-        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq paths "
+        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq "
         "export_dir tb_dir run_dir"
     ),
     "a folder of data is not offered as a key; use --data-dir or $MLPTRAIN_DATA_DIR": (
