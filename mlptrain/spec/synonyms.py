@@ -46,7 +46,7 @@ KEYS = {
     ),
     "data.path": (
         "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
-        "train_path train_file path_to_data"
+        "train_path train_file path_to_data paths"
     ),
     "data.x": "x_name inputs_name input_array x_key",
     "data.y": "y_name target_array targets_name y_key label_array labels_name",
@@ -278,8 +278,8 @@ KEYS_NOT_OFFERED = {
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
         "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
-    "cross-validation is not offered; data.validation sets rows aside": (
-        "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
+    "cross-validation is not offered as a key; `mlptrain train CONFIG --folds 5`": (
+        "cv folds k_fold k_folds n_splits n_folds cross_validation"
     ),
     "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
         "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
@@ -327,7 +327,7 @@ KEYS_NOT_OFFERED = {
         "save_model save_freq save_every save_interval save_period save_steps save_logs save_weights model_dir "
         "model_path model_save_path output output_dir output_path out_dir out_path log_dir log_path checkpoint_dir "
         "checkpoint_path checkpoint_freq checkpoint_hist checkpoints ckpt_dir enable_checkpointing default_root_dir "
-        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq paths "
+        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq "
         "export_dir tb_dir run_dir"
     ),
     "a folder of data is not offered as a key; use --data-dir or $MLPTRAIN_DATA_DIR": (

@@ -163,6 +163,7 @@ class TableData(DataSection):
             validation=0 if self.validation_path is not None else self.validation,
             split=self.split.by,
             split_seed=self.split_seed,
+            fold=self.held_out,
         )
 
     @property

@@ -249,6 +249,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
+        "cv n_splits folds": "`mlptrain train CONFIG --folds 5`",
         "cutmix color_jitter RandAugment": "not offered; augmentation: {shift, rotate, scale",
         "max_steps iterations": "a number of steps is not offered",
         "download": "fetched when first needed",
