@@ -258,6 +258,7 @@ _EXAMPLES = {
     "model.hidden": "hidden: [64], or [] for a linear model",
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
     "data.scaling.mean": "mean: 0.1307",
+    "data.split.column": "column: patient",
     "data.scaling.std": "std: 0.3081",
     "schedule.milestones": "milestones: [30, 60]",
     "base": "base: mnist.yaml, or the mapping of an experiment",
