@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import glob
 import gzip
+import io
 import lzma
 import re
 import zipfile
@@ -15,12 +16,15 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PIECE = 1 << 25  # bytes that are parsed at once
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
@@ -135,20 +139,47 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if kind == "zip":
             yield stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
         elif kind == "zstd":
-            import zstandard
-
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield stack.enter_context(cast(BinaryIO, reader))
+            yield stack.enter_context(cast(BinaryIO, io.BufferedReader(_Zstandard(raw), SAMPLE)))
         elif kind:
             yield stack.enter_context(_UNPACK[kind](raw))
         else:
             yield raw
 
 
+class _Zstandard(io.RawIOBase):
+    """The content of Zstandard frames; the library's own reader ends a cut one without a word."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import zstandard
+
+        self._raw, self._new = raw, zstandard.ZstdDecompressor().decompressobj
+        self._frame, self._ready = self._new(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """As of ``io.RawIOBase``. Raises EOFError where a frame is cut."""
+        while not self._ready:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            packed = packed or self._raw.read(SAMPLE)
+            if not packed:
+                if not self._frame.eof:
+                    raise EOFError("it ends within a frame")
+                return 0
+            if self._frame.eof:
+                self._frame = self._new()
+            self._ready = self._frame.decompress(packed)
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._ready))
+        view[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+
 _UNPACK: dict[str, Callable[[BinaryIO], BinaryIO]] = {
     "gzip": lambda raw: cast(BinaryIO, gzip.GzipFile(fileobj=raw)),
     "bzip2": lambda raw: cast(BinaryIO, bz2.BZ2File(raw)),
-    "xz": lambda raw: cast(BinaryIO, lzma.LZMAFile(raw)),
+    "xz": lambda raw: cast(BinaryIO, lzma.LZMAFile(raw)),  # noqa: SIM115 – closed in `opened`
 }
 
 
@@ -286,7 +317,14 @@ class Piece:
 
 
 def pieces(
-    path: Path, encoding: Encoding, *, skip: int, separator: str, quote: str, size: int = PIECE
+    path: Path,
+    encoding: Encoding,
+    *,
+    skip: int,
+    separator: str,
+    quote: str,
+    has_backslashes: bool = False,
+    size: int = PIECE,
 ) -> Iterator[Piece]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
@@ -295,6 +333,8 @@ def pieces(
     line, rest, skipping = 1, b"", skip
     for block in _blocks(path, encoding, size):
         rest = rest + block if rest else block
+        if has_backslashes:
+            rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
         while skipping and (end := rest.find(b"\n")) >= 0:
             rest, skipping, line = rest[end + 1 :], skipping - 1, line + 1
         if skipping:
@@ -353,10 +393,12 @@ def _end_of_records(content: bytes, separator: str, quote: str) -> int:
     return end if begun is None else content.rfind(b"\n", 0, begun) + 1
 
 
-def quoted_field(separator: str, quote: str) -> re.Pattern[bytes]:
-    """Quoted fields, with the group ``open`` where one has no end."""
+def quoted_field(separator: str, quote: str, *, is_padded: bool = False) -> re.Pattern[bytes]:
+    """Quoted fields, behind a separator or blanks, with the group ``open`` where one has no end."""
     mark = re.escape(quote).encode()
-    behind = rb"[ \t\n]" if separator == " " else b"[" + re.escape(separator).encode() + rb"\n]"
+    behind = (
+        rb"[ \t\n]" if separator == " " else (b"[ " if is_padded else b"[") + re.escape(separator).encode() + rb"\n]"
+    )
     return re.compile(
         rb"(?:\A|(?<="
         + behind
