@@ -42,7 +42,7 @@ class Autograd(Engine):
         """A source for every model, where they have seeds."""
         for seed, (models, _) in zip(self._seeds, self.noise, strict=True):
             for model in range(models.start, models.stop):
-                self._sources[model] = Noise.of(seed, epoch)
+                self._sources[model] = Noise.of(seed, epoch, device=self.parameters.flat.device)
 
     def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
