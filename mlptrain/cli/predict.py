@@ -66,7 +66,7 @@ def predict(
 
     network = load(checkpoint)
     if show and network.image_shape is None:
-        raise UserError(f"--show needs images; the network was trained on data '{network.experiment.data.name}'")
+        raise UserError(f"--show needs images; the network was trained on data '{network.experiment.data.label}'")
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
     if weights := untrained(network.epoch):

@@ -113,7 +113,7 @@ def _load_splits(
     experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
     name = split or next(iter(rows))
     if name not in rows:
-        raise DataError(f"data '{experiment.data.name}' of this run has no {name} rows; choose {', '.join(rows)}")
+        raise DataError(f"data '{experiment.data.label}' of this run has no {name} rows; choose {', '.join(rows)}")
     splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")

@@ -103,7 +103,7 @@ class TrainedNetwork(nn.Module):
         that are booleans or on a scale from 0 to 1, which would be read as nearly black in silence. Whoever means so
         dark an image has ``preprocessing.apply`` for it.
         """
-        n_features, data = self.experiment.facts.n_features, self.experiment.data.name
+        n_features, data = self.experiment.facts.n_features, self.experiment.data.label
         raw = _as_tensor(images)
         shapes = f"(n, {n_features})"
         if self.image_shape is not None:

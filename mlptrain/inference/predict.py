@@ -82,7 +82,7 @@ def predict_images(
     """
     shape, maximum = network.image_shape, network.maximum
     if shape is None or maximum is None:
-        data = network.experiment.data.name
+        data = network.experiment.data.label
         raise UserError(
             f"the network was trained on data '{data}', which are not images; predict its rows with --index"
         )
@@ -95,7 +95,7 @@ def predict_images(
         except UserError as error:
             faults.append(str(error).replace("\n", r"\n"))
             continue
-        fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
+        fitted = fit(picture.grey, shape, data=network.experiment.data.label, invert=invert)
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = picture.notes + fitted.notes
@@ -145,7 +145,7 @@ def predict_rows(
     split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
         listed = ", ".join(map(str, wrong[:10])) + ", …" * (len(wrong) > 10)
-        data = network.experiment.data.name
+        data = network.experiment.data.label
         raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
     rows = chosen.targets[list(indices)].tolist()
     if network.experiment.facts.is_multi_label:

@@ -22,6 +22,11 @@ class DataSection(Section):
 
     validation: Validation = 0.1
 
+    @property
+    def label(self) -> str:
+        """What the data are called where they are shown."""
+        return str(getattr(self, "name", ""))
+
     def source(self) -> Source:
         """Where the rows come from."""
         raise NotImplementedError

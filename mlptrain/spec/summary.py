@@ -9,6 +9,8 @@ from typing import Any
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.model import BatchNorm, Dropout, LayerNorm, Op
+from mlptrain.spec.overview import columns_report
+from mlptrain.spec.table import TableData
 
 
 def describe_model(spec: Experiment) -> str:
@@ -103,6 +105,7 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
         "statistics": statistics_of(spec),
+        "columns": columns_report(spec.data, facts) if isinstance(spec.data, TableData) else [],
         "notes": list(loaded.notes),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
@@ -127,6 +128,12 @@ class TableData(DataSection):
     def scaling(self) -> str:
         """As other data have it: what becomes of numbers."""
         return self.numeric.scaling
+
+    @property
+    def label(self) -> str:
+        """The name of the file, as people call their data."""
+        first, *more = _several(self.path)
+        return Path(first).name + (f" and {len(more):,} more" if more else "")
 
     def source(self) -> TableSource:
         """The files."""

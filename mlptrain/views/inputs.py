@@ -177,8 +177,8 @@ def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
     facts = experiment.facts
     if facts.image_shape is None:
         raise UserError(
-            f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
-            f"choose data such as {either(list(IMAGE_DATASETS))}"
+            f"{where}: data '{experiment.data.label}' has {facts.n_features:,} numbers per row, which are not an "
+            f"image; choose data such as {either(list(IMAGE_DATASETS))}"
         )
     return facts.image_shape
 

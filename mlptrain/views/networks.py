@@ -63,7 +63,7 @@ def decision_map(
     experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
         raise UserError(
-            f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
+            f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.label}' has "
             f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
     _, train = load_split(network.checkpoint, "train", **source)
@@ -89,7 +89,7 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
     experiment, facts = network.experiment, network.experiment.facts
     if not is_curve(experiment):
         raise UserError(
-            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.name}' has "
+            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.label}' has "
             f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
             + (f"{len(facts.class_names):,} classes" if facts.has_classes else f"{facts.n_targets:,} targets")
             + "; `mlptrain plot curves` works for every run"
@@ -160,7 +160,7 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     if network.class_names:
         other = "curves" if experiment.facts.is_multi_label else "confusion"
         raise UserError(
-            f"{run}: residuals are of numbers, but data '{experiment.data.name}' has "
+            f"{run}: residuals are of numbers, but data '{experiment.data.label}' has "
             f"{'labels' if experiment.facts.is_multi_label else 'classes'}; `mlptrain plot {other}` works for it"
         )
     split, rows = load_split(network.checkpoint, split, **source)
@@ -305,7 +305,7 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
 def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
-    facts, data = network.experiment.facts, network.experiment.data.name
+    facts, data = network.experiment.facts, network.experiment.data.label
     if not facts.has_classes:
         others = f"a row of data '{data}' may have several labels at once"
         found = others if facts.is_multi_label else f"the targets of data '{data}' are numbers"

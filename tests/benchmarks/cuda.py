@@ -230,7 +230,7 @@ def measured(framework: str, names: list[str], rounds: int) -> Iterator[dict[str
                         loss = epoch()
                         samples.append((time.perf_counter() - started) / -(-ROWS // batch) / models)
                     row |= {"us": 1e6 * statistics.median(samples), "loss": loss}
-                except Exception as error:  # noqa: BLE001 – the row failed; the others go on
+                except Exception as error:
                     row |= {"failed": f"{type(error).__name__}: {str(error)[:200]}"}
                 yield row
 

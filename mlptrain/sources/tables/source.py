@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import DataKeyError, RawData, SourceFacts
+from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
+from mlptrain.sources.tables.leaks import Leak, find_leaks
 from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
@@ -54,6 +55,7 @@ class Content:
     facts: SourceFacts
     schema: Schema
     raw: RawData
+    leaks: tuple[Leak, ...]
     notes: tuple[str, ...]
     warnings: tuple[tuple[str, str], ...]
 
@@ -72,6 +74,8 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     table, dropped = _usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
+    leaks = find_leaks(x, y, schema.columns)
+    warnings += [("columns", leak.describe()) for leak in leaks]
     digest, test_x, test_y = table.digest, None, None
     if source.test_path:
         test = read_table(source.test_path, **options, like=table)
@@ -89,9 +93,20 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         n_targets=0 if classes else len(schema.targets),
         columns=schema.columns,
         target_names=schema.targets,
+        file=_file_facts(table),
         digest=digest,
     )
-    return Content(facts, schema, RawData(x, y, test_x, test_y), tuple(notes), tuple(warnings))
+    return Content(facts, schema, RawData(x, y, test_x, test_y), leaks, tuple(notes), tuple(warnings))
+
+
+def _file_facts(table: Table) -> FileFacts:
+    known = table.schema
+    return FileFacts(
+        kinds=dict(known.kinds),
+        has_names=known.has_names,
+        date_formats=dict(known.date_formats),
+        is_sparse=known.is_sparse,
+    )
 
 
 def _targets(table: Table, schema: Schema) -> Any:
