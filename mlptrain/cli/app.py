@@ -40,7 +40,7 @@ from mlptrain.system import signals
 from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
-data_app = new_group("Look into data, get a data set, or check every byte of it.")
+data_app = new_group("Look into, get or verify a data set.")
 data_app.command("show", rich_help_panel=DATA)(data_show)
 
 
