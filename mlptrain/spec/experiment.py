@@ -14,11 +14,12 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
-from mlptrain.spec.data import MAX_ROWS, DataSpec
+from mlptrain.spec.data import DataSpec
 from mlptrain.spec.loss import CrossEntropy, LossSpec
 from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.rows import MAX_ROWS
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
 from mlptrain.spec.stopping import EarlyStopping, ShortStopping
 

@@ -145,7 +145,7 @@ class TableData(DataSection):
             test_path=() if self.test_path is None else _several(self.test_path),
             task=self.task,
             kinds=tuple(self.columns.items()),
-            dropping=missing if missing in ("drop_row", "error") else "",  # type: ignore[arg-type]
+            dropping=missing if missing in ("drop_row", "error") else "",
             reading=(
                 ("format", self.format),
                 ("separator", self.separator),

@@ -66,7 +66,8 @@ def ours(name: str, optimizer: str, precision: str) -> Epoch:
     widths, batch, dropout, models, _ = SHAPES[name]
     section = {"sgd": "{name: sgd", "nesterov": "{name: sgd, momentum: 0.9, nesterov: true", "adam": "{name: adam"}
     experiment = load_text(
-        f"name: cuda\ndata: {{name: mnist, validation: 0}}\nmodel: {{hidden: {list(widths[1:-1])}, dropout: {dropout}}}\n"
+        "name: cuda\ndata: {name: mnist, validation: 0}\n"
+        f"model: {{hidden: {list(widths[1:-1])}, dropout: {dropout}}}\n"
         f"optimizer: {section[optimizer]}, lr: {RATE}}}\nevaluation: {{split: none}}\n"
         f"training: {{batch_size: {batch}, epochs: 1000000, device: 'cuda:0'}}\n"
     ).experiment
@@ -126,7 +127,8 @@ def autograd(name: str, optimizer: str, precision: str, *, compiled: bool = Fals
     def epoch() -> float:
         total, hits = torch.zeros(models, device="cuda"), torch.zeros(models, device="cuda")
         orders = torch.stack([torch.randperm(ROWS, device="cuda") for _ in range(models)])
-        for chosen in orders.split(batch, dim=1):
+        for start in range(0, ROWS, batch):
+            chosen = orders[:, start : start + batch]
             update.zero_grad()
             losses, hit = losses_of(chosen)
             losses.mean(dim=1).sum().backward()
@@ -229,9 +231,9 @@ def measured(framework: str, names: list[str], rounds: int) -> Iterator[dict[str
                         started = time.perf_counter()
                         loss = epoch()
                         samples.append((time.perf_counter() - started) / -(-ROWS // batch) / models)
-                    row |= {"us": 1e6 * statistics.median(samples), "loss": loss}
+                    row["us"], row["loss"] = 1e6 * statistics.median(samples), loss
                 except Exception as error:
-                    row |= {"failed": f"{type(error).__name__}: {str(error)[:200]}"}
+                    row["failed"] = f"{type(error).__name__}: {str(error)[:200]}"
                 yield row
 
 
