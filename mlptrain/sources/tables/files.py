@@ -10,6 +10,7 @@ import glob
 import gzip
 import io
 import lzma
+import os
 import re
 import zipfile
 import zlib
@@ -131,19 +132,26 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises DataError where it cannot be read, here and while it is read.
     """
+    with _opened(path) as (stream, _):
+        yield stream
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+    """The content of a file, and how much of the file was read so far."""
     with faults_of(path), contextlib.ExitStack() as stack:
         raw = stack.enter_context(open_regular(path))
-        start = raw.read(16)
+        kind = packing(raw.read(16))
         raw.seek(0)
-        kind = packing(start)
+        stream = raw
         if kind == "zip":
-            yield stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
+            stream = stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
         elif kind == "zstd":
-            yield stack.enter_context(cast(BinaryIO, io.BufferedReader(_Zstandard(raw), SAMPLE)))
+            stream = stack.enter_context(cast(BinaryIO, io.BufferedReader(_Zstandard(raw), SAMPLE)))
         elif kind:
-            yield stack.enter_context(_UNPACK[kind](raw))
-        else:
-            yield raw
+            stream = stack.enter_context(_UNPACK[kind](raw))
+        size = max(1, os.fstat(raw.fileno()).st_size)
+        yield stream, lambda: raw.tell() / size
 
 
 class _Zstandard(io.RawIOBase):
@@ -310,10 +318,14 @@ def _utf16_without_mark(start: bytes) -> str:
 
 @dataclass(frozen=True)
 class Piece:
-    """Whole records of a file as UTF-8, of which the first begins on ``line``."""
+    """Whole records of a file as UTF-8, of which the first begins on ``line``.
+
+    ``share``: how much of the file, as it is stored, was read up to its end.
+    """
 
     line: int
     content: bytes
+    share: float = 1.0
 
 
 def pieces(
@@ -331,7 +343,7 @@ def pieces(
     Raises DataError for a damaged file, a quoted text without an end and a line without one; NotUtf8Error.
     """
     line, rest, skipping = 1, b"", skip
-    for block in _blocks(path, encoding, size):
+    for block, share in _blocks(path, encoding, size):
         rest = rest + block if rest else block
         if has_backslashes:
             rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
@@ -346,7 +358,7 @@ def pieces(
             if len(rest) > MAX_LINE:
                 raise _long_line(path, line) if b"\n" not in rest else _unclosed(path, line, rest, separator, quote)
             continue
-        yield Piece(line, rest[:end])
+        yield Piece(line, rest[:end], share)
         line += rest.count(b"\n", 0, end)
         rest = rest[end:]
     if rest and not skipping:
@@ -357,11 +369,11 @@ def pieces(
         yield Piece(line, rest)
 
 
-def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
-    """The content as UTF-8 with lines that end with LF."""
+def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[tuple[bytes, float]]:
+    """The content as UTF-8 with lines that end with LF, and how much of the file was read."""
     decode = None if encoding.name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(encoding.name)().decode
     begins = encoding.name == "utf-8-sig"
-    with opened(path) as stream:
+    with _opened(path) as (stream, share):
         while True:
             raw = stream.read(size)
             if begins:
@@ -375,7 +387,7 @@ def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
             if encoding.carriage_returns:
                 block = block.replace(b"\r", b"\n")
             if block:
-                yield block
+                yield block, share()
             if not raw:
                 return
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.files import opened
+from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import check_finite
 from mlptrain.system.text import printable
 
@@ -53,6 +54,7 @@ def read_libsvm(path: Path, start: bytes, wishes: Wishes) -> Content:  # noqa: A
     if (abs(y) < 2**31).all() and (y == y.round()).all():
         target = target.cast(pl.Int32)
     columns = [target, *(pl.Series("qid", values) for values in query)]
+    check_room(path, rows=x.shape[0], columns=x.shape[1], size=4 * x.shape[0] * x.shape[1])
     dense = np.asfortranarray(x.toarray())
     columns += [pl.Series(f"x{index}", dense[:, index]) for index in range(first, x.shape[1])]
     frame = pl.DataFrame(columns)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
+from mlptrain.sources.tables.cache import read_cached
 from mlptrain.sources.tables.content import Content, Schema, Wishes
 from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS
 from mlptrain.sources.tables.files import find_files
@@ -41,7 +41,9 @@ def read_table(
     addition to empty ones, NA, NaN, null and the like (``MISSING``). With ``like``, a table that was read before, or
     its schema, the columns take its names, order and kinds; of these, ``optional`` ones may be absent.
 
-    Raises DataError with the place of what is wrong.
+    What large files hold is kept in the user's cache (``mlptrain.sources.tables.cache``).
+
+    Raises DataError with the place of what is wrong, and before reading for a table that will not fit into memory.
     """
     files = find_files(paths)
     known = like.schema if isinstance(like, Table) else like
@@ -52,9 +54,13 @@ def read_table(
         known=known,
         optional=frozenset(optional),
     )
-    contents = [read_content(path, format, wishes) for path in files]
-    table = _settled(files, contents, wishes)
-    return table if known is None else conformed(table, known, optional)
+
+    def read(digest: str) -> Table:
+        contents = [read_content(path, format, wishes) for path in files]
+        table = _settled(files, contents, wishes, digest)
+        return table if known is None else conformed(table, known, optional)
+
+    return read_cached(files, f"{format} {wishes}", read)
 
 
 def _separator(written: str) -> str | None:
@@ -67,7 +73,7 @@ def _separator(written: str) -> str | None:
     return separator
 
 
-def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes) -> Table:
+def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes, digest: str) -> Table:
     """One table of the contents of its files, with what their columns of text hold after all."""
     import polars as pl
 
@@ -95,9 +101,7 @@ def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes)
             if settled.date_format:
                 formats[name] = settled.date_format
         columns.append(narrowed(values.to_frame()).to_series())
-    return Table(
-        pl.DataFrame(columns), first.has_names, parts, tuple(notes), formats, _digest(files), is_sparse=first.sparse
-    )
+    return Table(pl.DataFrame(columns), first.has_names, parts, tuple(notes), formats, digest, is_sparse=first.sparse)
 
 
 def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
@@ -120,12 +124,3 @@ def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
     texts = {name for frame in frames for name in names if frame.schema[name] == pl.String}
     frames = [frame.select(names).with_columns(pl.col(sorted(texts)).cast(pl.String)) for frame in frames]
     return pl.concat(frames, how="vertical_relaxed")
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 of the files' content; of several, of their digests."""
-    digests = []
-    for path in files:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -26,6 +26,7 @@ from mlptrain.sources.tables.files import (
     quoted_field,
 )
 from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
 
 if TYPE_CHECKING:
@@ -134,6 +135,9 @@ class _Columns:
             frame = self._piece(piece, len(frames))
             self._check_numbers(frame, piece)
             frames.append(narrowed(frame))
+            if len(frames) == 1:
+                rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
+                check_room(self._path, rows=rows, columns=frame.width, size=size)
         if not any(frame.height for frame in frames):
             only = "only a header and no rows" if self._dialect.header else "no rows"
             raise DataError(f"{self._path} holds {only}")
