@@ -112,6 +112,12 @@ app.command(rich_help_panel=TRAIN)(train)
 def evaluate(
     checkpoints: Checkpoints,
     split: Split = None,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", metavar="FILE", help="Of a table: other rows with their targets instead. May be repeated."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -127,7 +133,9 @@ def evaluate(
     with screen.Fetching() as fetching:
         for path in checkpoints:
             try:
-                found = evaluation_of(path, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+                found = evaluation_of(
+                    path, split=split, data=data or None, device=device, data_dir=data_dir, on_fetch=fetching.fetch
+                )
             except UserError as error:
                 if len(checkpoints) == 1:
                     raise

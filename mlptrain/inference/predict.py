@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import load_split
+from mlptrain.inference.evaluate import load_split, outputs_for
 from mlptrain.inference.image_files import SUFFIXES, fit, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.fetch import Progress
+from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
@@ -71,6 +72,7 @@ class ImagePredictions:
     passed_over: tuple[Path, ...] = ()
 
 
+@torch.no_grad()
 def predict_images(
     network: TrainedNetwork, paths: Sequence[AnyPath], *, invert: bool | None = None
 ) -> ImagePredictions:
@@ -104,7 +106,8 @@ def predict_images(
         return ImagePredictions((), tuple(faults), tuple(others))
     # Without the check of network.preprocess: so dark an image is the file's, not a mistake of scale.
     stacked = torch.from_numpy(np.stack(pixels)).reshape(len(pixels), -1)
-    predictions = _predictions(network, network.preprocessing.apply(stacked.to(network.device)), facts)
+    outputs = network(network.preprocessing.apply(stacked.to(network.device))).cpu()
+    predictions = _predictions(network, outputs, facts)
     return ImagePredictions(predictions, tuple(faults), tuple(others))
 
 
@@ -129,6 +132,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+@torch.no_grad()
 def predict_rows(
     network: TrainedNetwork,
     indices: Sequence[int],
@@ -156,13 +160,14 @@ def predict_rows(
         images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
         for fact, image in zip(facts, images, strict=True):
             fact["seen"] = image / network.maximum
-    return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
+    if isinstance(network.experiment.data, TableData):  # as an evaluation of all rows gives them, to the bit
+        (outputs,) = outputs_for(network.checkpoint, [chosen.inputs], device=str(network.device))
+        return _predictions(network, outputs[list(indices)], facts)
+    return _predictions(network, network(chosen.inputs[list(indices)].to(network.device)).cpu(), facts)
 
 
-@torch.no_grad()
-def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
-    """One for each row of the scaled inputs (n, n_features). Raises CheckpointError where outputs are not finite."""
-    outputs = network(x).cpu()
+def _predictions(network: TrainedNetwork, outputs: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
+    """One for each row of the outputs (n, outputs). Raises CheckpointError where these are not finite."""
     if not bool((finite := outputs.isfinite().all(dim=1)).all()):
         first = facts[int((~finite).nonzero()[0])]
         what = first.get("image") or f"{first['split']} {first['index']}"

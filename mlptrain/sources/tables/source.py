@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
-from mlptrain.sources.tables.leaks import Leak, find_leaks
 from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from mlptrain.sources.tables.leaks import Leak
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
+    from mlptrain.sources.tables.leaks import find_leaks
+
     options: Mapping[str, Any] = dict(source.reading)
     table = read_table(source.path, **options)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds))
     notes, warnings = list(table.notes), list(schema.notes)
-    table, dropped = _usable(table, schema, source.dropping)
+    table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     leaks = find_leaks(x, y, schema.columns)
@@ -79,7 +83,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     digest, test_x, test_y = table.digest, None, None
     if source.test_path:
         test = read_table(source.test_path, **options, like=table)
-        test, dropped = _usable(test, schema, source.dropping)
+        test, dropped = usable(test, schema, source.dropping)
         notes += [f"test file: {note}" for note in test.notes]
         warnings += [("test_path", note) for note in dropped]
         test_x, test_y = encode_inputs(test, schema.columns), _targets(test, schema)
@@ -119,7 +123,7 @@ def _counts(y: Any, classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 
-def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
+def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
     """The rows that have a target, and no missing number where ``dropping`` says so; what was dropped in words."""
     from dataclasses import replace
 
