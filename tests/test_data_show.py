@@ -83,7 +83,7 @@ def test_check_shows_the_columns_and_says_why(call: Call) -> None:
     shown = call("check", "rows.yaml")
     lines = [line.split() for line in shown.out.splitlines()]
     assert any(line[:2] == ["colour", "categorical"] for line in lines)
-    assert "note: classification: the target is text" in shown.out
+    assert "data: classification: the target is text" in shown.out
 
 
 @pytest.mark.usefixtures("rows")

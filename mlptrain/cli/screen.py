@@ -260,7 +260,7 @@ def show_check(report: Mapping[str, Any]) -> None:
         f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )
     for note in report["notes"]:
-        say(f"note: {note}")
+        say(f"data: {note}")
     show_warnings(report["warnings"])
 
 

@@ -112,14 +112,15 @@ class AugmentedEpoch:
         shape = augmentation.facts.image_shape
         if shape is None or not (augmentation.moves or augmentation.raw_noise or section.erase):
             return rows
-        images = rows.float().view(-1, *shape)
+        channels = augmentation.facts.channels
+        images = rows.float().view(-1, *shape, channels).permute(0, 3, 1, 2).contiguous()
         if augmentation.moves:
             images = self._moved(images)
         if std := augmentation.raw_noise:
             images.add_(self._normal(images), alpha=std)
         if section.erase:
             erase_(images, self._rectangles(images))
-        return images.view(rows.shape)
+        return images.permute(0, 2, 3, 1).reshape(rows.shape)
 
     def _normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._noise, device=like.device)
@@ -141,7 +142,7 @@ class AugmentedEpoch:
         )
         field = None
         if (elastic := section.elastic) is not None:
-            noise = self._uniform(n, *images.shape[1:])
+            noise = self._uniform(n, *images.shape[2:])
             field = displacements(noise, alpha=elastic.alpha, sigma=elastic.sigma)
         return resample(images, maps.to(images.device), field)
 
@@ -154,7 +155,7 @@ class AugmentedEpoch:
 
     def _rectangles(self, images: Tensor) -> Tensor:
         """What is erased of each image, (n, 4) as ``erase_`` takes it; of height 0 where nothing is."""
-        n, height, width = images.shape
+        n, _, height, width = images.shape
         u = torch.rand(5, n, generator=self._erase)
         area = (_ERASED[0] + u[0] * (_ERASED[1] - _ERASED[0])) * height * width
         ratio = (math.log(_RATIO[0]) + u[1] * math.log(_RATIO[1] / _RATIO[0])).exp()

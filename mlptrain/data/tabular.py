@@ -67,7 +67,7 @@ class Columns(Record):
             indicators=tuple(block.indicator for block in blocks),
             one_hot=data.categorical.encoding == "one_hot",
             bend=data.numeric.scaling == "robust_clip",
-            inputs=data.n_inputs(facts),
+            inputs=data.layout(facts).width,
         )
 
     def apply(self, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.device import applied, resolve_device
 from mlptrain.training.metrics import (
-    CHUNK_ROWS,
+    chunk_rows,
     classification_table,
     evaluate,
     label_table,
@@ -38,7 +38,7 @@ from mlptrain.training.metrics import (
 )
 from mlptrain.training.scores import Scorer
 
-ROWS_AT_ONCE = 32 * CHUNK_ROWS  # of a later file, from its columns to outputs
+_CHUNKS = 32  # of an evaluation, in a part of a later file: some 60,000 rows
 
 
 def load_kept(path: AnyPath) -> Checkpoint:
@@ -251,11 +251,12 @@ def later_rows(checkpoint: Checkpoint, data: Any, *, with_target: bool) -> Furth
 def later_inputs(checkpoint: Checkpoint, rows: Further) -> tuple[Tensor, Counts]:
     """The inputs of all later rows, (n, inputs), and counts of what they lack."""
     counts = rows.counter()
-    return torch.cat(list(input_parts(checkpoint, rows, counts, ROWS_AT_ONCE))), counts
+    return torch.cat(list(input_parts(checkpoint, rows, counts))), counts
 
 
-def input_parts(checkpoint: Checkpoint, rows: Further, counts: Counts, at_once: int) -> Iterator[Tensor]:
-    """The inputs of later rows, (rows, inputs) for so many ``at_once``; ``counts`` are added to."""
+def input_parts(checkpoint: Checkpoint, rows: Further, counts: Counts) -> Iterator[Tensor]:
+    """The inputs of later rows, (rows, inputs) a part at a time; ``counts`` are added to."""
+    at_once = _CHUNKS * chunk_rows(build_network(checkpoint.experiment))
     done = 0
     for stored in rows.stored(at_once):
         rows.count_unseen(counts, stored, done)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import CheckpointError
 from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.inference.evaluate import ROWS_AT_ONCE, input_parts, later_rows, load_kept, outputs_for
+from mlptrain.inference.evaluate import input_parts, later_rows, load_kept, outputs_for
 from mlptrain.sources.tables.given import names_of
 from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath
@@ -110,7 +110,7 @@ def predict_table(
     rows = later_rows(checkpoint, data, with_target=False)
     counts, outputs = rows.counter(), []
     done = 0
-    inputs = input_parts(checkpoint, rows, counts, ROWS_AT_ONCE)
+    inputs = input_parts(checkpoint, rows, counts)
     for part in outputs_for(checkpoint, inputs, device=device):
         if not bool((finite := part.isfinite().all(dim=1)).all()):
             raise CheckpointError(

@@ -104,7 +104,7 @@ def data_report(config: str, loaded: Loaded, *, folder: Path) -> dict[str, Any]:
         "name": experiment.name,
         "data": data.label,
         "rows": {"train": facts.train_rows, "validation": facts.validation_rows, "test": facts.test_rows},
-        "inputs": data.n_inputs(facts),
+        "inputs": data.layout(facts).width,
         "columns": columns,
         "targets": list(facts.target_names),
         "task": _task(facts),

@@ -9,8 +9,10 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, Column, DataFacts
+from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section
+from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
 
 PathOrPaths = Annotated[
@@ -98,7 +100,7 @@ class TableData(DataSection):
     name: Literal["table"]
     path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
     test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
-    format: Literal["auto", "csv"] = Field("auto", description="auto: from the file's name and its first lines.")
+    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
     separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
     header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
     target: _Target = Field(
@@ -180,9 +182,14 @@ class TableData(DataSection):
             yield block
             start += block.width
 
-    def n_inputs(self, facts: DataFacts) -> int:
-        """How many inputs the stored columns become."""
-        return sum(block.width for block in self.blocks(facts))
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The inputs that the stored columns become; categories hold a slot where their encoding is embedding."""
+        blocks, embeds = list(self.blocks(facts)), self.categorical.encoding == "embedding"
+        return InputLayout(
+            sum(block.width for block in blocks),
+            numeric=tuple(block.start for block in blocks if not block.slots),
+            coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
 
 
 def _several(paths: str | list[str]) -> tuple[str, ...]:
