@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,20 +221,26 @@ def evaluation_of(
     return Evaluation(report, untrained(checkpoint.epoch), missing_classes, tuple(of_rows))
 
 
-def outputs_for(checkpoint: Checkpoint, parts: Iterable[Tensor], *, device: str = "auto") -> Iterator[Tensor]:
-    """The outputs for parts of inputs (n, inputs), on the CPU, of a regression in the own unit of its targets.
+class Outputs:
+    """A network as an evaluation computes it: for inputs (n, inputs) its outputs, on the CPU.
 
-    Those of an evaluation to the bit, where the same rows are evaluated and parts are multiples of its chunks.
+    Those of a regression are in the own unit of its targets. The same rows, in parts that are multiples of an
+    evaluation's chunks, give the same bits.
     """
-    experiment = checkpoint.experiment
-    resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
-    network = build_network(experiment)
-    parameters = Parameters.zeros(network.shapes, device=resolved.device).copy_(checkpoint.state.parameters)
-    loss = make_loss(experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
-    for part in parts:
-        with applied(resolved):
-            found = loss.in_unit(outputs_of(network, parameters, part.to(resolved.device))).cpu()
-        yield found
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto") -> None:
+        experiment = checkpoint.experiment
+        self._resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
+        self._network = build_network(experiment)
+        self._parameters = Parameters.zeros(self._network.shapes, device=self._resolved.device)
+        self._parameters.copy_(checkpoint.state.parameters)
+        self._loss = make_loss(experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs (n, outputs)."""
+        with applied(self._resolved):
+            found = outputs_of(self._network, self._parameters, inputs.to(self._resolved.device))
+            return self._loss.in_unit(found).cpu()
 
 
 def later_rows(checkpoint: Checkpoint, data: Any, *, with_target: bool) -> Further:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import load_split, outputs_for
+from mlptrain.inference.evaluate import Outputs, load_split
 from mlptrain.inference.image_files import fit, plain_image, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.arrays.image_files import SUFFIXES
@@ -86,15 +86,12 @@ def predict_images(
     UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
-    data = network.experiment.data.name
+    data, label = network.experiment.data.name, network.experiment.data.label
     if shape is not None and maximum is None:
-        raise UserError(
-            f"the largest pixel of data '{network.experiment.data.label}' is not known; train with data.maximum set"
-        )
+        raise UserError(f"the largest pixel of data '{label}' is not known; train with data.maximum set")
     if shape is None or maximum is None:
         raise UserError(
-            f"the network was trained on data '{network.experiment.data.label}', which are not images; predict its rows "
-            "with --index"
+            f"the network was trained on data '{label}', which are not images; predict its rows with --index"
         )
     pixels, facts, faults, others = [], [], list[str](), list[Path]()
     for file in _expanded(list(map(Path, paths)), others):
@@ -171,7 +168,7 @@ def predict_rows(
         for fact, image in zip(facts, images, strict=True):
             fact["seen"] = image / network.maximum
     if isinstance(network.experiment.data, TableData):  # as an evaluation of all rows gives them, to the bit
-        (outputs,) = outputs_for(network.checkpoint, [chosen.inputs], device=str(network.device))
+        outputs = Outputs(network.checkpoint, device=str(network.device))(chosen.inputs)
         return _predictions(network, outputs[list(indices)], facts)
     return _predictions(network, network(chosen.inputs[list(indices)].to(network.device)).cpu(), facts)
 

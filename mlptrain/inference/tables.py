@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlptrain.errors import CheckpointError
 from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.inference.evaluate import input_parts, later_rows, load_kept, outputs_for
+from mlptrain.inference.evaluate import Outputs, input_parts, later_rows, load_kept
 from mlptrain.sources.tables.given import names_of
 from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath
@@ -111,7 +111,7 @@ def predict_table(
     counts, outputs = rows.counter(), []
     done = 0
     inputs = input_parts(checkpoint, rows, counts)
-    for part in outputs_for(checkpoint, inputs, device=device):
+    for part in map(Outputs(checkpoint, device=device), inputs):
         if not bool((finite := part.isfinite().all(dim=1)).all()):
             raise CheckpointError(
                 f"the network gives no finite outputs for row {done + int((~finite).nonzero()[0]):,}: its values are "

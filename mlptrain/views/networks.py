@@ -44,6 +44,7 @@ from mlptrain.training import calibration
 from mlptrain.training.calibration import BINS, log_probabilities
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities, wilson_interval
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
+from mlptrain.views.tables import table_parts
 
 _MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
 _MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
@@ -169,7 +170,8 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
         levels, central = experiment.loss.quantiles, experiment.loss.central
         predicted, what = predicted[:, central :: len(levels)], f"predicted quantile {levels[central]:g}"
     label = run_title(run, experiment)
-    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what)
+    names = experiment.facts.target_names
+    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what, names)
 
 
 def reliability(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> ReliabilityDiagram:
@@ -268,7 +270,9 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
     section = folder.experiment().evaluation
-    if section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics):
+    parts |= table_parts(run, folder.experiment(), **source)
+    is_asked_for = section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics)
+    if is_asked_for or "curves_of_classes" in parts:
         parts["reliability"] = reliability(run, **source)
     if facts.is_regression:
         parts["residuals"] = residuals(run, **source)
