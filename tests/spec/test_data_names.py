@@ -36,7 +36,9 @@ def test_known_names_are_not_offered(name: str) -> None:
     message = fault_of(name)
     assert "not offered" in message
     assert "did you mean" not in message
-    assert ("{name: idx, path: …} reads its files" in message) == (compact(name)[:5] in ("kmnis", "emnis", "emnst", "qmnis"))
+    assert ("{name: idx, path: …} reads its files" in message) == (
+        compact(name)[:5] in ("kmnis", "emnis", "emnst", "qmnis")
+    )
 
 
 @pytest.mark.parametrize("name", SLIPS)
