@@ -51,9 +51,9 @@ class TrainedNetwork(nn.Module):
     """The network of a checkpoint, in evaluation mode.
 
     ``network(x)`` takes scaled inputs (n, n_features) and returns logits, or values for regression; ``preprocess``
-    makes such inputs from raw images. Logits are as the network gives them; where a temperature was fitted,
-    ``predict_proba`` divides them by it. Parameters are named as in the checkpoint, ``layers.0.weight`` and so on, and
-    can be trained further with any optimizer of torch.
+    makes such inputs from raw images. Logits are as the network gives them, those of several members of their mean
+    probability; where a temperature was fitted, ``predict_proba`` divides them by it. Parameters are named as in the
+    checkpoint, ``layers.0.weight`` and so on, and can be trained further with any optimizer of torch.
 
     Attributes: ``checkpoint``, the content of the file, and of it ``experiment``, the configuration with the facts of
     its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape``, (height, width) or
@@ -70,9 +70,10 @@ class TrainedNetwork(nn.Module):
         self.preprocessing = checkpoint.preprocessing
         self.temperature = checkpoint.temperature or 1.0
         self.epoch = checkpoint.epoch
+        self._network = build_network(self.experiment)
         self.layers = nn.ModuleList(
             Layer(layer, checkpoint.state.parameters, ops=describe_ops(self.experiment, layer.index))
-            for layer in build_network(self.experiment).layers
+            for layer in self._network.layers
         )
         self.eval()
 
@@ -90,8 +91,8 @@ class TrainedNetwork(nn.Module):
         """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
         for layer in self.layers:
             x = layer(x)
-        target = self.preprocessing.target
-        return x if target is None else target.restored(x)
+        outputs, target = self._network.combined(x), self.preprocessing.target
+        return outputs if target is None else target.restored(outputs)
 
     def preprocess(self, images: Tensor | ArrayLike) -> Tensor:
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.

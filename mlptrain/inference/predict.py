@@ -100,7 +100,9 @@ def predict_images(
         except UserError as error:
             faults.append(str(error).replace("\n", r"\n"))
             continue
-        fitted = fit(picture.grey, shape[:2], data=data, invert=invert) if data in IMAGE_DATASETS else picture
+        fitted = (
+            fit(picture.grey, (shape[0], shape[1]), data=data, invert=invert) if data in IMAGE_DATASETS else picture
+        )
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = picture.notes + (fitted.notes if fitted is not picture else ())

@@ -31,6 +31,8 @@ def draw_samples(samples: Samples) -> Figure:
         f"{samples.class_names[label]}\nrow {row}" for label, row in zip(samples.labels, samples.index, strict=True)
     ]
     which = "the first training image" if len(captions) == 1 else f"the first {len(captions)} training images"
+    if samples.index[-1] >= len(captions):
+        which = f"{len(captions)} training images at equal distances"
     bar = f"pixel value after scaling ({samples.scaling}; no unit)"
     title = f"{samples.label}: {which}\nclass, and row of the training split"
     return _sheet(samples.images, captions, columns=8, title=title, bar=bar)

@@ -97,6 +97,19 @@ KEYS = {
     "model.norm.eps": "bn_eps norm_eps",
     "model.output_norm": "final_norm last_norm out_norm norm_output",
     "model.residual": "skip skip_connections skip_connection resnet residual_connections use_residual shortcut",
+    "model.numeric_embedding": (
+        "num_embeddings num_embedding num_emb_type numerical_embedding numerical_embeddings numeric_embeddings "
+        "num_embedding_type embed_numbers plr plr_embedding ple"
+    ),
+    "model.numeric_embedding.frequencies": "n_frequencies num_frequencies plr_hidden_1 n_freqs",
+    "model.numeric_embedding.sigma": "frequency_init_scale plr_sigma frequency_scale freq_scale",
+    "model.numeric_embedding.size": "d_embedding plr_hidden_2 embedding_size d_emb",
+    "model.embedding": (
+        "embeddings cat_embedding category_embedding categorical_embedding categorical_embeddings cat_embeddings "
+        "embed_dim embedding_dim embedding_dims cat_emb_dim emb_szs emb_sizes"
+    ),
+    "model.members": "n_ens n_members num_members ensemble ensemble_size n_ensemble tabm tabm_k",
+    "model.members.kind": "arch_type ensemble_type tabm_type",
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -401,6 +414,11 @@ VALUES = {
         "leaky_relu": "lrelu leaky",
         "prelu": "parametric_relu",
         "identity": "linear none null no purelin id",
+    },
+    "numeric_embedding": {
+        "periodic": "plr pl periodic_embeddings plr_embeddings sine fourier",
+        "piecewise_linear": "ple piecewise_linear_embeddings piecewise quantile q_l q_lr bins",
+        "none": "null no off linear",
     },
     "init": {
         "normal": "gaussian gauss randn random_normal standard_normal",

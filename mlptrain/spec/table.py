@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from mlptrain.sources.facts import Choice, Column, DataFacts
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
+from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
 
 MAX_COLUMNS = 1_000_000
@@ -119,7 +120,7 @@ class TableData(DataSection):
             test_path=() if self.test_path is None else _several(self.test_path),
             task=self.task,
             kinds=tuple(self.columns.items()),
-            dropping=missing if isinstance(missing, str) and missing in ("drop_row", "error") else "",
+            dropping=missing if missing in ("drop_row", "error") else "",
             reading=(
                 ("format", self.format),
                 ("separator", self.separator),
@@ -154,9 +155,14 @@ class TableData(DataSection):
             yield block
             start += block.width
 
-    def n_inputs(self, facts: DataFacts) -> int:
-        """How many inputs the stored columns become."""
-        return sum(block.width for block in self.blocks(facts))
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The inputs that the stored columns become; categories hold a slot where their encoding is embedding."""
+        blocks, embeds = list(self.blocks(facts)), self.categorical.encoding == "embedding"
+        return InputLayout(
+            sum(block.width for block in blocks),
+            numeric=tuple(block.start for block in blocks if not block.slots),
+            coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
 
 
 def _several(paths: str | list[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from mlptrain.report.arrays import (
     FittedCurve,
     FloatArray,
     InputHistogram,
+    IntArray,
     LabelledPoints,
     Rates,
     Samples,
@@ -30,6 +31,7 @@ from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
 from mlptrain.spec.data import FunctionData
+from mlptrain.spec.own import ImagesData
 from mlptrain.spec.schedule import Drops, Plateau
 from mlptrain.system.paths import AnyPath
 
@@ -71,8 +73,9 @@ def learning_rates(experiment: Experiment) -> Rates:
 def samples(
     experiment: Experiment, *, count: int = 40, **source: Unpack[Source]
 ) -> Samples | LabelledPoints | FittedCurve:
-    """The first ``count`` training images as scaled; of data in the plane, or of one variable, all training points.
+    """``count`` training images as scaled; of data in the plane, or of one variable, all training points.
 
+    They are the first ones, but of a folder of images, which are in the order of their classes, at equal distances.
     Raises UserError for other data.
     """
     if is_curve(experiment):
@@ -80,10 +83,8 @@ def samples(
     if experiment.facts.n_features == 2 and experiment.facts.has_classes:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
-    train = load_data(experiment, **source).train
-    images = as_images(train.inputs[:count], experiment, experiment.name)
-    labels = train.targets[:count].numpy()
-    index = np.arange(len(images))
+    rows, index = _shown(load_data(experiment, **source).train, experiment, count)
+    images, labels = as_images(rows.inputs, experiment, experiment.name), rows.targets.numpy()
     label, names = experiment_title(experiment), experiment.facts.class_names
     return Samples(label, _scaling(experiment), images, labels, names, index)
 
@@ -91,7 +92,7 @@ def samples(
 def augmented_samples(
     experiment: Experiment, *, count: int = 8, draws: int = 7, **source: Unpack[Source]
 ) -> AugmentedSamples:
-    """The first ``count`` training images, and what augmentation makes of each in ``draws`` epochs; they are one batch.
+    """``count`` images as ``samples`` takes them, and what augmentation makes of each in ``draws`` epochs, one batch.
 
     Raises UserError for other data, and where nothing is augmented.
     """
@@ -103,7 +104,7 @@ def augmented_samples(
             "--set augmentation.rotate=15"
         )
     train = load_data(experiment, **source).train
-    rows, names = train.head(count), experiment.facts.class_names
+    (rows, index), names = _shown(train, experiment, count), experiment.facts.class_names
     drawn, mixtures = torch.empty(len(rows), draws, rows.x.shape[1]), [[""] * draws for _ in range(len(rows))]
     for draw in range(draws):
         epoch = augmentation.epoch(experiment.seed, draw + 1)
@@ -114,10 +115,19 @@ def augmented_samples(
         epoch.write(rows.stored().clone(), train.preprocessing, out=out)
         drawn[:, draw] = out
     images = as_images(rows.inputs, experiment, experiment.name)
-    label, index = experiment_title(experiment), np.arange(len(rows))
+    label = experiment_title(experiment)
     originals = Samples(label, _scaling(experiment), images, rows.targets.numpy(), names, index)
     changed = drawn.double().numpy().reshape(len(rows), draws, *shape)
     return AugmentedSamples(originals, experiment.augmentation.described(), changed, mixtures)
+
+
+def _shown(train: Examples, experiment: Experiment, count: int) -> tuple[Examples, IntArray]:
+    """Rows to show, and their places in the training split."""
+    if not isinstance(experiment.data, ImagesData):
+        rows = train.head(count)
+        return rows, np.arange(len(rows))
+    rows = train.spaced(count)
+    return rows, np.arange(len(rows)) * len(train) // len(rows)
 
 
 def _mixture(shares: Tensor, names: Sequence[str]) -> str:

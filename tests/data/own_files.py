@@ -39,7 +39,7 @@ def write_npy(folder: Path, arrays: Sequence[Values]) -> dict[str, Any]:
 
 
 def write_packed_npy(folder: Path, arrays: Sequence[Values]) -> dict[str, Any]:
-    files = []
+    files: list[str] = []
     for name, values in named(arrays).items():
         files.append(f"p_{name}.npy.gz")
         with gzip.open(folder / files[-1], "wb") as stream:
@@ -88,7 +88,7 @@ def write_idx(
 
 def write_images(folder: Path, arrays: Sequence[Values]) -> dict[str, Any]:
     """train/ and test/ with a subfolder for each class."""
-    for split, x, y in (("train", *arrays[:2]), ("test", *arrays[2:])):
+    for split, (x, y) in {"train": arrays[:2], "test": arrays[2:]}.items():
         for number, (image, label) in enumerate(zip(x, y, strict=True)):
             place = folder / "images" / split / str(label)
             place.mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,8 @@ def test_classes(folder: Path, y: Values, names: tuple[str, ...], expected: list
     save(x=inputs(4, 2), y=y)
     facts, rows = facts_of(), rows_of()
     assert (facts.class_names, facts.n_targets) == (names, 0)
-    assert (rows.y.dtype, rows.y.tolist()) == (np.int64, expected)
+    assert rows.y.dtype == np.int64
+    assert rows.y.tolist() == expected
     assert any(says in note for note in loaded().notes), loaded().notes
 
 
@@ -158,7 +159,8 @@ def test_labels_of_which_a_row_may_have_several(folder: Path) -> None:
     save(x=inputs(4, 2), y=y)
     facts, rows = facts_of(loss="multi_label_bce"), rows_of(loss="multi_label_bce")
     assert (facts.class_names, facts.n_targets, facts.is_multi_label) == (("0", "1", "2"), 3, True)
-    assert (rows.y.dtype, rows.y.tolist()) == (np.float32, y.tolist())
+    assert rows.y.dtype == np.float32
+    assert rows.y.tolist() == y.tolist()
 
 
 def test_names_are_guessed_and_said(folder: Path) -> None:
@@ -172,8 +174,8 @@ def test_names_are_guessed_and_said(folder: Path) -> None:
         assert (facts.train_rows, facts.test_rows) == (N, 9)
         assert any(f"x is '{names[0]}'" in note for note in loaded().notes)
         assert "not used: extra" in loaded().notes
-    for names in (("X", "y"), ("data", "target"), ("features", "labels")):
-        save(**dict(zip(names, (x, y), strict=True)))
+    for pair in (("X", "y"), ("data", "target"), ("features", "labels")):
+        save(**dict(zip(pair, (x, y), strict=True)))
         assert facts_of().rows == {"train": N}
     save(one=x, two=y, three=x[:5], four=y[:5])
     assert facts_of(x="one", y="two").rows == {"train": N}
@@ -207,7 +209,7 @@ def test_a_single_matrix_has_its_targets_last(folder: Path) -> None:
     np.save("m.npy", np.column_stack([x, x @ [1.0, 2.0, 3.0]]))
     facts, rows = facts_of("m.npy", loss="mse"), rows_of("m.npy", loss="mse")
     assert (facts.n_features, facts.n_targets) == (D, 1)
-    np.testing.assert_allclose(rows.y[:, 0], x @ [1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(rows.y[:, 0], np.float64), x @ [1, 2, 3], rtol=1e-6)
     assert [column.name for column in facts.columns] == ["x0", "x1", "x2"]
 
 

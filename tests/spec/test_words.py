@@ -69,8 +69,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
-        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name, "
-        "training.adversarial.name or evaluation.metrics.name",
+        "model.norm.name, model.output_norm.name, model.numeric_embedding.name, model.init.name, loss.name, "
+        "optimizer.name, schedule.name, training.adversarial.name or evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -520,7 +520,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "scale", "weight"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "kind", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta", "monitor"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}

@@ -40,12 +40,12 @@ def parts_of(path: str, _: Path | None = None) -> Parts:
     Raises DataKeyError where the files are not there.
     """
     place, beginning = Path(path), ""
+    if place.is_file():
+        raise DataKeyError("path", f"{place} is a file: expected the folder that holds images and labels")
     if not place.is_dir() and place.parent.is_dir():
         place, beginning = place.parent, place.name
         if not any(entry.name.startswith(beginning) for entry in place.iterdir()):
             place, beginning = existing(path), ""
-    if place.is_file():
-        raise DataKeyError("path", f"{place} is a file: expected the folder that holds images and labels")
     existing(place)
     sets = _sets_in(place, beginning) or _sets_in(place / "raw", beginning)
     whole = {name: files for name, files in sets.items() if {("train", "image"), ("train", "label")} <= files.keys()}

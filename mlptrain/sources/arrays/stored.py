@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from mlptrain.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Array = "NDArray[Any]"
 
 _CHANNELS = (1, 3)
 _PIECE = 1 << 22  # values that are checked at once
@@ -120,11 +119,9 @@ def inputs_of(x: Stored, layout: Layout, *, maximum: int | None) -> NDArray[np.g
 
     check_type(x, "biuf", "numbers")
     values = layout.flat(x.load())
-    if is_bytes(x.dtype):
-        found = np.array(values, dtype=np.uint8, order="C")
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused below
-            found = np.array(values, dtype=np.float32, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused below
+        found = np.array(values, dtype=np.uint8 if is_bytes(x.dtype) else np.float32, order="C")
+    if not is_bytes(x.dtype):
         _refuse_odd(values, found, x.title)
     if maximum is not None and found.size and not 0 <= found.min() <= found.max() <= maximum:
         raise DataError(
@@ -138,16 +135,15 @@ def check_type(array: Stored, kinds: str, expected: str) -> None:
     """Raises DataError for an array of another kind of NumPy's types."""
     import numpy as np
 
-    try:
+    kind: str = ""
+    with suppress(TypeError):
         kind = np.dtype(array.dtype).kind
-    except TypeError:
-        kind = ""
     if not kind or kind not in kinds:
         remedy = "; objects are pickles, which can run code and are not read" if kind == "O" else ""
         raise DataError(f"{array.title} holds values of type {array.dtype}: expected {expected}{remedy}")
 
 
-def _refuse_odd(values: NDArray[Any], found: NDArray[np.float32], title: str) -> None:
+def _refuse_odd(values: NDArray[Any], found: NDArray[Any], title: str) -> None:
     """Raises DataError for the first value that is not finite in float32."""
     import numpy as np
 
