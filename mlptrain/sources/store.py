@@ -14,14 +14,12 @@ import io
 import os
 import re
 import stat
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataAbsentError, DataError, MachineError, UserError
@@ -29,6 +27,7 @@ from mlptrain.sources.idx import is_well_formed, parse_idx, what_is
 from mlptrain.sources.known import not_offered
 from mlptrain.sources.places import alternatives, packed_files, usual_places
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.caches import user_cache
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -102,10 +101,7 @@ def data_folder(explicit: AnyPath | None = None) -> Path:
     """
     named = explicit or os.environ.get(FOLDER_VARIABLE)
     if not named:
-        with contextlib.suppress(RuntimeError):  # older platformdirs leave a ~ in the path instead
-            if (cache := platformdirs.user_cache_path("mlptrain")).is_absolute():
-                return cache / "data"
-        return Path(tempfile.gettempdir(), "mlptrain", "data")
+        return user_cache() / "data"
     try:
         return user_path(named)
     except UserError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, Column, DataFacts
+from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
@@ -81,7 +82,7 @@ class TableData(DataSection):
     name: Literal["table"]
     path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
     test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
-    format: Literal["auto", "csv"] = Field("auto", description="auto: from the file's name and its first lines.")
+    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
     separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
     header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
     target: _Target = Field(

@@ -1,6 +1,7 @@
 """Tables in files: from a path to typed columns, with what was detected said in words."""
 
+from mlptrain.sources.tables.content import Schema
 from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.table import Table
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Schema", "Table", "read_table"]

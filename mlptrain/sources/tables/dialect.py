@@ -13,8 +13,17 @@ from mlptrain.errors import DataError
 from mlptrain.system.text import printable
 
 BLANKS = " "  # as a separator: runs of blanks and tabs
-NAMED_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": BLANKS, "whitespace": BLANKS}
+NAMED_SEPARATORS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "pipe": "|",
+    "space": BLANKS,
+    "blanks": BLANKS,
+    "whitespace": BLANKS,
+}
 _SHOWN = {"\t": "tab", BLANKS: "blanks"}
+_ENCODINGS = {"utf-8-sig": "UTF-8 with BOM", "cp1252": "Windows-1252"}
 _CANDIDATES = ("\t", ";", "|", ",", BLANKS)
 _MAX_RECORDS = 1000
 _MAX_PREAMBLE = 20  # lines of a title or the like before a table
@@ -41,6 +50,8 @@ class Dialect:
     comment: str = ""
     encoding: str = "utf-8"
     carriage_returns: bool = False  # lines end with a lone CR
+    is_padded: bool = False  # blanks stand between a separator and a quote
+    has_backslashes: bool = False  # quotes inside a quoted text have a backslash before them
     notes: tuple[str, ...] = field(default=())
 
     def describe(self) -> str:
@@ -53,7 +64,7 @@ class Dialect:
             words.append("decimal comma")
         words.append("header" if self.header else "no header")
         if self.encoding != "utf-8":
-            words.append("UTF-8 with BOM" if self.encoding == "utf-8-sig" else self.encoding.upper())
+            words.append(_ENCODINGS.get(self.encoding, self.encoding.upper()))
         return ", ".join(words)
 
 
@@ -106,9 +117,7 @@ def detect(
     dialect, records = _best(dialect, body, chosen)
     counts = Counter(len(record) for _, record in records)
     width = max(counts, key=lambda count: (counts[count], count))
-    preamble = 0
-    while preamble < min(_MAX_PREAMBLE, len(records) - 2) and len(records[preamble][1]) == 1 < width:
-        preamble += 1
+    preamble = _preamble(records, width)
     if preamble:
         skipped = "the first line is" if preamble == 1 else f"the first {preamble} lines are"
         dialect = replace(
@@ -117,7 +126,16 @@ def detect(
     before = first + (records[preamble - 1][0] if preamble else 0)
     records = records[preamble:]
     dialect = replace(dialect, decimal_comma=_has_decimal_comma(dialect, records))
+    dialect = _quoting(body, dialect)
     return _with_header(dialect, records, path, width, before, first, header, missing, known_names)
+
+
+def _preamble(records: Sequence[tuple[int, list[str]]], width: int) -> int:
+    """How many records before a table of ``width`` columns are a title or the like: one field each."""
+    count = 0
+    while count < min(_MAX_PREAMBLE, len(records) - 2) and len(records[count][1]) == 1 < width:
+        count += 1
+    return count
 
 
 def _best(dialect: Dialect, lines: list[str], separator: str | None) -> tuple[Dialect, list[tuple[int, list[str]]]]:
@@ -131,7 +149,7 @@ def _best(dialect: Dialect, lines: list[str], separator: str | None) -> tuple[Di
             continue
         counts = Counter(len(record) for _, record in records)
         width, rows = max(counts.items(), key=lambda item: (item[1], item[0]))
-        share = rows / len(records)
+        share = rows / (len(records) - _preamble(records, width))
         if separator is None:
             runs = sum(bool(_RUN_OF_NUMBERS.search(value)) for _, record in records for value in record)
             if width < 2 or (candidate == "," and runs > len(records)):
@@ -156,6 +174,19 @@ def _quote(lines: list[str], separator: str) -> str:
     if any(single.search(line) for line in text) and not any(only_start.search(line) for line in text):
         return "'"
     return '"'
+
+
+def _quoting(lines: Sequence[str], dialect: Dialect) -> Dialect:
+    """The dialect with the oddities of its quoted fields."""
+    if dialect.separator == BLANKS or not dialect.quote:
+        return dialect
+    text = "\n".join(lines)
+    mark, quote = re.escape(dialect.separator), dialect.quote
+    return replace(
+        dialect,
+        is_padded=bool(re.search(rf"{mark}[ ]+{quote}|{quote}[ ]+{mark}", text)),
+        has_backslashes=bool(re.search(rf"\\{quote}[^\s{mark}]", text)),
+    )
 
 
 def _has_decimal_comma(dialect: Dialect, records: Sequence[tuple[int, list[str]]]) -> bool:

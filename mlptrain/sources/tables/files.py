@@ -8,19 +8,24 @@ import contextlib
 import difflib
 import glob
 import gzip
+import io
 import lzma
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PIECE = 1 << 25  # bytes that are parsed at once
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
@@ -127,28 +132,62 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises DataError where it cannot be read, here and while it is read.
     """
+    with _opened(path) as (stream, _):
+        yield stream
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+    """The content of a file, and how much of the file was read so far."""
     with faults_of(path), contextlib.ExitStack() as stack:
         raw = stack.enter_context(open_regular(path))
-        start = raw.read(16)
+        kind = packing(raw.read(16))
         raw.seek(0)
-        kind = packing(start)
+        stream = raw
         if kind == "zip":
-            yield stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
+            stream = stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), path))
         elif kind == "zstd":
-            import zstandard
-
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            yield stack.enter_context(cast(BinaryIO, reader))
+            stream = stack.enter_context(cast(BinaryIO, io.BufferedReader(_Zstandard(raw), SAMPLE)))
         elif kind:
-            yield stack.enter_context(_UNPACK[kind](raw))
-        else:
-            yield raw
+            stream = stack.enter_context(_UNPACK[kind](raw))
+        size = max(1, os.fstat(raw.fileno()).st_size)
+        yield stream, lambda: raw.tell() / size
+
+
+class _Zstandard(io.RawIOBase):
+    """The content of Zstandard frames; the library's own reader ends a cut one without a word."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import zstandard
+
+        self._raw, self._new = raw, zstandard.ZstdDecompressor().decompressobj
+        self._frame, self._ready = self._new(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """As of ``io.RawIOBase``. Raises EOFError where a frame is cut."""
+        while not self._ready:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            packed = packed or self._raw.read(SAMPLE)
+            if not packed:
+                if not self._frame.eof:
+                    raise EOFError("it ends within a frame")
+                return 0
+            if self._frame.eof:
+                self._frame = self._new()
+            self._ready = self._frame.decompress(packed)
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._ready))
+        view[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 _UNPACK: dict[str, Callable[[BinaryIO], BinaryIO]] = {
     "gzip": lambda raw: cast(BinaryIO, gzip.GzipFile(fileobj=raw)),
     "bzip2": lambda raw: cast(BinaryIO, bz2.BZ2File(raw)),
-    "xz": lambda raw: cast(BinaryIO, lzma.LZMAFile(raw)),
+    "xz": lambda raw: cast(BinaryIO, lzma.LZMAFile(raw)),  # noqa: SIM115 – closed in `opened`
 }
 
 
@@ -279,22 +318,35 @@ def _utf16_without_mark(start: bytes) -> str:
 
 @dataclass(frozen=True)
 class Piece:
-    """Whole records of a file as UTF-8, of which the first begins on ``line``."""
+    """Whole records of a file as UTF-8, of which the first begins on ``line``.
+
+    ``share``: how much of the file, as it is stored, was read up to its end.
+    """
 
     line: int
     content: bytes
+    share: float = 1.0
 
 
 def pieces(
-    path: Path, encoding: Encoding, *, skip: int, separator: str, quote: str, size: int = PIECE
+    path: Path,
+    encoding: Encoding,
+    *,
+    skip: int,
+    separator: str,
+    quote: str,
+    has_backslashes: bool = False,
+    size: int = PIECE,
 ) -> Iterator[Piece]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
     Raises DataError for a damaged file, a quoted text without an end and a line without one; NotUtf8Error.
     """
     line, rest, skipping = 1, b"", skip
-    for block in _blocks(path, encoding, size):
+    for block, share in _blocks(path, encoding, size):
         rest = rest + block if rest else block
+        if has_backslashes:
+            rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
         while skipping and (end := rest.find(b"\n")) >= 0:
             rest, skipping, line = rest[end + 1 :], skipping - 1, line + 1
         if skipping:
@@ -306,7 +358,7 @@ def pieces(
             if len(rest) > MAX_LINE:
                 raise _long_line(path, line) if b"\n" not in rest else _unclosed(path, line, rest, separator, quote)
             continue
-        yield Piece(line, rest[:end])
+        yield Piece(line, rest[:end], share)
         line += rest.count(b"\n", 0, end)
         rest = rest[end:]
     if rest and not skipping:
@@ -317,11 +369,11 @@ def pieces(
         yield Piece(line, rest)
 
 
-def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
-    """The content as UTF-8 with lines that end with LF."""
+def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[tuple[bytes, float]]:
+    """The content as UTF-8 with lines that end with LF, and how much of the file was read."""
     decode = None if encoding.name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(encoding.name)().decode
     begins = encoding.name == "utf-8-sig"
-    with opened(path) as stream:
+    with _opened(path) as (stream, share):
         while True:
             raw = stream.read(size)
             if begins:
@@ -335,7 +387,7 @@ def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[bytes]:
             if encoding.carriage_returns:
                 block = block.replace(b"\r", b"\n")
             if block:
-                yield block
+                yield block, share()
             if not raw:
                 return
 
@@ -353,10 +405,12 @@ def _end_of_records(content: bytes, separator: str, quote: str) -> int:
     return end if begun is None else content.rfind(b"\n", 0, begun) + 1
 
 
-def quoted_field(separator: str, quote: str) -> re.Pattern[bytes]:
-    """Quoted fields, with the group ``open`` where one has no end."""
+def quoted_field(separator: str, quote: str, *, is_padded: bool = False) -> re.Pattern[bytes]:
+    """Quoted fields, behind a separator or blanks, with the group ``open`` where one has no end."""
     mark = re.escape(quote).encode()
-    behind = rb"[ \t\n]" if separator == " " else b"[" + re.escape(separator).encode() + rb"\n]"
+    behind = (
+        rb"[ \t\n]" if separator == " " else (b"[ " if is_padded else b"[") + re.escape(separator).encode() + rb"\n]"
+    )
     return re.compile(
         rb"(?:\A|(?<="
         + behind

@@ -2,120 +2,125 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS, Dialect
-from mlptrain.sources.tables.files import find_files, read_start
-from mlptrain.sources.tables.settle import narrowed, settle
-from mlptrain.sources.tables.table import Part, Table, like_columns
-from mlptrain.sources.tables.text import Wishes, detect_text, read_text
+from mlptrain.sources.tables.cache import read_cached
+from mlptrain.sources.tables.content import Content, Schema, Wishes
+from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS
+from mlptrain.sources.tables.files import find_files
+from mlptrain.sources.tables.formats import read_content
+from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.settle import settle
+from mlptrain.sources.tables.table import Part, Table, conformed
 from mlptrain.system.paths import AnyPath
+from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
 
-Format = Literal["auto", "csv"]
+Format = Literal["auto", "csv", "parquet", "jsonl", "arff", "libsvm"]
 
 
 def read_table(
     paths: AnyPath | Sequence[AnyPath],
     *,
-    format: Format = "auto",  # noqa: A002, ARG001 – the configuration's word
+    format: Format = "auto",  # noqa: A002 – the configuration's word
     separator: str = "auto",
     header: Literal["auto"] | bool | Sequence[str] = "auto",
     missing_values: Sequence[str] = (),
-    like: Table | None = None,
+    like: Table | Schema | None = None,
+    optional: Collection[str] = (),
 ) -> Table:
     """The rows of a file, or of several with the same columns, in turn; each path may be a glob.
 
-    ``missing_values`` come in addition to empty ones, NA, NaN, null and the like (``MISSING``). With ``like``, a table
-    that was read before, the columns take its names, order and types; see ``like_columns``.
+    ``separator`` is one character, a word such as ``tab``, or ``blanks`` for runs of them; ``missing_values`` come in
+    addition to empty ones, NA, NaN, null and the like (``MISSING``). With ``like``, a table that was read before, or
+    its schema, the columns take its names, order and kinds; of these, ``optional`` ones may be absent.
 
-    Raises DataError with the place of what is wrong.
+    What large files hold is kept in the user's cache (``mlptrain.sources.tables.cache``).
+
+    Raises DataError with the place of what is wrong, and before reading for a table that will not fit into memory.
     """
     files = find_files(paths)
+    known = like.schema if isinstance(like, Table) else like
     wishes = Wishes(
-        separator=None if separator == "auto" else NAMED_SEPARATORS.get(separator, separator),
+        separator=_separator(separator),
         header=None if header == "auto" else header,
         missing=tuple(dict.fromkeys((*MISSING, *missing_values))),
-        known_names=tuple(like.frame.columns) if like is not None and like.has_names else (),
-        as_text=_text_columns(like),
+        known=known,
+        optional=frozenset(optional),
     )
-    table = _read_parts(files, wishes, like)
-    return table if like is None else like_columns(table, like)
+
+    def read(digest: str) -> Table:
+        contents = [read_content(path, format, wishes) for path in files]
+        table = _settled(files, contents, wishes, digest)
+        return table if known is None else conformed(table, known, optional)
+
+    return read_cached(files, f"{format} {wishes}", read)
 
 
-def _text_columns(like: Table | None) -> frozenset[str]:
-    if like is None:
-        return frozenset()
-    return frozenset(name for name, dtype in like.frame.schema.items() if not dtype.is_numeric())
+def _separator(written: str) -> str | None:
+    if written == "auto":
+        return None
+    separator = NAMED_SEPARATORS.get(written, written)
+    if len(separator) != 1 or ord(separator) > 127 or separator in "\"'\r\n":
+        words = ", ".join(NAMED_SEPARATORS)
+        raise DataError(f"separator must be one ASCII character, or one of auto, {words}; got {printable(written)!r}")
+    return separator
 
 
-def _read_parts(files: Sequence[Path], wishes: Wishes, like: Table | None) -> Table:
+def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes, digest: str) -> Table:
+    """One table of the contents of its files, with what their columns of text hold after all."""
     import polars as pl
 
-    frames: list[pl.DataFrame] = []
-    parts: list[Part] = []
-    notes: list[str] = []
-    first: Dialect | None = None
-    for path in files:
-        dialect = detect_text(path, read_start(path), wishes)
-        frame, dialect = read_text(path, dialect, wishes)
-        first = first or dialect
-        notes += [note for note in (dialect.describe(), *dialect.notes) if note not in notes]
-        frames.append(frame if not frames else _in_order(frame, frames[0].columns, path, files[0]))
-        parts.append(Part(path, frame.height, dialect))
-    assert first is not None
-    frame = _joined(frames)
-    raw = Table(frame, first.header, tuple(parts), digest=_digest(files))
-    formats = dict(like.date_formats) if like is not None else {}
-    where = raw.places
-    columns, found = [], {}
+    first = contents[0]
+    notes = list(dict.fromkeys(note for content in contents for note in content.notes))
+    frame = _joined(files, contents)
+    parts = tuple(
+        Part(path, content.frame.height, content.lines) for path, content in zip(files, contents, strict=True)
+    )
+    places = Table(frame.clear(), first.has_names, parts).places
+    known_formats = wishes.known.date_formats if wishes.known else {}
+    kinds = wishes.known.kinds if wishes.known else {}
+    columns, formats = [], {}
     for name in frame.columns:
         values = frame.drop_in_place(name)
-        if values.dtype == pl.String and not (name in wishes.as_text and name not in formats):
+        if values.dtype == pl.String and name not in first.as_text and kinds.get(name) != "text":
             settled = settle(
                 values,
                 decimal_comma=first.decimal_comma,
-                where=partial(where, column=name),
-                date_format=formats.get(name, ""),
+                where=partial(places, column=name),
+                date_format=known_formats.get(name, ""),
             )
             values = settled.values
             notes += [settled.note] if settled.note else []
             if settled.date_format:
-                found[name] = settled.date_format
-        columns.append(narrowed(values))
-    return Table(pl.DataFrame(columns), first.header, tuple(parts), tuple(notes), found, raw.digest)
+                formats[name] = settled.date_format
+        columns.append(narrowed(values.to_frame()).to_series())
+    return Table(pl.DataFrame(columns), first.has_names, parts, tuple(notes), formats, digest, is_sparse=first.sparse)
 
 
-def _in_order(frame: pl.DataFrame, names: Sequence[str], path: Path, first: Path) -> pl.DataFrame:
-    """The columns of a further file as the first one has them. Raises DataError where they are others."""
-    if set(frame.columns) == set(names):
-        return frame.select(names)
-    lacking = [name for name in names if name not in frame.columns] or [
-        name for name in frame.columns if name not in names
-    ]
-    raise DataError(f"{path} does not have the columns of {first}: '{lacking[0]}' is only in one of them")
-
-
-def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """All rows; a column that is text in one file is text in all, and a number with decimals in one in all."""
+def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
+    """All rows; a column that is text in one file is text in all. Raises DataError where files have other columns."""
     import polars as pl
 
+    frames = [content.frame for content in contents]
     if len(frames) == 1:
         return frames[0]
+    if contents[0].sparse:
+        return pl.concat(frames, how="diagonal_relaxed").fill_null(0)
+    names = frames[0].columns
+    for path, frame in zip(files, frames, strict=True):
+        different = [name for name in names if name not in frame.columns]
+        different += [name for name in frame.columns if name not in names]
+        if different:
+            raise DataError(
+                f"{path} does not have the columns of {files[0]}: '{printable(different[0])}' is only in one of them"
+            )
+    texts = {name for frame in frames for name in names if frame.schema[name] == pl.String}
+    frames = [frame.select(names).with_columns(pl.col(sorted(texts)).cast(pl.String)) for frame in frames]
     return pl.concat(frames, how="vertical_relaxed")
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 of the files' content; of several, of their digests."""
-    digests = []
-    for path in files:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -173,24 +173,3 @@ def _note(values: pl.Series, where: Callable[[int], str]) -> str:
         f"column '{printable(values.name)}' is text: {others}, first {printable(str(values[row]))!r} at {where(row)}; "
         "if it stands for a missing value, add it to missing_values"
     )
-
-
-def narrowed(values: pl.Series) -> pl.Series:
-    """Integers as Int32 and floating-point numbers as Float32 where nothing a network could see is lost.
-
-    A network reads float32 in the end. Float64 stays where rounding to 24 bits exceeds a millionth of the column's
-    spread, as for seconds since 1970, so that differences are taken before rounding.
-    """
-    import polars as pl
-
-    if values.dtype not in (pl.Int64, pl.Float64):
-        return values
-    least, most = values.min(), values.max()
-    if least is None or most is None:
-        return values
-    assert isinstance(least, (int, float))
-    assert isinstance(most, (int, float))
-    if values.dtype == pl.Int64:
-        return values.cast(pl.Int32) if least >= -(2**31) and most < 2**31 else values
-    is_fine = max(-least, most) * 2.0**-24 <= 1e-6 * (most - least) or least == most
-    return values.cast(pl.Float32) if is_fine else values

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
+from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect
 from mlptrain.sources.tables.files import (
     Encoding,
@@ -24,47 +25,72 @@ from mlptrain.sources.tables.files import (
     pieces,
     quoted_field,
 )
-from mlptrain.system.text import printable
+from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.room import check_room
+from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
 
 if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["integer", "number", "text"]
-MAX_FLOAT32 = 3.4028234663852886e38
 _SAMPLE_ROWS = 10_000
+_SAMPLE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user states about text files; None and nothing are detected. ``as_text`` names columns to leave so."""
+class TextLines:
+    """Where the fields of a text file stand."""
 
-    separator: str | None = None
-    header: bool | Sequence[str] | None = None
-    missing: tuple[str, ...] = ()
-    known_names: tuple[str, ...] = ()
-    as_text: frozenset[str] = frozenset()
+    dialect: Dialect
 
-
-def detect_text(path: Path, start: bytes, wishes: Wishes) -> Dialect:
-    """The dialect of a text file that begins with ``start``. Raises DataError."""
-    encoding, text = detect_encoding(start, path)
-    if not text.strip("\ufeff \t\r\n"):
-        raise DataError(f"{path} is empty" if not start else f"{path} holds nothing but blanks")
-    dialect = detect(
-        text.removeprefix("\ufeff"),
-        path,
-        separator=wishes.separator,
-        header=wishes.header,
-        missing=frozenset(wishes.missing),
-        known_names=wishes.known_names,
-    )
-    return replace(dialect, encoding=encoding.name, carriage_returns=encoding.carriage_returns)
+    def place(self, path: Path, row: int, column: str) -> str:
+        """As ``Lines.place``. A million rows take about a second."""
+        dialect = self.dialect
+        index = dialect.names.index(column)
+        for piece in text_pieces(path, dialect):
+            content = tidy(piece.content, dialect)
+            has_quotes = bool(dialect.quote) and dialect.quote.encode() in content
+            rows = sum(1 for _ in records(piece, dialect)) if has_quotes else content.count(b"\n")
+            if row < rows:
+                line, position, _ = locate(piece, dialect, row, index)
+                return f"{path}:{line}:{position}"
+            row -= rows
+        raise IndexError(row)
 
 
-def read_text(path: Path, dialect: Dialect, wishes: Wishes) -> tuple[pl.DataFrame, Dialect]:
-    """The columns of one file: integers, floating-point numbers and text, null where missing; and how it was read.
+def read_text(path: Path, start: bytes, wishes: Wishes) -> Content:
+    """The rows of a text file that begins with ``start``: integers, floating-point numbers and text.
 
     Raises DataError for a record with too few or too many fields, bytes that are no text and numbers that are infinite.
+    """
+    encoding, text = detect_encoding(start, path)
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
+        raise DataError(f"{path} holds nothing but blanks")
+    dialect = detect(
+        text,
+        path,
+        separator=wishes.separator,
+        header=False if wishes.header is None and wishes.known and not wishes.known.has_names else wishes.header,
+        missing=frozenset(wishes.missing),
+        known_names=tuple(wishes.known.kinds) if wishes.known else (),
+    )
+    by_place = wishes.names_by_place(len(dialect.names), has_header=dialect.header)
+    dialect = replace(
+        dialect,
+        names=by_place or dialect.names,
+        encoding=encoding.name,
+        carriage_returns=encoding.carriage_returns,
+    )
+    frame, dialect = read_columns(path, dialect, wishes)
+    notes = (dialect.describe(), *dialect.notes)
+    return Content(frame, TextLines(dialect), notes, has_names=dialect.header, decimal_comma=dialect.decimal_comma)
+
+
+def read_columns(path: Path, dialect: Dialect, wishes: Wishes) -> tuple[pl.DataFrame, Dialect]:
+    """The columns of a file in a known dialect, and the dialect with the encoding that it has after all.
+
+    Raises DataError as ``read_text``.
     """
     try:
         return _Columns(path, dialect, wishes).read(), dialect
@@ -82,6 +108,7 @@ def text_pieces(path: Path, dialect: Dialect) -> Iterator[Piece]:
         skip=dialect.skip,
         separator=dialect.separator,
         quote=dialect.quote,
+        has_backslashes=dialect.has_backslashes,
     )
 
 
@@ -93,6 +120,7 @@ class _Columns:
         self._missing = list(wishes.missing)
         self._names = list(dialect.names)
         self._kinds: dict[str, Kind] = {name: "text" if name in wishes.as_text else "integer" for name in self._names}
+        self._blank_lines = True  # to be removed; assumed until the first piece is read
         self._as_strings = dialect.decimal_comma  # polars takes 1.234 for a number there, which may mean 1234
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all
 
@@ -101,24 +129,48 @@ class _Columns:
 
         frames: list[pl.DataFrame] = []
         for piece in text_pieces(self._path, self._dialect):
-            content = tidy(piece.content, self._dialect)
-            if not content:
-                continue
             if not frames:
-                self._convert(self._strings(piece, content, rows=_SAMPLE_ROWS), 0)
-            frame = self._piece(piece, content, len(frames))
+                self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
+                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
+            frame = self._piece(piece, len(frames))
             self._check_numbers(frame, piece)
-            frames.append(frame)
-        if not frames:
+            frames.append(narrowed(frame))
+            if len(frames) == 1:
+                rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
+                check_room(self._path, rows=rows, columns=frame.width, size=size)
+        if not any(frame.height for frame in frames):
             only = "only a header and no rows" if self._dialect.header else "no rows"
             raise DataError(f"{self._path} holds {only}")
         self._read_late_text(frames)
-        numbers = [name for name, kind in self._kinds.items() if kind == "number"]
-        return pl.concat([frame.with_columns(pl.col(numbers).cast(pl.Float64)) for frame in frames])
+        return pl.concat(frames, how="vertical_relaxed")
 
-    def _piece(self, piece: Piece, content: bytes, number: int) -> pl.DataFrame:
+    def _content(self, piece: Piece) -> bytes:
+        return tidy(piece.content, self._dialect, blank_lines=self._blank_lines)
+
+    def _piece(self, piece: Piece, number: int) -> pl.DataFrame:
+        """The columns of a piece; a blank line is no row, where a record of empty fields is one."""
         import polars as pl
 
+        try:
+            frame = self._typed(piece, number)
+        except DataError:
+            if self._blank_lines or not has_blank_lines(piece.content):
+                raise
+        else:
+            is_blank = pl.all_horizontal(pl.all().is_null())
+            if self._blank_lines or not frame[:, 0].null_count() or not frame.select(is_blank.any()).item():
+                return frame
+            if not has_blank_lines(piece.content):
+                return frame
+        self._blank_lines = True
+        return self._typed(piece, number)
+
+    def _typed(self, piece: Piece, number: int) -> pl.DataFrame:
+        import polars as pl
+
+        content = self._content(piece)
+        if not content:
+            return pl.DataFrame(schema=self._schema(self._kinds))
         if not self._as_strings:
             try:
                 frame = self._parsed(content, self._kinds)
@@ -126,24 +178,29 @@ class _Columns:
                 pass
             else:
                 self._check_width(frame, piece, content)
-                return self._stripped(frame, content)
+                return self._stripped(frame)
         before = dict(self._kinds)
         frame = self._convert(self._strings(piece, content), number)
         self._as_strings |= before == self._kinds  # not a wider type, but blanks around numbers: so will the next be
         return frame
+
+    def _schema(self, kinds: dict[str, Kind]) -> dict[str, pl.DataType]:
+        import polars as pl
+
+        types: dict[Kind, pl.DataType] = {"integer": pl.Int64(), "number": pl.Float64(), "text": pl.String()}
+        return {name: types[kind] for name, kind in kinds.items()}
 
     def _parsed(
         self, content: bytes, kinds: dict[str, Kind], *, rows: int | None = None, columns: list[str] | None = None
     ) -> pl.DataFrame:
         import polars as pl
 
-        types = {"integer": pl.Int64, "number": pl.Float64, "text": pl.String}
         return pl.read_csv(
             content,
             has_header=False,
             separator=self._dialect.separator,
             quote_char=self._dialect.quote or None,
-            schema={name: types[kind] for name, kind in kinds.items()},
+            schema=self._schema(kinds),
             null_values=[*self._missing, *(f" {value}" for value in self._missing if value)],
             columns=columns,
             n_rows=rows,
@@ -159,14 +216,12 @@ class _Columns:
             raise self._fault(piece) or DataError(f"{self._path}: {_first_line(error)}") from None
         if rows is None:
             self._check_width(frame, piece, content)
-        return self._stripped(frame, content)
+        return self._stripped(frame)
 
-    def _stripped(self, frame: pl.DataFrame, content: bytes) -> pl.DataFrame:
+    def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Text without blanks around it, null where nothing or a word for "missing" is left."""
         import polars as pl
 
-        if not _has_padding(content, self._dialect.separator):
-            return frame
         text = pl.col(pl.String).str.strip_chars()
         return frame.with_columns(pl.when(~text.is_in(self._missing)).then(text))
 
@@ -206,16 +261,11 @@ class _Columns:
         names = list(self._late)
         last = max(self._late.values())
         kinds: dict[str, Kind] = dict.fromkeys(self._kinds, "text")
-        number = 0
-        for piece in text_pieces(self._path, self._dialect):
-            content = tidy(piece.content, self._dialect)
-            if not content:
-                continue
+        for number, piece in enumerate(text_pieces(self._path, self._dialect)):
             if number >= last:
                 break
-            text = self._stripped(self._parsed(content, kinds, columns=names), content)
+            text = self._stripped(self._parsed(self._content(piece), kinds, columns=names))
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
-            number += 1
 
     def _check_numbers(self, frame: pl.DataFrame, piece: Piece) -> None:
         import polars as pl
@@ -225,10 +275,7 @@ class _Columns:
             if largest is not None and largest > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
                 line, column, value = locate(piece, self._dialect, row, self._names.index(name))
-                raise DataError(
-                    f"{self._path}:{line}:{column}  column '{printable(name)}': {printable(value)!r} is "
-                    "not a finite number of single precision (at most 3.4e38); correct it, or add it to missing_values"
-                )
+                raise DataError(not_finite(f"{self._path}:{line}:{column}", name, value))
 
     def _check_width(self, frame: pl.DataFrame, piece: Piece, content: bytes) -> None:
         """Raise for a record with too few fields, which polars fills up in silence."""
@@ -274,49 +321,33 @@ def check_utf8(piece: Piece) -> None:
         raise NotUtf8Error(line, error.start - piece.content.rfind(b"\n", 0, error.start)) from None
 
 
-def tidy(content: bytes, dialect: Dialect) -> bytes:
-    """Records without comments and blank lines, fields separated by one byte."""
+def tidy(content: bytes, dialect: Dialect, *, blank_lines: bool = True) -> bytes:
+    """Records without comments and, where there are any, ``blank_lines``; fields separated by one byte."""
     if dialect.comment:
         content = re.sub(rb"(?m)^[ \t]*" + re.escape(dialect.comment.encode()) + rb".*\n", b"", content)
-    has_quotes = bool(dialect.quote) and dialect.quote.encode() in content
+    if dialect.is_padded:
+        mark = b"[" + re.escape(dialect.separator.encode()) + b"\\r\\n]"
+        content = _sub_unquoted(rb"(?<=" + mark + rb")[ \t]+|[ \t]+(?=" + mark + rb")", b"", content, dialect)
     if dialect.separator == BLANKS:
-        if has_quotes:
-            inside = quoted_field(BLANKS, dialect.quote).pattern
-            content = re.sub(rb"(" + inside + rb")|[ \t]+", lambda match: match[1] or b" ", content)
-        else:
-            content = re.sub(rb"[ \t]+", b" ", content)
+        content = _sub_unquoted(rb"[ \t]+", b" ", content, dialect)
         content = re.sub(rb" ?(\r?\n) ?", rb"\1", content).lstrip(b" ")
-    if not re.search(rb"\n[ \t\r]*\n|\A[ \t\r]*\n", content):
-        return content
-    if not has_quotes:
-        return re.sub(rb"(\A|\n)(?:[ \t\r]*\n)+", rb"\1", content)
-    inside = quoted_field(dialect.separator, dialect.quote).pattern
-    return re.sub(
-        rb"(?P<quoted>" + inside + rb")|(?P<end>\A|\n)(?:[ \t\r]*\n)+",
-        lambda match: match["quoted"] or match["end"],
-        content,
-    )
+    if blank_lines and has_blank_lines(content):
+        content = _sub_unquoted(rb"(?<=\n)(?:[ \t\r]*\n)+", b"", content, dialect)
+        content = re.sub(rb"\A(?:[ \t\r]*\n)+", b"", content)
+    return content
 
 
-def _has_padding(content: bytes, separator: str) -> bool:
-    """Whether fields may have blanks around them."""
-    mark = separator.encode()
-    around: tuple[bytes, ...] = (
-        b" " + mark,
-        mark + b" ",
-        b"\t" + mark,
-        mark + b"\t",
-        b" \n",
-        b" \r",
-        b"\n ",
-        b'" ',
-        b' "',
-        b"' ",
-        b" '",
-    )
-    if separator == BLANKS:
-        around = around[-4:]
-    return any(pair in content for pair in around) or b"\xc2\xa0" in content or content[:1] in b" \t"
+def has_blank_lines(content: bytes) -> bool:
+    """Whether a line holds nothing but blanks, maybe inside a quoted text."""
+    return re.search(rb"\n[ \t\r]*\n|\A[ \t\r]*\n", content) is not None
+
+
+def _sub_unquoted(pattern: bytes, by: bytes, content: bytes, dialect: Dialect) -> bytes:
+    """``re.sub`` outside quoted fields."""
+    if not dialect.quote or dialect.quote.encode() not in content:
+        return re.sub(pattern, by, content)
+    quoted = quoted_field(dialect.separator, dialect.quote, is_padded=True).pattern
+    return re.sub(b"(?P<quoted>" + quoted + b")|" + pattern, lambda match: match["quoted"] or by, content)
 
 
 def records(piece: Piece, dialect: Dialect, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
@@ -332,7 +363,8 @@ def records(piece: Piece, dialect: Dialect, *, strict: bool = False) -> Iterator
         delimiter=dialect.separator,
         quotechar=dialect.quote or None,
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        strict=strict,
+        skipinitialspace=dialect.is_padded,
+        strict=strict and not dialect.is_padded,
     )
     begins = 0
     try:
@@ -381,19 +413,6 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
     if dialect.separator != BLANKS:
         offset += len(content[offset:]) - len(content[offset:].lstrip(b" \t"))
     return offset
-
-
-def place(path: Path, dialect: Dialect, row: int, column: int) -> str:
-    """``file:line:column`` of a value; ``row`` counts from the first of the file."""
-    for piece in text_pieces(path, dialect):
-        content = tidy(piece.content, dialect)
-        quote = dialect.quote.encode()
-        rows = content.count(b"\n") if not quote or quote not in content else sum(1 for _ in records(piece, dialect))
-        if row < rows:
-            line, position, _ = locate(piece, dialect, row, column)
-            return f"{path}:{line}:{position}"
-        row -= rows
-    return str(path)
 
 
 def _first_line(error: Exception) -> str:
