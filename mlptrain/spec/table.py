@@ -10,33 +10,16 @@ from pydantic import Discriminator, Field, Tag
 from mlptrain.sources.facts import Choice, Column, DataFacts
 from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.source import TableSource
-from mlptrain.spec.base import MAX_NUMBER, Section
+from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
 
-PathOrPaths = Annotated[
-    Annotated[str, Tag("one"), Field(min_length=1)]
-    | Annotated[list[Annotated[str, Field(min_length=1)]], Tag("several"), Field(min_length=1)],
-    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
-]
-ColumnName = Annotated[
-    Annotated[int, Tag("number")] | Annotated[str, Tag("name"), Field(min_length=1)],
-    Discriminator(lambda value: "number" if isinstance(value, int) else "name"),
-]
-_Target = Annotated[
-    Annotated[int, Tag("number")]
-    | Annotated[str, Tag("name"), Field(min_length=1)]
-    | Annotated[list[ColumnName], Tag("several"), Field(min_length=1)],
-    Discriminator(
-        lambda value: "several" if isinstance(value, list) else "number" if isinstance(value, int) else "name"
-    ),
-]
-_Header = Annotated[
-    Annotated[Literal["auto"], Tag("word")]
-    | Annotated[bool, Tag("flag")]
-    | Annotated[list[Annotated[str, Field(min_length=1)]], Tag("names"), Field(min_length=1)],
-    Discriminator(lambda value: "names" if isinstance(value, list) else "flag" if isinstance(value, bool) else "word"),
-]
+MAX_COLUMNS = 1_000_000
+
+PathOrPaths = Annotated[str | list[str], path_or_paths()]
+_Target = Annotated[str | int | list[str | int], column_or_columns(several=True)]
+_Header = Annotated[Literal["auto"] | bool | list[str], header_of(most=MAX_COLUMNS)]
+_Kind = Literal["drop", "numeric", "categorical", "date"]
 
 
 class ConstantFill(Section):
@@ -46,8 +29,8 @@ class ConstantFill(Section):
 
 
 _Missing = Annotated[
-    Annotated[Literal["median", "mean", "drop_row", "error"], Tag("word")] | Annotated[ConstantFill, Tag("constant")],
-    Discriminator(lambda value: "constant" if isinstance(value, (dict, ConstantFill)) else "word"),
+    Annotated[Literal["median", "mean", "drop_row", "error"], Tag("word")] | Annotated[ConstantFill, Tag("numbers")],
+    Discriminator(lambda value: "numbers" if isinstance(value, (dict, ConstantFill)) else "word"),
 ]
 
 
@@ -108,12 +91,10 @@ class TableData(DataSection):
     task: Literal["auto", "classification", "regression"] = Field(
         "auto", description="auto: from the target's values; check says which and why."
     )
-    missing_values: list[str] = Field(
-        [], max_length=100, description="What stands for a missing value, besides empty, NA, NaN, null and ?."
+    missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
+        [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
     )
-    columns: dict[str, Literal["drop", "numeric", "categorical", "date"]] = Field(
-        {}, description="Exceptions from what is inferred, by column."
-    )
+    columns: dict[str, _Kind] = Field({}, description="Exceptions from what is inferred, by column's name or number.")
     numeric: NumericSpec = Field(NumericSpec(), description="How numbers become inputs.")
     categorical: CategoricalSpec = Field(CategoricalSpec(), description="How categories become inputs.")
     target_scaling: Literal["none", "standard", "log1p"] = Field(
