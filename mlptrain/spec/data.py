@@ -24,7 +24,7 @@ from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
-from mlptrain.spec.table import TableData
+from mlptrain.spec.table import FileTable, ShippedTable
 
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
@@ -283,7 +283,8 @@ DataSpec = Annotated[
     | RandomClassificationData
     | RandomRegressionData
     | RandomMultilabelData
-    | TableData,
+    | FileTable
+    | ShippedTable,
     Field(discriminator="name"),
     ShortName(),
 ]
