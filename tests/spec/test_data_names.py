@@ -19,7 +19,8 @@ SLIPS = {
     "MNIST": "mnist", "mnst": "mnist", "minst": "mnist", "mmnist": "mnist", "mnist_784": "mnist", "FashionMNIST":
     "fashion_mnist", "fashion-mnist": "fashion_mnist", "fmnist": "fashion_mnist", "fashon_mnist": "fashion_mnist",
     "digit": "digits", "load_digits": "digits", "Iris": "iris", "spiral": "spirals",
-    "load_wine": "wine", "load_breast_cancer": "breast_cancer", "load_diabetes": "diabetes", "palmerpenguins": "penguins",
+    "load_wine": "wine", "load_breast_cancer": "breast_cancer", "load_diabetes": "diabetes",
+    "palmerpenguins": "penguins",
 }  # fmt: skip
 
 
