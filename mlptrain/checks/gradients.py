@@ -170,7 +170,7 @@ def _check_seed(experiment: Experiment, of_seed: SharedData) -> GradientCheck:
 
 
 def _check_initial(experiment: Experiment, train: Examples) -> GradientCheck:
-    parameters = initial_parameters(experiment, build_network(experiment))
+    parameters = initial_parameters(experiment, build_network(experiment), train)
     return _check(experiment, train, fitted_loss(experiment, train), parameters, epoch=1)
 
 

@@ -237,6 +237,8 @@ def show_check(report: Mapping[str, Any]) -> None:
         f"rows: {rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test; "
         f"steps per epoch: {report['steps_per_epoch']:,}, with {report['optimizer']}"
     )
+    for note in report["notes"]:
+        say(f"data: {note}")
     show_warnings(report["warnings"])
 
 

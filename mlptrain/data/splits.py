@@ -128,7 +128,7 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
         raw,
         experiment.facts,
         seed=experiment.seed,
-        test=choice.test,
+        test=choice.test if raw.test_x is None else 0,
         validation=choice.validation,
         scaling=scaling if isinstance(scaling, (str, TableData)) else scaling.model_dump(),
         preprocessing=preprocessing,

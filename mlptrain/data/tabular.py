@@ -67,7 +67,7 @@ class Columns(Record):
             indicators=tuple(block.indicator for block in blocks),
             one_hot=data.categorical.encoding == "one_hot",
             bend=data.numeric.scaling == "robust_clip",
-            inputs=data.n_inputs(facts),
+            inputs=data.layout(facts).width,
         )
 
     def apply(self, x: Tensor) -> Tensor:
@@ -167,7 +167,8 @@ def _to_normal(x: Tensor, quantiles: tuple[float, ...]) -> Tensor:
     up = np.interp(values, edges, references)
     down = -np.interp(-values, -edges[::-1], -references[::-1])
     ranks = torch.from_numpy((up + down) / 2).clamp_(_CLIP, 1 - _CLIP)
-    return torch.special.ndtri(ranks)
+    normal: Tensor = torch.special.ndtri(ranks)
+    return normal
 
 
 def _category(data: TableData, block: Block, x: Tensor) -> Category:

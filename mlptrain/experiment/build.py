@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops import make_op
+from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import RawData
@@ -36,20 +37,28 @@ def build_network(experiment: Experiment) -> MLP:
         of = model.layer(index)
         ops, before = (tuple(map(make_op, sections)) for sections in (of.ops, of.before))
         residual = of.residual and inputs == outputs
-        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual))
-    return MLP(layers)
+        embeddings = None if index else model.embeddings(experiment.layout)
+        embedding = None if embeddings is None else Embedding(embeddings)
+        members = model.members.layer(index, len(model.hidden))
+        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual, embedding, members))
+    return MLP(layers, link=experiment.loss.contains)
 
 
-def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
+def initial_parameters(
+    experiment: Experiment, network: MLP, train: Examples | Mapping[str, Tensor] | None = None
+) -> Parameters:
     """The parameters before training, on the CPU; they follow from the seed alone, or lie in a file.
 
-    Raises UserError where that file is absent or holds others.
+    Embeddings may have statistics, which are fitted on the training rows ``train``, or copied from tensors that have
+    them; a file has them too. Raises UserError where the file is absent or holds others, ValueError where there are
+    statistics and ``train`` is None.
     """
     parameters = Parameters.zeros(network.shapes)
     if (weights := initial_weights(experiment)) is not None:
         return parameters.copy_({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
     generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
     initialise_(network, parameters, generator=generator, **experiment.model.init.model_dump())
+    network.fit_(parameters, train.inputs_once if isinstance(train, Examples) else train)
     return parameters
 
 
@@ -162,7 +171,9 @@ def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *
                 None if evaluated is None else on_device(evaluated, loss=own),
             )
     models = [
-        Model(initial_parameters(one, network).clone(device=device), one.optimizer, one.seed, *ready[id(its)])
+        Model(
+            initial_parameters(one, network, its.train).clone(device=device), one.optimizer, one.seed, *ready[id(its)]
+        )
         for one, its in zip(experiments, splits, strict=True)
     ]
     return Trainer(

@@ -150,7 +150,7 @@ class _Case:
         """The layers before training, with the changes so far."""
         experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
         network = build_network(experiment)
-        initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
+        initial = initial_parameters(experiment, network, rows).clone(device=experiment.training.device)
         loss = fitted_loss(experiment, self._train)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 
@@ -475,7 +475,8 @@ def _weight_decay(case: _Case) -> None:
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
     decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
-    objective = model.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
+    outputs = network.rows({**weights, **leaves}, rows.inputs.double(), mode=mode)
+    objective = network.objective(model.loss, outputs, targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)

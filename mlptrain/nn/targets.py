@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -48,7 +49,7 @@ class TargetScaling(Record):
         return found.expm1() if self.log1p else found
 
 
-def restored(scalings: list[TargetScaling], values: Tensor) -> Tensor:
+def restored(scalings: Sequence[TargetScaling], values: Tensor) -> Tensor:
     """Outputs or targets of models, (models, t, n), in the unit of their targets; there is one scaling for each."""
     if len(scalings) == 1:
         return scalings[0].restored(values, dim=1)

@@ -52,8 +52,9 @@ class SourceFacts:
     known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
-    where a row is an image. ``columns`` describes the inputs where they have names, ``target_names`` are those of the
-    targets. ``digest`` is a SHA-256 of the files, where facts were read from files.
+    where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
+    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
     """
 
     train_counts: tuple[int, ...]
@@ -62,10 +63,12 @@ class SourceFacts:
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
+    channels: int = 1
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
     digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class DataFacts(Record):
     class_names: Names = ()
     n_targets: Count = 0
     image_shape: Shape | None = None
+    channels: Literal[1, 3] = 1
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
@@ -118,8 +122,8 @@ class DataFacts(Record):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        height, width = self.image_shape or (1, self.n_features)
-        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+        height, width = self.image_shape or (1, self.n_features // self.channels)
+        if height * width * self.channels != self.n_features or len(self.columns) not in (0, self.n_features):
             raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
         of_labels = self.n_targets in (0, len(self.class_names))
         if not (of_labels if self.class_names else self.n_targets):
@@ -142,6 +146,13 @@ class DataFacts(Record):
         return bool(self.class_names and self.n_targets)
 
     @property
+    def pixels_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row as an image: (height, width), of colours (height, width, 3); None where it is none."""
+        if self.image_shape is None or self.channels == 1:
+            return self.image_shape
+        return (*self.image_shape, self.channels)
+
+    @property
     def rows(self) -> dict[str, int]:
         """Rows of every split that there is: test, validation, train, in the order in which figures are preferred."""
         rows = {"test": self.test_rows, "validation": self.validation_rows, "train": self.train_rows}
@@ -158,7 +169,7 @@ class DataFacts(Record):
             raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
-        if drawn_test := drawn(choice.test, train):
+        if not source.test_counts and (drawn_test := drawn(choice.test, train)):
             train, test = train - drawn_test, drawn_test
         validation = drawn(choice.validation, train)
         shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}

@@ -190,3 +190,31 @@ def rate_or_rates() -> GetPydanticSchema:
         {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         least=0,
     )
+
+
+def side_or_sides(*, most: int) -> GetPydanticSchema:
+    """A whole number from 1 to ``most``, or two of them."""
+
+    def accepts(value: object) -> bool:
+        sides: list[Any] = value if isinstance(value, list) else [value, value]
+        return len(sides) == 2 and all(type(side) is int and 1 <= side <= most for side in sides)
+
+    side = {"type": "integer", "minimum": 1, "maximum": most}
+    return _checked(
+        accepts,
+        f"a whole number from 1 to {most:,}, or [height, width] of them",
+        {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]},
+    )
+
+
+def path_or_paths() -> GetPydanticSchema:
+    """A text that is not empty, or a list of such texts."""
+
+    def accepts(value: object) -> bool:
+        texts: list[Any] = value if isinstance(value, list) else [value]
+        return bool(texts) and all(isinstance(text, str) and text for text in texts)
+
+    text = {"type": "string", "minLength": 1}
+    return _checked(
+        accepts, "a path, or a list of paths", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import Source, SourceFacts
@@ -22,31 +22,14 @@ from mlptrain.sources.generated import (
 )
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.base import ShortName
+from mlptrain.spec.own import ArraysData, IdxData, ImagesData
 from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
+from mlptrain.spec.scaling import ImageScaling, PlainScaling
 from mlptrain.spec.table import FileTable, ShippedTable
 
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
-
-class FixedScaling(Section):
-    """Given numbers: x becomes (x / maximum − mean) / std."""
-
-    mean: float = Field(ge=-1e30, le=1e30, description="Subtracted after dividing by the data's maximum.")
-    std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
-
-
-SCALING_FORMS = ("word", "numbers")  # tags of the union that is discriminated by type
-
-
-def _scaling_form(value: object) -> str:
-    return "numbers" if isinstance(value, (dict, FixedScaling)) else "word"
-
-
-NumbersOrWord = Discriminator(_scaling_form)
-_Numbers = Annotated[FixedScaling, Tag("numbers")]
-ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
-PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 
 
@@ -284,7 +267,10 @@ DataSpec = Annotated[
     | RandomRegressionData
     | RandomMultilabelData
     | FileTable
-    | ShippedTable,
+    | ShippedTable
+    | ArraysData
+    | ImagesData
+    | IdxData,
     Field(discriminator="name"),
     ShortName(),
 ]

@@ -14,11 +14,13 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
-from mlptrain.spec.data import MAX_ROWS, DataSpec
+from mlptrain.spec.data import DataSpec
+from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.loss import CrossEntropy, LossSpec
 from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.rows import MAX_ROWS
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
 from mlptrain.spec.stopping import EarlyStopping, ShortStopping
 
@@ -203,7 +205,7 @@ class Experiment:
         """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
         products = 3 if self.training.adversarial is None else self.training.adversarial.products
-        return 2.0 * products * self.batch_size * weights
+        return 2.0 * products * self.batch_size * weights * self.model.members.k
 
     @property
     def output_width(self) -> int:
@@ -211,16 +213,21 @@ class Experiment:
         return self.loss.n_outputs(self.facts)
 
     @property
+    def layout(self) -> InputLayout:
+        """The columns of the matrix that the network reads."""
+        return self.data.layout(self.facts)
+
+    @property
     def widths(self) -> tuple[int, ...]:
-        """Layer widths from the inputs to the outputs."""
-        return (self.data.n_inputs(self.facts), *self.model.hidden, self.output_width)
+        """Layer widths from what the first product reads, behind embeddings, to the outputs."""
+        return self.model.widths(self.layout, self.output_width)
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
-        return self.model.parameter_shapes(self.widths)
+        return self.model.parameter_shapes(self.layout, self.output_width)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
-        return self.parameter_shapes | self.model.state_shapes(self.widths)
+        return self.parameter_shapes | self.model.state_shapes(self.layout, self.output_width)

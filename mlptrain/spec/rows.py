@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
+from mlptrain.spec.inputs import InputLayout
 
 MAX_ROWS = 10_000_000
 Validation = Annotated[
@@ -34,9 +35,9 @@ class DataSection(Section):
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
 
-    def n_inputs(self, facts: DataFacts) -> int:
-        """How many inputs a row becomes."""
-        return facts.n_features
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The inputs that a row becomes."""
+        return InputLayout.of_numbers(facts.n_features)
 
     def warnings(self) -> list[tuple[str, str]]:
         """What is doubtful in the data, each with the key of the section that it belongs to."""

@@ -11,6 +11,7 @@ from mlptrain.sources.facts import Choice, Column, DataFacts
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section
+from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
 
 PathOrPaths = Annotated[
@@ -149,9 +150,14 @@ class TableData(DataSection):
             yield block
             start += block.width
 
-    def n_inputs(self, facts: DataFacts) -> int:
-        """How many inputs the stored columns become."""
-        return sum(block.width for block in self.blocks(facts))
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The inputs that the stored columns become; categories hold a slot where their encoding is embedding."""
+        blocks, embeds = list(self.blocks(facts)), self.categorical.encoding == "embedding"
+        return InputLayout(
+            sum(block.width for block in blocks),
+            numeric=tuple(block.start for block in blocks if not block.slots),
+            coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
 
 
 class FileTable(TableData):

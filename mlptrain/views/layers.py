@@ -37,7 +37,7 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
         make_loss(experiment.loss, [kept.class_weights], [kept.preprocessing.target]),
     )
     rows = prepared(train.spaced(_ROWS), loss=loss, experiment=experiment, device="cpu")
-    weights = {0: initial_parameters(experiment, network)}
+    weights = {0: initial_parameters(experiment, network, train)}
     for checkpoint in (kept, last):
         if checkpoint.epoch:
             found = Parameters.zeros(network.shapes).copy_(checkpoint.state.parameters)

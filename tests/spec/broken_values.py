@@ -29,6 +29,47 @@ RANGES: dict[str, Case] = {
         ["must be at most 65,536", "got 100000000000"],
     ),
     "too many layers": ("model: {hidden: «[" + "1," * 201 + "]}", "model.hidden", ["at most 200 items", "got 201"]),
+    "no members": ("model: {hidden: [4], members: «0}", "model.members", ["must be at least 1", "got 0"]),
+    "members as a word": (
+        "model: {hidden: [4], members: «many}",
+        "model.members",
+        ["a number of members such as 32, or a mapping such as {k: 32, kind: mini}", "got the text 'many'"],
+    ),
+    "kind of members": (
+        "model: {hidden: [4], members: {k: 4, kind: «full}}",
+        "model.members.kind",
+        ["must be tabm or mini", "got the text 'full'"],
+    ),
+    "sigma 0": (
+        "model: {hidden: [4], numeric_embedding: {name: periodic, sigma: «0}}",
+        "model.numeric_embedding.sigma",
+        ["must be above 0", "got 0"],
+    ),
+    "no bins": (
+        "model: {hidden: [4], numeric_embedding: {name: piecewise_linear, bins: «0}}",
+        "model.numeric_embedding.bins",
+        ["must be at least 1", "got 0"],
+    ),
+    "pbld of one number": (
+        "model: {hidden: [4], numeric_embedding: {name: pbld, size: «1}}",
+        "model.numeric_embedding.size",
+        ["must be at least 2", "got 1"],
+    ),
+    "embedding by the paper's name": (
+        "model: {hidden: [4], numeric_embedding: «PLR}",
+        "model.numeric_embedding",
+        ["must be none, periodic, piecewise_linear or pbld", "did you mean 'periodic'?"],
+    ),
+    "length of vectors": (
+        "model: {hidden: [4], embedding: «0}",
+        "model.embedding",
+        ["a whole number from 1 to 4,096 or the word auto", "got 0"],
+    ),
+    "lengths of vectors": (
+        "model: {hidden: [4], embedding: «[8]}",
+        "model.embedding",
+        ["a length of the vectors such as 8, the word auto", "got [8]"],
+    ),
     "lr 0": ("optimizer: {name: sgd, lr: «0}", "optimizer.lr", ["must be above 0", "got 0"]),
     "lr negative": ("optimizer: {name: adam, lr: «-1e-3}", "optimizer.lr", ["must be above 0", "got -0.001"]),
     "lr inf": ("optimizer: {name: sgd, lr: «.inf}", "optimizer.lr", ["must be a finite number", "got inf"]),

@@ -156,11 +156,13 @@ class Analytic(Engine):
 
     @classmethod
     def runs(cls, network: MLP) -> bool:
-        """Whether every op has a compiled form, and at most dropout comes before the first product."""
+        """Whether every op has a compiled form, and at most dropout comes before the first product; for one member."""
         return all(
             all(isinstance(op, CompiledOp) for op in layer.ops)
             and all(isinstance(op, Dropout) for op in layer.before)
             and len(layer.before) <= 1
+            and layer.embedding is None
+            and layer.members is None
             for layer in network.layers
         )
 

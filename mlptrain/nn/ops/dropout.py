@@ -54,7 +54,7 @@ class Dropout(CompiledOp):
 class Masks:
     """Of every group of models that share their noise a mask of 0 and 1/(1 − p), (groups, …), and what fills them.
 
-    ``prepare`` runs on the CPU before a step, also where ``calls`` are replayed in a CUDA graph.
+    ``prepare`` runs before a step, also where ``calls`` are replayed in a CUDA graph.
     """
 
     mask: Tensor
@@ -69,9 +69,6 @@ def draw_masks(
     count, size = len(noise), math.prod(shape)
     words = buffer("words", count, -(-size // 4), dtype=torch.int64)
     bits = words.view(torch.int16)[:, :size].view(count, *shape)
-    drawn = words if words.device.type == "cpu" else torch.empty_like(words, device="cpu")
-    prepare: list[Call] = [partial(source.write, drawn[group]) for group, (_, source) in enumerate(noise)]
-    if drawn is not words:
-        prepare.append(partial(words.copy_, drawn))
+    prepare: list[Call] = [partial(source.write, words[group]) for group, (_, source) in enumerate(noise)]
     mask = buffer("mask", count, *shape)
     return Masks(mask, prepare, [partial(torch.ge, bits, op.threshold, out=mask), partial(mask.mul_, 1 / (1 - op.p))])
