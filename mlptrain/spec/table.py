@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, Column, DataFacts
 from mlptrain.sources.tables.read import Format
+from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
@@ -77,22 +78,10 @@ class Block(NamedTuple):
 
 
 class TableData(DataSection):
-    """A table of one's own: CSV and its relatives, Parquet, JSON lines, ARFF, LibSVM or text with blanks."""
+    """What is said of every table: which columns become inputs, and how."""
 
-    name: Literal["table"]
-    path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
-    test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
-    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
-    separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
-    header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
-    target: _Target = Field(
-        description="The column to predict, by name or by number, -1 for the last; several for several numbers."
-    )
     task: Literal["auto", "classification", "regression"] = Field(
         "auto", description="auto: from the target's values; check says which and why."
-    )
-    missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
-        [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
     )
     columns: dict[str, _Kind] = Field({}, description="Exceptions from what is inferred, by column's name or number.")
     numeric: NumericSpec = Field(NumericSpec(), description="How numbers become inputs.")
@@ -112,29 +101,14 @@ class TableData(DataSection):
         return self.numeric.scaling
 
     def source(self) -> TableSource:
-        """The files."""
-        target = tuple(self.target) if isinstance(self.target, list) else self.target
-        missing = self.numeric.missing
-        return TableSource(
-            path=_several(self.path),
-            target=target,
-            test_path=() if self.test_path is None else _several(self.test_path),
-            task=self.task,
-            kinds=tuple(self.columns.items()),
-            dropping=missing if missing in ("drop_row", "error") else "",
-            reading=(
-                ("format", self.format),
-                ("separator", self.separator),
-                ("header", tuple(self.header) if isinstance(self.header, list) else self.header),
-                ("missing_values", tuple(self.missing_values)),
-            ),
-        )
+        """Where the rows come from."""
+        raise NotImplementedError
 
-    def choice(self) -> Choice:
-        """As elsewhere; test rows are drawn only where none are stored."""
-        return Choice(
-            test=0 if self.test_path is not None else self.test, validation=self.validation, fold=self.held_out
-        )
+    @property
+    def _dropping(self) -> Literal["", "drop_row", "error"]:
+        """What becomes of rows without a number, where they are not kept."""
+        missing = self.numeric.missing
+        return missing if missing == "drop_row" or missing == "error" else ""
 
     def warnings(self) -> list[tuple[str, str]]:
         """What was dropped and is suspected."""
@@ -165,6 +139,68 @@ class TableData(DataSection):
             sum(block.width for block in blocks),
             numeric=tuple(block.start for block in blocks if not block.slots),
             coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
+
+
+class FileTable(TableData):
+    """A table of one's own: CSV and its relatives, Parquet, JSON lines, ARFF, LibSVM or text with blanks."""
+
+    name: Literal["table"]
+    path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
+    test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
+    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
+    separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
+    header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
+    target: _Target = Field(
+        description="The column to predict, by name or by number, -1 for the last; several for several numbers."
+    )
+    missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
+        [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
+    )
+
+    def source(self) -> TableSource:
+        """The files."""
+        target = tuple(self.target) if isinstance(self.target, list) else self.target
+        return TableSource(
+            path=_several(self.path),
+            target=target,
+            test_path=() if self.test_path is None else _several(self.test_path),
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=self._dropping,
+            reading=(
+                ("format", self.format),
+                ("separator", self.separator),
+                ("header", tuple(self.header) if isinstance(self.header, list) else self.header),
+                ("missing_values", tuple(self.missing_values)),
+            ),
+        )
+
+    def choice(self) -> Choice:
+        """As elsewhere; test rows are drawn only where none are stored."""
+        return Choice(
+            test=0 if self.test_path is not None else self.test, validation=self.validation, fold=self.held_out
+        )
+
+
+class ShippedTable(TableData):
+    """A table that needs no file: the penguins of Palmer Station, or one that scikit-learn brings along."""
+
+    name: Literal["penguins", "wine", "breast_cancer", "diabetes"]
+    target: _Target | None = Field(
+        None, description="The column to predict, by name or by number. Default: that which the table is known for."
+    )
+
+    def source(self) -> TableSource:
+        """The installed file."""
+        target = SHIPPED[self.name].target if self.target is None else self.target
+        return TableSource(
+            path=SHIPPED[self.name].files(),
+            target=tuple(target) if isinstance(target, list) else target,
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=self._dropping,
+            shipped=self.name,
         )
 
 

@@ -14,6 +14,7 @@ from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.read import read_table
+from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -29,6 +30,7 @@ class TableSource:
     kinds: tuple[tuple[str, str], ...] = ()
     dropping: str = ""  # rows without a number: drop_row, error, or kept
     reading: tuple[tuple[str, Any], ...] = field(default=())  # options of ``read_table``
+    shipped: str = ""  # the table of ``SHIPPED`` that the files are
     by_seed: ClassVar[bool] = False
 
     def facts(self) -> SourceFacts:
@@ -64,7 +66,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
     options: Mapping[str, Any] = dict(source.reading)
-    table = read_table(source.path, **options)
+    table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds))
     notes, warnings = list(table.notes), list(schema.notes)
     table, dropped = _usable(table, schema, source.dropping)
