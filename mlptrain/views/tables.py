@@ -80,9 +80,10 @@ def class_curves(run: AnyPath, *, split: str | None = None, **source: Unpack[Sou
 def _thinned(values: FloatArray) -> FloatArray:
     """At most so many of the points of a curve, evenly chosen, with both ends."""
     if len(values) <= _MAX_POINTS:
-        return values.astype(np.float64)
+        return values
     chosen = np.unique(np.linspace(0, len(values) - 1, _MAX_POINTS).round().astype(int))
-    return values[chosen].astype(np.float64)
+    some: FloatArray = values[chosen].astype(np.float64)
+    return some
 
 
 def permutation_importance(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
+import math
+import os
 import re
 import zipfile
 import zlib
@@ -61,7 +63,7 @@ _MATLAB = {"double": "float64", "single": "float32", "logical": "bool", "char": 
 _MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
-def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None], _: Path | None = None) -> Parts:
+def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
     """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
 
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
@@ -241,6 +243,15 @@ def npy_head(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(shape), dtype
 
 
+def _checked_head(entry: Any, size: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type of an array in ``size`` bytes. Raises ValueError where these are not what the header promises."""
+    shape, dtype = npy_head(entry)
+    promised = entry.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised != size:
+        raise ValueError(f"{size:,} bytes, but the header promises {promised:,}")
+    return shape, _word_of(dtype)
+
+
 def _word_of(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.kind in "biuf" else "object" if dtype.hasobject else dtype.str
 
@@ -255,8 +266,7 @@ def _npz_heads(file: Path, stream: BinaryIO) -> Heads:
         heads = {}
         for name in (name for name in names if name.endswith(".npy")):
             with archive.open(name) as entry:
-                shape, dtype = npy_head(entry)
-            heads[name.removesuffix(".npy")] = shape, _word_of(dtype)
+                heads[name.removesuffix(".npy")] = _checked_head(entry, archive.getinfo(name).file_size)
     if not heads and names:
         raise DataKeyError("path", f"{file} is a ZIP archive without arrays, which holds {_named(names)}; unpack it")
     return heads
@@ -271,8 +281,9 @@ def _npz_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
 
 
 def _npy_heads(file: Path, stream: BinaryIO) -> Heads:
-    shape, dtype = npy_head(stream)
-    return {_stem(file): (shape, _word_of(dtype))}
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return {_stem(file): _checked_head(stream, size)}
 
 
 def _npy_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:  # noqa: ARG001 – there is but one

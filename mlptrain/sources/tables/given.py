@@ -76,10 +76,10 @@ def _frame(data: Any) -> tuple[pl.DataFrame, bool]:
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
         return _of_columns({name: [row.get(name) for row in data] for name in names}), True
-    shape = getattr(data, "shape", ())
+    shape: tuple[int, ...] = tuple(getattr(data, "shape", ()))
     if len(shape) == 2:
         return _of_columns({f"column_{place}": data[:, place] for place in range(shape[1])}), False
-    what = f"an array of shape {tuple(shape)}" if shape else f"a {type(data).__name__}"
+    what = f"an array of shape {shape}" if shape else f"a {type(data).__name__}"
     raise DataError(f"{what}: expected a path, a data frame, a mapping of columns or an array of rows and columns")
 
 
