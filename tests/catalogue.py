@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import mpmath  # type: ignore[import-untyped]
@@ -28,6 +30,7 @@ from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import RunLength, Schedule, ScheduleSpec
+from tests.data import own_files
 
 Settings = Mapping[str, Any]
 Rows = tuple[NDArray[Any], NDArray[Any]]  # inputs (n, n_features) and labels (n,) or targets (n, t)
@@ -150,6 +153,50 @@ OPS: dict[str, OpRow] = {  # and what else may come after a layer's product
 }
 # Of norms the class, which takes the width first, and then the settings by the same names.
 NORMS: dict[str, Callable[..., nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+Embedded = Callable[[Tensor, Mapping[str, Any], Mapping[str, Tensor]], Tensor]
+
+
+def _periodic(x: Tensor, settings: Mapping[str, Any], own: Mapping[str, Tensor]) -> Tensor:
+    """Equation 2 of Gorishniy, Rubachev & Babenko (2022), a linear layer and ReLU, for one column."""
+    waves = [2 * torch.pi * c * x for c in own["numeric_frequencies"]]
+    made = torch.stack([torch.cos(wave) for wave in waves] + [torch.sin(wave) for wave in waves], dim=1)
+    made = functional.linear(made, own["numeric_weight"], own["numeric_bias"])
+    return functional.relu(made) if settings["relu"] else made
+
+
+def _piecewise_linear(x: Tensor, settings: Mapping[str, Any], own: Mapping[str, Tensor]) -> Tensor:
+    """Equation 1 there, bin by bin, and a linear layer, for one column."""
+    edges = torch.tensor(sorted(set(own["numeric_edges"].tolist())))
+    encoded = torch.zeros(len(x), settings["bins"], dtype=x.dtype)
+    for index, (low, high) in enumerate(pairwise(edges.tolist())):
+        share = (x - low) / (high - low)
+        share = share if index == 0 else torch.where(x < low, 0.0, share)
+        encoded[:, index] = share if index == len(edges) - 2 else torch.where(x >= high, 1.0, share)
+    made = functional.linear(encoded, own["numeric_weight"], own["numeric_bias"])
+    return functional.relu(made) if settings["relu"] else made
+
+
+def _pbld(x: Tensor, settings: Mapping[str, Any], own: Mapping[str, Tensor]) -> Tensor:
+    """RealMLP's, for one column."""
+    pairs = zip(own["numeric_frequencies"], own["numeric_phases"], strict=True)
+    waves = torch.stack([torch.cos(2 * torch.pi * c * x + phase) for c, phase in pairs], dim=1)
+    return torch.cat([x.unsqueeze(1), functional.linear(waves, own["numeric_weight"], own["numeric_bias"])], dim=1)
+
+
+@dataclass(frozen=True)
+class EmbeddingRow:
+    """``reference`` gives one column's vectors (n, width) for its numbers (n,) with its own parameters."""
+
+    reference: Embedded
+    cases: tuple[Settings, ...]
+
+
+EMBEDDINGS: dict[str, EmbeddingRow] = {
+    "periodic": EmbeddingRow(_periodic, ({}, {"frequencies": 5, "sigma": 2.0, "size": 3, "relu": False})),
+    "piecewise_linear": EmbeddingRow(_piecewise_linear, ({}, {"bins": 6, "size": 5, "relu": True})),
+    "pbld": EmbeddingRow(_pbld, ({}, {"frequencies": 3, "sigma": 2.0, "size": 3})),
+}
 
 
 Exact = tuple[Any, list[Any]]  # a loss and its gradient, numbers of mpmath
@@ -492,15 +539,33 @@ ADVERSARIAL: dict[str, AdversarialRow] = {
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order."""
+    """A loader of scikit-learn for data that come installed with it; its frame has the same rows in another order.
+
+    ``write`` puts the same rows into a folder, for sources that read a file there, and gives the section's keys.
+    """
 
     reference: Callable[..., Any]
     column_names: bool = True  # whether the inputs have names
+    write: Callable[[Path], Settings] = lambda _: {}
+
+
+def _digits_by(write: Callable[[Path, Sequence[Any]], Settings]) -> Callable[[Path], Settings]:
+    """The digits as files, the last 360 of them as test rows."""
+
+    def written(folder: Path) -> Settings:
+        digits = datasets.load_digits()
+        x, y = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+        return write(folder, (x[:-360], y[:-360], x[-360:], y[-360:]))
+
+    return written
 
 
 SOURCES: dict[str, SourceRow] = {
     "digits": SourceRow(datasets.load_digits, column_names=False),
     "iris": SourceRow(datasets.load_iris),
+    "arrays": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_npz)),
+    "images": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_images)),
+    "idx": SourceRow(datasets.load_digits, column_names=False, write=_digits_by(own_files.write_idx)),
 }
 
 

@@ -10,8 +10,10 @@ from mlptrain.nn.engines.adversarial import ADVERSARIAL
 from mlptrain.nn.losses import LOSSES
 from mlptrain.nn.ops import OPS
 from mlptrain.nn.ops.activations import ACTIVATIONS
+from mlptrain.nn.ops.embeddings import NUMERIC
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, names_of
+from mlptrain.spec.inputs import NumericEmbeddingSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, NormSpec
@@ -36,6 +38,7 @@ def names_of_all(sections: Any) -> set[str]:
         (catalogue.METRICS, MetricSpec),
         (catalogue.ADVERSARIAL, AdversarialSpec),
         ({"none": None, **catalogue.NORMS}, NormSpec),
+        ({"none": None, **catalogue.EMBEDDINGS}, NumericEmbeddingSpec),
     ],
 )
 def test_every_name_of_a_configuration_has_its_row(rows: dict[str, Any], sections: Any) -> None:
@@ -50,8 +53,9 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert set(ACTIVATIONS) == set(catalogue.ACTIVATIONS)
     assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
     assert {"accuracy", *SCORES} == set(catalogue.METRICS)
+    assert names_of_all(NUMERIC) == set(catalogue.EMBEDDINGS)
 
 
-@pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS, catalogue.ADVERSARIAL])
+@pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS, catalogue.EMBEDDINGS, catalogue.ADVERSARIAL])
 def test_defaults_are_the_first_case_of_every_row(rows: dict[str, Any]) -> None:
     assert all(row.cases[0] == {} for row in rows.values())

@@ -180,8 +180,11 @@ def _show_seen(predictions: Sequence[Prediction]) -> None:
 
 
 def _in_characters(image: NDArray[np.float64]) -> list[str]:
-    """An image (height, width) from 0 to 1 as lines of shades, or of half blocks where its two pixels differ."""
-    rows = image.tolist()
+    """An image (height, width) from 0 to 1 as lines of shades, or of half blocks where its two pixels differ.
+
+    Of colours (height, width, 3) the mean is shown.
+    """
+    rows = (image if image.ndim == 2 else image.mean(axis=2)).tolist()
     rows += [[0.0] * image.shape[1]] * (len(rows) % 2)
     return ["".join(map(_character, upper, lower)) for upper, lower in zip(rows[::2], rows[1::2], strict=True)]
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,8 @@ class Plan:
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
         base = self.task
-        parameters = sum(a * b + b for a, b in pairwise(base.widths))
-        per_model = 4 * (8 * parameters + 4 * base.batch_size * sum(base.widths[1:]))
+        parameters = sum(map(math.prod, base.parameter_shapes.values()))
+        per_model = 4 * (8 * parameters + 4 * base.model.members.k * base.batch_size * sum(base.widths[1:]))
         return max(1, min(MAX_MODELS, MAX_BYTES // per_model))
 
     def first_grids(self) -> dict[str, Grids]:

@@ -3,7 +3,7 @@
 A batch is changed as a whole, on its device, as stored, before it is scaled, so that background stays background. What
 is drawn follows from the seed, the epoch and the place in its order alone: models of one seed train on the same inputs,
 and a resumed run needs no state. Each ingredient has a generator of its own, so that leaving one out changes no other.
-All numbers are drawn on the CPU, so that they do not depend on the device.
+What is drawn for every pixel is drawn on the device of the batch, and is another there than on the CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import MOVES, AugmentationSpec
 
-_PIECE = 64  # rows at once: what is computed of them stays in a core's cache, and is not fetched from the system anew
+_PIECE = 64  # rows at once on a CPU: what is computed of them stays in a core's cache; a GPU takes the whole batch
 _ERASED = (0.02, 0.33)  # smallest and largest share of the image
 _RATIO = (0.3, 3.3)  # height over width
 _BITS = 16  # of a number of the elastic noise, which is a third of the cost of a float
@@ -60,22 +60,24 @@ class Augmentation:
         """None where the section asks for nothing."""
         return cls(section, facts) if section.active() else None
 
-    def epoch(self, seed: int, epoch: int) -> AugmentedEpoch:
-        """What is drawn for the batches of an epoch."""
-        return AugmentedEpoch(self, seed, epoch)
+    def epoch(self, seed: int, epoch: int, *, device: torch.device | str = "cpu") -> AugmentedEpoch:
+        """What is drawn for the batches of an epoch, which lie on ``device``."""
+        return AugmentedEpoch(self, seed, epoch, device=device)
 
 
 class AugmentedEpoch:
     """The batches of one epoch of the models with one seed, changed one after the other in the order of the steps."""
 
-    def __init__(self, augmentation: Augmentation, seed: int, epoch: int) -> None:
+    def __init__(
+        self, augmentation: Augmentation, seed: int, epoch: int, *, device: torch.device | str = "cpu"
+    ) -> None:
         self._augmentation = augmentation
 
-        def generator(purpose: str) -> torch.Generator:
-            return torch.Generator().manual_seed(derived_seed(seed, f"augmentation {purpose}", epoch))
+        def generator(purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+            return torch.Generator(device).manual_seed(derived_seed(seed, f"augmentation {purpose}", epoch))
 
-        self._moves, self._elastic = generator("moves"), generator("elastic")
-        self._noise, self._erase, self._partners = generator("noise"), generator("erase"), generator("partners")
+        self._elastic, self._noise = generator("elastic", device), generator("noise", device)
+        self._moves, self._erase, self._partners = generator("moves"), generator("erase"), generator("partners")
         self._mixes: deque[Mix] = deque()  # of the next batches
         self._shares = np.random.default_rng(derived_seed(seed, "augmentation shares", epoch))
 
@@ -97,7 +99,8 @@ class AugmentedEpoch:
 
     def write(self, stored: Tensor, preprocessing: Preprocessing, *, out: Tensor) -> None:
         """The next batch (n, n_features), as stored, changed and scaled into ``out``; ``stored`` may be overwritten."""
-        for rows, into in zip(torch.split(stored, _PIECE), torch.split(out, _PIECE), strict=True):
+        at_once = len(stored) if stored.is_cuda else _PIECE
+        for rows, into in zip(torch.split(stored, at_once), torch.split(out, at_once), strict=True):
             preprocessing.write(self._changed(rows), out=into)
             if std := self._augmentation.scaled_noise:
                 into.add_(self._normal(into), alpha=std)
@@ -109,17 +112,18 @@ class AugmentedEpoch:
         shape = augmentation.facts.image_shape
         if shape is None or not (augmentation.moves or augmentation.raw_noise or section.erase):
             return rows
-        images = rows.float().view(-1, *shape)
+        channels = augmentation.facts.channels
+        images = rows.float().view(-1, *shape, channels).permute(0, 3, 1, 2).contiguous()
         if augmentation.moves:
             images = self._moved(images)
         if std := augmentation.raw_noise:
             images.add_(self._normal(images), alpha=std)
         if section.erase:
             erase_(images, self._rectangles(images))
-        return images.view(rows.shape)
+        return images.permute(0, 2, 3, 1).reshape(rows.shape)
 
     def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self._noise).to(like.device)
+        return torch.randn(like.shape, generator=self._noise, device=like.device)
 
     def _moved(self, images: Tensor) -> Tensor:
         section, n = self._augmentation.section, len(images)
@@ -138,19 +142,20 @@ class AugmentedEpoch:
         )
         field = None
         if (elastic := section.elastic) is not None:
-            noise = self._uniform(n, *images.shape[1:]).to(images.device)
+            noise = self._uniform(n, *images.shape[2:])
             field = displacements(noise, alpha=elastic.alpha, sigma=elastic.sigma)
         return resample(images, maps.to(images.device), field)
 
     def _uniform(self, n: int, height: int, width: int) -> Tensor:
         """Numbers from −1 to 1, (n, 2, height, width)."""
         count = n * 2 * height * width
-        words = torch.empty(-(-count * _BITS // 64), dtype=torch.int64).random_(-(2**63), None, generator=self._elastic)
+        words = torch.empty(-(-count * _BITS // 64), dtype=torch.int64, device=self._elastic.device)
+        words.random_(-(2**63), None, generator=self._elastic)
         return torch.div(words.view(torch.int16)[:count].view(n, 2, height, width), 2 ** (_BITS - 1))
 
     def _rectangles(self, images: Tensor) -> Tensor:
         """What is erased of each image, (n, 4) as ``erase_`` takes it; of height 0 where nothing is."""
-        n, height, width = images.shape
+        n, _, height, width = images.shape
         u = torch.rand(5, n, generator=self._erase)
         area = (_ERASED[0] + u[0] * (_ERASED[1] - _ERASED[0])) * height * width
         ratio = (math.log(_RATIO[0]) + u[1] * math.log(_RATIO[1] / _RATIO[0])).exp()

@@ -58,7 +58,12 @@ class Batches:
         """The epoch's steps, so many at once: their targets are brought together in one go."""
         at_once = steps * self.batch_size
         orders = [self._rows(group, epoch) for group in range(len(self.examples))] if self._copied else None
-        drawn = [self._augmentation.epoch(seed, epoch) for seed in self.seeds] if self._augmentation else None
+        device = self.examples[0].x.device
+        drawn = (
+            [self._augmentation.epoch(seed, epoch, device=device) for seed in self.seeds]
+            if self._augmentation
+            else None
+        )
         for start in range(0, self._n, at_once):
             stop = min(start + at_once, self._n)
             if orders is None:

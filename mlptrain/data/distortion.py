@@ -44,27 +44,29 @@ def displacements(noise: Tensor, *, alpha: float, sigma: float) -> Tensor:
 
 
 def resample(images: Tensor, maps: Tensor, shifts: Tensor | None = None) -> Tensor:
-    """Images (n, height, width) float32 as ``maps`` (n, 2, 3) of ``inverse_affine`` have them.
+    """Images (n, height, width) or (n, channels, height, width) as ``maps`` (n, 2, 3) of ``inverse_affine`` have them.
 
     ``shifts`` (n, 2, height, width), in pixels along x and y, are added to the places.
     """
-    height, width = images.shape[1:]
+    height, width = images.shape[-2:]
     to_unit = torch.tensor([2 / width, 2 / height], device=images.device)  # grid_sample's places run from −1 to 1
     places = ((maps * to_unit[:, None]).view(-1, 3) @ _places(height, width, images.device)).view(-1, 2, height, width)
     if shifts is not None:
         places.addcmul_(shifts, to_unit[:, None, None])
     grid = places.permute(0, 2, 3, 1)
-    return functional.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+    channels = images.view(len(images), -1, height, width)
+    return functional.grid_sample(channels, grid, align_corners=False).view(images.shape)
 
 
 def erase_(images: Tensor, rectangles: Tensor) -> None:
-    """Make rectangles (n, 4), whole numbers (top, left, height, width), of images (n, height, width) 0."""
+    """Make rectangles (n, 4), whole numbers (top, left, height, width), of images (n, …, height, width) 0."""
     inside = []
     for axis in (0, 1):
         start, length = rectangles[:, axis, None], rectangles[:, axis + 2, None]
-        at = torch.arange(images.shape[1 + axis], device=images.device)
+        at = torch.arange(images.shape[axis - 2], device=images.device)
         inside.append((at >= start) & (at < start + length))
-    images.masked_fill_(inside[0][:, :, None] & inside[1][:, None, :], 0.0)
+    channels = images.view(len(images), -1, *images.shape[-2:])
+    channels.masked_fill_((inside[0][:, :, None] & inside[1][:, None, :]).unsqueeze(1), 0.0)
 
 
 @cache

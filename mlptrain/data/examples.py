@@ -58,6 +58,10 @@ class Examples:
     @cached_property
     def inputs(self) -> Tensor:
         """All inputs as a network sees them, (n, n_features) float32; made when first asked for, and kept."""
+        return self.inputs_once()
+
+    def inputs_once(self) -> Tensor:
+        """``inputs``, without keeping them."""
         return self.preprocessing.apply(self.stored())
 
     @cached_property

@@ -11,8 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mlptrain.data.tabular import Columns
 from mlptrain.errors import DataError
+from mlptrain.nn.targets import TargetScaling
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.table import TableData
 from mlptrain.system.jsonfiles import Figure, Record
 
 MAX_DIVISOR = 1e38  # float32 ends at 3.4e38
@@ -72,16 +75,24 @@ class Standardize(Record):
 
 
 class Preprocessing(Record):
-    """A chain of transforms; the empty one only converts to float32. It travels with checkpoints as JSON."""
+    """A chain of transforms; the empty one only converts to float32. It travels with checkpoints as JSON.
+
+    ``columns`` comes before them and makes inputs of the stored columns of a table, all rows at once; ``target`` is
+    what the targets of a regression are scaled by while it trains.
+    """
 
     NONE: ClassVar[Preprocessing]
 
     transforms: Annotated[
         tuple[Annotated[Scale | Standardize, Field(discriminator="name")], ...], Field(strict=False)
     ] = ()
+    columns: Columns | None = None
+    target: TargetScaling | None = None
 
     def apply(self, x: Tensor) -> Tensor:
-        """A copy of ``x`` (n, n_features), any real type, as float32 with every transform applied."""
+        """A copy of ``x`` (n, n_features), any real type, as float32 with every transform applied: (n, inputs)."""
+        if self.columns is not None:
+            return self.columns.apply(x)
         return self.write(x, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
 
     def write(self, x: Tensor, *, out: Tensor) -> Tensor:
@@ -93,12 +104,24 @@ class Preprocessing(Record):
 
     def described(self) -> str:
         """In words."""
+        if self.columns is not None:
+            return self.columns.described()
         return " and ".join(transform.described() for transform in self.transforms) or "nothing (scaling: none)"
 
     def fits(self, n_features: int) -> bool:
-        """Whether it can be applied to rows of so many inputs."""
+        """Whether it can be applied to rows of so many stored columns."""
+        if self.columns is not None and len(self.columns.of) != n_features:
+            return False
         by_column = [one for one in self.transforms if isinstance(one, Standardize)]
         return all(len(one.mean) == len(one.std) == n_features for one in by_column)
+
+    @classmethod
+    def of_table(cls, data: TableData, rows: Tensor, targets: Tensor, facts: DataFacts) -> Preprocessing:
+        """That of a table, fitted on stored training rows (n, columns) and their targets. Raises DataError."""
+        target = None
+        if facts.is_regression and data.target_scaling != "none":
+            target = TargetScaling.fit(targets, log1p=data.target_scaling == "log1p")
+        return cls(columns=Columns.fit(data, rows, facts), target=target)
 
     @classmethod
     def fit(cls, scaling: str | Mapping[str, float], rows: Callable[[], Tensor], facts: DataFacts) -> Preprocessing:

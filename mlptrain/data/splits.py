@@ -18,6 +18,7 @@ from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import Choice, DataFacts, RawData, drawn
 from mlptrain.spec import Experiment
+from mlptrain.spec.table import TableData
 
 _MAX_NAMED = 20  # classes in a message
 
@@ -27,17 +28,19 @@ class Splits:
     """The rows that a run trains on, chooses by and is tested on; None where there are none. All keep the stored order.
 
     ``fingerprint`` is a SHA-256 over the rows used, as stored, their labels, the choice of rows and the preprocessing.
+    ``fitted`` is what was fitted, where it is applied already rather than batch by batch.
     """
 
     train: Examples
     validation: Examples | None
     test: Examples | None
     fingerprint: str
+    fitted: Preprocessing | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
         """What was fitted on the training rows."""
-        return self.train.preprocessing
+        return self.fitted or self.train.preprocessing
 
     def missing_classes(self, class_names: Sequence[str]) -> str:
         """What there is to say of classes without training rows; empty where every class has some."""
@@ -65,27 +68,47 @@ class Splits:
         seed: int,
         test: float = 0,
         validation: float = 0,
-        scaling: str | dict[str, float] = "none",
+        fold: tuple[int, int] | None = None,
+        scaling: str | dict[str, float] | TableData = "none",
         preprocessing: Preprocessing | None = None,
     ) -> Splits:
         """Split arrays, then fit.
 
         ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows by ``seed``, in this
-        order. ``preprocessing`` is one on record, used instead of fitting ``scaling``. Raises DataError where no row
-        would be left to train on, or none is drawn, and where the scaling cannot be fitted.
+        order. With a ``fold``, (of, index), the test rows are those that ``fold_numbers`` gives that index instead, and
+        validation rows are drawn from the others. ``preprocessing`` is one on record, used instead of fitting
+        ``scaling``, which is a table's whole section for a table. Raises DataError where no row would be left to train
+        on, or none is drawn, and where the scaling cannot be fitted.
         """
         x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
-        rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
+        if fold is None:
+            rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
+        else:
+            numbers = fold_numbers(len(x), fold[0], seed=seed, labels=y if facts.has_classes else None)
+            rest, in_test = ((numbers != fold[1]).nonzero().flatten(), (numbers == fold[1]).nonzero().flatten())
         rest, in_validation = _draw(rest, validation, seed=seed, purpose="validation")
         everything = in_test is None and in_validation is None
         train = Examples(x, y, None if everything else rest)
-        fitted = preprocessing or Preprocessing.fit(scaling, train.stored, facts)
+        fitted = preprocessing or _fitted(scaling, train, facts)
         train = replace(train, preprocessing=fitted)
         tested = None if in_test is None else replace(train, index=in_test)
-        if raw.test_x is not None and raw.test_y is not None:
+        if fold is None and raw.test_x is not None and raw.test_y is not None:
             tested = Examples(torch.from_numpy(raw.test_x), torch.from_numpy(raw.test_y), None, fitted)
         validated = None if in_validation is None else replace(train, index=in_validation)
-        return cls(train, validated, tested, _fingerprint(train, validated, tested))
+        splits = cls(train, validated, tested, _fingerprint(train, validated, tested))
+        return splits if fitted.columns is None else splits.applied()
+
+    def applied(self) -> Splits:
+        """With the preprocessing applied to all rows: what makes other columns of them is not for single batches."""
+        fitted, ready = self.preprocessing, dict[int, Tensor]()
+        parts = []
+        for some in (self.train, self.validation, self.test):
+            if some is not None and id(some.x) not in ready:
+                ready[id(some.x)] = fitted.apply(some.x)
+            parts.append(some and replace(some, x=ready[id(some.x)], preprocessing=Preprocessing(target=fitted.target)))
+        train, validation, test = parts
+        assert train is not None
+        return replace(self, train=train, validation=validation, test=test, fitted=fitted)
 
 
 def read_data(experiment: Experiment, *, folder: Path) -> RawData:
@@ -105,16 +128,38 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
     Where rows do not follow from the seed, several seeds can share them. ``preprocessing`` is one on record, as of a
     checkpoint. Raises as Splits.of.
     """
-    scaling, choice = experiment.data.scaling, experiment.data.choice()
+    data, choice = experiment.data, experiment.data.choice()
+    scaling = data if isinstance(data, TableData) else data.scaling
     return Splits.of(
         raw,
         experiment.facts,
         seed=experiment.seed,
-        test=choice.test,
+        test=choice.test if raw.test_x is None else 0,
         validation=choice.validation,
-        scaling=scaling if isinstance(scaling, str) else scaling.model_dump(),
+        fold=choice.fold,
+        scaling=scaling if isinstance(scaling, (str, TableData)) else scaling.model_dump(),
         preprocessing=preprocessing,
     )
+
+
+def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Of each of ``n`` rows the fold it is held out in, from 0 to ``of`` − 1, (n,) int64, drawn by the seed.
+
+    Sizes of folds differ by at most one, the first ones are the larger. With ``labels`` (n,) so do the numbers of rows
+    of a class in them.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(derived_seed(seed, "folds")))
+    if labels is not None:  # dealt like cards, class after class
+        order = order[labels[order].argsort(stable=True)]
+    numbers = torch.empty(n, dtype=torch.int64)
+    numbers[order] = torch.arange(n) % of
+    return numbers
+
+
+def _fitted(scaling: str | dict[str, float] | TableData, train: Examples, facts: DataFacts) -> Preprocessing:
+    if isinstance(scaling, TableData):
+        return Preprocessing.of_table(scaling, train.stored(), train.chosen_targets(), facts)
+    return Preprocessing.fit(scaling, train.stored, facts)
 
 
 def _choose(
@@ -156,5 +201,5 @@ def _fingerprint(train: Examples, validation: Examples | None, test: Examples | 
         digest.update(f"{title} {'none' if tensor is None else (tensor.dtype, tuple(tensor.shape))}\n".encode())
         if tensor is not None:
             digest.update(tensor.contiguous().numpy().data)
-    digest.update(train.preprocessing.model_dump_json().encode())
+    digest.update(train.preprocessing.model_dump_json(exclude_none=True).encode())
     return digest.hexdigest()

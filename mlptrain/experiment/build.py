@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops import make_op
+from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.nn.parameters import Parameters
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import RawData
@@ -36,20 +37,28 @@ def build_network(experiment: Experiment) -> MLP:
         of = model.layer(index)
         ops, before = (tuple(map(make_op, sections)) for sections in (of.ops, of.before))
         residual = of.residual and inputs == outputs
-        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual))
-    return MLP(layers)
+        embeddings = None if index else model.embeddings(experiment.layout)
+        embedding = None if embeddings is None else Embedding(embeddings)
+        members = model.members.layer(index, len(model.hidden))
+        layers.append(Layer(index, inputs, outputs, model.bias, ops, before, residual, embedding, members))
+    return MLP(layers, link=experiment.loss.contains)
 
 
-def initial_parameters(experiment: Experiment, network: MLP) -> Parameters:
+def initial_parameters(
+    experiment: Experiment, network: MLP, train: Examples | Mapping[str, Tensor] | None = None
+) -> Parameters:
     """The parameters before training, on the CPU; they follow from the seed alone, or lie in a file.
 
-    Raises UserError where that file is absent or holds others.
+    Embeddings may have statistics, which are fitted on the training rows ``train``, or copied from tensors that have
+    them; a file has them too. Raises UserError where the file is absent or holds others, ValueError where there are
+    statistics and ``train`` is None.
     """
     parameters = Parameters.zeros(network.shapes)
     if (weights := initial_weights(experiment)) is not None:
         return parameters.copy_({name: torch.from_numpy(tensor) for name, tensor in weights.tensors.items()})
     generator = torch.Generator().manual_seed(derived_seed(experiment.seed, "initial weights"))
     initialise_(network, parameters, generator=generator, **experiment.model.init.model_dump())
+    network.fit_(parameters, train.inputs_once if isinstance(train, Examples) else train)
     return parameters
 
 
@@ -84,7 +93,10 @@ class SharedData:
 
     def __call__(self, seed: int) -> Splits:
         """The splits of one seed."""
-        experiment = self._experiment.changed(seed=seed)
+        return self.of(self._experiment.changed(seed=seed))
+
+    def of(self, experiment: Experiment) -> Splits:
+        """The splits of an experiment with another seed or fold."""
         raw = self._raw or _read(experiment, data_dir=self._data_dir, on_fetch=None)
         return load_splits(experiment, raw)
 
@@ -92,9 +104,9 @@ class SharedData:
 def load_data_of_seeds(
     experiments: Sequence[Experiment], *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> list[Splits]:
-    """The splits of experiments that differ in their seed alone."""
-    of_seed = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
-    return [of_seed(experiment.seed) for experiment in experiments]
+    """The splits of experiments that differ in their seed, or their fold, alone."""
+    shared = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
+    return list(map(shared.of, experiments))
 
 
 def _read(experiment: Experiment, *, data_dir: AnyPath | None, on_fetch: Progress | None) -> RawData:
@@ -113,7 +125,7 @@ def prepared(
 
     ``moved`` is that of Examples.to.
     """
-    encoded = examples.encoded(partial(loss.encode_targets, n_outputs=experiment.output_width))
+    encoded = examples.encoded(partial(loss.encoded, n_outputs=experiment.output_width))
     return encoded.to(device, moved={} if moved is None else moved)
 
 
@@ -129,32 +141,63 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
 
 
 def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
-    """The loss of an experiment with ``class_weights_of`` its training rows. Raises DataError as that."""
-    return make_loss(experiment.loss, [class_weights_of(experiment, train)])
+    """The loss of an experiment with ``class_weights_of`` its training rows and the scaling of their targets.
+
+    Raises DataError as ``class_weights_of``.
+    """
+    return make_loss(experiment.loss, [class_weights_of(experiment, train)], [train.preprocessing.target])
 
 
-def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
+class Ready:
+    """Splits as trainers read them, each made ready once, however many trainers read it."""
+
+    def __init__(self) -> None:
+        self._moved: dict[int, Tensor] = {}
+        self._made: dict[int, tuple[Splits, Examples, Examples | None]] = {}
+
+    def __call__(
+        self, its: Splits, experiment: Experiment, *, loss: Loss, measured: str
+    ) -> tuple[Examples, Examples | None]:
+        """The rows to train on and those to measure, which may be ``none``, on the device of the experiment."""
+        if id(its) not in self._made:
+            device = device_of(experiment)
+            on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved=self._moved)
+            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
+            ready = on_device(its.train), None if evaluated is None else on_device(evaluated)
+            self._made[id(its)] = its, *ready
+        return self._made[id(its)][1:]
+
+
+def device_of(experiment: Experiment) -> str:
+    """Where an experiment trains; one whose device was not resolved does so on the CPU."""
+    return "cpu" if experiment.training.device == "auto" else experiment.training.device
+
+
+def build_trainer(
+    experiments: Sequence[Experiment],
+    splits: Sequence[Splits],
+    *,
+    evaluate: bool = True,
+    ready: Ready | None = None,
+) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure. Raises
-    DataError as ``class_weights_of``.
+    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure; what is
+    ``ready`` may be shared with other trainers. Raises DataError as ``class_weights_of``.
     """
-    experiment = experiments[0]
-    device = "cpu" if experiment.training.device == "auto" else experiment.training.device
+    experiment, ready = experiments[0], ready or Ready()
     network = build_network(experiment)
     weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
-    loss = make_loss(experiment.loss, [weights[id(its)] for its in splits])
+    loss = make_loss(
+        experiment.loss, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits]
+    )
     measured = str(experiment.evaluation.split) if evaluate else "none"
-    on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved={})
-    ready: dict[int, tuple[Examples, Examples | None]] = {}
-    for its in {id(its): its for its in splits}.values():
-        evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
-        ready[id(its)] = on_device(its.train), None if evaluated is None else on_device(evaluated)
-    models = [
-        Model(initial_parameters(one, network).clone(device=device), one.optimizer, one.seed, *ready[id(its)])
-        for one, its in zip(experiments, splits, strict=True)
-    ]
+    models = []
+    for index, (one, its) in enumerate(zip(experiments, splits, strict=True)):
+        train, evaluated = ready(its, experiment, loss=loss.of_model(index), measured=measured)
+        initial = initial_parameters(one, network, its.train).clone(device=device_of(experiment))
+        models.append(Model(initial, one.optimizer, one.seed, train, evaluated))
     return Trainer(
         network,
         models=models,

@@ -61,15 +61,21 @@ def is_falling(losses: Sequence[float]) -> bool:
 
 
 def diagnose(
-    model: TrainedModel, experiment: Experiment, splits: Splits, *, train: Metrics, losses: Sequence[float]
+    model: TrainedModel,
+    experiment: Experiment,
+    splits: Splits,
+    *,
+    train: Metrics,
+    losses: Sequence[float],
+    models: int = 1,
 ) -> Diagnosis | None:
-    """None for a network that learnt; ``losses`` are the training losses of all epochs.
+    """None for a network that learnt; ``losses`` are the training losses of all epochs, ``models`` train together.
 
     *Stuck*: the last one is above 0.92 of a constant guess's, with an accuracy near chance, and not falling; also where
     a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
     that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
-    constant = best_constant_loss(experiment, model.loss, model.examples.targets)
+    constant = best_constant_loss(experiment, model.loss, model.loss.in_unit(model.examples.targets))
     n_classes = len(experiment.facts.class_names)
     answers = 2 ** min(n_classes, 60) if experiment.facts.is_multi_label else n_classes  # an accuracy is of all labels
     loss_line, accuracy_line = chance_lines(constant, answers)
@@ -88,7 +94,9 @@ def diagnose(
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
-    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses))
+    case = _Case(
+        experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses), models=models
+    )
     case.look()
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:
@@ -96,9 +104,14 @@ def diagnose(
     return case.diagnosis(f"{kind}: {learns}: {described}")
 
 
-def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending) -> Diagnosis:
-    """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials."""
-    case = _Case(experiment, splits, model, kind="diverged")
+def diagnose_divergence(
+    model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending, *, models: int = 1
+) -> Diagnosis:
+    """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials.
+
+    ``models`` train together.
+    """
+    case = _Case(experiment, splits, model, kind="diverged", models=models)
     case.look()
     return case.diagnosis(ending.message)
 
@@ -125,12 +138,13 @@ class _Case:
         loss: float = math.inf,
         layers: Sequence[LayerFigures] = (),
         epochs: int | None = None,
+        models: int = 1,
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
         self._train = splits.train
         self.epochs = experiment.training.epochs if epochs is None else epochs
-        self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
+        self.trials = Trials(experiment, splits.train, models=models)
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
 
@@ -150,7 +164,7 @@ class _Case:
         """The layers before training, with the changes so far."""
         experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
         network = build_network(experiment)
-        initial = initial_parameters(experiment, network).clone(device=experiment.training.device)
+        initial = initial_parameters(experiment, network, rows).clone(device=experiment.training.device)
         loss = fitted_loss(experiment, self._train)
         return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
 
@@ -282,7 +296,8 @@ def _loss(case: _Case) -> None:
 
 def _inputs(case: _Case) -> None:
     """Inputs far from mean 0 and standard deviation 1."""
-    if case.experiment.data.scaling == "standard":
+    data = case.experiment.data
+    if data.scaling == "standard" or "scaling" not in type(data).model_fields:
         return
     x = case.trials.rows(case.changed, _PROBE_ROWS).inputs.double()
     mean, std, low, high = float(x.mean()), float(x.std(correction=0)), float(x.min()), float(x.max())
@@ -474,7 +489,8 @@ def _weight_decay(case: _Case) -> None:
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
     decayed = leaves if optimizer.weight_decay_for == "all" else network.weight_names
     targets = rows.targets.double() if rows.targets.is_floating_point() else rows.targets
-    objective = model.loss(network.forward({**weights, **leaves}, rows.inputs.double(), mode=mode), targets)
+    outputs = network.rows({**weights, **leaves}, rows.inputs.double(), mode=mode)
+    objective = network.objective(model.loss, outputs, targets)
     if experiment.loss.reduction == "sum":
         objective = objective * (model.trainer.batch_size / len(rows))
     gradients = torch.autograd.grad(objective, list(leaves.values()), allow_unused=True)

@@ -40,7 +40,7 @@ class Trials:
         self._scalings = {repr(experiment.data.scaling): train.preprocessing}
         batch = experiment.batch_size
         self.batch_size = batch if experiment.loss.reduction == "sum" else min(batch, _MAX_BATCH)
-        weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values())
+        weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values()) * experiment.model.members.k
         affordable = _BUDGET / max(1, models / _FEW) / (6 * weights * self.batch_size * (len(RATES) + 1))
         self.steps = max(_MIN_STEPS, min(STEPS, int(affordable)))
 
@@ -52,7 +52,12 @@ class Trials:
             self._scalings[key] = Preprocessing.fit(plain, self._train.stored, experiment.facts)
         chosen = self._train.spaced(n)
         few = Examples(chosen.stored(), chosen.targets, None, self._scalings[key])
-        return prepared(few, loss=make_loss(experiment.loss), experiment=experiment, device=self._device)
+        return prepared(
+            few,
+            loss=make_loss(experiment.loss, (), [self._train.preprocessing.target]),
+            experiment=experiment,
+            device=self._device,
+        )
 
     def constant_loss(self, experiment: Experiment) -> float:
         """What the best constant guess costs on the training rows."""
@@ -76,7 +81,7 @@ class Trials:
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
         rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
-        initial = initial_parameters(experiment, network).clone(device=self._device)
+        initial = initial_parameters(experiment, network, rows).clone(device=self._device)
         trainer = Trainer(
             network,
             models=[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -158,7 +157,7 @@ def evaluation_of(
     with applied(resolved):
         split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         chosen: Examples = getattr(splits, split)
-        loss = make_loss(experiment.loss, [checkpoint.class_weights])
+        loss = make_loss(experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
@@ -173,8 +172,11 @@ def evaluation_of(
             scorer=scorer,
             temperature=checkpoint.temperature or 1.0,
         )
-        outputs = partial(outputs_of, network, parameters, ready.inputs)
-        table = _table(experiment, outputs, chosen, ready)
+
+        def outputs() -> Tensor:
+            return loss.in_unit(outputs_of(network, parameters, ready.inputs))
+
+        table = _table(experiment, outputs, chosen)
         if metrics.objective is not None:
             table["objective"] = metrics.objective
     report = {
@@ -190,14 +192,14 @@ def evaluation_of(
     return Evaluation(report, untrained(checkpoint.epoch), splits.missing_classes(facts.class_names))
 
 
-def _table(experiment: Experiment, outputs: Callable[[], Tensor], chosen: Examples, ready: Examples) -> dict[str, Any]:
-    """What there is to say of the outputs; ``ready`` are the chosen rows as the loss reads them."""
+def _table(experiment: Experiment, outputs: Callable[[], Tensor], chosen: Examples) -> dict[str, Any]:
+    """What there is to say of the outputs for the chosen rows."""
     facts = experiment.facts
     if facts.has_classes:
         return classification_table(predicted_classes(outputs()), chosen.targets, class_names=facts.class_names)
     if facts.is_multi_label:
-        return label_table(outputs(), ready.targets, names=facts.class_names)
+        return label_table(outputs().cpu(), chosen.targets, names=facts.class_names)
     table: dict[str, Any] = dict.fromkeys(("wrong", "interval", "per_class", "confusion"))
     if isinstance(experiment.loss, Quantile):
-        table |= quantile_table(outputs(), ready.targets, quantiles=experiment.loss.quantiles)
+        table |= quantile_table(outputs().cpu(), chosen.targets, quantiles=experiment.loss.quantiles)
     return table

@@ -70,7 +70,7 @@ def export(
         network = build_network(experiment)
         last = load_own_checkpoint(folder, folder.last)
         about["last_epoch"] = last.epoch
-        first = initial_parameters(folder.experiment(), network)
+        first = initial_parameters(folder.experiment(), network, last.state.parameters)
         arrays |= {f"initial.{name}": _plain(tensor) for name, tensor in first.items()}
         arrays |= {f"last.{name}": _plain(tensor) for name, tensor in last.state.parameters.items()}
     arrays |= _scaling(checkpoint.preprocessing)

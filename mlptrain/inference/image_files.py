@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from mlptrain.errors import UserError
 from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_ink, find_strokes, small_copy
+from mlptrain.sources.arrays.image_files import FORMATS, decoded, quiet
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -32,9 +33,7 @@ Grey = NDArray[np.float32]
 MAX_PIXELS = 50_000_000  # decoding one with transparency takes 8 to 16 bytes for each
 MAX_SIDE = 100_000  # pixels; in an image one pixel wide each is border and a row of its own, which costs most
 _LIMITS = f"scale it down to at most {MAX_PIXELS:,} pixels in all and {MAX_SIDE:,} a side"
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
 _LISTED = ", ".join(FORMATS)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 _ENOUGH = 4_000_000  # pixels to scale down from
 _ORIENTATION = 0x0112  # of EXIF: 2 to 8 say how to turn or mirror an image, 1 is upright, others mean nothing
 _FAINTEST = 0.04  # of the full range; what differs less from the ground is no part of an object
@@ -44,7 +43,10 @@ _CLEARER = 4.0  # times the squared contrast, for one colour to be taken instead
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (height, width) of values from 0 to 1, what was done to it, in words, and whether it was inverted."""
+    """An image of values from 0 to 1, what was done to it, in words, and whether it was inverted.
+
+    It is (height, width), and as ``plain_image`` reads it also (height, width, 3).
+    """
 
     grey: Grey
     notes: tuple[str, ...] = ()
@@ -120,6 +122,18 @@ def read_image(path: AnyPath) -> Picture:
             raise UserError(f"{path} is {'empty' if empty else f'not an image in {_LISTED}'}") from None
         except Exception as error:  # decoders raise nearly anything for damaged files
             raise UserError(f"{path} is a damaged image and cannot be decoded: {error}") from None
+
+
+def plain_image(path: AnyPath, shape: tuple[int, ...], *, invert: bool | None = None) -> Picture:
+    """A file as the images of one's own data are read: scaled to ``shape``, grey or of colours, and nothing else.
+
+    ``invert`` makes it its negative. Raises UserError for anything but a readable image.
+    """
+    with quiet():
+        pixels = decoded(user_path(path), (shape[0], shape[1]), grey=len(shape) == 2).astype(np.float32) / np.float32(
+            255
+        )
+    return Picture(1 - pixels, (_INVERTED,), inverted=True) if invert else Picture(pixels)
 
 
 def _decoded(path: Path, image: Image.Image) -> Picture:

@@ -51,14 +51,14 @@ class TrainedNetwork(nn.Module):
     """The network of a checkpoint, in evaluation mode.
 
     ``network(x)`` takes scaled inputs (n, n_features) and returns logits, or values for regression; ``preprocess``
-    makes such inputs from raw images. Logits are as the network gives them; where a temperature was fitted,
-    ``predict_proba`` divides them by it. Parameters are named as in the checkpoint, ``layers.0.weight`` and so on, and
-    can be trained further with any optimizer of torch.
+    makes such inputs from raw images. Logits are as the network gives them, those of several members of their mean
+    probability; where a temperature was fitted, ``predict_proba`` divides them by it. Parameters are named as in the
+    checkpoint, ``layers.0.weight`` and so on, and can be trained further with any optimizer of torch.
 
     Attributes: ``checkpoint``, the content of the file, and of it ``experiment``, the configuration with the facts of
-    its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape`` (height, width) and
-    ``maximum``, the largest raw value, both None for data without them, ``preprocessing``, ``temperature``, 1 where
-    none was fitted, and ``epoch``, after which the parameters were kept.
+    its data, ``class_names``, in the order of the logits and empty for regression, ``image_shape``, (height, width) or
+    of colours (height, width, 3), and ``maximum``, the largest raw value, both None for data without them,
+    ``preprocessing``, ``temperature``, 1 where none was fitted, and ``epoch``, after which the parameters were kept.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -66,13 +66,14 @@ class TrainedNetwork(nn.Module):
         self.checkpoint = checkpoint
         self.experiment = checkpoint.experiment
         facts = checkpoint.experiment.facts
-        self.class_names, self.image_shape, self.maximum = facts.class_names, facts.image_shape, facts.maximum
+        self.class_names, self.image_shape, self.maximum = facts.class_names, facts.pixels_shape, facts.maximum
         self.preprocessing = checkpoint.preprocessing
         self.temperature = checkpoint.temperature or 1.0
         self.epoch = checkpoint.epoch
+        self._network = build_network(self.experiment)
         self.layers = nn.ModuleList(
             Layer(layer, checkpoint.state.parameters, ops=describe_ops(self.experiment, layer.index))
-            for layer in build_network(self.experiment).layers
+            for layer in self._network.layers
         )
         self.eval()
 
@@ -90,13 +91,15 @@ class TrainedNetwork(nn.Module):
         """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
         for layer in self.layers:
             x = layer(x)
-        return x
+        outputs, target = self._network.combined(x), self.preprocessing.target
+        return outputs if target is None else target.restored(outputs)
 
     def preprocess(self, images: Tensor | ArrayLike) -> Tensor:
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.
 
-        Images are (n, height, width), (height, width) or (n, height·width) with pixels from 0 to ``maximum`` as in the
-        data set, light ink on dark ground, of any real type; other data (n, n_features).
+        Images are (n, height, width), (height, width) or (n, height·width), of colours (n, height, width, 3) and so on,
+        with pixels from 0 to ``maximum`` as in the data set, light ink on dark ground, of any real type; other data are
+        (n, n_features).
 
         Raises DataError for another shape, for values that are not finite or outside 0 to ``maximum``, and for pixels
         that are booleans or on a scale from 0 to 1, which would be read as nearly black in silence. Whoever means so
@@ -106,9 +109,9 @@ class TrainedNetwork(nn.Module):
         raw = _as_tensor(images)
         shapes = f"(n, {n_features})"
         if self.image_shape is not None:
-            height, width = self.image_shape
-            shapes = f"(n, {height}, {width}), ({height}, {width}) or {shapes}"
-            if raw.shape[-2:] == self.image_shape and raw.dim() in (2, 3):
+            sides = ", ".join(map(str, self.image_shape))
+            shapes = f"(n, {sides}), ({sides}) or {shapes}"
+            if raw.dim() - len(self.image_shape) in (0, 1) and raw.shape[-len(self.image_shape) :] == self.image_shape:
                 raw = raw.reshape(-1, n_features)
         if raw.dim() != 2 or raw.shape[1] != n_features:
             raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
@@ -125,7 +128,8 @@ class TrainedNetwork(nn.Module):
         They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
         not sum to 1.
 
-        Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
+        Raises UserError where the outputs are not logits of classes: for regression, and for mse, mae or huber on
+        classes.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.inference.evaluate import load_split
-from mlptrain.inference.image_files import SUFFIXES, fit, read_image
+from mlptrain.inference.image_files import fit, plain_image, read_image
 from mlptrain.inference.module import TrainedNetwork
+from mlptrain.sources.arrays.image_files import SUFFIXES
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
@@ -31,7 +33,8 @@ class Prediction:
     have several labels at once, ``label`` and ``true`` are tuples of them, ``name`` joins their names, empty where
     there are none, ``probabilities`` are those of each label, and there is no confidence. ``inverted`` and ``notes``
     are what was done to a file; notes that begin with "doubtful" or "blank" question its prediction. ``seen`` is the
-    image that the network was given, before scaling, (height, width) from 0 to 1; None for data without images.
+    image that the network was given, before scaling, (height, width) or (height, width, 3) from 0 to 1; None for data
+    without images.
     """
 
     image: str | None = None
@@ -81,8 +84,10 @@ def predict_images(
     UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
+    data = network.experiment.data.name
+    if shape is not None and maximum is None:
+        raise UserError(f"the largest pixel of data '{data}' is not known; train with data.maximum set")
     if shape is None or maximum is None:
-        data = network.experiment.data.name
         raise UserError(
             f"the network was trained on data '{data}', which are not images; predict its rows with --index"
         )
@@ -91,14 +96,16 @@ def predict_images(
         try:
             if _is_folder(file):
                 raise UserError(f"{file} holds no image files, whose names end in {', '.join(SUFFIXES)}")
-            picture = read_image(file)
+            picture = read_image(file) if data in IMAGE_DATASETS else plain_image(file, shape, invert=invert)
         except UserError as error:
             faults.append(str(error).replace("\n", r"\n"))
             continue
-        fitted = fit(picture.grey, shape, data=network.experiment.data.name, invert=invert)
+        fitted = (
+            fit(picture.grey, (shape[0], shape[1]), data=data, invert=invert) if data in IMAGE_DATASETS else picture
+        )
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
-        notes = picture.notes + fitted.notes
+        notes = picture.notes + (fitted.notes if fitted is not picture else ())
         facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
     if not pixels:
         return ImagePredictions((), tuple(faults), tuple(others))

@@ -200,7 +200,8 @@ def check_gradients(
     x, targets = x.double(), targets.double() if targets.is_floating_point() else targets
     weights, learnt = frozenset(network.weight_names), frozenset(network.parameter_shapes)
     penalties = Penalty(weight_decay, weights if decay_for == "weights" else learnt, l1, weights)
-    terms = [_Term(network, loss, parameters, x, targets, noise, penalty=penalties)]
+    given = (network, loss, parameters, x, network.repeated(targets), noise)
+    terms = [_Term(*given, weight=network.share(loss), penalty=penalties)]
     analytic, disturbed = terms[0].by_engine(adversarial)
     terms += disturbed
     value, penalty, sensitivity, automatic = _by_autograd(terms)
@@ -292,7 +293,10 @@ def _by_autograd(terms: Sequence[_Term]) -> Autograd:
 
 
 class _Term:
-    """A term of the objective in float64, ``weight`` times a loss and its penalty, and its gradient in three ways."""
+    """A term of the objective in float64, ``weight`` times a loss and its penalty, and its gradient in three ways.
+
+    ``targets`` are those of the rows of all members.
+    """
 
     @torch.no_grad()
     def __init__(
@@ -316,7 +320,7 @@ class _Term:
         self._states: list[Tensor | None] = []  # of the generator, before the ops of each layer draw from it
         for layer in network.layers:
             self._inputs.append(x)
-            self._read.append(layer.read(x, mode=self._mode))
+            self._read.append(layer.read(parameters, x, mode=self._mode))
             self._z.append(layer.product(parameters, self._read[-1]))
             self._states.append(None if self._mode.noise is None else self._mode.noise.generator.get_state())
             y = layer.activate(parameters, self._z[-1], mode=self._mode)
@@ -347,20 +351,20 @@ class _Term:
             seeds=None if seed is None else [seed],
         )
         engine.start_epoch(epoch)
-        engine([self.x], columns(self.targets))
+        engine([self.x], columns(self.targets[: len(self.x)]))  # of every member the same
         for name, gradient in gradients.items():
             gradient.add_(self.penalty.gradient(name, self.parameters[name]))
         if not isinstance(engine, Adversarial):
             return gradients, []
         [x], [references] = engine.disturbed, engine.references
         given = (engine.term, self.parameters, x, rows(references), self._seed_and_epoch)
-        return gradients, [_Term(self.network, *given, weight=engine.section.weight)]
+        return gradients, [_Term(self.network, *given, weight=self.weight * engine.section.weight)]
 
     def by_autograd(self) -> Autograd:
         """Loss, penalty, Σ |outputs · ∂loss/∂outputs|, and the objective's gradient for every parameter."""
         learnt = self.network.parameter_shapes
         leaves = {name: self.parameters[name].detach().clone().requires_grad_() for name in learnt}
-        outputs = self.network.forward({**self.parameters, **leaves}, self.x, mode=self._first_step())
+        outputs = self.network.rows({**self.parameters, **leaves}, self.x, mode=self._first_step())
         loss = self.weight * self.loss(outputs, self.targets)
         penalty = torch.stack([self.penalty.of(name, leaf).sum() for name, leaf in leaves.items()]).sum()
         upstream, *gradients = torch.autograd.grad(loss + penalty, [outputs, *leaves.values()])
@@ -405,8 +409,9 @@ class _Term:
         See ``_losses_above`` for the sides.
         """
         own = {key: self.parameters[layer.prefix + key] for key in ("weight", "bias") if layer.bias or key == "weight"}
-        if (moved := name.removeprefix(layer.prefix)) not in own:  # of an op, which may use it for every unit
-            return self._losses_of_op(layer, self.parameters[name].view(-1), indices, values)
+        moved = name.removeprefix(layer.prefix)
+        if moved not in own or layer.members is not None:  # what may be used for every unit
+            return self._losses_one_by_one(layer, moved, indices, values)
         copies = torch.arange(len(indices))
         units = indices * len(own[moved]) // own[moved].numel()
         rows = {key: tensor[units] for key, tensor in own.items()}  # of each copy its unit
@@ -415,15 +420,22 @@ class _Term:
         z[copies, :, units] = functional.linear(self._read[layer.index], **rows).t()
         return self._losses_above(layer, z)
 
-    def _losses_of_op(
-        self, layer: Layer, parameter: Tensor, indices: Tensor, values: Tensor
+    def _losses_one_by_one(
+        self, layer: Layer, name: str, indices: Tensor, values: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """``_losses_at`` for a flattened parameter of an op, copy by copy."""
-        results = []
+        """``_losses_at`` copy by copy, for any parameter."""
+        results: list[tuple[Tensor, list[Tensor]]] = []
+        parameter = self.parameters[layer.prefix + name].view(-1)
+        is_of_op = any(name in op.parameter_shapes(layer.outputs) for op in layer.ops)
         for index, value in zip(indices, values, strict=True):
             before = parameter[index].clone()
             parameter[index] = value
-            results.append(self._losses_above(layer, self._z[layer.index].unsqueeze(0)))
+            z, embedded = self._z[layer.index], list[Tensor]()
+            if not is_of_op:  # what the layer reads may draw in the first layer alone, and there it draws first
+                read = layer.read(self.parameters, self._inputs[layer.index], mode=self._first_step())
+                z, embedded = layer.product(self.parameters, read), self._of_embedding()
+            loss, sides_above = self._losses_above(layer, z.unsqueeze(0))
+            results.append((loss, [*sides_above, *(side.unsqueeze(0) for side in embedded)]))
             parameter[index] = before
         losses, sides = zip(*results, strict=True)
         return torch.cat(losses), [torch.cat(group) for group in zip(*sides, strict=True)]
@@ -436,12 +448,19 @@ class _Term:
         y, sides = self._activate(layer, z)
         y = y + self._inputs[layer.index] if layer.residual else y
         for later in self.network.layers[layer.index + 1 :]:
-            made, more = self._activate(later, later.product(self.parameters, y))
+            made, more = self._activate(later, later.product(self.parameters, later.read(self.parameters, y)))
             y = made + y if later.residual else made
             sides += more
         of_loss = [self.loss.sides_of_kinks(outputs, self.targets) for outputs in y]
         sides += [torch.stack(group) for group in zip(*of_loss, strict=True)]
         return torch.stack([self.weight * self.loss(outputs, self.targets) for outputs in y]), sides
+
+    def _of_embedding(self) -> list[Tensor]:
+        """On which side of every kink the values in the first layer's embedding lie."""
+        first = self.network.layers[0]
+        if first.embedding is None:
+            return []
+        return first.embedding.sides_of_kinks(self.x, first.of_embedding(self.parameters))
 
     def _activate(self, layer: Layer, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the next layer reads of every copy (copies, n, outputs), and the sides of the kinks of its ops.

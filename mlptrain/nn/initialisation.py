@@ -2,7 +2,7 @@
 
 Numbers are drawn in float32 on the CPU, layer by layer, the weight first and then the bias, and copied to wherever the
 parameters live: one generator gives one set of weights whatever the device and precision. A bias that is zero draws
-nothing.
+nothing. An embedding draws behind all layers, from distributions of its own, and then the factors of members.
 """
 
 from __future__ import annotations
@@ -58,12 +58,39 @@ def initialise_(
         for layer in network.layers:
             spread = _spread(name, layer, std=std, slope=slope)
             draw = partial(_draw, uniform=uniform, spread=spread, generator=generator)
-            parameters[f"{layer.prefix}weight"].copy_(draw(torch.empty(layer.outputs, layer.inputs)))
+            weight = parameters[f"{layer.prefix}weight"]
+            weight.copy_(draw(torch.empty(weight.shape)))
             if layer.bias:
-                values = torch.empty(layer.outputs)
-                parameters[f"{layer.prefix}bias"].copy_(draw(values) if draws_bias else values.zero_())
+                biases = parameters[f"{layer.prefix}bias"]
+                values = torch.empty(biases.shape[-1])  # those of members begin alike
+                biases.copy_(draw(values) if draws_bias else values.zero_())
             for own, value in (pair for op in layer.ops for pair in op.initial_values().items()):
                 parameters[layer.prefix + own].fill_(value)
+        for layer in network.layers:
+            if layer.embedding is not None:
+                layer.embedding.initialise_(layer.of_embedding(parameters), generator)
+        for layer in network.layers:
+            _initialise_members(layer, parameters, generator)
+
+
+def _initialise_members(layer: Layer, parameters: Mapping[str, Tensor], generator: torch.Generator) -> None:
+    """Factors of members are 1, but those of the first layer's inputs ±1, or from N(0, 1) where numbers are embedded.
+
+    What one column was made into has one factor in each member. Gorishniy, Kotelnikov & Babenko (2025); their code
+    draws so too.
+    """
+    members = layer.members
+    if members is None:
+        return
+    for name in ("input_scale", "output_scale"):
+        if (whole := layer.prefix + name) in parameters:
+            parameters[whole].fill_(1.0)
+    if members.first:
+        parts = [1] * layer.inputs if layer.embedding is None else layer.embedding.embeddings.parts
+        drawn = torch.empty(members.k, len(parts)).normal_(generator=generator)
+        if layer.embedding is None or layer.embedding.numeric is None:
+            drawn = torch.where(drawn < 0, -1.0, 1.0)
+        parameters[f"{layer.prefix}input_scale"].copy_(drawn.repeat_interleave(torch.tensor(parts), dim=1))
 
 
 def _spread(name: str, layer: Layer, *, std: float | Literal["fan_in"], slope: float) -> float:

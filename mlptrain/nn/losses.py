@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlptrain.errors import DataError
+from mlptrain.nn.targets import TargetScaling, restored
 from mlptrain.spec import loss
 from mlptrain.spec.base import Section
 from mlptrain.spec.loss import LossSpec
@@ -40,10 +41,13 @@ class Loss(ABC):
 
     Calling a loss gives the objective, reduced as its section says; ``per_example`` is what metrics are means of.
     ``class_weights`` are those that its section asks for, of each class, a row for every model; one row is that of all.
+    So are ``scalings``, where the targets of a regression are scaled: the objective and its gradient are of scaled
+    targets, and all that is reported of ``restored`` ones.
     """
 
     section: LossSpec
     class_weights: tuple[tuple[float, ...], ...] = ()
+    scalings: tuple[TargetScaling, ...] = ()
     by_element: ClassVar[bool] = True  # whether the reduction is over all outputs, and not over the examples
 
     @cached_property
@@ -52,9 +56,32 @@ class Loss(ABC):
         return self.section.is_plain
 
     def of_model(self, index: int) -> Loss:
-        """With the class weights of one model alone."""
-        rows = self.class_weights
-        return self if len(rows) < 2 else replace(self, class_weights=(rows[index],))
+        """With the class weights and target scaling of one model alone."""
+        weights, scalings = self.class_weights, self.scalings
+        if len(weights) < 2 and len(scalings) < 2:
+            return self
+        of_one = slice(index, index + 1)
+        return replace(
+            self,
+            class_weights=weights[of_one] if len(weights) > 1 else weights,
+            scalings=scalings[of_one] if len(scalings) > 1 else scalings,
+        )
+
+    def encoded(self, y: Tensor, n_outputs: int) -> Tensor:
+        """``encode_targets`` of what this loss of one model is trained on: targets that are scaled, where they are."""
+        return self.encode_targets(self.scalings[0].scaled(y) if self.scalings else y, n_outputs)
+
+    def restored(self, values: Tensor) -> Tensor:
+        """Outputs or targets of models in columns, (models, k, n), in the own unit of the targets."""
+        return restored(self.scalings, values) if self.scalings else values
+
+    def in_unit(self, values: Tensor) -> Tensor:
+        """``restored`` of one model's rows, (n, k)."""
+        return self.scalings[0].restored(values) if self.scalings else values
+
+    def reported(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """``losses`` in the own unit of the targets."""
+        return self.losses(self.restored(outputs), self.restored(targets))
 
     @abstractmethod
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
@@ -536,10 +563,12 @@ _ALL = (
 LOSSES: dict[type[Section], type[Loss]] = {getattr(loss, kind.__name__): kind for kind in _ALL}  # by the section's name
 
 
-def make_loss(section: LossSpec, class_weights: Sequence[tuple[float, ...]] = ()) -> Loss:
-    """The loss of a section, with the class weights that were fitted for it, one row of them for every model.
+def make_loss(
+    section: LossSpec, class_weights: Sequence[tuple[float, ...]] = (), scalings: Sequence[TargetScaling | None] = ()
+) -> Loss:
+    """The loss of a section, with class weights and target scalings that were fitted for it, one for every model.
 
     Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
     """
     rows = tuple(row for row in class_weights if row)
-    return LOSSES[type(section)](section, rows)
+    return LOSSES[type(section)](section, rows, tuple(one for one in scalings if one is not None))

@@ -78,7 +78,10 @@ class FittedCurve:
 
 @dataclass(frozen=True)
 class Samples:
-    """Training images (n, height, width) as scaled, in stored order, with their classes (n,)."""
+    """Training images (n, height, width) as scaled, in stored order, with their classes (n,).
+
+    Here and below images of colours are (n, height, width, 3).
+    """
 
     label: str
     scaling: str

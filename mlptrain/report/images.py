@@ -31,6 +31,8 @@ def draw_samples(samples: Samples) -> Figure:
         f"{samples.class_names[label]}\nrow {row}" for label, row in zip(samples.labels, samples.index, strict=True)
     ]
     which = "the first training image" if len(captions) == 1 else f"the first {len(captions)} training images"
+    if samples.index[-1] >= len(captions):
+        which = f"{len(captions)} training images at equal distances"
     bar = f"pixel value after scaling ({samples.scaling}; no unit)"
     title = f"{samples.label}: {which}\nclass, and row of the training split"
     return _sheet(samples.images, captions, columns=8, title=title, bar=bar)
@@ -105,13 +107,16 @@ def _sheet(
 ) -> Figure:
     """Images (n, height, width) row by row on one grey or, for signed values, colour scale, which a bar explains.
 
-    With ``lead`` the first of every row is in a frame and set apart.
+    Of images (n, height, width, 3) the scale is that of the brightness of red, green and blue. With ``lead`` the first
+    of every row is in a frame and set apart.
     """
     norm, colours, extend = Normalize(images.min(), images.max()), "gray_r", "neither"
     if signed:
         largest = float(np.quantile(np.abs(images), _WITHIN)) or 1.0
         # The lightness of cividis rises evenly, so that the sign survives print in black and white.
         norm, colours, extend = Normalize(-largest, largest), "cividis", "both"
+    if images.ndim == 4:
+        images, colours, bar = np.clip(norm(images), 0, 1), "gray", f"{bar}, of each colour"
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -25,11 +25,23 @@ Shape = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
 class Column(Record):
-    """An input column of a table; ``categories`` are the values of a categorical one, in the order of their codes."""
+    """A stored input column; ``categories`` are the values of a categorical one, in the order of their codes.
+
+    Of a table also: ``source`` is the file's column, where that has another name, and ``part`` what of a date this one
+    is; ``missing`` are the training file's rows without a value.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"] = "numeric"
     categories: Names = ()
+    source: str = ""
+    part: Literal["", "days", "year_sin", "year_cos", "week_sin", "week_cos", "day_sin", "day_cos"] = ""
+    missing: Count = 0
+
+    @property
+    def origin(self) -> str:
+        """The name of the file's column."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,9 @@ class SourceFacts:
     known. ``class_names`` is empty where targets are numbers, of which a row then has ``n_targets``; where a row may
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
-    where a row is an image. ``columns`` describes the inputs where they have names. ``digest`` is a SHA-256 of the
-    files, where facts were read from files.
+    where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
+    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
     """
 
     train_counts: tuple[int, ...]
@@ -50,9 +63,12 @@ class SourceFacts:
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
+    channels: int = 1
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
+    target_names: tuple[str, ...] = ()
     digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,8 @@ class Choice:
 
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
     kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows by the
-    seed. The last two are counts, or fractions below 1.
+    seed. The last two are counts, or fractions below 1. With a ``fold``, (of, index), the test rows are those of part
+    ``index`` from 0 on of as many nearly equal parts of the training rows, whatever else is said or stored.
     """
 
     classes: Sequence[int] | None = None
@@ -69,10 +86,22 @@ class Choice:
     test_size: int | None = None
     test: float = 0
     validation: float = 0
+    fold: tuple[int, int] | None = None
+
+    def rows(self, train: int, test: int, *, stored: bool) -> dict[str, int]:
+        """How many rows each split has, of so many training rows and test rows, which may be ``stored``."""
+        if self.fold is not None:
+            of, index = self.fold
+            test = (train - index + of - 1) // of
+            train -= test
+        elif not stored and (drawn_test := drawn(self.test, train)):
+            train, test = train - drawn_test, drawn_test
+        validation = drawn(self.validation, train)
+        return {"train_rows": train - validation, "validation_rows": validation, "test_rows": test}
 
 
-class ChoiceError(DataError):
-    """Rows that the data do not have; ``key`` of the data section asks for them."""
+class DataKeyError(DataError):
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -98,14 +127,16 @@ class DataFacts(Record):
     class_names: Names = ()
     n_targets: Count = 0
     image_shape: Shape | None = None
+    channels: Literal[1, 3] = 1
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
+    target_names: Names = ()
     digest: str = ""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        height, width = self.image_shape or (1, self.n_features)
-        if height * width != self.n_features or len(self.columns) not in (0, self.n_features):
+        height, width = self.image_shape or (1, self.n_features // self.channels)
+        if height * width * self.channels != self.n_features or len(self.columns) not in (0, self.n_features):
             raise ValueError(f"{self.n_features} inputs are not those of the image or of the columns")
         of_labels = self.n_targets in (0, len(self.class_names))
         if not (of_labels if self.class_names else self.n_targets):
@@ -128,6 +159,13 @@ class DataFacts(Record):
         return bool(self.class_names and self.n_targets)
 
     @property
+    def pixels_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row as an image: (height, width), of colours (height, width, 3); None where it is none."""
+        if self.image_shape is None or self.channels == 1:
+            return self.image_shape
+        return (*self.image_shape, self.channels)
+
+    @property
     def rows(self) -> dict[str, int]:
         """Rows of every split that there is: test, validation, train, in the order in which figures are preferred."""
         rows = {"test": self.test_rows, "validation": self.validation_rows, "train": self.train_rows}
@@ -137,20 +175,25 @@ class DataFacts(Record):
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
         """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
 
-        Raises ChoiceError for classes that there are not, or are named twice.
+        Raises DataKeyError for classes that there are not, or are named twice, and for more folds than rows.
         """
         known, chosen = len(source.class_names), list(choice.classes or ())
         if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
-            raise ChoiceError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
+            raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
-        if drawn_test := drawn(choice.test, train):
-            train, test = train - drawn_test, drawn_test
-        validation = drawn(choice.validation, train)
-        shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+        if choice.fold is not None and choice.fold[0] > train:
+            raise DataKeyError("fold", f"splits {train:,} training rows into {choice.fold[0]:,} folds; take fewer")
+        shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **shared)
+        shared |= choice.rows(train, test, stored=bool(source.test_counts))
+        return cls(**shared)
+
+    def of_fold(self, choice: Choice) -> Self:
+        """The facts of another fold of the same rows."""
+        rows = choice.rows(self.train_rows + self.validation_rows + self.test_rows, 0, stored=False)
+        return self.model_copy(update=rows)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-_WIDTHS = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}  # bytes of one value, by the type's code
+# NumPy's types by the code of the header; longer ones are big-endian.
+DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MAX_DIMENSIONS = 8  # more than any file has; a header that says so is not one
 _OTHER_FORMATS = (
     (b"\x1f\x8b", "a gzip archive"),
@@ -37,8 +41,8 @@ def parse_idx(content: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def is_well_formed(content: NDArray[np.uint8]) -> bool:
     """Whether the bytes (n_bytes,) are as many as an IDX header promises."""
-    found = _header(content)
-    return found is not None and found[1] == content.size
+    found = _head(content)
+    return found is not None and found.n_bytes == content.size
 
 
 def what_is(content: NDArray[np.uint8]) -> str:
@@ -51,9 +55,9 @@ def what_is(content: NDArray[np.uint8]) -> str:
             return name
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, as of a login or an error, instead of the file"
-    if (found := _header(content)) is None:
+    if (found := _head(content)) is None:
         return f"not an IDX file (it begins with the bytes {start[:4].hex(' ')})"
-    shape, expected = found
+    shape, expected = found.shape, found.n_bytes
     if expected != content.size:
         return f"an IDX file of {content.size:,} bytes whose header promises {expected:,}"
     kinds = {1: "labels", 3: "images"}
@@ -61,13 +65,26 @@ def what_is(content: NDArray[np.uint8]) -> str:
     return f"a well-formed IDX file of {shape[0]:,} {kinds.get(len(shape), 'entries')}{sides}"
 
 
-def _header(content: NDArray[np.uint8]) -> tuple[tuple[int, ...], int] | None:
-    """The dimensions, and how many bytes a file of them has; None where there is no such header."""
-    start = content[: 4 + 4 * _MAX_DIMENSIONS].tobytes()
-    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _WIDTHS or not 1 <= start[3] <= _MAX_DIMENSIONS:
+@dataclass(frozen=True)
+class IdxHead:
+    """The type's code, the dimensions, and how many bytes the header and the whole file have."""
+
+    code: int
+    shape: tuple[int, ...]
+    length: int
+    n_bytes: int
+
+
+def idx_head(start: bytes) -> IdxHead | None:
+    """What the beginning of a file says; None where there is no such header."""
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in DTYPES or not 1 <= start[3] <= _MAX_DIMENSIONS:
         return None
     length = 4 + 4 * start[3]
     if len(start) < length:
         return None
     shape = struct.unpack(f">{start[3]}I", start[4:length])
-    return shape, length + _WIDTHS[start[2]] * math.prod(shape)
+    return IdxHead(start[2], shape, length, length + int(DTYPES[start[2]][-1]) * math.prod(shape))
+
+
+def _head(content: NDArray[np.uint8]) -> IdxHead | None:
+    return idx_head(content[: 4 + 4 * _MAX_DIMENSIONS].tobytes())

@@ -168,6 +168,20 @@ def positive_or_list() -> GetPydanticSchema:
     )
 
 
+class OrNone:
+    """Lets the word none stand for no value, as where a key is left out."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value == "none" else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [*handler(schema)["anyOf"], {"const": "none"}]}
+
+
 def count_or_fraction(*, most: int) -> GetPydanticSchema:
     """A whole number from 0 to ``most``, or a fraction below 1."""
     return _checked(
@@ -189,4 +203,41 @@ def rate_or_rates() -> GetPydanticSchema:
         "a number from 0 to below 1, or a list of them with one for each hidden layer",
         {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         least=0,
+    )
+
+
+def side_or_sides(*, most: int) -> GetPydanticSchema:
+    """A whole number from 1 to ``most``, or two of them."""
+
+    def accepts(value: object) -> bool:
+        sides: list[Any] = value if isinstance(value, list) else [value, value]
+        return len(sides) == 2 and all(type(side) is int and 1 <= side <= most for side in sides)
+
+    side = {"type": "integer", "minimum": 1, "maximum": most}
+    return _checked(
+        accepts,
+        f"a whole number from 1 to {most:,}, or [height, width] of them",
+        {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]},
+    )
+
+
+def name_or_number() -> GetPydanticSchema:
+    """A text that is not empty, or a whole number."""
+    return _checked(
+        lambda value: (isinstance(value, str) and value != "") or isinstance(value, int),
+        "a name or a whole number",
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]},
+    )
+
+
+def path_or_paths() -> GetPydanticSchema:
+    """A text that is not empty, or a list of such texts."""
+
+    def accepts(value: object) -> bool:
+        texts: list[Any] = value if isinstance(value, list) else [value]
+        return bool(texts) and all(isinstance(text, str) and text for text in texts)
+
+    text = {"type": "string", "minLength": 1}
+    return _checked(
+        accepts, "a path, or a list of paths", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlptrain.sources.facts import Choice, DataFacts, Source, SourceFacts
+from mlptrain.sources.facts import Source, SourceFacts
 from mlptrain.sources.generated import (
     Generated,
     make_circles,
@@ -22,57 +22,18 @@ from mlptrain.sources.generated import (
 )
 from mlptrain.sources.iris import Iris
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec.base import Section, ShortName, count_or_fraction
+from mlptrain.spec.base import ShortName
+from mlptrain.spec.own import ArraysData, IdxData, ImagesData
+from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
+from mlptrain.spec.scaling import ImageScaling, PlainScaling
+from mlptrain.spec.table import TableData
 
-MAX_ROWS = 10_000_000
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
-
-class FixedScaling(Section):
-    """Given numbers: x becomes (x / maximum − mean) / std."""
-
-    mean: float = Field(ge=-1e30, le=1e30, description="Subtracted after dividing by the data's maximum.")
-    std: float = Field(ge=1e-30, le=1e30, description="Divided by, after the mean is subtracted.")
-
-
-SCALING_FORMS = ("word", "numbers")  # tags of the union that is discriminated by type
-
-
-def _scaling_form(value: object) -> str:
-    return "numbers" if isinstance(value, (dict, FixedScaling)) else "word"
-
-
-NumbersOrWord = Discriminator(_scaling_form)
-_Numbers = Annotated[FixedScaling, Tag("numbers")]
-ImageScaling = Annotated[Annotated[Literal["none", "unit", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
-PlainScaling = Annotated[Annotated[Literal["none", "standard"], Tag("word")] | _Numbers, NumbersOrWord]
 Classes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
-Validation = Annotated[
-    int | float,
-    count_or_fraction(most=MAX_ROWS),
-    Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
-]
 
 
-class _Data(Section):
-    """What every data set knows before it is loaded."""
-
-    validation: Validation = 0.1
-
-    def source(self) -> Source:
-        """Where the rows come from."""
-        raise NotImplementedError
-
-    def choice(self) -> Choice:
-        """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
-
-    def facts(self) -> DataFacts:
-        """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
-        return DataFacts.of(self.source().facts(), self.choice())
-
-
-class _Classes(_Data):
+class _Classes(DataSection):
     """Data with classes, of which some may be chosen."""
 
     classes: Classes | None = Field(
@@ -141,7 +102,7 @@ class SpiralsData(_Classes):
 _Noise = Annotated[float, Field(ge=0, le=100, description="Standard deviation of the noise in every coordinate.")]
 
 
-class _Toy(_Data):
+class _Toy(DataSection):
     """Small data whose picture is known, of which test rows may be drawn."""
 
     test: Validation = Field(0, description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none.")
@@ -217,7 +178,7 @@ class FunctionData(_Toy):
         return Generated(facts, partial(make_function, **settings))
 
 
-class _Drawn(_Data):
+class _Drawn(DataSection):
     """Inputs drawn from N(0, 1)."""
 
     n_samples: int = Field(ge=2, le=MAX_ROWS, description="Rows.")
@@ -304,7 +265,11 @@ DataSpec = Annotated[
     | FunctionData
     | RandomClassificationData
     | RandomRegressionData
-    | RandomMultilabelData,
+    | RandomMultilabelData
+    | TableData
+    | ArraysData
+    | ImagesData
+    | IdxData,
     Field(discriminator="name"),
     ShortName(),
 ]

@@ -13,16 +13,21 @@ from pydantic_core import PydanticCustomError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.augmentation import AugmentationSpec
-from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
-from mlptrain.spec.data import MAX_ROWS, DataSpec
+from mlptrain.spec.base import MAX_NUMBER, OrNone, Section, count_or, positive_or_list
+from mlptrain.spec.data import DataSpec
+from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.loss import CrossEntropy, LossSpec
 from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.rows import MAX_ROWS
 from mlptrain.spec.schedule import Constant, RunLength, ScheduleSpec
 from mlptrain.spec.stopping import EarlyStopping, ShortStopping
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+_Positive = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
 
 
 class TrainingSpec(Section):
@@ -33,13 +38,13 @@ class TrainingSpec(Section):
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
-    clip_norm: float | None = Field(
-        None, gt=0, le=MAX_NUMBER, description="Scales the gradient down to this Euclidean norm, over all parameters."
+    clip_norm: Annotated[_Positive | None, OrNone()] = Field(
+        None, description="Scales the gradient down to this Euclidean norm, over all parameters. Default: none."
     )
-    clip_value: float | None = Field(
-        None, gt=0, le=MAX_NUMBER, description="Cuts every element of the gradient off at this and minus this."
+    clip_value: Annotated[_Positive | None, OrNone()] = Field(
+        None, description="Cuts every element of the gradient off at this and minus this. Default: none."
     )
-    max_norm: Annotated[float | list[float], positive_or_list()] | None = Field(
+    max_norm: Annotated[Annotated[float | list[float], positive_or_list()] | None, OrNone()] = Field(
         None,
         description="Upper bound of the Euclidean norm of every unit's incoming weights (Srivastava et al., 2014), or "
         "a list with one for each layer, the output's last.",
@@ -182,6 +187,13 @@ class Experiment:
         """With other values in the training section."""
         return self.changed(training=self.training.model_copy(update=values))
 
+    def in_fold(self, index: int) -> Experiment:
+        """Another fold of the same cross-validation."""
+        if self.data.fold is None:
+            raise ValueError("an experiment without a fold has no others")
+        data = self.data.model_copy(update={"fold": self.data.fold.model_copy(update={"index": index})})
+        return replace(self.changed(data=data), facts=self.facts.of_fold(data.choice()))
+
     def with_weights(self, path: Path, *, sha256: str | None = None) -> Experiment:
         """Starting from the weights in a file."""
         init = FileInit(name="file", path=path.as_posix(), sha256=sha256)
@@ -203,7 +215,7 @@ class Experiment:
         """Floating-point operations of a step's products: three or more for each weight matrix, on a full batch."""
         weights = sum(inputs * outputs for inputs, outputs in pairwise(self.widths))
         products = 3 if self.training.adversarial is None else self.training.adversarial.products
-        return 2.0 * products * self.batch_size * weights
+        return 2.0 * products * self.batch_size * weights * self.model.members.k
 
     @property
     def output_width(self) -> int:
@@ -211,16 +223,21 @@ class Experiment:
         return self.loss.n_outputs(self.facts)
 
     @property
+    def layout(self) -> InputLayout:
+        """The columns of the matrix that the network reads."""
+        return self.data.layout(self.facts)
+
+    @property
     def widths(self) -> tuple[int, ...]:
-        """Layer widths from the inputs to the outputs."""
-        return (self.facts.n_features, *self.model.hidden, self.output_width)
+        """Layer widths from what the first product reads, behind embeddings, to the outputs."""
+        return self.model.widths(self.layout, self.output_width)
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order."""
-        return self.model.parameter_shapes(self.widths)
+        return self.model.parameter_shapes(self.layout, self.output_width)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all tensors of the network: the parameters, and behind them statistics of norms."""
-        return self.parameter_shapes | self.model.state_shapes(self.widths)
+        return self.parameter_shapes | self.model.state_shapes(self.layout, self.output_width)

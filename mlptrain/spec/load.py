@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,28 +14,36 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mlptrain.errors import DataError, Fault, SpecError, UserError
-from mlptrain.sources.facts import ChoiceError, DataFacts
+from mlptrain.sources.facts import DataFacts, DataKeyError
 from mlptrain.spec.base import Section
-from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, parse, read_file, refusal
+from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
 from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
 from mlptrain.system.paths import AnyPath, user_path
 
+# Keys whose values name files: a text, or a list of them.
+PATHS: tuple[KeyPath, ...] = (
+    ("model", "init", "path"),
+    ("data", "path"),
+    ("data", "test_path"),
+    ("data", "validation_path"),
+)
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked experiment, the bytes it was read from, and warnings."""
+    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data."""
 
     experiment: Experiment
     source: bytes
     warnings: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -95,8 +105,12 @@ def _load(
     if spec is None or faults:
         raise SpecError(in_order(faults, document.source))
     experiment = Experiment(with_defaults(spec), sections["facts"], folder)
-    warnings = tuple(document.fault(path, message) for path, message in warnings_about(experiment))
-    return Loaded(experiment, content, warnings)
+    warnings = [document.fault(path, message) for path, message in warnings_about(experiment)]
+    notes: tuple[str, ...] = ()
+    if facts is None:
+        warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
+        notes = tuple(spec.data.notes())
+    return Loaded(experiment, content, tuple(warnings), notes)
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:
@@ -112,20 +126,52 @@ def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()
     return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))
 
 
-def anchor(document: Document) -> None:
-    """Make the path of initial weights absolute.
+def in_folds(loaded: Loaded, folds: int) -> list[Experiment]:
+    """The experiment once for each fold of a cross-validation; of these rows, no test rows are drawn besides.
 
-    A relative one starts from the folder of its file, that of an option from the current folder.
+    Raises SpecError where the configuration does not fit fewer training rows, and UserError for one of a fold already.
     """
-    init = (document.value.get("model") or {}).get("init") if isinstance(document.value.get("model"), dict) else None
-    if not isinstance(init, dict) or not isinstance(init.get("path"), str) or not init["path"]:
-        return
-    path = Path(init["path"])
+    if loaded.spec.data.fold is not None:
+        raise UserError("--folds conflicts with data.fold, which is one fold already; leave one of them out")
+    position = Position(f"--folds {folds}")
+    document = document_of(plain(loaded.spec))
+    data = document.value["data"]
+    data |= {"fold": {"of": folds, "index": 0}} | ({"test": 0} if "test" in data else {})
+    spec, sections, faults = check(document, ExperimentSpec, RULES)
+    if spec is None or faults:
+        raise SpecError([Fault(position.source, None, None, fault.path, fault.message) for fault in faults])
+    first = replace(loaded.experiment, spec=with_defaults(spec), facts=sections["facts"])
+    return [first.in_fold(index) for index in range(folds)]
+
+
+def anchor(document: Document) -> None:
+    """Make the paths that a document names absolute: those at ``PATHS``, each a text or a list of texts.
+
+    A relative one starts from the folder of its file, that of an option from the current folder. Of a pattern such as
+    ``part-*.csv`` the folder is escaped, so that what its name holds is no pattern.
+    """
+    for path in PATHS:
+        parent: Any = document.value
+        for key in path[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        value = parent.get(path[-1]) if isinstance(parent, dict) else None
+        if isinstance(value, list):
+            parent[path[-1]] = [_anchored(one, document.position((*path, index))) for index, one in enumerate(value)]
+        elif isinstance(value, str):
+            parent[path[-1]] = _anchored(value, document.position(path))
+
+
+def _anchored(value: Any, position: Position) -> Any:
+    if not isinstance(value, str) or not value:
+        return value  # which the checks refuse
+    path = Path(value)
     with suppress(UserError):  # of a user that there is not
         path = user_path(path)
-    position = document.position(("model", "init", "path"))
     folder = Path() if position.line is None else Path(position.source).parent
-    init["path"] = str((folder / path).absolute())
+    written = (folder / path).absolute()
+    if path.is_absolute() or not glob.has_magic(value) or os.path.lexists(written):
+        return str(written)
+    return str(Path(glob.escape(str(folder.absolute())), path))
 
 
 def folder_name(text: str) -> str:
@@ -162,7 +208,7 @@ def check(
     if (data := sections.get("data")) is not None:
         try:
             sections["facts"] = facts or data.facts()
-        except ChoiceError as error:
+        except DataKeyError as error:
             faults.append(document.fault(("data", error.key), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))

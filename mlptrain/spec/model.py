@@ -10,6 +10,15 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName, positive_or, rate_or_rates
+from mlptrain.spec.inputs import (
+    CategoryEmbedding,
+    CategoryEmbeddingSpec,
+    Embeddings,
+    InputLayout,
+    NoEmbedding,
+    NumericEmbeddingSpec,
+)
+from mlptrain.spec.members import Members, MembersSpec
 
 MAX_WIDTH = 65_536
 MAX_LAYERS = 200
@@ -181,9 +190,18 @@ class ModelSpec(Section):
         rate_or_rates(),
         Field(description="Share of values dropped after every hidden activation, one for all layers or one for each."),
     ] = 0.0
-    input_dropout: Rate = Field(0.0, description="Share of inputs dropped.")
+    input_dropout: Rate = Field(0.0, description="Share of inputs dropped; of embedded ones, after their embedding.")
     residual: bool = Field(
         False, description="Hidden layers add their input to their output, from the second on where the widths agree."
+    )
+    numeric_embedding: NumericEmbeddingSpec = Field(
+        NoEmbedding(name="none"), description="What every number becomes before the first layer."
+    )
+    embedding: CategoryEmbeddingSpec = Field(
+        CategoryEmbedding(), description="The vectors that stand for categories whose encoding is embedding."
+    )
+    members: MembersSpec = Field(
+        Members(), description="Members of an ensemble that trains as one network: {k: 32, kind: tabm or mini}, or k."
     )
     init: InitSpec = Field(DefaultInit(name="default"), description="Initial weights.")
 
@@ -211,27 +229,46 @@ class ModelSpec(Section):
         dropped = [Dropout(name="dropout", p=rate)] if rate else []
         return LayerSpec(before, [*norms, self.activation, *dropped], residual=self.residual and index > 0)
 
-    def parameter_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    def embeddings(self, layout: InputLayout) -> Embeddings | None:
+        """What comes before the first product; None where it reads all columns as they are."""
+        numeric = None if isinstance(self.numeric_embedding, NoEmbedding) else self.numeric_embedding
+        if numeric is None and not layout.coded:
+            return None
+        return Embeddings(layout, numeric, tuple(self.embedding.size_of(slots) for _, slots in layout.coded))
+
+    def widths(self, layout: InputLayout, outputs: int) -> tuple[int, ...]:
+        """Layer widths from what the first product reads to the outputs."""
+        embeddings = self.embeddings(layout)
+        return (layout.width if embeddings is None else embeddings.width, *self.hidden, outputs)
+
+    def parameter_shapes(self, layout: InputLayout, outputs: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameter tensors, in their order.
 
-        ``widths`` run from the inputs to the outputs. Layer i has ``layers.i.weight`` (outputs, inputs),
-        ``layers.i.bias`` (outputs,) and what its ops learn.
+        Layer i has ``layers.i.weight`` (outputs, inputs), ``layers.i.bias`` (outputs,), what it has for each member,
+        and what its ops learn; the first one also what embeddings before it learn.
         """
         shapes: dict[str, tuple[int, ...]] = {}
-        for index, (inputs, outputs) in enumerate(pairwise(widths)):
-            own: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs)}
-            if self.bias:
-                own["bias"] = (outputs,)
+        for index, (inputs, width) in enumerate(pairwise(self.widths(layout, outputs))):
+            of_members = self.members.layer(index, len(self.hidden))
+            if of_members is not None:
+                own = of_members.shapes(inputs, width, bias=self.bias)
+            else:
+                own = {"weight": (width, inputs)} | ({"bias": (width,)} if self.bias else {})
             for op in self.layer(index).ops:
-                own |= op.parameter_shapes(outputs)
+                own |= op.parameter_shapes(width)
+            if not index and (embeddings := self.embeddings(layout)) is not None:
+                own |= embeddings.parameter_shapes
             shapes |= {f"layers.{index}.{name}": shape for name, shape in own.items()}
         return shapes
 
-    def state_shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    def state_shapes(self, layout: InputLayout, outputs: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the statistics that ops keep, such as ``layers.i.running_mean`` (outputs,)."""
-        return {
-            f"layers.{index}.{name}": shape
-            for index, outputs in enumerate(widths[1:])
-            for op in self.layer(index).ops
-            for name, shape in op.state_shapes(outputs).items()
-        }
+        shapes: dict[str, tuple[int, ...]] = {}
+        for index, width in enumerate(self.widths(layout, outputs)[1:]):
+            own: dict[str, tuple[int, ...]] = {}
+            for op in self.layer(index).ops:
+                own |= op.state_shapes(width)
+            if not index and (embeddings := self.embeddings(layout)) is not None:
+                own |= embeddings.state_shapes
+            shapes |= {f"layers.{index}.{name}": shape for name, shape in own.items()}
+        return shapes

@@ -6,7 +6,9 @@ import math
 from itertools import pairwise
 from typing import Any
 
+from mlptrain.spec.base import Section
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.inputs import Embeddings
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.model import BatchNorm, Dropout, LayerNorm, Op
 
@@ -32,6 +34,11 @@ def describe_model(spec: Experiment) -> str:
         names += ["residual"] * model.residual
     names += [f"output {model.output_norm.name} norm"] * (model.output_norm.name != "none")
     names += [f"input dropout {model.input_dropout:g}"] * bool(model.input_dropout)
+    if (embeddings := model.embeddings(spec.layout)) is not None:
+        numeric = [] if embeddings.numeric is None else [f"{_words(embeddings.numeric.name)} embedding"]
+        names += numeric + ["category embedding"] * bool(embeddings.sizes)
+    if (members := model.members).k > 1:
+        names.append(f"{members.k} members" + (" (mini)" if members.kind == "mini" else ""))
     return f"{'-'.join(map(str, spec.widths))} {', '.join(names) or 'linear'}"
 
 
@@ -49,16 +56,46 @@ def describe_ops(spec: Experiment, index: int) -> list[str]:
     Settings are shown where they are not the defaults.
     """
     layer, residual = spec.model.layer(index), spec.widths[index] == spec.widths[index + 1]
-    named = [*(f"input {_described(op)}" for op in layer.before), *map(_described, layer.ops)]
+    embeddings = None if index else spec.model.embeddings(spec.layout)
+    named = [] if embeddings is None else _embeddings_described(embeddings)
+    named += [*(f"input {_described(op)}" for op in layer.before), *map(_described, layer.ops)]
+    if (members := spec.model.members.layer(index, len(spec.model.hidden))) is not None:
+        named.append(members.described())
     return [*named, "residual"] if layer.residual and residual else named
 
 
 def _described(op: Op) -> str:
     if isinstance(op, Dropout):
         return f"dropout {op.p:g}"
-    set_here = op.model_dump(exclude_defaults=True)
-    name = set_here.pop("name") + (" norm" if isinstance(op, (BatchNorm, LayerNorm)) else "")
-    settings = ", ".join(f"{key} {value:g}" for key, value in set_here.items())
+    name = op.model_dump()["name"] + (" norm" if isinstance(op, (BatchNorm, LayerNorm)) else "")
+    return _with_settings(name, op)
+
+
+def _embeddings_described(embeddings: Embeddings) -> list[str]:
+    """``periodic embedding of 6 numbers (sigma 7.95)``, ``embedding of 8 categories (2 to 9 wide)``."""
+    layout, found = embeddings.layout, list[str]()
+    if embeddings.numeric is not None:
+        count = len(layout.numeric)
+        what = f"{_words(embeddings.numeric.name)} embedding of {count:,} number{'s' * (count != 1)}"
+        found.append(_with_settings(what, embeddings.numeric))
+    if sizes := embeddings.sizes:
+        least, most, count = min(sizes), max(sizes), len(sizes)
+        wide = f"{least}" if least == most else f"{least} to {most}"
+        found.append(f"embedding of {count:,} {'categories' if count != 1 else 'category'} ({wide} wide)")
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _with_settings(name: str, section: Section) -> str:
+    """The name, with the settings that are not the defaults in parentheses."""
+    set_here = section.model_dump(exclude_defaults=True, exclude={"name"})
+    settings = ", ".join(
+        f"{key} {str(value).lower() if isinstance(value, bool) else format(value, 'g')}"
+        for key, value in set_here.items()
+    )
     return f"{name} ({settings})" if settings else name
 
 
@@ -85,7 +122,7 @@ def layers_of(spec: Experiment) -> list[dict[str, Any]]:
 
 def statistics_of(spec: Experiment) -> int:
     """How many running statistics the network keeps; they are not trained, and no parameters."""
-    return sum(map(math.prod, spec.model.state_shapes(spec.widths).values()))
+    return sum(map(math.prod, spec.model.state_shapes(spec.layout, spec.output_width).values()))
 
 
 def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
@@ -103,5 +140,6 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
         "statistics": statistics_of(spec),
+        "notes": list(loaded.notes),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

@@ -31,6 +31,17 @@ KEYS = {
         "normalize normalise normalization normalisation standardize standardise standardization rescale rescaling "
         "scaler scale feature_scaling preprocess preprocessing transform transforms input_transform to_tensor"
     ),
+    "data.path": (
+        "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
+        "train_path train_file path_to_data paths"
+    ),
+    "data.x": "x_name inputs_name input_array x_key",
+    "data.y": "y_name target_array targets_name y_key label_array labels_name",
+    "data.size": "resize image_size img_size image_shape target_size crop center_crop",
+    "data.mode": "color_mode colour_mode grayscale greyscale as_gray gray",
+    "data.task": "task_type problem problem_type",
+    "data.class_names": "labels label_names target_names categories",
+    "data.maximum": "max_value maxval data_range max_pixel",
     "data.scaling.mean": "norm_mean pixel_mean data_mean",
     "data.scaling.std": "norm_std pixel_std data_std",
     "model": "net network module arch architecture mlp model_cfg backbone model_name model_type model_args",
@@ -58,6 +69,19 @@ KEYS = {
     "model.norm.eps": "bn_eps norm_eps",
     "model.output_norm": "final_norm last_norm out_norm norm_output",
     "model.residual": "skip skip_connections skip_connection resnet residual_connections use_residual shortcut",
+    "model.numeric_embedding": (
+        "num_embeddings num_embedding num_emb_type numerical_embedding numerical_embeddings numeric_embeddings "
+        "num_embedding_type embed_numbers plr plr_embedding ple"
+    ),
+    "model.numeric_embedding.frequencies": "n_frequencies num_frequencies plr_hidden_1 n_freqs",
+    "model.numeric_embedding.sigma": "frequency_init_scale plr_sigma frequency_scale freq_scale",
+    "model.numeric_embedding.size": "d_embedding plr_hidden_2 embedding_size d_emb",
+    "model.embedding": (
+        "embeddings cat_embedding category_embedding categorical_embedding categorical_embeddings cat_embeddings "
+        "embed_dim embedding_dim embedding_dims cat_emb_dim emb_szs emb_sizes"
+    ),
+    "model.members": "n_ens n_members num_members ensemble ensemble_size n_ensemble tabm tabm_k",
+    "model.members.kind": "arch_type ensemble_type tabm_type",
     "model.init": (
         "initialization initialisation initializer initialiser init_method init_type init_mode init_weights "
         "weight_init weights_init weight_initializer weights_initializer kernel_initializer weight_initialization "
@@ -225,28 +249,25 @@ KEYS_NOT_OFFERED = {
     "widths of inputs and outputs are not offered; they follow from data and loss": (
         "input_size input_dim input_dims input_shape input_features input_channels in_features in_dim in_channels d_in "
         "n_inputs num_inputs output_size output_dim output_dims output_features output_classes output_channels "
-        "out_features out_dim d_out n_outputs num_outputs num_classes nclass image_size img_size x_size num_features"
+        "out_features out_dim d_out n_outputs num_outputs num_classes nclass x_size num_features"
     ),
     "a switch for flattening is not offered; images are always flattened": "flatten flatten_input reshape",
     "a choice of columns is not offered; all features of a data set are inputs": (
         "target targets target_column label_column features feature_columns"
     ),
-    "reading files of your own is not offered": "csv csv_path csv_file url file_path data_file data_files",
-    "changes of the images are not offered; data.scaling scales the inputs": (
-        "resize binarize invert grayscale as_gray crop center_crop"
-    ),
+    "reading from the network is not offered; data.path names a file": "url",
+    "changes of the images are not offered; data.scaling scales the inputs": ("binarize invert"),
     "an encoding of the targets is not offered; the loss makes the one it needs": (
         "one_hot to_categorical label_mode target_transform label_encoding"
     ),
-    "a task is not offered; it follows from data and loss": "task task_type problem problem_type",
     "weights of rows are not offered; loss.class_weights are those of classes": "sample_weight",
     "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
     "erase, mixup}}": (
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
         "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
-    "cross-validation is not offered; data.validation sets rows aside": (
-        "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
+    "cross-validation is not offered as a key; `mlptrain train CONFIG --folds 5`": (
+        "cv folds k_fold k_folds n_splits n_folds cross_validation"
     ),
     "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
         "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
@@ -294,11 +315,11 @@ KEYS_NOT_OFFERED = {
         "save_model save_freq save_every save_interval save_period save_steps save_logs save_weights model_dir "
         "model_path model_save_path output output_dir output_path out_dir out_path log_dir log_path checkpoint_dir "
         "checkpoint_path checkpoint_freq checkpoint_hist checkpoints ckpt_dir enable_checkpointing default_root_dir "
-        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq paths "
+        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq "
         "export_dir tb_dir run_dir"
     ),
     "a folder of data is not offered as a key; use --data-dir or $MLPTRAIN_DATA_DIR": (
-        "data_dir data_root data_path data_folder dataset_path dataset_dir dataset_root root dirpath"
+        "data_dir data_root data_folder dataset_dir dataset_root root dirpath"
     ),
     "a switch for downloading is not offered; data are fetched when first needed": "download dataset_download",
     "settings of a loader are not offered; all rows are in memory": (
@@ -327,7 +348,7 @@ KEYS_NOT_OFFERED = {
     ),
     "a choice of implementation is not offered": "foreach fused capturable differentiable maximize jit_compile",
     "a switch for logits is not offered; cross_entropy and bce read logits": "from_logits with_logits",
-    "a mode is not offered": "mode phase stage do_train do_eval do_test test_only eval_only run_mode",
+    "a mode is not offered": "phase stage do_train do_eval do_test test_only eval_only run_mode",
     "compilation is not offered": "compile torch_compile jit torchscript channels_last",
     "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
         "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
@@ -366,6 +387,11 @@ VALUES = {
         "leaky_relu": "lrelu leaky",
         "prelu": "parametric_relu",
         "identity": "linear none null no purelin id",
+    },
+    "numeric_embedding": {
+        "periodic": "plr pl periodic_embeddings plr_embeddings sine fourier",
+        "piecewise_linear": "ple piecewise_linear_embeddings piecewise quantile q_l q_lr bins",
+        "none": "null no off linear",
     },
     "init": {
         "normal": "gaussian gauss randn random_normal standard_normal",

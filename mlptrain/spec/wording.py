@@ -13,10 +13,10 @@ from pydantic_core import ErrorDetails
 from mlptrain.errors import Fault
 from mlptrain.sources.known import not_offered
 from mlptrain.spec.base import MAX_NUMBER, either, is_tagged, names_of, sections_in, words_in
-from mlptrain.spec.data import SCALING_FORMS
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
 from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
+from mlptrain.spec.scaling import SCALING_FORMS
 
 _FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
 _OTHER_FORMS = {  # beside words

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -81,6 +82,8 @@ def applied(resolved: ResolvedDevice) -> Iterator[None]:
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     if resolved.device != "cpu":  # cuBLAS repeats its results only with a workspace of fixed size
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Autograd's thread takes the context of the device at its first product, and says so.
+        warnings.filterwarnings("ignore", message="Attempting to run cuBLAS", category=UserWarning)
     try:
         torch.set_num_threads(resolved.threads)
         torch.set_float32_matmul_precision(resolved.precision)

@@ -61,11 +61,11 @@ def measure_layers(
     z_of, y_of = [], []
     y = x
     for layer in network.layers:
-        z_of.append(layer.normalise(weights, layer.product(weights, y), mode=mode))
+        z_of.append(layer.normalise(weights, layer.product(weights, layer.read(weights, y, mode=mode)), mode=mode))
         y = layer.forward(weights, y, mode=mode)
         y_of.append(y)
     names = [f"{layer.prefix}weight" for layer in network.layers]
-    objective = loss(y, encoded) / (len(x) if loss.section.reduction == "sum" else 1)
+    objective = network.objective(loss, y, encoded) / (len(x) if loss.section.reduction == "sum" else 1)
     gradients = torch.autograd.grad(objective, [weights[name] for name in names], allow_unused=True, retain_graph=True)
     return [
         _figures(network, layer, weights, z.detach(), y.detach(), gradient)

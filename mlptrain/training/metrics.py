@@ -43,7 +43,12 @@ class Metrics:
 
 def outputs_of(network: MLP, parameters: Parameters, x: Tensor) -> Tensor:
     """Outputs (n, width) for inputs (n, n_features), in chunks."""
-    return _outputs(network, parameters, torch.split(x, CHUNK_ROWS))
+    return _outputs(network, parameters, torch.split(x, chunk_rows(network)))
+
+
+def chunk_rows(network: MLP) -> int:
+    """Rows at once, of each of which every member has its own."""
+    return max(1, CHUNK_ROWS // network.members)
 
 
 @torch.no_grad()
@@ -68,13 +73,14 @@ def evaluate(
     """
     if once:
         examples = replace(examples)  # which takes with it what it has cached
-        outputs = _outputs(network, parameters, (piece.inputs for piece in examples.pieces(CHUNK_ROWS)))
+        outputs = _outputs(network, parameters, (piece.inputs for piece in examples.pieces(chunk_rows(network))))
     else:
         outputs = outputs_of(network, parameters, examples.inputs)
-    total = loss.per_example(outputs, examples.targets).double().mean()
-    correct = int(loss.correct(outputs, examples.targets).sum()) if classify else 0
-    further = scorer(outputs, examples.targets, temperature=temperature)
-    objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(examples.targets)))
+    outputs, targets = loss.in_unit(outputs), loss.in_unit(examples.targets)
+    total = loss.per_example(outputs, targets).double().mean()
+    correct = int(loss.correct(outputs, targets).sum()) if classify else 0
+    further = scorer(outputs, targets, temperature=temperature)
+    objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(targets)))
     return Metrics(float(total), correct / len(examples) if classify else None, objective, further)
 
 

@@ -38,5 +38,6 @@ def _averaging(network: MLP, momentum: float) -> MLP:
                 ops=tuple(replace(op, momentum=momentum) if isinstance(op, BatchNorm) else op for op in layer.ops),
             )
             for layer in network.layers
-        ]
+        ],
+        link=network.link,
     )

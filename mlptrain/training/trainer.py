@@ -217,7 +217,7 @@ class Trainer:
                 self._waited += take_turn(should_stop)
                 if should_stop():
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
-            losses.append(_sums(self.loss.losses(outputs, targets), n))
+            losses.append(_sums(self.loss.reported(outputs, targets), n))
             if self.classify:
                 hits.append(_sums(self.loss.hits(outputs, targets), n))
             if not self.loss.is_plain:

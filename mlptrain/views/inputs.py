@@ -19,6 +19,7 @@ from mlptrain.report.arrays import (
     FittedCurve,
     FloatArray,
     InputHistogram,
+    IntArray,
     LabelledPoints,
     Rates,
     Samples,
@@ -30,6 +31,7 @@ from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import either
 from mlptrain.spec.data import FunctionData
+from mlptrain.spec.own import ImagesData
 from mlptrain.spec.schedule import Drops, Plateau
 from mlptrain.system.paths import AnyPath
 
@@ -71,8 +73,9 @@ def learning_rates(experiment: Experiment) -> Rates:
 def samples(
     experiment: Experiment, *, count: int = 40, **source: Unpack[Source]
 ) -> Samples | LabelledPoints | FittedCurve:
-    """The first ``count`` training images as scaled; of data in the plane, or of one variable, all training points.
+    """``count`` training images as scaled; of data in the plane, or of one variable, all training points.
 
+    They are the first ones, but of a folder of images, which are in the order of their classes, at equal distances.
     Raises UserError for other data.
     """
     if is_curve(experiment):
@@ -80,10 +83,8 @@ def samples(
     if experiment.facts.n_features == 2 and experiment.facts.has_classes:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
-    train = load_data(experiment, **source).train
-    images = as_images(train.inputs[:count], experiment, experiment.name)
-    labels = train.targets[:count].numpy()
-    index = np.arange(len(images))
+    rows, index = _shown(load_data(experiment, **source).train, experiment, count)
+    images, labels = as_images(rows.inputs, experiment, experiment.name), rows.targets.numpy()
     label, names = experiment_title(experiment), experiment.facts.class_names
     return Samples(label, _scaling(experiment), images, labels, names, index)
 
@@ -91,7 +92,7 @@ def samples(
 def augmented_samples(
     experiment: Experiment, *, count: int = 8, draws: int = 7, **source: Unpack[Source]
 ) -> AugmentedSamples:
-    """The first ``count`` training images, and what augmentation makes of each in ``draws`` epochs; they are one batch.
+    """``count`` images as ``samples`` takes them, and what augmentation makes of each in ``draws`` epochs, one batch.
 
     Raises UserError for other data, and where nothing is augmented.
     """
@@ -103,21 +104,30 @@ def augmented_samples(
             "--set augmentation.rotate=15"
         )
     train = load_data(experiment, **source).train
-    rows, names = train.head(count), experiment.facts.class_names
-    drawn, mixtures = torch.empty(len(rows), draws, shape[0] * shape[1]), [[""] * draws for _ in range(len(rows))]
+    (rows, index), names = _shown(train, experiment, count), experiment.facts.class_names
+    drawn, mixtures = torch.empty(len(rows), draws, rows.x.shape[1]), [[""] * draws for _ in range(len(rows))]
     for draw in range(draws):
         epoch = augmentation.epoch(experiment.seed, draw + 1)
         if experiment.augmentation.mixup:
             for row, shares in enumerate(epoch.targets(rows.targets, len(rows))):
                 mixtures[row][draw] = _mixture(shares, names)
-        out = torch.empty(len(rows), shape[0] * shape[1])
+        out = torch.empty(len(rows), rows.x.shape[1])
         epoch.write(rows.stored().clone(), train.preprocessing, out=out)
         drawn[:, draw] = out
     images = as_images(rows.inputs, experiment, experiment.name)
-    label, index = experiment_title(experiment), np.arange(len(rows))
+    label = experiment_title(experiment)
     originals = Samples(label, _scaling(experiment), images, rows.targets.numpy(), names, index)
     changed = drawn.double().numpy().reshape(len(rows), draws, *shape)
     return AugmentedSamples(originals, experiment.augmentation.described(), changed, mixtures)
+
+
+def _shown(train: Examples, experiment: Experiment, count: int) -> tuple[Examples, IntArray]:
+    """Rows to show, and their places in the training split."""
+    if not isinstance(experiment.data, ImagesData):
+        rows = train.head(count)
+        return rows, np.arange(len(rows))
+    rows = train.spaced(count)
+    return rows, np.arange(len(rows)) * len(train) // len(rows)
 
 
 def _mixture(shares: Tensor, names: Sequence[str]) -> str:
@@ -172,17 +182,23 @@ def training_curve(examples: Examples, experiment: Experiment, label: str) -> Fi
     return FittedCurve(label, inputs.numpy(), targets.numpy(), x.numpy(), truth)
 
 
-def image_shape(experiment: Experiment, where: str) -> tuple[int, int]:
-    """Height and width of the data's images. Raises UserError, which begins with ``where``, for other data."""
+def image_shape(experiment: Experiment, where: str) -> tuple[int, ...]:
+    """(height, width) of the data's images, of colours (height, width, 3).
+
+    Raises UserError, which begins with ``where``, for other data.
+    """
     facts = experiment.facts
-    if facts.image_shape is None:
+    if facts.pixels_shape is None:
         raise UserError(
             f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
             f"choose data such as {either(list(IMAGE_DATASETS))}"
         )
-    return facts.image_shape
+    return facts.pixels_shape
 
 
 def as_images(rows: Tensor, experiment: Experiment, where: str) -> FloatArray:
-    """Rows (n, pixels) as images (n, height, width). Raises UserError for other data."""
+    """Rows (n, n_features) as images (n, height, width), of colours (n, height, width, 3).
+
+    Raises UserError for other data.
+    """
     return rows.double().numpy().reshape(-1, *image_shape(experiment, where))

@@ -1,7 +1,9 @@
-"""Data that come with scikit-learn, against its own loaders."""
+"""Data that come with scikit-learn, as they are installed and in files of one's own, against its own loaders."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,17 @@ def sorted_rows(x: Any, y: Any) -> Any:
     return rows[np.lexsort(rows.T)]
 
 
+@pytest.fixture
+def data(name: str, row: SourceRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The section, as YAML, of files in the current folder where it reads any."""
+    monkeypatch.chdir(tmp_path)
+    return f"data: {json.dumps({'name': name, **row.write(tmp_path)})}"
+
+
 @every_source
-def test_facts_are_those_of_the_loader(name: str, row: SourceRow) -> None:
+def test_facts_are_those_of_the_loader(name: str, row: SourceRow, data: str) -> None:
     reference = row.reference()
-    source = load_text(complete(f"data: {name}")).spec.data.source().facts()
+    source = load_text(complete(data)).spec.data.source().facts()
     counts = [sum(pair) for pair in zip(source.train_counts, source.test_counts or (0,) * 99, strict=False)]
     assert counts == np.bincount(reference.target).tolist()
     assert source.n_features == reference.data.shape[1]
@@ -33,8 +42,8 @@ def test_facts_are_those_of_the_loader(name: str, row: SourceRow) -> None:
 
 
 @every_source
-def test_splits_hold_every_row_once_and_as_many_as_the_facts_say(name: str, row: SourceRow) -> None:
-    experiment = load_text(complete(f"data: {name}\nseed: 3")).experiment
+def test_splits_hold_every_row_once_and_as_many_as_the_facts_say(name: str, row: SourceRow, data: str) -> None:
+    experiment = load_text(complete(f"{data}\nseed: 3")).experiment
     splits = load_data(experiment)
     parts = {key: part for key in ("train", "validation", "test") if (part := getattr(splits, key)) is not None}
     assert {key: len(part) for key, part in parts.items()} == experiment.facts.rows

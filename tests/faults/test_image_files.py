@@ -17,7 +17,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from mlptrain.errors import UserError
-from mlptrain.inference.image_files import FORMATS, read_image
+from mlptrain.inference.image_files import read_image
+from mlptrain.sources.arrays.image_files import FORMATS
 from tests.faults.tools.hostile import NO_FILES, call, ends_within, put, refused
 
 Attacks = Callable[[str, int, int], Iterator[int]]

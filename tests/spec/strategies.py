@@ -92,6 +92,18 @@ INITIALISATIONS = st.one_of(
     st.sampled_from(["default", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]),
     section("normal", std=POSITIVE | st.just("fan_in") | st.integers(1, 9), bias=st.sampled_from(["zeros", "normal"])),
 )
+NUMERIC_EMBEDDINGS = st.one_of(
+    st.sampled_from(["none", *catalogue.EMBEDDINGS]),
+    section(
+        "periodic",
+        frequencies=st.integers(1, 9),
+        sigma=st.floats(1e-6, 1e4),
+        size=st.integers(1, 9),
+        relu=st.booleans(),
+    ),
+    section("piecewise_linear", bins=st.integers(1, 9), size=st.integers(1, 9), relu=st.booleans()),
+    section("pbld", frequencies=st.integers(1, 9), sigma=st.floats(1e-6, 1e4), size=st.integers(2, 9)),
+)
 MODELS = st.fixed_dictionaries(
     {"hidden": st.lists(st.integers(1, 300), max_size=5)},
     optional={
@@ -99,6 +111,11 @@ MODELS = st.fixed_dictionaries(
         "output_activation": ACTIVATIONS,
         "bias": st.booleans(),
         "init": INITIALISATIONS,
+        "numeric_embedding": NUMERIC_EMBEDDINGS,
+        "embedding": st.fixed_dictionaries({"size": st.just("auto") | st.integers(1, 9)}),
+        "members": st.fixed_dictionaries(
+            {"k": st.integers(1, 4)}, optional={"kind": st.sampled_from(["tabm", "mini"])}
+        ),
     },
 )
 

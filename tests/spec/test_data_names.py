@@ -7,6 +7,7 @@ import pytest
 from mlptrain.errors import DataError, SpecError
 from mlptrain.sources.store import raw_folder
 from mlptrain.spec import load_text
+from mlptrain.spec.hints import compact
 
 KNOWN = (
     "kmnist", "K-MNIST", "KMNIST", "torchvision.datasets.KMNIST", "emnist", "emnist_letters", "emnst", "qmnist",
@@ -35,6 +36,8 @@ def test_known_names_are_not_offered(name: str) -> None:
     message = fault_of(name)
     assert "not offered" in message
     assert "did you mean" not in message
+    is_idx = compact(name).startswith(("kmnist", "emnist", "emnst", "qmnist"))
+    assert ("{name: idx, path: …} reads its files" in message) == is_idx
 
 
 @pytest.mark.parametrize("name", SLIPS)
@@ -44,9 +47,21 @@ def test_slips_are_put_right(name: str) -> None:
     assert "not offered" not in message
 
 
-@pytest.mark.parametrize("name", ["mine.csv", "data/train.csv", "../x.npz", "csv", "image_folder", "custom"])
-def test_files_of_ones_own(name: str) -> None:
-    assert "of your own is not offered" in fault_of(name)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mine.csv", "{name: table, path: mine.csv}"),
+        ("data/train.csv.gz", "{name: table, path: data/train.csv.gz}"),
+        ("../x.npz", "{name: arrays, path: ../x.npz}"),
+        ("csv", "{name: table, path: …}"),
+        ("image_folder", "{name: images, path: …}"),
+        ("numpy", "{name: arrays, path: …}"),
+        ("a/", "{name: table, path: a/}, {name: arrays, path: a/}, {name: images, path: a/} or {name: idx, path: a/}"),
+        ("custom", "{name: table, path: …}, {name: arrays, path: …}, {name: images, path: …} or {name: idx, path: …}"),
+    ],
+)  # fmt: skip
+def test_files_of_ones_own(name: str, hint: str) -> None:
+    assert fault_of(name).endswith(f"; data of your own have a kind and a path: {hint}")
 
 
 def test_the_short_form_and_a_comparisons_base_too() -> None:

@@ -51,7 +51,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles, data function or data random_multilabel",
+        "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, "
+        "data table, data arrays, data images or data idx",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -66,8 +67,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "keep split": "evaluation.{}",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
-        "model.norm.name, model.output_norm.name, model.init.name, loss.name, optimizer.name, schedule.name, "
-        "training.adversarial.name or evaluation.metrics.name",
+        "model.norm.name, model.output_norm.name, model.numeric_embedding.name, model.init.name, loss.name, "
+        "optimizer.name, schedule.name, training.adversarial.name or evaluation.metrics.name",
         "std": "data.scaling.std or model.init normal",
     },
     "": {
@@ -141,7 +142,8 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function or random_multilabel",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, "
+        "arrays, images or idx",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -246,6 +248,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
+        "cv n_splits folds": "`mlptrain train CONFIG --folds 5`",
         "cutmix color_jitter RandAugment": "not offered; augmentation: {shift, rotate, scale",
         "max_steps iterations": "a number of steps is not offered",
         "download": "fetched when first needed",
@@ -254,8 +257,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "data": {
         "target label_column": "a choice of columns is not offered",
-        "csv url": "reading files of your own is not offered",
-        "invert resize": "changes of the images are not offered",
+        "url": "reading from the network is not offered; data.path names a file",
+        "invert": "changes of the images are not offered",
     },
     "model": {"flatten": "always flattened"},
     "loss": {
@@ -512,7 +515,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "lrdecay", "scale", "weight"}
+    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "kind", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta", "monitor"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}

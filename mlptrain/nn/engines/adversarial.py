@@ -28,8 +28,8 @@ from mlptrain.spec.base import Section
 class Adversarial(Engine):
     """The gradient of loss(x) + weight · term(x + r) with r held fixed; the outputs of a step are those of x.
 
-    ``term`` compares outputs with ``references``. These and ``disturbed``, the inputs x + r (models, n, in), are those
-    of the last step.
+    ``term`` compares the outputs of every member with ``references``. These and ``disturbed``, the inputs x + r
+    (models, n, in), which all members share, are those of the last step.
     """
 
     section: AdversarialSpec
@@ -56,13 +56,14 @@ class Adversarial(Engine):
         parts = [x.expand(size, *x.shape) for x, size in zip(inputs, self.groups, strict=True)]
         x = parts[0] if len(parts) == 1 else torch.cat(parts)
         outputs = self.passes.forward(x)
-        upstream = torch.empty_like(outputs)
+        share, upstream = self.network.share(self.loss), torch.empty_like(outputs)
+        targets = targets.repeat(1, 1, self.network.members)
         self.loss.write_gradient(outputs, targets, upstream)
-        self.disturbed, self.references = self._disturb(x, upstream, outputs, targets)
+        self.disturbed, self.references = self._disturb(x, upstream.mul_(share), outputs, targets)
         found = self.passes.forward(self.disturbed, again=True)
         self.term.write_gradient(found, self.references, upstream)
-        self.passes.backward(upstream.mul_(self.section.weight), add=True)
-        return outputs
+        self.passes.backward(upstream.mul_(self.section.weight * share), add=True)
+        return torch.stack([self.network.combined(rows.t()).t() for rows in outputs])
 
     @abstractmethod
     def _disturb(self, x: Tensor, upstream: Tensor, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from mlptrain.nn.noise import Noise, TrainingMode
 
 
 class _Pass(NamedTuple):
-    """Inputs (n, in) and parameters, as leaves of the graph, and the outputs (n, outputs) that autograd can follow."""
+    """Inputs (n, in) and parameters, as leaves of the graph, and the outputs of all members."""
 
     x: Tensor
     leaves: list[Tensor]
@@ -42,7 +42,7 @@ class Autograd(Engine):
         """A source for every model, where they have seeds."""
         for seed, (models, _) in zip(self._seeds, self.noise, strict=True):
             for model in range(models.start, models.stop):
-                self._sources[model] = Noise.of(seed, epoch)
+                self._sources[model] = Noise.of(seed, epoch, device=self.parameters.flat.device)
 
     def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
@@ -51,13 +51,13 @@ class Autograd(Engine):
         for model, x in enumerate(batches):
             one = self._forward(model, x, TrainingMode(self._sources[model]))
             with torch.enable_grad():
-                objective = self._losses[model](one.outputs, rows(targets[model]))
+                objective = self.network.objective(self._losses[model], one.outputs, rows(targets[model]))
             self._write(model, torch.autograd.grad(objective, one.leaves, materialize_grads=True))
-            outputs.append(one.outputs.detach().t())
+            outputs.append(self.network.combined(one.outputs.detach()).t())
         return torch.stack(outputs)
 
     def forward(self, x: Tensor, *, again: bool = False) -> Tensor:
-        """A pass of a step that has several: the outputs (models, outputs, n) for x (models, n, in).
+        """A pass of a step that has several: the outputs (models, outputs, members·n) for x (models, n, in).
 
         ``again`` is for all but the first, whose masks they repeat; they leave running statistics alone.
         """
@@ -78,7 +78,7 @@ class Autograd(Engine):
         member = self.parameters.members[model]
         leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
         with torch.enable_grad():
-            return _Pass(x, [*leaves.values()], self.network.forward({**member, **leaves}, x, mode=mode))
+            return _Pass(x, [*leaves.values()], self.network.rows({**member, **leaves}, x, mode=mode))
 
     def _write(self, model: int, gradients: Sequence[Tensor], *, add: bool = False) -> None:
         """By a model's parameters, in their order, over what is there or added to it."""

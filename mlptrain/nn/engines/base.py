@@ -54,7 +54,7 @@ class Engine(ABC):
         self._seeds: list[int] = []
         for (_, seed), same in groupby(zip(owners, seeds, strict=True) if seeds is not None else ()):
             start = self.noise[-1][0].stop if self.noise else 0
-            self.noise.append((slice(start, start + len(list(same))), Noise()))
+            self.noise.append((slice(start, start + len(list(same))), Noise(device=parameters.flat.device)))
             self._seeds.append(seed)
 
     @classmethod

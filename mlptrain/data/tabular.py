@@ -1,0 +1,195 @@
+"""The columns of a table as inputs: fitted on the training rows, applied to any."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mlptrain.errors import DataError
+from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.table import Block, ConstantFill, TableData
+from mlptrain.system.jsonfiles import Figure, Positive, Record
+
+_CHUNK = 2**20  # numbers that are prepared at once, in float64
+_CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
+_BEND = 3.0  # where robust_clip ends
+
+Numbers = Annotated[tuple[Figure, ...], Field(strict=False)]
+
+
+class Number(Record):
+    """A numeric column: missing ones become ``fill``; x then (x − center) / scale.
+
+    ``quantiles`` are those of the training rows at equal distances, where x becomes the normal distribution's instead.
+    """
+
+    fill: Figure
+    center: Figure = 0.0
+    scale: Positive = 1.0
+    quantiles: Numbers = ()
+
+
+class Category(Record):
+    """A categorical column: the slot of each level in the order of the facts, −1 for none, of others and of missing."""
+
+    slots: Annotated[tuple[int, ...], Field(strict=False)]
+    other: int
+    missing: int
+
+
+class Columns(Record):
+    """Stored columns (n, columns) as inputs (n, inputs). ``bend``: numbers are bent to ±3, as robust_clip does."""
+
+    name: Literal["columns"] = "columns"
+    of: Annotated[tuple[Number | Category, ...], Field(strict=False)]
+    starts: Annotated[tuple[int, ...], Field(strict=False)]
+    indicators: Annotated[tuple[bool, ...], Field(strict=False)]
+    one_hot: bool
+    bend: bool
+    inputs: Annotated[int, Field(ge=1)]
+
+    @classmethod
+    def fit(cls, data: TableData, x: Tensor, facts: DataFacts) -> Columns:
+        """From stored training rows (n, columns). Raises DataError for numbers that cannot be scaled."""
+        blocks = list(data.blocks(facts))
+        return cls(
+            of=tuple(
+                _number(data, block, x[:, place])
+                if block.column.kind == "numeric"
+                else _category(data, block, x[:, place])
+                for place, block in enumerate(blocks)
+            ),
+            starts=tuple(block.start for block in blocks),
+            indicators=tuple(block.indicator for block in blocks),
+            one_hot=data.categorical.encoding == "one_hot",
+            bend=data.numeric.scaling == "robust_clip",
+            inputs=data.layout(facts).width,
+        )
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Inputs (n, inputs) float32 of stored rows (n, columns), in parts that bound the memory."""
+        out = torch.zeros(len(x), self.inputs, device=x.device)
+        rows = max(1, _CHUNK // x.shape[1])
+        for part, into in zip(torch.split(x, rows), torch.split(out, rows), strict=True):
+            self._write(part, into)
+        return out
+
+    def _write(self, x: Tensor, out: Tensor) -> None:
+        places = [place for place, one in enumerate(self.of) if isinstance(one, Number)]
+        if places:
+            self._write_numbers(x[:, places].double(), places, out)
+        for place, one in enumerate(self.of):
+            if isinstance(one, Category):
+                self._write_category(x[:, place], one, self.starts[place], out)
+
+    def _write_numbers(self, x: Tensor, places: list[int], out: Tensor) -> None:
+        numbers = [one for one in self.of if isinstance(one, Number)]
+        missing = x.isnan()
+        x = torch.where(missing, x.new_tensor([one.fill for one in numbers]), x)
+        if any(one.quantiles for one in numbers):
+            for column, one in enumerate(numbers):
+                x[:, column] = _to_normal(x[:, column], one.quantiles)
+        else:
+            x.sub_(x.new_tensor([one.center for one in numbers])).div_(x.new_tensor([one.scale for one in numbers]))
+            if self.bend:
+                x.div_((1 + (x / _BEND) ** 2).sqrt())
+        starts = torch.tensor([self.starts[place] for place in places], device=x.device)
+        out[:, starts] = x.float()
+        flagged = [column for column, place in enumerate(places) if self.indicators[place]]
+        if flagged:
+            out[:, starts[flagged] + 1] = missing[:, flagged].float()
+
+    def _write_category(self, x: Tensor, one: Category, start: int, out: Tensor) -> None:
+        # Behind the levels stand those that training has not seen, whose code is −1, and missing ones.
+        table = torch.tensor([*one.slots, one.other, one.missing], device=x.device)
+        codes = torch.where(
+            x.isnan(), x.new_tensor(len(one.slots) + 1.0), torch.where(x < 0, x.new_tensor(float(len(one.slots))), x)
+        )
+        slots = table[codes.long()]
+        if self.one_hot:
+            rows = (slots >= 0).nonzero().flatten()
+            out[rows, start + slots[rows]] = 1.0
+        else:
+            out[:, start] = slots.float()
+
+    def described(self) -> str:
+        """In words."""
+        numbers = sum(isinstance(one, Number) for one in self.of)
+        return f"{numbers:,} numeric and {len(self.of) - numbers:,} categorical columns as {self.inputs:,} inputs"
+
+
+def _number(data: TableData, block: Block, x: Tensor) -> Number:
+    values = x.double().numpy()
+    values = values[~np.isnan(values)]
+    name, wish = block.column.name, data.numeric
+    if not len(values):
+        raise DataError(f"no training row has a value in column '{name}'; drop it with data.columns")
+    if isinstance(wish.missing, ConstantFill):
+        fill = wish.missing.constant
+    else:
+        fill = float(values.mean() if wish.missing == "mean" else np.median(values))
+    filled = np.where(np.isnan(x.double().numpy()), fill, x.double().numpy()) if len(values) < len(x) else values
+    center, scale = _center_and_scale(filled, wish.scaling)
+    if not (abs(center) + scale < 1e38):
+        raise DataError(f"column '{name}' has numbers too large to be scaled: center {center:g}, scale {scale:g}")
+    quantiles: tuple[float, ...] = ()
+    if wish.scaling == "quantile":
+        count = max(10, min(1000, len(filled) // 30))
+        quantiles = tuple(np.maximum.accumulate(np.quantile(filled, np.linspace(0, 1, count))).tolist())
+    return Number(fill=fill, center=center, scale=scale, quantiles=quantiles)
+
+
+def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
+    """What is subtracted and divided by; a constant column is divided by 1."""
+    if scaling == "standard":
+        center, scale = float(values.mean()), float(values.std())
+    elif scaling == "minmax":
+        center, scale = float(values.min()), float(values.max() - values.min())
+    elif scaling in ("robust", "robust_clip"):
+        low, center, high = map(float, np.quantile(values, [0.25, 0.5, 0.75]))
+        scale = high - low
+        if scaling == "robust_clip" and scale == 0:  # as Holzmüller et al. (2024)
+            scale = float(values.max() - values.min()) / 2
+    else:
+        return 0.0, 1.0
+    return center, scale if scale > 0 else 1.0
+
+
+def _to_normal(x: Tensor, quantiles: tuple[float, ...]) -> Tensor:
+    """Ranks among the quantiles, where there are ties their middle, as quantiles of N(0, 1); ±5.2 at the ends."""
+    edges = np.array(quantiles)
+    references = np.linspace(0, 1, len(edges))
+    values = x.numpy()
+    up = np.interp(values, edges, references)
+    down = -np.interp(-values, -edges[::-1], -references[::-1])
+    ranks = torch.from_numpy((up + down) / 2).clamp_(_CLIP, 1 - _CLIP)
+    normal: Tensor = torch.special.ndtri(ranks)
+    return normal
+
+
+def _category(data: TableData, block: Block, x: Tensor) -> Category:
+    """Slots by frequency in the training rows, those of equally frequent levels in their order."""
+    levels, wish = len(block.column.categories), data.categorical
+    codes = x[~x.isnan()].long()
+    counts = codes.bincount(minlength=levels)
+    frequent = [level for level in range(levels) if counts[level] >= wish.min_frequency]
+    places = block.slots - 2
+    if len(frequent) > places:
+        frequent = sorted(sorted(frequent, key=lambda level: (-int(counts[level]), level))[:places])
+    slots = [-1] * levels
+    infrequent = False
+    for level in range(levels):
+        infrequent |= bool(counts[level]) and level not in set(frequent)
+    other, missing = places, places + 1
+    for slot, level in enumerate(frequent):
+        slots[level] = slot
+    for level in range(levels):
+        if slots[level] < 0 and infrequent:
+            slots[level] = other
+    return Category(
+        slots=tuple(slots), other=other if infrequent else -1, missing=missing if len(codes) < len(x) else -1
+    )

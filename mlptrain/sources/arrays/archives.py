@@ -1,0 +1,342 @@
+"""Arrays by name in .npz, .npy, MATLAB's .mat and safetensors files, and which of them are inputs and targets.
+
+What a file is, its first bytes say; it may be packed by gzip. Heads are read first, values when they are asked for.
+Nothing in a file is executed: arrays of objects, which are pickles, are not read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import math
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mlptrain.errors import DataError, UserError
+from mlptrain.sources.arrays.source import Parts
+from mlptrain.sources.arrays.stored import Stored
+from mlptrain.sources.facts import DataKeyError
+from mlptrain.sources.files import files_of
+from mlptrain.sources.idx import what_is
+from mlptrain.system.files import open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KEYS = ("x", "y", "x_test", "y_test")
+# What arrays are usually called, in lower-case letters and digits: inputs, targets, and both of the test rows.
+_USUAL = (
+    "xtrain ytrain xtest ytest",
+    "trainx trainy testx testy",
+    "trainimages trainlabels testimages testlabels",
+    "traindata trainlabels testdata testlabels",
+    "traindata traintargets testdata testtargets",
+    "traindata trainlabel testdata testlabel",
+    "traininputs traintargets testinputs testtargets",
+    "trainfeatures trainlabels testfeatures testlabels",
+    "x y xtest ytest",
+    "data target testdata testtarget",
+    "data labels testdata testlabels",
+    "data label testdata testlabel",
+    "data targets testdata testtargets",
+    "images labels testimages testlabels",
+    "images target testimages testtarget",
+    "inputs targets testinputs testtargets",
+    "features labels testfeatures testlabels",
+)
+_MAX_NAMED = 12  # arrays in a message
+_MAX_DETAIL = 200  # characters of another library's message, which quotes the file
+_SAFETENSORS = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+_MATLAB = {"double": "float64", "single": "float32", "logical": "bool", "char": "str", "cell": "str"}
+_MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+
+def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
+    """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
+
+    Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
+    targets. Raises DataKeyError, which lists what is there, where one is not.
+    """
+    files = files_of(paths)
+    stored = arrays_in(files)
+    given = {key: name for key, name in names.items() if name is not None}
+    for key, name in given.items():
+        if name not in stored:
+            near = difflib.get_close_matches(name, stored, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise DataKeyError(key, f"there is no array '{name}'{hint} {_holding(files, stored)}")
+    guessed = _guessed(stored, given)
+    if "x" not in guessed and len(stored) == 1 and not given:
+        [matrix] = stored.values()
+        if len(matrix.shape) == 2 and matrix.shape[1] > 1:
+            return _of_matrix(matrix)
+    for key, what in (("x", "inputs"), ("y", "targets")):
+        if key not in guessed:
+            raise DataKeyError(key, f"must name the array of the {what}. {_holding(files, stored)}")
+    told = [f"{key} is '{name}'" for key, name in guessed.items() if key not in given]
+    unused = [name for name in stored if name not in guessed.values()]
+    notes = [f"told by their names: {', '.join(told)}"] if told else []
+    notes += [f"not used: {_named(unused)}"] if unused else []
+    x, y, test_x, test_y = (stored[guessed[key]] if key in guessed else None for key in KEYS)
+    assert x is not None
+    assert y is not None
+    return Parts(x, y, test_x, test_y, tuple(notes))
+
+
+def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str, str]:
+    """The name of each array that is known: given, or by the first row of usual names that fits what is given."""
+    by_word = {_word(name): name for name in stored}
+    for row in _USUAL:
+        words = dict(zip(KEYS, row.split(), strict=True))
+        found = {key: by_word[word] for key, word in words.items() if word in by_word}
+        agrees = all(found.get(key, name) == name for key, name in given.items())
+        if {"x", "y"} <= found.keys() | given.keys() and agrees:
+            found |= given
+            if ("x_test" in found) == ("y_test" in found):
+                return {key: found[key] for key in KEYS if key in found}
+            return {key: found[key] for key in KEYS if key in found and (key in ("x", "y") or key in given)}
+    return dict(given)
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _of_matrix(matrix: Stored) -> Parts:
+    def load() -> NDArray[Any]:
+        return matrix.load()[:, :-1]
+
+    def load_last() -> NDArray[Any]:
+        return matrix.load()[:, -1]
+
+    n, columns = matrix.shape
+    x = Stored(matrix.title, (n, columns - 1), matrix.dtype, load)
+    y = Stored(f"the last column of {matrix.title}", (n,), matrix.dtype, load_last)
+    return Parts(x, y, notes=("a single matrix, whose last column are the targets",))
+
+
+def _holding(files: Sequence[Path], stored: Mapping[str, Stored]) -> str:
+    where = files[0] if len(files) == 1 else f"the {len(files)} files"
+    arrays = [f"{name} {one.described}" for name, one in stored.items()]
+    return f"{where} holds {_named(arrays)}" if len(files) == 1 else f"{where} hold {_named(arrays)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
+
+
+def arrays_in(files: Sequence[Path]) -> dict[str, Stored]:
+    """The arrays of all files by name; where several have one of a name, the file's comes before it, as ``test.x``."""
+    of_files = [(file, _arrays_of(file)) for file in files]
+    names = [name for _, arrays in of_files for name in arrays]
+    found: dict[str, Stored] = {}
+    for file, arrays in of_files:
+        for name, array in arrays.items():
+            unique = name if names.count(name) == 1 else f"{_stem(file)}.{name}"
+            if unique in found:
+                raise DataKeyError("path", f"{file} is named twice, or holds a second '{unique}'; rename one of them")
+            found[unique] = array
+    return found
+
+
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+
+
+def _arrays_of(file: Path) -> dict[str, Stored]:
+    """The heads of a file's arrays. Raises DataKeyError, one message, for what is not such a file."""
+    with _reading(file) as stream:
+        start = stream.read(128)
+        stream.seek(0)
+        read = _reader_of(file, start)
+        heads = read.heads(file, stream)
+    if not heads:
+        raise DataKeyError("path", f"{file} holds no arrays")
+    return {
+        name: Stored(_title(file, name), shape, dtype, partial(_load, file, name, read.values))
+        for name, (shape, dtype) in heads.items()
+    }
+
+
+def _title(file: Path, name: str) -> str:
+    return file.name if name == _stem(file) else f"{file.name}: {name}"
+
+
+Heads = dict[str, tuple[tuple[int, ...], str]]
+
+
+class _Format:
+    """One kind of file: its arrays' shapes and types, and reading one of them."""
+
+    def __init__(
+        self, heads: Callable[[Path, BinaryIO], Heads], values: Callable[[Path, BinaryIO, str], NDArray[Any]]
+    ) -> None:
+        self.heads, self.values = heads, values
+
+
+def _reader_of(file: Path, start: bytes) -> _Format:
+    import numpy as np
+
+    if start[:4] == b"PK\x03\x04":
+        return _NPZ
+    if start[:6] == b"\x93NUMPY":
+        return _NPY
+    if start[:10] == b"MATLAB 5.0" or (file.name.removesuffix(".gz").endswith(".mat") and start[:6] != b"MATLAB"):
+        return _MAT
+    if start[:10] == b"MATLAB 7.3":
+        raise DataKeyError("path", f"{file} is a MATLAB 7.3 file, which is HDF5; save it with the option -v7")
+    if start[8:9] == b"{":
+        return _SAFE
+    raise DataKeyError(
+        "path",
+        f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file",
+    )
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[BinaryIO]:
+    """The file, unpacked in memory where it is a gzip archive; whatever its reader raises is one message."""
+    try:
+        with open_regular(file) as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                stream.seek(0)
+                with gzip.GzipFile(fileobj=stream) as unpacked:
+                    yield io.BytesIO(unpacked.read())
+            else:
+                stream.seek(0)
+                yield stream
+    except (UserError, MemoryError):
+        raise
+    except (OSError, zlib.error, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataKeyError("path", f"{file} cannot be read: {reason[:_MAX_DETAIL]}") from None
+    except Exception as error:  # the readers of these formats raise nearly anything for damaged files
+        detail = str(error).partition("\n")[0][:_MAX_DETAIL]
+        raise DataKeyError("path", f"{file} is damaged: {detail or type(error).__name__}") from None
+
+
+def _load(file: Path, name: str, values: Callable[[Path, BinaryIO, str], NDArray[Any]]) -> NDArray[Any]:
+    with _reading(file) as stream:
+        return values(file, stream, name)
+
+
+def npy_head(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array, from its header in the format .npy."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(entry)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(entry)
+    return tuple(shape), dtype
+
+
+def _checked_head(entry: Any, size: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type of an array in ``size`` bytes. Raises ValueError where these are not what the header promises."""
+    shape, dtype = npy_head(entry)
+    promised = entry.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised != size:
+        raise ValueError(f"{size:,} bytes, but the header promises {promised:,}")
+    return shape, _word_of(dtype)
+
+
+def _word_of(dtype: np.dtype[Any]) -> str:
+    return dtype.name if dtype.kind in "biuf" else "object" if dtype.hasobject else dtype.str
+
+
+def _npz_heads(file: Path, stream: BinaryIO) -> Heads:
+    with zipfile.ZipFile(stream) as archive:
+        names = [entry.filename for entry in archive.infolist()]
+        if any(name.endswith("data.pkl") for name in names):
+            raise DataKeyError(
+                "path", f"{file} is a pickle of torch, which can run code and is not read; save it with numpy.savez"
+            )
+        heads = {}
+        for name in (name for name in names if name.endswith(".npy")):
+            with archive.open(name) as entry:
+                heads[name.removesuffix(".npy")] = _checked_head(entry, archive.getinfo(name).file_size)
+    if not heads and names:
+        raise DataKeyError("path", f"{file} is a ZIP archive without arrays, which holds {_named(names)}; unpack it")
+    return heads
+
+
+def _npz_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
+    import numpy as np
+
+    with zipfile.ZipFile(stream) as archive, archive.open(f"{name}.npy") as entry:
+        values: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
+    return values
+
+
+def _npy_heads(file: Path, stream: BinaryIO) -> Heads:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return {_stem(file): _checked_head(stream, size)}
+
+
+def _npy_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:  # noqa: ARG001 – there is but one
+    import numpy as np
+
+    values: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return values
+
+
+def _mat_heads(_: Path, stream: BinaryIO) -> Heads:
+    from scipy.io import whosmat
+
+    return {
+        name: (tuple(shape), kind if kind in _MATLAB_NUMBERS else _MATLAB.get(kind, kind))
+        for name, shape, kind in whosmat(stream)
+    }
+
+
+def _mat_values(file: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
+    import numpy as np
+    from scipy.io import loadmat
+
+    values = loadmat(stream, variable_names=[name])[name]
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{file.name}: {name} is a sparse matrix; save it with full({name})")
+    if values.dtype.kind == "O":  # a cell, which is read where every one holds a text
+        texts = [one.item() if isinstance(one, np.ndarray) and one.size == 1 else one for one in values.reshape(-1)]
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{file.name}: {name} is a cell array: expected numbers or texts")
+        return np.array(texts).reshape(values.shape)
+    if values.dtype.kind == "U":
+        return np.char.rstrip(values)  # rows of a matrix of characters have one length
+    return values
+
+
+def _safe_heads(file: Path, _: BinaryIO) -> Heads:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+        return {
+            name: (tuple(one.get_shape()), _SAFETENSORS.get(one.get_dtype(), one.get_dtype()))
+            for name, one in slices.items()
+        }
+
+
+def _safe_values(file: Path, _: BinaryIO, name: str) -> NDArray[Any]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        values: NDArray[Any] = opened.get_tensor(name)
+    return values
+
+
+_NPZ, _NPY = _Format(_npz_heads, _npz_values), _Format(_npy_heads, _npy_values)
+_MAT, _SAFE = _Format(_mat_heads, _mat_values), _Format(_safe_heads, _safe_values)

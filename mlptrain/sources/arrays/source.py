@@ -1,0 +1,177 @@
+"""Arrays of inputs and targets as a source of rows: facts from their heads and targets, rows when they are read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mlptrain.errors import DataError
+from mlptrain.sources.arrays.stored import Layout, Stored, check_type, inputs_of, is_bytes, layout_of
+from mlptrain.sources.arrays.targets import Targets, Task, read_targets
+from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
+from mlptrain.system.memory import available_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MAX_NAMED = 20  # classes in a message
+LARGEST_BYTE = 255
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Inputs and targets, as they lie in files, of the training rows and, where there are some, of the test rows."""
+
+    x: Stored
+    y: Stored
+    test_x: Stored | None = None
+    test_y: Stored | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """``find`` gives the arrays.
+
+    ``classes`` are kept, in this order, by their names; ``class_names`` are other names for the values, in their order.
+    ``maximum`` is the largest possible input; that of bytes is 255 where it is None.
+    """
+
+    find: Callable[[], Parts]
+    task: Task = "auto"
+    classes: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    maximum: int | None = None
+    by_seed: ClassVar[bool] = False
+
+    def facts(self) -> SourceFacts:
+        """From the heads of the arrays and the targets, which are read; the inputs are not. Raises DataError."""
+        import numpy as np
+
+        parts = self.find()
+        targets, layout, _ = self._checked(parts)
+        _, names = self._chosen(targets)
+        if targets.names and not targets.n_targets:
+            index = [targets.names.index(name) for name in names]
+            counts = [tuple(np.bincount(part, minlength=len(targets.names))[index].tolist()) for part in targets.parts]
+        else:
+            counts = [(len(part),) for part in targets.parts]
+        _check_room(parts.x, layout)
+        has_columns = layout.image_shape is None and not is_bytes(parts.x.dtype) and self.maximum is None
+        return SourceFacts(
+            train_counts=counts[0],
+            test_counts=counts[1] if len(counts) > 1 else (),
+            n_features=layout.n_features,
+            class_names=self._renamed(names, targets) if names else (),
+            n_targets=targets.n_targets,
+            image_shape=layout.image_shape,
+            channels=layout.channels,
+            maximum=self._maximum(parts.x),
+            columns=tuple(Column(name=f"x{number}") for number in range(layout.n_features)) if has_columns else (),
+            notes=(*parts.notes, *filter(None, (layout.note,)), targets.note),
+        )
+
+    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – rows follow from no seed
+        """Inputs and targets of the chosen classes. Raises DataError, also where they would not fit into memory."""
+        parts = self.find()
+        targets, layout, test_layout = self._checked(parts)
+        x = [inputs_of(parts.x, layout, maximum=self._maximum(parts.x))]
+        if parts.test_x is not None and test_layout is not None:
+            x.append(inputs_of(parts.test_x, test_layout, maximum=self._maximum(parts.test_x)))
+        chosen, _ = self._chosen(targets)
+        rows: list[NDArray[Any]] = []
+        for inputs, labels in zip(x, targets.parts, strict=True):
+            if chosen is None:
+                rows += [inputs, labels]
+            else:
+                new = chosen[labels]
+                rows += [inputs[new >= 0], new[new >= 0]]
+        return RawData(*rows)
+
+    def _maximum(self, x: Stored) -> int | None:
+        if self.maximum is not None or not is_bytes(x.dtype):
+            return self.maximum
+        return 1 if x.dtype == "bool" else LARGEST_BYTE
+
+    def _checked(self, parts: Parts) -> tuple[Targets, Layout, Layout | None]:
+        """Targets and the layouts of the inputs, which agree. Raises DataError where they do not."""
+        pairs = [(parts.x, parts.y)]
+        if (parts.test_x is None) != (parts.test_y is None):
+            only = parts.test_x or parts.test_y
+            raise DataError(f"there are test rows in {only and only.title}, but not both inputs and targets of them")
+        if parts.test_x is not None and parts.test_y is not None:
+            pairs.append((parts.test_x, parts.test_y))
+        for x, _ in pairs:
+            check_type(x, "biuf", "numbers")
+        targets = read_targets([y for _, y in pairs], task=self.task)
+        layouts = [layout_of(x, len(part)) for (x, _), part in zip(pairs, targets.parts, strict=True)]
+        if len(pairs) == 1:
+            return targets, layouts[0], None
+        train, test = layouts
+        same = (train.n_features, train.image_shape, train.channels) == (
+            test.n_features,
+            test.image_shape,
+            test.channels,
+        )
+        if not same or is_bytes(parts.x.dtype) != is_bytes(pairs[1][0].dtype):
+            described = " and ".join(f"{x.title} {x.described}" for x, _ in pairs)
+            raise DataError(f"{described}: expected training and test rows of one shape, on one scale")
+        return targets, train, test
+
+    def _renamed(self, names: Sequence[str], targets: Targets) -> tuple[str, ...]:
+        """The names of classes that the configuration gives, else their values."""
+        if self.class_names is None:
+            return tuple(names)
+        given = dict(zip(targets.names, self.class_names, strict=False))
+        as_counted = [str(number) for number in range(len(self.class_names))]
+        if len(self.class_names) != len(targets.names):  # of values that count from 0 some may have no rows
+            if not set(targets.names) <= set(as_counted):
+                raise DataKeyError(
+                    "class_names",
+                    f"must have {len(targets.names)} items, one for each of the values {_listed(targets.names)}, got "
+                    f"{len(self.class_names)}",
+                )
+            given = dict(zip(as_counted, self.class_names, strict=True))
+        return tuple(given[name] for name in names)
+
+    def _chosen(self, targets: Targets) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+        """The new label of every class, −1 for those that are left out, and the values of those that stay."""
+        import numpy as np
+
+        if self.classes is None:
+            return None, targets.names
+        if not targets.names or targets.n_targets:
+            raise DataKeyError("classes", "has no classes to choose from: the targets are numbers or several labels")
+        known = dict(zip(self._renamed(targets.names, targets), targets.names, strict=True))
+        for name in self.classes:
+            if name not in known and name not in targets.names:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"the classes are {_listed(tuple(known))}"
+                raise DataKeyError("classes", f"there is no class '{name}'; {hint}")
+        values = tuple(known.get(name, name) for name in self.classes)
+        if len(set(values)) < len(values):
+            raise DataKeyError("classes", f"must name each class once, got {_listed(self.classes)}")
+        new = np.full(len(targets.names), -1)
+        new[[targets.names.index(value) for value in values]] = np.arange(len(values))
+        return new, values
+
+
+def _check_room(x: Stored, layout: Layout) -> None:
+    """Raises DataError, before they are read, where the training inputs, as stored and as rows, exceed free memory."""
+    import numpy as np
+
+    values = layout.rows * layout.n_features
+    needed = values * (np.dtype(x.dtype).itemsize + (1 if is_bytes(x.dtype) else 4))
+    free = available_memory()
+    if free is not None and needed > free:
+        raise DataError(
+            f"{x.title} {x.described} would take about {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "
+            "free. Take a part of its rows, or use a machine with more memory"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + ", …" * (len(names) > _MAX_NAMED)

@@ -1,0 +1,281 @@
+"""What the columns of a table are: kinds inferred from the values, the target and its task, and what becomes of each.
+
+Nothing is fitted here. Names of levels and classes are those of the whole training file; whatever is counted or
+measured to prepare inputs comes from the training rows alone, later.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mlptrain.errors import DataError
+from mlptrain.sources.facts import Column, DataKeyError
+from mlptrain.sources.tables.table import Table
+from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["numeric", "categorical", "date", "drop"]
+Task = Literal["classification", "regression"]
+MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
+_FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
+_TEXT_SHARE = 0.5  # of the rows: with more distinct values than that a column of text is no category
+_MAX_LEVELS = 10_000  # in the facts; beyond it a column of text is dropped
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Described:
+    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` tells of it."""
+
+    name: str
+    kind: Kind | Literal["target", "weight", "split"]
+    why: str = ""
+    missing: int = 0
+    levels: int = 0
+    low: str = ""
+    high: str = ""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
+
+    ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
+    the data section that it belongs to.
+    """
+
+    columns: tuple[Column, ...]
+    targets: tuple[str, ...]
+    task: Task
+    why: str
+    class_names: tuple[str, ...] = ()
+    described: tuple[Described, ...] = ()
+    notes: tuple[tuple[str, str], ...] = field(default=())
+
+
+def infer(
+    table: Table,
+    *,
+    target: str | int | Sequence[str | int],
+    task: Literal["auto", "classification", "regression"] = "auto",
+    kinds: Mapping[str, str] | None = None,
+    reserved: Mapping[str, str] | None = None,
+) -> Schema:
+    """The schema of a training table. ``reserved`` are columns with another duty, such as weights, by name.
+
+    Raises DataKeyError for columns that are not there and kinds that the values cannot have, DataError where no input
+    is left.
+    """
+    names = table.frame.columns
+    targets = tuple(
+        find_column(names, one, key="target") for one in ([target] if isinstance(target, (str, int)) else target)
+    )
+    if len(set(targets)) < len(targets):
+        raise DataKeyError("target", f"names '{printable(targets[0])}' twice")
+    given = {find_column(names, name, key="columns"): kind for name, kind in (kinds or {}).items()}
+    for name in targets:
+        if name in given and given[name] != "drop":
+            raise DataKeyError("columns", f"'{printable(name)}' is the target; leave it out here, and say data.task")
+    columns: list[Column] = []
+    described: list[Described] = []
+    notes: list[tuple[str, str]] = []
+    for name in names:
+        values = table.frame[name]
+        if name in targets or name in (reserved or {}):
+            duty = "target" if name in targets else (reserved or {})[name]
+            described.append(
+                _describe(values, "target" if duty == "target" else "weight" if duty == "weight" else "split", "")
+            )
+            continue
+        kind, why, warning = _kind(table, name, given.get(name))
+        described.append(_describe(values, kind, why))
+        if warning:
+            notes.append(("columns", warning))
+        if kind != "drop":
+            columns += _stored(name, values, kind)
+    if not columns:
+        raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
+    found, why = _task(table, targets, task)
+    class_names = _classes(table.frame[targets[0]]) if found == "classification" else ()
+    if found == "classification" and len(class_names) < 2:
+        raise DataKeyError(
+            "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
+        )
+    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes))
+
+
+def find_column(names: Sequence[str], wanted: str | int, *, key: str) -> str:
+    """The name of a column, by its name or its number, −1 the last. Raises DataKeyError with what was meant."""
+    if isinstance(wanted, int):
+        if -len(names) <= wanted < len(names):
+            return names[wanted]
+        raise DataKeyError(key, f"there is no column {wanted}: the table has {len(names):,}, counted from 0")
+    if wanted in names:
+        return wanted
+    folded = {name.strip().lower(): name for name in names}
+    if wanted.strip().lower() in folded:
+        near = [folded[wanted.strip().lower()]]
+    else:
+        near = difflib.get_close_matches(wanted, names, n=1)
+    shown = ", ".join(f"'{printable(name)}'" for name in names[:10]) + (", …" if len(names) > 10 else "")
+    hint = f"did you mean '{printable(near[0])}'?" if near else f"the columns are {shown}"
+    raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}")
+
+
+def _kind(table: Table, name: str, wanted: str | None) -> tuple[Kind, str, str]:
+    """What a column is taken for, why, and what the user should know of it."""
+    import polars as pl
+
+    values, shown = table.frame[name], printable(name)
+    present = len(values) - values.null_count()
+    if wanted == "drop":
+        return "drop", "as asked for", ""
+    if wanted == "numeric" and not values.dtype.is_numeric():
+        numbers = (
+            values.cast(pl.Float64, strict=False)
+            if values.dtype == pl.String
+            else values.cast(pl.Int64).cast(pl.Float64)
+        )
+        bad = (numbers.is_null() & values.is_not_null()).arg_max() or 0
+        raise DataKeyError(
+            "columns",
+            f"'{shown}' holds text, such as {printable(str(values[bad]))!r} at {table.where(bad, name)}; correct it, "
+            "add it to missing_values, or use categorical",
+        )
+    if wanted == "date" and not values.dtype.is_temporal():
+        first = values.is_not_null().arg_max() or 0
+        raise DataKeyError(
+            "columns",
+            f"'{shown}' has values that are not read as dates, such as {printable(str(values[first]))!r} at "
+            f"{table.where(first, name)}; write them as 2024-05-31, or use another kind",
+        )
+    if present == 0:
+        return "drop", "no value at all", f"'{shown}' has no value at all and is dropped"
+    levels = values.n_unique() - (values.null_count() > 0)
+    if wanted in ("numeric", "categorical", "date"):
+        return wanted, "as asked for", ""  # type: ignore[return-value]
+    if levels == 1 and values.null_count() == 0:
+        return "drop", "constant", f"'{shown}' is constant and dropped"
+    if values.dtype.is_temporal():
+        return "date", "dates", ""
+    if values.dtype.is_numeric():
+        return "numeric", "numbers", _identifier(values, levels, shown)
+    if (levels > _FEW_LEVELS and levels > _TEXT_SHARE * present) or levels > _MAX_LEVELS:
+        why = f"text: {levels:,} different values in {present:,} rows"
+        return (
+            "drop",
+            why,
+            f"'{shown}' is {why} and dropped; data.columns: {{{shown}: categorical}} keeps it",
+        )
+    return "categorical", f"{levels:,} levels", ""
+
+
+def _identifier(values: pl.Series, levels: int, shown: str) -> str:
+    """A warning where a column counts the rows: it says when a row was written, not what it is."""
+    if not values.dtype.is_integer() or levels < len(values) or len(values) < _FEW_LEVELS:
+        return ""
+    steps = values.diff().drop_nulls()
+    if int(steps.min() or 0) < 1 and int(steps.max() or 0) > -1:  # type: ignore[arg-type]
+        return ""
+    return (
+        f"'{shown}' looks like an identifier, since every row has another number, in order; data.columns: "
+        f"{{{shown}: drop}} leaves it out"
+    )
+
+
+def _describe(values: pl.Series, kind: Kind | Literal["target", "weight", "split"], why: str) -> Described:
+    missing = values.null_count()
+    present = values.drop_nulls()
+    low = high = ""
+    if len(present) and (values.dtype.is_numeric() or values.dtype.is_temporal()):
+        low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (present.min(), present.max()))
+    return Described(values.name, kind, why, missing, present.n_unique(), low, high)
+
+
+def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
+    """The stored columns that one of the file becomes."""
+    import polars as pl
+
+    missing = values.null_count()
+    if kind == "numeric":
+        return [Column(name=name, missing=missing)]
+    if kind == "categorical":
+        return [Column(name=name, kind="categorical", categories=levels_of(values), missing=missing)]
+    days = Column(name=f"{name} (days)", source=name, part="days", missing=missing)
+    cycles = [("year", values.dt.ordinal_day()), ("week", values.dt.weekday())]
+    if values.dtype == pl.Datetime:
+        cycles.append(("day", values.dt.hour() * 60 + values.dt.minute()))
+    return [
+        days,
+        *(
+            Column(name=f"{name} ({cycle} {wave})", source=name, part=f"{cycle}_{wave}", missing=missing)  # type: ignore[arg-type]
+            for cycle, parts in cycles
+            if parts.n_unique() > 2 or (cycle == "week" and parts.n_unique() > 1)
+            for wave in ("sin", "cos")
+        ),
+    ]
+
+
+def levels_of(values: pl.Series) -> tuple[str, ...]:
+    """The values of a category as text, in order: numbers by size, text by its characters."""
+    unique = values.drop_nulls().unique().sort()
+    return tuple(_written(value) for value in unique.to_list())
+
+
+def _written(value: object) -> str:
+    """A value as the file writes it: 3.0 in a column of whole numbers is 3."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]:
+    """Classification or regression, and why."""
+    values = table.frame[targets[0]]
+    for name in targets:
+        if table.frame[name].null_count() == table.frame.height:
+            raise DataKeyError("target", f"'{printable(name)}' has no value at all")
+    if wanted == "regression" or len(targets) > 1:
+        for name in targets:
+            if not table.frame[name].dtype.is_numeric():
+                text = table.frame[name]
+                first = text.is_not_null().arg_max() or 0
+                raise DataKeyError(
+                    "target",
+                    f"'{printable(name)}' holds text, such as {printable(str(text[first]))!r} at "
+                    f"{table.where(first, name)}: a regression needs numbers",
+                )
+        if wanted == "classification":
+            raise DataKeyError("task", "classification has one target; several are a regression")
+        return "regression", "as asked for" if wanted == "regression" else "several targets"
+    if wanted == "classification":
+        return "classification", "as asked for"
+    if not values.dtype.is_numeric():
+        return "classification", "the target is text"
+    present = values.drop_nulls()
+    distinct = present.n_unique()
+    if values.dtype.is_float() and not bool((present == present.round()).all()):
+        return "regression", "the target has numbers with decimals"
+    if distinct <= MAX_CLASSES:
+        return (
+            "classification",
+            f"the target has {distinct} different whole numbers; data.task: regression if they are amounts",
+        )
+    return (
+        "regression",
+        f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
+    )
+
+
+def _classes(values: pl.Series) -> tuple[str, ...]:
+    return levels_of(values)
+
+
+def _dropped(described: Sequence[Described]) -> str:
+    gone = [f"'{printable(one.name)}' ({one.why})" for one in described if one.kind == "drop"]
+    return (
+        ", ".join(gone[:_MAX_NAMED]) + (", …" if len(gone) > _MAX_NAMED else "") if gone else "there is only the target"
+    )

@@ -1,0 +1,106 @@
+"""From typed columns to the stored matrix: numbers as they are, levels as their positions, dates as numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlptrain.errors import DataError
+from mlptrain.sources.facts import Column
+from mlptrain.sources.tables.table import Table
+from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+UNSEEN = -1.0  # the code of a level that the training file does not have
+_DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
+_EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
+
+
+def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32]:
+    """The stored matrix, (rows, columns) float32, nan where a value is missing, ``UNSEEN`` for unknown levels.
+
+    Raises DataError, located, for a number that float32 cannot hold.
+    """
+    matrix = np.empty((table.frame.height, len(columns)), dtype=np.float32)
+    for place, column in enumerate(columns):
+        values = table.frame[column.origin]
+        if column.kind == "categorical":
+            matrix[:, place] = _codes(values, column.categories)
+        elif column.part:
+            matrix[:, place] = _part(values, column.part)
+        else:
+            matrix[:, place] = _numbers(table, column.origin)
+    return matrix
+
+
+def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Positions among the class names, (rows,).
+
+    A full stop behind a class, as in the test file of Adult, does not count. Raises DataError, located, for others.
+    """
+    codes = _codes(table.frame[name], class_names)
+    if (codes == UNSEEN).any():
+        stripped = table.frame[name].cast(str).str.strip_suffix(".")
+        codes = np.where(codes == UNSEEN, _codes(stripped, class_names), codes)
+    bad = np.flatnonzero(codes == UNSEEN)
+    if len(bad):
+        row = int(bad[0])
+        shown = ", ".join(map(printable, class_names[:10])) + (", …" if len(class_names) > 10 else "")
+        raise DataError(
+            f"{table.where(row, name)}  class '{printable(str(table.frame[name][row]))}' is not among those of the "
+            f"training file: {shown}"
+        )
+    return codes.astype(np.int64)
+
+
+def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
+    """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``."""
+    return np.column_stack([_numbers(table, name) for name in names])
+
+
+def _numbers(table: Table, name: str) -> NDArray[np.float32]:
+    import polars as pl
+
+    values = table.frame[name].cast(pl.Float64).to_numpy()
+    too_large = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    if len(too_large):
+        row = int(too_large[0])
+        raise DataError(f"{table.where(row, name)}  {values[row]:g} is beyond the numbers of float32, 3.4e38")
+    return values.astype(np.float32)
+
+
+def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """Positions among the levels; nan where missing, ``UNSEEN`` where not among them."""
+    import polars as pl
+
+    if values.dtype.is_float():  # 3.0 is the level 3
+        whole = values.is_null() | (values == values.round())
+        text = values.cast(pl.String) if not whole.all() else values.cast(pl.Int64, strict=False).cast(pl.String)
+    else:
+        text = values.cast(pl.String)
+    known = {level: float(position) for position, level in enumerate(levels)}
+    codes = text.replace_strict(known, default=UNSEEN, return_dtype=pl.Float64)
+    return (
+        codes.zip_with(text.is_not_null(), pl.Series([None], dtype=pl.Float64)).to_numpy()
+        if text.null_count()
+        else codes.to_numpy()
+    )
+
+
+def _part(values: pl.Series, part: str) -> NDArray[np.float64]:
+    """A number made of dates: days since 2000 with fractions, or where in its year, week or day one lies."""
+    import polars as pl
+
+    milliseconds = values.cast(pl.Datetime("ms")).dt.timestamp("ms").cast(pl.Float64).to_numpy()
+    days = milliseconds / 86_400_000 - _EPOCH
+    if part == "days":
+        return days
+    cycle, wave = part.split("_")
+    angle = 2 * math.pi * days / _DAYS_IN[cycle]
+    return np.sin(angle) if wave == "sin" else np.cos(angle)

@@ -1,0 +1,191 @@
+"""The ``data`` section of a table: which file, what its columns are, and how they become inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Discriminator, Field, Tag
+
+from mlptrain.sources.facts import Choice, Column, DataFacts
+from mlptrain.sources.tables.read import Format
+from mlptrain.sources.tables.source import TableSource
+from mlptrain.spec.base import MAX_NUMBER, Section
+from mlptrain.spec.inputs import InputLayout
+from mlptrain.spec.rows import DataSection, Validation
+
+PathOrPaths = Annotated[
+    Annotated[str, Tag("one"), Field(min_length=1)]
+    | Annotated[list[Annotated[str, Field(min_length=1)]], Tag("several"), Field(min_length=1)],
+    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+]
+ColumnName = Annotated[
+    Annotated[int, Tag("number")] | Annotated[str, Tag("name"), Field(min_length=1)],
+    Discriminator(lambda value: "number" if isinstance(value, int) else "name"),
+]
+_Target = Annotated[
+    Annotated[int, Tag("number")]
+    | Annotated[str, Tag("name"), Field(min_length=1)]
+    | Annotated[list[ColumnName], Tag("several"), Field(min_length=1)],
+    Discriminator(
+        lambda value: "several" if isinstance(value, list) else "number" if isinstance(value, int) else "name"
+    ),
+]
+_Header = Annotated[
+    Annotated[Literal["auto"], Tag("word")]
+    | Annotated[bool, Tag("flag")]
+    | Annotated[list[Annotated[str, Field(min_length=1)]], Tag("names"), Field(min_length=1)],
+    Discriminator(lambda value: "names" if isinstance(value, list) else "flag" if isinstance(value, bool) else "word"),
+]
+
+
+class ConstantFill(Section):
+    """A given number in the place of missing ones."""
+
+    constant: float = Field(ge=-MAX_NUMBER, le=MAX_NUMBER, description="The number.")
+
+
+_Missing = Annotated[
+    Annotated[Literal["median", "mean", "drop_row", "error"], Tag("word")] | Annotated[ConstantFill, Tag("constant")],
+    Discriminator(lambda value: "constant" if isinstance(value, (dict, ConstantFill)) else "word"),
+]
+
+
+class NumericSpec(Section):
+    """How numbers become inputs; everything is fitted on the training rows."""
+
+    missing: _Missing = Field(
+        "median",
+        description="In the place of missing numbers: median, mean or {constant: …}; drop_row leaves such rows out, "
+        "error refuses them.",
+    )
+    indicator: bool = Field(True, description="A column of 0 and 1 beside each that has missing values says where.")
+    scaling: Literal["none", "standard", "minmax", "robust", "robust_clip", "quantile"] = Field(
+        "standard",
+        description="standard: mean 0, std 1; minmax: 0 to 1; robust: median 0, quartiles 1 apart; robust_clip: that, "
+        "bent smoothly to stay within ±3; quantile: to a normal distribution.",
+    )
+
+
+class CategoricalSpec(Section):
+    """How categories become inputs. Missing values and levels that training has not seen are levels of their own."""
+
+    encoding: Literal["one_hot", "ordinal", "embedding"] = Field(
+        "one_hot", description="one_hot; ordinal: the level's number; embedding: learnt vectors, see model.embedding."
+    )
+    min_frequency: int = Field(1, ge=1, le=10_000_000, description="Levels with fewer training rows share one place.")
+    max_levels: int = Field(
+        100, ge=2, le=10_000, description="The most frequent levels that have a place of their own."
+    )
+
+
+class Block(NamedTuple):
+    """The inputs that a stored column becomes: ``width`` of them from ``start`` on.
+
+    A number is one input, and with ``indicator`` a second one; a category is ``slots`` inputs, or one that holds a
+    slot's number. The first slots are those of levels; then come that of all other levels, and that of missing values.
+    """
+
+    column: Column
+    start: int
+    width: int
+    indicator: bool = False
+    slots: int = 0
+
+
+class TableData(DataSection):
+    """A table of one's own: CSV and its relatives, Parquet, JSON lines, ARFF, LibSVM or text with blanks."""
+
+    name: Literal["table"]
+    path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
+    test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
+    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
+    separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
+    header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
+    target: _Target = Field(
+        description="The column to predict, by name or by number, -1 for the last; several for several numbers."
+    )
+    task: Literal["auto", "classification", "regression"] = Field(
+        "auto", description="auto: from the target's values; check says which and why."
+    )
+    missing_values: list[str] = Field(
+        [], max_length=100, description="What stands for a missing value, besides empty, NA, NaN, null and ?."
+    )
+    columns: dict[str, Literal["drop", "numeric", "categorical", "date"]] = Field(
+        {}, description="Exceptions from what is inferred, by column."
+    )
+    numeric: NumericSpec = Field(NumericSpec(), description="How numbers become inputs.")
+    categorical: CategoricalSpec = Field(CategoricalSpec(), description="How categories become inputs.")
+    target_scaling: Literal["none", "standard", "log1p"] = Field(
+        "standard",
+        description="Of a regression while it trains; figures and predictions are in the target's own unit. log1p: "
+        "log(1 + y), then mean 0 and std 1.",
+    )
+    test: Validation = Field(
+        0.2, description="Test rows, drawn by the seed where there is no test_path: a count, or a fraction below 1."
+    )
+
+    @property
+    def scaling(self) -> str:
+        """As other data have it: what becomes of numbers."""
+        return self.numeric.scaling
+
+    def source(self) -> TableSource:
+        """The files."""
+        target = tuple(self.target) if isinstance(self.target, list) else self.target
+        missing = self.numeric.missing
+        return TableSource(
+            path=_several(self.path),
+            target=target,
+            test_path=() if self.test_path is None else _several(self.test_path),
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=missing if missing in ("drop_row", "error") else "",
+            reading=(
+                ("format", self.format),
+                ("separator", self.separator),
+                ("header", tuple(self.header) if isinstance(self.header, list) else self.header),
+                ("missing_values", tuple(self.missing_values)),
+            ),
+        )
+
+    def choice(self) -> Choice:
+        """As elsewhere; test rows are drawn only where none are stored."""
+        return Choice(
+            test=0 if self.test_path is not None else self.test, validation=self.validation, fold=self.held_out
+        )
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What was dropped and is suspected."""
+        return list(self.source().content().warnings)
+
+    def notes(self) -> list[str]:
+        """What was detected."""
+        content = self.source().content()
+        return [*content.notes, f"{content.schema.task}: {content.schema.why}"]
+
+    def blocks(self, facts: DataFacts) -> Iterator[Block]:
+        """What becomes of each stored column, in the order of the inputs."""
+        start = 0
+        for column in facts.columns:
+            if column.kind == "numeric":
+                indicator = bool(column.missing) and self.numeric.indicator
+                block = Block(column, start, 1 + indicator, indicator)
+            else:
+                slots = min(len(column.categories), self.categorical.max_levels) + 2
+                block = Block(column, start, slots if self.categorical.encoding == "one_hot" else 1, slots=slots)
+            yield block
+            start += block.width
+
+    def layout(self, facts: DataFacts) -> InputLayout:
+        """The inputs that the stored columns become; categories hold a slot where their encoding is embedding."""
+        blocks, embeds = list(self.blocks(facts)), self.categorical.encoding == "embedding"
+        return InputLayout(
+            sum(block.width for block in blocks),
+            numeric=tuple(block.start for block in blocks if not block.slots),
+            coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
+
+
+def _several(paths: str | list[str]) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else tuple(paths)
