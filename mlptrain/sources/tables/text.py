@@ -397,7 +397,8 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
     plain = rb"[^ \t\n]*" if dialect.separator == BLANKS else rb"[^" + mark + rb"\n]*"
     quote = re.escape(dialect.quote.encode())
     quoted = quote + rb"(?:[^" + quote + rb"]|" + quote * 2 + rb")*" + quote if quote else rb"(?!)"
-    field = re.compile(rb"[ \t]*(?:" + quoted + rb"|)" + plain)
+    blanks = b" " if dialect.separator == "\t" else b" \t"
+    field = re.compile(b"[" + blanks + rb"]*(?:" + quoted + rb"|)" + plain)
     end, offset = 0, 0
     if dialect.separator == BLANKS:
         end = len(content) - len(content.lstrip(b" \t"))
@@ -411,7 +412,7 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
                 break
             end = behind.end()
     if dialect.separator != BLANKS:
-        offset += len(content[offset:]) - len(content[offset:].lstrip(b" \t"))
+        offset += len(content[offset:]) - len(content[offset:].lstrip(blanks))
     return offset
 
 
