@@ -101,11 +101,14 @@ class Choice:
 
 
 class DataKeyError(DataError):
-    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file.
 
-    def __init__(self, key: str, message: str) -> None:
+    ``inside`` are the keys and positions below it, as ("missing",) of ``numeric``.
+    """
+
+    def __init__(self, key: str, message: str, *, inside: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
-        self.key = key
+        self.path: tuple[str | int, ...] = (key, *inside)
 
 
 def drawn(wish: float, rows: int) -> int:

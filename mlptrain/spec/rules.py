@@ -98,9 +98,12 @@ def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # 
 
 
 def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
-    """Validation takes some of the training rows, and not all."""
+    """Test and validation rows are some of the training rows, and not all."""
     rows = facts.train_rows + facts.validation_rows
-    if facts.train_rows < 1:
+    test = data.choice().test
+    if facts.train_rows < 1 and rows < 1 and test:
+        yield ("data", "test"), f"takes all {facts.test_rows:,} rows and leaves none to train on; take fewer"
+    elif facts.train_rows < 1:
         message = (
             f"takes {facts.validation_rows:,} of {rows:,} training rows and leaves none to train on; "
             "take fewer, or a fraction such as 0.1"
