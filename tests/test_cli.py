@@ -163,6 +163,15 @@ def test_check_shows_all_that_a_layer_does(call: Call) -> None:
     assert f"{report['parameters']} parameters and 40 running statistics, which are not trained" in shown
 
 
+def test_a_layer_of_many_tensors_fits_into_80_columns(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("check", DIGITS, "--set", "model={hidden: [128, 64], norm: batch, dropout: 0.2}").out.splitlines()
+    table = shown[: next(index for index, line in enumerate(shown) if "parameter tensors" in line)]
+    assert all(len(line) <= 80 for line in table)
+    for tensor in ("weight 128×64", "bias 128", "norm_weight 128", "norm_bias 64"):
+        assert any(tensor in line for line in table), tensor
+
+
 def test_check_goes_on_after_a_faulty_file(call: Call) -> None:
     Path("bad.yaml").write_text("data: digits\nmodel: {hidden: [0]}\noptimizer: sgdd\n")
     result = call("check", "bad.yaml", DIGITS, "absent.yaml")

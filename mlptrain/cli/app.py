@@ -154,7 +154,7 @@ def runs(
         list[Path] | None,
         typer.Argument(
             metavar="[RUN_OR_DIR]",
-            help="Run folders, groups of seeds, or folders of these; default: runs.",
+            help="Run folders, groups of runs, or folders of these; default: runs.",
             autocompletion=complete_run,
         ),
     ] = None,

@@ -221,12 +221,16 @@ class Fetching:
             self._console.print(f"downloading {file}")
 
 
+_MAX_TENSORS = 2  # in one line of a table that is to fit into 80 columns
+
+
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")
     layers = []
     for index, layer in enumerate(report["layers"]):
-        tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
+        named = [f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items()]
+        tensors = ("\n" if len(named) > _MAX_TENSORS else ", ").join(named)
         widths = (layer["inputs"], layer["outputs"])
         layers.append([index, *widths, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"])
     show_table(columns, layers, title=f"{report['config']}: no faults", right=(0, 1, 2, 5))

@@ -68,25 +68,31 @@ class Splits:
         seed: int,
         test: float = 0,
         validation: float = 0,
+        fold: tuple[int, int] | None = None,
         scaling: str | dict[str, float] | TableData = "none",
         preprocessing: Preprocessing | None = None,
     ) -> Splits:
         """Split arrays, then fit.
 
         ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows by ``seed``, in this
-        order. ``preprocessing`` is one on record, used instead of fitting ``scaling``, which is a table's whole section
-        for a table. Raises DataError where no row
-        would be left to train on, or none is drawn, and where the scaling cannot be fitted.
+        order. With a ``fold``, (of, index), the test rows are those that ``fold_numbers`` gives that index instead, and
+        validation rows are drawn from the others. ``preprocessing`` is one on record, used instead of fitting
+        ``scaling``, which is a table's whole section for a table. Raises DataError where no row would be left to train
+        on, or none is drawn, and where the scaling cannot be fitted.
         """
         x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
-        rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
+        if fold is None:
+            rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
+        else:
+            numbers = fold_numbers(len(x), fold[0], seed=seed, labels=y if facts.has_classes else None)
+            rest, in_test = ((numbers != fold[1]).nonzero().flatten(), (numbers == fold[1]).nonzero().flatten())
         rest, in_validation = _draw(rest, validation, seed=seed, purpose="validation")
         everything = in_test is None and in_validation is None
         train = Examples(x, y, None if everything else rest)
         fitted = preprocessing or _fitted(scaling, train, facts)
         train = replace(train, preprocessing=fitted)
         tested = None if in_test is None else replace(train, index=in_test)
-        if raw.test_x is not None and raw.test_y is not None:
+        if fold is None and raw.test_x is not None and raw.test_y is not None:
             tested = Examples(torch.from_numpy(raw.test_x), torch.from_numpy(raw.test_y), None, fitted)
         validated = None if in_validation is None else replace(train, index=in_validation)
         splits = cls(train, validated, tested, _fingerprint(train, validated, tested))
@@ -130,9 +136,24 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
         seed=experiment.seed,
         test=choice.test if raw.test_x is None else 0,
         validation=choice.validation,
+        fold=choice.fold,
         scaling=scaling if isinstance(scaling, (str, TableData)) else scaling.model_dump(),
         preprocessing=preprocessing,
     )
+
+
+def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Of each of ``n`` rows the fold it is held out in, from 0 to ``of`` − 1, (n,) int64, drawn by the seed.
+
+    Sizes of folds differ by at most one, the first ones are the larger. With ``labels`` (n,) so do the numbers of rows
+    of a class in them.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(derived_seed(seed, "folds")))
+    if labels is not None:  # dealt like cards, class after class
+        order = order[labels[order].argsort(stable=True)]
+    numbers = torch.empty(n, dtype=torch.int64)
+    numbers[order] = torch.arange(n) % of
+    return numbers
 
 
 def _fitted(scaling: str | dict[str, float] | TableData, train: Examples, facts: DataFacts) -> Preprocessing:

@@ -128,7 +128,8 @@ class TrainedNetwork(nn.Module):
         They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
         not sum to 1.
 
-        Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
+        Raises UserError where the outputs are not logits of classes: for regression, and for mse, mae or huber on
+        classes.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -77,7 +77,8 @@ class Choice:
 
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
     kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows by the
-    seed. The last two are counts, or fractions below 1.
+    seed. The last two are counts, or fractions below 1. With a ``fold``, (of, index), the test rows are those of part
+    ``index`` from 0 on of as many nearly equal parts of the training rows, whatever else is said or stored.
     """
 
     classes: Sequence[int] | None = None
@@ -85,14 +86,29 @@ class Choice:
     test_size: int | None = None
     test: float = 0
     validation: float = 0
+    fold: tuple[int, int] | None = None
+
+    def rows(self, train: int, test: int, *, stored: bool) -> dict[str, int]:
+        """How many rows each split has, of so many training rows and test rows, which may be ``stored``."""
+        if self.fold is not None:
+            of, index = self.fold
+            test = (train - index + of - 1) // of
+            train -= test
+        elif not stored and (drawn_test := drawn(self.test, train)):
+            train, test = train - drawn_test, drawn_test
+        validation = drawn(self.validation, train)
+        return {"train_rows": train - validation, "validation_rows": validation, "test_rows": test}
 
 
 class DataKeyError(DataError):
-    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file.
 
-    def __init__(self, key: str, message: str) -> None:
+    ``inside`` are the keys and positions below it, as ("missing",) of ``numeric``.
+    """
+
+    def __init__(self, key: str, message: str, *, inside: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
-        self.key = key
+        self.path: tuple[str | int, ...] = (key, *inside)
 
 
 def drawn(wish: float, rows: int) -> int:
@@ -162,20 +178,25 @@ class DataFacts(Record):
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
         """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
 
-        Raises DataKeyError for classes that there are not, or are named twice.
+        Raises DataKeyError for classes that there are not, or are named twice, and for more folds than rows.
         """
         known, chosen = len(source.class_names), list(choice.classes or ())
         if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
             raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
-        if not source.test_counts and (drawn_test := drawn(choice.test, train)):
-            train, test = train - drawn_test, drawn_test
-        validation = drawn(choice.validation, train)
-        shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+        if choice.fold is not None and choice.fold[0] > train:
+            raise DataKeyError("fold", f"splits {train:,} training rows into {choice.fold[0]:,} folds; take fewer")
+        shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **shared)
+        shared |= choice.rows(train, test, stored=bool(source.test_counts))
+        return cls(**shared)
+
+    def of_fold(self, choice: Choice) -> Self:
+        """The facts of another fold of the same rows."""
+        rows = choice.rows(self.train_rows + self.validation_rows + self.test_rows, 0, stored=False)
+        return self.model_copy(update=rows)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

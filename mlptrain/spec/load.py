@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from mlptrain.errors import DataError, Fault, SpecError, UserError
 from mlptrain.sources.facts import DataFacts, DataKeyError
 from mlptrain.spec.base import Section
-from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
@@ -126,6 +126,24 @@ def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()
     return replace(loaded, experiment=loaded.experiment.with_weights(path.absolute()))
 
 
+def in_folds(loaded: Loaded, folds: int) -> list[Experiment]:
+    """The experiment once for each fold of a cross-validation; of these rows, no test rows are drawn besides.
+
+    Raises SpecError where the configuration does not fit fewer training rows, and UserError for one of a fold already.
+    """
+    if loaded.spec.data.fold is not None:
+        raise UserError("--folds conflicts with data.fold, which is one fold already; leave one of them out")
+    position = Position(f"--folds {folds}")
+    document = document_of(plain(loaded.spec))
+    data = document.value["data"]
+    data |= {"fold": {"of": folds, "index": 0}} | ({"test": 0} if "test" in data else {})
+    spec, sections, faults = check(document, ExperimentSpec, RULES)
+    if spec is None or faults:
+        raise SpecError([Fault(position.source, None, None, fault.path, fault.message) for fault in faults])
+    first = replace(loaded.experiment, spec=with_defaults(spec), facts=sections["facts"])
+    return [first.in_fold(index) for index in range(folds)]
+
+
 def anchor(document: Document) -> None:
     """Make the paths that a document names absolute: those at ``PATHS``, each a text or a list of texts.
 
@@ -191,7 +209,7 @@ def check(
         try:
             sections["facts"] = facts or data.facts()
         except DataKeyError as error:
-            faults.append(document.fault(("data", error.key), str(error)))
+            faults.append(document.fault(("data", *error.path), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
     findings = broken_rules({**(known or {}), **sections}, rules)

@@ -42,7 +42,7 @@ class _Own(DataSection):
 
     def choice(self) -> Choice:
         """What is drawn; classes are chosen by the source, which knows their names."""
-        return Choice(test=self.test, validation=self.validation)
+        return Choice(test=self.test, validation=self.validation, fold=self.held_out)
 
     def warnings(self) -> list[tuple[str, str]]:
         """A wish for test rows where there are some."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
 from mlptrain.spec.inputs import InputLayout
 
 MAX_ROWS = 10_000_000
+MAX_FOLDS = 1_000  # each is a run with a folder of its own
 Validation = Annotated[
     int | float,
     count_or_fraction(most=MAX_ROWS),
@@ -18,10 +20,35 @@ Validation = Annotated[
 ]
 
 
+class Fold(Section):
+    """One part in a cross-validation: its rows are the test rows, all others train and validate."""
+
+    of: int = Field(ge=2, le=MAX_FOLDS, description="How many folds the training rows are split into, by the seed.")
+    index: int = Field(ge=0, le=MAX_FOLDS, description="Which of them is held out, from 0 on.")
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.index >= self.of:
+            raise PydanticCustomError(
+                "at:index", "must be below of, got {index} with of {of}", {"index": self.index, "of": self.of}
+            )
+        return self
+
+
 class DataSection(Section):
     """What every data set knows before it is loaded."""
 
     validation: Validation = 0.1
+    fold: Fold | None = Field(
+        None,
+        description="One fold of a cross-validation, {of: 5, index: 0}, as `mlptrain train --folds 5` trains all of "
+        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read.",
+    )
+
+    @property
+    def held_out(self) -> tuple[int, int] | None:
+        """The fold as (of, index)."""
+        return None if self.fold is None else (self.fold.of, self.fold.index)
 
     def source(self) -> Source:
         """Where the rows come from."""
@@ -29,7 +56,8 @@ class DataSection(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
+        keys = {"classes", "train_size", "test_size", "test", "validation"}
+        return Choice(**self.model_dump(include=keys), fold=self.held_out)
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""

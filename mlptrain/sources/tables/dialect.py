@@ -194,7 +194,8 @@ def _has_decimal_comma(dialect: Dialect, records: Sequence[tuple[int, list[str]]
         return False
     values = [value for _, record in records for value in record]
     commas = sum(bool(_DECIMAL_COMMA.fullmatch(value)) for value in values)
-    return commas > 0 and commas >= sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", value)) for value in values)
+    points = sum(bool(re.fullmatch(r"[+-]?\d+\.(?!\d{3}$)\d+", value)) for value in values)  # not of thousands
+    return commas > 0 and commas >= points
 
 
 def is_number(text: str, *, decimal_comma: bool = False) -> bool:

@@ -8,14 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataKeyError, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.read import read_table
+from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -31,6 +30,7 @@ class TableSource:
     kinds: tuple[tuple[str, str], ...] = ()
     dropping: str = ""  # rows without a number: drop_row, error, or kept
     reading: tuple[tuple[str, Any], ...] = field(default=())  # options of ``read_table``
+    shipped: str = ""  # the table of ``SHIPPED`` that the files are
     by_seed: ClassVar[bool] = False
 
     def facts(self) -> SourceFacts:
@@ -66,7 +66,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
     options: Mapping[str, Any] = dict(source.reading)
-    table = read_table(source.path, **options)
+    table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds))
     notes, warnings = list(table.notes), list(schema.notes)
     table, dropped = _usable(table, schema, source.dropping)
@@ -101,6 +101,8 @@ def _targets(table: Table, schema: Schema) -> Any:
 
 
 def _counts(y: Any, classes: int) -> tuple[int, ...]:
+    import numpy as np
+
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 
@@ -112,25 +114,26 @@ def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[st
 
     notes = []
     frame = table.frame
-    wanted = pl.Series([True], dtype=pl.Boolean).extend_constant(True, frame.height - 1) if frame.height else None
+    usable = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
     for name in schema.targets:
         gone = frame[name].null_count()
         if gone:
             notes.append(f"{gone:,} of {frame.height:,} rows have no '{printable(name)}', the target, and are left out")
-            wanted = wanted & frame[name].is_not_null()
+            usable &= frame[name].is_not_null()
     numbers = [column.origin for column in schema.columns if column.kind == "numeric"]
     for name in dict.fromkeys(numbers):
         if dropping and frame[name].null_count():
             row = frame[name].is_null().arg_max() or 0
             if dropping == "error":
                 raise DataKeyError(
-                    "numeric", f"missing: error, and {table.where(row, name)} has no '{printable(name)}'"
+                    "numeric", f"is error, and {table.where(row, name)} has no '{printable(name)}'", inside=("missing",)
                 )
-            gone = int((frame[name].is_null() & wanted).sum())
-            notes.append(f"{gone:,} rows have no '{printable(name)}' and are left out")
-            wanted = wanted & frame[name].is_not_null()
+            notes.append(
+                f"{(frame[name].is_null() & usable).sum():,} rows have no '{printable(name)}' and are left out"
+            )
+            usable &= frame[name].is_not_null()
     if not notes:
         return table, []
-    if not wanted.any():
+    if not usable.any():
         raise DataError(f"{table.parts[0].path} has no row left: {'; '.join(notes)}")
-    return replace(table, frame=frame.filter(wanted)), notes
+    return replace(table, frame=frame.filter(usable)), notes
