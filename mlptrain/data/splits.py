@@ -19,7 +19,6 @@ from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import Choice, DataFacts, RawData, SplitBy
 from mlptrain.spec import Experiment
-from mlptrain.spec.base import first_of
 from mlptrain.spec.table import TableData
 
 _MAX_NAMED = 20  # classes in a message
@@ -142,7 +141,7 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
-        raise DataError(f"data '{experiment.data.name}' as chosen has no training rows")
+        raise DataError(f"data '{experiment.data.label}' as chosen has no training rows")
     raw = replace(raw, x=train[0], y=train[1])
     if raw.test_x is None or raw.test_y is None:
         return raw
@@ -159,8 +158,7 @@ def _refuse_other_columns(data: TableData, facts: DataFacts) -> None:
         ("targets", now.target_names, facts.target_names),
     ):
         if one != other:
-            files = [data.path] if isinstance(data.path, str) else data.path
-            raise DataError(f"{first_of(files, 3)} no longer has the {what} that this run was trained on")
+            raise DataError(f"{data.label} no longer has the {what} that this run was trained on")
 
 
 def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:

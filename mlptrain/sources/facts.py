@@ -47,6 +47,19 @@ class Column(Record):
         return self.source or self.name
 
 
+class FileFacts(Record):
+    """How further files are read as the training file was: its columns in order with their kinds.
+
+    ``has_names``: columns are matched by name, else by place. ``date_formats`` are those of columns of dates;
+    ``is_sparse``: absent columns are zeros.
+    """
+
+    kinds: dict[str, Literal["number", "text", "date", "datetime"]]
+    has_names: bool = True
+    date_formats: dict[str, str] = Field({})
+    is_sparse: bool = False
+
+
 @dataclass(frozen=True)
 class SourceFacts:
     """A data set as it is stored or generated.
@@ -56,11 +69,11 @@ class SourceFacts:
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
-    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
-    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
-    ``stated`` are the rows among those of ``train_counts`` that a column states to be for training, validation and
-    test, ``group_sizes`` the rows of each group of rows that are kept together; ``weight`` is the column of sample
-    weights.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``file`` is how
+    the files of a table are read. ``digest`` is a SHA-256 of the files, where facts were read from files. ``notes`` say
+    in words what was detected and not stated. ``stated`` are the rows among those of ``train_counts`` that a column
+    states to be for training, validation and test, ``group_sizes`` the rows of each group of rows that are kept
+    together; ``weight`` is the column of sample weights.
     """
 
     train_counts: tuple[int, ...]
@@ -76,6 +89,7 @@ class SourceFacts:
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
+    file: FileFacts | None = None
     digest: str = ""
     weight: str = ""
     notes: tuple[str, ...] = ()
@@ -133,11 +147,14 @@ class Choice:
 
 
 class DataKeyError(DataError):
-    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file."""
+    """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file.
 
-    def __init__(self, key: str, message: str) -> None:
+    ``inside`` are the keys and positions below it, as ("missing",) of ``numeric``.
+    """
+
+    def __init__(self, key: str, message: str, *, inside: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
-        self.key = key
+        self.path: tuple[str | int, ...] = (key, *inside)
 
 
 def drawn(wish: float, rows: int) -> int:
@@ -163,6 +180,7 @@ class DataFacts(Record):
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
+    file: FileFacts | None = None
     digest: str = ""
     weight: str = ""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, GetPydanticSchema
+from pydantic import BaseModel, ConfigDict, Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, GetPydanticSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -58,9 +58,12 @@ def sections_at(sections: Sequence[type[BaseModel]], key: str) -> list[type[Base
 
 
 def is_tagged(field: FieldInfo) -> bool:
-    """Whether a field is one of several sections, which ``name`` discriminates; it may be none of them too."""
+    """Whether a field is one of several sections, which ``name`` discriminates, or one of several forms."""
     inner = (part for union in get_args(field.annotation) for part in getattr(union, "__metadata__", ()))
-    return field.discriminator is not None or any(getattr(part, "discriminator", None) is not None for part in inner)
+    marks = (*field.metadata, *inner)
+    return field.discriminator is not None or any(
+        isinstance(part, Discriminator) or getattr(part, "discriminator", None) is not None for part in marks
+    )
 
 
 def words_in(annotation: Any) -> Iterator[str]:
@@ -122,11 +125,15 @@ class ShortName:
         return all(key == self.key or not field.is_required() for key, field in section.model_fields.items())
 
 
-def _checked(accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any]) -> GetPydanticSchema:
-    """A scalar that ``accepts`` decides on, but never a truth value; a refusal reads "must be ``expected``, got …"."""
+def _checked(
+    accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any], *, flags: bool = False
+) -> GetPydanticSchema:
+    """A value that ``accepts`` decides on; a refusal reads "must be ``expected``, got …". With ``flags`` also of truth
+    values, which are refused otherwise.
+    """
 
     def check(value: object) -> object:
-        if isinstance(value, bool) or not accepts(value):
+        if (isinstance(value, bool) and not flags) or not accepts(value):
             raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
         return value
 
@@ -249,4 +256,48 @@ def path_or_paths() -> GetPydanticSchema:
     text = {"type": "string", "minLength": 1}
     return _checked(
         accepts, "a path, or a list of paths", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
+    )
+
+
+def column_or_columns(*, several: bool) -> GetPydanticSchema:
+    """A column of a table by its name or its number; with ``several`` also a list of them."""
+
+    def accepts(value: object) -> bool:
+        columns: list[Any] = value if several and isinstance(value, list) else [value]
+        return bool(columns) and all(type(one) is int or (isinstance(one, str) and one != "") for one in columns)
+
+    column = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}
+    return _checked(
+        accepts,
+        "the name or the number of a column" + ", or a list of them" * several,
+        {"anyOf": [*column["anyOf"], {"type": "array", "items": column, "minItems": 1}]} if several else column,
+    )
+
+
+def texts(expected: str, *, least: int = 0, most: int) -> GetPydanticSchema:
+    """A list of ``least`` to ``most`` texts; a refusal reads "must be ``expected``, got …"."""
+    return _checked(
+        lambda value: (
+            isinstance(value, list) and least <= len(value) <= most and all(isinstance(one, str) for one in value)
+        ),
+        expected,
+        {"type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": most},
+    )
+
+
+def header_of(*, most: int) -> GetPydanticSchema:
+    """The word auto, true or false, or the names of columns, of which none is empty and none is there twice."""
+
+    def accepts(value: object) -> bool:
+        if isinstance(value, list):
+            is_text = all(isinstance(name, str) and name for name in value)
+            return 1 <= len(value) <= most and is_text and len(set(value)) == len(value)
+        return value == "auto" or isinstance(value, bool)
+
+    names = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": True}
+    return _checked(
+        accepts,
+        "auto, true, false or a list of different names such as [age, income]",
+        {"anyOf": [{"const": "auto"}, {"type": "boolean"}, names | {"maxItems": most}]},
+        flags=True,
     )

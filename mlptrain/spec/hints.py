@@ -132,6 +132,9 @@ class UnknownKey:
         return f"unknown key here; did you mean {either(targets)}?" if targets else reason and f"unknown key; {reason}"
 
     def _homes(self, key: str) -> list[str]:
+        is_one = self.path and len(self.sections) == 1 and key != "name"
+        if is_one and (below := list(_below(self.sections, self.allowed, key, (*self.within, *self.path)))):
+            return below
         owners = [section for section in self.siblings if key in section.model_fields]
         names = [name for owner in owners for name in names_of(owner)]
         return [f"{self.path[-1]} {name}" for name in names] or homes_of(self.model, key, self.within)
@@ -189,7 +192,7 @@ def _words(model: type[BaseModel]) -> dict[str, list[str]]:
 
 
 def homes_of(model: type[BaseModel], key: str, within: KeyPath = ()) -> list[str]:
-    """The dotted paths at which ``key`` is known, with the names of the sections where only some of them know it.
+    """The dotted paths at which ``key`` is known, with the names of the sections where less than half of them know it.
 
     ``within`` leads to the mapping that ``model`` describes. In a comparison these are the paths in its base where it
     has none of its own, but for those of the optimizer, which the comparison names.
@@ -213,7 +216,7 @@ def _below(sections: Sections, names: Iterable[str], key: str, path: KeyPath) ->
     for name in names:
         inner = sections_at(sections, name)
         owners = [section for section in inner if key in section.model_fields]
-        if owners and len(owners) == len(inner):
+        if owners and len(owners) > len(inner) / 2:
             yield dotted((*path, name, key))
         else:
             yield from (f"{dotted((*path, name))} {tag}" for owner in owners for tag in names_of(owner))

@@ -209,7 +209,7 @@ def check(
         try:
             sections["facts"] = facts or data.facts()
         except DataKeyError as error:
-            faults.append(document.fault(("data", error.key), str(error)))
+            faults.append(document.fault(("data", *error.path), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
     findings = broken_rules({**(known or {}), **sections}, rules)

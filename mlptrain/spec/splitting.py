@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from mlptrain.spec.base import Section, ShortName
+from mlptrain.spec.base import Section, ShortName, column_or_columns
 
-ColumnName = Annotated[
-    Annotated[int, Tag("number")] | Annotated[str, Tag("name"), Field(min_length=1)],
-    Discriminator(lambda value: "number" if isinstance(value, int) else "name"),
-]
+ColumnName = Annotated[str | int, column_or_columns(several=False)]
 
 
 class AutoSplit(Section):

@@ -35,7 +35,6 @@ KEYS = {
         "sample_weight sample_weights sample_weight_column weight_column weight_col weights_column row_weight "
         "row_weights example_weight instance_weight case_weight survey_weight"
     ),
-    "data.test_path": "test_file test_csv test_files path_test",
     "data.validation_path": (
         "validation_file validation_files val_path val_file valid_path valid_file dev_path eval_path eval_file"
     ),
@@ -55,6 +54,34 @@ KEYS = {
     "data.task": "task_type problem problem_type",
     "data.class_names": "labels label_names target_names categories",
     "data.maximum": "max_value maxval data_range max_pixel",
+    "data.target": (
+        "targets target_column target_columns target_col target_variable label label_column label_col y_column "
+        "dependent_variable response response_column outcome"
+    ),
+    "data.test_path": "test_file test_files test_csv path_test test_dataset",
+    "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
+    "data.header": "header_row has_header column_names colnames",
+    "data.missing_values": "na_values na_value null_values null_value nan_values missing_value",
+    "data.columns": (
+        "categorical_columns categorical_cols categorical_features categorical_column cat_columns cat_cols "
+        "cat_features cat_names numeric_columns numeric_features numerical_columns numerical_features num_cols "
+        "num_columns cont_names continuous_columns continuous_cols date_columns parse_dates column_types "
+        "column_kinds feature_types dtypes drop_columns drop_cols ignore_columns exclude_columns"
+    ),
+    "data.numeric": "numerical numeric_preprocessing continuous",
+    "data.numeric.missing": (
+        "imputation imputer impute imputation_strategy missing_strategy handle_missing missing_value_strategy fillna "
+        "fill_value fill_missing"
+    ),
+    "data.numeric.indicator": "add_indicator missing_indicator na_indicator add_missing_indicator",
+    "data.categorical": "category categoricals nominal categorical_preprocessing",
+    "data.categorical.encoding": "encoder cat_encoding categorical_encoding category_encoding",
+    "data.categorical.min_frequency": "min_count min_freq rare_threshold min_samples",
+    "data.categorical.max_levels": "max_categories max_cardinality max_onehot vocab_size most_common one_hot_max_size",
+    "data.target_scaling": (
+        "target_scaler target_transformer target_normalization normalize_target scale_target standardize_target "
+        "normalize_y scale_y y_scaler log_target target_transform"
+    ),
     "data.scaling.mean": "norm_mean pixel_mean data_mean",
     "data.scaling.std": "norm_std pixel_std data_std",
     "model": "net network module arch architecture mlp model_cfg backbone model_name model_type model_args",
@@ -265,13 +292,12 @@ KEYS_NOT_OFFERED = {
         "out_features out_dim d_out n_outputs num_outputs num_classes nclass x_size num_features"
     ),
     "a switch for flattening is not offered; images are always flattened": "flatten flatten_input reshape",
-    "a choice of columns is not offered; all features of a data set are inputs": (
-        "target targets target_column label_column features feature_columns"
-    ),
+    "a list of the inputs is not offered; all columns of a data set are inputs, and of a table data.columns: {{NAME: "
+    "drop}} leaves one out": "features feature_columns feature_cols input_columns predictors usecols",
     "reading from the network is not offered; data.path names a file": "url",
     "changes of the images are not offered; data.scaling scales the inputs": ("binarize invert"),
     "an encoding of the targets is not offered; the loss makes the one it needs": (
-        "one_hot to_categorical label_mode target_transform label_encoding"
+        "one_hot to_categorical label_mode label_encoding"
     ),
     "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
     "erase, mixup}}": (
@@ -384,6 +410,10 @@ VALUES = {
         "fashion_mnist": "fmnist fashion zalando zalando_mnist load_fashion_mnist",
         "digits": "load_digits sklearn_digits optdigits",
         "iris": "load_iris",
+        "penguins": "palmerpenguins palmer_penguins load_penguins",
+        "wine": "load_wine wine_recognition",
+        "breast_cancer": "load_breast_cancer wdbc",
+        "diabetes": "load_diabetes",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
         "random_multilabel": "make_multilabel_classification make_multilabel",
@@ -503,6 +533,33 @@ VALUES = {
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",
         "standard": "standardize standardise zscore normalize normalise normalized mean_std std zero_mean auto",
+        "quantile": "quantile_transformer rank_gauss quantile_normal",
+        "none": "null no off false raw identity",
+    },
+    "task": {
+        "classification": "classify classifier class binary multiclass binary_classification multiclass_classification",
+        "regression": "regress regressor numeric continuous",
+    },
+    "columns": {
+        "numeric": "number num float int integer numerical continuous real double",
+        "categorical": "category cat nominal ordinal string str object factor bool boolean binary enum",
+        "date": "datetime time timestamp",
+        "drop": "ignore skip exclude remove none",
+    },
+    "missing": {
+        "mean": "average",
+        "{constant: 0}": "zero zeros 0 constant fill",
+        "drop_row": "drop dropna drop_rows remove delete",
+        "error": "raise fail refuse",
+    },
+    "encoding": {
+        "one_hot": "dummy dummies onehot_encoder",
+        "ordinal": "label label_encoding label_encoder integer codes ordinal_encoder",
+        "embedding": "embed embeddings entity_embedding learned learnt",
+    },
+    "target_scaling": {
+        "standard": "standardize standardise zscore normalize normalise mean_std true",
+        "log1p": "log ln logarithm",
         "none": "null no off false raw identity",
     },
     "device": {
@@ -604,7 +661,22 @@ VALUES_NOT_OFFERED = {
         "": "instance instance_norm group group_norm rms rms_norm spectral weight weight_norm ghost virtual l1 1 l0",
     },
     "scaling": {
-        "": "robust robust_scaler quantile quantile_transformer power l1 l2 unit_norm whiten whitening pca zca",
+        "": "robust quantile power l1 l2 unit_norm whiten whitening pca zca",
+    },
+    "columns": {
+        "a column of text is a category or left out": "text",
+        "target names the column to predict": "target label",
+    },
+    "missing": {
+        "median, mean or {constant: …} take their place": (
+            "most_frequent mode ffill bfill forward_fill interpolate knn iterative mice none"
+        ),
+    },
+    "encoding": {
+        "": "target target_encoding hash hashing frequency count leave_one_out catboost binary",
+    },
+    "target_scaling": {
+        "": "minmax robust quantile box_cox yeo_johnson power sqrt",
     },
     "device": {
         "use cpu": "mps metal tpu xpu hip rocm dml directml vulkan hpu npu ipu meta",

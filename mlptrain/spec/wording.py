@@ -19,9 +19,10 @@ from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
 from mlptrain.spec.scaling import SCALING_FORMS
 
 _FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
-_OTHER_FORMS = {  # beside words
-    "scaling": ["{mean: …, std: …}"],
-    "class_weights": ["a list of a number for each class", "{CLASS: number}"],
+_OTHER_FORMS = {  # beside words, by the last keys of the path
+    "data.scaling": ["{mean: …, std: …}"],
+    "loss.class_weights": ["a list of a number for each class", "{CLASS: number}"],
+    "numeric.missing": ["{constant: …}"],
 }
 
 
@@ -70,6 +71,7 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
     path: KeyPath = ()
     sections, siblings = [model], [model]
     choices: list[str] = []
+    key: str | int = ""
     tag_follows = has_default = False
     members: list[type[BaseModel]] = []
     for part in error["loc"]:
@@ -82,15 +84,18 @@ def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _F
             tag_follows, has_default = True, False
             continue
         fields = [section.model_fields[str(part)] for section in sections if part in section.model_fields]
+        if not fields and choices and error["type"] != "extra_forbidden":  # a name of the user's own, in a mapping
+            continue
+        key = part
         members = [section for field in fields for section in sections_in(field.annotation)]
         has_default = any(not field.is_required() for field in fields)
         words = [word for field in fields for word in words_in(field.annotation)]
         choices = list(dict.fromkeys([*words, *_names_of(members)]))
         if members:
             sections = siblings = members
-        tag_follows = part in ("scaling", "class_weights") or any(map(is_tagged, fields))
-    key = next((str(part) for part in reversed(path) if choices and not isinstance(part, int)), str(path[-1]))
-    return _Finding(error, error["input"], path, key, sections, siblings, choices, has_default, model, within)
+        tag_follows = any(map(is_tagged, fields))
+    last = str(key if choices else path[-1])
+    return _Finding(error, error["input"], path, last, sections, siblings, choices, has_default, model, within)
 
 
 def _names_of(sections: Iterable[type[BaseModel]]) -> list[str]:
@@ -163,7 +168,7 @@ def _name_example(finding: _Finding) -> str:
 
 def _wrong_word(finding: _Finding) -> str:
     word = finding.value[finding.tag] if finding.error["type"] == "union_tag_invalid" else finding.value
-    numbers = _OTHER_FORMS.get(finding.key, [])
+    numbers = _OTHER_FORMS.get(dotted(finding.path[-2:]), [])
     if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
         return f"{must_be(either(finding.choices), word)}; {reason}"
     hint = value_hint(word, finding.choices, finding.key, finding.sections)
@@ -229,6 +234,7 @@ _MESSAGES: dict[str, Callable[[_Finding], str]] = {
 }
 _EXPECTED = {
     "bool_type": "true or false",
+    "dict_type": "a mapping",
     "finite_number": "a finite number",
     "float_type": "a number",
     "greater_than": "above {gt}",
@@ -236,6 +242,8 @@ _EXPECTED = {
     "int_type": "a whole number",
     "less_than": "below {lt}",
     "less_than_equal": "at most {le}",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_too_short": "text that is not empty",
     "string_type": "text",
 }
 _LISTS = {
@@ -257,6 +265,9 @@ _EXAMPLES = {
     "model.init.path": "path: runs/first, or the path of a .npz or safetensors file",
     "model.hidden": "hidden: [64], or [] for a linear model",
     "optimizer": "optimizer: {name: sgd, lr: 0.1}",
+    "data.path": "path: measurements.csv",
+    "data.target": "target: price, the name or the number of the column to predict; -1 is the last",
+    "data.numeric.missing.constant": "constant: 0",
     "data.scaling.mean": "mean: 0.1307",
     "data.split.column": "column: patient",
     "data.scaling.std": "std: 0.3081",

@@ -96,7 +96,7 @@ def test_what_is_not_there(folder: Path, path: str, words: str) -> None:
     with pytest.raises(DataKeyError) as caught:
         files_of(anchored(folder, f"{{name: t, path: {path}}}")["path"])
     assert words in str(caught.value)
-    assert (caught.value.key, isinstance(caught.value, UserError)) == ("path", True)
+    assert (caught.value.path, isinstance(caught.value, UserError)) == (("path",), True)
 
 
 def test_natural_order() -> None:

@@ -29,8 +29,8 @@ UNKNOWN_KEYS: dict[str, Case] = {
         ["unknown key here", "belongs to adversarial fgsm"],
     ),
     "scaling": (
-        "data: {name: mnist, scaling: {mean: 0, std: 1, «maximum: 255}}",
-        "data.scaling.maximum",
+        "data: {name: mnist, scaling: {mean: 0, std: 1, «highest: 255}}",
+        "data.scaling.highest",
         ["unknown key", "known here: mean, std"],
     ),
     "scaling, named as a tag": (

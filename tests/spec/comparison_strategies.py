@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.spec.strategies import FRACTIONS, NAMES, Mapping, experiments
+from tests.spec.strategies import FRACTIONS, NAMES, Mapping, experiments, is_regression
 
 LABELS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._()=-]{0,20}[A-Za-z0-9_()=-]", fullmatch=True) | st.sampled_from(
     ["1e-3", "on", "null", "name", "sgd", "Adam (lr = 1)", "007", "0x10"]
@@ -50,9 +50,7 @@ def entries(draw: st.DrawFn) -> Any:
 @st.composite
 def comparisons(draw: st.DrawFn) -> Mapping:
     """A whole comparison as plain values."""
-    base = draw(
-        experiments().filter(lambda experiment: experiment["data"]["name"] not in ("random_regression", "function"))
-    )
+    base = draw(experiments().filter(lambda experiment: not is_regression(experiment["data"])))
     del base["optimizer"]
     base.pop("evaluation", None)
     base.get("training", {}).pop("early_stopping", None)  # equal budgets

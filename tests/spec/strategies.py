@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -80,6 +81,51 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
 }
 CLASSIFICATION = section("random_classification", n_classes=st.integers(2, 20), **DRAWN)
 REGRESSION = section("random_regression", n_targets=st.integers(1, 20), **DRAWN)
+
+SMALL = str(Path(__file__).with_name("small.csv"))  # age colour when size kind price, 160 rows
+OF_COLUMNS = {
+    "age": st.just("numeric"),
+    "1": st.sampled_from(["drop", "categorical"]),
+    "when": st.sampled_from(["drop", "categorical", "date"]),
+}
+OF_TABLE: dict[str, st.SearchStrategy[Any]] = {
+    "test_path": st.just(SMALL),
+    "format": st.sampled_from(["auto", "csv"]),
+    "separator": st.sampled_from(["auto", ",", "comma"]),
+    "header": st.sampled_from(["auto", True]),
+    "missing_values": st.lists(st.text("abc-9 ", max_size=5), max_size=3).filter(lambda words: not {*words} & {*"abc"}),
+    "columns": st.fixed_dictionaries({}, optional=OF_COLUMNS),
+    "numeric": st.fixed_dictionaries(
+        {},
+        optional={
+            "missing": st.sampled_from(["median", "mean", "drop_row"])
+            | st.fixed_dictionaries({"constant": NUMBERS | st.integers(-9, 9)}),
+            "indicator": st.booleans(),
+            "scaling": st.sampled_from(["none", "standard", "minmax", "robust", "robust_clip", "quantile"]),
+        },
+    ),
+    "categorical": st.fixed_dictionaries(
+        {},
+        optional={
+            "encoding": st.sampled_from(["one_hot", "ordinal"]),
+            "min_frequency": st.integers(1, 100),
+            "max_levels": st.integers(2, 10_000),
+        },
+    ),
+    "target_scaling": st.sampled_from(["none", "standard", "log1p"]),
+    "test": st.integers(0, 40) | st.floats(0.1, 0.4),
+    "validation": st.integers(0, 40) | st.floats(0.1, 0.4),
+}
+TABLES = st.one_of(
+    section("table", **OF_TABLE, task=st.sampled_from(["auto", "classification"])).map(
+        lambda drawn: drawn | {"path": SMALL, "target": "kind"}
+    ),
+    st.builds(
+        lambda drawn, target: drawn | {"path": [SMALL], "target": target},
+        section("table", **OF_TABLE, task=st.sampled_from(["auto", "regression"])),
+        st.sampled_from(["price", 5, -1, ["price"], ["size", "price"], [3, -1]]),
+    ),
+)
 
 ACTIVATIONS = st.one_of(
     st.sampled_from(list(catalogue.ACTIVATIONS)),
@@ -170,15 +216,20 @@ TRAINING = st.fixed_dictionaries(
 )
 
 
+def is_regression(data: Mapping) -> bool:
+    """Whether targets are numbers."""
+    return data["name"] in ("random_regression", "function") or data.get("target", "kind") != "kind"
+
+
 @st.composite
 def experiments(draw: st.DrawFn) -> Mapping:
     """A whole experiment as plain values."""
-    data = draw(st.one_of(IMAGES, SPIRALS, TOYS, FUNCTIONS, CLASSIFICATION, REGRESSION))
-    losses = ["mse", "mae"] if data["name"] in ("random_regression", "function") else ["cross_entropy", "mse", "mae"]
+    data = draw(st.one_of(IMAGES, SPIRALS, TOYS, FUNCTIONS, CLASSIFICATION, REGRESSION, TABLES))
+    losses = ["mse", "mae"] if is_regression(data) else ["cross_entropy", "mse", "mae"]
     loss = draw(st.sampled_from(losses) | st.sampled_from(losses).flatmap(_with_reduction))
     splits = ["none"]
     splits += ["validation"] if data.get("validation", 0 if data["name"] == "xor" else 0.1) != 0 else []
-    splits += ["test"] if data["name"] in ROWS or data.get("test") else []
+    splits += ["test"] if data["name"] in ROWS or data.get("test") or data.get("test_path") else []
     keep = st.just("last")  # best goes with a measured validation only
     evaluation = draw(st.fixed_dictionaries({}, optional={"split": st.sampled_from(splits), "keep": keep}))
     chosen = {"data": data, "model": draw(MODELS), "loss": loss, "optimizer": draw(OPTIMIZERS)}

@@ -51,8 +51,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "hidden activation output_activation dropout": "model.{}",
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
-        "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, "
-        "data table, data arrays, data images or data idx",
+        "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, data table, "
+        "data arrays, data images or data idx",
+        "target header": "data table",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -63,7 +64,8 @@ BELONGS: dict[str, dict[str, str]] = {
     "training": {
         "loss optimizer schedule evaluation": "the top level",
         "lr weight_decay": "optimizer.{}",
-        "validation scaling": "data.{}",
+        "validation": "data.{}",
+        "scaling": "data.scaling or data.numeric.scaling",
         "keep": "evaluation.{}",
         "split": "data.split or evaluation.split",
         "reduction": "loss.reduction",
@@ -73,7 +75,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "std": "data.scaling.std or model.init normal",
     },
     "": {
-        "validation scaling": "data.{}",
+        "validation": "data.{}",
+        "scaling": "data.scaling or data.numeric.scaling",
         "activation hidden dropout init": "model.{}",
         "lr": "optimizer.lr",
         "epochs batch_size record_steps threads precision EPOCHS batchSize": "training.{}",
@@ -143,8 +146,11 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, "
-        "arrays, images or idx",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, arrays, images or "
+        "idx",
+        "target_column label_col": "target of data table",
+        "csv file_path": "path of data table, arrays, images or idx",
+        "resize": "size of data images",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -257,8 +263,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "keep_prob": "model.dropout is that of dropping",
     },
     "data": {
-        "target label_column": "a choice of columns is not offered",
-        "url": "reading from the network is not offered; data.path names a file",
+        "features feature_columns": "a list of the inputs is not offered",
+        "url": "reading from the network is not offered",
         "invert": "changes of the images are not offered",
     },
     "model": {"flatten": "always flattened"},

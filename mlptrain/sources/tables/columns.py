@@ -7,12 +7,14 @@ measured to prepare inputs comes from the training rows alone, later.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError
+from mlptrain.sources.tables.encode import as_text
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -72,15 +74,8 @@ def infer(
     is left.
     """
     names = table.frame.columns
-    targets = tuple(
-        find_column(names, one, key="target") for one in ([target] if isinstance(target, (str, int)) else target)
-    )
-    if len(set(targets)) < len(targets):
-        raise DataKeyError("target", f"names '{printable(targets[0])}' twice")
-    given = {find_column(names, name, key="columns"): kind for name, kind in (kinds or {}).items()}
-    for name in targets:
-        if name in given and given[name] != "drop":
-            raise DataKeyError("columns", f"'{printable(name)}' is the target; leave it out here, and say data.task")
+    targets = _targets(names, target)
+    given, written = _given(names, targets, kinds or {})
     columns: list[Column] = []
     described: list[Described] = []
     notes: list[tuple[str, str]] = []
@@ -92,7 +87,7 @@ def infer(
                 _describe(values, "target" if duty == "target" else "weight" if duty == "weight" else "split", "")
             )
             continue
-        kind, why, warning = _kind(table, name, given.get(name))
+        kind, why, warning = _kind(table, name, given.get(name), written.get(name, name))
         described.append(_describe(values, kind, why))
         if warning:
             notes.append(("columns", warning))
@@ -109,14 +104,49 @@ def infer(
     return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes))
 
 
-def find_column(names: Sequence[str], wanted: str | int, *, key: str) -> str:
-    """The name of a column, by its name or its number, −1 the last. Raises DataKeyError with what was meant."""
+def _targets(names: Sequence[str], wanted: str | int | Sequence[str | int]) -> tuple[str, ...]:
+    if isinstance(wanted, (str, int)):
+        return (find_column(names, wanted, key="target"),)
+    found: list[str] = []
+    for index, one in enumerate(wanted):
+        name = find_column(names, one, key="target", inside=(index,))
+        if name in found:
+            raise DataKeyError("target", f"names '{printable(name)}' twice", inside=(index,))
+        found.append(name)
+    return tuple(found)
+
+
+def _given(
+    names: Sequence[str], targets: Sequence[str], kinds: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The kinds that are stated, by column, and how each column is written there."""
+    given: dict[str, str] = {}
+    written: dict[str, str] = {}
+    for one, kind in kinds.items():
+        name = find_column(names, one, key="columns", inside=(one,))
+        if name in given:
+            raise DataKeyError("columns", f"names '{printable(name)}' twice", inside=(one,))
+        if name in targets:
+            message = f"'{printable(name)}' is the target; leave it out here, data.task says what it is"
+            raise DataKeyError("columns", message, inside=(one,))
+        given[name], written[name] = kind, one
+    return given, written
+
+
+def find_column(names: Sequence[str], wanted: str | int, *, key: str, inside: tuple[str | int, ...] = ()) -> str:
+    """The name of a column, by its name or its number, −1 the last. Raises DataKeyError with what was meant.
+
+    A text that is not a name may be a number: the keys of a mapping are texts.
+    """
+    if wanted in names:
+        return str(wanted)
+    if isinstance(wanted, str) and re.fullmatch(r"-?[0-9]{1,9}", wanted):
+        wanted = int(wanted)
     if isinstance(wanted, int):
         if -len(names) <= wanted < len(names):
             return names[wanted]
-        raise DataKeyError(key, f"there is no column {wanted}: the table has {len(names):,}, counted from 0")
-    if wanted in names:
-        return wanted
+        message = f"there is no column {wanted}: the table has {len(names):,}, counted from 0"
+        raise DataKeyError(key, message, inside=inside)
     folded = {name.strip().lower(): name for name in names}
     if wanted.strip().lower() in folded:
         near = [folded[wanted.strip().lower()]]
@@ -124,11 +154,11 @@ def find_column(names: Sequence[str], wanted: str | int, *, key: str) -> str:
         near = difflib.get_close_matches(wanted, names, n=1)
     shown = ", ".join(f"'{printable(name)}'" for name in names[:10]) + (", …" if len(names) > 10 else "")
     hint = f"did you mean '{printable(near[0])}'?" if near else f"the columns are {shown}"
-    raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}")
+    raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}", inside=inside)
 
 
-def _kind(table: Table, name: str, wanted: str | None) -> tuple[Kind, str, str]:
-    """What a column is taken for, why, and what the user should know of it."""
+def _kind(table: Table, name: str, wanted: str | None, written: str) -> tuple[Kind, str, str]:
+    """What a column is taken for, why, and what the user should know of it; ``written`` is its name in ``kinds``."""
     import polars as pl
 
     values, shown = table.frame[name], printable(name)
@@ -146,6 +176,7 @@ def _kind(table: Table, name: str, wanted: str | None) -> tuple[Kind, str, str]:
             "columns",
             f"'{shown}' holds text, such as {printable(str(values[bad]))!r} at {table.where(bad, name)}; correct it, "
             "add it to missing_values, or use categorical",
+            inside=(written,),
         )
     if wanted == "date" and not values.dtype.is_temporal():
         first = values.is_not_null().arg_max() or 0
@@ -153,6 +184,7 @@ def _kind(table: Table, name: str, wanted: str | None) -> tuple[Kind, str, str]:
             "columns",
             f"'{shown}' has values that are not read as dates, such as {printable(str(values[first]))!r} at "
             f"{table.where(first, name)}; write them as 2024-05-31, or use another kind",
+            inside=(written,),
         )
     if present == 0:
         return "drop", "no value at all", f"'{shown}' has no value at all and is dropped"
@@ -223,13 +255,7 @@ def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
 
 def levels_of(values: pl.Series) -> tuple[str, ...]:
     """The values of a category as text, in order: numbers by size, text by its characters."""
-    unique = values.drop_nulls().unique().sort()
-    return tuple(_written(value) for value in unique.to_list())
-
-
-def _written(value: object) -> str:
-    """A value as the file writes it: 3.0 in a column of whole numbers is 3."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return tuple(as_text(values.drop_nulls().unique().sort()).to_list())
 
 
 def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]:

@@ -6,16 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 UNSEEN = -1.0  # the code of a level that the training file does not have
 _DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
@@ -27,6 +26,8 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
 
     Raises DataError, located, for a number that float32 cannot hold.
     """
+    import numpy as np
+
     matrix = np.empty((table.frame.height, len(columns)), dtype=np.float32)
     for place, column in enumerate(columns):
         values = table.frame[column.origin]
@@ -44,6 +45,8 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
     A full stop behind a class, as in the test file of Adult, does not count. Raises DataError, located, for others.
     """
+    import numpy as np
+
     codes = _codes(table.frame[name], class_names)
     if (codes == UNSEEN).any():
         stripped = table.frame[name].cast(str).str.strip_suffix(".")
@@ -61,10 +64,13 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
 def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
     """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``."""
+    import numpy as np
+
     return np.column_stack([_numbers(table, name) for name in names])
 
 
 def _numbers(table: Table, name: str) -> NDArray[np.float32]:
+    import numpy as np
     import polars as pl
 
     values = table.frame[name].cast(pl.Float64).to_numpy()
@@ -79,11 +85,7 @@ def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     """Positions among the levels; nan where missing, ``UNSEEN`` where not among them."""
     import polars as pl
 
-    if values.dtype.is_float():  # 3.0 is the level 3
-        whole = values.is_null() | (values == values.round())
-        text = values.cast(pl.String) if not whole.all() else values.cast(pl.Int64, strict=False).cast(pl.String)
-    else:
-        text = values.cast(pl.String)
+    text = as_text(values)
     known = {level: float(position) for position, level in enumerate(levels)}
     codes = text.replace_strict(known, default=UNSEEN, return_dtype=pl.Float64)
     return (
@@ -93,8 +95,19 @@ def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     )
 
 
+def as_text(values: pl.Series) -> pl.Series:
+    """Values as the names of levels and classes: 3.0 is the level 3, whatever type its column has for others' sake."""
+    import polars as pl
+
+    if not values.dtype.is_float():
+        return values.cast(pl.String)
+    whole = values.cast(pl.Int64, strict=False)
+    return whole.cast(pl.String).zip_with(whole.cast(values.dtype) == values, values.cast(pl.String))
+
+
 def _part(values: pl.Series, part: str) -> NDArray[np.float64]:
     """A number made of dates: days since 2000 with fractions, or where in its year, week or day one lies."""
+    import numpy as np
     import polars as pl
 
     milliseconds = values.cast(pl.Datetime("ms")).dt.timestamp("ms").cast(pl.Float64).to_numpy()
