@@ -72,9 +72,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-_MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
-
-
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
     from mlptrain.sources.tables.leaks import find_leaks
@@ -121,7 +118,6 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         validation_weight=validation_weight,
         split=split,
     )
-    notes += _repeats(x, y, apart)
     if weight is not None:
         notes.append(
             f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
@@ -167,27 +163,6 @@ def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
         if count and what in apart:
             raise DataKeyError(f"{what}_path", f"is given, but data.split names {count:,} {what} rows in data.path too")
     return counts[0], counts[1], counts[2]
-
-
-def _repeats(x: Any, y: Any, apart: Mapping[str, Any]) -> list[str]:
-    """How many rows, inputs and targets, stand there twice: they may be trained on and tested with."""
-    import numpy as np
-    import polars as pl
-
-    def hashes(x: Any, y: Any) -> pl.Series:
-        return pl.from_numpy(np.column_stack([x, y.astype(np.float64) if y.ndim == 2 else y])).hash_rows()
-
-    if len(x) > _MAX_COMPARED:
-        return []
-    own, notes = hashes(x, y), []
-    if repeated := len(own) - own.n_unique():
-        notes.append(
-            f"{repeated:,} of {len(own):,} rows repeat another one: what is drawn for testing may be trained on too"
-        )
-    for what, (x, y, _) in apart.items():
-        if again := int(hashes(x, y).is_in(own.implode()).sum()):
-            notes.append(f"{again:,} of {len(x):,} rows of the {what} file stand in the training file too")
-    return notes
 
 
 def _sizes(groups: Any) -> tuple[int, ...]:
