@@ -152,6 +152,41 @@ def reliability(run: Run, split: Split = None, out: Out = None, data_dir: DataDi
 
 
 @plot_app.command(rich_help_panel=_RUNS)
+def roc(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
+    """ROC and precision–recall curves, of each class against the rest."""
+    file = _picture(out, "roc")
+    from mlptrain import views
+    from mlptrain.report.tables import draw_class_curves
+
+    with screen.Fetching() as fetching:
+        found = views.class_curves(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)
+    _save(draw_class_curves(found), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def importance(
+    run: Run,
+    split: Split = None,
+    repeats: Annotated[int, typer.Option(min=2, max=1000, help="How often each column is shuffled.")] = 10,
+    out: Out = None,
+    data_dir: DataDir = None,
+) -> None:
+    """How much worse predictions are where a column is shuffled.
+
+    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows.
+    """
+    file = _picture(out, "importance")
+    from mlptrain import views
+    from mlptrain.report.tables import draw_importance
+
+    with screen.Fetching() as fetching:
+        found = views.permutation_importance(
+            run, split=split, repeats=repeats, data_dir=data_dir, on_fetch=fetching.fetch
+        )
+    _save(draw_importance(found), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
 def seen(
     run: Run,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],

@@ -116,7 +116,7 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
-        raise DataError(f"data '{experiment.data.name}' as chosen has no training rows")
+        raise DataError(f"data '{experiment.data.label}' as chosen has no training rows")
     if raw.test_x is None or raw.test_y is None:
         return RawData(*train)
     return RawData(*train, *_choose(raw.test_x, raw.test_y, choice, size=choice.test_size))

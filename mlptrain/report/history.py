@@ -153,7 +153,7 @@ def _history(
     with suppress(RunFolderError):  # nothing else here depends on the environment
         guess = folder.read_environment().constant_guess or {}
     label, status = label or f"run {run_name(folder.path)}", summarise(folder).status
-    return History(label, status, experiment.loss.title, unit, values, experiment.data.name, guess)
+    return History(label, status, experiment.loss.title, unit, values, experiment.data.label, guess)
 
 
 def run_labels(paths: Sequence[AnyPath]) -> list[str]:
@@ -176,9 +176,9 @@ def run_name(run: AnyPath) -> str:
 
 def run_title(run: AnyPath, experiment: Experiment) -> str:
     """Which run on which data, as titles begin: ``run first, data mnist``."""
-    return f"run {run_name(run)}, data {experiment.data.name}"
+    return f"run {run_name(run)}, data {experiment.data.label}"
 
 
 def experiment_title(experiment: Experiment) -> str:
     """Which configuration and which data: ``first, data mnist``."""
-    return f"{experiment.name}, data {experiment.data.name}"
+    return f"{experiment.name}, data {experiment.data.label}"

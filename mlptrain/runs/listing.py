@@ -119,7 +119,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     return RunSummary(
         folder.path,
         result.state if result is not None else "running" if _is_trained(folder) else "interrupted",
-        data=spec.data.name,
+        data=spec.data.label,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),
         lr=spec.optimizer.lr,

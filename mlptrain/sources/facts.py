@@ -44,6 +44,19 @@ class Column(Record):
         return self.source or self.name
 
 
+class FileFacts(Record):
+    """How further files are read as the training file was: its columns in order with their kinds.
+
+    ``has_names``: columns are matched by name, else by place. ``date_formats`` are those of columns of dates;
+    ``is_sparse``: absent columns are zeros.
+    """
+
+    kinds: dict[str, Literal["number", "text", "date", "datetime"]]
+    has_names: bool = True
+    date_formats: dict[str, str] = Field({})
+    is_sparse: bool = False
+
+
 @dataclass(frozen=True)
 class SourceFacts:
     """A data set as it is stored or generated.
@@ -53,8 +66,9 @@ class SourceFacts:
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
-    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
-    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``file`` is how
+    the files of a table are read. ``digest`` is a SHA-256 of the files, where facts were read from files. ``notes`` say
+    in words what was detected and not stated.
     """
 
     train_counts: tuple[int, ...]
@@ -67,6 +81,7 @@ class SourceFacts:
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
+    file: FileFacts | None = None
     digest: str = ""
     notes: tuple[str, ...] = ()
 
@@ -134,6 +149,7 @@ class DataFacts(Record):
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
+    file: FileFacts | None = None
     digest: str = ""
 
     @model_validator(mode="after")

@@ -50,6 +50,11 @@ class DataSection(Section):
         """The fold as (of, index)."""
         return None if self.fold is None else (self.fold.of, self.fold.index)
 
+    @property
+    def label(self) -> str:
+        """What the data are called where they are shown."""
+        return str(getattr(self, "name", ""))
+
     def source(self) -> Source:
         """Where the rows come from."""
         raise NotImplementedError

@@ -55,7 +55,7 @@ SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and
 
 def loss_fits_data(data: DataSpec, facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
     """The loss can be fitted to the data's targets."""
-    if (misfit := loss.misfit(facts, name=data.name)) is not None:
+    if (misfit := loss.misfit(facts, name=data.label)) is not None:
         remedy = "set data.classes, e.g. [0, 1]" if hasattr(data, "classes") else "use cross_entropy"
         is_too_many = targets_of(facts) == "classes" and isinstance(loss, BinaryCrossEntropy)
         yield ("loss",), f"'{loss.name}' {misfit}" + (f"; {remedy}" if is_too_many else "")
@@ -94,7 +94,7 @@ def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # 
         stored = stored_rows(counts, data.classes)
         if size is not None and size > stored:
             of_classes = " of these classes" if data.classes is not None else ""
-            yield ("data", key), f"must be at most {stored:,}, the rows of '{data.name}'{of_classes}, got {size:,}"
+            yield ("data", key), f"must be at most {stored:,}, the rows of '{data.label}'{of_classes}, got {size:,}"
 
 
 def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
@@ -137,7 +137,7 @@ def scaling_has_its_maximum(data: DataSpec, facts: DataFacts) -> Iterator[Findin
         key = "set data.maximum, or use standard" if hasattr(data, "maximum") else "use standard"
         yield (
             ("data", "scaling"),
-            f"unit divides by the largest possible input, which '{data.name}' does not know; {key}",
+            f"unit divides by the largest possible input, which '{data.label}' does not know; {key}",
         )
 
 
@@ -147,7 +147,7 @@ def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: Evalu
         message = "needs validation rows, but data.validation is 0; set data.validation, or choose none"
         yield ("evaluation", "split"), message
     if evaluation.split == "test" and facts.test_rows == 0:
-        yield ("evaluation", "split"), f"data '{data.name}' has no test rows; choose validation or none"
+        yield ("evaluation", "split"), f"data '{data.label}' has no test rows; choose validation or none"
     if evaluation.keep == "best" and evaluation.resolved(data).split != "validation":
         message = (
             f"best goes by {evaluation.metric[:40]} and needs split: validation with data.validation above 0; use last"
@@ -162,7 +162,7 @@ def metrics_fit(data: DataSpec, facts: DataFacts, loss: LossSpec, evaluation: Ev
         path = ("evaluation", "metrics", number)
         if (at := first.setdefault(metric.key, number)) != number:
             yield path, f"'{metric.name}' stands in the list already, as number {at + 1}; its key is {metric.key}"
-        elif (misfit := metric.misfit(facts, loss, data=data.name)) is not None:
+        elif (misfit := metric.misfit(facts, loss, data=data.label)) is not None:
             yield path, f"'{metric.name}' {misfit}"
 
 
@@ -235,7 +235,7 @@ def network_fits_memory(data: DataSpec, facts: DataFacts, loss: LossSpec, model:
 def embedding_has_its_columns(data: DataSpec, facts: DataFacts, model: ModelSpec) -> Iterator[Finding]:
     """There are numbers to embed."""
     if not isinstance(model.numeric_embedding, NoEmbedding) and not data.layout(facts).numeric:
-        yield ("model", "numeric_embedding"), f"embeds numbers, and '{data.name}' has none among its inputs"
+        yield ("model", "numeric_embedding"), f"embeds numbers, and '{data.label}' has none among its inputs"
 
 
 def categories_stay_whole(
@@ -294,7 +294,9 @@ def augmentation_fits_data(
     active = augmentation.active()
     if facts.image_shape is None:
         for key in (key for key in active if key in OF_IMAGES):
-            message = f"needs images, but '{data.name}' has {facts.n_features:,} numbers per row; noise suits these too"
+            message = (
+                f"needs images, but '{data.label}' has {facts.n_features:,} numbers per row; noise suits these too"
+            )
             yield ("augmentation", key), message
     elif augmentation.shift >= min(facts.image_shape):
         height, width = facts.image_shape
@@ -478,7 +480,7 @@ def _adversarial_lengths(experiment: Experiment) -> Iterator[Finding]:
 
 def _augmentation_that_misleads(experiment: Experiment) -> Iterator[Finding]:
     """Changes after which an image is one of another class, or hardly one at all."""
-    augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.name
+    augmentation, facts, name = experiment.augmentation, experiment.facts, experiment.data.label
     classes = set(facts.class_names)
     if name in ("mnist", "digits"):
         symmetric = {"0", "1", "8"} | ({"3"} if augmentation.flip == "vertical" else set())
@@ -548,6 +550,6 @@ def _scaling_in_raw_units(experiment: Experiment) -> Iterator[Finding]:
     remedy = f"{{mean: {in_unit[0]:.4g}, std: {in_unit[1]:.4g}}}" if fits else "standard, which measures both"
     yield (
         ("data", "scaling", key),
-        f"{value:g} cannot be the {what} of inputs from 0 to 1: those of '{experiment.data.name}' are divided by "
+        f"{value:g} cannot be the {what} of inputs from 0 to 1: those of '{experiment.data.label}' are divided by "
         f"their maximum, {maximum}, before; use {remedy}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
@@ -157,6 +158,12 @@ class FileTable(TableData):
     missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
         [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
     )
+
+    @property
+    def label(self) -> str:
+        """The name of the file, as people call their data."""
+        first, *more = _several(self.path)
+        return Path(first).name + (f" and {len(more):,} more" if more else "")
 
     def source(self) -> TableSource:
         """The files."""

@@ -219,6 +219,8 @@ def _with_header(
     known_names: Sequence[str],
 ) -> Dialect:
     """The dialect with the names of its columns; ``offset`` lines were left out before the first record."""
+    if isinstance(header, Sequence) and known_names:  # of later rows, which may have names and lack columns
+        header = any(name in known_names for name in records[0][1])
     if isinstance(header, Sequence):
         if len(header) != width:
             raise DataError(f"{path} has {width:,} columns, but header names {len(header):,}")

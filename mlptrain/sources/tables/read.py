@@ -58,7 +58,7 @@ def read_table(
 
     def read(digest: str) -> Table:
         contents = [read_content(path, format, wishes) for path in files]
-        table = _settled(files, contents, wishes, digest)
+        table = settled(files, contents, wishes, digest)
         return table if known is None else conformed(table, known, optional)
 
     return read_cached(files, f"{format} {wishes}", read)
@@ -74,7 +74,7 @@ def _separator(written: str) -> str | None:
     return separator
 
 
-def _settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, digest: str) -> Table:
+def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, digest: str) -> Table:
     """One table of the contents of its files, with what their columns of text hold after all."""
     import polars as pl
 
@@ -93,16 +93,16 @@ def _settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, dig
     for index, values in enumerate(columns):
         name = values.name
         if values.dtype == pl.String and name not in first.as_text and kinds.get(name) != "text":
-            settled = settle(
+            of_text = settle(
                 values,
                 decimal_comma=first.decimal_comma,
                 where=partial(places, column=name),
                 date_format=known_formats.get(name, ""),
             )
-            columns[index] = settled.values
-            notes += [settled.note] if settled.note else []
-            if settled.date_format:
-                formats[name] = settled.date_format
+            columns[index] = of_text.values
+            notes += [of_text.note] if of_text.note else []
+            if of_text.date_format:
+                formats[name] = of_text.date_format
     frame = narrowed(pl.DataFrame(columns))
     return Table(frame, first.has_names, parts, tuple(notes), formats, digest, is_sparse=first.sparse)
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import DataKeyError, RawData, SourceFacts
+from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.tables.columns import Schema, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
@@ -17,6 +17,9 @@ from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from mlptrain.sources.tables.leaks import Leak
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Content:
     facts: SourceFacts
     schema: Schema
     raw: RawData
+    leaks: tuple[Leak, ...]
     notes: tuple[str, ...]
     warnings: tuple[tuple[str, str], ...]
 
@@ -65,17 +69,21 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
+    from mlptrain.sources.tables.leaks import find_leaks
+
     options: Mapping[str, Any] = dict(source.reading)
     table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds))
     notes, warnings = list(table.notes), list(schema.notes)
-    table, dropped = _usable(table, schema, source.dropping)
+    table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
+    leaks = find_leaks(x, y, schema.columns)
+    warnings += [("columns", leak.describe()) for leak in leaks]
     digest, test_x, test_y = table.digest, None, None
     if source.test_path:
         test = read_table(source.test_path, **options, like=table)
-        test, dropped = _usable(test, schema, source.dropping)
+        test, dropped = usable(test, schema, source.dropping)
         notes += [f"test file: {note}" for note in test.notes]
         warnings += [("test_path", note) for note in dropped]
         test_x, test_y = encode_inputs(test, schema.columns), _targets(test, schema)
@@ -89,9 +97,20 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         n_targets=0 if classes else len(schema.targets),
         columns=schema.columns,
         target_names=schema.targets,
+        file=_file_facts(table),
         digest=digest,
     )
-    return Content(facts, schema, RawData(x, y, test_x, test_y), tuple(notes), tuple(warnings))
+    return Content(facts, schema, RawData(x, y, test_x, test_y), leaks, tuple(notes), tuple(warnings))
+
+
+def _file_facts(table: Table) -> FileFacts:
+    known = table.schema
+    return FileFacts(
+        kinds=dict(known.kinds),
+        has_names=known.has_names,
+        date_formats=dict(known.date_formats),
+        is_sparse=known.is_sparse,
+    )
 
 
 def _targets(table: Table, schema: Schema) -> Any:
@@ -106,7 +125,7 @@ def _counts(y: Any, classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 
-def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
+def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
     """The rows that have a target, and no missing number where ``dropping`` says so; what was dropped in words."""
     from dataclasses import replace
 
@@ -114,12 +133,12 @@ def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[st
 
     notes = []
     frame = table.frame
-    usable = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
+    wanted = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
     for name in schema.targets:
         gone = frame[name].null_count()
         if gone:
             notes.append(f"{gone:,} of {frame.height:,} rows have no '{printable(name)}', the target, and are left out")
-            usable &= frame[name].is_not_null()
+            wanted &= frame[name].is_not_null()
     numbers = [column.origin for column in schema.columns if column.kind == "numeric"]
     for name in dict.fromkeys(numbers):
         if dropping and frame[name].null_count():
@@ -129,11 +148,11 @@ def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[st
                     "numeric", f"is error, and {table.where(row, name)} has no '{printable(name)}'", inside=("missing",)
                 )
             notes.append(
-                f"{(frame[name].is_null() & usable).sum():,} rows have no '{printable(name)}' and are left out"
+                f"{(frame[name].is_null() & wanted).sum():,} rows have no '{printable(name)}' and are left out"
             )
-            usable &= frame[name].is_not_null()
+            wanted &= frame[name].is_not_null()
     if not notes:
         return table, []
-    if not usable.any():
+    if not wanted.any():
         raise DataError(f"{table.parts[0].path} has no row left: {'; '.join(notes)}")
-    return replace(table, frame=frame.filter(usable)), notes
+    return replace(table, frame=frame.filter(wanted)), notes
