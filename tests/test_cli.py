@@ -76,7 +76,7 @@ def test_json_keys(call: Call) -> None:
     (checked,) = call("check", DIGITS, "--json").json
     assert list(checked) == [
         "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
-        "statistics", "warnings",
+        "statistics", "notes", "warnings",
     ]  # fmt: skip
     verified = call("data", "verify", "digits", "--json").json
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
