@@ -54,7 +54,7 @@ _FILE_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "y")
 _AT_ONCE, _MAX_THREADS = 256, 16  # files that a thread decodes in one go
-_SLOW = 2.0  # seconds of decoding, from which on the pixels are kept: 60,000 PNGs take ten, and then one
+_SLOW = 2.0  # seconds of decoding, from which on the pixels are kept
 _MAX_KEPT = 20  # folders, the latest ones
 _WITHOUT_COLOUR = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _GREY, _RGB = "L", "RGB"
@@ -377,7 +377,10 @@ def _kept_file(files: Sequence[str], shape: tuple[int, ...], root: Path) -> Path
 
 
 def _keep(images: NDArray[np.uint8], file: Path) -> None:
-    """Write pixels that took long to decode, in place of older ones; a full disk or a read-only folder is no matter."""
+    """Write pixels that took long to decode, in place of older ones; a full disk or a read-only folder is no matter.
+
+    60,000 PNGs of 28 × 28 take 10 s to decode, and 1.8 s to list and read kept pixels (2-core AMD EPYC, 2026-11-26).
+    """
     import io
 
     import numpy as np

@@ -51,6 +51,7 @@ class Table:
     values are null, and no number is infinite or NaN. ``has_names``: the columns are named in the file, rather than
     column_0, column_1 … by place. ``notes`` say in words what was detected. ``date_formats`` are those that columns of
     dates were read with. ``digest`` is a SHA-256 of the files. ``is_sparse``: columns that are absent are zeros.
+    ``rows`` are the places that the rows of ``frame`` have in the files, where some were left out.
     """
 
     frame: pl.DataFrame
@@ -60,13 +61,19 @@ class Table:
     date_formats: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     is_sparse: bool = False
+    rows: pl.Series | None = None
 
     def where(self, row: int, column: str) -> str:
         """``file:line:column`` of a value, both counted from 1; ``row`` counts from 0.
 
         Of files without lines, as Parquet: the file, row and column in words.
         """
-        return self.places(row, column)
+        return self.places(row if self.rows is None else self.rows[row], column)
+
+    def filtered(self, wanted: pl.Series) -> Table:
+        """The rows for which ``wanted`` (n,) holds; those are placed where they stand in the files."""
+        rows = wanted.arg_true() if self.rows is None else self.rows.filter(wanted)
+        return replace(self, frame=self.frame.filter(wanted), rows=rows)
 
     @property
     def places(self) -> Places:
@@ -91,15 +98,15 @@ def conformed(table: Table, known: Schema, optional: Collection[str] = ()) -> Ta
     there = frame.columns
     allowed = {*there, *optional}
     missing = [name for name in known.kinds if name not in allowed]
+    extra = [name for name in there if name not in known.kinds]
     if missing and known.is_sparse:
         frame = frame.with_columns(pl.lit(0.0, pl.Float32).alias(name) for name in missing)
-    elif missing and not (known.has_names and table.has_names):
+    elif (missing or extra) and not (known.has_names and table.has_names):
         raise DataError(f"{path} has {frame.width:,} columns, but {known.source} has {len(known.kinds):,}")
     elif missing:
         raise DataError(f"{path} lacks {_columns(missing)} of {known.source}{_hint(missing, there)}")
     columns = {values.name: values for values in frame.get_columns()}
     names = [name for name in known.kinds if name in columns]
-    extra = [name for name in columns if name not in known.kinds]
     if extra:
         notes.append(f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not in {known.source} and dropped")
     elif list(columns) != names:

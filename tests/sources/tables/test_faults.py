@@ -124,11 +124,11 @@ def test_archives(write: Write, tmp_path: Path) -> None:
 
 
 def test_a_line_without_an_end_is_refused_soon(tmp_path: Path) -> None:
-    """Two gigabytes in one line, most of them never written to the disk nor read."""
+    """Most of the line is neither written to the disk nor read as text."""
     path = tmp_path / "long.csv"
     path.write_text("a,b\n" + "1,2\n" * 10)
     with path.open("r+b") as stream:
-        stream.truncate(2 << 30)
+        stream.truncate(200 << 20)
     began = time.monotonic()
     with pytest.raises(DataError, match=r"binary|longer than 64 MiB"):
         read_table(path)
@@ -141,12 +141,9 @@ def test_a_table_too_large_for_the_memory_is_refused(write: Write, monkeypatch: 
     meminfo = write("meminfo", "MemTotal: 100 kB\nMemAvailable: 300 kB\n")
     monkeypatch.setattr(memory, "FILES", memory.MemoryFiles(meminfo, ()))
     rows = "".join(f"{i},{i / 7:.5f},word{i % 9}\n" for i in range(20_000))
-    for path in (
-        write("x.csv", "a,b,c\n" + rows),
-        write("x.csv.gz", gzip.compress(("a,b,c\n" + rows).encode(), mtime=0)),
-    ):
-        with pytest.raises(DataError, match=r"about 0\.0 GB of memory \(about [\d,]+ rows of 3 columns\), but 0\.0 GB"):
-            read_table(path)
+    path = write("x.csv", "a,b,c\n" + rows)
+    with pytest.raises(DataError, match=r"about 0\.0 GB of memory \(about 2\d,\d+ rows of 3 columns\), but 0\.0 GB"):
+        read_table(path)
     frame = pl.DataFrame({"a": range(200_000)})
     frame.write_parquet(path := path.with_name("x.parquet"))
     with pytest.raises(DataError, match="about 200,000 rows of 1 columns"):

@@ -27,7 +27,7 @@ def test_columns_are_matched_by_name_and_kind(first: Table, write: Write) -> Non
     assert order.notes[-1] == "columns are in another order, and matched by name"
     absent = read_table(write("test.csv", "z,y,x\n,,\n"), like=first)
     assert absent.frame.rows() == [(None, None, None)]
-    assert [str(dtype) for dtype in absent.frame.dtypes] == ["Float32", "String", "Date"]
+    assert [str(dtype) for dtype in absent.frame.dtypes] == ["Int32", "String", "Date"]
 
 
 def test_columns_are_matched_by_place_without_names(first: Table, write: Write) -> None:
