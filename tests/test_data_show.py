@@ -145,6 +145,17 @@ def test_leaks_of_a_regression() -> None:
     assert [leak.column for leak in find_leaks(x, of_code, columns)] == ["code"]
 
 
+def test_one_of_many_columns_knows_few_rows_by_chance() -> None:
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(60, 3000)).astype(np.float32)
+    columns = tuple(Column(name=str(place)) for place in range(3000))
+    for others in (2, 10):
+        assert find_leaks(x, np.repeat([0, 1], [60 - others, others]), columns) == ()
+    known = np.column_stack([x, np.repeat([0.5, 7], [50, 10])]).astype(np.float32)
+    (leak,) = find_leaks(known, np.repeat([0, 1], [50, 10]), (*columns, Column(name="known")))
+    assert leak.column == "known"
+
+
 @pytest.mark.parametrize("load", [load_iris, load_breast_cancer, load_diabetes])
 def test_honest_columns_are_no_leaks(load: object) -> None:
     """Of three classes too; a tree with a leaf for each class agrees that no column alone suffices."""

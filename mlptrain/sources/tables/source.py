@@ -74,7 +74,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
-    from mlptrain.sources.tables.leaks import find_leaks
+    from mlptrain.sources.tables.leaks import described, find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
     table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
@@ -91,7 +91,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     leaks = find_leaks(x, y, schema.columns)
-    warnings += [("columns", leak.describe()) for leak in leaks]
+    warnings += [("columns", text) for text in described(leaks)]
     digest, apart = table.digest, {}
     needless = [names["split"]] if "split" in names else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
