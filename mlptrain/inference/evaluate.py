@@ -10,10 +10,9 @@ from torch import Tensor
 
 from mlptrain.data import Examples, Splits
 from mlptrain.errors import CheckpointError, DataError, RunFolderError
-from mlptrain.experiment.build import build_network, load_data, prepared
+from mlptrain.experiment.build import build_network, load_data, loss_of, prepared
 from mlptrain.experiment.checkpoints import Checkpoint, load_checkpoint
 from mlptrain.experiment.resuming import load_own_checkpoint
-from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
@@ -157,7 +156,7 @@ def evaluation_of(
     with applied(resolved):
         split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
         chosen: Examples = getattr(splits, split)
-        loss = make_loss(experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
+        loss = loss_of(experiment, [checkpoint.class_weights], [checkpoint.preprocessing.target])
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
@@ -185,7 +184,7 @@ def evaluation_of(
         "loss": metrics.loss,
         "accuracy": metrics.accuracy,
         **table,
-        "metrics": {metric.key: metrics.further.figures.get(metric.key) for metric in scorer.metrics},
+        "metrics": {key: metrics.further.figures.get(key) for key in scorer.keys},
         "undefined": dict(metrics.further.undefined),
         "temperature": checkpoint.temperature,
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from mlptrain.errors import DataError
+from mlptrain.sources.grouping import drawn_groups
 from mlptrain.system.jsonfiles import Count, Record
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
 Shape = Annotated[tuple[Count, Count], Field(strict=False)]
+# How test and validation rows are drawn from the training rows; see ``mlptrain/spec/splitting.py``.
+SplitBy = Literal["auto", "random", "stratified", "group", "time", "column"]
 
 
 class Column(Record):
@@ -55,11 +58,17 @@ class SourceFacts:
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
     ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
     SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
+    ``stated`` are the rows among those of ``train_counts`` that a column states to be for training, validation and
+    test, ``group_sizes`` the rows of each group of rows that are kept together; ``weight`` is the column of sample
+    weights.
     """
 
     train_counts: tuple[int, ...]
     n_features: int
     test_counts: tuple[int, ...] = ()
+    validation_counts: tuple[int, ...] = ()
+    stated: tuple[int, int, int] | None = None
+    group_sizes: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
@@ -68,6 +77,7 @@ class SourceFacts:
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
     digest: str = ""
+    weight: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -76,8 +86,8 @@ class Choice:
     """Which rows of a data set an experiment takes, in this order.
 
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
-    kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows by the
-    seed. The last two are counts, or fractions below 1.
+    kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows, as
+    ``split`` says, by the seed, groups by ``split_seed``. ``test`` and ``validation`` are counts, or fractions below 1.
     """
 
     classes: Sequence[int] | None = None
@@ -85,6 +95,18 @@ class Choice:
     test_size: int | None = None
     test: float = 0
     validation: float = 0
+    split: SplitBy = "random"
+    split_seed: int = 0
+
+    def drawn_of(self, source: SourceFacts) -> list[tuple[Literal["test", "validation"], float]]:
+        """What is drawn, in this order, and how much of it: nothing that a column of the source states."""
+        _, validation, test = source.stated or (0, 0, 0)
+        wishes: list[tuple[Literal["test", "validation"], float]] = []
+        if not (test or source.test_counts):
+            wishes.append(("test", self.test))
+        if not (validation or source.validation_counts):
+            wishes.append(("validation", self.validation))
+        return wishes
 
 
 class DataKeyError(DataError):
@@ -122,6 +144,7 @@ class DataFacts(Record):
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
     digest: str = ""
+    weight: str = ""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -172,13 +195,26 @@ class DataFacts(Record):
             raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
-        if not source.test_counts and (drawn_test := drawn(choice.test, train)):
-            train, test = train - drawn_test, drawn_test
-        validation = drawn(choice.validation, train)
+        validation = stored_rows(source.validation_counts, None)
+        if source.stated is not None:
+            train, validation, stated_test = source.stated
+            test = stated_test or test
+        sizes = list(source.group_sizes)
+        for purpose, wish in choice.drawn_of(source):
+            taken = drawn(wish, train)
+            if choice.split == "group" and taken and any(sizes):
+                groups = set(drawn_groups(sizes, taken, seed=choice.split_seed, purpose=purpose))
+                taken = sum(sizes[group] for group in groups)
+                sizes = [0 if group in groups else size for group, size in enumerate(sizes)]
+            train -= taken
+            if purpose == "test":
+                test = taken or test
+            else:
+                validation = taken
         shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        return cls(train_rows=train - validation, validation_rows=validation, test_rows=test, **shared)
+        return cls(train_rows=train, validation_rows=validation, test_rows=test, **shared)
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
@@ -190,13 +226,21 @@ def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
 class RawData:
     """Rows as stored or generated: x (n, n_features) uint8 or float32; labels (n,) int64 or targets (n, t) float32.
 
-    Targets of several labels at once are 0 and 1.
+    Targets of several labels at once are 0 and 1. ``weight`` (n,) float32 are sample weights. ``split`` (n,) int64 has
+    the group of every training row, numbered as ``group_sizes`` of the facts; or when it is from, as a rank; or whether
+    it is stated to be for training, 0, validation, 1, or test, 2.
     """
 
     x: NDArray[np.generic]
     y: NDArray[np.generic]
     test_x: NDArray[np.generic] | None = None
     test_y: NDArray[np.generic] | None = None
+    validation_x: NDArray[np.generic] | None = None
+    validation_y: NDArray[np.generic] | None = None
+    weight: NDArray[np.float32] | None = None
+    test_weight: NDArray[np.float32] | None = None
+    validation_weight: NDArray[np.float32] | None = None
+    split: NDArray[np.int64] | None = None
 
 
 class Source(Protocol):

@@ -9,6 +9,7 @@ from pydantic import Field
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
 from mlptrain.spec.inputs import InputLayout
+from mlptrain.spec.splitting import GroupSplit, RandomSplit, SplitSpec
 
 MAX_ROWS = 10_000_000
 Validation = Annotated[
@@ -22,6 +23,16 @@ class DataSection(Section):
     """What every data set knows before it is loaded."""
 
     validation: Validation = 0.1
+    split: SplitSpec = Field(
+        RandomSplit(by="random"),
+        description="How test and validation rows are drawn: random, stratified by class, or of a table by the group, "
+        "the time or the word in a column. auto: stratified for classes, else random.",
+    )
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation rows."""
+        return bool(self.validation)
 
     def source(self) -> Source:
         """Where the rows come from."""
@@ -29,7 +40,13 @@ class DataSection(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        return Choice(**self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"}))
+        given = self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"})
+        return Choice(**given, split=self.split.by, split_seed=self.split_seed)
+
+    @property
+    def split_seed(self) -> int:
+        """What groups are drawn by."""
+        return self.split.draw if isinstance(self.split, GroupSplit) else 0
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""

@@ -201,7 +201,7 @@ def _reliability(outputs: FloatArray, labels: IntArray, temperature: float, bins
         low[number], high[number] = wilson_interval(round(found.accuracy[number] * count), count)
     return ReliabilityMoment(
         temperature=temperature,
-        counts=found.counts,
+        counts=found.counts.astype(np.int64),
         confidence=found.confidence,
         accuracy=found.accuracy,
         low=low,
