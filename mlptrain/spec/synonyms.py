@@ -59,7 +59,6 @@ KEYS = {
         "targets target_column target_columns target_col target_variable label label_column label_col y_column "
         "dependent_variable response response_column outcome"
     ),
-    "data.test_path": "test_file test_csv path_test test_dataset",
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
     "data.header": "header_row has_header column_names colnames",
     "data.missing_values": "na_values na_value null_values null_value nan_values missing_value",

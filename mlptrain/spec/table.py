@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
-from mlptrain.sources.facts import Choice, Column, DataFacts
+from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
 from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
@@ -140,6 +140,15 @@ class TableData(DataSection):
                 ("missing_values", tuple(self.missing_values)),
             ),
         )
+
+    def facts(self) -> DataFacts:
+        """Of the files. Raises DataKeyError also for targets without a logarithm."""
+        facts = super().facts()
+        if facts.is_regression and self.target_scaling == "log1p":
+            value, place = self.source().content().lowest
+            if value <= -1:
+                raise DataKeyError("target_scaling", f"log1p needs targets above -1, got {value:g} at {place}")
+        return facts
 
     def choice(self) -> Choice:
         """As elsewhere; test rows are drawn only where none are stored."""

@@ -182,7 +182,7 @@ def test_drawn_groups_are_as_near_to_the_wish_as_scikit_learns() -> None:
 
 def test_one_group_cannot_be_parted(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", [{"a": i, "g": "x", "y": "no" if i % 2 else "yes"} for i in range(20)])
-    with pytest.raises(SpecError, match=r"data.validation: .*leaves none to train on"):
+    with pytest.raises(SpecError, match=r"data.test: .*leaves none to train on"):
         experiment(path, split={"by": "group", "column": "g"})
 
 

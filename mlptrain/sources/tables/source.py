@@ -56,6 +56,7 @@ class Content:
     facts: SourceFacts
     schema: Schema
     raw: RawData
+    lowest: tuple[float, str]  # of the targets of a regression, and where it stands
     notes: tuple[str, ...]
     warnings: tuple[tuple[str, str], ...]
 
@@ -83,6 +84,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     notes, warnings = list(table.notes), list(schema.notes)
     table, dropped = _usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
+    lowest = _lowest(table, schema)
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
@@ -133,7 +135,16 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         digest=digest,
         weight=names.get("weight", ""),
     )
-    return Content(facts, schema, raw, tuple(notes), tuple(warnings))
+    return Content(facts, schema, raw, lowest, tuple(notes), tuple(warnings))
+
+
+def _lowest(table: Table, schema: Schema) -> tuple[float, str]:
+    """The lowest target of a regression, and its place; nothing of classes."""
+    if schema.task == "classification":
+        return float("inf"), ""
+    found = [(float(str(table.frame[name].min())), name) for name in schema.targets]
+    value, name = min(found)
+    return value, table.where(table.frame[name].arg_min() or 0, name)
 
 
 def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
