@@ -1,8 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and ``compare_optimizers`` do
-what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or
-objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same content.
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
+``compare_optimizers`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
+Paths are text or objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same
+content.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlptrain.comparison import compare_optimizers
-    from mlptrain.experiment import resume, train, train_seeds
+    from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export import export
     from mlptrain.inference.module import load
@@ -27,6 +28,7 @@ __all__ = [
     "metrics",
     "resume",
     "train",
+    "train_folds",
     "train_seeds",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),
+    "train_folds": ("mlptrain.experiment", "train_folds"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),
 }
 

@@ -76,7 +76,7 @@ def test_json_keys(call: Call) -> None:
     (checked,) = call("check", DIGITS, "--json").json
     assert list(checked) == [
         "config", "name", "model", "optimizer", "rows", "steps_per_epoch", "layers", "parameter_tensors", "parameters",
-        "statistics", "warnings",
+        "statistics", "columns", "notes", "warnings",
     ]  # fmt: skip
     verified = call("data", "verify", "digits", "--json").json
     assert all(list(check) == ["what", "ok", "detail"] and check["ok"] for check in verified)
@@ -161,6 +161,15 @@ def test_check_shows_all_that_a_layer_does(call: Call) -> None:
     shown = " ".join(call("check", DIGITS, "--set", model).out.split())
     assert "input dropout 0.3" in shown
     assert f"{report['parameters']} parameters and 40 running statistics, which are not trained" in shown
+
+
+def test_a_layer_of_many_tensors_fits_into_80_columns(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("check", DIGITS, "--set", "model={hidden: [128, 64], norm: batch, dropout: 0.2}").out.splitlines()
+    table = shown[: next(index for index, line in enumerate(shown) if "parameter tensors" in line)]
+    assert all(len(line) <= 80 for line in table)
+    for tensor in ("weight 128×64", "bias 128", "norm_weight 128", "norm_bias 64"):
+        assert any(tensor in line for line in table), tensor
 
 
 def test_check_goes_on_after_a_faulty_file(call: Call) -> None:

@@ -30,6 +30,8 @@ PANELS = {
             "mistakes",
             "residuals",
             "reliability",
+            "roc",
+            "importance",
             "seen",
             "weights",
             "layers",
@@ -37,7 +39,7 @@ PANELS = {
         "Data": ["samples", "histogram", "schedule"],
         "Functions": ["activation"],
     },
-    ("data",): {"Data": ["fetch", "verify"]},
+    ("data",): {"Data": ["show", "fetch", "verify"]},
 }
 
 

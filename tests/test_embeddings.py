@@ -13,7 +13,7 @@ from mlptrain.experiment import resume, train, train_seeds
 from mlptrain.experiment.build import load_data
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.inference.module import load
-from mlptrain.spec import Loaded, load_text
+from mlptrain.spec import Loaded, load_spec, load_text
 from mlptrain.spec.data import SpiralsData
 from mlptrain.spec.inputs import InputLayout
 from tests import catalogue
@@ -51,9 +51,9 @@ def fruit(*overrides: str) -> Loaded:
 EMBEDDINGS = [f"model.numeric_embedding={catalogue.yaml(*case)}" for case in catalogue.cases(catalogue.EMBEDDINGS)]
 
 
-@pytest.mark.parametrize("embedding", ["model.numeric_embedding=none", *EMBEDDINGS])
+@pytest.mark.parametrize("embedding", ["model.numeric_embedding=none", *EMBEDDINGS, "model.input_dropout=0.1"])
 def test_killed_runs_and_averages_resume_to_the_same_bytes(embedding: str) -> None:
-    overrides = (embedding, "training.ema=0.9", "model.dropout=0.2", "model.input_dropout=0.1")
+    overrides = (embedding, "training.ema=0.9", "model.dropout=0.2")
     train(fruit(*overrides), run_dir=Path("whole"))
     with pytest.raises(InterruptedRunError, match="signal"):
         train(fruit(*overrides), run_dir=Path("part"), listeners=[interrupting(2)])
@@ -163,3 +163,44 @@ def test_where_there_is_nothing_to_embed(call: Call, monkeypatch: pytest.MonkeyP
     assert "model.numeric_embedding: embeds numbers, and 'spirals' has none among its inputs" in refused.err
     warned = call("check", "fruit.yaml", "--set", "model.numeric_embedding=none")
     assert "model.embedding: has no effect: no column is encoded by embedding" in warned.err + warned.out
+
+
+TABLE = """\
+name: shops
+data: {name: table, path: shops.csv, target: sold, categorical: {encoding: embedding}, validation: 20}
+model: {hidden: [8], numeric_embedding: pbld, embedding: 3, members: {k: 2, kind: mini}}
+loss: mse
+optimizer: {name: adam, lr: 0.02}
+training: {epochs: 3, batch_size: 20, device: cpu, threads: 1, precision: highest}
+evaluation: {}
+"""
+
+
+def test_categories_of_a_file_are_slots_that_have_vectors(call: Call) -> None:
+    """Slots of levels, one of all others, one of missing values; only what training has seen has a vector."""
+    generator = np.random.default_rng(1)
+    lines = [
+        f"{generator.choice(['north', 'south', ''])},{generator.normal():.3f},{generator.choice(['a', 'b', 'c'])},"
+        f"{generator.normal():.3f}"
+        for _ in range(120)
+    ]
+    Path("shops.csv").write_text("\n".join(["region,size,kind,sold", *lines]))
+    Path("shops.yaml").write_text(TABLE)
+    experiment = load_spec(Path("shops.yaml")).experiment
+    assert experiment.layout == InputLayout(3, numeric=(1,), coded=((0, 4), (2, 5)))
+    assert experiment.widths == (4 + 3 + 3, 8, 1)
+    assert call("train", "shops.yaml", "--run-dir", "run").code == 0
+    rows = load_data(experiment).train.inputs
+    assert set(rows[:, 0].tolist()) == {0.0, 1.0, 3.0}
+    assert set(rows[:, 2].tolist()) == {0.0, 1.0, 2.0}
+    network = load("run")
+    values = dict(network.named_parameters())
+    first = network.layers[0]
+    without = first(torch.cat([torch.tensor([-1.0]).expand(1, 1), rows[:1, 1:]], dim=1))
+    values["layers.0.category_0"].data[:] = 0
+    torch.testing.assert_close(first(rows[:1]), without)
+    assert call("gradcheck", "run").code == 0
+    assert call("eval", "run").code == 0
+    refused = call("check", "shops.yaml", "--set", "data.columns={size: drop}")
+    assert refused.code == 2
+    assert "embeds numbers, and 'table' has none among its inputs" in refused.err

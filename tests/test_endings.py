@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mlptrain.errors import InterruptedRunError, RunFolderError
-from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.experiment import resume, resume_group, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.report.curves import draw_curves
 from mlptrain.report.history import read_history
@@ -161,7 +161,7 @@ def test_a_group_that_is_interrupted_ends_with_the_same_bytes(whole: Path, at: i
     """Before a seed stops, in the epoch with which it does, and while the others go on."""
     with pytest.raises(InterruptedRunError):
         group(listeners=[interrupting(at)])
-    resume_seeds(Path("group"))
+    resume_group(Path("group"))
     for seed in SEEDS:
         assert_same_bytes(f"{whole}/group/seed-{seed}", f"group/seed-{seed}", OF_A_RUN)
     assert_same_bytes(f"{whole}/group", "group", ["summary.json"])
@@ -193,7 +193,7 @@ def test_killed_between_its_last_checkpoint_and_its_result(
         group("group", *changes, listeners=[OnEpoch(fall)])
     for seed in seeds:  # what a kill leaves: the others are further back, and this one has no result
         Path(f"group/seed-{seed}/result.json").unlink(missing_ok=True)
-    resume_seeds(Path("group"))
+    resume_group(Path("group"))
     for seed in seeds:
         assert_same_bytes(f"{whole}/group/seed-{seed}", f"group/seed-{seed}", OF_A_RUN)
 
@@ -230,7 +230,7 @@ def test_an_extended_run_follows_its_whole_history(schedule: str) -> None:
 
 def test_a_group_is_extended_without_the_seeds_that_stopped(whole: Path) -> None:
     shutil.copytree(whole / "group", "group")
-    resume_seeds(Path("group"), epochs=26)
+    resume_group(Path("group"), epochs=26)
     group("longer", "training.epochs=26")
     for seed in SEEDS:
         assert_same_bytes(f"longer/seed-{seed}", f"group/seed-{seed}", ["metrics.jsonl"])
@@ -238,14 +238,14 @@ def test_a_group_is_extended_without_the_seeds_that_stopped(whole: Path) -> None
     assert len(lines("group/seed-3")) == 27
     stopped = group("stopped", seeds=(0, 11)).group.path
     with pytest.raises(RunFolderError, match="early stopping ends its seeds"):
-        resume_seeds(stopped, epochs=50)
+        resume_group(stopped, epochs=50)
 
 
 def test_a_schedule_of_an_extended_group_spans_the_new_length_though_its_first_seed_stopped() -> None:
     changes = ("schedule=linear", "optimizer.lr=0.05", "training.early_stopping=1", "training.epochs=12")
     group("group", *changes, seeds=(0, 3))
     assert [len(lines(f"group/seed-{seed}")) for seed in (0, 3)] == [10, 13]
-    resume_seeds(Path("group"), epochs=16)
+    resume_group(Path("group"), epochs=16)
     assert len(lines("group/seed-0")) == 10
     added = lines("group/seed-3")[13]
     per_epoch = lines("group/seed-3")[1]["step"]

@@ -385,7 +385,7 @@ def test_show_gives_what_the_network_saw(call: Call, run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name one of the two: image files, or --index"),
+        ([], "name one of the two: files, or --index"),
         (["a.png", "--index", "1"], "name one of the two"),
         (["--index", "360"], "index 360: the test rows of 'digits' have indices from 0 to 359"),
         (["--index", "2", "--index", "-1"], "index -1: the test rows"),

@@ -224,6 +224,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
     outputs = {
         "train": ("train", DIGITS, *EPOCH, "--run-dir", "run"),
         "train --seeds": ("train", DIGITS, *EPOCH, "--run-dir", "seeds", "--seeds", "0,1"),
+        "train --folds": ("train", DIGITS, *EPOCH, "--run-dir", "folds", "--folds", "2"),
         "eval": ("eval", "run"),
         "metrics": ("metrics", "run"),
         "export": ("export", "run", "--to", "npz"),

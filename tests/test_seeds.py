@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mlptrain.errors import DataError, DivergedError, InterruptedRunError, RunFolderError, UserError
-from mlptrain.experiment import SeedsOutcome, resume, resume_seeds, train, train_seeds
+from mlptrain.experiment import GroupOutcome, resume, resume_group, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.runs import list_runs
@@ -47,7 +47,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def run(folder: str = "group", *overrides: str, seeds: Sequence[int] = SEEDS, **more: Any) -> SeedsOutcome:
+def run(folder: str = "group", *overrides: str, seeds: Sequence[int] = SEEDS, **more: Any) -> GroupOutcome:
     return train_seeds(load_text(BASE, overrides=overrides), seeds, run_dir=Path(folder), **more)
 
 
@@ -180,7 +180,7 @@ def test_interrupted_by_a_signal_and_gone_on_with(name: str, at: int) -> None:
         run("part", optimizer, listeners=[interrupting(at)])
     assert not Path("part/summary.json").exists()
     assert [len(lines(f"part/seed-{seed}")) for seed in SEEDS] == [at + 1] * 3
-    outcome = resume_seeds(Path("part"))
+    outcome = resume_group(Path("part"))
     assert outcome.summary.plain() == read("whole/summary.json")
     assert_same_group("whole", "part")
 
@@ -190,16 +190,28 @@ def test_averages_interrupted_and_gone_on_with() -> None:
     run("whole", *settings)
     with pytest.raises(InterruptedRunError):
         run("part", *settings, listeners=[interrupting(2)])
-    resume_seeds(Path("part"))
+    resume_group(Path("part"))
     assert_same_group("whole", "part")
+
+
+def test_a_group_too_large_for_one_trainer_interrupted_and_gone_on_with() -> None:
+    """Each seed is a part of its own: an unbroken group, a resumed one, and each seed alone end with the same bytes."""
+    settings = ("model.hidden=[900,700]", "data.train_size=300", "training.epochs=3", "training.threads=1")
+    run("whole", *settings)
+    with pytest.raises(InterruptedRunError):
+        run("part", *settings, listeners=[interrupting(1)])
+    resume_group(Path("part"))
+    assert_same_group("whole", "part")
+    train(load_text(BASE, overrides=[*settings, "seed=11"]), run_dir=Path("alone"))
+    assert_same_bytes("whole/seed-11", "alone", OF_A_RUN)
 
 
 def test_interrupted_twice(whole: str) -> None:
     with pytest.raises(InterruptedRunError):
         run("part", listeners=[interrupting(1)])
     with pytest.raises(InterruptedRunError, match="3 of 6 epochs"):
-        resume_seeds("part", listeners=[interrupting(3)])
-    resume_seeds("part")
+        resume_group("part", listeners=[interrupting(3)])
+    resume_group("part")
     assert_same_group(whole, "part")
 
 
@@ -234,7 +246,7 @@ def test_a_run_behind_the_finished_others(name: str, behind: int) -> None:
     shutil.copytree("part", "whole")
     aside.put_back()
     heard: list[list[int | None]] = []
-    resume_seeds("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
+    resume_group("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
     assert_same_group("whole", "part")
     place = SEEDS.index(behind)
     assert heard == [[epoch if index == place else None for index in range(3)] for epoch in range(2, 7)]
@@ -253,10 +265,10 @@ def test_runs_at_different_epochs(whole: str) -> None:
     Path("part/seed-11/checkpoints").mkdir()
     Path("part/seed-11/steps.npz").unlink()
     with pytest.raises(InterruptedRunError, match="; 2 of 6 epochs are saved"):
-        resume_seeds("part", listeners=[interrupting(2)])
+        resume_group("part", listeners=[interrupting(2)])
     assert load_checkpoint(Path("part/seed-0", LAST)).epoch == 4
     heard: list[list[int | None]] = []
-    resume_seeds("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
+    resume_group("part", listeners=[OnEpoch(lambda found: heard.append(numbers(found)))])
     assert heard == [[None, None, 3], [None, None, 4], [None, 5, 5], [None, 6, 6]]
     assert_same_group(whole, "part")
 
@@ -265,7 +277,7 @@ def test_a_group_that_ended_before_its_summary(whole: str) -> None:
     shutil.copytree(whole, "part")
     Path("part/summary.json").unlink()
     before = Path("part/seed-0/result.json").stat().st_mtime_ns
-    resume_seeds("part")
+    resume_group("part")
     assert_same_group(whole, "part")
     assert Path("part/seed-0/result.json").stat().st_mtime_ns == before
 
@@ -273,37 +285,37 @@ def test_a_group_that_ended_before_its_summary(whole: str) -> None:
 def test_extending(whole: str) -> None:
     run("part", "training.epochs=4")
     with pytest.raises(RunFolderError, match=r"part is complete; extend it with --set training\.epochs="):
-        resume_seeds("part")
-    outcome = resume_seeds("part", epochs=6)
+        resume_group("part")
+    outcome = resume_group("part", epochs=6)
     for seed, one in zip(SEEDS, outcome.outcomes, strict=True):
         assert_same_bytes(f"{whole}/seed-{seed}", f"part/seed-{seed}", OF_A_RUN[:-1])
         assert one.result.plain()["test_evaluations"] == 2
     assert_same_bytes(whole, "part", ("summary.json",))
     with pytest.raises(RunFolderError, match="part is complete"):
-        resume_seeds("part", epochs=6)
+        resume_group("part", epochs=6)
     with pytest.raises(RunFolderError, match="3 is fewer"):
-        resume_seeds("part", epochs=3)
+        resume_group("part", epochs=3)
 
 
 @pytest.mark.parametrize("named", [None, 6])
 def test_an_extension_that_one_run_has_behind_it_already(named: int | None) -> None:
     aside = Aside("part/seed-0", at=5)
     run("part", "training.epochs=4")
-    resume_seeds("part", epochs=6, listeners=[aside])
+    resume_group("part", epochs=6, listeners=[aside])
     shutil.copytree("part", "whole")
     aside.put_back()
-    resume_seeds("part", epochs=named)
+    resume_group("part", epochs=named)
     assert_same_group("whole", "part")
 
 
 def test_no_summary_of_an_earlier_end_outlives_an_extension() -> None:
     run("group", "training.epochs=2")
     with pytest.raises(InterruptedRunError):
-        resume_seeds("group", epochs=6, listeners=[interrupting(4)])
+        resume_group("group", epochs=6, listeners=[interrupting(4)])
     assert not Path("group/summary.json").exists()
 
 
-def linear(folder: str, seeds: Sequence[int], **more: Any) -> SeedsOutcome:
+def linear(folder: str, seeds: Sequence[int], **more: Any) -> GroupOutcome:
     return train_seeds(load_text(LINEAR), seeds, run_dir=Path(folder), **more)
 
 
@@ -333,7 +345,7 @@ def test_interrupted_before_and_after_a_seed_has_diverged(at: int) -> None:
     with pytest.raises(InterruptedRunError):
         linear("part", [1, 5, 3], listeners=[interrupting(at)])
     assert Path("part/seed-5/result.json").exists() == (at == 120)
-    outcome = resume_seeds("part")
+    outcome = resume_group("part")
     assert outcome.summary.plain()["diverged"] == [5]
     assert_same_group("whole", "part", seeds=[1, 5, 3])
 
@@ -341,7 +353,7 @@ def test_interrupted_before_and_after_a_seed_has_diverged(at: int) -> None:
 def test_a_diverged_seed_stays_as_it_is_when_the_others_are_extended() -> None:
     linear("group", [1, 5, 3])
     before = Path("group/seed-5/result.json").read_bytes()
-    outcome = resume_seeds("group", epochs=140)
+    outcome = resume_group("group", epochs=140)
     assert [len(lines(f"group/seed-{seed}")) for seed in (1, 3)] == [141, 141]
     assert Path("group/seed-5/result.json").read_bytes() == before
     assert outcome.summary.plain()["diverged"] == [5]
@@ -352,7 +364,7 @@ def test_all_seeds_diverged(epochs: int | None) -> None:
     outcome = train_seeds(load_text(LINEAR, overrides=["optimizer.lr=1e20"]), [0, 1], run_dir=Path("group"))
     assert outcome.summary.plain() == {"seeds": [0, 1], "diverged": [0, 1], "kept": {}}
     with pytest.raises(RunFolderError, match="all seeds of group diverged; start over with a smaller learning rate"):
-        resume_seeds("group", epochs=epochs)
+        resume_group("group", epochs=epochs)
 
 
 def test_one_run_of_a_group_is_not_resumed_alone() -> None:
@@ -368,15 +380,15 @@ def test_one_run_of_a_group_is_not_resumed_alone() -> None:
 
 
 def test_what_is_no_group() -> None:
-    with pytest.raises(RunFolderError, match=r"not a group of seeds: it has no seeds\.json"):
-        resume_seeds("nowhere")
+    with pytest.raises(RunFolderError, match=r"not a group of seeds or folds: it has no seeds\.json or folds\.json"):
+        resume_group("nowhere")
     run("group", "training.epochs=1")
     Path("group/seeds.json").write_text('{"seeds": [1, "two"]}')
     with pytest.raises(RunFolderError, match=r"seeds\.json is damaged"):
-        resume_seeds("group")
+        resume_group("group")
     Path("group/seeds.json").write_text('{"seeds": [3, 0, 11, 12]}')
     with pytest.raises(RunFolderError, match="seed-12: no such run folder"):
-        resume_seeds("group")
+        resume_group("group")
 
 
 def test_other_data_than_a_seed_was_trained_on() -> None:
@@ -385,7 +397,7 @@ def test_other_data_than_a_seed_was_trained_on() -> None:
     path = Path("group/seed-11/environment.json")
     path.write_text(path.read_text().replace('"data": "', '"data": "0'))
     with pytest.raises(DataError, match="seed-11 was trained on other data"):
-        resume_seeds("group")
+        resume_group("group")
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 2, 1], [0, -1]])

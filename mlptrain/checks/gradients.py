@@ -27,7 +27,7 @@ from mlptrain.inference.evaluate import load_kept, load_split
 from mlptrain.nn.gradcheck import GradientCheck, ParameterCheck, check_gradients
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.parameters import Parameters
-from mlptrain.runs import SeedGroup
+from mlptrain.runs import RunGroup
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.fetch import Progress
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded
@@ -89,11 +89,11 @@ def gradcheck_seeds(
 
 
 def gradcheck_group(path: AnyPath, *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None) -> Outcomes:
-    """``gradcheck`` of the trained weights of every run of a group of seeds: its seed with its check, or why not."""
-    group = SeedGroup.open(user_path(path))
-    for seed in group.seeds:
-        check = partial(gradcheck, group.member(seed), data_dir=data_dir, on_fetch=on_fetch)
-        yield seed, _or_reason(check)
+    """``gradcheck`` of the trained weights of every run of a group: its number with its check, or why not."""
+    group = RunGroup.open(user_path(path))
+    for number in group.numbers:
+        check = partial(gradcheck, group.member(number), data_dir=data_dir, on_fetch=on_fetch)
+        yield number, _or_reason(check)
 
 
 def _or_reason(check: Callable[[], GradientCheck]) -> GradientCheck | UserError:
@@ -113,26 +113,30 @@ class Worst:
     """The largest error of one kind over all networks: None where there is none."""
 
     error: float
-    seed: int
+    number: int
     parameter: str
 
 
 @dataclass(frozen=True)
 class SeedsCheck:
-    """The checks of one network with several seeds; ``refused`` holds the seeds without one, and why."""
+    """The checks of one network with several seeds; ``refused`` holds the seeds without one, and why.
+
+    Or of several folds, if the ``word`` says so.
+    """
 
     checks: Mapping[int, GradientCheck]
     refused: Mapping[int, str]
+    word: str = "seed"
 
     @classmethod
-    def of(cls, outcomes: Iterable[tuple[int, GradientCheck | UserError]]) -> SeedsCheck:
+    def of(cls, outcomes: Iterable[tuple[int, GradientCheck | UserError]], *, word: str = "seed") -> SeedsCheck:
         """Gather ``gradcheck_seeds`` or ``gradcheck_group``. Raises the first refusal where there is nothing else."""
         found = dict(outcomes)
         refused = {seed: outcome for seed, outcome in found.items() if isinstance(outcome, UserError)}
         if found and len(refused) == len(found):
             raise next(iter(refused.values()))
         checks = {seed: outcome for seed, outcome in found.items() if isinstance(outcome, GradientCheck)}
-        return cls(checks, {seed: str(error) for seed, error in refused.items()})
+        return cls(checks, {seed: str(error) for seed, error in refused.items()}, word)
 
     @property
     def passed(self) -> bool | None:
@@ -165,12 +169,11 @@ class SeedsCheck:
             "not wholly checked": [seed for seed, outcome in outcomes.items() if outcome is None],
             "cannot be checked": list(self.refused),
         }
-        named = "".join(f"; {what}: {_seeds(seeds)}" for what, seeds in others.items() if seeds)
+        named = "".join(f"; {what}: {self._named(numbers)}" for what, numbers in others.items() if numbers)
         return f"{passed} of {total} networks passed{named}."
 
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {first_of(list(map(str, seeds)), _MAX_NAMED)}"
+    def _named(self, numbers: Sequence[int]) -> str:
+        return f"{self.word}{'s' * (len(numbers) > 1)} {first_of(list(map(str, numbers)), _MAX_NAMED)}"
 
 
 def _check_seed(experiment: Experiment, of_seed: SharedData) -> GradientCheck:

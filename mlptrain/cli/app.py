@@ -17,6 +17,7 @@ import typer
 import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
@@ -39,7 +40,8 @@ from mlptrain.system import signals
 from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
-data_app = new_group("Get a data set, or check every byte of it.")
+data_app = new_group("Look into, get or verify a data set.")
+data_app.command("show", rich_help_panel=DATA)(data_show)
 
 
 def _version(requested: bool) -> None:
@@ -94,7 +96,10 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     if as_json:
         screen.say_json(reports)
     else:
+        from mlptrain.cli.data_screen import show_columns
+
         for shown in reports:
+            show_columns(shown["columns"])
             screen.show_check(shown)
     if faults:
         raise SpecError(faults)
@@ -107,6 +112,12 @@ app.command(rich_help_panel=TRAIN)(train)
 def evaluate(
     checkpoints: Checkpoints,
     split: Split = None,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", metavar="FILE", help="Of a table: other rows with their targets instead. May be repeated."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -122,7 +133,9 @@ def evaluate(
     with screen.Fetching() as fetching:
         for path in checkpoints:
             try:
-                found = evaluation_of(path, split=split, device=device, data_dir=data_dir, on_fetch=fetching.fetch)
+                found = evaluation_of(
+                    path, split=split, data=data or None, device=device, data_dir=data_dir, on_fetch=fetching.fetch
+                )
             except UserError as error:
                 if len(checkpoints) == 1:
                     raise
@@ -154,7 +167,7 @@ def runs(
         list[Path] | None,
         typer.Argument(
             metavar="[RUN_OR_DIR]",
-            help="Run folders, groups of seeds, or folders of these; default: runs.",
+            help="Run folders, groups of runs, or folders of these; default: runs.",
             autocompletion=complete_run,
         ),
     ] = None,

@@ -83,7 +83,7 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         f"timing alone and pictures; disk: {plan['bytes'] / 1e6:.1f} MB"
     )
     if plan["smallest_detectable"] is None:
-        say(f"verdicts: none possible with {plan['seeds']} seeds, {plan['seeds_for_verdict']} are needed")
+        say(f"verdicts: none possible with {counted(plan['seeds'], 'seed')}, {plan['seeds_for_verdict']} are needed")
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
     say(

@@ -50,15 +50,19 @@ def show_check(source: Path, name: str, epoch: int, check: GradientCheck, *, sho
 
 def show_seeds_check(source: Path, name: str, checks: SeedsCheck, *, as_json: bool) -> bool:
     """Several networks; whether all gradients of all agree."""
+    word = checks.word
     worst = {kind: checks.worst(kind) for kind in ("autograd_error", "difference_error")}
     if as_json:
         report: dict[str, Any] = {
             "config": str(source),
-            "seeds": [*checks.checks, *checks.refused],
+            f"{word}s": [*checks.checks, *checks.refused],
             **_conditions(),
-            "worst": {kind: None if one is None else asdict(one) for kind, one in worst.items()},
-            "networks": [{"seed": seed, **_as_json(check)} for seed, check in checks.checks.items()],
-            "refused": [{"seed": seed, "reason": reason} for seed, reason in checks.refused.items()],
+            "worst": {
+                kind: one and {"error": one.error, word: one.number, "parameter": one.parameter}
+                for kind, one in worst.items()
+            },
+            "networks": [{word: number, **_as_json(check)} for number, check in checks.checks.items()],
+            "refused": [{word: number, "reason": reason} for number, reason in checks.refused.items()],
             "passed": checks.passed,
             "verdict": checks.verdict,
         }
@@ -82,10 +86,12 @@ def show_seeds_check(source: Path, name: str, checks: SeedsCheck, *, as_json: bo
     _say_tolerances()
     for what, one in (("autograd", worst["autograd_error"]), ("differences", worst["difference_error"])):
         if one is not None:
-            screen.say(f"worst against {what}: {_describe(one)}")
-    failed = {seed: check.verdict for seed, check in checks.checks.items() if not check.passed} | dict(checks.refused)
-    for seed, reason in list(failed.items())[:_MAX_LISTED]:
-        screen.say(f"seed {seed}: {reason}")
+            screen.say(f"worst against {what}: {_describe(one, word)}")
+    failed = {number: check.verdict for number, check in checks.checks.items() if not check.passed} | dict(
+        checks.refused
+    )
+    for number, reason in list(failed.items())[:_MAX_LISTED]:
+        screen.say(f"{word} {number}: {reason}")
     if (more := len(failed) - _MAX_LISTED) > 0:
         screen.say(f"and {more:,} more, in --json")
     screen.say(checks.verdict)
@@ -157,5 +163,5 @@ def _largest(errors: Sequence[float]) -> str:
     return f"{max(errors):.1e}" if errors else "–"
 
 
-def _describe(worst: Worst) -> str:
-    return f"{worst.error:.1e} (seed {worst.seed}, {worst.parameter})"
+def _describe(worst: Worst, word: str) -> str:
+    return f"{worst.error:.1e} ({word} {worst.number}, {worst.parameter})"

@@ -33,9 +33,9 @@ def gradcheck(
     Every parameter's gradient by hand, by autograd and by central differences, penalties (weight decay, L1) included:
     before training, or of a run's weights. Exit code 0 where all agree, 1 where one disagrees or could not be checked.
     """
-    from mlptrain.runs import SeedGroup
+    from mlptrain.runs import RunGroup
 
-    if show and (seeds is not None or SeedGroup.is_group(source)):
+    if show and (seeds is not None or RunGroup.is_group(source)):
         raise UserError("--show prints the numbers of one network: name one seed with --set seed=N, or one run")
     if source.is_dir() or source.suffix == ".safetensors":
         passed = _gradcheck_weights(
@@ -83,12 +83,13 @@ def _gradcheck_weights(
         )
     from mlptrain.checks import gradients
     from mlptrain.inference.evaluate import load_kept, unfinished
-    from mlptrain.runs import SeedGroup
+    from mlptrain.runs import RunGroup
 
     with screen.Fetching() as fetching:
         source: dict[str, Any] = {"data_dir": data_dir, "on_fetch": fetching.fetch}
-        if SeedGroup.is_group(path):
-            many = gradients.SeedsCheck.of(gradients.gradcheck_group(path, **source))
+        if RunGroup.is_group(path):
+            checks = gradients.gradcheck_group(path, **source)
+            many = gradients.SeedsCheck.of(checks, word=RunGroup.open(path).word)
             return show_seeds_check(path, str(path), many, as_json=as_json)
         checkpoint = load_kept(path)
         _note_decoupled_decay(checkpoint.experiment)

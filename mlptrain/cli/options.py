@@ -25,8 +25,8 @@ def complete_config(incomplete: str) -> list[str]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Folders of runs, of groups of seeds and of comparisons whose path begins so, a folder further down too."""
-    marks = ("resolved.yaml", "seeds.json", "plan.yaml")
+    """Folders of runs, of groups of runs and of comparisons whose path begins so, a folder further down too."""
+    marks = ("resolved.yaml", "seeds.json", "folds.json", "plan.yaml")
     files = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
     return sorted({str(Path(path).parent) for path in files})
 
@@ -62,9 +62,11 @@ Run = Annotated[Path, _argument("RUN", "A run folder or a checkpoint file.", com
 OneRun = Annotated[Path, _argument("RUN", "A run folder.", complete_run)]
 Checkpoints = Annotated[list[Path], _argument("RUN...", "Run folders or checkpoint files.", complete_run)]
 Runs = Annotated[
-    list[Path], _argument("RUN", "Run folders; that of `train --seeds` stands for its runs.", complete_run)
+    list[Path], _argument("RUN", "Run folders; that of `train --seeds` or `--folds` stands for its runs.", complete_run)
 ]
-Curves = Annotated[list[Path], _argument("RUN", "Run folders, and groups of `train --seeds`.", complete_run)]
+Curves = Annotated[
+    list[Path], _argument("RUN", "Run folders, and groups of `train --seeds` or `--folds`.", complete_run)
+]
 RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[

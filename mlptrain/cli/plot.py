@@ -58,7 +58,7 @@ def curves(
     """Loss, accuracy and other figures of runs by epoch or step.
 
     The runs may be unfinished; by step there are loss and accuracy only.
-    A group of seeds is drawn as their mean, in a band from the lowest to the highest seed. Figures of training are
+    A group of seeds or folds is drawn as their mean, in a band from the lowest to the highest. Figures of training are
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """
     file = _picture(out, "steps" if steps else "curves")
@@ -152,6 +152,41 @@ def reliability(run: Run, split: Split = None, out: Out = None, data_dir: DataDi
 
 
 @plot_app.command(rich_help_panel=_RUNS)
+def roc(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
+    """ROC and precision–recall curves, of each class against the rest."""
+    file = _picture(out, "roc")
+    from mlptrain import views
+    from mlptrain.report.tables import draw_class_curves
+
+    with screen.Fetching() as fetching:
+        found = views.class_curves(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)
+    _save(draw_class_curves(found), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
+def importance(
+    run: Run,
+    split: Split = None,
+    repeats: Annotated[int, typer.Option(min=2, max=1000, help="How often each column is shuffled.")] = 10,
+    out: Out = None,
+    data_dir: DataDir = None,
+) -> None:
+    """How much worse predictions are where a column is shuffled.
+
+    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows.
+    """
+    file = _picture(out, "importance")
+    from mlptrain import views
+    from mlptrain.report.tables import draw_importance
+
+    with screen.Fetching() as fetching:
+        found = views.permutation_importance(
+            run, split=split, repeats=repeats, data_dir=data_dir, on_fetch=fetching.fetch
+        )
+    _save(draw_importance(found), file)
+
+
+@plot_app.command(rich_help_panel=_RUNS)
 def seen(
     run: Run,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
@@ -214,7 +249,7 @@ def samples(
     file = _picture(out, "samples")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config, overrides).experiment
+    spec = load_spec(_configuration(config), overrides).experiment
     from mlptrain import views
     from mlptrain.report.arrays import FittedCurve, LabelledPoints
     from mlptrain.report.figures import draw_fits, draw_points
@@ -236,7 +271,7 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
     file = _picture(out, "histogram")
     from mlptrain.spec import load_spec
 
-    spec = load_spec(config).experiment
+    spec = load_spec(_configuration(config)).experiment
     from mlptrain import views
     from mlptrain.report.figures import draw_histogram
 
@@ -252,7 +287,7 @@ def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # n
     from mlptrain.report.figures import draw_rates
     from mlptrain.spec import load_spec
 
-    _save(draw_rates(views.learning_rates(load_spec(config, overrides).experiment)), file)
+    _save(draw_rates(views.learning_rates(load_spec(_configuration(config), overrides).experiment)), file)
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
@@ -315,12 +350,17 @@ def report(
     screen.write_file(file, render_page(run, **parts).encode())
 
 
+def _configuration(path: Path) -> Path:
+    """The configuration file that is named, or that of the run folder."""
+    return own if (own := path / "resolved.yaml").is_file() else path
+
+
 def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
     """The runs, with those of a group in its place, and their labels."""
     from mlptrain.report.history import run_labels
-    from mlptrain.runs import runs_of_seeds
+    from mlptrain.runs import runs_of_group
 
-    runs = [run for path in paths for run in runs_of_seeds(path) or [path]]
+    runs = [run for path in paths for run in runs_of_group(path) or [path]]
     return list(zip(runs, run_labels(runs), strict=True))
 
 

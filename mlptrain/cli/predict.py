@@ -1,4 +1,4 @@
-"""``mlptrain predict``: what a trained network makes of image files or of rows of its data set."""
+"""``mlptrain predict``: what a trained network makes of image files, of rows of a table or of its data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import DataDir, Json, Run, Split
+from mlptrain.cli.options import DataDir, Json, Run, Split, output_file
+from mlptrain.cli.predict_table import SUFFIXES, predict_files
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def predict(
     checkpoint: Run,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Image files, PNG, JPEG and others, or folders of them."),
+        typer.Argument(
+            metavar="[FILE]...", help="Image files, PNG, JPEG and others, or folders of them; or files of a table."
+        ),
     ] = None,
     index: Annotated[
         list[str],
@@ -44,21 +47,29 @@ def predict(
     show: Annotated[
         bool, typer.Option("--show", help="Show what the network saw; `mlptrain plot seen` makes a picture of it.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of a table: write all predictions to this file, ending in .csv, .parquet or .jsonl."),
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Predict the class of images, or of rows of the data set.
+    """Predict images, rows of a table, or rows of the data set.
 
     Digits are found on paper under uneven light, on ruled paper and in printed frames; notes say what was done and what
     is doubtful. Files that cannot be read are named at the end, with exit code 2.
+
+    Of a network that was trained on a table FILE has its columns, in any order; the target may be absent. Notes count
+    values that are missing or that training has not seen.
     """
     if bool(images) == bool(index):
-        raise UserError("name one of the two: image files, or --index with a row of the data set")
+        raise UserError("name one of the two: files, or --index with a row of the data set")
     if split is not None and not index:
-        raise UserError("--split needs --index; image files belong to no split")
+        raise UserError("--split needs --index; files belong to no split")
     if invert is not None and not images:
         raise UserError("--invert and --no-invert need image files; rows of the data set are used as stored")
     rows = _rows(index)
+    file = None if out is None else output_file(out, default=out, what="prediction", suffixes=SUFFIXES)
     from mlptrain.inference import predict as inference
     from mlptrain.inference.evaluate import unfinished
     from mlptrain.inference.module import load
@@ -66,12 +77,19 @@ def predict(
 
     network = load(checkpoint)
     if show and network.image_shape is None:
-        raise UserError(f"--show needs images; the network was trained on data '{network.experiment.data.name}'")
+        raise UserError(f"--show needs images; the network was trained on data '{network.experiment.data.label}'")
     if (state := unfinished(checkpoint)) is not None:
         screen.say(f"note: {state}; its weights after epoch {network.epoch} are used", err=True)
     if weights := untrained(network.epoch):
         screen.say(f"note: epoch 0 was kept: {weights}", err=True)
     faults: tuple[str, ...] = ()
+    if images and network.experiment.facts.file is not None:
+        if invert is not None:
+            raise UserError("--invert and --no-invert need image files; the network was trained on a table")
+        predict_files(network.checkpoint, images, out=file, top=top, as_json=as_json)
+        return
+    if file is not None:
+        raise UserError("--out needs the file of a table, and a network that was trained on one")
     if images:
         outcome = inference.predict_images(network, images, invert=invert)
         predictions, faults = outcome.predictions, outcome.faults

@@ -221,12 +221,38 @@ class Fetching:
             self._console.print(f"downloading {file}")
 
 
+class Counting(Fetching):
+    """Progress of many rows: a bar in a terminal, elsewhere a line for every tenth; nothing for what is done soon."""
+
+    _FEW = 200_000
+
+    def count(self, done: int, total: int) -> None:
+        """So many rows of ``total`` are done."""
+        if total < self._FEW:
+            return
+        if self._console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+            columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            bars = self._bars or self.new_bars(*columns)
+            if "rows" not in self._tasks:
+                self._tasks["rows"] = bars.add_task("rows", total=total)
+            bars.update(self._tasks["rows"], completed=done)
+        elif (tenth := 10 * done // total) > self._tasks.get("rows", 0):
+            self._tasks["rows"] = tenth
+            self._console.print(f"{done:,} of {total:,} rows")
+
+
+_MAX_TENSORS = 2  # in one line of a table that is to fit into 80 columns
+
+
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")
     layers = []
     for index, layer in enumerate(report["layers"]):
-        tensors = ", ".join(f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items())
+        named = [f"{name} {'×'.join(map(str, shape)) or '1'}" for name, shape in layer["tensors"].items()]
+        tensors = ("\n" if len(named) > _MAX_TENSORS else ", ").join(named)
         widths = (layer["inputs"], layer["outputs"])
         layers.append([index, *widths, ", ".join(layer["operations"]), tensors, f"{layer['parameters']:,}"])
     show_table(columns, layers, title=f"{report['config']}: no faults", right=(0, 1, 2, 5))
@@ -244,7 +270,8 @@ def show_check(report: Mapping[str, Any]) -> None:
 
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
-    say(f"{report['split']}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
+    of = report["split"] or report["data"]
+    say(f"{of}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
     if "objective" in report:
         say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class or example")
     if "per_quantile" in report:
@@ -300,7 +327,7 @@ def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
     rows = []
     further = list(dict.fromkeys(key for report in reports for key in report["metrics"]))
     for report in reports:
-        row = [report["run"], report["split"], f"{report['examples']:,}", f"{report['loss']:.4f}"]
+        row = [report["run"], report["split"] or report["data"], f"{report['examples']:,}", f"{report['loss']:.4f}"]
         if report["accuracy"] is not None:
             low, high = report["interval"]
             row += [f"{report['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{report['wrong']:,}"]

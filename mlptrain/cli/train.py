@@ -1,4 +1,4 @@
-"""``mlptrain train``: one run, or several seeds at once; new or resumed. Torch is imported inside."""
+"""``mlptrain train``: one run, or several seeds or folds at once; new or resumed. Torch is imported inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlptrain.cli.options import SEEDS, DataDir, Json, Set, complete_config, com
 from mlptrain.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
-    from mlptrain.experiment import Outcome, SeedsOutcome
+    from mlptrain.experiment import GroupOutcome, Outcome
     from mlptrain.runs import RunFolder
     from mlptrain.spec import Experiment
 
@@ -27,9 +27,18 @@ def train(
         str | None,
         typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Cross-validation: train at once with each of K parts of the training rows held out as test rows.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Resume this run folder or group of seeds.", autocompletion=complete_run),
+        typer.Option(
+            metavar="RUN", help="Resume this run folder, or group of seeds or folds.", autocompletion=complete_run
+        ),
     ] = None,
     from_run: Annotated[
         Path | None,
@@ -47,14 +56,15 @@ def train(
     """Train a network, or resume a run.
 
     Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
-    --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation.
+    --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation. With --folds 5
+    the same for every fold of a cross-validation, and the mean's standard error.
     """
     try:
         if resume is not None:
-            _check_resume(resume, config=config, seeds=seeds, from_run=from_run, run_dir=run_dir)
+            _check_resume(resume, config=config, seeds=seeds, folds=folds, from_run=from_run, run_dir=run_dir)
             outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
         else:
-            outcome = _train(config, overrides, seeds, from_run=from_run, run_dir=run_dir, data_dir=data_dir)
+            outcome = _train(config, overrides, seeds, folds, from_run=from_run, run_dir=run_dir, data_dir=data_dir)
     except DivergedError as error:  # of one run; diverged seeds are part of an outcome
         if error.run is not None:
             _show_run(error.run, as_json=as_json)
@@ -64,11 +74,17 @@ def train(
     if isinstance(outcome, Outcome):
         _show_run(outcome.folder.path, as_json=as_json)
     else:
-        _show_seeds(outcome, as_json=as_json)
+        _show_group(outcome, as_json=as_json)
 
 
 def _check_resume(
-    resume: Path, *, config: Path | None, seeds: str | None, from_run: Path | None, run_dir: Path | None
+    resume: Path,
+    *,
+    config: Path | None,
+    seeds: str | None,
+    folds: int | None,
+    from_run: Path | None,
+    run_dir: Path | None,
 ) -> None:
     """Raises UserError for what a resumed run has settled already."""
     if config is not None:
@@ -78,6 +94,8 @@ def _check_resume(
             f"--seeds conflicts with --resume, which resumes all seeds of {resume}: leave --seeds out; other seeds "
             "need `mlptrain train CONFIG --seeds` and a folder of their own"
         )
+    if folds is not None:
+        raise UserError(f"--folds conflicts with --resume, which resumes all folds of {resume}: leave --folds out")
     if from_run is not None:
         raise UserError(
             f"--from conflicts with --resume, which continues from the weights of {resume}; to start a new run from "
@@ -91,21 +109,25 @@ def _train(
     config: Path | None,
     overrides: list[str],
     seeds: str | None,
+    folds: int | None,
     *,
     from_run: Path | None,
     run_dir: Path | None,
     data_dir: Path | None,
-) -> Outcome | SeedsOutcome:
+) -> Outcome | GroupOutcome:
     if config is None and from_run is not None and (own := from_run / "resolved.yaml").is_file():
         raise UserError(f"--from needs a configuration too; that of the run itself is {own}")
     if config is None:
         raise UserError("nothing to train: name a configuration, or a run folder with --resume")
-    from mlptrain.runs import SeedGroup
+    if folds is not None and seeds is not None:
+        raise UserError("--folds conflicts with --seeds: the folds of a cross-validation share one seed")
+    from mlptrain.runs import RunGroup
     from mlptrain.spec import load_spec
-    from mlptrain.spec.load import starting_from
+    from mlptrain.spec.load import in_folds, starting_from
 
-    if SeedGroup.is_group(config):
-        raise UserError(f"{config} holds the runs of several seeds; resume with `mlptrain train --resume {config}`")
+    if RunGroup.is_group(config):
+        word = RunGroup.open(config).word
+        raise UserError(f"{config} holds the runs of several {word}s; resume with `mlptrain train --resume {config}`")
     numbers = None if seeds is None else parse_seeds(seeds)
     if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
         raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
@@ -113,42 +135,50 @@ def _train(
     if from_run is not None:
         loaded = starting_from(loaded, from_run, overrides=overrides)
     screen.show_warnings(loaded.warnings)
+    shown, word = loaded.experiment, "seed"
+    if folds is not None:
+        shown, *_ = in_folds(loaded, folds)  # before torch is imported, too
+        numbers, word = list(range(folds)), "fold"
     from mlptrain import experiment
 
-    with train_screen.Progress(loaded.experiment, epochs=loaded.spec.training.epochs, seeds=numbers) as progress:
+    with train_screen.Progress(shown, epochs=loaded.spec.training.epochs, numbers=numbers, word=word) as progress:
         options: dict[str, Any] = {
             "run_dir": run_dir,
             "data_dir": data_dir,
             "on_fetch": progress.fetch,
             "on_note": progress.note,
         }
+        if folds is not None:
+            return experiment.train_folds(loaded, folds, listeners=[progress], **options)
         if numbers is None:
             return experiment.train(loaded, listeners=[progress], **options)
         return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
 
 
-def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome | SeedsOutcome:
-    from mlptrain.runs import RunFolder, SeedGroup
+def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome | GroupOutcome:
+    from mlptrain.runs import RunFolder, RunGroup
 
-    group = SeedGroup(path) if SeedGroup.is_group(path) else None
-    seeds = None if group is None else group.seeds
-    folders = [RunFolder.open(path)] if group is None else [RunFolder.open(group.member(seed)) for seed in group.seeds]
+    group = RunGroup.open(path) if RunGroup.is_group(path) else None
+    numbers = None if group is None else group.numbers
+    members = [path] if group is None else [group.member(number) for number in group.numbers]
+    folders = [RunFolder.open(member) for member in members]
     unfinished = [folder for folder in folders if not folder.result.exists()]
     spec = (unfinished or folders)[0].experiment()  # a diverged seed is not extended with the others
     if epochs is not None and spec.training.epochs and spec.schedule.stretches:
         screen.say(f"note: {_stretched(spec, epochs)}", err=True)
     from mlptrain import experiment
 
-    with train_screen.Progress(spec, epochs=epochs or spec.training.epochs, seeds=seeds) as progress:
+    word, until = "seed" if group is None else group.word, epochs or spec.training.epochs
+    with train_screen.Progress(spec, epochs=until, numbers=numbers, word=word) as progress:
         options: dict[str, Any] = {
             "epochs": epochs,
             "data_dir": data_dir,
             "on_fetch": progress.fetch,
             "on_note": progress.note,
         }
-        if seeds is None:
+        if group is None:
             return experiment.resume(path, listeners=[progress], **options)
-        return experiment.resume_seeds(path, listeners=[progress], **options)
+        return experiment.resume_group(path, listeners=[progress], **options)
 
 
 def _stretched(experiment: Experiment, epochs: int) -> str:
@@ -197,23 +227,24 @@ def _is_fitted(folder: RunFolder) -> bool:
     return folder.experiment().data.scaling == "standard"
 
 
-def _show_seeds(outcome: SeedsOutcome, *, as_json: bool) -> None:
-    """The results of all seeds. Raises DivergedError where one has diverged."""
-    summary, group = outcome.summary, str(outcome.group.path)
-    results = {seed: run.result for seed, run in zip(summary.seeds, outcome.outcomes, strict=True)}
+def _show_group(outcome: GroupOutcome, *, as_json: bool) -> None:
+    """The results of all seeds or folds. Raises DivergedError where one has diverged."""
+    summary, group, word = outcome.summary, str(outcome.group.path), outcome.group.word
+    results = {number: run.result for number, run in zip(outcome.group.numbers, outcome.outcomes, strict=True)}
     with screen.result_of(outcome.group.path):
         if as_json:
             runs = [
-                {"seed": seed, "run": str(outcome.group.member(seed)), **result.plain()}
-                for seed, result in results.items()
+                {word: number, "run": str(outcome.group.member(number)), **result.plain()}
+                for number, result in results.items()
             ]
             screen.say_json({"group": group, **summary.plain(), "runs": runs})
         else:
-            train_screen.show_seeds(group, results, summary.kept, scaled=_is_fitted(outcome.outcomes[0].folder))
-    if diverged := {seed: result for seed, result in results.items() if result.status == "diverged"}:
+            scaled = _is_fitted(outcome.outcomes[0].folder)
+            train_screen.show_group(group, results, summary.kept, word=word, scaled=scaled)
+    if diverged := {number: result for number, result in results.items() if result.status == "diverged"}:
         completed = len(results) - len(diverged)
         others = f"; the other {'one is' if completed == 1 else f'{completed} are'} complete" if completed else ""
-        named, first = train_screen.name_seeds(list(diverged)), next(iter(diverged.values()))
+        named, first = train_screen.name_numbers(list(diverged), word), next(iter(diverged.values()))
         raise DivergedError(
             f"{named} diverged{others}; try {first.advice}", epoch=first.epoch, step=first.step, lr=first.lr
         )

@@ -28,12 +28,15 @@ _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; 
 class Progress(Fetching):
     """Live progress of training: a bar in a terminal, plain lines elsewhere.
 
-    With ``seeds`` of several models that train together: mean and spread over those that have not diverged.
+    With ``numbers`` of several models that train together, each a seed or a fold by the ``word``: mean and spread over
+    those that have not diverged.
     """
 
-    def __init__(self, experiment: Experiment, *, epochs: int, seeds: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, *, epochs: int, numbers: Sequence[int] | None = None, word: str = "seed"
+    ) -> None:
         super().__init__()
-        self.experiment, self.epochs, self.seeds = experiment, epochs, seeds
+        self.experiment, self.epochs, self.numbers, self.word = experiment, epochs, numbers, word
         self._training: RichProgress | None = None
         self._task: Any = None
         self._first: tuple[int, float] | None = None
@@ -49,11 +52,11 @@ class Progress(Fetching):
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """One epoch of every model is over; None for a model that takes no part in it."""
         ended: dict[str, list[int]] = {}
-        for seed, epoch in zip(self.seeds or (), epochs, strict=self.seeds is not None):
+        for number, epoch in zip(self.numbers or (), epochs, strict=self.numbers is not None):
             if epoch is not None and epoch.ending is not None:
-                ended.setdefault(epoch.ending.message, []).append(seed)
-        for message, seeds in ended.items():
-            self._console.print(f"{name_seeds(seeds)} {message}", soft_wrap=True)
+                ended.setdefault(epoch.ending.message, []).append(number)
+        for message, numbers in ended.items():
+            self._console.print(f"{name_numbers(numbers, self.word)} {message}", soft_wrap=True)
         if living := [epoch for epoch in epochs if epoch is not None and not _has_diverged(epoch)]:
             self._show(living)
             if self._pressure is not None and (note := self._pressure.note(living[0].waiting_seconds)):
@@ -94,8 +97,8 @@ class Progress(Fetching):
                 parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
-        if self.seeds is not None:
-            parts.append(f"({name_count(len(epochs))})")
+        if self.numbers is not None:
+            parts.append(f"({name_count(len(epochs), self.word)})")
         return "  ".join(parts)
 
     def _draw(self, epoch: int, figures: str, left: str) -> None:
@@ -160,52 +163,59 @@ def show_calibration(calibration: Calibration) -> None:
     say(f"temperature {calibration.temperature:.4g}: {'; '.join(parts)}")
 
 
-def show_seeds(group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread], *, scaled: bool = False) -> None:
-    """A line for each seed, mean and sample standard deviation of the kept weights' metrics, and where they lie."""
+def show_group(
+    group: str, runs: Mapping[int, RunResult], kept: Mapping[str, Spread], *, word: str = "seed", scaled: bool = False
+) -> None:
+    """A line for each seed or fold, mean and spread of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs))} completed")
+    say(f"{completed} of {name_count(len(runs), word)} completed")
     say(_KEPT_FIGURES)
-    table = new_table("seed", "kept")
+    table = new_table(word, "kept")
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
     for name in kept:
         table.add_column(name.replace("_", "\n"), justify="right")
-    for seed, result in runs.items():
+    for number, result in runs.items():
         if result.status == "completed":
             remark = ", untrained" if not result.kept.epoch else ""
             remark += f" of {result.epochs}" if result.stopped_early is not None else ""
             remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
             values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
-            table.add_row(str(seed), f"epoch {result.kept.epoch}{remark}", *values)
+            table.add_row(str(number), f"epoch {result.kept.epoch}{remark}", *values)
         else:
-            table.add_row(str(seed), f"diverged in epoch {result.epoch}")
+            table.add_row(str(number), f"diverged in epoch {result.epoch}")
     table.add_section()
     if kept:
         table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
-        table.add_row("std", "", *("–" if spread.std is None else f"{spread.std:.4f}" for spread in kept.values()))
+        for name, spread in {"std": "std", "std error": "standard_error"}.items():
+            if all(hasattr(of_runs, spread) for of_runs in kept.values()):
+                values = (getattr(of_runs, spread) for of_runs in kept.values())
+                table.add_row(name, "", *("–" if value is None else f"{value:.4f}" for value in values))
     print_table(table)
     reasons: dict[str, list[int]] = {}
-    for seed, result in runs.items():
+    for number, result in runs.items():
         for name, reason in (result.undefined if result.status == "completed" else {}).items():
-            reasons.setdefault(f"{name} is undefined: {reason}", []).append(seed)
-    for reason, seeds in reasons.items():
-        say(f"note: {name_seeds(seeds)}: {reason}", err=True)
-    _show_diagnoses({seed: run.diagnosis for seed, run in runs.items() if run.diagnosis is not None})
+            reasons.setdefault(f"{name} is undefined: {reason}", []).append(number)
+    for reason, numbers in reasons.items():
+        say(f"note: {name_numbers(numbers, word)}: {reason}", err=True)
+    _show_diagnoses({number: run.diagnosis for number, run in runs.items() if run.diagnosis is not None}, word)
+    if word == "fold":
+        say("test: the rows of each fold, which it is not trained on; each row is in one of them")
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
     if scaled:
-        say("scaling, fitted on each seed's own training rows: the numbers are in its run's environment.json")
+        say(f"scaling, fitted on each {word}'s own training rows: the numbers are in its run's environment.json")
     say(f"group folder: {group}")
 
 
-def _show_diagnoses(diagnoses: Mapping[int, Diagnosis]) -> None:
-    """Why seeds did not learn: of each kind the first one's diagnosis, and which others share the kind."""
+def _show_diagnoses(diagnoses: Mapping[int, Diagnosis], word: str) -> None:
+    """Why models did not learn: of each kind the first one's diagnosis, and which others share the kind."""
     for kind in ("diverged", "stuck", "slow"):
-        seeds = [seed for seed, diagnosis in diagnoses.items() if diagnosis.kind == kind]
-        if seeds:
-            show_diagnosis(diagnoses[seeds[0]], who=f"seed {seeds[0]} ")
-        if others := seeds[1:]:
+        numbers = [number for number, diagnosis in diagnoses.items() if diagnosis.kind == kind]
+        if numbers:
+            show_diagnosis(diagnoses[numbers[0]], who=f"{word} {numbers[0]} ")
+        if others := numbers[1:]:
             verb = "" if kind == "diverged" else "is " if len(others) == 1 else "are "
-            also = f"{name_seeds(others)} {verb}{kind} too"
+            also = f"{name_numbers(others, word)} {verb}{kind} too"
             say(f"  {also}; the causes are in each run's result.json", err=True)
 
 
@@ -230,14 +240,14 @@ def _has_diverged(epoch: Epoch) -> bool:
     return epoch.ending is not None and epoch.ending.kind == "diverged"
 
 
-def name_seeds(seeds: Sequence[int]) -> str:
-    """``seed 1`` or ``seeds 1, 2``."""
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+def name_numbers(numbers: Sequence[int], word: str) -> str:
+    """``seed 1`` or ``folds 1, 2``."""
+    return f"{word}{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
 
 
-def name_count(seeds: int) -> str:
-    """``1 seed`` or ``2 seeds``."""
-    return f"{seeds:,} {'seed' if seeds == 1 else 'seeds'}"
+def name_count(count: int, word: str) -> str:
+    """``1 seed`` or ``2 folds``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -14,6 +14,7 @@ from mlptrain.comparison.statistics import smallest_detectable, verdict_possible
 from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_trainer
+from mlptrain.experiment.parts import parts_of
 from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.sections import seeds_for_verdict
 from mlptrain.system.paths import AnyPath
@@ -76,7 +77,10 @@ def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
 
 
 def probe(batch: TrialBatch) -> float:
-    """Seconds per epoch, evaluation included, when the models of this batch train together."""
+    """Seconds per epoch, evaluation included, when the models of this batch train together.
+
+    Its largest part is trained, and stands for the others.
+    """
     data = task_data(batch.base, batch.data_dir)
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0
@@ -87,9 +91,11 @@ def probe(batch: TrialBatch) -> float:
         return time.perf_counter() - began > PROBE_SECONDS
 
     with applied(batch.resolved):
-        splits = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
+        by_seed = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
         experiments = [trial.experiment(batch.base) for trial in batch.trials]
-        trainer = build_trainer(experiments, [splits[trial.seed] for trial in batch.trials])
+        splits = [by_seed[trial.seed] for trial in batch.trials]
+        part = max(parts_of(experiments, splits), key=len)
+        trainer = build_trainer([experiments[place] for place in part], [splits[place] for place in part])
         with contextlib.suppress(InterruptedRunError):
             for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
                 epoch = next(epoch for epoch in epochs if epoch is not None)
@@ -98,4 +104,5 @@ def probe(batch: TrialBatch) -> float:
                 else:
                     evaluating, began = epoch.evaluation_seconds, time.perf_counter()
         per_step = (time.perf_counter() - began) / steps
-    return statistics.median(whole) if whole else evaluating + per_step * trainer.steps_per_epoch
+    seconds = statistics.median(whole) if whole else evaluating + per_step * trainer.steps_per_epoch
+    return seconds * len(experiments) / len(part)

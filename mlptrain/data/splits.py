@@ -16,9 +16,9 @@ from mlptrain.data.drawing import Drawing
 from mlptrain.data.examples import Examples
 from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.errors import DataError
+from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import Choice, DataFacts, RawData, SplitBy
 from mlptrain.spec import Experiment
-from mlptrain.spec.base import first_of
 from mlptrain.spec.table import TableData
 
 _MAX_NAMED = 20  # classes in a message
@@ -72,15 +72,18 @@ class Splits:
         validation: float = 0,
         split: SplitBy = "random",
         split_seed: int = 0,
+        fold: tuple[int, int] | None = None,
         scaling: str | dict[str, float] | TableData = "none",
         preprocessing: Preprocessing | None = None,
     ) -> Splits:
         """Split arrays, then fit.
 
         ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows, in this order, as
-        ``split`` says, by ``seed``, and groups by ``split_seed``. ``preprocessing`` is one on record, used instead of
-        fitting ``scaling``, which is a table's whole section for a table. Raises DataError where no row would be left
-        to train on, or none is drawn, where the scaling cannot be fitted, and where all weights of a split are 0.
+        ``split`` says, by ``seed``, and groups by ``split_seed``. With a ``fold``, (of, index), the test rows are those
+        that ``fold_numbers`` gives that index instead, and validation rows are drawn from the others. ``preprocessing``
+        is one on record, used instead of fitting ``scaling``, which is a table's whole section for a table. Raises
+        DataError where no row would be left to train on, or none is drawn, where the scaling cannot be fitted, and
+        where all weights of a split are 0.
         """
         x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
         rest, in_validation, in_test = torch.arange(len(x)), _NO_ROWS, _NO_ROWS
@@ -91,7 +94,10 @@ class Splits:
         if split in ("auto", "stratified"):
             keys = y if facts.has_classes else None
         draw = Drawing(split, seed, keys, group_seed=split_seed)
-        if not len(in_test):
+        if fold is not None:
+            numbers = fold_numbers(len(x), fold[0], seed=seed, labels=y if facts.has_classes else None)
+            rest, in_test = ((numbers != fold[1]).nonzero().flatten(), (numbers == fold[1]).nonzero().flatten())
+        elif not len(in_test):
             rest, in_test = draw(rest, test, purpose="test")
         if not len(in_validation) and raw.validation_x is None:
             rest, in_validation = draw(rest, validation, purpose="validation")
@@ -101,7 +107,7 @@ class Splits:
         fitted = preprocessing or _fitted(scaling, train, facts)
         train = replace(train, preprocessing=fitted)
         tested = replace(train, index=in_test) if len(in_test) else None
-        if raw.test_x is not None and raw.test_y is not None:
+        if fold is None and raw.test_x is not None and raw.test_y is not None:
             tested = _stored_apart(raw.test_x, raw.test_y, raw.test_weight, fitted)
         validated = replace(train, index=in_validation) if len(in_validation) else None
         if raw.validation_x is not None and raw.validation_y is not None:
@@ -135,7 +141,7 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
-        raise DataError(f"data '{experiment.data.name}' as chosen has no training rows")
+        raise DataError(f"data '{experiment.data.label}' as chosen has no training rows")
     raw = replace(raw, x=train[0], y=train[1])
     if raw.test_x is None or raw.test_y is None:
         return raw
@@ -152,8 +158,7 @@ def _refuse_other_columns(data: TableData, facts: DataFacts) -> None:
         ("targets", now.target_names, facts.target_names),
     ):
         if one != other:
-            files = [data.path] if isinstance(data.path, str) else data.path
-            raise DataError(f"{first_of(files, 3)} no longer has the {what} that this run was trained on")
+            raise DataError(f"{data.label} no longer has the {what} that this run was trained on")
 
 
 def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:
@@ -172,9 +177,24 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
         validation=choice.validation,
         split=choice.split,
         split_seed=choice.split_seed,
+        fold=choice.fold,
         scaling=scaling if isinstance(scaling, (str, TableData)) else scaling.model_dump(),
         preprocessing=preprocessing,
     )
+
+
+def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Of each of ``n`` rows the fold it is held out in, from 0 to ``of`` − 1, (n,) int64, drawn by the seed.
+
+    Sizes of folds differ by at most one, the first ones are the larger. With ``labels`` (n,) so do the numbers of rows
+    of a class in them.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(derived_seed(seed, "folds")))
+    if labels is not None:  # dealt like cards, class after class
+        order = order[labels[order].argsort(stable=True)]
+    numbers = torch.empty(n, dtype=torch.int64)
+    numbers[order] = torch.arange(n) % of
+    return numbers
 
 
 def _fitted(scaling: str | dict[str, float] | TableData, train: Examples, facts: DataFacts) -> Preprocessing:

@@ -94,7 +94,10 @@ class SharedData:
 
     def __call__(self, seed: int) -> Splits:
         """The splits of one seed."""
-        experiment = self._experiment.changed(seed=seed)
+        return self.of(self._experiment.changed(seed=seed))
+
+    def of(self, experiment: Experiment) -> Splits:
+        """The splits of an experiment with another seed or fold."""
         raw = self._raw or _read(experiment, data_dir=self._data_dir, on_fetch=None)
         return load_splits(experiment, raw)
 
@@ -102,9 +105,9 @@ class SharedData:
 def load_data_of_seeds(
     experiments: Sequence[Experiment], *, data_dir: AnyPath | None = None, on_fetch: Progress | None = None
 ) -> list[Splits]:
-    """The splits of experiments that differ in their seed alone."""
-    of_seed = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
-    return [of_seed(experiment.seed) for experiment in experiments]
+    """The splits of experiments that differ in their seed, or their fold, alone."""
+    shared = SharedData(experiments[0], data_dir=data_dir, on_fetch=on_fetch)
+    return list(map(shared.of, experiments))
 
 
 def _read(experiment: Experiment, *, data_dir: AnyPath | None, on_fetch: Progress | None) -> RawData:
@@ -155,35 +158,54 @@ def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
     return loss_of(experiment, [class_weights_of(experiment, train)], [train.preprocessing.target])
 
 
-def build_trainer(experiments: Sequence[Experiment], splits: Sequence[Splits], *, evaluate: bool = True) -> Trainer:
+class Ready:
+    """Splits as trainers read them, each made ready once, however many trainers read it."""
+
+    def __init__(self) -> None:
+        self._moved: dict[int, Tensor] = {}
+        self._made: dict[int, tuple[Splits, Examples, Examples | None]] = {}
+
+    def __call__(
+        self, its: Splits, experiment: Experiment, *, loss: Loss, measured: str
+    ) -> tuple[Examples, Examples | None]:
+        """The rows to train on and those to measure, which may be ``none``, on the device of the experiment."""
+        if id(its) not in self._made:
+            device = device_of(experiment)
+            on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved=self._moved)
+            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
+            ready = on_device(its.train), None if evaluated is None else on_device(evaluated)
+            self._made[id(its)] = its, *ready
+        return self._made[id(its)][1:]
+
+
+def device_of(experiment: Experiment) -> str:
+    """Where an experiment trains; one whose device was not resolved does so on the CPU."""
+    return "cpu" if experiment.training.device == "auto" else experiment.training.device
+
+
+def build_trainer(
+    experiments: Sequence[Experiment],
+    splits: Sequence[Splits],
+    *,
+    evaluate: bool = True,
+    ready: Ready | None = None,
+) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure. Raises
-    DataError as ``class_weights_of``.
+    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure; what is
+    ``ready`` may be shared with other trainers. Raises DataError as ``class_weights_of``.
     """
-    experiment = experiments[0]
-    device = "cpu" if experiment.training.device == "auto" else experiment.training.device
+    experiment, ready = experiments[0], ready or Ready()
     network = build_network(experiment)
     weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
     loss = loss_of(experiment, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits])
     measured = str(experiment.evaluation.split) if evaluate else "none"
-    on_device = partial(prepared, experiment=experiment, device=device, moved={})
-    ready: dict[int, tuple[Examples, Examples | None]] = {}
-    for index, its in enumerate(splits):
-        if id(its) not in ready:
-            evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
-            own = loss.of_model(index)
-            ready[id(its)] = (
-                on_device(its.train, loss=own),
-                None if evaluated is None else on_device(evaluated, loss=own),
-            )
-    models = [
-        Model(
-            initial_parameters(one, network, its.train).clone(device=device), one.optimizer, one.seed, *ready[id(its)]
-        )
-        for one, its in zip(experiments, splits, strict=True)
-    ]
+    models = []
+    for index, (one, its) in enumerate(zip(experiments, splits, strict=True)):
+        train, evaluated = ready(its, experiment, loss=loss.of_model(index), measured=measured)
+        initial = initial_parameters(one, network, its.train).clone(device=device_of(experiment))
+        models.append(Model(initial, one.optimizer, one.seed, train, evaluated))
     return Trainer(
         network,
         models=models,

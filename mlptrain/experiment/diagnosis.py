@@ -61,9 +61,15 @@ def is_falling(losses: Sequence[float]) -> bool:
 
 
 def diagnose(
-    model: TrainedModel, experiment: Experiment, splits: Splits, *, train: Metrics, losses: Sequence[float]
+    model: TrainedModel,
+    experiment: Experiment,
+    splits: Splits,
+    *,
+    train: Metrics,
+    losses: Sequence[float],
+    models: int = 1,
 ) -> Diagnosis | None:
-    """None for a network that learnt; ``losses`` are the training losses of all epochs.
+    """None for a network that learnt; ``losses`` are the training losses of all epochs, ``models`` train together.
 
     *Stuck*: the last one is above 0.92 of a constant guess's, with an accuracy near chance, and not falling; also where
     a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
@@ -88,7 +94,9 @@ def diagnose(
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
-    case = _Case(experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses))
+    case = _Case(
+        experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses), models=models
+    )
     case.look()
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:
@@ -96,9 +104,14 @@ def diagnose(
     return case.diagnosis(f"{kind}: {learns}: {described}")
 
 
-def diagnose_divergence(model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending) -> Diagnosis:
-    """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials."""
-    case = _Case(experiment, splits, model, kind="diverged")
+def diagnose_divergence(
+    model: TrainedModel, experiment: Experiment, splits: Splits, ending: Ending, *, models: int = 1
+) -> Diagnosis:
+    """Why a run diverged: what is wrong with its configuration, seen before its first step and in the trials.
+
+    ``models`` train together.
+    """
+    case = _Case(experiment, splits, model, kind="diverged", models=models)
     case.look()
     return case.diagnosis(ending.message)
 
@@ -125,12 +138,13 @@ class _Case:
         loss: float = math.inf,
         layers: Sequence[LayerFigures] = (),
         epochs: int | None = None,
+        models: int = 1,
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
         self._train = splits.train
         self.epochs = experiment.training.epochs if epochs is None else epochs
-        self.trials = Trials(experiment, splits.train, models=len(model.trainer.models))
+        self.trials = Trials(experiment, splits.train, models=models)
         self.remedies: dict[str, Any] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlptrain.data import Splits
-from mlptrain.experiment.build import build_trainer
+from mlptrain.experiment.build import Ready, build_trainer
+from mlptrain.experiment.parts import parts_of
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.runs.records import Line
 from mlptrain.spec import Experiment
@@ -107,28 +108,35 @@ def epochs_of(
 ) -> Iterator[list[Epoch | None]]:
     """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure or follow, and epoch 0.
 
-    A model that is further than others takes part and is dropped until they have caught up; then it continues from its
-    own state.
+    Models train in the parts that ``parts_of`` makes, one part after the other in every epoch; the seconds of an epoch
+    are those of all parts. A model that is further than others of its part takes part and is dropped until they have
+    caught up; then it continues from its own state.
     """
-    trainer = build_trainer(experiments, splits, evaluate=evaluate)
-    models = [trainer.model(index) for index in range(len(experiments))]
-    starts = starts or [Start(-1 if evaluate else 0)] * len(models)
-    first = min((start.epoch + 1 for start in starts if not start.done), default=0)
-    lasts = [one.training.epochs for one, start in zip(experiments, starts, strict=True) if not start.done]
-    last = max(lasts, default=-1)
+    starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
+    ready = Ready()
+    parts = [_Part(some, experiments, splits, starts, ready, evaluate) for some in parts_of(experiments, splits)]
+    by_place = {place: model for part in parts for place, model in zip(part.places, part.models, strict=True)}
+    models = [by_place[place] for place in range(len(experiments))]
     for listener in listeners:
         listener.started(models)
-    followers = [
-        _Follower(one, model, start.history) for one, model, start in zip(experiments, models, starts, strict=True)
-    ]
-    _load(models, starts, first - 1)
     endings: list[Ending | None] = [None] * len(models)
-    for number, found in enumerate(trainer.epochs(first=first, last=last, should_stop=should_stop), first):
-        _load(models, starts, number)
-        taken = [
-            None if epoch is None or start.done or number <= start.epoch else of.take(epoch) if evaluate else epoch
-            for start, epoch, of in zip(starts, found, followers, strict=True)
-        ]
+    trained = {part: part.epochs(should_stop) for part in parts}
+    number = min(part.first for part in parts)
+    while trained:
+        taken: list[Epoch | None] = [None] * len(models)
+        advanced = False
+        for part in [part for part in trained if part.first <= number]:
+            found = next(trained[part], None)
+            if found is None:
+                del trained[part]
+                continue
+            advanced = True
+            for place, epoch in zip(part.places, found, strict=True):
+                taken[place] = epoch
+        number += 1
+        if not advanced:
+            continue
+        taken = taken if len(parts) == 1 else _with_all_seconds(taken, [part.places for part in parts])
         for index, epoch in enumerate(taken):
             if epoch is not None:
                 endings[index] = epoch.ending or Ending("completed", epoch.epoch, epoch.step, epoch.lr)
@@ -137,6 +145,53 @@ def epochs_of(
         yield taken
     for listener in listeners:
         listener.ended(endings)
+
+
+class _Part:
+    """The models of a group that one trainer trains, at their ``places`` in it; ``first`` is its first epoch."""
+
+    def __init__(
+        self,
+        places: Sequence[int],
+        experiments: Sequence[Experiment],
+        splits: Sequence[Splits],
+        starts: Sequence[Start],
+        ready: Ready,
+        evaluate: bool,
+    ) -> None:
+        self.places, self._evaluate = places, evaluate
+        self._experiments, self._starts = [experiments[place] for place in places], [starts[place] for place in places]
+        self._trainer = build_trainer(
+            self._experiments, [splits[place] for place in places], evaluate=evaluate, ready=ready
+        )
+        self.models = [self._trainer.model(index) for index in range(len(places))]
+        self.first = min((start.epoch + 1 for start in self._starts if not start.done), default=0)
+
+    def epochs(self, should_stop: Callable[[], bool]) -> Iterator[list[Epoch | None]]:
+        """The epochs of its models from ``first`` on."""
+        of_models = list(zip(self._experiments, self.models, self._starts, strict=True))
+        last = max((one.training.epochs for one, _, start in of_models if not start.done), default=-1)
+        followers = [_Follower(one, model, start.history) for one, model, start in of_models]
+        _load(self.models, self._starts, self.first - 1)
+        trained = self._trainer.epochs(first=self.first, last=last, should_stop=should_stop)
+        for number, found in enumerate(trained, self.first):
+            _load(self.models, self._starts, number)
+            yield [
+                None
+                if epoch is None or start.done or number <= start.epoch
+                else of.take(epoch)
+                if self._evaluate
+                else epoch
+                for start, epoch, of in zip(self._starts, found, followers, strict=True)
+            ]
+
+
+def _with_all_seconds(epochs: Sequence[Epoch | None], parts: Sequence[Sequence[int]]) -> list[Epoch | None]:
+    """The epochs with the seconds of all parts, of which each has those of its own."""
+    one_each = [next((epochs[place] for place in part if epochs[place] is not None), None) for part in parts]
+    names = ("training_seconds", "evaluation_seconds", "waiting_seconds")
+    seconds = {name: sum(getattr(epoch, name) for epoch in one_each if epoch is not None) for name in names}
+    return [None if epoch is None else replace(epoch, **seconds) for epoch in epochs]
 
 
 def _load(models: Sequence[TrainedModel], starts: Sequence[Start], epoch: int) -> None:

@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass
 class RecordedRun:
-    """One run among those that train together; a ``finished`` one only takes part.
+    """One run among ``models`` that train together; a ``finished`` one only takes part.
 
     So does one that has ``stopped`` early: it was killed when it had no more to train, and gets its result at the end.
     """
@@ -66,6 +66,7 @@ class RecordedRun:
     checkpoint: Checkpoint | None = None
     finished: bool = False
     stopped: bool = False
+    models: int = 1
     recorder: Recorder | None = field(default=None, repr=False)
     ended: bool = False
 
@@ -102,6 +103,7 @@ class Recording(Listener):
         self.path, self.runs = self._begin(models)
         with machine_errors(self.path):
             for run, model in zip(self.runs, models, strict=True):
+                run.models = len(models)
                 if not run.finished:
                     run.recorder = Recorder(run.folder, run.experiment, run.splits, model, checkpoint=run.checkpoint)
                     if run.checkpoint is not None:
@@ -160,7 +162,7 @@ def _diverged(run: RecordedRun, model: TrainedModel, ending: Ending) -> Diverged
         step=ending.step,
         lr=ending.lr,
         message=ending.message,
-        diagnosis=diagnose_divergence(model, run.experiment, run.splits, ending),
+        diagnosis=diagnose_divergence(model, run.experiment, run.splits, ending, models=run.models),
     )
 
 
@@ -244,7 +246,7 @@ def _diagnosed(run: RecordedRun, model: TrainedModel, lines: Sequence[Line]) -> 
         return None
     train = Metrics(lines[-1]["train_loss"], lines[-1].get("train_accuracy"))
     losses = [line["train_loss"] for line in lines[1:]]
-    return diagnose(model, run.experiment, run.splits, train=train, losses=losses)
+    return diagnose(model, run.experiment, run.splits, train=train, losses=losses, models=run.models)
 
 
 def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarly | None:

@@ -11,7 +11,7 @@ from mlptrain.errors import CheckpointError, DataError, RunFolderError
 from mlptrain.experiment.build import class_weights_of
 from mlptrain.experiment.checkpoints import Checkpoint, check_resumable, load_checkpoint
 from mlptrain.experiment.recording import RecordedRun
-from mlptrain.runs import RunFolder, SeedGroup
+from mlptrain.runs import FoldGroup, RunFolder, RunGroup
 from mlptrain.runs.steps import step_figures
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
@@ -54,15 +54,20 @@ def load_own_checkpoint(folder: RunFolder, path: Path) -> Checkpoint:
     return checkpoint
 
 
-def check_members(group: SeedGroup, folders: Sequence[RunFolder]) -> None:
-    """Raises RunFolderError unless every run of a group is its first one's experiment with the seed of its place."""
+def check_members(group: RunGroup, folders: Sequence[RunFolder]) -> None:
+    """Raises RunFolderError unless every run of a group is its first one's experiment with the seed or fold it has."""
     experiments = [folder.experiment() for folder in folders]
-    for folder, seed, experiment in zip(folders, group.seeds, experiments, strict=True):
-        expected = experiments[0].with_training(epochs=experiment.training.epochs).changed(seed=seed)
+    for folder, number, experiment in zip(folders, group.numbers, experiments, strict=True):
+        first = experiments[0].with_training(epochs=experiment.training.epochs)
+        if not isinstance(group, FoldGroup):
+            expected: Experiment | None = first.changed(seed=number)
+        else:
+            fold = first.data.fold
+            expected = first.in_fold(number) if fold is not None and fold.of == len(folders) else None
         if experiment != expected:
             raise RunFolderError(
-                f"{folder.path} is not the experiment of {folders[0].path} with seed {seed}, so it is not a run of "
-                "this group; put the run that was there back"
+                f"{folder.path} is not the experiment of {folders[0].path} with {group.word} {number}, so it is not a "
+                "run of this group; put the run that was there back"
             )
 
 

@@ -1,13 +1,13 @@
-"""``train`` and ``resume``, for one run and for several seeds that train together."""
+"""``train`` and ``resume``, for one run, and for several seeds or folds that train together."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import safetensors.numpy
 
@@ -16,15 +16,18 @@ from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserErr
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
+from mlptrain.experiment.parts import most_together
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
-from mlptrain.runs import RunFolder, SeedGroup
+from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
-from mlptrain.runs.records import GroupSummary
+from mlptrain.runs.group import AnySummary
+from mlptrain.sources.facts import drawn
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
-from mlptrain.spec.load import starting_from
+from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
@@ -45,18 +48,19 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class SeedsOutcome:
-    """The finished runs of several seeds, and the content of their group's ``summary.json``."""
+class GroupOutcome:
+    """The finished runs of several seeds or folds, and the content of their group's ``summary.json``."""
 
-    group: SeedGroup
+    group: RunGroup
     outcomes: tuple[Outcome, ...]
-    summary: GroupSummary
+    summary: AnySummary
 
 
 def train(
     config: Loaded | Config,
     *,
     overrides: Overrides = (),
+    data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
     **options: Unpack[Options],
@@ -67,12 +71,17 @@ def train(
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``from_run`` is a run, whose kept weights training starts
     from, or a file of weights; the configuration's ``model.init`` is then without effect.
 
+    ``data`` go where a file goes, with the same checks: arrays or tensors (x, y) or (x, y, x_test, y_test), or a
+    mapping with these names; a frame of polars or pandas or a mapping of columns, of which ``data.target`` names the
+    target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
+    ``resume`` and ``evaluate`` take them again.
+
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    loaded = _loaded(config, overrides, from_run)
-    with ExitStack() as locks:
-        [outcome] = _train(loaded, [loaded.experiment.seed], RunFolder, run_dir, locks, **options)
+    with holding(data) as given, ExitStack() as locks:
+        loaded = _loaded(config, overrides, from_run, given)
+        [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
 
@@ -81,10 +90,11 @@ def train_seeds(
     seeds: Sequence[int],
     *,
     overrides: Overrides = (),
+    data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
     **options: Unpack[Options],
-) -> SeedsOutcome:
+) -> GroupOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
     Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A
@@ -93,33 +103,75 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    loaded = _loaded(config, overrides, from_run)
-    with ExitStack() as locks:  # the group stays locked until its summary is written
-        outcomes = _train(loaded, seeds, SeedGroup, run_dir, locks, **options)
+    with holding(data) as given, ExitStack() as locks:  # the group stays locked until its summary is written
+        loaded = _loaded(config, overrides, from_run, given)
+        experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
+        outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, numbers=seeds, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
+def train_folds(
+    config: Loaded | Config,
+    folds: int,
+    *,
+    overrides: Overrides = (),
+    data: Any = None,
+    run_dir: AnyPath | None = None,
+    from_run: AnyPath | None = None,
+    **options: Unpack[Options],
+) -> GroupOutcome:
+    """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
+
+    All train at once, each into a run folder of its own in one group folder, and each row is held out exactly once, in
+    a fold with the same share of every class. Where rows are validated on, they are drawn from those that are not held
+    out. Test rows that are stored are not read, and none are drawn. Folds follow from the seed, which all runs share:
+    so do their initial weights. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but
+    for DivergedError, and UserError for a configuration that is one fold already.
+    """
+    with holding(data) as given, ExitStack() as locks:
+        loaded = _loaded(config, overrides, from_run, given)
+        experiments = in_folds(loaded, folds)
+        note = options.get("on_note", warnings.warn)
+        for text in _notes_on_folds(loaded.experiment):
+            note(text)
+        outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
+        return _finish(FoldGroup(outcomes[0].folder.path.parent), outcomes)
+
+
+def _notes_on_folds(experiment: Experiment) -> Iterator[str]:
+    """What becomes of the test rows that there would be without folds."""
+    facts, rows = experiment.facts, experiment.facts.test_rows
+    if rows and drawn(experiment.data.choice().test, sum(facts.rows.values())) == rows:
+        yield "no test rows are drawn: with folds every row is a test row once, whatever data.test is"
+    elif rows:
+        yield f"the {rows:,} stored test rows are not read: with folds the test rows are those held out of training"
+
+
+def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
-    Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of several seeds.
+    ``data`` are those that ``train`` was given, where it was given some.
+
+    Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of a group.
     """
     folder = RunFolder.open(run)
-    if SeedGroup.is_group(group := folder.path.resolve().parent):
+    if RunGroup.is_group(path := folder.path.resolve().parent):
         raise RunFolderError(
-            f"{folder.path} was trained together with other seeds; resume all of them: "
-            f"`mlptrain train --resume {group}`"
+            f"{folder.path} was trained together with other {RunGroup.open(path).word}s; resume all of them: "
+            f"`mlptrain train --resume {path}`"
         )
-    with _locked(folder):
+    with holding(data), _locked(folder):
         [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
     return _sound(outcome)
 
 
-def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> SeedsOutcome:
+def resume_group(
+    path: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]
+) -> GroupOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
-    group = SeedGroup.open(path)
-    with _locked(group):
-        folders = [RunFolder.open(group.member(seed)) for seed in group.seeds]
+    group = RunGroup.open(path)
+    with holding(data), _locked(group):
+        folders = [RunFolder.open(group.member(number)) for number in group.numbers]
         check_members(group, folders)
         done = [folder for folder in folders if is_done(folder, epochs)]
         if len(done) == len(folders):
@@ -132,46 +184,49 @@ def resume_seeds(path: AnyPath, *, epochs: int | None = None, **options: Unpack[
         return _finish(group, outcomes)
 
 
-def _loaded(config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None) -> Loaded:
-    loaded = as_loaded(config, overrides)
+def _loaded(
+    config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None, given: Mapping[str, Any]
+) -> Loaded:
+    loaded = as_loaded(config, overrides, given)
     return loaded if from_run is None else starting_from(loaded, from_run, overrides=overrides)
 
 
 def _train(
     loaded: Loaded,
-    seeds: Sequence[int],
-    kind: type[RunFolder] | type[SeedGroup],
+    experiments: Sequence[Experiment],
+    kind: type[RunFolder] | type[SeedGroup] | type[FoldGroup],
     run_dir: AnyPath | None,
     locks: ExitStack,
     *,
+    numbers: Sequence[int] = (0,),
     data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
 ) -> list[Outcome]:
-    """New runs of one experiment, one for each seed, in a folder of this kind that ``locks`` keeps locked."""
-    name, resolved = loaded.experiment.name, _resolve(loaded.experiment, len(seeds))
+    """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
+    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments))
     with applied(resolved):
-        base = loaded.experiment.with_training(**asdict(resolved))
-        weights = initial_weights(base)
+        experiments = [one.with_training(**asdict(resolved)) for one in experiments]
+        weights = initial_weights(experiments[0])
         if weights is not None:  # which stay those that are recorded, also where the file changes meanwhile
-            base = base.with_weights(weights.file.absolute(), sha256=weights.sha256)
-        experiments = [base.changed(seed=seed) for seed in seeds]
+            file, sha256 = weights.file.absolute(), weights.sha256
+            experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
         _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
             on_note(note)
 
         def begin(models: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
-            home: RunFolder | SeedGroup = kind.create(name, run_dir=run_dir)
+            home: RunFolder | RunGroup = kind.create(name, run_dir=run_dir)
             locks.enter_context(home)
             runs = []
             with _discarded_on_failure(home):
-                for experiment, its, model in zip(experiments, splits, models, strict=True):
+                for number, experiment, its, model in zip(numbers, experiments, splits, models, strict=True):
                     if isinstance(home, RunFolder):
                         folder = home
                     else:
-                        with RunFolder.create(name, run_dir=home.member(experiment.seed)) as made:
+                        with RunFolder.create(name, run_dir=home.member(number)) as made:
                             folder = RunFolder(made.path)  # locked with its group from here on
                     environment = describe_environment(
                         resolved,
@@ -192,15 +247,15 @@ def _train(
                         initial=None if weights is None else safetensors.numpy.save(weights.tensors),
                     )
                     runs.append(RecordedRun(folder, replace(recorded, folder=folder.path), its))
-                if isinstance(home, SeedGroup):
-                    home.write_start(seeds)
+                if isinstance(home, RunGroup):
+                    home.write_start(numbers)
             return home.path, runs
 
         return _recorded(experiments, splits, begin, listeners)
 
 
 def _resume(
-    home: RunFolder | SeedGroup,
+    home: RunFolder | RunGroup,
     opened: Sequence[Reopened],
     *,
     data_dir: AnyPath | None = None,
@@ -216,7 +271,7 @@ def _resume(
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
-            if isinstance(home, SeedGroup):
+            if isinstance(home, RunGroup):
                 with machine_errors(home.path):
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
@@ -255,18 +310,18 @@ def _sound(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | None) -> SeedsOutcome:
+def _finish_again(group: RunGroup, folders: Sequence[RunFolder], epochs: int | None) -> GroupOutcome:
     """The summary of a group that was killed after its last result. Raises RunFolderError where there is one."""
     outcomes = [Outcome.read(folder) for folder in folders]
     if epochs is None and not group.summary.exists():
         return _finish(group, outcomes)
     diverged = [outcome.result for outcome in outcomes if outcome.result.status == "diverged"]
     if len(diverged) == len(outcomes):
-        raise RunFolderError(f"all seeds of {group.path} diverged; start over with {diverged[0].advice}")
+        raise RunFolderError(f"all {group.word}s of {group.path} diverged; start over with {diverged[0].advice}")
     if all(outcome.result.status == "diverged" or outcome.result.stopped_early is not None for outcome in outcomes):
         raise RunFolderError(
-            f"{group.path} is complete: early stopping ends its seeds whatever training.epochs is; start over with a "
-            "larger training.early_stopping.patience"
+            f"{group.path} is complete: early stopping ends its {group.word}s whatever training.epochs is; start over "
+            "with a larger training.early_stopping.patience"
         )
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
@@ -274,17 +329,20 @@ def _finish_again(group: SeedGroup, folders: Sequence[RunFolder], epochs: int | 
 def _note_missing_classes(
     experiments: Sequence[Experiment], splits: Sequence[Splits], on_note: Callable[[str], None]
 ) -> None:
-    """Once for all seeds that lack the same classes."""
-    seeds: dict[str, list[str]] = {}
+    """Once for all seeds or folds that lack the same classes."""
+    numbers: dict[str, list[str]] = {}
+    by_fold = len({one.data.fold for one in experiments}) > 1
     for experiment, its in zip(experiments, splits, strict=True):
         if note := its.missing_classes(experiment.facts.class_names):
-            seeds.setdefault(note, []).append(str(experiment.seed))
-    for note, of in seeds.items():
-        on_note(note if len(of) == len(experiments) else f"seed {', '.join(of)}: {note}")
+            number = experiment.data.fold.index if by_fold and experiment.data.fold else experiment.seed
+            numbers.setdefault(note, []).append(str(number))
+    for note, of in numbers.items():
+        who = f"{'fold' if by_fold else 'seed'} {', '.join(of)}: "
+        on_note(note if len(of) == len(experiments) else who + note)
 
 
 @contextmanager
-def _locked(folder: RunFolder | SeedGroup) -> Iterator[None]:
+def _locked(folder: RunFolder | RunGroup) -> Iterator[None]:
     """Before anything is read that another process, which trains in it, may be changing."""
     with ExitStack() as stack:
         with machine_errors(folder.path):
@@ -293,7 +351,7 @@ def _locked(folder: RunFolder | SeedGroup) -> Iterator[None]:
 
 
 @contextmanager
-def _discarded_on_failure(folder: RunFolder | SeedGroup) -> Iterator[None]:
+def _discarded_on_failure(folder: RunFolder | RunGroup) -> Iterator[None]:
     """What cannot be begun leaves no folder. Raises MachineError where the disk refuses."""
     try:
         yield
@@ -312,11 +370,11 @@ def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
         device=wished.device,
         precision=wished.precision,
         threads=wished.threads,
-        step_flops=models * experiment.step_flops,
+        step_flops=min(models, most_together(experiment)) * experiment.step_flops,
     )
 
 
-def _finish(group: SeedGroup, outcomes: Sequence[Outcome]) -> SeedsOutcome:
+def _finish(group: RunGroup, outcomes: Sequence[Outcome]) -> GroupOutcome:
     with machine_errors(group.path):
         summary = group.write_summary([outcome.result for outcome in outcomes])
-    return SeedsOutcome(group, tuple(outcomes), summary)
+    return GroupOutcome(group, tuple(outcomes), summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 from mlptrain.errors import DataError, UserError
 from mlptrain.experiment.build import build_network
 from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.evaluate import later_inputs, later_rows, load_kept
 from mlptrain.nn import network
 from mlptrain.nn.noise import Noise, TrainingMode
+from mlptrain.sources.tables.given import holds_rows, is_path
 from mlptrain.spec import describe_ops
+from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
@@ -94,18 +97,25 @@ class TrainedNetwork(nn.Module):
         outputs, target = self._network.combined(x), self.preprocessing.target
         return outputs if target is None else target.restored(outputs)
 
-    def preprocess(self, images: Tensor | ArrayLike) -> Tensor:
+    def preprocess(self, images: Any) -> Tensor:
         """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.
 
         Images are (n, height, width), (height, width) or (n, height·width), of colours (n, height, width, 3) and so on,
         with pixels from 0 to ``maximum`` as in the data set, light ink on dark ground, of any real type; other data are
-        (n, n_features).
+        (n, n_features). Where a table was trained on, what holds its raw columns: a path or several, a polars or pandas
+        frame, a mapping of columns, rows as mappings, or an array of objects with the columns in their places. An array
+        of numbers is then the stored matrix, with nan where a value is missing and the position of the level in a
+        categorical column.
 
-        Raises DataError for another shape, for values that are not finite or outside 0 to ``maximum``, and for pixels
-        that are booleans or on a scale from 0 to 1, which would be read as nearly black in silence. Whoever means so
-        dark an image has ``preprocessing.apply`` for it.
+        Raises DataError for columns that are absent or hold another kind, for another shape, for values that are not
+        finite or outside 0 to ``maximum``, and for pixels that are booleans or on a scale from 0 to 1, which would be
+        read as nearly black in silence. Whoever means so dark an image has ``preprocessing.apply`` for it.
         """
-        n_features, data = self.experiment.facts.n_features, self.experiment.data.name
+        n_features, data = self.experiment.facts.n_features, self.experiment.data.label
+        of_table = isinstance(self.experiment.data, TableData)
+        if of_table and (is_path(images) or holds_rows(images)):
+            rows = later_rows(self.checkpoint, images, with_target=False)
+            return later_inputs(self.checkpoint, rows)[0].to(self.device)
         raw = _as_tensor(images)
         shapes = f"(n, {n_features})"
         if self.image_shape is not None:
@@ -117,18 +127,19 @@ class TrainedNetwork(nn.Module):
             raise DataError(f"data of shape {tuple(raw.shape)}: expected {shapes}, as in '{data}'")
         if self.maximum is not None and (fault := _other_scale(raw, self.maximum, data)) is not None:
             raise DataError(fault)
-        if not bool(raw.isfinite().all()):
+        if not bool(raw.isinf().logical_not().all() if of_table else raw.isfinite().all()):
             raise DataError("values that are not finite: fill in what is missing, or leave those rows out")
         return self.preprocessing.apply(raw.to(self.device))
 
     @torch.no_grad()
-    def predict_proba(self, images: Tensor | ArrayLike) -> Tensor:
+    def predict_proba(self, images: Any) -> Tensor:
         """Class probabilities (n, classes), float64, for what ``preprocess`` takes; two columns for bce.
 
         They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
         not sum to 1.
 
-        Raises UserError where the outputs are not logits of classes: for regression, and for mse or mae on classes.
+        Raises UserError where the outputs are not logits of classes: for regression, and for mse, mae or huber on
+        classes.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name

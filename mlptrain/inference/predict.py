@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import CheckpointError, DataError, UserError
-from mlptrain.inference.evaluate import load_split
+from mlptrain.inference.evaluate import Outputs, load_split
 from mlptrain.inference.image_files import fit, plain_image, read_image
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.arrays.image_files import SUFFIXES
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.published import IMAGE_DATASETS
+from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
@@ -74,6 +75,7 @@ class ImagePredictions:
     passed_over: tuple[Path, ...] = ()
 
 
+@torch.no_grad()
 def predict_images(
     network: TrainedNetwork, paths: Sequence[AnyPath], *, invert: bool | None = None
 ) -> ImagePredictions:
@@ -84,12 +86,12 @@ def predict_images(
     UserError where the network was not trained on images.
     """
     shape, maximum = network.image_shape, network.maximum
-    data = network.experiment.data.name
+    data, label = network.experiment.data.name, network.experiment.data.label
     if shape is not None and maximum is None:
-        raise UserError(f"the largest pixel of data '{data}' is not known; train with data.maximum set")
+        raise UserError(f"the largest pixel of data '{label}' is not known; train with data.maximum set")
     if shape is None or maximum is None:
         raise UserError(
-            f"the network was trained on data '{data}', which are not images; predict its rows with --index"
+            f"the network was trained on data '{label}', which are not images; predict its rows with --index"
         )
     pixels, facts, faults, others = [], [], list[str](), list[Path]()
     for file in _expanded(list(map(Path, paths)), others):
@@ -111,7 +113,8 @@ def predict_images(
         return ImagePredictions((), tuple(faults), tuple(others))
     # Without the check of network.preprocess: so dark an image is the file's, not a mistake of scale.
     stacked = torch.from_numpy(np.stack(pixels)).reshape(len(pixels), -1)
-    predictions = _predictions(network, network.preprocessing.apply(stacked.to(network.device)), facts)
+    outputs = network(network.preprocessing.apply(stacked.to(network.device))).cpu()
+    predictions = _predictions(network, outputs, facts)
     return ImagePredictions(predictions, tuple(faults), tuple(others))
 
 
@@ -136,6 +139,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+@torch.no_grad()
 def predict_rows(
     network: TrainedNetwork,
     indices: Sequence[int],
@@ -152,7 +156,7 @@ def predict_rows(
     split, chosen = load_split(network.checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
     if wrong := [index for index in indices if not 0 <= index < len(chosen)]:
         listed = ", ".join(map(str, wrong[:10])) + ", …" * (len(wrong) > 10)
-        data = network.experiment.data.name
+        data = network.experiment.data.label
         raise DataError(f"index {listed}: the {split} rows of '{data}' have indices from 0 to {len(chosen) - 1:,}")
     rows = chosen.targets[list(indices)].tolist()
     if network.experiment.facts.is_multi_label:
@@ -163,13 +167,14 @@ def predict_rows(
         images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
         for fact, image in zip(facts, images, strict=True):
             fact["seen"] = image / network.maximum
-    return _predictions(network, chosen.inputs[list(indices)].to(network.device), facts)
+    if isinstance(network.experiment.data, TableData):  # as an evaluation of all rows gives them, to the bit
+        outputs = Outputs(network.checkpoint, device=str(network.device))(chosen.inputs)
+        return _predictions(network, outputs[list(indices)], facts)
+    return _predictions(network, network(chosen.inputs[list(indices)].to(network.device)).cpu(), facts)
 
 
-@torch.no_grad()
-def _predictions(network: TrainedNetwork, x: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
-    """One for each row of the scaled inputs (n, n_features). Raises CheckpointError where outputs are not finite."""
-    outputs = network(x).cpu()
+def _predictions(network: TrainedNetwork, outputs: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:
+    """One for each row of the outputs (n, outputs). Raises CheckpointError where these are not finite."""
     if not bool((finite := outputs.isfinite().all(dim=1)).all()):
         first = facts[int((~finite).nonzero()[0])]
         what = first.get("image") or f"{first['split']} {first['index']}"

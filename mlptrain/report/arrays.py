@@ -168,7 +168,7 @@ class Mistakes:
 class Residuals:
     """What a regression predicts on a split: ``true`` and ``predicted`` (n, targets), in the targets' own units.
 
-    ``what`` is the name of what is predicted, as on an axis.
+    ``what`` is the name of what is predicted, as on an axis; ``names`` are those of the targets, where they have some.
     """
 
     label: str
@@ -176,6 +176,60 @@ class Residuals:
     true: FloatArray
     predicted: FloatArray
     what: str = "predicted value"
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassCurve:
+    """Of one class against the rest, at every threshold of its probability, (m,) each.
+
+    ``share`` of the examples are of it. ``area`` is that under the ROC curve.
+    """
+
+    name: str
+    share: float
+    false_positive: FloatArray
+    true_positive: FloatArray
+    area: float
+    recall: FloatArray
+    precision: FloatArray
+    average_precision: float
+
+
+@dataclass(frozen=True)
+class ClassCurves:
+    """ROC and precision–recall curves on a split of so many ``rows``: of those among ``classes`` that are drawn."""
+
+    label: str
+    split: str
+    rows: int
+    curves: tuple[ClassCurve, ...]
+    classes: int
+
+
+@dataclass(frozen=True)
+class PermutationImportance:
+    """How much worse a network is on ``rows`` rows of a split where the values of a column are shuffled.
+
+    ``increase`` (columns, repeats) of the mean ``loss``, ``decrease`` of the ``second`` figure, accuracy or R², None
+    where there is none. ``columns`` are the first of ``all_columns``.
+    """
+
+    label: str
+    split: str
+    rows: int
+    repeats: int
+    columns: tuple[str, ...]
+    all_columns: int
+    loss: str
+    increase: FloatArray
+    second: str
+    decrease: FloatArray | None
+
+    @property
+    def order(self) -> IntArray:
+        """The columns by their mean increase, the largest first."""
+        return np.argsort(-self.increase.mean(axis=1), kind="stable")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,10 +73,10 @@ def draw_curves(
 ) -> Figure:
     """Loss, accuracy and further figures by epoch, a panel each: runs differ in colour and marker, splits in style.
 
-    A group of seeds is drawn as their mean, in a band from the lowest to the highest. Loss has a logarithmic axis where
-    it spans a decade or more. Regression has no accuracy and so one panel. ``panel`` is a panel's size in inches;
-    ``titled`` names the runs and their data above. Raises UserError where no run has the metrics, or none that a
-    logarithmic axis can show.
+    A group of seeds or folds is drawn as their mean, in a band from the lowest to the highest. Loss has a logarithmic
+    axis where it spans a decade or more. Regression has no accuracy and so one panel. ``panel`` is a panel's size in
+    inches; ``titled`` names the runs and their data above. Raises UserError where no run has the metrics, or none that
+    a logarithmic axis can show.
     """
     figure, axes_of = _panels(histories, metrics or metrics_of(histories), panel, titled=titled)
     alone = len(histories) == 1
@@ -86,8 +87,8 @@ def draw_curves(
                 split = split_of(key)
                 index = (0 if split == "train" else 1) if alone else number
                 x, y = history.values[key]
-                if history.seeds:
-                    _band(axes, x, [seed.values[key][1][: len(x)] for seed in history.seeds], index)
+                if history.members:
+                    _band(axes, x, [run.values[key][1][: len(x)] for run in history.members], index)
                 x, y = thinned(x, y)
                 axes.plot(
                     x,
@@ -118,7 +119,7 @@ def draw_steps(
 ) -> Figure:
     """Training loss and accuracy of every step: faint as measured, and strong their running mean.
 
-    Of a group of seeds the mean over the seeds' running means, in the band of these. Otherwise as ``draw_curves``.
+    Of a group of seeds or folds the mean over their running means, in the band of these. Otherwise as ``draw_curves``.
     """
     figure, axes_of = _panels(histories, metrics, panel, titled=titled)
     alone = len(histories) == 1
@@ -128,8 +129,8 @@ def draw_steps(
                 x, y = history.values[key]
                 window = max(1, len(y) // 60)
                 name = "" if alone else f"{history.label}{_state(history)}, "
-                if history.seeds:
-                    smooth = [_smoothed(seed.values[key][1][: len(x)], window) for seed in history.seeds]
+                if history.members:
+                    smooth = [_smoothed(run.values[key][1][: len(x)], window) for run in history.members]
                     _band(axes, x[window - 1 :], smooth, number)
                 else:
                     label = f"{name}single steps"
@@ -169,12 +170,11 @@ def _title(histories: Sequence[History]) -> str:
     """Which runs, which data: the label of one, the number of several."""
     data = ", ".join(dict.fromkeys(history.data for history in histories if history.data))
     one = histories[0]
-    over = f", mean over {len(one.seeds)} seeds" if one.seeds else ""
-    groups = sum(bool(history.seeds) for history in histories)
-    runs = len(histories) - groups
-    parts = [f"{runs} run{'s' * (runs > 1)}"] * (runs > 0) + [f"{groups} group{'s' * (groups > 1)} of seeds"] * (
-        groups > 0
-    )
+    over = f", mean over {len(one.members)} {one.word}s" if one.members else ""
+    groups = Counter(history.word for history in histories if history.members)
+    runs = len(histories) - groups.total()
+    parts = [f"{runs} run{'s' * (runs > 1)}"] * (runs > 0)
+    parts += [f"{count} group{'s' * (count > 1)} of {word}s" for word, count in groups.items()]
     several = " and ".join(parts)
     who = f"{one.label}{over}{_state(one)}" if len(histories) == 1 else several
     return f"{who}, data {data}" if data else who
@@ -311,8 +311,9 @@ def _legend(figure: Figure, keys: Sequence[Line2D], histories: Sequence[History]
     for line in keys or [line for line in drawn if line not in guesses.values()]:
         if (label := str(line.get_label())) not in guesses:
             lines.setdefault(label, line)
-    if counts := sorted({len(history.seeds) for history in histories if history.seeds}):
-        lines["band: lowest to highest of " + " or ".join(map(str, counts)) + " seeds"] = Patch(color=QUIET, alpha=0.3)
+    if counts := sorted({(history.word, len(history.members)) for history in histories if history.members}):
+        these = " or ".join(f"{count} {word}s" for word, count in counts)
+        lines[f"band: lowest to highest of {these}"] = Patch(color=QUIET, alpha=0.3)
     lines |= guesses
     width = max(map(len, lines))
     columns = max(1, min(len(lines), int(figure.get_figwidth() * 12.5) // (width + 8)))

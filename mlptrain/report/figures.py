@@ -38,6 +38,7 @@ from mlptrain.report.style import (
     set_log_scale,
     styled,
 )
+from mlptrain.system.text import printable
 
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _PANEL_COLUMNS = 4
@@ -258,19 +259,27 @@ def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), t
     for target in range(targets):
         true, predicted = fit.true[:, target], fit.predicted[:, target]
         which = f", target {target + 1} of {fit.true.shape[1]}" if fit.true.shape[1] > 1 else ""
+        name = ""
+        if fit.names:
+            which = f", {printable(fit.names[target])}" if fit.true.shape[1] > 1 else ""
+            name = f" of {printable(fit.names[target])}"
         dots = {"s": 14, "color": colour(0), "alpha": max(0.15, min(1.0, 30 / len(true) ** 0.5)), "linewidths": 0}
         axes = figure.add_subplot(targets, 2, 2 * target + 1)
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="predicted = true", zorder=1)
         axes.scatter(true, predicted, **dots)
-        axes.set(title=f"Predicted against true{which}", xlabel="true value", ylabel=fit.what)
+        axes.set(
+            title=fitted(f"Predicted against true{which}", panel[0]),
+            xlabel=f"true value{name}",
+            ylabel=f"{fit.what}{name}",
+        )
         axes.legend(loc="upper left")
         axes = figure.add_subplot(targets, 2, 2 * target + 2)
         residuals = predicted - true
         axes.axhline(0, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
         axes.scatter(predicted, residuals, **dots)
         title = f"Residuals{which} (root mean square {np.sqrt(np.mean(residuals**2)):.3g})"
-        axes.set(title=fitted(title, panel[0]), xlabel=fit.what, ylabel="residual (predicted − true)")
+        axes.set(title=fitted(title, panel[0]), xlabel=f"{fit.what}{name}", ylabel="residual (predicted − true)")
     return figure
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mlptrain.errors import RunFolderError
 from mlptrain.keys import SPLITS
 from mlptrain.report.arrays import FloatArray
-from mlptrain.runs import RunFolder, runs_of_seeds
+from mlptrain.runs import RunFolder, member_word, runs_of_group
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.steps import recorded_steps
 from mlptrain.spec import Experiment
@@ -30,15 +30,15 @@ _WITHOUT_EPOCHS = {
 
 @dataclass(frozen=True)
 class History:
-    """A run's metrics by epoch, or by step; or the means of runs that differ in their seed.
+    """A run's metrics by epoch, or by step; or the means of runs that differ in their seed or fold.
 
     ``values["train_loss"]`` holds positions (epochs or steps) and values, each (n,), without the epochs in which a
     metric is undefined; absent metrics have no key. By epoch those of training are means during the epoch and lie at
     its middle, half an epoch before the others, which are measured at its end. ``status`` is that of ``mlptrain runs``,
     ``loss`` the loss with its unit, ``data`` the name of the data. ``guess`` holds what a constant guess gives, where
     that is on record: ``loss`` and ``accuracy``.
-    ``seeds`` are the runs whose means ``values`` are. ``marks`` are epochs of note: the kept one where it is not the
-    last, and the last of a run that stopped early, each with what it is.
+    ``members`` are the runs whose means ``values`` are, each a seed or a fold by ``word``. ``marks`` are epochs of
+    note: the kept one where it is not the last, and the last of a run that stopped early, each with what it is.
     """
 
     label: str
@@ -48,7 +48,8 @@ class History:
     values: Mapping[str, tuple[FloatArray, FloatArray]]
     data: str = ""
     guess: Mapping[str, float] = field(default_factory=dict)
-    seeds: tuple[History, ...] = ()
+    members: tuple[History, ...] = ()
+    word: str = "seed"
     marks: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -91,53 +92,56 @@ def read_steps(run: AnyPath, *, label: str | None = None) -> History:
 
 
 def read_curves(path: AnyPath, *, label: str | None = None, steps: bool = False) -> History:
-    """``read_history``, or with ``steps`` ``read_steps``, of a run; of a group of seeds the means over its runs.
+    """``read_history``, or with ``steps`` ``read_steps``, of a run; of a group the means over its runs.
 
-    Seeds that diverged are left out. Raises RunFolderError where every one has.
+    Those that diverged are left out. Raises RunFolderError where every one has.
     """
     read = read_steps if steps else read_history
-    runs = runs_of_seeds(path)
+    runs = runs_of_group(path)
     if not runs:
         return read(path, label=label)
     lasting = [run for run in runs if summarise(RunFolder(run)).status != "diverged"]
     if not lasting:
-        raise RunFolderError(f"every seed of {path} diverged; name one of its runs to see how, such as {runs[0]}")
-    return _mean(
+        raise RunFolderError(
+            f"every {member_word(runs[0])} of {path} diverged; name one of its runs to see how, such as {runs[0]}"
+        )
+    mean = _mean(
         [read(run) for run in lasting], label=label or f"group {run_name(path)}", diverged=len(runs) - len(lasting)
     )
+    return replace(mean, word=member_word(runs[0]))
 
 
-def _mean(seeds: Sequence[History], *, label: str, diverged: int) -> History:
-    """The means over the epochs or steps that every seed has; those of a metric in which it is defined for all."""
-    seeds = _aligned(seeds)
-    first = seeds[0]
+def _mean(members: Sequence[History], *, label: str, diverged: int) -> History:
+    """The means over the epochs or steps that every run has; those of a metric in which it is defined for all."""
+    members = _aligned(members)
+    first = members[0]
     values = {
-        key: (positions, np.mean([seed.values[key][1] for seed in seeds], axis=0))
+        key: (positions, np.mean([run.values[key][1] for run in members], axis=0))
         for key, (positions, _) in first.values.items()
     }
-    states = dict.fromkeys(seed.status for seed in seeds if seed.status != "completed")
+    states = dict.fromkeys(run.status for run in members if run.status != "completed")
     status = ", ".join([*states, *([f"without {diverged} that diverged"] if diverged else [])]) or "completed"
-    guesses = [seed.guess for seed in seeds if seed.guess]
+    guesses = [run.guess for run in members if run.guess]
     known = set.intersection(*map(set, guesses)) if guesses else ()
     guess = {key: float(np.mean([one[key] for one in guesses])) for key in sorted(known)}
-    several = tuple(seeds) if len(seeds) > 1 else ()
+    several = tuple(members) if len(members) > 1 else ()
     return History(label, status, first.loss, first.unit, values, first.data, guess, several)
 
 
-def _aligned(seeds: Sequence[History]) -> list[History]:
-    """The seeds with the metrics that all of them have, at the positions that all of them have."""
-    shared = [key for key in seeds[0].values if all(key in seed.values for seed in seeds)]
-    places = {key: reduce(np.intersect1d, [seed.values[key][0] for seed in seeds]) for key in shared}
+def _aligned(members: Sequence[History]) -> list[History]:
+    """The members with the metrics that all of them have, at the positions that all of them have."""
+    shared = [key for key in members[0].values if all(key in run.values for run in members)]
+    places = {key: reduce(np.intersect1d, [run.values[key][0] for run in members]) for key in shared}
     return [
         replace(
-            seed,
+            run,
             values={
                 key: (at, values[np.isin(positions, at)])
                 for key, at in places.items()
-                for positions, values in [seed.values[key]]
+                for positions, values in [run.values[key]]
             },
         )
-        for seed in seeds
+        for run in members
     ]
 
 
@@ -149,13 +153,13 @@ def _history(
     with suppress(RunFolderError):  # nothing else here depends on the environment
         guess = folder.read_environment().constant_guess or {}
     label, status = label or f"run {run_name(folder.path)}", summarise(folder).status
-    return History(label, status, experiment.loss.title, unit, values, experiment.data.name, guess)
+    return History(label, status, experiment.loss.title, unit, values, experiment.data.label, guess)
 
 
 def run_labels(paths: Sequence[AnyPath]) -> list[str]:
     """A short unique printable name of every run or group: its experiment's, else its folder's, else its path."""
     runs = list(map(user_path, paths))
-    firsts = [next(iter(runs_of_seeds(run)), run) for run in runs]
+    firsts = [next(iter(runs_of_group(run)), run) for run in runs]
     names = [RunFolder.open(run).experiment().name if run.is_dir() else str(run) for run in firsts]
     for shorter in (names, [run.resolve().name for run in runs]):
         if max(Counter(shorter).values()) == 1:
@@ -172,9 +176,9 @@ def run_name(run: AnyPath) -> str:
 
 def run_title(run: AnyPath, experiment: Experiment) -> str:
     """Which run on which data, as titles begin: ``run first, data mnist``."""
-    return f"run {run_name(run)}, data {experiment.data.name}"
+    return f"run {run_name(run)}, data {experiment.data.label}"
 
 
 def experiment_title(experiment: Experiment) -> str:
     """Which configuration and which data: ``first, data mnist``."""
-    return f"{experiment.name}, data {experiment.data.name}"
+    return f"{experiment.name}, data {experiment.data.label}"

@@ -15,12 +15,22 @@ from PIL import Image
 
 from mlptrain.errors import RunFolderError
 from mlptrain.keys import SPLITS, metric_of, split_of, table_of
-from mlptrain.report.arrays import DecisionMap, FittedCurve, FloatArray, Mistakes, ReliabilityDiagram, Residuals
+from mlptrain.report.arrays import (
+    ClassCurves,
+    DecisionMap,
+    FittedCurve,
+    FloatArray,
+    Mistakes,
+    PermutationImportance,
+    ReliabilityDiagram,
+    Residuals,
+)
 from mlptrain.report.curves import ALWAYS, draw_curves, draw_steps, metrics_of, plain_name, within
 from mlptrain.report.figures import draw_decisions, draw_fits, draw_reliability, draw_residuals
 from mlptrain.report.frame import render
 from mlptrain.report.history import History, read_history, read_steps
 from mlptrain.report.images import percentage
+from mlptrain.report.tables import draw_class_curves, draw_importance
 from mlptrain.runs import RunFolder
 from mlptrain.runs.listing import summarise
 from mlptrain.runs.log import read_lines
@@ -49,11 +59,15 @@ def render_page(
     fit: FittedCurve | None = None,
     residuals: Residuals | None = None,
     reliability: ReliabilityDiagram | None = None,
+    columns: Sequence[Mapping[str, Any]] = (),
+    curves_of_classes: ClassCurves | None = None,
+    importance: PermutationImportance | None = None,
 ) -> str:
     """The page, from the run's folder and what was computed from its checkpoint, all of it optional.
 
     ``evaluation`` has the keys of ``mlptrain eval --json``, ``missing_classes`` is a sentence on classes without
-    training rows, or empty. Raises RunFolderError for what is not a run.
+    training rows, or empty, ``columns`` are those of a table as ``spec.overview.columns_report`` gives them. Raises
+    RunFolderError for what is not a run.
     """
     folder = RunFolder.open(run)
     experiment, lines, result = folder.experiment(), folder.read_metrics(), folder.read_result()
@@ -86,6 +100,13 @@ def render_page(
         residuals_figure=residuals and draw_residuals(residuals, titled=False),
         reliability=reliability,
         reliability_figure=reliability and draw_reliability(reliability, titled=False),
+        columns=_column_rows(columns),
+        more_columns=max(0, len(columns) - _MAX_ROWS),
+        curves_of_classes=curves_of_classes,
+        curves_of_classes_figure=curves_of_classes and draw_class_curves(curves_of_classes, titled=False),
+        importance=importance,
+        importance_figure=importance and draw_importance(importance, titled=False),
+        importance_rows=importance and _importance_rows(importance),
         evaluation=evaluation,
         split_names=_SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
@@ -234,6 +255,36 @@ def _class_rows(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     shares = (("–" if row[name] is None else percentage(row[name]) for name in names) for row in shown)
     rows = ((row["class"], *share, f"{row['examples']:,}") for row, share in zip(shown, shares, strict=True))
     return [("label" if of_labels else "class", *names, "examples"), *rows]
+
+
+def _column_rows(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Name, kind, missing and different values, range or levels, and what becomes of each column of a table."""
+    if not columns:
+        return []
+    rows = []
+    for column in columns[:_MAX_ROWS]:
+        examples = ", ".join(column["examples"]) + (", …" if len(column["examples"]) < column["levels"] else "")
+        values = examples if column["examples"] else f"{column['low']} … {column['high']}" if column["low"] else ""
+        counts = (f"{column['missing']:,}", f"{column['levels']:,}")
+        rows.append((column["name"], column["kind"], *counts, values, column["becomes"]))
+    return [("column", "kind", "missing", "different", "values", "what becomes of it"), *rows]
+
+
+def _importance_rows(importance: PermutationImportance) -> list[tuple[str, ...]]:
+    """Mean and standard deviation of each column's figures, the most important column first."""
+    second = f"decrease of {importance.second}" if importance.second == "R²" else f"decrease of {importance.second} (%)"
+    rows: list[tuple[str, ...]] = [("column", "increase of the loss", *([second] if importance.second else []))]
+    scale = 1 if importance.second == "R²" else 100
+    for column in importance.order[:_MAX_ROWS]:
+        row = [importance.columns[column], _mean_and_spread(importance.increase[column])]
+        if importance.decrease is not None:
+            row.append(_mean_and_spread(scale * importance.decrease[column]))
+        rows.append(tuple(row))
+    return rows
+
+
+def _mean_and_spread(values: FloatArray) -> str:
+    return f"{values.mean():.4g} ± {values.std():.2g}"
 
 
 def _as_written(config: Path) -> str:

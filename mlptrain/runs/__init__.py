@@ -1,17 +1,20 @@
 """A run folder: create, append, finish, read, list. Nothing here loads torch."""
 
-from mlptrain.runs.folder import RunFolder, is_comparison, runs_of_seeds
-from mlptrain.runs.group import SeedGroup
+from mlptrain.runs.folder import RunFolder, is_comparison, member_word, runs_of_group
+from mlptrain.runs.group import FoldGroup, RunGroup, SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs, sort_runs
 from mlptrain.runs.log import RunLog
 
 __all__ = [
+    "FoldGroup",
     "RunFolder",
+    "RunGroup",
     "RunLog",
     "RunSummary",
     "SeedGroup",
     "is_comparison",
     "list_runs",
-    "runs_of_seeds",
+    "member_word",
+    "runs_of_group",
     "sort_runs",
 ]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,9 +100,9 @@ class RunFolder(NewFolder):
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
         if not folder.resolved.is_file():
-            if runs := runs_of_seeds(path):
+            if runs := runs_of_group(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
-                raise RunFolderError(f"{path} holds the runs of {len(runs):,} seeds; name one of them: {some}")
+                raise RunFolderError(f"{path} holds the runs of {name_members(runs)}; name one of them: {some}")
             if is_comparison(path):
                 hint = f"`mlptrain report {path}` shows it, `mlptrain compare-optimizers {path}` resumes it"
                 raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
@@ -180,9 +181,12 @@ def _new_in_runs(name: str) -> Path:
 
 
 def _not_empty(path: Path) -> RunFolderError:
-    is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json"))
+    is_run = any((path / name).exists() for name in ("resolved.yaml", "seeds.json", "folds.json"))
     resume = f", or resume with `mlptrain train --resume {path}`" if is_run else ""
     return RunFolderError(f"{path} exists and is not empty; name a new folder{resume}")
+
+
+_MEMBERS = ("seed", "fold")  # of groups
 
 
 def is_comparison(path: AnyPath) -> bool:
@@ -190,7 +194,17 @@ def is_comparison(path: AnyPath) -> bool:
     return (user_path(path) / "plan.yaml").is_file()
 
 
-def runs_of_seeds(path: AnyPath) -> list[Path]:
-    """The run folders in a group of seeds, by seed; none in any other folder."""
-    runs = [resolved.parent for resolved in user_path(path).glob("seed-*/resolved.yaml")]
+def runs_of_group(path: AnyPath) -> list[Path]:
+    """The run folders in a group of seeds or folds, by their numbers; none in any other folder."""
+    runs = [resolved.parent for kind in _MEMBERS for resolved in user_path(path).glob(f"{kind}-*/resolved.yaml")]
     return sorted(runs, key=lambda run: (len(run.name), run.name))  # seed-2 comes before seed-10
+
+
+def member_word(run: Path) -> str:
+    """What a run of a group is called by its folder: seed or fold."""
+    return run.name.partition("-")[0]
+
+
+def name_members(runs: Sequence[Path]) -> str:
+    """``1 seed`` or ``5 folds``."""
+    return f"{len(runs):,} {member_word(runs[0])}{'s' * (len(runs) != 1)}"

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from mlptrain.errors import MlptrainError, UserError
-from mlptrain.runs.folder import RunFolder, runs_of_seeds
-from mlptrain.runs.group import SeedGroup
+from mlptrain.runs.folder import RunFolder, runs_of_group
+from mlptrain.runs.group import RunGroup
 from mlptrain.runs.records import figures_of
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.base import either
@@ -45,15 +45,15 @@ class RunSummary:
 
 
 def list_runs(*places: AnyPath) -> list[RunSummary]:
-    """Every run at, or directly below, each of ``places`` or in a group of seeds there, the newest first.
+    """Every run at, or directly below, each of ``places`` or in a group there, the newest first.
 
-    The runs of a group stand together, by seed; a run that several places lead to stands once. Other folders are
+    The runs of a group stand together, by number; a run that several places lead to stands once. Other folders are
     passed over.
     """
     blocks = []
     for path in dict.fromkeys(path for place in places for path in _candidates(user_path(place))):
         try:
-            folders = runs_of_seeds(path) if SeedGroup.is_group(path) else [path]
+            folders = runs_of_group(path) if RunGroup.is_group(path) else [path]
             runs = [summarise(RunFolder(folder)) for folder in folders if (folder / "resolved.yaml").is_file()]
         except OSError:
             continue  # another user's, or deleted in between
@@ -64,8 +64,8 @@ def list_runs(*places: AnyPath) -> list[RunSummary]:
 
 
 def _candidates(place: Path) -> list[Path]:
-    """A run or a group of seeds itself, else what lies in the folder."""
-    if (place / "resolved.yaml").is_file() or SeedGroup.is_group(place):
+    """A run or a group itself, else what lies in the folder."""
+    if (place / "resolved.yaml").is_file() or RunGroup.is_group(place):
         return [place]
     return list(place.iterdir()) if place.is_dir() else []
 
@@ -119,7 +119,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     return RunSummary(
         folder.path,
         result.state if result is not None else "running" if _is_trained(folder) else "interrupted",
-        data=spec.data.name,
+        data=spec.data.label,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),
         lr=spec.optimizer.lr,
@@ -140,7 +140,7 @@ def _measured(line: Mapping[str, float]) -> dict[str, float]:
 def _is_trained(folder: RunFolder) -> bool:
     """Whether a living process trains this run, alone or with its group."""
     group = folder.path.resolve().parent
-    return is_locked(folder.path) or (SeedGroup.is_group(group) and is_locked(group))
+    return is_locked(folder.path) or (RunGroup.is_group(group) and is_locked(group))
 
 
 def best_metric(metrics: dict[str, float]) -> tuple[str | None, float | None]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from mlptrain.spec.choosing import higher_is_better
+from mlptrain.spec.rows import MAX_FOLDS
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
 
 Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its numbers
@@ -18,6 +19,7 @@ Line = dict[str, Any]  # of metrics.jsonl or timings.jsonl: an epoch and its num
 
 Metrics = dict[str, Figure]  # such as {"test_loss": 0.1}
 Seeds = Annotated[list[Count], Field(min_length=1)]
+Folds = Annotated[int, Field(ge=2, le=MAX_FOLDS)]
 
 
 def figures_of(line: Line) -> Metrics:
@@ -281,8 +283,14 @@ class GroupStart(Record):
     seeds: Seeds
 
 
+class FoldsStart(Record):
+    """``folds.json``."""
+
+    folds: Folds
+
+
 class Spread(Record):
-    """One metric over seeds; ``std`` is the sample standard deviation, None for one seed."""
+    """One metric over runs; ``std`` is the sample standard deviation, None for one run."""
 
     mean: Figure
     std: Figure | None
@@ -296,3 +304,17 @@ class GroupSummary(Record):
     seeds: Seeds
     diverged: list[Count]
     kept: dict[str, Spread]
+
+
+class FoldSpread(Spread):
+    """With the standard error of the mean, ``std`` / √n, as if the folds were independent of each other."""
+
+    standard_error: Figure | None
+
+
+class FoldsSummary(Record):
+    """``summary.json`` of a cross-validation, as GroupSummary; ``test_…`` are figures of the held-out folds."""
+
+    folds: Folds
+    diverged: list[Count]
+    kept: dict[str, FoldSpread]

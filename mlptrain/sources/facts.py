@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,19 @@ class Column(Record):
         return self.source or self.name
 
 
+class FileFacts(Record):
+    """How further files are read as the training file was: its columns in order with their kinds.
+
+    ``has_names``: columns are matched by name, else by place. ``date_formats`` are those of columns of dates;
+    ``is_sparse``: absent columns are zeros.
+    """
+
+    kinds: dict[str, Literal["number", "text", "date", "datetime"]]
+    has_names: bool = True
+    date_formats: dict[str, str] = Field({})
+    is_sparse: bool = False
+
+
 @dataclass(frozen=True)
 class SourceFacts:
     """A data set as it is stored or generated.
@@ -56,11 +69,11 @@ class SourceFacts:
     have several labels at once, it holds their names, and ``n_targets`` is their number. ``maximum`` is the
     largest possible input with 0 the smallest, None where inputs have no such range. ``image_shape`` is (height, width)
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
-    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``digest`` is a
-    SHA-256 of the files, where facts were read from files. ``notes`` say in words what was detected and not stated.
-    ``stated`` are the rows among those of ``train_counts`` that a column states to be for training, validation and
-    test, ``group_sizes`` the rows of each group of rows that are kept together; ``weight`` is the column of sample
-    weights.
+    ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``file`` is how
+    the files of a table are read. ``digest`` is a SHA-256 of the files, where facts were read from files. ``notes`` say
+    in words what was detected and not stated. ``stated`` are the rows among those of ``train_counts`` that a column
+    states to be for training, validation and test, ``group_sizes`` the rows of each group of rows that are kept
+    together; ``weight`` is the column of sample weights.
     """
 
     train_counts: tuple[int, ...]
@@ -76,6 +89,7 @@ class SourceFacts:
     maximum: int | None = None
     columns: tuple[Column, ...] = ()
     target_names: tuple[str, ...] = ()
+    file: FileFacts | None = None
     digest: str = ""
     weight: str = ""
     notes: tuple[str, ...] = ()
@@ -88,6 +102,8 @@ class Choice:
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
     kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows, as
     ``split`` says, by the seed, groups by ``split_seed``. ``test`` and ``validation`` are counts, or fractions below 1.
+    With a ``fold``, (of, index), the test rows are those of part ``index`` from 0 on of as many nearly equal parts of
+    the training rows, whatever else is said or stored.
     """
 
     classes: Sequence[int] | None = None
@@ -97,16 +113,37 @@ class Choice:
     validation: float = 0
     split: SplitBy = "random"
     split_seed: int = 0
+    fold: tuple[int, int] | None = None
 
-    def drawn_of(self, source: SourceFacts) -> list[tuple[Literal["test", "validation"], float]]:
-        """What is drawn, in this order, and how much of it: nothing that a column of the source states."""
-        _, validation, test = source.stated or (0, 0, 0)
-        wishes: list[tuple[Literal["test", "validation"], float]] = []
-        if not (test or source.test_counts):
-            wishes.append(("test", self.test))
-        if not (validation or source.validation_counts):
-            wishes.append(("validation", self.validation))
-        return wishes
+    def rows(
+        self, train: int, *, test: int = 0, validation: int = 0, group_sizes: Sequence[int] = ()
+    ) -> dict[str, int]:
+        """How many rows each split has, of so many training rows: where some are stored apart, none are drawn.
+
+        ``group_sizes`` are those of the training rows where these are drawn as whole groups.
+        """
+        sizes = list(group_sizes)
+
+        def take(purpose: str, wish: float) -> int:
+            rows = drawn(wish, train)
+            if self.split != "group" or not rows or not any(sizes):
+                return rows
+            groups = set(drawn_groups(sizes, rows, seed=self.split_seed, purpose=purpose))
+            rows = sum(sizes[group] for group in groups)
+            sizes[:] = [0 if group in groups else size for group, size in enumerate(sizes)]
+            return rows
+
+        if self.fold is not None:
+            of, index = self.fold
+            test = (train - index + of - 1) // of
+            train -= test
+        elif not test:
+            test = take("test", self.test)
+            train -= test
+        if not validation:
+            validation = take("validation", self.validation)
+            train -= validation
+        return {"train_rows": train, "validation_rows": validation, "test_rows": test}
 
 
 class DataKeyError(DataError):
@@ -143,6 +180,7 @@ class DataFacts(Record):
     maximum: Count | None = None
     columns: Annotated[tuple[Column, ...], Field(strict=False)] = ()
     target_names: Names = ()
+    file: FileFacts | None = None
     digest: str = ""
     weight: str = ""
 
@@ -188,7 +226,7 @@ class DataFacts(Record):
     def of(cls, source: SourceFacts, choice: Choice) -> DataFacts:
         """The facts of the chosen rows; counts that no data can satisfy are left for the specification's rules.
 
-        Raises DataKeyError for classes that there are not, or are named twice.
+        Raises DataKeyError for classes that there are not, or are named twice, and for more folds than rows.
         """
         known, chosen = len(source.class_names), list(choice.classes or ())
         if any(index >= known for index in chosen) or len(set(chosen)) < len(chosen):
@@ -197,24 +235,21 @@ class DataFacts(Record):
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
         validation = stored_rows(source.validation_counts, None)
         if source.stated is not None:
-            train, validation, stated_test = source.stated
-            test = stated_test or test
-        sizes = list(source.group_sizes)
-        for purpose, wish in choice.drawn_of(source):
-            taken = drawn(wish, train)
-            if choice.split == "group" and taken and any(sizes):
-                groups = set(drawn_groups(sizes, taken, seed=choice.split_seed, purpose=purpose))
-                taken = sum(sizes[group] for group in groups)
-                sizes = [0 if group in groups else size for group, size in enumerate(sizes)]
-            train -= taken
-            if purpose == "test":
-                test = taken or test
-            else:
-                validation = taken
-        shared = {name: value for name, value in vars(source).items() if name in cls.model_fields}
+            train, stated_validation, stated_test = source.stated
+            validation, test = stated_validation or validation, stated_test or test
+        if choice.fold is not None and choice.fold[0] > train:
+            raise DataKeyError("fold", f"splits {train:,} training rows into {choice.fold[0]:,} folds; take fewer")
+        shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        return cls(train_rows=train, validation_rows=validation, test_rows=test, **shared)
+        shared |= choice.rows(train, test=test, validation=validation, group_sizes=source.group_sizes)
+        return cls(**shared)
+
+    def of_fold(self, choice: Choice) -> Self:
+        """The facts of another fold of the same rows; validation rows that are not drawn lie in a file of their own."""
+        apart = 0 if choice.validation else self.validation_rows
+        every = self.train_rows + self.validation_rows + self.test_rows - apart
+        return self.model_copy(update=choice.rows(every, validation=apart))
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

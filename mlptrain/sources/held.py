@@ -74,7 +74,7 @@ def _named(data: Any) -> dict[str, tuple[str, Any]]:
         if len(data) == 2 and holds_rows(data[1]) and _is_wide(data[1]):
             return _of_frames(*data)
         target = _name_of(data[1])
-        joined = [_joined(*data[place : place + 2], target) for place in range(0, len(data), 2)]
+        joined = [_joined(data[place], data[place + 1], target) for place in range(0, len(data), 2)]
         return _of_frames(*joined) | {"target": (target, None)}
     arrays = {name: _array(name, values) for name, values in zip(ARRAYS, data, strict=False)}
     digest = hashlib.sha256()
@@ -119,8 +119,10 @@ def _name_of(column: Any) -> str:
 
 
 def _is_wide(rows: Any) -> bool:
-    """Whether this has more than one column."""
-    return not hasattr(rows, "columns") or len(rows.columns) > 1
+    """Whether this is a table of more than one column, rather than a column."""
+    if isinstance(rows, (Mapping, list)):
+        return len(rows if isinstance(rows, Mapping) else rows[0]) > 1
+    return hasattr(rows, "columns") and len(rows.columns) > 1
 
 
 def _dimensions(values: Any) -> int:

@@ -184,6 +184,20 @@ def positive_or_list() -> GetPydanticSchema:
     )
 
 
+class OrNone:
+    """Lets the word none stand for no value, as where a key is left out."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value == "none" else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [*handler(schema)["anyOf"], {"const": "none"}]}
+
+
 def count_or_fraction(*, most: int) -> GetPydanticSchema:
     """A whole number from 0 to ``most``, or a fraction below 1."""
     return _checked(
@@ -220,6 +234,15 @@ def side_or_sides(*, most: int) -> GetPydanticSchema:
         accepts,
         f"a whole number from 1 to {most:,}, or [height, width] of them",
         {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]},
+    )
+
+
+def name_or_number() -> GetPydanticSchema:
+    """A text that is not empty, or a whole number."""
+    return _checked(
+        lambda value: (isinstance(value, str) and value != "") or isinstance(value, int),
+        "a name or a whole number",
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]},
     )
 
 

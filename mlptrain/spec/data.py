@@ -26,7 +26,7 @@ from mlptrain.spec.base import ShortName
 from mlptrain.spec.own import ArraysData, IdxData, ImagesData
 from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
 from mlptrain.spec.scaling import ImageScaling, PlainScaling
-from mlptrain.spec.table import TableData
+from mlptrain.spec.table import FileTable, ShippedTable
 
 MAX_DRAWN_NUMBERS = 2**30  # 4 GiB of float32
 
@@ -266,7 +266,8 @@ DataSpec = Annotated[
     | RandomClassificationData
     | RandomRegressionData
     | RandomMultilabelData
-    | TableData
+    | FileTable
+    | ShippedTable
     | ArraysData
     | ImagesData
     | IdxData,

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.augmentation import AugmentationSpec
-from mlptrain.spec.base import MAX_NUMBER, Section, count_or, positive_or_list
+from mlptrain.spec.base import MAX_NUMBER, OrNone, Section, count_or, positive_or_list
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.loss import CrossEntropy, LossSpec
@@ -27,6 +27,9 @@ from mlptrain.spec.stopping import EarlyStopping, ShortStopping
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
+_Positive = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
+
+
 class TrainingSpec(Section):
     """How long, in which batches, on what."""
 
@@ -35,13 +38,13 @@ class TrainingSpec(Section):
         int | Literal["full"], count_or("full", most=MAX_ROWS), Field(description="Examples per step, or full.")
     ] = 64
     shuffle: bool = Field(True, description="A new order of the training rows every epoch, drawn from the seed.")
-    clip_norm: float | None = Field(
-        None, gt=0, le=MAX_NUMBER, description="Scales the gradient down to this Euclidean norm, over all parameters."
+    clip_norm: Annotated[_Positive | None, OrNone()] = Field(
+        None, description="Scales the gradient down to this Euclidean norm, over all parameters. Default: none."
     )
-    clip_value: float | None = Field(
-        None, gt=0, le=MAX_NUMBER, description="Cuts every element of the gradient off at this and minus this."
+    clip_value: Annotated[_Positive | None, OrNone()] = Field(
+        None, description="Cuts every element of the gradient off at this and minus this. Default: none."
     )
-    max_norm: Annotated[float | list[float], positive_or_list()] | None = Field(
+    max_norm: Annotated[Annotated[float | list[float], positive_or_list()] | None, OrNone()] = Field(
         None,
         description="Upper bound of the Euclidean norm of every unit's incoming weights (Srivastava et al., 2014), or "
         "a list with one for each layer, the output's last.",
@@ -183,6 +186,13 @@ class Experiment:
     def with_training(self, **values: Any) -> Experiment:
         """With other values in the training section."""
         return self.changed(training=self.training.model_copy(update=values))
+
+    def in_fold(self, index: int) -> Experiment:
+        """Another fold of the same cross-validation."""
+        if self.data.fold is None:
+            raise ValueError("an experiment without a fold has no others")
+        data = self.data.model_copy(update={"fold": self.data.fold.model_copy(update={"index": index})})
+        return replace(self.changed(data=data), facts=self.facts.of_fold(data.choice()))
 
     def with_weights(self, path: Path, *, sha256: str | None = None) -> Experiment:
         """Starting from the weights in a file."""

@@ -52,6 +52,7 @@ class _Loss(Section):
     fits: ClassVar[frozenset[Targets]] = frozenset({"classes", "numbers"})  # what the data's targets may be
     title: ClassVar[str]  # with its unit, as on the axis of a figure
     contains: ClassVar[str] = ""  # what it applies to logits itself
+    n_classes: ClassVar[int | None] = None  # how many it needs; None where any number suits
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="How the batch's losses become one number; metrics are means either way."
@@ -76,7 +77,12 @@ class _Loss(Section):
         if found in self.fits:
             return None
         losses = [section for section in sections_in(LossSpec) if issubclass(section, _Loss)]
-        fitting = [names_of(section)[0] for section in losses if found in section.fits]
+        n_classes = len(facts.class_names) if found == "classes" else None
+        fitting = [
+            names_of(section)[0]
+            for section in losses
+            if found in section.fits and section.n_classes in (None, n_classes)
+        ]
         return f"needs {_IN_WORDS[min(self.fits)]}, but {_OTHERS[found].format(name)}; use {either(fitting)}"
 
     def class_weights_of(self, facts: DataFacts, counts: Sequence[int]) -> tuple[float, ...]:  # noqa: ARG002
@@ -151,6 +157,7 @@ class BinaryCrossEntropy(_Weighted):
     name: Literal["bce"]
     title: ClassVar[str] = "binary cross-entropy (nats, mean per example)"
     contains: ClassVar[str] = "sigmoid"
+    n_classes: ClassVar[int | None] = 2
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -158,7 +165,7 @@ class BinaryCrossEntropy(_Weighted):
 
     def misfit(self, facts: DataFacts, *, name: str) -> str | None:
         """It needs exactly two classes."""
-        if targets_of(facts) != "classes" or len(facts.class_names) == 2:
+        if targets_of(facts) != "classes" or len(facts.class_names) == self.n_classes:
             return super().misfit(facts, name=name)
         return f"needs exactly two classes, data '{name}' has {len(facts.class_names)}"
 

@@ -11,7 +11,7 @@ from mlptrain.sources.arrays import archives, idx_files, image_files
 from mlptrain.sources.arrays.source import ArraySource
 from mlptrain.sources.arrays.targets import MAX_CLASSES
 from mlptrain.sources.facts import Choice, Source
-from mlptrain.spec.base import path_or_paths, side_or_sides
+from mlptrain.spec.base import name_or_number, path_or_paths, side_or_sides
 from mlptrain.spec.rows import DataSection, Validation
 from mlptrain.spec.scaling import ImageScaling
 
@@ -27,7 +27,7 @@ class _Own(DataSection):
         description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none. Without effect where the "
         "data have test rows of their own.",
     )
-    classes: Annotated[list[str | int], Field(min_length=2)] | None = Field(
+    classes: Annotated[list[Annotated[str | int, name_or_number()]], Field(min_length=2)] | None = Field(
         None, description="A subset of the classes by their names or values, in the order given. Default: all."
     )
     task: Literal["auto", "classification", "regression"] = Field(
@@ -42,7 +42,13 @@ class _Own(DataSection):
 
     def choice(self) -> Choice:
         """What is drawn; classes are chosen by the source, which knows their names."""
-        return Choice(test=self.test, validation=self.validation)
+        return Choice(test=self.test, validation=self.validation, fold=self.held_out)
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """A wish for test rows where there are some."""
+        if self.test == type(self).model_fields["test"].default or not self.source().facts().test_counts:
+            return []
+        return [("test", "has no effect: the data have test rows of their own")]
 
     def notes(self) -> list[str]:
         """What was detected."""

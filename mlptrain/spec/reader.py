@@ -117,7 +117,8 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         if isinstance(error, IsADirectoryError) and (resolved := path / "resolved.yaml").is_file():
-            message = f"is a run folder; resume it with `mlptrain train --resume {path}`, or name {resolved}"
+            resumed = f"`mlptrain train --resume {path}` resumes it"
+            message = f"is a run folder; its configuration is {resolved}, and {resumed}"
         raise refusal(source, message) from None
     try:
         text = content.decode("utf-8-sig")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
@@ -12,11 +13,27 @@ from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.splitting import GroupSplit, RandomSplit, SplitSpec
 
 MAX_ROWS = 10_000_000
+MAX_FOLDS = 1_000  # each is a run with a folder of its own
 Validation = Annotated[
     int | float,
     count_or_fraction(most=MAX_ROWS),
     Field(description="Rows drawn from the training rows by the seed: a count, or a fraction below 1; 0 is none."),
 ]
+
+
+class Fold(Section):
+    """One part in a cross-validation: its rows are the test rows, all others train and validate."""
+
+    of: int = Field(ge=2, le=MAX_FOLDS, description="How many folds the training rows are split into, by the seed.")
+    index: int = Field(ge=0, le=MAX_FOLDS, description="Which of them is held out, from 0 on.")
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.index >= self.of:
+            raise PydanticCustomError(
+                "at:index", "must be below of, got {index} with of {of}", {"index": self.index, "of": self.of}
+            )
+        return self
 
 
 class DataSection(Section):
@@ -28,11 +45,26 @@ class DataSection(Section):
         description="How test and validation rows are drawn: random, stratified by class, or of a table by the group, "
         "the time or the word in a column. auto: stratified for classes, else random.",
     )
+    fold: Fold | None = Field(
+        None,
+        description="One fold of a cross-validation, {of: 5, index: 0}, as `mlptrain train --folds 5` trains all of "
+        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read.",
+    )
 
     @property
     def has_validation(self) -> bool:
         """Whether there are validation rows."""
         return bool(self.validation)
+
+    @property
+    def held_out(self) -> tuple[int, int] | None:
+        """The fold as (of, index)."""
+        return None if self.fold is None else (self.fold.of, self.fold.index)
+
+    @property
+    def label(self) -> str:
+        """What the data are called where they are shown."""
+        return str(getattr(self, "name", ""))
 
     def source(self) -> Source:
         """Where the rows come from."""
@@ -41,7 +73,7 @@ class DataSection(Section):
     def choice(self) -> Choice:
         """Which of the rows are used."""
         given = self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"})
-        return Choice(**given, split=self.split.by, split_seed=self.split_seed)
+        return Choice(**given, split=self.split.by, split_seed=self.split_seed, fold=self.held_out)
 
     @property
     def split_seed(self) -> int:

@@ -11,6 +11,8 @@ from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.inputs import Embeddings
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.model import BatchNorm, Dropout, LayerNorm, Op
+from mlptrain.spec.overview import columns_report
+from mlptrain.spec.table import TableData
 
 
 def describe_model(spec: Experiment) -> str:
@@ -140,6 +142,7 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "parameter_tensors": len(shapes),
         "parameters": sum(map(math.prod, shapes.values())),
         "statistics": statistics_of(spec),
+        "columns": columns_report(spec.data, facts) if isinstance(spec.data, TableData) else [],
         "notes": list(loaded.notes),
         "warnings": [str(warning) for warning in loaded.warnings],
     }

@@ -35,7 +35,6 @@ KEYS = {
         "sample_weight sample_weights sample_weight_column weight_column weight_col weights_column row_weight "
         "row_weights example_weight instance_weight case_weight survey_weight"
     ),
-    "data.test_path": "test_file test_csv test_files path_test",
     "data.validation_path": (
         "validation_file validation_files val_path val_file valid_path valid_file dev_path eval_path eval_file"
     ),
@@ -46,7 +45,7 @@ KEYS = {
     ),
     "data.path": (
         "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
-        "train_path train_file path_to_data"
+        "train_path train_file path_to_data paths"
     ),
     "data.x": "x_name inputs_name input_array x_key",
     "data.y": "y_name target_array targets_name y_key label_array labels_name",
@@ -304,8 +303,8 @@ KEYS_NOT_OFFERED = {
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
         "trivial_augment_wide augmix gaussian_blur random_perspective random_resized_crop brightness contrast"
     ),
-    "cross-validation is not offered; data.validation sets rows aside": (
-        "cv folds fold k_fold k_folds n_splits n_folds cross_validation"
+    "cross-validation is not offered as a key; `mlptrain train CONFIG --folds 5`": (
+        "cv folds k_fold k_folds n_splits n_folds cross_validation"
     ),
     "a number of steps is not offered; it follows from training.epochs and training.batch_size": (
         "max_steps n_steps num_steps steps train_steps total_steps training_steps iterations n_iterations "
@@ -353,7 +352,7 @@ KEYS_NOT_OFFERED = {
         "save_model save_freq save_every save_interval save_period save_steps save_logs save_weights model_dir "
         "model_path model_save_path output output_dir output_path out_dir out_path log_dir log_path checkpoint_dir "
         "checkpoint_path checkpoint_freq checkpoint_hist checkpoints ckpt_dir enable_checkpointing default_root_dir "
-        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq paths "
+        "root_dir work_dir results_dir result_dir experiment_dir snapshot snapshot_prefix snapshot_freq "
         "export_dir tb_dir run_dir"
     ),
     "a folder of data is not offered as a key; use --data-dir or $MLPTRAIN_DATA_DIR": (
@@ -410,6 +409,10 @@ VALUES = {
         "fashion_mnist": "fmnist fashion zalando zalando_mnist load_fashion_mnist",
         "digits": "load_digits sklearn_digits optdigits",
         "iris": "load_iris",
+        "penguins": "palmerpenguins load_penguins",
+        "wine": "load_wine wine_recognition",
+        "breast_cancer": "load_breast_cancer wdbc",
+        "diabetes": "load_diabetes",
         "random_classification": "make_classification",
         "random_regression": "make_regression",
         "random_multilabel": "make_multilabel_classification make_multilabel",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
 from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
 from mlptrain.sources.tables.read import Format
+from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
@@ -78,23 +80,10 @@ class Block(NamedTuple):
 
 
 class TableData(DataSection):
-    """A table of one's own: CSV and its relatives, Parquet, JSON lines, ARFF, LibSVM or text with blanks."""
+    """What is said of every table: which columns become inputs, and how."""
 
-    name: Literal["table"]
-    path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
-    test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
-    validation_path: PathOrPaths | None = Field(None, description="Likewise validation rows.")
-    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
-    separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
-    header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
-    target: _Target = Field(
-        description="The column to predict, by name or by number, -1 for the last; several for several numbers."
-    )
     task: Literal["auto", "classification", "regression"] = Field(
         "auto", description="auto: from the target's values; check says which and why."
-    )
-    missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
-        [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
     )
     columns: dict[str, _Kind] = Field({}, description="Exceptions from what is inferred, by column's name or number.")
     numeric: NumericSpec = Field(NumericSpec(), description="How numbers become inputs.")
@@ -120,26 +109,8 @@ class TableData(DataSection):
         return self.numeric.scaling
 
     def source(self) -> TableSource:
-        """The files."""
-        target = tuple(self.target) if isinstance(self.target, list) else self.target
-        missing = self.numeric.missing
-        return TableSource(
-            path=_several(self.path),
-            target=target,
-            test_path=() if self.test_path is None else _several(self.test_path),
-            validation_path=() if self.validation_path is None else _several(self.validation_path),
-            weight=self.weight,
-            split=(self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None,
-            task=self.task,
-            kinds=tuple(self.columns.items()),
-            dropping=missing if missing in ("drop_row", "error") else "",
-            reading=(
-                ("format", self.format),
-                ("separator", self.separator),
-                ("header", tuple(self.header) if isinstance(self.header, list) else self.header),
-                ("missing_values", tuple(self.missing_values)),
-            ),
-        )
+        """Where the rows come from."""
+        raise NotImplementedError
 
     def facts(self) -> DataFacts:
         """Of the files. Raises DataKeyError also for targets without a logarithm."""
@@ -150,20 +121,22 @@ class TableData(DataSection):
                 raise DataKeyError("target_scaling", f"log1p needs targets above -1, got {value:g} at {place}")
         return facts
 
-    def choice(self) -> Choice:
-        """As elsewhere; test rows are drawn only where none are stored."""
-        return Choice(
-            test=0 if self.test_path is not None else self.test,
-            validation=0 if self.validation_path is not None else self.validation,
-            split=self.split.by,
-            split_seed=self.split_seed,
-        )
+    @property
+    def _dropping(self) -> Literal["", "drop_row", "error"]:
+        """What becomes of rows without a number, where they are not kept."""
+        missing = self.numeric.missing
+        return missing if missing == "drop_row" or missing == "error" else ""
+
+    @property
+    def _split_column(self) -> tuple[str, str | int] | None:
+        """What a column says of a split, and which."""
+        return (self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None
 
     @property
     def has_validation(self) -> bool:
         """Whether there are validation rows; a column that states them is read for that."""
-        if self.validation or self.validation_path is not None or not isinstance(self.split, ColumnSplit):
-            return bool(self.validation) or self.validation_path is not None
+        if self.validation or not isinstance(self.split, ColumnSplit):
+            return bool(self.validation)
         stated = self.source().facts().stated
         return stated is not None and stated[1] > 0
 
@@ -196,6 +169,89 @@ class TableData(DataSection):
             sum(block.width for block in blocks),
             numeric=tuple(block.start for block in blocks if not block.slots),
             coded=tuple((block.start, block.slots) for block in blocks if block.slots and embeds),
+        )
+
+
+class FileTable(TableData):
+    """A table of one's own: CSV and its relatives, Parquet, JSON lines, ARFF, LibSVM or text with blanks."""
+
+    name: Literal["table"]
+    path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
+    test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
+    validation_path: PathOrPaths | None = Field(None, description="Likewise validation rows.")
+    format: Format = Field("auto", description="auto: from the file's name and its first lines.")
+    separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
+    header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
+    target: _Target = Field(
+        description="The column to predict, by name or by number, -1 for the last; several for several numbers."
+    )
+    missing_values: Annotated[list[str], texts("a list of texts such as ['-999', unknown]", most=100)] = Field(
+        [], description="What stands for a missing value, besides empty, NA, NaN, null and ?."
+    )
+
+    @property
+    def label(self) -> str:
+        """The name of the file, as people call their data."""
+        first, *more = _several(self.path)
+        return Path(first).name + (f" and {len(more):,} more" if more else "")
+
+    def source(self) -> TableSource:
+        """The files."""
+        target = tuple(self.target) if isinstance(self.target, list) else self.target
+        return TableSource(
+            path=_several(self.path),
+            target=target,
+            test_path=() if self.test_path is None else _several(self.test_path),
+            validation_path=() if self.validation_path is None else _several(self.validation_path),
+            weight=self.weight,
+            split=self._split_column,
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=self._dropping,
+            reading=(
+                ("format", self.format),
+                ("separator", self.separator),
+                ("header", tuple(self.header) if isinstance(self.header, list) else self.header),
+                ("missing_values", tuple(self.missing_values)),
+            ),
+        )
+
+    def choice(self) -> Choice:
+        """As elsewhere; test rows are drawn only where none are stored."""
+        return Choice(
+            test=0 if self.test_path is not None else self.test,
+            validation=0 if self.validation_path is not None else self.validation,
+            split=self.split.by,
+            split_seed=self.split_seed,
+            fold=self.held_out,
+        )
+
+    @property
+    def has_validation(self) -> bool:
+        """Also where they lie in a file."""
+        return self.validation_path is not None or super().has_validation
+
+
+class ShippedTable(TableData):
+    """A table that needs no file: the penguins of Palmer Station, or one that scikit-learn brings along."""
+
+    name: Literal["penguins", "wine", "breast_cancer", "diabetes"]
+    target: _Target | None = Field(
+        None, description="The column to predict, by name or by number. Default: that which the table is known for."
+    )
+
+    def source(self) -> TableSource:
+        """The installed file."""
+        target = SHIPPED[self.name].target if self.target is None else self.target
+        return TableSource(
+            path=SHIPPED[self.name].files(),
+            target=tuple(target) if isinstance(target, list) else target,
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=self._dropping,
+            weight=self.weight,
+            split=self._split_column,
+            shipped=self.name,
         )
 
 

@@ -91,8 +91,10 @@ def kept_file(folder: Path) -> Path:
     """The kept checkpoint of a run folder. Raises UserError where there is none."""
     resolved = folder / "resolved.yaml"
     if not resolved.is_file():
-        if runs := sorted(str(one.parent) for one in folder.glob("seed-*/resolved.yaml")):
-            raise CheckpointError(f"{folder} holds the runs of {len(runs):,} seeds; name one of them, e.g. {runs[0]}")
+        for word in ("seed", "fold"):
+            if runs := sorted(str(one.parent) for one in folder.glob(f"{word}-*/resolved.yaml")):
+                these = f"{len(runs):,} {word}{'s' * (len(runs) != 1)}"
+                raise CheckpointError(f"{folder} holds the runs of {these}; name one of them, e.g. {runs[0]}")
         raise CheckpointError(f"{folder} is not a run folder: it has no {resolved.name}")
     evaluation = read_file(resolved)[1].value.get("evaluation")
     name = "best" if isinstance(evaluation, dict) and evaluation.get("keep") == "best" else "last"

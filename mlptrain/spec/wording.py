@@ -269,6 +269,7 @@ _EXAMPLES = {
     "data.target": "target: price, the name or the number of the column to predict; -1 is the last",
     "data.numeric.missing.constant": "constant: 0",
     "data.scaling.mean": "mean: 0.1307",
+    "data.split.column": "column: patient",
     "data.scaling.std": "std: 0.3081",
     "schedule.milestones": "milestones: [30, 60]",
     "base": "base: mnist.yaml, or the mapping of an experiment",

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
 import platformdirs
+
+VARIABLE = "MLPTRAIN_CACHE_DIR"
+
+
+def cache_folder(kind: str) -> Path:
+    """Where one kind of data is kept that took long to read: below $MLPTRAIN_CACHE_DIR, else the user's cache."""
+    named = os.environ.get(VARIABLE)
+    return (Path(named) if named else user_cache()) / kind
 
 
 def user_cache() -> Path:

@@ -240,3 +240,10 @@ OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {  # by the 
 def make_optimizer(section: OptimizerSpec, parameters: Sequence[Tensor]) -> Optimizer[Any]:
     """The optimizer of a section."""
     return OPTIMIZERS[type(section)](parameters, section)
+
+
+def count_buffers(section: OptimizerSpec) -> int:
+    """How many numbers an optimizer keeps for every parameter, as a step of one parameter shows."""
+    optimizer = make_optimizer(section, [torch.zeros(1)])
+    optimizer.step([torch.zeros(1)], section.lr)
+    return len(optimizer.buffers)

@@ -14,11 +14,13 @@ from mlptrain.views.networks import (
     residuals,
     seen,
 )
+from mlptrain.views.tables import class_curves, permutation_importance
 
 __all__ = [
     "ACTIVATION_NAMES",
     "activation_curves",
     "augmented_samples",
+    "class_curves",
     "confusion",
     "decision_map",
     "first_layer_weights",
@@ -29,6 +31,7 @@ __all__ = [
     "learning_rates",
     "mistakes",
     "page_parts",
+    "permutation_importance",
     "reliability",
     "residuals",
     "samples",

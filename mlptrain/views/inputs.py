@@ -190,8 +190,8 @@ def image_shape(experiment: Experiment, where: str) -> tuple[int, ...]:
     facts = experiment.facts
     if facts.pixels_shape is None:
         raise UserError(
-            f"{where}: data '{experiment.data.name}' has {facts.n_features:,} numbers per row, which are not an image; "
-            f"choose data such as {either(list(IMAGE_DATASETS))}"
+            f"{where}: data '{experiment.data.label}' has {facts.n_features:,} numbers per row, which are not an "
+            f"image; choose data such as {either(list(IMAGE_DATASETS))}"
         )
     return facts.pixels_shape
 

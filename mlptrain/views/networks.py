@@ -44,6 +44,7 @@ from mlptrain.training import calibration
 from mlptrain.training.calibration import BINS, log_probabilities
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities, wilson_interval
 from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
+from mlptrain.views.tables import table_parts
 
 _MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
 _MARGIN = 0.15  # around points outside the usual square, in widths of their bounding box
@@ -63,7 +64,7 @@ def decision_map(
     experiment, facts = network.experiment, network.experiment.facts
     if facts.n_features != 2:
         raise UserError(
-            f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.name}' has "
+            f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.label}' has "
             f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
         )
     _, train = load_split(network.checkpoint, "train", **source)
@@ -89,7 +90,7 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
     experiment, facts = network.experiment, network.experiment.facts
     if not is_curve(experiment):
         raise UserError(
-            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.name}' has "
+            f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.label}' has "
             f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
             + (f"{len(facts.class_names):,} classes" if facts.has_classes else f"{facts.n_targets:,} targets")
             + "; `mlptrain plot curves` works for every run"
@@ -160,7 +161,7 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
     if network.class_names:
         other = "curves" if experiment.facts.is_multi_label else "confusion"
         raise UserError(
-            f"{run}: residuals are of numbers, but data '{experiment.data.name}' has "
+            f"{run}: residuals are of numbers, but data '{experiment.data.label}' has "
             f"{'labels' if experiment.facts.is_multi_label else 'classes'}; `mlptrain plot {other}` works for it"
         )
     split, rows = load_split(network.checkpoint, split, **source)
@@ -169,7 +170,8 @@ def residuals(run: AnyPath, *, split: str | None = None, **source: Unpack[Source
         levels, central = experiment.loss.quantiles, experiment.loss.central
         predicted, what = predicted[:, central :: len(levels)], f"predicted quantile {levels[central]:g}"
     label = run_title(run, experiment)
-    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what)
+    names = experiment.facts.target_names
+    return Residuals(label, split, rows.targets.double().numpy(), predicted.numpy(), what, names)
 
 
 def reliability(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> ReliabilityDiagram:
@@ -268,7 +270,9 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)
     section = folder.experiment().evaluation
-    if section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics):
+    parts |= table_parts(run, folder.experiment(), **source)
+    is_asked_for = section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics)
+    if is_asked_for or "curves_of_classes" in parts:
         parts["reliability"] = reliability(run, **source)
     if facts.is_regression:
         parts["residuals"] = residuals(run, **source)
@@ -305,7 +309,7 @@ def _confidences(network: TrainedNetwork, outputs: Tensor) -> Tensor:
 def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     """The kept network of a run, or of a checkpoint file; raises UserError for regression, which has no ``what``."""
     network = load(run)
-    facts, data = network.experiment.facts, network.experiment.data.name
+    facts, data = network.experiment.facts, network.experiment.data.label
     if not facts.has_classes:
         others = f"a row of data '{data}' may have several labels at once"
         found = others if facts.is_multi_label else f"the targets of data '{data}' are numbers"

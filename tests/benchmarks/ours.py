@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ import numpy as np
 
 from mlptrain.experiment.build import (
     build_network,
-    build_trainer,
     initial_parameters,
     load_data,
     load_data_of_seeds,
 )
+from mlptrain.experiment.fit import epochs_of
 from mlptrain.spec import Experiment, load_text
 from mlptrain.training.device import applied, resolve_device
 from tests.benchmarks.problem import Epochs, inputs_file
@@ -51,9 +50,8 @@ def epochs(row: Row, data_dir: Path) -> Epochs:
     experiments = _experiments(workload, row.optimizer)
     of_seeds = {one.seed: one for one in experiments}
     splits = dict(zip(of_seeds, load_data_of_seeds(list(of_seeds.values()), data_dir=data_dir), strict=True))
-    trainer = build_trainer(experiments, [splits[one.seed] for one in experiments])
-    never: Callable[[], bool] = lambda: False  # noqa: E731
-    for found in trainer.epochs(first=1, last=10**9, should_stop=never):
+    endless = [one.with_training(epochs=10**6) for one in experiments]
+    for found in epochs_of(endless, [splits[one.seed] for one in experiments], evaluate=False):
         if found[0] is None or found[0].epoch % workload.epochs == 0:
             yield [epoch.train.loss if epoch and epoch.train else float("nan") for epoch in found]
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlptrain.data import Examples, Splits
-from mlptrain.experiment.build import build_trainer
+from mlptrain.experiment.fit import epochs_of
 from mlptrain.spec import load_text
 from mlptrain.training.device import applied, resolve_device
 from tests.benchmarks.machine import describe_machine
@@ -70,7 +70,7 @@ def epochs_of_ours(overrides: tuple[str, ...], models: int, x: Tensor, y: Tensor
     experiment = load_text(BASE, overrides=overrides).experiment
     splits = Splits(Examples(x, y, None), None, None, "")
     seeds = [experiment.changed(seed=seed) for seed in range(models)]
-    return build_trainer(seeds, [splits] * models).epochs(first=1, last=10**6, should_stop=lambda: False)
+    return epochs_of(seeds, [splits] * models, evaluate=False)
 
 
 def epochs_of_autograd(x: Tensor, y: Tensor) -> Iterator[None]:

@@ -197,6 +197,23 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
 
 
+def test_a_wish_for_test_rows_where_there_are_some_has_no_effect(folder: Path) -> None:
+    save(x=inputs(), y=labels(), x_test=inputs(), y_test=labels())
+    [warning] = loaded(test=0.5).warnings
+    assert (warning.path, warning.message) == ("data.test", "has no effect: the data have test rows of their own")
+    assert loaded(test=0.2).warnings == ()
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlptrain.sources.arrays.source.available_memory", lambda: 1439)
+    save(x=inputs(), y=labels())
+    assert "d.npz: x (40, 3) float64 would take about 0.0 GB of memory, but 0.0 GB are free" in message()
+    monkeypatch.setattr("mlptrain.sources.arrays.source.available_memory", lambda: 1440)
+    assert rows_of().x.shape == (40, 3)
+
+
 def test_several_files_may_have_arrays_of_one_name(folder: Path) -> None:
     np.savez("train.npz", allow_pickle=True, x=inputs(), y=labels())
     np.savez("test.npz", allow_pickle=True, x=inputs(6, D), y=labels(6))
@@ -369,6 +386,8 @@ def test_one_message(folder: Path, case: str) -> None:
         ({"path": "."}, "data.path: . cannot be read: Is a directory"),
         ({"task": "regresion"}, "did you mean 'regression'?"),
         ({"size": 3}, "data.size: "),
+        ({"classes": [1.5, 2]}, "data.classes[0]: must be a name or a whole number, got 1.5"),
+        ({"maximum": 0}, "data.maximum: must be at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_keys_that_do_not_fit(folder: Path, keys: dict[str, Any], words: str) -> None:
@@ -404,9 +423,9 @@ def test_files_that_hold_no_arrays(folder: Path, write: Callable[[], str], words
     assert not Path("it-ran").exists()
 
 
-def test_a_file_that_is_cut_off_is_damaged_when_it_is_read(folder: Path) -> None:
+def test_a_file_that_is_cut_off_is_damaged(folder: Path) -> None:
     np.save("x.npy", inputs(500, 5))
     np.save("y.npy", labels(500))
     Path("x.npy").write_bytes(Path("x.npy").read_bytes()[:-8])
-    assert facts_of("?.npy").train_rows == 500
-    assert "x.npy is damaged: " in message("?.npy").replace(f"{Path.cwd()}/", "")
+    found = message("?.npy").replace(f"{Path.cwd()}/", "")
+    assert found == "data.path: x.npy is damaged: 20,120 bytes, but the header promises 20,128"

@@ -25,6 +25,7 @@ CLASSES = ("cat", "dog 2", "dog 10")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLPTRAIN_CACHE_DIR", "kept")
     return tmp_path
 
 
@@ -51,8 +52,8 @@ def facts_of(path: str = "im", **keys: Any) -> DataFacts:
     return loaded(path, **keys).experiment.facts
 
 
-def rows_of(path: str = "im", *, kept: str = "kept", **keys: Any) -> RawData:
-    return loaded(path, **keys).spec.data.source().read(seed=0, folder=Path(kept))
+def rows_of(path: str = "im", **keys: Any) -> RawData:
+    return loaded(path, **keys).spec.data.source().read(seed=0, folder=Path())
 
 
 def message(path: str = "im", **keys: Any) -> str:
@@ -170,7 +171,7 @@ def test_decoded_pixels_are_kept_where_it_took_long(folder: Path, monkeypatch: p
     monkeypatch.setattr(image_files, "_SLOW", 0.0)
     fill("im", (4, 4))
     before = rows_of().x
-    [kept] = Path("kept/decoded").iterdir()
+    [kept] = Path("kept/images").iterdir()
     with monkeypatch.context() as context:
         context.setattr(image_files, "decoded", None)
         np.testing.assert_array_equal(rows_of().x, before)
@@ -178,12 +179,13 @@ def test_decoded_pixels_are_kept_where_it_took_long(folder: Path, monkeypatch: p
     after = rows_of().x
     assert (after != before).any()
     np.testing.assert_array_equal(after[1:], before[1:])
-    [other] = Path("kept/decoded").iterdir()
+    [other] = Path("kept/images").iterdir()
     assert other != kept, "in place of the older one"
     other.write_bytes(b"cut off")
     np.testing.assert_array_equal(rows_of().x, after)
     Path("file").touch()
-    np.testing.assert_array_equal(rows_of(kept="file").x, after)
+    monkeypatch.setenv("MLPTRAIN_CACHE_DIR", "file")
+    np.testing.assert_array_equal(rows_of().x, after)
 
 
 def put(*files: str, content: bytes | None = None) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.errors import RunFolderError
-from mlptrain.experiment import resume, resume_seeds, train, train_seeds
+from mlptrain.experiment import resume, resume_group, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup
 from mlptrain.spec import load_text
@@ -193,7 +193,7 @@ def test_several_seeds_killed_at_any_touch_of_a_file(
             assert_readable(Path(f"run/seed-{seed}"))
         if SeedGroup.is_group(Path("run")):
             if not Path("run/summary.json").exists():
-                resume_seeds("run")
+                resume_group("run")
         else:
             shutil.rmtree("run", ignore_errors=True)
             train_seeds(Path("small.yaml"), SEEDS, run_dir=Path("run"))

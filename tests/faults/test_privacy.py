@@ -262,7 +262,7 @@ def test_names_that_other_systems_reserve_are_parts_of_longer_ones(
 def test_seeds_that_are_no_numbers_name_no_folder(seeds: str, tmp_path: Path) -> None:
     (tmp_path / "seeds.json").write_text(f'{{"seeds": {seeds}}}')
     with pytest.raises(RunFolderError, match=r"seeds(\.0)? is not what was written"):
-        SeedGroup.open(tmp_path).seeds  # noqa: B018
+        SeedGroup.open(tmp_path).numbers  # noqa: B018
     refused("train", "--resume", tmp_path)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.experiment import resume, resume_seeds
+from mlptrain.experiment import resume, resume_group
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.runs import SeedGroup, list_runs
 from mlptrain.system.signals import INTERRUPTED
@@ -156,7 +156,7 @@ def test_several_seeds(place: Path, unbroken: Unbroken, attacks: Attacks, chance
         if code == 130 and RUN.exists():
             assert child.told.splitlines()[-1].endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert SeedGroup.is_group(RUN)
-            resume_seeds(RUN)
+            resume_group(RUN)
         elif code == 130:
             continue
         assert_same_files(unbroken.longer_seeds, RUN, ("seeds.json", "summary.json"))

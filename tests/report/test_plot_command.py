@@ -83,7 +83,7 @@ def test_every_picture_of_a_configuration(kind: str, config: str) -> None:
     assert ET.parse("picture.svg").getroot().tag.endswith("svg")
 
 
-def test_augmented_samples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_augmented_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     digits, turned = CONFIGS / "digits.yaml", ["--set", "augmentation={rotate: 15, mixup: 0.4}"]
     sizes = []
     for count in ("2", "6"):
@@ -92,6 +92,10 @@ def test_augmented_samples(capsys: pytest.CaptureFixture[str]) -> None:
             sizes.append(image.size)
     assert sizes[0][0] == sizes[1][0]
     assert sizes[0][1] < sizes[1][1]
+    (tmp_path / "run").mkdir()
+    shutil.copy(digits, tmp_path / "run" / "resolved.yaml")  # of a run folder its configuration
+    assert plot("samples", tmp_path / "run", "--augmented", *turned, "--count", "6", "--out", "again.png") == 0
+    assert Path("again.png").read_bytes() == Path("samples.png").read_bytes()
     capsys.readouterr()
     assert "nothing is augmented; set a key of the section" in fails(capsys, "samples", digits, "--augmented")
     noise = ["--set", "augmentation.noise=1"]

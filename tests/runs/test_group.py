@@ -68,7 +68,7 @@ def test_a_new_group_is_named_like_a_run_and_holds_its_runs() -> None:
     assert not SeedGroup.is_group(group.path)  # until its runs are there
     group.write_start([5, 3])
     assert [path.name for path in group.path.iterdir()] == ["seeds.json"]
-    assert SeedGroup.open(group.path).seeds == [5, 3]
+    assert SeedGroup.open(group.path).numbers == [5, 3]
 
 
 def test_a_group_takes_no_folder_in_use() -> None:
@@ -93,7 +93,7 @@ def test_a_damaged_list_of_seeds(content: str) -> None:
     group = make_group(Path("group"), [0, 1])
     group.start.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(RunFolderError, match=r"group/seeds\.json.*damaged"):
-        _ = group.seeds
+        _ = group.numbers
     assert [run.path.name for run in list_runs(Path())] == ["seed-0", "seed-1"]  # their own folders are whole
 
 

@@ -153,6 +153,16 @@ RANGES: dict[str, Case] = {
         "model.dropout",
         ["has 2 rates for 1 hidden layers"],
     ),
+    "quantiles of classes": (
+        "data: digits\nloss: «quantile",
+        "loss",
+        ["'quantile' needs numbers, but data 'digits' has classes; use cross_entropy, mse, mae or huber"],
+    ),
+    "quantiles of two classes": (
+        "data: moons\nloss: «quantile",
+        "loss",
+        ["'quantile' needs numbers, but data 'moons' has classes; use cross_entropy, bce, mse, mae or huber"],
+    ),
     "clip_norm 0": ("training: {clip_norm: «0}", "training.clip_norm", ["must be above 0", "got 0"]),
     "clip_value negative": ("training: {clip_value: «-1}", "training.clip_value", ["must be above 0", "got -1"]),
     "clipped twice": (

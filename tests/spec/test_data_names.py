@@ -13,13 +13,15 @@ KNOWN = (
     "kmnist", "K-MNIST", "KMNIST", "torchvision.datasets.KMNIST", "emnist", "emnist_letters", "emnst", "qmnist",
     "notMNIST", "mnist_c", "MNIST-M", "cifar10", "CIFAR-100", "cifar", "svhn", "usps", "imagenet", "tiny-imagenet",
     "stl10", "celeba", "california_housing", "fetch_california_housing", "boston", "titanic", "Titanik", "adult",
-    "load_wine", "wine_quality", "breast_cancer", "load_diabetes", "penguins", "covtype", "20newsgroups", "imdb",
+    "wine_quality", "pima", "covtype", "20newsgroups", "imdb",
     "medmnist", "oracle_mnist",
 )  # fmt: skip
 SLIPS = {
     "MNIST": "mnist", "mnst": "mnist", "minst": "mnist", "mmnist": "mnist", "mnist_784": "mnist", "FashionMNIST":
     "fashion_mnist", "fashion-mnist": "fashion_mnist", "fmnist": "fashion_mnist", "fashon_mnist": "fashion_mnist",
     "digit": "digits", "load_digits": "digits", "Iris": "iris", "spiral": "spirals",
+    "load_wine": "wine", "load_breast_cancer": "breast_cancer", "load_diabetes": "diabetes",
+    "palmerpenguins": "penguins",
 }  # fmt: skip
 
 

@@ -159,3 +159,8 @@ def test_a_description_names_what_is_set(optimizer: str, told: str) -> None:
 def test_a_description_names_every_activation_there_is(model: str, told: str) -> None:
     text = f"{{name: x, data: spirals, model: {model}, optimizer: {{name: sgd, lr: 0.1}}}}"
     assert check_report("x.yaml", load_text(text))["model"] == told
+
+
+@pytest.mark.parametrize("key", ["clip_norm", "clip_value", "max_norm", "early_stopping"])
+def test_none_is_as_leaving_the_key_out(key: str) -> None:
+    assert load_text(complete(f"training: {{{key}: none}}")).spec == load_text(complete("")).spec

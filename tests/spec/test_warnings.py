@@ -191,6 +191,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "moves images of 28 pixels by up to 8 out of sight",
         "augmentation: {shift: 7, rotate: 15}",
     ),
+    "shift of a small image": (
+        "data: digits\naugmentation: {shift: «2}",
+        "augmentation.shift",
+        "moves images of 8 pixels by up to 2 out of sight",
+        "data: digits\naugmentation: {shift: 1}",
+    ),
+    "noise that drowns a small image": (
+        "data: digits\naugmentation: {noise: «1}",
+        "augmentation.noise",
+        "drowns images of 8 pixels, which lie about 1.6 from the nearest one of another class; take 0.4 or less",
+        "augmentation: {noise: 1}",
+    ),
     "elastic distortion beyond recognition": (
         "augmentation: {elastic: {alpha: «300, sigma: 6}}",
         "augmentation.elastic.alpha",

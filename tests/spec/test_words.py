@@ -52,8 +52,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
         "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, data table, "
-        "data arrays, data images or data idx",
-        "target header": "data table",
+        "data penguins, data wine, data breast_cancer, data diabetes, data arrays, data images or data idx",
+        "target": "data table, data penguins, data wine, data breast_cancer or data diabetes",
+        "header": "data table",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -146,9 +147,9 @@ MEANS: dict[str, dict[str, str]] = {
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, arrays, images or "
-        "idx",
-        "target_column label_col": "target of data table",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, penguins, wine, "
+        "breast_cancer, diabetes, arrays, images or idx",
+        "target_column label_col": "target of data table, penguins, wine, breast_cancer or diabetes",
         "csv file_path": "path of data table, arrays, images or idx",
         "resize": "size of data images",
         "n_epochs": "training.epochs",
@@ -255,6 +256,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "wandb logger tensorboard": "loggers are not offered",
         "defaults hydra": "one file is one experiment",
         "seeds": "--seeds 0,1,2",
+        "cv n_splits folds": "`mlptrain train CONFIG --folds 5`",
         "cutmix color_jitter RandAugment": "not offered; augmentation: {shift, rotate, scale",
         "max_steps iterations": "a number of steps is not offered",
         "download": "fetched when first needed",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlptrain.updates.optimizers import Optimizer, make_optimizer
+from mlptrain.updates.optimizers import Optimizer, count_buffers, make_optimizer
 from tests.catalogue import OPTIMIZERS, Settings, cases, optimizer_section
 
 CASES = cases(OPTIMIZERS)
@@ -70,6 +70,16 @@ def test_the_step_counts_once_however_many_pieces(name: str, given: Settings) ->
     assert set(optimizer.scalars) == set(expected)
     for key, value in expected.items():
         assert float(optimizer.scalars[key]) == pytest.approx(float(value), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "given"), CASES)
+def test_there_are_as_many_buffers_as_torch_keeps(name: str, given: Settings) -> None:
+    theirs = torch.ones(3, requires_grad=True)
+    reference = OPTIMIZERS[name].reference([theirs], **given)
+    theirs.grad = torch.ones(3)
+    reference.step()
+    expected = sum(torch.is_tensor(value) and value.shape == (3,) for value in reference.state[theirs].values())
+    assert count_buffers(optimizer_section(name, given)) == expected
 
 
 @pytest.mark.parametrize("sizes", SIZES)

@@ -16,6 +16,7 @@ Bengio & Courville, Deep Learning (2016), algorithm 6.4.
 
 Several models are a leading axis of everything. Models that share a batch have one first layer: its weights are one
 matrix (models·out, in), so that Z₁ and ∂/∂W₁ of all of them are one product each. Later layers are batched products.
+Where inputs are embedded, each model reads what its own embedding gives, and the first layer is one of these too.
 
 What a step does is looked up once per batch size and kept as a list of calls on fixed buffers: for a network of two
 small layers the looking up would cost as much as the arithmetic.
@@ -108,11 +109,22 @@ class _First:
 
 
 @dataclass(frozen=True)
+class _Embedded:
+    """Inputs that are embedded: the batches (models, columns, n), and what the first layer reads (models, in, n)."""
+
+    read: Tensor
+    y: Tensor
+    delta: Tensor
+    calls: Calls
+
+
+@dataclass(frozen=True)
 class _Program:
     """A step for one batch size, but for the first layer's products, which read the batch, and the loss."""
 
     prepare: Sequence[Call]
     begin: Sequence[Call]  # what comes before the first product
+    read: Tensor | None  # the batches in columns (models, in, n), where an embedding reads them
     first: Sequence[_First]
     forward: Sequence[Call]
     outputs: Tensor
@@ -156,12 +168,12 @@ class Analytic(Engine):
 
     @classmethod
     def runs(cls, network: MLP) -> bool:
-        """Whether every op has a compiled form, and at most dropout comes before the first product; for one member."""
+        """Whether every op has a compiled form, and at most dropout or an embedding comes first; for one member."""
         return all(
             all(isinstance(op, CompiledOp) for op in layer.ops)
             and all(isinstance(op, Dropout) for op in layer.before)
             and len(layer.before) <= 1
-            and layer.embedding is None
+            and not (layer.embedding is not None and layer.before)
             and layer.members is None
             for layer in network.layers
         )
@@ -177,6 +189,9 @@ class Analytic(Engine):
         ambient = torch.get_float32_matmul_precision()
         program = self._program(inputs[0].shape[0])
         try:
+            if program.read is not None:
+                for models, x in zip(torch.split(program.read, list(self.groups)), inputs, strict=True):
+                    models.copy_(x.t())
             for call in program.begin:
                 call()
             read = [part.read(inputs) for part in program.first]
@@ -205,8 +220,13 @@ class Analytic(Engine):
             raise ValueError(f"a batch of {n} rows, but the buffers hold 1 to {self.batch_size}")
         masks = self._input_masks(n)
         layers = [self._layer(i, n) for i in range(len(self.network.layers))]
-        first = self._first(n, layers[0], ambient, masks)
-        calls = _Calls(first[-1].precision)
+        embedded = self._embedded(n)
+        first = self._first(n, layers[0], ambient, masks) if embedded is None else []
+        calls = _Calls(first[-1].precision if first else ambient)
+        of_first = self._precision(layers[0].parameters["weight"][0].numel() * n, ambient)
+        if embedded is not None:
+            calls.calls += embedded.calls.forward
+            calls.product(layers[0].parameters["weight"], embedded.y, layers[0].z, precision=of_first)
         calls.calls += layers[0].add_bias_and_activate()
         for below, layer in pairwise(layers):
             precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
@@ -221,10 +241,15 @@ class Analytic(Engine):
             if layer.skip is not None:
                 calls.calls.append(partial(below.delta.add_, layer.skip))
         calls.calls += layers[0].from_upstream_to_delta()
+        if embedded is not None:
+            calls.product(layers[0].delta, embedded.y.mT, layers[0].gradients["weight"], precision=of_first)
+            calls.product(layers[0].parameters["weight"].mT, layers[0].delta, embedded.delta, precision=of_first)
+            calls.calls += embedded.calls.backward
         prepare = [call for layer in layers for op in layer.ops for call in op.prepare]
         program = _Program(
             prepare=[*([] if masks is None else masks.prepare), *prepare],
             begin=[] if masks is None else masks.calls,
+            read=None if embedded is None else embedded.read,
             first=first,
             forward=forward,
             outputs=layers[-1].y,
@@ -233,6 +258,20 @@ class Analytic(Engine):
         )
         self._programs[n, ambient] = program
         return program
+
+    def _embedded(self, n: int) -> _Embedded | None:
+        """What comes before the first layer's product, if its inputs are embedded."""
+        layer = self.network.layers[0]
+        if layer.embedding is None:
+            return None
+        columns = layer.embedding.embeddings.layout.width
+        read = self._buffer((), "read", self.models, columns, n)
+        y, delta = (self._buffer((), name, self.models, layer.inputs, n) for name in ("embedded", "of_embedded"))
+        names = layer.embedding.parameter_shapes
+        own = {name: self.parameters.stacked(layer.prefix + name) for name in (*names, *layer.embedding.state_shapes)}
+        gradients = {name: self.gradients.stacked(layer.prefix + name) for name in names}
+        site = Site(read, y, delta, own, gradients, [], partial(self._buffer, (-1,)))
+        return _Embedded(read, y, delta, layer.embedding.compiled(site))
 
     def _layer(self, i: int, n: int) -> _Layer:
         layer = self.network.layers[i]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
+import math
+import os
 import re
 import zipfile
 import zlib
@@ -23,6 +25,7 @@ from mlptrain.sources.arrays.source import Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import files_of
+from mlptrain.sources.held import held, is_held
 from mlptrain.sources.idx import what_is
 from mlptrain.system.files import open_regular
 
@@ -61,12 +64,14 @@ _MATLAB = {"double": "float64", "single": "float32", "logical": "bool", "char": 
 _MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
-def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None], _: Path | None = None) -> Parts:
+def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
     """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
 
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
     targets. Raises DataKeyError, which lists what is there, where one is not.
     """
+    if is_held(paths):
+        return _of_held(held(str(paths)))
     files = files_of(paths)
     stored = arrays_in(files)
     given = {key: name for key, name in names.items() if name is not None}
@@ -91,6 +96,23 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None], _: Pat
     assert x is not None
     assert y is not None
     return Parts(x, y, test_x, test_y, tuple(notes))
+
+
+def _of_held(arrays: Mapping[str, NDArray[Any]]) -> Parts:
+    """Those that a caller in Python gave."""
+    x, y, test_x, test_y = (
+        Stored(key, arrays[key].shape, _word_of(arrays[key].dtype), partial(_same, arrays[key]))
+        if key in arrays
+        else None
+        for key in KEYS
+    )
+    assert x is not None
+    assert y is not None
+    return Parts(x, y, test_x, test_y)
+
+
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
 
 
 def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str, str]:
@@ -241,6 +263,15 @@ def npy_head(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(shape), dtype
 
 
+def _checked_head(entry: Any, size: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type of an array in ``size`` bytes. Raises ValueError where these are not what the header promises."""
+    shape, dtype = npy_head(entry)
+    promised = entry.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised != size:
+        raise ValueError(f"{size:,} bytes, but the header promises {promised:,}")
+    return shape, _word_of(dtype)
+
+
 def _word_of(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.kind in "biuf" else "object" if dtype.hasobject else dtype.str
 
@@ -255,8 +286,7 @@ def _npz_heads(file: Path, stream: BinaryIO) -> Heads:
         heads = {}
         for name in (name for name in names if name.endswith(".npy")):
             with archive.open(name) as entry:
-                shape, dtype = npy_head(entry)
-            heads[name.removesuffix(".npy")] = shape, _word_of(dtype)
+                heads[name.removesuffix(".npy")] = _checked_head(entry, archive.getinfo(name).file_size)
     if not heads and names:
         raise DataKeyError("path", f"{file} is a ZIP archive without arrays, which holds {_named(names)}; unpack it")
     return heads
@@ -271,8 +301,9 @@ def _npz_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
 
 
 def _npy_heads(file: Path, stream: BinaryIO) -> Heads:
-    shape, dtype = npy_head(stream)
-    return {_stem(file): (shape, _word_of(dtype))}
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return {_stem(file): _checked_head(stream, size)}
 
 
 def _npy_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:  # noqa: ARG001 – there is but one

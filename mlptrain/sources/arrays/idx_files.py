@@ -33,7 +33,7 @@ _QMNIST = 8  # columns of its labels, of which the first is the class
 _MAX_NAMED = 8
 
 
-def parts_of(path: str, _: Path | None = None) -> Parts:
+def parts_of(path: str) -> Parts:
     """The four files of a folder, or of its folder ``raw``; those of the test rows may be absent.
 
     Where a folder holds several sets, as that of EMNIST, ``path`` is the folder with the beginning of their names.
@@ -113,10 +113,12 @@ def _load(file: Path, *, first: bool) -> NDArray[Any]:
         with open_regular(file) as stream:
             packed = stream.read(2) == _GZIP
             stream.seek(0)
-            content = np.frombuffer(gzip.GzipFile(fileobj=stream).read() if packed else stream.read(), np.uint8)
+            unpacked = gzip.GzipFile(fileobj=stream) if packed else stream
+            head = idx_head(start := unpacked.read(_HEAD))
+            rest = unpacked.read(max(1, head.n_bytes - len(start) + 1)) if head is not None else b""
+            content = np.frombuffer(start + rest, np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    head = idx_head(content[:_HEAD].tobytes())
     if head is None or head.n_bytes != content.size:
         raise DataError(f"{file} is {what_is(content)}")
     try:

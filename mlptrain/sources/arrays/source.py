@@ -12,6 +12,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.arrays.stored import Layout, Stored, check_type, inputs_of, is_bytes, layout_of
 from mlptrain.sources.arrays.targets import Targets, Task, read_targets
 from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
+from mlptrain.system.memory import available_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,13 +34,13 @@ class Parts:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """``find`` gives the arrays; ``folder`` is the data folder, in which what took long may be kept.
+    """``find`` gives the arrays.
 
     ``classes`` are kept, in this order, by their names; ``class_names`` are other names for the values, in their order.
     ``maximum`` is the largest possible input; that of bytes is 255 where it is None.
     """
 
-    find: Callable[[Path | None], Parts]
+    find: Callable[[], Parts]
     task: Task = "auto"
     classes: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
@@ -50,7 +51,7 @@ class ArraySource:
         """From the heads of the arrays and the targets, which are read; the inputs are not. Raises DataError."""
         import numpy as np
 
-        parts = self.find(None)
+        parts = self.find()
         targets, layout, _ = self._checked(parts)
         _, names = self._chosen(targets)
         if targets.names and not targets.n_targets:
@@ -58,6 +59,7 @@ class ArraySource:
             counts = [tuple(np.bincount(part, minlength=len(targets.names))[index].tolist()) for part in targets.parts]
         else:
             counts = [(len(part),) for part in targets.parts]
+        _check_room(parts.x, layout)
         has_columns = layout.image_shape is None and not is_bytes(parts.x.dtype) and self.maximum is None
         return SourceFacts(
             train_counts=counts[0],
@@ -72,9 +74,9 @@ class ArraySource:
             notes=(*parts.notes, *filter(None, (layout.note,)), targets.note),
         )
 
-    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – stored rows do not follow from a seed
-        """Inputs and targets of the chosen classes. Raises DataError."""
-        parts = self.find(folder)
+    def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – rows follow from no seed
+        """Inputs and targets of the chosen classes. Raises DataError, also where they would not fit into memory."""
+        parts = self.find()
         targets, layout, test_layout = self._checked(parts)
         x = [inputs_of(parts.x, layout, maximum=self._maximum(parts.x))]
         if parts.test_x is not None and test_layout is not None:
@@ -155,6 +157,20 @@ class ArraySource:
         new = np.full(len(targets.names), -1)
         new[[targets.names.index(value) for value in values]] = np.arange(len(values))
         return new, values
+
+
+def _check_room(x: Stored, layout: Layout) -> None:
+    """Raises DataError, before they are read, where the training inputs, as stored and as rows, exceed free memory."""
+    import numpy as np
+
+    values = layout.rows * layout.n_features
+    needed = values * (np.dtype(x.dtype).itemsize + (1 if is_bytes(x.dtype) else 4))
+    free = available_memory()
+    if free is not None and needed > free:
+        raise DataError(
+            f"{x.title} {x.described} would take about {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "
+            "free. Take a part of its rows, or use a machine with more memory"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -29,13 +29,12 @@ from mlptrain.sources.tables.jsonlines import JsonLines
 from mlptrain.sources.tables.libsvm import LibsvmLines
 from mlptrain.sources.tables.table import Part, Table
 from mlptrain.sources.tables.text import TextLines
+from mlptrain.system import caches
 from mlptrain.system.atomic import write_atomically
-from mlptrain.system.caches import user_cache
 
 if TYPE_CHECKING:
     import polars as pl
 
-VARIABLE = "MLPTRAIN_CACHE_DIR"
 WORTH_KEEPING = 1 << 25  # bytes of the files; smaller ones are read in a fraction of a second
 MAX_BYTES = 20 << 30
 _FRESH = 2.0  # seconds: a file changed so shortly before it was hashed may change again within its time stamp
@@ -68,8 +67,7 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
 
 def cache_folder() -> Path:
     """$MLPTRAIN_CACHE_DIR, else a folder in the user's cache."""
-    named = os.environ.get(VARIABLE)
-    return (Path(named) if named else user_cache()) / "tables"
+    return caches.cache_folder("tables")
 
 
 def _signature(path: Path) -> list[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError
+from mlptrain.sources.tables.encode import as_text
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -254,13 +255,7 @@ def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
 
 def levels_of(values: pl.Series) -> tuple[str, ...]:
     """The values of a category as text, in order: numbers by size, text by its characters."""
-    unique = values.drop_nulls().unique().sort()
-    return tuple(_written(value) for value in unique.to_list())
-
-
-def _written(value: object) -> str:
-    """A value as the file writes it: 3.0 in a column of whole numbers is 3."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return tuple(as_text(values.drop_nulls().unique().sort()).to_list())
 
 
 def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]:

@@ -194,7 +194,8 @@ def _has_decimal_comma(dialect: Dialect, records: Sequence[tuple[int, list[str]]
         return False
     values = [value for _, record in records for value in record]
     commas = sum(bool(_DECIMAL_COMMA.fullmatch(value)) for value in values)
-    return commas > 0 and commas >= sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", value)) for value in values)
+    points = sum(bool(re.fullmatch(r"[+-]?\d+\.(?!\d{3}$)\d+", value)) for value in values)  # not of thousands
+    return commas > 0 and commas >= points
 
 
 def is_number(text: str, *, decimal_comma: bool = False) -> bool:
@@ -218,6 +219,8 @@ def _with_header(
     known_names: Sequence[str],
 ) -> Dialect:
     """The dialect with the names of its columns; ``offset`` lines were left out before the first record."""
+    if isinstance(header, Sequence) and known_names:  # of later rows, which may have names and lack columns
+        header = any(name in known_names for name in records[0][1])
     if isinstance(header, Sequence):
         if len(header) != width:
             raise DataError(f"{path} has {width:,} columns, but header names {len(header):,}")

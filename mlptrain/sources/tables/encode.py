@@ -85,11 +85,7 @@ def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     """Positions among the levels; nan where missing, ``UNSEEN`` where not among them."""
     import polars as pl
 
-    if values.dtype.is_float():  # 3.0 is the level 3
-        whole = values.is_null() | (values == values.round())
-        text = values.cast(pl.String) if not whole.all() else values.cast(pl.Int64, strict=False).cast(pl.String)
-    else:
-        text = values.cast(pl.String)
+    text = as_text(values)
     known = {level: float(position) for position, level in enumerate(levels)}
     codes = text.replace_strict(known, default=UNSEEN, return_dtype=pl.Float64)
     return (
@@ -97,6 +93,16 @@ def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
         if text.null_count()
         else codes.to_numpy()
     )
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Values as the names of levels and classes: 3.0 is the level 3, whatever type its column has for others' sake."""
+    import polars as pl
+
+    if not values.dtype.is_float():
+        return values.cast(pl.String)
+    whole = values.cast(pl.Int64, strict=False)
+    return whole.cast(pl.String).zip_with(whole.cast(values.dtype) == values, values.cast(pl.String))
 
 
 def _part(values: pl.Series, part: str) -> NDArray[np.float64]:

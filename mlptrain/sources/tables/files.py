@@ -93,7 +93,7 @@ def find_files(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
         matches = sorted(match for match in map(Path, names) if not match.is_dir())
         if not matches:
             raise DataError(f"no file matches {path}{_similar(path)}")
-        found += matches
+        found += map(_checked, matches)
     return found
 
 
@@ -104,6 +104,8 @@ def _checked(path: Path) -> Path:
         raise DataError(f"{path} is a folder; name a file{hint}")
     if not path.exists():
         raise DataError(f"{path} does not exist{_similar(path)}")
+    if not path.is_file():
+        raise DataError(f"{path} is not a regular file, but a pipe or a device; write its content into a file")
     return path
 
 
@@ -336,14 +338,13 @@ def pieces(
     separator: str,
     quote: str,
     has_backslashes: bool = False,
-    size: int = PIECE,
 ) -> Iterator[Piece]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
     Raises DataError for a damaged file, a quoted text without an end and a line without one; NotUtf8Error.
     """
     line, rest, skipping = 1, b"", skip
-    for block, share in _blocks(path, encoding, size):
+    for block, share in _blocks(path, encoding):
         rest = rest + block if rest else block
         if has_backslashes:
             rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
@@ -369,13 +370,13 @@ def pieces(
         yield Piece(line, rest)
 
 
-def _blocks(path: Path, encoding: Encoding, size: int) -> Iterator[tuple[bytes, float]]:
+def _blocks(path: Path, encoding: Encoding) -> Iterator[tuple[bytes, float]]:
     """The content as UTF-8 with lines that end with LF, and how much of the file was read."""
     decode = None if encoding.name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(encoding.name)().decode
     begins = encoding.name == "utf-8-sig"
     with _opened(path) as (stream, share):
         while True:
-            raw = stream.read(size)
+            raw = stream.read(PIECE)
             if begins:
                 raw, begins = raw.removeprefix(codecs.BOM_UTF8), False
             block = raw

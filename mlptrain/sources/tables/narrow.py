@@ -21,14 +21,15 @@ def narrowed(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     wide = pl.col(pl.Int64, pl.Float64)
-    frame = frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+    frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    schema = frame.schema
     names = frame.select(wide).columns
     if not names or not frame.height:
         return frame
     least, most = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
     narrow: list[pl.Expr] = []
     for name, low, high in zip(names, least, most, strict=True):
-        if frame.schema[name] == pl.Int64:
+        if schema[name] == pl.Int64:
             if low is None or (low >= -(2**31) and high < 2**31):
                 narrow.append(pl.col(name).cast(pl.Int32))
         elif low is None or low == high or max(-low, high) * _PRECISION <= _TOLERANCE * (high - low):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,7 +58,7 @@ def read_table(
 
     def read(digest: str) -> Table:
         contents = [read_content(path, format, wishes) for path in files]
-        table = _settled(files, contents, wishes, digest)
+        table = settled(files, contents, wishes, digest)
         return table if known is None else conformed(table, known, optional)
 
     return read_cached(files, f"{format} {wishes}", read)
@@ -73,11 +74,11 @@ def _separator(written: str) -> str | None:
     return separator
 
 
-def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes, digest: str) -> Table:
+def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, digest: str) -> Table:
     """One table of the contents of its files, with what their columns of text hold after all."""
     import polars as pl
 
-    first = contents[0]
+    first = replace(contents[0], frame=contents[0].frame.clear())
     notes = list(dict.fromkeys(note for content in contents for note in content.notes))
     frame = _joined(files, contents)
     parts = tuple(
@@ -86,22 +87,24 @@ def _settled(files: Sequence[Path], contents: Sequence[Content], wishes: Wishes,
     places = Table(frame.clear(), first.has_names, parts).places
     known_formats = wishes.known.date_formats if wishes.known else {}
     kinds = wishes.known.kinds if wishes.known else {}
-    columns, formats = [], {}
-    for name in frame.columns:
-        values = frame.drop_in_place(name)
+    contents.clear()  # so that a column of text is given back as soon as it is something else
+    columns, formats = frame.get_columns(), {}
+    del frame
+    for index, values in enumerate(columns):
+        name = values.name
         if values.dtype == pl.String and name not in first.as_text and kinds.get(name) != "text":
-            settled = settle(
+            of_text = settle(
                 values,
                 decimal_comma=first.decimal_comma,
                 where=partial(places, column=name),
                 date_format=known_formats.get(name, ""),
             )
-            values = settled.values
-            notes += [settled.note] if settled.note else []
-            if settled.date_format:
-                formats[name] = settled.date_format
-        columns.append(narrowed(values.to_frame()).to_series())
-    return Table(pl.DataFrame(columns), first.has_names, parts, tuple(notes), formats, digest, is_sparse=first.sparse)
+            columns[index] = of_text.values
+            notes += [of_text.note] if of_text.note else []
+            if of_text.date_format:
+                formats[name] = of_text.date_format
+    frame = narrowed(pl.DataFrame(columns))
+    return Table(frame, first.has_names, parts, tuple(notes), formats, digest, is_sparse=first.sparse)
 
 
 def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
@@ -115,12 +118,12 @@ def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
         return pl.concat(frames, how="diagonal_relaxed").fill_null(0)
     names = frames[0].columns
     for path, frame in zip(files, frames, strict=True):
-        different = [name for name in names if name not in frame.columns]
-        different += [name for name in frame.columns if name not in names]
+        own = frame.columns
+        different = sorted(set(names).symmetric_difference(own), key=[*names, *own].index)
         if different:
             raise DataError(
                 f"{path} does not have the columns of {files[0]}: '{printable(different[0])}' is only in one of them"
             )
-    texts = {name for frame in frames for name in names if frame.schema[name] == pl.String}
+    texts = {name for frame in frames for name, dtype in frame.schema.items() if dtype == pl.String}
     frames = [frame.select(names).with_columns(pl.col(sorted(texts)).cast(pl.String)) for frame in frames]
     return pl.concat(frames, how="vertical_relaxed")

@@ -6,16 +6,23 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import DataKeyError, RawData, SourceFacts
+from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
+from mlptrain.sources.held import held, is_held
 from mlptrain.sources.tables.columns import Schema, find_column, infer
+from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
+from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.reserved import read_split, read_weights_of
+from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
+
+if TYPE_CHECKING:
+    from mlptrain.sources.tables.leaks import Leak
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class TableSource:
     kinds: tuple[tuple[str, str], ...] = ()
     dropping: str = ""  # rows without a number: drop_row, error, or kept
     reading: tuple[tuple[str, Any], ...] = field(default=())  # options of ``read_table``
+    shipped: str = ""  # the table of ``SHIPPED`` that the files are
     by_seed: ClassVar[bool] = False
 
     def facts(self) -> SourceFacts:
@@ -45,7 +53,7 @@ class TableSource:
     def content(self) -> Content:
         """All of it; read again where a file has changed."""
         keys = {"path": self.path, "test_path": self.test_path, "validation_path": self.validation_path}
-        files = [(path, *_stamp(path)) for key, paths in keys.items() for path in files_of(paths, key=key)]
+        files = [stamp for key, paths in keys.items() for stamp in _stamps(paths, key)]
         return _content(self, tuple(files))
 
 
@@ -57,13 +65,24 @@ class Content:
     schema: Schema
     raw: RawData
     lowest: tuple[float, str]  # of the targets of a regression, and where it stands
+    leaks: tuple[Leak, ...]
     notes: tuple[str, ...]
     warnings: tuple[tuple[str, str], ...]
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _stamps(paths: tuple[str, ...], key: str) -> list[tuple[Any, ...]]:
+    """What says whether files are still the same; the name of data that are held says it itself."""
+    if any(map(is_held, paths)):
+        return [(name, held(name, key=key) is None) for name in paths]
+    stats = [(path, path.stat()) for path in files_of(paths, key=key)]
+    return [(path, found.st_size, found.st_mtime_ns) for path, found in stats]
+
+
+def _read(paths: tuple[str, ...], options: Mapping[str, Any], **like: Any) -> Table:
+    """The rows of files, or of a frame that is held."""
+    if is_held(paths[0]):
+        return as_table(held(paths[0]), missing_values=options["missing_values"], **like)
+    return read_table(paths, **options, **like)
 
 
 _MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
@@ -71,10 +90,10 @@ _MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a 
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
-    from mlptrain.sources.tables.encode import encode_inputs  # here, as with polars: numpy takes long to import
+    from mlptrain.sources.tables.leaks import find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
-    table = read_table(source.path, **options)
+    table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, options)
     reserved = _reserved(source, table.frame.columns)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
     for name, key in reserved.items():
@@ -82,19 +101,21 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
             raise DataKeyError(key, f"'{printable(name)}' is the target already")
     names = {key: name for name, key in reserved.items()}
     notes, warnings = list(table.notes), list(schema.notes)
-    table, dropped = _usable(table, schema, source.dropping)
+    table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     lowest = _lowest(table, schema)
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
+    leaks = find_leaks(x, y, schema.columns)
+    warnings += [("columns", leak.describe()) for leak in leaks]
     digest, apart = table.digest, {}
     needless = [names["split"]] if "split" in names else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
         if not paths:
             continue
-        other = read_table(paths, **options, like=table, optional=needless)
-        other, dropped = _usable(other, schema, source.dropping)
+        other = _read(paths, options, like=table, optional=needless)
+        other, dropped = usable(other, schema, source.dropping)
         notes += [f"{what} file: {note}" for note in other.notes]
         warnings += [(f"{what}_path", note) for note in dropped]
         of_rows = read_weights_of(other, names["weight"]) if "weight" in names else None
@@ -132,10 +153,11 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         n_targets=0 if classes else len(schema.targets),
         columns=schema.columns,
         target_names=schema.targets,
+        file=_file_facts(table),
         digest=digest,
         weight=names.get("weight", ""),
     )
-    return Content(facts, schema, raw, lowest, tuple(notes), tuple(warnings))
+    return Content(facts, schema, raw, lowest, leaks, tuple(notes), tuple(warnings))
 
 
 def _lowest(table: Table, schema: Schema) -> tuple[float, str]:
@@ -197,9 +219,17 @@ def _sizes(groups: Any) -> tuple[int, ...]:
     return tuple(np.bincount(groups).tolist())
 
 
-def _targets(table: Table, schema: Schema) -> Any:
-    from mlptrain.sources.tables.encode import encode_labels, encode_targets
+def _file_facts(table: Table) -> FileFacts:
+    known = table.schema
+    return FileFacts(
+        kinds=dict(known.kinds),
+        has_names=known.has_names,
+        date_formats=dict(known.date_formats),
+        is_sparse=known.is_sparse,
+    )
 
+
+def _targets(table: Table, schema: Schema) -> Any:
     if schema.task == "classification":
         return encode_labels(table, schema.targets[0], schema.class_names)
     return encode_targets(table, schema.targets)
@@ -211,17 +241,18 @@ def _counts(y: Any, classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 
-def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
+def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
     """The rows that have a target, and no missing number where ``dropping`` says so; what was dropped in words."""
     import polars as pl
 
-    notes, frame = [], table.frame
-    usable = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
+    notes = []
+    frame = table.frame
+    wanted = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
     for name in schema.targets:
         gone = frame[name].null_count()
         if gone:
             notes.append(f"{gone:,} of {frame.height:,} rows have no '{printable(name)}', the target, and are left out")
-            usable &= frame[name].is_not_null()
+            wanted &= frame[name].is_not_null()
     numbers = [column.origin for column in schema.columns if column.kind == "numeric"]
     for name in dict.fromkeys(numbers):
         if dropping and frame[name].null_count():
@@ -231,11 +262,11 @@ def _usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[st
                     "numeric", f"is error, and {table.where(row, name)} has no '{printable(name)}'", inside=("missing",)
                 )
             notes.append(
-                f"{(frame[name].is_null() & usable).sum():,} rows have no '{printable(name)}' and are left out"
+                f"{(frame[name].is_null() & wanted).sum():,} rows have no '{printable(name)}' and are left out"
             )
-            usable &= frame[name].is_not_null()
+            wanted &= frame[name].is_not_null()
     if not notes:
         return table, []
-    if not usable.any():
+    if not wanted.any():
         raise DataError(f"{table.parts[0].path} has no row left: {'; '.join(notes)}")
-    return table.filtered(usable), notes
+    return table.filtered(wanted), notes

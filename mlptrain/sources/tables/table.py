@@ -95,21 +95,24 @@ def conformed(table: Table, known: Schema, optional: Collection[str] = ()) -> Ta
     import polars as pl
 
     frame, notes, path = table.frame, list(table.notes), table.parts[0].path
-    missing = [name for name in known.kinds if name not in frame.columns and name not in optional]
+    there = frame.columns
+    allowed = {*there, *optional}
+    missing = [name for name in known.kinds if name not in allowed]
+    extra = [name for name in there if name not in known.kinds]
     if missing and known.is_sparse:
         frame = frame.with_columns(pl.lit(0.0, pl.Float32).alias(name) for name in missing)
-    elif missing and not (known.has_names and table.has_names):
+    elif (missing or extra) and not (known.has_names and table.has_names):
         raise DataError(f"{path} has {frame.width:,} columns, but {known.source} has {len(known.kinds):,}")
     elif missing:
-        raise DataError(f"{path} lacks {_columns(missing)} of {known.source}{_hint(missing, frame.columns)}")
-    names = [name for name in known.kinds if name in frame.columns]
-    extra = [name for name in frame.columns if name not in known.kinds]
+        raise DataError(f"{path} lacks {_columns(missing)} of {known.source}{_hint(missing, there)}")
+    columns = {values.name: values for values in frame.get_columns()}
+    names = [name for name in known.kinds if name in columns]
     if extra:
         notes.append(f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not in {known.source} and dropped")
-    elif frame.columns != names:
+    elif list(columns) != names:
         notes.append("columns are in another order, and matched by name")
-    columns = [_as(frame[name], known.kinds[name], partial(table.places, column=name)) for name in names]
-    return replace(table, frame=pl.DataFrame(columns), notes=tuple(notes))
+    matched = [_as(columns[name], known.kinds[name], partial(table.places, column=name)) for name in names]
+    return replace(table, frame=pl.DataFrame(matched), notes=tuple(notes))
 
 
 def kind_of(dtype: pl.DataType) -> Kind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -191,7 +191,7 @@ class _Columns:
         return {name: types[kind] for name, kind in kinds.items()}
 
     def _parsed(
-        self, content: bytes, kinds: dict[str, Kind], *, rows: int | None = None, columns: list[str] | None = None
+        self, content: bytes, kinds: dict[str, Kind], *, rows: int | None = None, columns: Container[str] = ()
     ) -> pl.DataFrame:
         import polars as pl
 
@@ -202,7 +202,7 @@ class _Columns:
             quote_char=self._dialect.quote or None,
             schema=self._schema(kinds),
             null_values=[*self._missing, *(f" {value}" for value in self._missing if value)],
-            columns=columns,
+            columns=[index for index, name in enumerate(kinds) if name in columns] if columns else None,
             n_rows=rows,
         )
 
@@ -264,7 +264,7 @@ class _Columns:
         for number, piece in enumerate(text_pieces(self._path, self._dialect)):
             if number >= last:
                 break
-            text = self._stripped(self._parsed(self._content(piece), kinds, columns=names))
+            text = self._stripped(self._parsed(self._content(piece), kinds, columns=self._late))
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
 
     def _check_numbers(self, frame: pl.DataFrame, piece: Piece) -> None:
@@ -397,7 +397,8 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
     plain = rb"[^ \t\n]*" if dialect.separator == BLANKS else rb"[^" + mark + rb"\n]*"
     quote = re.escape(dialect.quote.encode())
     quoted = quote + rb"(?:[^" + quote + rb"]|" + quote * 2 + rb")*" + quote if quote else rb"(?!)"
-    field = re.compile(rb"[ \t]*(?:" + quoted + rb"|)" + plain)
+    blanks = b" " if dialect.separator == "\t" else b" \t"
+    field = re.compile(b"[" + blanks + rb"]*(?:" + quoted + rb"|)" + plain)
     end, offset = 0, 0
     if dialect.separator == BLANKS:
         end = len(content) - len(content.lstrip(b" \t"))
@@ -411,7 +412,7 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
                 break
             end = behind.end()
     if dialect.separator != BLANKS:
-        offset += len(content[offset:]) - len(content[offset:].lstrip(b" \t"))
+        offset += len(content[offset:]) - len(content[offset:].lstrip(blanks))
     return offset
 
 

@@ -27,12 +27,12 @@ def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
     """Optimizers are compared by accuracy, which a regression does not have."""
     if not facts.class_names:
         message = (
-            f"is a regression: the targets of '{data.name}' are numbers, but optimizers are compared by accuracy; "
+            f"is a regression: the targets of '{data.label}' are numbers, but optimizers are compared by accuracy; "
             "use data with classes"
         )
         yield ("base",), message
     elif facts.is_multi_label:
-        message = f"has several labels of a row in data '{data.name}', but comparisons are of one class of each"
+        message = f"has several labels of a row in data '{data.label}', but comparisons are of one class of each"
         yield ("base",), message
 
 
@@ -96,12 +96,13 @@ def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec
     if not facts.class_names:
         return
     if scoring.split == "test" and facts.test_rows == 0:
-        yield ("scoring", "split"), f"data '{data.name}' has no test rows; choose validation"
+        yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
     elif scoring.split == "validation" and not data.has_validation:
         yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
     elif facts.test_rows == 0 and not data.has_validation:
         message = (
-            f"has no rows to score on: data '{data.name}' has no test rows and data.validation is 0; set that, e.g. 0.1"
+            f"has no rows to score on: data '{data.label}' has no test rows and data.validation is 0; set that, "
+            "e.g. 0.1"
         )
         yield ("base",), message
 

@@ -1,0 +1,177 @@
+"""What a configuration's data are: the columns of a table and what becomes of each, classes, splits, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlptrain.sources.facts import DataFacts, RawData
+from mlptrain.sources.tables.columns import Described
+from mlptrain.spec.experiment import Experiment
+from mlptrain.spec.load import Loaded
+from mlptrain.spec.table import Block, ConstantFill, TableData
+
+_MAX_LEVELS = 5  # that are named
+_SCALINGS = {
+    "none": "as it is",
+    "standard": "to mean 0 and std 1",
+    "minmax": "to 0 … 1",
+    "robust": "to median 0 and quartiles 1 apart",
+    "robust_clip": "to median 0 and quartiles 1 apart, within ±3",
+    "quantile": "to a normal distribution",
+}
+
+
+def columns_report(data: TableData, facts: DataFacts) -> list[dict[str, Any]]:
+    """Every column of a table's file in order, with what becomes of it. Raises as ``TableSource.content``.
+
+    Keys: name, kind, why, missing, levels (different values), low and high (as text, empty but for numbers and dates),
+    examples (its first levels), inputs (how many of the network's), becomes (in words).
+    """
+    blocks: dict[str, list[Block]] = {}
+    for block in data.blocks(facts):
+        blocks.setdefault(block.column.origin, []).append(block)
+    found = []
+    for one in data.source().content().schema.described:
+        own = blocks.get(one.name, [])
+        levels = next((block.column.categories for block in own if block.column.kind == "categorical"), ())
+        examples = facts.class_names if one.kind == "target" else levels
+        found.append(
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "why": one.why,
+                "missing": one.missing,
+                "levels": one.levels,
+                "low": one.low,
+                "high": one.high,
+                "examples": list(examples[:_MAX_LEVELS]),
+                "inputs": sum(block.width for block in own),
+                "becomes": _becomes(data, one, own, facts),
+            }
+        )
+    return found
+
+
+def _becomes(data: TableData, column: Described, blocks: Sequence[Block], facts: DataFacts) -> str:
+    if column.kind == "target":
+        if not facts.is_regression:
+            return f"{len(facts.class_names):,} classes"
+        return "what is predicted" + (
+            "" if data.target_scaling == "none" else f", scaled while training ({data.target_scaling})"
+        )
+    if not blocks:
+        return {"weight": "weights of the rows", "split": "chooses the split", "drop": f"dropped: {column.why}"}.get(
+            column.kind, ""
+        )
+    first = blocks[0]
+    if first.column.kind == "categorical":
+        if data.categorical.encoding == "one_hot":
+            return f"{first.width:,} one-hot inputs: {first.slots - 2:,} levels, others, missing"
+        what = "the level's number" if data.categorical.encoding == "ordinal" else "a learnt vector for each level"
+        return f"{what}: {first.slots - 2:,} levels, others, missing"
+    parts = [block.column.part.replace("_", " ") for block in blocks if block.column.part]
+    words = [*([", ".join(parts)] if parts else []), _SCALINGS[data.numeric.scaling]]
+    if column.missing:
+        fill = data.numeric.missing
+        words.append(f"missing: {f'{fill.constant:g}' if isinstance(fill, ConstantFill) else fill}")
+        words += ["0 or 1 where missing"] * any(block.indicator for block in blocks)
+    return ", ".join(words)
+
+
+def data_report(config: str, loaded: Loaded, *, folder: Path) -> dict[str, Any]:
+    """What `mlptrain data show` prints. Raises as Source.read.
+
+    Keys: config, name, data (what the data are called), rows by split, inputs, columns as ``columns_report`` (of data
+    with named columns that are no table: name and kind), targets, task and why, class_counts of the training and
+    test_class_counts of the test file by class, duplicates, leaks, notes, warnings.
+    """
+    experiment = loaded.experiment
+    data, facts = experiment.data, experiment.facts
+    source = data.source()
+    of_source, why = source.facts(), ""
+    columns: list[dict[str, Any]] = [
+        {"name": one.name, "kind": one.kind, "levels": len(one.categories)} for one in facts.columns
+    ]
+    leaks: list[dict[str, Any]] = []
+    if isinstance(data, TableData):
+        content = data.source().content()
+        columns, why = columns_report(data, facts), content.schema.why
+        leaks = [vars(leak) for leak in content.leaks]
+    return {
+        "config": config,
+        "name": experiment.name,
+        "data": data.label,
+        "rows": {"train": facts.train_rows, "validation": facts.validation_rows, "test": facts.test_rows},
+        "inputs": data.layout(facts).width,
+        "columns": columns,
+        "targets": list(facts.target_names),
+        "task": _task(facts),
+        "why": why,
+        "class_counts": _by_class(of_source.train_counts, of_source.class_names),
+        "test_class_counts": _by_class(of_source.test_counts, of_source.class_names),
+        "duplicates": duplicates(source.read(seed=experiment.seed, folder=folder)),
+        "leaks": leaks,
+        "notes": list(loaded.notes),
+        "warnings": [str(warning) for warning in loaded.warnings],
+    }
+
+
+def _task(facts: DataFacts) -> str:
+    if facts.is_regression:
+        return "regression"
+    return "classification" if facts.has_classes else "several labels"
+
+
+def _by_class(counts: Sequence[int], names: Sequence[str]) -> Mapping[str, int] | None:
+    return dict(zip(names, counts, strict=True)) if names and len(counts) == len(names) else None
+
+
+def duplicates(raw: RawData) -> dict[str, int | None]:
+    """Rows of the training file that stand there before, by inputs and target; ``contradicting``: rows whose inputs
+    stand there with another target, too; ``test``: rows of the test file that stand in the training file, None without.
+
+    Rows are compared as a network sees them, without columns that are dropped.
+    """
+    import numpy as np
+
+    inputs, rows = _hashed(raw.x), _hashed(raw.x, raw.y)
+    of_inputs, place = np.unique(inputs, return_inverse=True)
+    of_rows, first = np.unique(rows, return_index=True)
+    targets = np.bincount(place[first], minlength=len(of_inputs))  # how many different ones
+    found: dict[str, int | None] = {
+        "rows": len(rows) - len(of_rows),
+        "contradicting": int((targets[place] > 1).sum()),
+        "test": None,
+    }
+    if raw.test_x is not None and raw.test_y is not None:
+        found["test"] = int(np.isin(_hashed(raw.test_x, raw.test_y), of_rows).sum())
+    return found
+
+
+def _hashed(*arrays: Any) -> Any:
+    """A hash of each row of arrays (n, …) side by side, (n,) of 64 bits, in parts that bound the memory."""
+    import numpy as np
+    import polars as pl
+
+    n = len(arrays[0])
+    width = max(1, sum(array[0].size for array in arrays if n))
+    step = max(1, 2**24 // width)
+    parts = []
+    for start in range(0, n, step):
+        some = [np.ascontiguousarray(array[start : start + step]).reshape(min(step, n - start), -1) for array in arrays]
+        frame = pl.concat(
+            [
+                pl.from_numpy(part, schema=[f"{number} {column}" for column in range(part.shape[1])])
+                for number, part in enumerate(some)
+            ],
+            how="horizontal",
+        )
+        parts.append(frame.hash_rows(seed=0).to_numpy())
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def has_table(experiment: Experiment) -> bool:
+    """Whether the rows of an experiment come from a table with columns of its own."""
+    return isinstance(experiment.data, TableData)

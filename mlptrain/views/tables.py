@@ -1,0 +1,206 @@
+"""What a report says of a network for a table: its columns, curves of its classes, and what its columns are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Self, Unpack
+
+import numpy as np
+import torch
+
+from mlptrain.errors import UserError
+from mlptrain.inference.evaluate import Outputs, load_split
+from mlptrain.inference.module import TrainedNetwork, load
+from mlptrain.nn.losses import make_loss
+from mlptrain.report.arrays import ClassCurve, ClassCurves, FloatArray, IntArray, PermutationImportance
+from mlptrain.report.history import run_title
+from mlptrain.seeds import derived_seed
+from mlptrain.spec import Experiment
+from mlptrain.spec.overview import columns_report
+from mlptrain.spec.table import TableData
+from mlptrain.system.paths import AnyPath
+from mlptrain.training.metrics import predicted_classes, probabilities
+from mlptrain.views.inputs import Source
+
+_MAX_CLASSES = 8  # with curves of their own
+_MAX_POINTS = 400  # of a curve
+_MAX_COLUMNS = 200  # that are permuted
+_MAX_ROWS = 10_000
+_MIN_ROWS = 200
+_MAX_FLOPS = 1e11  # of all permutations: some seconds on one thread
+_MAX_NUMBERS = 2e9  # inputs of all permutations
+
+
+def class_curves(run: AnyPath, *, split: str | None = None, **source: Unpack[Source]) -> ClassCurves:
+    """ROC and precision–recall curves of a run's kept checkpoint, from scikit-learn.
+
+    ``split`` is as for ``mlptrain eval``. Of two classes those of the second one, as the figures of
+    ``evaluation.metrics`` are; of several those of each against the rest, of more than eight of the eight with the
+    smallest areas. Raises UserError where there are no probabilities, and where no class has rows beside others.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    network = load(run)
+    facts = network.experiment.facts
+    if not facts.has_classes or not network.gives_probabilities:
+        raise UserError(
+            f"{run}: ROC curves need probabilities of classes, which a network for data "
+            f"'{network.experiment.data.label}' with the loss '{network.experiment.loss.name}' does not give"
+        )
+    split, rows = load_split(network.checkpoint, split, **source)
+    outputs = Outputs(network.checkpoint, device="cpu")(rows.inputs)
+    chances, labels = probabilities(outputs, network.temperature).numpy(), rows.targets.numpy()
+    names = facts.class_names
+    curves = []
+    for label in range(len(names)) if len(names) > 2 else (1,):
+        true, scores = labels == label, chances[:, label]
+        if true.all() or not true.any():
+            continue
+        false_positive, true_positive, _ = roc_curve(true, scores)
+        precision, recall, _ = precision_recall_curve(true, scores)
+        curves.append(
+            ClassCurve(
+                name=names[label],
+                share=float(true.mean()),
+                false_positive=_thinned(false_positive),
+                true_positive=_thinned(true_positive),
+                area=float(roc_auc_score(true, scores)),
+                recall=_thinned(recall),
+                precision=_thinned(precision),
+                average_precision=float(average_precision_score(true, scores)),
+            )
+        )
+    if not curves:
+        raise UserError(f"{run}: no class has {split} rows beside rows of others; --split chooses other examples")
+    shown = sorted(curves, key=lambda curve: curve.area)[:_MAX_CLASSES] if len(curves) > _MAX_CLASSES else curves
+    return ClassCurves(run_title(run, network.experiment), split, len(rows), tuple(shown), len(curves))
+
+
+def _thinned(values: FloatArray) -> FloatArray:
+    """At most so many of the points of a curve, evenly chosen, with both ends."""
+    if len(values) <= _MAX_POINTS:
+        return values
+    chosen = np.unique(np.linspace(0, len(values) - 1, _MAX_POINTS).round().astype(int))
+    some: FloatArray = values[chosen].astype(np.float64)
+    return some
+
+
+def permutation_importance(
+    run: AnyPath, *, split: str | None = None, repeats: int = 10, **source: Unpack[Source]
+) -> PermutationImportance:
+    """How much worse a run's kept checkpoint is where a column is shuffled: scikit-learn's permutation importance.
+
+    Breiman (2001). The columns are those of the file: all inputs that come from one are shuffled together. Of large
+    splits evenly spaced rows, and of many columns the first 200, which bounds the time. Raises UserError for data whose
+    inputs have no names.
+    """
+    from sklearn import inspection
+
+    network = load(run)
+    experiment = network.experiment
+    groups = _inputs_by_column(experiment)
+    if not groups:
+        raise UserError(f"{run}: the inputs of data '{experiment.data.label}' have no names, which are no columns")
+    split, rows = load_split(network.checkpoint, split, **source)
+    columns = dict(list(groups.items())[:_MAX_COLUMNS])
+    rows = rows.spaced(_rows_at_most(experiment, len(columns) * repeats))
+    order = np.repeat(np.arange(len(rows))[:, None], len(columns), axis=1)  # rows, of which a column is shuffled
+    scorer = _Scorer(network, rows.inputs, rows.targets, [torch.tensor(places) for places in columns.values()])
+    found: Mapping[str, Any] = inspection.permutation_importance(
+        scorer,
+        order,
+        np.zeros(len(rows)),
+        scoring=scorer.scores,
+        n_repeats=repeats,
+        random_state=derived_seed(experiment.seed, "permutation importance") % 2**32,
+    )
+    second = scorer.second
+    return PermutationImportance(
+        label=run_title(run, experiment),
+        split=split,
+        rows=len(rows),
+        repeats=repeats,
+        columns=tuple(columns),
+        all_columns=len(groups),
+        loss=experiment.loss.title,
+        increase=found["loss"].importances,
+        second=second,
+        decrease=found[second].importances if second else None,
+    )
+
+
+def _inputs_by_column(experiment: Experiment) -> dict[str, list[int]]:
+    """The inputs that each column of the file becomes."""
+    groups: dict[str, list[int]] = {}
+    if isinstance(experiment.data, TableData):
+        for block in experiment.data.blocks(experiment.facts):
+            groups.setdefault(block.column.origin, []).extend(range(block.start, block.start + block.width))
+    else:
+        for place, column in enumerate(experiment.facts.columns):
+            groups.setdefault(column.origin, []).append(place)
+    return groups
+
+
+def _rows_at_most(experiment: Experiment, permutations: int) -> int:
+    """Rows that bound the time of so many evaluations."""
+    weights = sum(int(np.prod(shape)) for shape in experiment.parameter_shapes.values())
+    by_flops = _MAX_FLOPS / (2 * weights * permutations)
+    by_inputs = _MAX_NUMBERS / (experiment.widths[0] * permutations)
+    return int(min(_MAX_ROWS, max(_MIN_ROWS, min(by_flops, by_inputs))))
+
+
+class _Scorer:
+    """The network as scikit-learn wants it: an input is the number of the row that each column is taken from."""
+
+    def __init__(
+        self, network: TrainedNetwork, inputs: torch.Tensor, targets: torch.Tensor, places: list[torch.Tensor]
+    ) -> None:
+        self._network, self._inputs, self._targets, self._places = network, inputs, targets, places
+        experiment = network.experiment
+        self._loss = make_loss(experiment.loss, [network.checkpoint.class_weights])
+        self._outputs = Outputs(network.checkpoint, device="cpu")
+        self._encoded = self._loss.encode_targets(targets, experiment.output_width)
+        facts = experiment.facts
+        self.second = "accuracy" if facts.has_classes else "R²" if facts.is_regression and self._is_mean else ""
+
+    @property
+    def _is_mean(self) -> bool:
+        return self._network.experiment.output_width == self._network.experiment.facts.n_targets
+
+    def fit(self, *_: Any) -> Self:
+        """It is fitted; scikit-learn asks whether it could be."""
+        return self
+
+    def scores(self, _: Self, order: IntArray, __: FloatArray) -> dict[str, float]:
+        """Minus the mean loss, and the accuracy or the coefficient of determination."""
+        inputs = self._inputs
+        shuffled = np.flatnonzero((order != np.arange(len(order))[:, None]).any(axis=0))
+        if len(shuffled):
+            inputs = inputs.clone()
+            for column in shuffled:
+                places = self._places[column]
+                inputs[:, places] = self._inputs[torch.from_numpy(order[:, column].copy())][:, places]
+        outputs = self._outputs(inputs)
+        found = {"loss": -float(self._loss.per_example(outputs, self._encoded).double().mean())}
+        if self.second == "accuracy":
+            found["accuracy"] = float((predicted_classes(outputs) == self._targets).double().mean())
+        elif self.second:
+            rest = ((outputs - self._targets).double() ** 2).sum(dim=0)
+            spread = ((self._targets - self._targets.mean(dim=0)).double() ** 2).sum(dim=0)
+            found[self.second] = float((1 - rest / spread.clamp(min=1e-300)).mean())
+        return found
+
+
+def table_parts(run: AnyPath, experiment: Experiment, **source: Unpack[Source]) -> dict[str, Any]:
+    """What a page shows of a network for a table, by the names of ``report.page.render_page``."""
+    parts: dict[str, Any] = {}
+    if isinstance(experiment.data, TableData):
+        parts["columns"] = columns_report(experiment.data, experiment.facts)
+    if not _inputs_by_column(experiment):
+        return parts
+    if experiment.facts.has_classes and experiment.loss.reads == "logits":
+        with suppress(UserError):  # of a split with one class
+            parts["curves_of_classes"] = class_curves(run, **source)
+    parts["importance"] = permutation_importance(run, **source)
+    return parts

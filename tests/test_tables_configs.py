@@ -1,0 +1,60 @@
+"""What ``configs/tables`` ships: recipes that say where their files are, and the protocol of the published figures."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from mlptrain.errors import SpecError
+from mlptrain.spec import load_spec
+
+TABLES = Path(__file__).parent.parent / "configs" / "tables"
+RECIPES = sorted(TABLES.glob("*.yaml"))
+SHIPPED = {"penguins", "wine", "breast_cancer", "diabetes"}
+
+
+@pytest.fixture
+def uci(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script ``uci_regression.py``."""
+    monkeypatch.syspath_prepend(TABLES)
+    return importlib.import_module("uci_regression")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_checked_or_names_the_file_that_it_needs_and_where_it_is(path: Path) -> None:
+    if path.stem in SHIPPED:
+        assert not load_spec(path).warnings
+        return
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    [fault] = caught.value.faults
+    assert fault.path == "data.path"
+    assert "no such file" in fault.message
+    assert "--set data.path=" in path.read_text().split("\ndata:")[0]
+
+
+def test_uci_splits_are_the_published_ones(uci: ModuleType) -> None:
+    """By the lines that repeat the published index files."""
+    splits = uci.published_splits(308, 20)
+    generator = np.random.RandomState(1)
+    for train, test in splits:
+        order = generator.choice(range(308), 308, replace=False)
+        assert train.tolist() == order[:277].tolist()
+        assert test.tolist() == order[277:].tolist()
+    assert len(splits) == 20
+
+
+def test_uci_figures_of_a_small_set(uci: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plane with noise of 0.1: no network is better than the noise, and five together are no worse than one."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 3))
+    y = x @ [1.0, -2.0, 0.5] + 0.1 * generator.normal(size=200)
+    np.savetxt(tmp_path / "data.txt", np.column_stack([x, y]))
+    monkeypatch.setattr(uci, "RATES", [1e-6, 0.03])  # of which the first learns nothing
+    found = uci.figures(uci.UciSet(3, (0.0, 0.0), epochs=40, batch_size=32, splits=3), tmp_path / "data.txt")
+    assert found["chosen"] == [{"model.dropout": 0.0, "optimizer.lr": 0.03}] * 3
+    assert 0.08 < np.mean(found["five"]) <= np.mean(found["one"]) < 0.25
