@@ -48,13 +48,13 @@ def test_uci_splits_are_the_published_ones(uci: ModuleType) -> None:
     assert len(splits) == 20
 
 
-def test_uci_figures_of_a_small_set(uci: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uci_figures_of_a_small_set(uci: ModuleType, tmp_path: Path) -> None:
     """A plane with noise of 0.1: no network is better than the noise, and five together are no worse than one."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(200, 3))
     y = x @ [1.0, -2.0, 0.5] + 0.1 * generator.normal(size=200)
     np.savetxt(tmp_path / "data.txt", np.column_stack([x, y]))
-    monkeypatch.setattr(uci, "RATES", [1e-6, 0.03])  # of which the first learns nothing
-    found = uci.figures(uci.UciSet(3, (0.0, 0.0), epochs=40, batch_size=32, splits=3), tmp_path / "data.txt")
+    rates = 1e-6, 0.03  # of which the first learns nothing
+    found = uci.figures(uci.UciSet(3, (0.0, 0.0), 40, 32, rates, splits=3), tmp_path / "data.txt")
     assert found["chosen"] == [{"model.dropout": 0.0, "optimizer.lr": 0.03}] * 3
     assert 0.08 < np.mean(found["five"]) <= np.mean(found["one"]) < 0.25

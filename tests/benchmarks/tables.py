@@ -1,0 +1,124 @@
+"""mlptrain beside scikit-learn's MLP on tables: the same splits, the same inputs.
+
+    python -m tests.benchmarks.tables DIR [--splits 5] [--only NAME …]
+
+Test rows, a fifth, are drawn by five seeds. One recipe of mlptrain, without tuning, against scikit-learn's MLPClassifier
+and MLPRegressor with their defaults. mlptrain keeps the best epoch of a tenth of the other rows; scikit-learn trains on
+these too. Both read the inputs that mlptrain makes of the columns; scikit-learn's regression has a scaled target too.
+Four tables need no file; the others are ``DIR/misc/mpg.csv``, ``DIR/misc/abalone.csv``, ``DIR/keel/phoneme.dat``
+and ``DIR/uci_regression/concrete/data.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from mlptrain.data import Splits
+from mlptrain.experiment import train_seeds
+from mlptrain.experiment.build import load_data_of_seeds
+from mlptrain.spec import load_spec
+
+RECIPE: dict[str, Any] = {
+    "model": {"hidden": [128, 128], "dropout": 0.1},
+    "optimizer": {"name": "adamw", "lr": 0.005, "weight_decay": 0.01},
+    "schedule": {"name": "cosine", "warmup": 0.05},
+    "training": {"batch_size": 32, "threads": 1},
+}
+STEPS = 3000
+TABLES: dict[str, dict[str, Any]] = {
+    "penguins": {"name": "penguins"},
+    "wine": {"name": "wine"},
+    "breast_cancer": {"name": "breast_cancer"},
+    "phoneme": {"path": "keel/phoneme.dat", "target": -1},
+    "diabetes": {"name": "diabetes"},
+    "concrete": {"path": "uci_regression/concrete/data.txt", "target": -1, "header": False},
+    "mpg": {"path": "misc/mpg.csv", "target": "mpg"},
+    "abalone": {"path": "misc/abalone.csv", "target": -1, "task": "regression"},
+}
+
+
+def config_of(name: str, folder: Path) -> dict[str, Any]:
+    """The configuration of a table, as many epochs long as ``STEPS`` allow."""
+    data = TABLES[name] if "name" in TABLES[name] else {"name": "table"} | TABLES[name]
+    if "path" in data:
+        data = data | {"path": str(folder / data["path"])}
+    config = {"name": name, "data": data, **RECIPE}
+    facts = load_spec(config | {"loss": "mse"} if name in REGRESSIONS else config).experiment.facts
+    config["training"] = RECIPE["training"] | {"epochs": max(10, STEPS * 32 // facts.train_rows)}
+    if not facts.is_regression:
+        return config | {"evaluation": {"metric": "validation_loss"}}
+    return config | {"loss": "mse", "evaluation": {"metrics": ["rmse"]}}
+
+
+REGRESSIONS = ("diabetes", "concrete", "mpg", "abalone")
+
+
+def of_scikit_learn(splits: Splits, *, regression: bool, seed: int) -> float:
+    """Accuracy or RMSE on the test rows, trained on training and validation rows."""
+    assert splits.validation is not None
+    assert splits.test is not None
+    x = torch.cat([splits.train.inputs, splits.validation.inputs]).numpy()
+    y = torch.cat([splits.train.targets, splits.validation.targets]).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if not regression:
+            model = MLPClassifier(random_state=seed).fit(x, y)
+            return float((model.predict(splits.test.inputs.numpy()) == splits.test.targets.numpy()).mean())
+        mean, std = y.mean(), y.std()
+        model = MLPRegressor(random_state=seed).fit(x, (y[:, 0] - mean) / std)
+    errors = model.predict(splits.test.inputs.numpy()) * std + mean - splits.test.targets.numpy()[:, 0]
+    return float(np.sqrt((errors**2).mean()))
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half of its 95 % interval, by Student's t over the splits."""
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return f"{np.mean(values):.4g} ± {half:.2g}"
+
+
+def main() -> None:
+    """Print a row for every table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--only", nargs="*", choices=list(TABLES), default=list(TABLES), metavar="NAME")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = range(arguments.splits)
+    print("| table | figure | mlptrain | scikit-learn | ahead by | seconds of a split |\n|---|---|---|---|---|---|")
+    for name in arguments.only:
+        loaded = load_spec(config_of(name, arguments.folder))
+        regression = name in REGRESSIONS
+        started = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes = train_seeds(loaded, seeds, run_dir=Path(folder) / "runs", on_note=lambda _: None).outcomes
+            key = "test_rmse" if regression else "test_accuracy"
+            ours = [outcome.result.plain()["kept"][key] for outcome in outcomes]
+        seconds = time.process_time() - started
+        started = time.process_time()
+        splits = load_data_of_seeds([loaded.experiment.changed(seed=seed) for seed in seeds])
+        theirs = [
+            of_scikit_learn(of_seed, regression=regression, seed=seed)
+            for seed, of_seed in zip(seeds, splits, strict=True)
+        ]
+        other = time.process_time() - started
+        ahead = [(b - a) * (1 if regression else -1) for a, b in zip(ours, theirs, strict=True)]
+        figure = "RMSE" if regression else "accuracy"
+        row = [name, figure, *map(interval, (ours, theirs, ahead))]
+        print(f"| {' | '.join(row)} | {seconds / len(seeds):.1f}, {other / len(seeds):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
