@@ -29,6 +29,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ordinal": {"data.categorical": {"encoding": "ordinal", "min_frequency": 5}, "data.numeric": {"scaling": "minmax"}},
     "quantile": {"data.numeric": {"scaling": "quantile", "missing": "mean"}},
     "robust_clip": {"data.numeric": {"scaling": "robust_clip", "indicator": False}, "data.categorical.max_levels": 3},
+    "embedding": {"data.categorical.encoding": "embedding", "model.numeric_embedding": "periodic"},
+    "members": {"model.members": 3, "model.dropout": 0.1},
     "regression": {"data.target": "price", "loss": "mse", "data.target_scaling": "log1p"},
     "quantiles": {"data.target": "price", "loss": {"name": "quantile", "quantiles": [0.1, 0.9]}},
 }

@@ -13,11 +13,19 @@ import torch
 from mlptrain.data import Examples
 from mlptrain.data.batches import epoch_order
 from mlptrain.errors import UserError
-from mlptrain.experiment.build import SharedData, build_network, fitted_loss, initial_parameters, load_data, prepared
+from mlptrain.experiment.build import (
+    SharedData,
+    build_network,
+    fitted_loss,
+    initial_parameters,
+    load_data,
+    loss_of,
+    prepared,
+)
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept, load_split
 from mlptrain.nn.gradcheck import GradientCheck, ParameterCheck, check_gradients
-from mlptrain.nn.losses import Loss, make_loss
+from mlptrain.nn.losses import Loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunGroup
 from mlptrain.seeds import derived_seed
@@ -53,7 +61,7 @@ def gradcheck(
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
         parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
-        loss = make_loss(source.experiment.loss, [source.class_weights], [source.preprocessing.target])
+        loss = loss_of(source.experiment, [source.class_weights], [source.preprocessing.target])
         return _check(source.experiment, train, loss, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)

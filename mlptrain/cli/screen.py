@@ -273,7 +273,7 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     of = report["split"] or report["data"]
     say(f"{of}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
     if "objective" in report:
-        say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class")
+        say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class or example")
     if "per_quantile" in report:
         below = [(f"{row['quantile']:g}", figure(row["below"])) for row in report["per_quantile"]]
         show_table(("quantile", "share of targets at or below"), below, right=(0, 1))

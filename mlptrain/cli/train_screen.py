@@ -137,7 +137,7 @@ def show_result(
     for name, reason in result.undefined.items():
         say(f"note: {name} is undefined: {reason}", err=True)
     if "train_objective" in metrics:
-        say("objective: what training minimises, smoothed or weighted by class")
+        say("objective: what training minimises, smoothed or weighted by class or example")
     if result.about_choice:
         say(result.about_choice)
     if scaling is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlptrain.data.preprocessing import Preprocessing
+from mlptrain.nn.losses import with_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +19,15 @@ class Examples:
 
     x is as stored, and ``preprocessing`` is applied to what is read: MNIST takes 47 MB so instead of 188, and a batch
     of 512 rows or more half the time to gather and scale that it took as float32, one of 64 as much (2-core AMD EPYC).
-    Splits, and seeds with splits of their own, are indices into one x.
+    Splits, and seeds with splits of their own, are indices into one x. ``weight`` (N,) are sample weights; encoded
+    targets contain them.
     """
 
     x: Tensor
     y: Tensor
     index: Tensor | None = None
     preprocessing: Preprocessing = Preprocessing.NONE
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x) if self.index is None else len(self.index)
@@ -36,17 +39,19 @@ class Examples:
     def head(self, n: int) -> Examples:
         """The first ``n`` rows alone."""
         if self.index is None:
-            return replace(self, x=self.x[:n], y=self.y[:n])
+            return self._slice(slice(n))
         return replace(self, index=self.index[:n])
 
     def pieces(self, rows: int) -> Iterator[Examples]:
         """Neighbouring rows, at most so many at a time: whoever reads all of them once needs no copy of all."""
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
-            if self.index is None:
-                yield replace(self, x=self.x[part], y=self.y[part])
-            else:
-                yield replace(self, index=self.index[part])
+            yield self._slice(part) if self.index is None else replace(self, index=self.index[part])
+
+    def _slice(self, part: slice) -> Examples:
+        """Some of rows that no index chooses."""
+        weight = None if self.weight is None else self.weight[part]
+        return replace(self, x=self.x[part], y=self.y[part], weight=weight)
 
     def spaced(self, n: int) -> Examples:
         """``n`` rows at equal distances, or all where there are no more: stored rows may be in the order of classes."""
@@ -73,9 +78,19 @@ class Examples:
         """``targets``, without keeping them, which takes 8 bytes for every label."""
         return self.y if self.index is None else self.y.index_select(0, self.index)
 
+    def chosen_weights(self) -> Tensor:
+        """The weights of these rows (n,), 1 where they have none."""
+        if self.weight is None:
+            return torch.ones(len(self))
+        return self.weight if self.index is None else self.weight.index_select(0, self.index)
+
     def encoded(self, encode: Callable[[Tensor], Tensor]) -> Examples:
-        """With targets as a loss reads them; all of y is encoded, so that the index still fits."""
-        return replace(self, y=encode(self.y))
+        """With targets as a loss reads them, and with their weights where they have some.
+
+        All of y is encoded, so that the index still fits.
+        """
+        y = encode(self.y)
+        return replace(self, y=y if self.weight is None else with_weights(y, self.weight), weight=None)
 
     def to(self, device: str | torch.device, *, moved: dict[int, Tensor]) -> Examples:
         """On a device. ``moved`` remembers by ``id(x)`` what is there, so that splits of one x share the copy."""

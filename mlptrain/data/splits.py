@@ -12,15 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlptrain.data.drawing import Drawing
 from mlptrain.data.examples import Examples
 from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
-from mlptrain.sources.facts import Choice, DataFacts, RawData, drawn
+from mlptrain.sources.facts import Choice, DataFacts, RawData, SplitBy
 from mlptrain.spec import Experiment
 from mlptrain.spec.table import TableData
 
 _MAX_NAMED = 20  # classes in a message
+_NO_ROWS = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -68,33 +70,51 @@ class Splits:
         seed: int,
         test: float = 0,
         validation: float = 0,
+        split: SplitBy = "random",
+        split_seed: int = 0,
         fold: tuple[int, int] | None = None,
         scaling: str | dict[str, float] | TableData = "none",
         preprocessing: Preprocessing | None = None,
     ) -> Splits:
         """Split arrays, then fit.
 
-        ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows by ``seed``, in this
-        order. With a ``fold``, (of, index), the test rows are those that ``fold_numbers`` gives that index instead, and
-        validation rows are drawn from the others. ``preprocessing`` is one on record, used instead of fitting
-        ``scaling``, which is a table's whole section for a table. Raises DataError where no row would be left to train
-        on, or none is drawn, and where the scaling cannot be fitted.
+        ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows, in this order, as
+        ``split`` says, by ``seed``, and groups by ``split_seed``. With a ``fold``, (of, index), the test rows are those
+        that ``fold_numbers`` gives that index instead, and validation rows are drawn from the others. ``preprocessing``
+        is one on record, used instead of fitting ``scaling``, which is a table's whole section for a table. Raises
+        DataError where no row would be left to train on, or none is drawn, where the scaling cannot be fitted, and
+        where all weights of a split are 0.
         """
         x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
-        if fold is None:
-            rest, in_test = _draw(torch.arange(len(x)), test, seed=seed, purpose="test")
-        else:
+        rest, in_validation, in_test = torch.arange(len(x)), _NO_ROWS, _NO_ROWS
+        keys = None if raw.split is None else torch.from_numpy(raw.split)
+        if split == "column" and keys is not None:
+            rest, in_validation, in_test = ((keys == part).nonzero().flatten() for part in range(3))
+            split = "auto"
+        if split in ("auto", "stratified"):
+            keys = y if facts.has_classes else None
+        draw = Drawing(split, seed, keys, group_seed=split_seed)
+        if fold is not None:
             numbers = fold_numbers(len(x), fold[0], seed=seed, labels=y if facts.has_classes else None)
             rest, in_test = ((numbers != fold[1]).nonzero().flatten(), (numbers == fold[1]).nonzero().flatten())
-        rest, in_validation = _draw(rest, validation, seed=seed, purpose="validation")
-        everything = in_test is None and in_validation is None
-        train = Examples(x, y, None if everything else rest)
+        elif not len(in_test):
+            rest, in_test = draw(rest, test, purpose="test")
+        if not len(in_validation) and raw.validation_x is None:
+            rest, in_validation = draw(rest, validation, purpose="validation")
+        everything = len(rest) == len(x)
+        weight = None if raw.weight is None else torch.from_numpy(raw.weight)
+        train = Examples(x, y, None if everything else rest, weight=weight)
         fitted = preprocessing or _fitted(scaling, train, facts)
         train = replace(train, preprocessing=fitted)
-        tested = None if in_test is None else replace(train, index=in_test)
+        tested = replace(train, index=in_test) if len(in_test) else None
         if fold is None and raw.test_x is not None and raw.test_y is not None:
-            tested = Examples(torch.from_numpy(raw.test_x), torch.from_numpy(raw.test_y), None, fitted)
-        validated = None if in_validation is None else replace(train, index=in_validation)
+            tested = _stored_apart(raw.test_x, raw.test_y, raw.test_weight, fitted)
+        validated = replace(train, index=in_validation) if len(in_validation) else None
+        if raw.validation_x is not None and raw.validation_y is not None:
+            validated = _stored_apart(raw.validation_x, raw.validation_y, raw.validation_weight, fitted)
+        for name, some in (("training", train), ("validation", validated), ("test", tested)):
+            if some is not None and some.weight is not None and not some.chosen_weights().any():
+                raise DataError(f"all {len(some):,} {name} rows have the weight 0")
         splits = cls(train, validated, tested, _fingerprint(train, validated, tested))
         return splits if fitted.columns is None else splits.applied()
 
@@ -112,14 +132,33 @@ class Splits:
 
 
 def read_data(experiment: Experiment, *, folder: Path) -> RawData:
-    """The rows that the data section chooses, before any split. Raises as Source.read, and DataError for no rows."""
+    """The rows that the data section chooses, before any split.
+
+    Raises as Source.read, and DataError for no rows, and for a table whose columns are not those of the facts.
+    """
+    if isinstance(experiment.data, TableData):
+        _refuse_other_columns(experiment.data, experiment.facts)
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
         raise DataError(f"data '{experiment.data.label}' as chosen has no training rows")
+    raw = replace(raw, x=train[0], y=train[1])
     if raw.test_x is None or raw.test_y is None:
-        return RawData(*train)
-    return RawData(*train, *_choose(raw.test_x, raw.test_y, choice, size=choice.test_size))
+        return raw
+    test = _choose(raw.test_x, raw.test_y, choice, size=choice.test_size)
+    return replace(raw, test_x=test[0], test_y=test[1])
+
+
+def _refuse_other_columns(data: TableData, facts: DataFacts) -> None:
+    """Raises DataError where columns, levels or classes are no longer those on record: numbers would mean others."""
+    now = data.facts()
+    for what, one, other in (
+        ("columns", now.columns, facts.columns),
+        ("classes", now.class_names, facts.class_names),
+        ("targets", now.target_names, facts.target_names),
+    ):
+        if one != other:
+            raise DataError(f"{data.label} no longer has the {what} that this run was trained on")
 
 
 def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:
@@ -136,6 +175,8 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
         seed=experiment.seed,
         test=choice.test if raw.test_x is None else 0,
         validation=choice.validation,
+        split=choice.split,
+        split_seed=choice.split_seed,
         fold=choice.fold,
         scaling=scaling if isinstance(scaling, (str, TableData)) else scaling.model_dump(),
         preprocessing=preprocessing,
@@ -174,20 +215,12 @@ def _choose(
     return x[:size], y[:size]
 
 
-def _draw(rows: Tensor, wish: float, *, seed: int, purpose: str) -> tuple[Tensor, Tensor | None]:
-    """The rows that stay, and those that are drawn, (n,) each and ascending; None where none are wished for."""
-    if wish == 0:
-        return rows, None
-    count = drawn(wish, len(rows))
-    if not 1 <= count < len(rows):
-        raise DataError(
-            f"{purpose} {wish} of {len(rows)} training rows takes {count}: it must take at least 1 and leave at least "
-            "1 to train on; 0 means none"
-        )
-    generator = torch.Generator().manual_seed(derived_seed(seed, f"{purpose} split"))
-    mask = torch.zeros(len(rows), dtype=torch.bool)
-    mask[torch.randperm(len(rows), generator=generator)[:count]] = True
-    return rows[~mask], rows[mask]
+def _stored_apart(
+    x: NDArray[np.generic], y: NDArray[np.generic], weight: NDArray[np.float32] | None, fitted: Preprocessing
+) -> Examples:
+    """All rows of a file of its own."""
+    weights = None if weight is None else torch.from_numpy(weight)
+    return Examples(torch.from_numpy(x), torch.from_numpy(y), None, fitted, weights)
 
 
 def _fingerprint(train: Examples, validation: Examples | None, test: Examples | None) -> str:
@@ -197,6 +230,11 @@ def _fingerprint(train: Examples, validation: Examples | None, test: Examples | 
     parts = {"train x": train.x, "train y": train.y, "validation": None if validation is None else validation.index}
     if test is not None:
         parts |= {"test": test.index} if drawn_test else {"test x": test.x, "test y": test.y}
+    if validation is not None and validation.x is not train.x:
+        parts |= {"validation x": validation.x, "validation y": validation.y}
+    for name, some in (("train", train), ("validation", validation), ("test", test)):
+        if some is not None and some.weight is not None:
+            parts[f"{name} weight"] = some.weight
     for title, tensor in parts.items():
         digest.update(f"{title} {'none' if tensor is None else (tensor.dtype, tuple(tensor.shape))}\n".encode())
         if tensor is not None:

@@ -18,6 +18,7 @@ from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops import make_op
 from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.nn.parameters import Parameters
+from mlptrain.nn.targets import TargetScaling
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import RawData
 from mlptrain.sources.fetch import Progress, fetch
@@ -140,12 +141,21 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
     return experiment.loss.class_weights_of(experiment.facts, counts)
 
 
+def loss_of(
+    experiment: Experiment,
+    class_weights: Sequence[tuple[float, ...]] = (),
+    scalings: Sequence[TargetScaling | None] = (),
+) -> Loss:
+    """The loss of an experiment, with what was fitted for it: as ``make_loss``."""
+    return make_loss(experiment.loss, class_weights, scalings, weighted=bool(experiment.facts.weight))
+
+
 def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
     """The loss of an experiment with ``class_weights_of`` its training rows and the scaling of their targets.
 
     Raises DataError as ``class_weights_of``.
     """
-    return make_loss(experiment.loss, [class_weights_of(experiment, train)], [train.preprocessing.target])
+    return loss_of(experiment, [class_weights_of(experiment, train)], [train.preprocessing.target])
 
 
 class Ready:
@@ -189,9 +199,7 @@ def build_trainer(
     experiment, ready = experiments[0], ready or Ready()
     network = build_network(experiment)
     weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
-    loss = make_loss(
-        experiment.loss, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits]
-    )
+    loss = loss_of(experiment, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits])
     measured = str(experiment.evaluation.split) if evaluate else "none"
     models = []
     for index, (one, its) in enumerate(zip(experiments, splits, strict=True)):

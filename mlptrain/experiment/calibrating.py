@@ -50,7 +50,8 @@ def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, 
     """
     names, rows = model.trainer.scorer.class_names, splits["validation"]
     outputs = outputs_of(model.trainer.network, parameters, rows.inputs).double().cpu().numpy()
-    temperature = fit_temperature(outputs, Scored(outputs, rows.targets.cpu().numpy(), names).labels)
+    targets, _ = model.loss.parted(rows.targets)  # a temperature is fitted to all rows alike
+    temperature = fit_temperature(outputs, Scored(outputs, targets.cpu().numpy(), names).labels)
     listed = (one for one in model.trainer.scorer.metrics if isinstance(one, CalibrationError))
     scorer = Scorer((LogLoss(name="log_loss"), next(listed, CalibrationError(name="ece"))), names)
     before, after = (

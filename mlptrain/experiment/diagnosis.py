@@ -75,7 +75,7 @@ def diagnose(
     a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
     that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
-    constant = best_constant_loss(experiment, model.loss, model.loss.in_unit(model.examples.targets))
+    constant = best_constant_loss(experiment, model.loss, model.loss.in_unit_targets(model.examples.targets))
     n_classes = len(experiment.facts.class_names)
     answers = 2 ** min(n_classes, 60) if experiment.facts.is_multi_label else n_classes  # an accuracy is of all labels
     loss_line, accuracy_line = chance_lines(constant, answers)

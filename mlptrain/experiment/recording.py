@@ -266,7 +266,7 @@ def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:
     splits, since the log has neither what those are with the temperature, nor why one of them is undefined.
     """
     evaluation, loss = run.experiment.evaluation, model.loss
-    whole = bool(model.trainer.scorer.metrics) or evaluation.calibrate != "none"
+    whole = bool(model.trainer.scorer.keys) or evaluation.calibrate != "none"
     chosen = {"validation": run.splits.validation} if whole else {}
     if whole or evaluation.split != "test":
         chosen["test"] = run.splits.test

@@ -51,7 +51,8 @@ class Trials:
             plain = scaling if isinstance(scaling, str) else scaling.model_dump()
             self._scalings[key] = Preprocessing.fit(plain, self._train.stored, experiment.facts)
         chosen = self._train.spaced(n)
-        few = Examples(chosen.stored(), chosen.targets, None, self._scalings[key])
+        weight = None if chosen.weight is None else chosen.chosen_weights()
+        few = Examples(chosen.stored(), chosen.targets, None, self._scalings[key], weight)
         return prepared(
             few,
             loss=make_loss(experiment.loss, (), [self._train.preprocessing.target]),

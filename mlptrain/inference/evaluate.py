@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -181,16 +181,21 @@ def evaluation_of(
         else:
             rows = later_rows(checkpoint, data, with_target=True)
             x, counts = later_inputs(checkpoint, rows)
-            scaling = Preprocessing(target=checkpoint.preprocessing.target)
-            chosen = Examples(x, torch.from_numpy(rows.targets()), None, scaling)
+            scaling, weight = Preprocessing(target=checkpoint.preprocessing.target), rows.weights()
+            chosen = Examples(
+                x, torch.from_numpy(rows.targets()), None, scaling, None if weight is None else torch.from_numpy(weight)
+            )
             beside = {"data": names_of(data), "missing": counts.missing, "unseen": counts.unseen}
             of_rows = [*rows.notes, *counts.notes(facts.columns)]
-        loss = make_loss(experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
+        weighted = chosen.weight is not None  # a later file may lack the column
+        loss = make_loss(
+            experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target], weighted=weighted
+        )
         ready = prepared(chosen, loss=loss, experiment=experiment, device=resolved.device)
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
-        scorer = Scorer.of(experiment)
+        scorer = replace(Scorer.of(experiment), weighted=weighted)
         metrics = evaluate(
             network,
             parameters,
@@ -213,7 +218,7 @@ def evaluation_of(
         "loss": metrics.loss,
         "accuracy": metrics.accuracy,
         **table,
-        "metrics": {metric.key: metrics.further.figures.get(metric.key) for metric in scorer.metrics},
+        "metrics": {key: metrics.further.figures.get(key) for key in scorer.keys},
         "undefined": dict(metrics.further.undefined),
         "temperature": checkpoint.temperature,
         **beside,

@@ -149,3 +149,5 @@ def _rows(splits: Splits, *, rows: bool) -> Iterator[tuple[str, NDArray[Any]]]:
         if rows:
             yield f"{name}.x", examples.inputs.numpy()
             yield f"{name}.y", examples.targets.numpy()
+            if examples.weight is not None:
+                yield f"{name}.weight", examples.chosen_weights().numpy()

@@ -10,7 +10,8 @@ of elements (all others), ``sum`` divides by nothing. ``per_example`` does not d
 compare.
 
 What is reported is the plain loss. What is minimised may be smoothed, and weighted by class: ``terms`` are then its
-losses, and a mean divides by the sum of the examples' weights, as torch.nn.functional.cross_entropy does.
+losses, and a mean divides by the sum of the examples' weights, as torch.nn.functional.cross_entropy does. Examples that
+have weights of their own bring them along as the last of their targets; see ``SampleWeighted``.
 """
 
 # ruff: noqa: D102, ARG002 – the base class describes the methods, and few of them read every argument
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import ClassVar
 
@@ -49,6 +50,7 @@ class Loss(ABC):
     class_weights: tuple[tuple[float, ...], ...] = ()
     scalings: tuple[TargetScaling, ...] = ()
     by_element: ClassVar[bool] = True  # whether the reduction is over all outputs, and not over the examples
+    reads_labels: ClassVar[bool] = False  # whether encoded classes are int64 rather than numbers
 
     @cached_property
     def is_plain(self) -> bool:
@@ -79,9 +81,21 @@ class Loss(ABC):
         """``restored`` of one model's rows, (n, k)."""
         return self.scalings[0].restored(values) if self.scalings else values
 
+    def restored_targets(self, targets: Tensor) -> Tensor:
+        """Targets of models in columns in their own unit; with weights, where they have some."""
+        return self.restored(targets)
+
+    def in_unit_targets(self, targets: Tensor) -> Tensor:
+        """``restored_targets`` of one model's rows."""
+        return self.in_unit(targets)
+
     def reported(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """``losses`` in the own unit of the targets."""
-        return self.losses(self.restored(outputs), self.restored(targets))
+        return self.losses(self.restored(outputs), self.restored_targets(targets))
+
+    def parted(self, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Targets of one model's rows (n, …) without sample weights, and these (n,), None where there are none."""
+        return targets, None
 
     @abstractmethod
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
@@ -143,7 +157,7 @@ class Loss(ABC):
             outputs, targets = columns(outputs), columns(targets)
             losses, weights = self.terms(outputs, targets), self.weights(outputs, targets)
         if self.section.reduction == "sum":
-            return losses.sum() * self._terms(outputs)
+            return losses.sum() * self.elements(outputs)
         return losses.mean() if weights is None else losses.sum() / at_least_tiny(weights.sum())
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -156,7 +170,7 @@ class Loss(ABC):
         """On which side of every point where a derivative jumps each output lies, bool (n, k) each."""
         return []
 
-    def _terms(self, outputs: Tensor) -> int:
+    def elements(self, outputs: Tensor) -> int:
         """How many terms of the objective one example stands for; outputs in columns or rows of equal k."""
         if not self.by_element:
             return 1
@@ -165,7 +179,7 @@ class Loss(ABC):
     def _scale_(self, out: Tensor, factor: float = 1.0) -> None:
         """Multiply gradients (models, k, n) by ``factor`` and by what the reduction multiplies every term with."""
         if self.section.reduction == "mean":
-            factor /= out.shape[-1] * self._terms(out)
+            factor /= out.shape[-1] * self.elements(out)
         if factor != 1:
             out.mul_(_constant(factor, (), out.dtype, out.device))  # 1 µs faster than by a number
 
@@ -216,6 +230,7 @@ class CrossEntropy(_Weighted):
     """
 
     section: loss.CrossEntropy
+    reads_labels: ClassVar[bool] = True
 
     def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
         return _checked_labels(y, n_outputs)
@@ -491,6 +506,109 @@ class Quantile(Loss):
         return outputs.view(*outputs.shape[:-2], targets.shape[-2], -1, outputs.shape[-1])
 
 
+@dataclass(frozen=True)
+class SampleWeighted(Loss):
+    """Another loss ``of`` examples that count by weights w of their own, for its terms t and weights c of classes:
+
+        mean    Σ w·t / Σ w·c over the examples, c = 1 without weights of classes
+        sum     Σ w·t
+
+    as torch's and scikit-learn's ``sample_weight``: an example with the weight 2 counts as two. What is reported stays
+    the plain loss. Targets are those of the loss with the weights behind them, float (n, t + 1); labels are numbers
+    there, exact up to 2²⁴. A batch whose weights are all 0 has the objective and gradient 0.
+    """
+
+    of: Loss = field(kw_only=True)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        return False
+
+    def of_model(self, index: int) -> Loss:
+        return _weighted(self.of.of_model(index))
+
+    def encoded(self, y: Tensor, n_outputs: int) -> Tensor:
+        return self.of.encoded(y, n_outputs)
+
+    def encode_targets(self, y: Tensor, n_outputs: int) -> Tensor:
+        """Without weights, which ``with_weights`` joins."""
+        return self.of.encode_targets(y, n_outputs)
+
+    def restored(self, values: Tensor) -> Tensor:
+        return self.of.restored(values)
+
+    def in_unit(self, values: Tensor) -> Tensor:
+        return self.of.in_unit(values)
+
+    def restored_targets(self, targets: Tensor) -> Tensor:
+        return torch.cat([self.of.restored(targets[..., :-1, :]), targets[..., -1:, :]], dim=-2)
+
+    def in_unit_targets(self, targets: Tensor) -> Tensor:
+        return torch.cat([self.of.in_unit(targets[:, :-1]), targets[:, -1:]], dim=1)
+
+    def parted(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        own = targets[:, :-1]
+        is_labels = self.of.reads_labels and own.shape[1] == 1
+        return own.squeeze(1).long() if is_labels else own, targets[:, -1]
+
+    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.of.per_example(outputs, self.parted(targets)[0])
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        return self.of.constant_guess(self.parted(targets)[0], n_outputs)
+
+    def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
+        own, weights = self._parted(targets)
+        self.of.write_gradient(outputs, own, out)
+        if self.section.reduction == "mean":
+            # Its division by the sum of all weights of classes, or the number of examples, is undone.
+            of_classes = self.of.weights(outputs, own)
+            every = weights if of_classes is None else weights * of_classes
+            before = weights.shape[-1] if of_classes is None else of_classes.sum(dim=-1, keepdim=True)
+            weights = weights / at_least_tiny(every.sum(dim=-1, keepdim=True)) * before
+        out.mul_(weights.unsqueeze(-2))
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.of.losses(outputs, self._parted(targets)[0])
+
+    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        own, weights = self._parted(targets)
+        return self.of.terms(outputs, own) * weights
+
+    def weights(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        own, weights = self._parted(targets)
+        of_classes = self.of.weights(outputs, own)
+        return weights if of_classes is None else weights * of_classes
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.of.hits(outputs, self._parted(targets)[0])
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.of.correct(outputs, self.parted(targets)[0])
+
+    def sides_of_kinks(self, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+        return self.of.sides_of_kinks(outputs, self.parted(targets)[0])
+
+    def elements(self, outputs: Tensor) -> int:
+        return self.of.elements(outputs)
+
+    def _parted(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets of examples in columns, (models, t, n), and weights (models, n)."""
+        own = targets[..., :-1, :]
+        is_labels = self.of.reads_labels and own.shape[-2] == 1
+        return own.long() if is_labels else own, targets[..., -1, :]
+
+
+def _weighted(of: Loss) -> SampleWeighted:
+    return SampleWeighted(of.section, of.class_weights, of.scalings, of=of)
+
+
+def with_weights(targets: Tensor, weights: Tensor) -> Tensor:
+    """Encoded targets (n, …) with the weights of their examples (n,) behind them, as ``SampleWeighted`` reads both."""
+    values = targets if targets.is_floating_point() else targets.to(torch.get_default_dtype())
+    return torch.cat([values.reshape(len(values), -1), weights.to(values).unsqueeze(1)], dim=1)
+
+
 def _binary(outputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Losses of logits whose first class, 0, and second class, 1, count so much."""
     zero = outputs.new_zeros(())
@@ -564,11 +682,17 @@ LOSSES: dict[type[Section], type[Loss]] = {getattr(loss, kind.__name__): kind fo
 
 
 def make_loss(
-    section: LossSpec, class_weights: Sequence[tuple[float, ...]] = (), scalings: Sequence[TargetScaling | None] = ()
+    section: LossSpec,
+    class_weights: Sequence[tuple[float, ...]] = (),
+    scalings: Sequence[TargetScaling | None] = (),
+    *,
+    weighted: bool = False,
 ) -> Loss:
     """The loss of a section, with class weights and target scalings that were fitted for it, one for every model.
 
     Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
+    ``weighted``: its examples have weights of their own.
     """
     rows = tuple(row for row in class_weights if row)
-    return LOSSES[type(section)](section, rows, tuple(one for one in scalings if one is not None))
+    made = LOSSES[type(section)](section, rows, tuple(one for one in scalings if one is not None))
+    return _weighted(made) if weighted else made

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, S
 from pydantic import Field, model_validator
 
 from mlptrain.errors import DataError
+from mlptrain.sources.grouping import drawn_groups
 from mlptrain.system.jsonfiles import Count, Record
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
 Shape = Annotated[tuple[Count, Count], Field(strict=False)]
+# How test and validation rows are drawn from the training rows; see ``mlptrain/spec/splitting.py``.
+SplitBy = Literal["auto", "random", "stratified", "group", "time", "column"]
 
 
 class Column(Record):
@@ -68,12 +71,17 @@ class SourceFacts:
     where a row is an image, whose pixels have ``channels`` values side by side: 1 is grey, 3 are red, green and blue.
     ``columns`` describes the inputs where they have names, ``target_names`` are those of the targets. ``file`` is how
     the files of a table are read. ``digest`` is a SHA-256 of the files, where facts were read from files. ``notes`` say
-    in words what was detected and not stated.
+    in words what was detected and not stated. ``stated`` are the rows among those of ``train_counts`` that a column
+    states to be for training, validation and test, ``group_sizes`` the rows of each group of rows that are kept
+    together; ``weight`` is the column of sample weights.
     """
 
     train_counts: tuple[int, ...]
     n_features: int
     test_counts: tuple[int, ...] = ()
+    validation_counts: tuple[int, ...] = ()
+    stated: tuple[int, int, int] | None = None
+    group_sizes: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
     n_targets: int = 0
     image_shape: tuple[int, int] | None = None
@@ -83,6 +91,7 @@ class SourceFacts:
     target_names: tuple[str, ...] = ()
     file: FileFacts | None = None
     digest: str = ""
+    weight: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -91,9 +100,10 @@ class Choice:
     """Which rows of a data set an experiment takes, in this order.
 
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
-    kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows by the
-    seed. The last two are counts, or fractions below 1. With a ``fold``, (of, index), the test rows are those of part
-    ``index`` from 0 on of as many nearly equal parts of the training rows, whatever else is said or stored.
+    kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows, as
+    ``split`` says, by the seed, groups by ``split_seed``. ``test`` and ``validation`` are counts, or fractions below 1.
+    With a ``fold``, (of, index), the test rows are those of part ``index`` from 0 on of as many nearly equal parts of
+    the training rows, whatever else is said or stored.
     """
 
     classes: Sequence[int] | None = None
@@ -101,18 +111,39 @@ class Choice:
     test_size: int | None = None
     test: float = 0
     validation: float = 0
+    split: SplitBy = "random"
+    split_seed: int = 0
     fold: tuple[int, int] | None = None
 
-    def rows(self, train: int, test: int, *, stored: bool) -> dict[str, int]:
-        """How many rows each split has, of so many training rows and test rows, which may be ``stored``."""
+    def rows(
+        self, train: int, *, test: int = 0, validation: int = 0, group_sizes: Sequence[int] = ()
+    ) -> dict[str, int]:
+        """How many rows each split has, of so many training rows: where some are stored apart, none are drawn.
+
+        ``group_sizes`` are those of the training rows where these are drawn as whole groups.
+        """
+        sizes = list(group_sizes)
+
+        def take(purpose: str, wish: float) -> int:
+            rows = drawn(wish, train)
+            if self.split != "group" or not rows or not any(sizes):
+                return rows
+            groups = set(drawn_groups(sizes, rows, seed=self.split_seed, purpose=purpose))
+            rows = sum(sizes[group] for group in groups)
+            sizes[:] = [0 if group in groups else size for group, size in enumerate(sizes)]
+            return rows
+
         if self.fold is not None:
             of, index = self.fold
             test = (train - index + of - 1) // of
             train -= test
-        elif not stored and (drawn_test := drawn(self.test, train)):
-            train, test = train - drawn_test, drawn_test
-        validation = drawn(self.validation, train)
-        return {"train_rows": train - validation, "validation_rows": validation, "test_rows": test}
+        elif not test:
+            test = take("test", self.test)
+            train -= test
+        if not validation:
+            validation = take("validation", self.validation)
+            train -= validation
+        return {"train_rows": train, "validation_rows": validation, "test_rows": test}
 
 
 class DataKeyError(DataError):
@@ -151,6 +182,7 @@ class DataFacts(Record):
     target_names: Names = ()
     file: FileFacts | None = None
     digest: str = ""
+    weight: str = ""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -201,18 +233,23 @@ class DataFacts(Record):
             raise DataKeyError("classes", f"must name classes from 0 to {known - 1}, each once, got {chosen}")
         train = choice.train_size or stored_rows(source.train_counts, choice.classes)
         test = choice.test_size or stored_rows(source.test_counts, choice.classes)
+        validation = stored_rows(source.validation_counts, None)
+        if source.stated is not None:
+            train, stated_validation, stated_test = source.stated
+            validation, test = stated_validation or validation, stated_test or test
         if choice.fold is not None and choice.fold[0] > train:
             raise DataKeyError("fold", f"splits {train:,} training rows into {choice.fold[0]:,} folds; take fewer")
         shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
-        shared |= choice.rows(train, test, stored=bool(source.test_counts))
+        shared |= choice.rows(train, test=test, validation=validation, group_sizes=source.group_sizes)
         return cls(**shared)
 
     def of_fold(self, choice: Choice) -> Self:
-        """The facts of another fold of the same rows."""
-        rows = choice.rows(self.train_rows + self.validation_rows + self.test_rows, 0, stored=False)
-        return self.model_copy(update=rows)
+        """The facts of another fold of the same rows; validation rows that are not drawn lie in a file of their own."""
+        apart = 0 if choice.validation else self.validation_rows
+        every = self.train_rows + self.validation_rows + self.test_rows - apart
+        return self.model_copy(update=choice.rows(every, validation=apart))
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
@@ -224,13 +261,21 @@ def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:
 class RawData:
     """Rows as stored or generated: x (n, n_features) uint8 or float32; labels (n,) int64 or targets (n, t) float32.
 
-    Targets of several labels at once are 0 and 1.
+    Targets of several labels at once are 0 and 1. ``weight`` (n,) float32 are sample weights. ``split`` (n,) int64 has
+    the group of every training row, numbered as ``group_sizes`` of the facts; or when it is from, as a rank; or whether
+    it is stated to be for training, 0, validation, 1, or test, 2.
     """
 
     x: NDArray[np.generic]
     y: NDArray[np.generic]
     test_x: NDArray[np.generic] | None = None
     test_y: NDArray[np.generic] | None = None
+    validation_x: NDArray[np.generic] | None = None
+    validation_y: NDArray[np.generic] | None = None
+    weight: NDArray[np.float32] | None = None
+    test_weight: NDArray[np.float32] | None = None
+    validation_weight: NDArray[np.float32] | None = None
+    split: NDArray[np.int64] | None = None
 
 
 class Source(Protocol):

@@ -13,11 +13,20 @@ from pydantic_core import PydanticCustomError, core_schema
 MAX_NUMBER = 1e30  # finite in float32, and so is its square in float64
 
 
+TAGS = ("name", "by")  # the keys that say which of several sections one is
+
+
+def tag_of(section: type[BaseModel]) -> str:
+    """Which of ``TAGS`` names a section; ``name`` where it has none."""
+    return next((key for key in TAGS if key in section.model_fields), "name")
+
+
 def _describe_name(schema: dict[str, Any]) -> None:
     """A section's ``name`` means what the section's docstring says."""
-    name = schema["properties"].get("name", {})
-    if "const" in name or "enum" in name:
-        name["description"] = schema["description"]
+    for key in TAGS:
+        name = schema["properties"].get(key, {})
+        if "const" in name or "enum" in name:
+            name["description"] = schema["description"]
 
 
 class Section(BaseModel):
@@ -67,8 +76,8 @@ def words_in(annotation: Any) -> Iterator[str]:
 
 
 def names_of(section: type[BaseModel]) -> tuple[str, ...]:
-    """The names of a section; none for a section without the key ``name``."""
-    field = section.model_fields.get("name")
+    """The names of a section; none for a section without one of the ``TAGS``."""
+    field = section.model_fields.get(tag_of(section))
     return get_args(field.annotation) if field is not None else ()
 
 
@@ -90,30 +99,30 @@ def first_of(names: Sequence[str], most: int) -> str:
 
 @dataclass(frozen=True)
 class ShortName:
-    """Lets ``relu`` stand for ``{name: relu}`` before a section, or a union of sections that ``name`` discriminates."""
+    """Lets ``relu`` stand for ``{name: relu}`` before a section, or a union of sections that ``name`` discriminates.
+
+    Another of the ``TAGS`` may be the ``key``.
+    """
+
+    key: str = "name"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+        enough = [name for section in sections_in(source) if self._is_enough(section) for name in names_of(section)]
+        return core_schema.no_info_before_validator_function(
+            self._expand, handler(source), metadata={"short_names": enough}
+        )
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        full = handler(schema)
-        if "discriminator" in full:
-            mapping = full["discriminator"]["mapping"]
-            names = [name for name, ref in mapping.items() if _is_enough(handler.resolve_ref_schema({"$ref": ref}))]
-        else:
-            names = handler.resolve_ref_schema(full)["properties"]["name"]["enum"]
-        return {"anyOf": [{"enum": names}, full]}
+        return {"anyOf": [{"enum": schema["metadata"]["short_names"]}, handler(schema)]}
 
-    @staticmethod
-    def _expand(value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
+    def _expand(self, value: object) -> object:
+        return {self.key: value} if isinstance(value, str) else value
 
-
-def _is_enough(schema: dict[str, Any]) -> bool:
-    """Whether a section's other keys all have defaults."""
-    return set(schema["required"]) <= {"name"}
+    def _is_enough(self, section: type[BaseModel]) -> bool:
+        """Whether a section's other keys all have defaults."""
+        return all(key == self.key or not field.is_required() for key, field in section.model_fields.items())
 
 
 def _checked(

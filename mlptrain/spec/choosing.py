@@ -27,7 +27,9 @@ def recorded_metrics(split: str, facts: DataFacts, further: Sequence[str] = ()) 
     ``further`` are the keys of ``evaluation.metrics``, which training has not.
     """
     names = ["loss", "accuracy"] if facts.class_names else ["loss"]
-    measured = [] if split == "none" else [f"{split}_{name}" for name in dict.fromkeys([*names, *further])]
+    names += ["objective"] if facts.weight else []
+    keys = metrics.further_keys(further, weighted=bool(facts.weight), classes=facts.class_names)
+    measured = [] if split == "none" else [f"{split}_{name}" for name in [*names, *keys]]
     return [*(f"train_{name}" for name in names), *measured]
 
 

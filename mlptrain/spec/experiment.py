@@ -130,7 +130,7 @@ class EvaluationSpec(Section):
 
     def resolved(self, data: DataSpec) -> EvaluationSpec:
         """With defaults that depend on the data resolved."""
-        split = self.split or ("validation" if data.validation else "none")
+        split = self.split or ("validation" if data.has_validation else "none")
         keep = self.keep or ("best" if split == "validation" else "last")
         return self.model_copy(update={"split": split, "keep": keep})
 

@@ -8,6 +8,7 @@ classes, each against the rest (macro averages).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -231,6 +232,7 @@ METRICS: dict[str, type[_Metric]] = {  # by name, in the order of the schema
     name: section for section in sections_in(MetricSpec) if issubclass(section, _Metric) for name in names_of(section)
 }
 MAX_METRICS = 32
+WEIGHTED = "weighted_"  # before the key of a figure by sample weights
 
 
 def metrics_of_targets(targets: Targets) -> list[str]:
@@ -238,8 +240,19 @@ def metrics_of_targets(targets: Targets) -> list[str]:
     return [name for name, kind in METRICS.items() if (kind.needs == "values") == (targets == "numbers")]
 
 
+def further_keys(listed: Sequence[str], *, weighted: bool, classes: Sequence[str]) -> list[str]:
+    """The keys of an evaluation's figures besides loss and accuracy, for those of ``evaluation.metrics``.
+
+    With sample weights each stands there a second time, and of classes the accuracy by them.
+    """
+    keys = [key for key in listed if key != "accuracy"]
+    by_weight = [*(["accuracy"] if classes else []), *keys] if weighted else []
+    return [*keys, *(f"{WEIGHTED}{key}" for key in by_weight)]
+
+
 def metric_named(key: str) -> type[_Metric] | None:
     """The class of a metric by its key without the split, such as ``f1`` or ``top_5``; None for another key."""
+    key = key.removeprefix(WEIGHTED)
     return METRICS.get("top_k" if re.fullmatch(r"top_\d+", key) else key)
 
 
@@ -247,8 +260,11 @@ def title_of(key: str) -> str:
     """The metric's title with its unit by its key without the split; of an unknown one the key itself."""
     if key == "objective":  # of every epoch, where it is another mean than the loss
         return "objective (what is minimised, mean per example)"
-    kind = metric_named(key)
-    return key if kind is None else kind.title.replace("top-k", key.replace("_", "-"))
+    kind, plain = metric_named(key), key.removeprefix(WEIGHTED)
+    if kind is None:
+        return key
+    title = kind.title.replace("top-k", plain.replace("_", "-"))
+    return title if plain == key else f"weighted {title}"
 
 
 def title_of_fraction(key: str) -> str:

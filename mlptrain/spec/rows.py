@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
 from mlptrain.spec.inputs import InputLayout
+from mlptrain.spec.splitting import GroupSplit, RandomSplit, SplitSpec
 
 MAX_ROWS = 10_000_000
 MAX_FOLDS = 1_000  # each is a run with a folder of its own
@@ -39,11 +40,21 @@ class DataSection(Section):
     """What every data set knows before it is loaded."""
 
     validation: Validation = 0.1
+    split: SplitSpec = Field(
+        RandomSplit(by="random"),
+        description="How test and validation rows are drawn: random, stratified by class, or of a table by the group, "
+        "the time or the word in a column. auto: stratified for classes, else random.",
+    )
     fold: Fold | None = Field(
         None,
         description="One fold of a cross-validation, {of: 5, index: 0}, as `mlptrain train --folds 5` trains all of "
         "them: its rows, with the same share of every class, are the test rows; stored test rows are not read.",
     )
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation rows."""
+        return bool(self.validation)
 
     @property
     def held_out(self) -> tuple[int, int] | None:
@@ -61,8 +72,13 @@ class DataSection(Section):
 
     def choice(self) -> Choice:
         """Which of the rows are used."""
-        keys = {"classes", "train_size", "test_size", "test", "validation"}
-        return Choice(**self.model_dump(include=keys), fold=self.held_out)
+        given = self.model_dump(include={"classes", "train_size", "test_size", "test", "validation"})
+        return Choice(**given, split=self.split.by, split_seed=self.split_seed, fold=self.held_out)
+
+    @property
+    def split_seed(self) -> int:
+        """What groups are drawn by."""
+        return self.split.draw if isinstance(self.split, GroupSplit) else 0
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""

@@ -33,12 +33,14 @@ from mlptrain.spec.experiment import EvaluationSpec, Experiment, TrainingSpec
 from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.inputs import CategoryEmbedding, NoEmbedding
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
-from mlptrain.spec.metrics import METRICS, TopK, metric_named, metrics_of_targets
+from mlptrain.spec.metrics import METRICS, WEIGHTED, TopK, metric_named, metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.scaling import FixedScaling
 from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
+from mlptrain.spec.splitting import BY_COLUMN, StratifiedSplit
+from mlptrain.spec.table import TableData
 from mlptrain.spec.weights import read_weights
 
 Finding = tuple[KeyPath, str]
@@ -114,6 +116,20 @@ def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
         yield ("data", "validation"), message
 
 
+def split_fits_data(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
+    """There are classes to keep the shares of, and columns to go by."""
+    if isinstance(data.split, BY_COLUMN) and not isinstance(data, TableData):
+        yield (
+            ("data", "split"),
+            f"'{data.split.by}' goes by a column of a table, and '{data.name}' has none; use random",
+        )
+    if isinstance(data.split, StratifiedSplit) and not facts.has_classes:
+        targets = "labels, of which a row may have several" if facts.is_multi_label else "numbers"
+        yield ("data", "split"), f"stratified keeps the shares of classes, but the targets are {targets}; use random"
+    if data.fold is not None and isinstance(data.split, BY_COLUMN):
+        yield ("data", "split"), f"folds are drawn by class or at random, and '{data.split.by}' is neither; use auto"
+
+
 def fold_is_the_test_split(data: DataSpec) -> Iterator[Finding]:
     """With a fold no further test rows are drawn."""
     if data.fold is not None and data.choice().test:
@@ -143,7 +159,7 @@ def scaling_has_its_maximum(data: DataSpec, facts: DataFacts) -> Iterator[Findin
 
 def evaluation_has_its_split(data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec) -> Iterator[Finding]:
     """The measured split exists, and best has validation rows to go by."""
-    if evaluation.split == "validation" and not data.validation:
+    if evaluation.split == "validation" and not data.has_validation:
         message = "needs validation rows, but data.validation is 0; set data.validation, or choose none"
         yield ("evaluation", "split"), message
     if evaluation.split == "test" and facts.test_rows == 0:
@@ -205,6 +221,9 @@ def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, fac
     choices = [key for key in recorded if not key.startswith("test_")]
     if metric in choices:
         return
+    if word.startswith(WEIGHTED) and not facts.weight:
+        yield path, f"needs sample weights, as data.weight names a column of; use {either(choices)}"
+        return
     if metric in recorded:
         yield path, f"{metric} would choose by the test set, whose figures then are too good; use {either(choices)}"
     elif metric.startswith("validation_") and split != "validation":
@@ -216,7 +235,8 @@ def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, fac
     elif name is not None and (key := f"validation_{name}") in choices:
         yield path, f"must be {either(choices)}, got '{metric[:40]}'; did you mean '{key}'?"
     elif name is not None and split == "validation":
-        section = name if name in listable else f"{{name: top_k, k: {name.removeprefix('top_')}}}"
+        plain = name.removeprefix(WEIGHTED)
+        section = plain if plain in listable else f"{{name: top_k, k: {plain.removeprefix('top_')}}}"
         yield path, f"needs {section} in the list evaluation.metrics; add it there, or use {either(choices)}"
     else:
         unfit = word != "accuracy" and metric_named(word) is not None
@@ -308,6 +328,9 @@ def augmentation_fits_data(
         remedy = "leave mixup out" if facts.is_regression else "use the loss cross_entropy, or leave mixup out"
         message = f"mixes classes, which the loss '{loss.name}' does not read; {remedy}"
         yield ("augmentation", "mixup"), message
+    if "mixup" in active and facts.weight:
+        message = "mixes examples, and those of data.weight have weights of their own; leave one of the two out"
+        yield ("augmentation", "mixup"), message
 
 
 def initial_weights_fit(data: DataSpec, facts: DataFacts, loss: LossSpec, model: ModelSpec) -> Iterator[Finding]:
@@ -326,6 +349,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     class_weights_fit,
     sizes_are_stored,
     rows_are_left,
+    split_fits_data,
     fold_is_the_test_split,
     data_fit_memory,
     scaling_has_its_maximum,

@@ -26,6 +26,18 @@ KEYS = {
         "validation_size validation_split validation_fraction validation_ratio validation_data train_split n_val "
         "dev_size num_val train_val_split train_val_test_split holdout"
     ),
+    "data.split": (
+        "stratify stratified stratification shuffle_split group_shuffle_split stratified_shuffle_split "
+        "splitting split_type split_method split_strategy split_mode groups group_by group_column group_col group_id "
+        "time_split time_column date_column split_column split_col splitter"
+    ),
+    "data.weight": (
+        "sample_weight sample_weights sample_weight_column weight_column weight_col weights_column row_weight "
+        "row_weights example_weight instance_weight case_weight survey_weight"
+    ),
+    "data.validation_path": (
+        "validation_file validation_files val_path val_file valid_path valid_file dev_path eval_path eval_file"
+    ),
     "data.classes": "target_classes class_subset selected_classes keep_classes",
     "data.scaling": (
         "normalize normalise normalization normalisation standardize standardise standardization rescale rescaling "
@@ -46,7 +58,7 @@ KEYS = {
         "targets target_column target_columns target_col target_variable label label_column label_col y_column "
         "dependent_variable response response_column outcome"
     ),
-    "data.test_path": "test_file test_csv path_test test_dataset",
+    "data.test_path": "test_file test_files test_csv path_test test_dataset",
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
     "data.header": "header_row has_header column_names colnames",
     "data.missing_values": "na_values na_value null_values null_value nan_values missing_value",
@@ -287,7 +299,6 @@ KEYS_NOT_OFFERED = {
     "an encoding of the targets is not offered; the loss makes the one it needs": (
         "one_hot to_categorical label_mode label_encoding"
     ),
-    "weights of rows are not offered; loss.class_weights are those of classes": "sample_weight",
     "this change of training images is not offered; augmentation: {{shift, rotate, scale, shear, elastic, flip, noise, "
     "erase, mixup}}": (
         "cutmix color_jitter colour_jitter autoaugment randaugment trivial_augment "
@@ -562,6 +573,11 @@ VALUES = {
     "split": {
         "validation": "val valid dev eval holdout",
         "test": "testing",
+        "random": "shuffle shuffled shuffle_split k_fold uniform",
+        "stratified": "stratify class stratified_k_fold stratified_shuffle_split",
+        "group": "groups grouped group_shuffle_split group_k_fold",
+        "time": "chronological temporal date timestamp time_series time_series_split sequential",
+        "column": "predefined predefined_split fixed given",
     },
     "metric": {
         "validation_loss": "val_loss valid_loss eval_loss dev_loss loss",

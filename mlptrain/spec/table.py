@@ -15,6 +15,7 @@ from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
+from mlptrain.spec.splitting import BY_COLUMN, AutoSplit, ColumnName, ColumnSplit, SplitSpec
 
 MAX_COLUMNS = 1_000_000
 
@@ -92,9 +93,15 @@ class TableData(DataSection):
         description="Of a regression while it trains; figures and predictions are in the target's own unit. log1p: "
         "log(1 + y), then mean 0 and std 1.",
     )
+    weight: ColumnName | None = Field(
+        None,
+        description="The column of sample weights: of what is minimised an example counts as much as its weight, and "
+        "figures called weighted_… are measured so.",
+    )
     test: Validation = Field(
         0.2, description="Test rows, drawn by the seed where there is no test_path: a count, or a fraction below 1."
     )
+    split: SplitSpec = Field(AutoSplit(by="auto"), description="As elsewhere; auto, which keeps rare classes.")
 
     @property
     def scaling(self) -> str:
@@ -110,6 +117,19 @@ class TableData(DataSection):
         """What becomes of rows without a number, where they are not kept."""
         missing = self.numeric.missing
         return missing if missing == "drop_row" or missing == "error" else ""
+
+    @property
+    def _split_column(self) -> tuple[str, str | int] | None:
+        """What a column says of a split, and which."""
+        return (self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation rows; a column that states them is read for that."""
+        if self.validation or not isinstance(self.split, ColumnSplit):
+            return bool(self.validation)
+        stated = self.source().facts().stated
+        return stated is not None and stated[1] > 0
 
     def warnings(self) -> list[tuple[str, str]]:
         """What was dropped and is suspected."""
@@ -149,6 +169,7 @@ class FileTable(TableData):
     name: Literal["table"]
     path: PathOrPaths = Field(description="The file, a pattern such as part-*.csv, or a list of files.")
     test_path: PathOrPaths | None = Field(None, description="Test rows, where they are in a file of their own.")
+    validation_path: PathOrPaths | None = Field(None, description="Likewise validation rows.")
     format: Format = Field("auto", description="auto: from the file's name and its first lines.")
     separator: str = Field("auto", min_length=1, max_length=10, description="Between values; auto detects it.")
     header: _Header = Field("auto", description="Whether the first line names the columns, or their names.")
@@ -172,6 +193,9 @@ class FileTable(TableData):
             path=_several(self.path),
             target=target,
             test_path=() if self.test_path is None else _several(self.test_path),
+            validation_path=() if self.validation_path is None else _several(self.validation_path),
+            weight=self.weight,
+            split=self._split_column,
             task=self.task,
             kinds=tuple(self.columns.items()),
             dropping=self._dropping,
@@ -186,8 +210,17 @@ class FileTable(TableData):
     def choice(self) -> Choice:
         """As elsewhere; test rows are drawn only where none are stored."""
         return Choice(
-            test=0 if self.test_path is not None else self.test, validation=self.validation, fold=self.held_out
+            test=0 if self.test_path is not None else self.test,
+            validation=0 if self.validation_path is not None else self.validation,
+            split=self.split.by,
+            split_seed=self.split_seed,
+            fold=self.held_out,
         )
+
+    @property
+    def has_validation(self) -> bool:
+        """Also where they lie in a file."""
+        return self.validation_path is not None or super().has_validation
 
 
 class ShippedTable(TableData):
@@ -207,6 +240,8 @@ class ShippedTable(TableData):
             task=self.task,
             kinds=tuple(self.columns.items()),
             dropping=self._dropping,
+            weight=self.weight,
+            split=self._split_column,
             shipped=self.name,
         )
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
 from mlptrain.sources.known import not_offered
-from mlptrain.spec.base import MAX_NUMBER, either, is_tagged, names_of, sections_in, words_in
+from mlptrain.spec.base import MAX_NUMBER, either, is_tagged, names_of, sections_in, tag_of, words_in
 from mlptrain.spec.hints import UnknownKey, meant, stands_for_name, value_hint
 from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
@@ -59,6 +59,11 @@ class _Finding:
     has_default: bool
     model: type[BaseModel]  # of the whole document
     within: KeyPath  # leads to what ``model`` describes
+
+    @property
+    def tag(self) -> str:
+        """The key that says which of the sections one is."""
+        return tag_of(self.sections[0]) if self.sections else "name"
 
 
 def _finding(error: ErrorDetails, model: type[BaseModel], within: KeyPath) -> _Finding:
@@ -114,7 +119,7 @@ def _path_in(value: Any, finding: _Finding) -> KeyPath:
         if not isinstance(value, dict) or part in value:
             value = value[part]
     is_about_name = kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, dict)
-    return (*path, "name") if is_about_name else path
+    return (*path, finding.tag) if is_about_name else path
 
 
 def message_for(error: ErrorDetails, model: type[BaseModel], *, within: KeyPath = ()) -> str:
@@ -155,14 +160,14 @@ def _name_example(finding: _Finding) -> str:
     for key, value in finding.value.items():
         name = meant(value, finding.choices, finding.key, finding.sections) if isinstance(value, str) else None
         if key not in known and (name or stands_for_name(key)):
-            return f"write name: {name or either(finding.choices)} instead of {key}: {str(value)[:40]}"
+            return f"write {finding.tag}: {name or either(finding.choices)} instead of {key}: {str(value)[:40]}"
         if as_key := meant(key, finding.choices, finding.key, finding.sections):
-            return f"write {{name: {as_key}, …}} instead of {{{key}: …}}"
-    return f"e.g. name: {next(iter(finding.choices), '…')}"
+            return f"write {{{finding.tag}: {as_key}, …}} instead of {{{key}: …}}"
+    return f"e.g. {finding.tag}: {next(iter(finding.choices), '…')}"
 
 
 def _wrong_word(finding: _Finding) -> str:
-    word = finding.value["name"] if finding.error["type"] == "union_tag_invalid" else finding.value
+    word = finding.value[finding.tag] if finding.error["type"] == "union_tag_invalid" else finding.value
     numbers = _OTHER_FORMS.get(dotted(finding.path[-2:]), [])
     if finding.key == "data" and (reason := not_offered(str(word), finding.choices)):
         return f"{must_be(either(finding.choices), word)}; {reason}"
@@ -264,6 +269,7 @@ _EXAMPLES = {
     "data.target": "target: price, the name or the number of the column to predict; -1 is the last",
     "data.numeric.missing.constant": "constant: 0",
     "data.scaling.mean": "mean: 0.1307",
+    "data.split.column": "column: patient",
     "data.scaling.std": "std: 0.3081",
     "schedule.milestones": "milestones: [30, 60]",
     "base": "base: mnist.yaml, or the mapping of an experiment",

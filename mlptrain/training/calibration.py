@@ -20,11 +20,11 @@ _FARTHEST = 2.0**40  # of the inverse temperature from 1; a minimum beyond is no
 class Reliability:
     """Examples in bins of equal width of their confidence, the largest probability; all (bins,).
 
-    ``counts`` of examples, their mean ``confidence`` and their ``accuracy``, both nan in an empty bin. A bin has its
-    upper edge, as in the paper: (0, 1/15], (1/15, 2/15], …
+    ``counts`` of examples, or the sums of their weights, their mean ``confidence`` and their ``accuracy``, both nan in
+    an empty bin. A bin has its upper edge, as in the paper: (0, 1/15], (1/15, 2/15], …
     """
 
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int64] | Floats
     confidence: Floats
     accuracy: Floats
 
@@ -34,16 +34,22 @@ class Reliability:
         return np.linspace(0, 1, len(self.counts) + 1)
 
 
-def reliability(probabilities: Floats, labels: NDArray[np.int64], *, bins: int = BINS) -> Reliability:
-    """Of class probabilities (n, k) and true classes (n,); of equal probabilities the first class is the predicted."""
+def reliability(
+    probabilities: Floats, labels: NDArray[np.int64], *, bins: int = BINS, weights: Floats | None = None
+) -> Reliability:
+    """Of class probabilities (n, k) and true classes (n,); of equal probabilities the first class is the predicted.
+
+    With ``weights`` (n,) an example counts as much as its weight.
+    """
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     number = np.searchsorted(np.linspace(0, 1, bins + 1), confidence.clip(0, 1), side="left").clip(1) - 1
-    counts = np.bincount(number, minlength=bins)
+    counts = np.bincount(number, weights=weights, minlength=bins)
+    each = 1.0 if weights is None else weights
     with np.errstate(invalid="ignore"):
         return Reliability(
             counts,
-            np.bincount(number, weights=confidence, minlength=bins) / counts,
-            np.bincount(number, weights=predicted == labels, minlength=bins) / counts,
+            np.bincount(number, weights=each * confidence, minlength=bins) / counts,
+            np.bincount(number, weights=each * (predicted == labels), minlength=bins) / counts,
         )
 
 

@@ -26,7 +26,8 @@ CHUNK_ROWS = 2048
 class Metrics:
     """Means over the examples of a split; accuracy is a fraction, None for regression.
 
-    ``objective`` is the mean that is minimised, weighted by class and smoothed; None where that is the loss.
+    ``objective`` is the mean that is minimised, by weights of classes and examples, and smoothed; None where that is
+    the loss.
     ``further`` are the figures of ``evaluation.metrics``, none of what was measured while it was trained.
     """
 
@@ -76,10 +77,10 @@ def evaluate(
         outputs = _outputs(network, parameters, (piece.inputs for piece in examples.pieces(chunk_rows(network))))
     else:
         outputs = outputs_of(network, parameters, examples.inputs)
-    outputs, targets = loss.in_unit(outputs), loss.in_unit(examples.targets)
+    outputs, targets = loss.in_unit(outputs), loss.in_unit_targets(examples.targets)
     total = loss.per_example(outputs, targets).double().mean()
     correct = int(loss.correct(outputs, targets).sum()) if classify else 0
-    further = scorer(outputs, targets, temperature=temperature)
+    further = scorer(outputs, *loss.parted(targets), temperature=temperature)
     objective = None if loss.is_plain else float(loss.mean_of_terms(columns(outputs), columns(targets)))
     return Metrics(float(total), correct / len(examples) if classify else None, objective, further)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import Section, first_of
-from mlptrain.spec.metrics import CalibrationError, MetricSpec, TopK
+from mlptrain.spec.metrics import WEIGHTED, CalibrationError, MetricSpec, TopK, further_keys
 from mlptrain.system.jsonfiles import LARGEST
 from mlptrain.training.calibration import expected_calibration_error, log_probabilities, reliability
 
@@ -36,13 +36,14 @@ class Scored:
     """Outputs of a network on the rows of a split, and what the metrics read of them, each computed once.
 
     ``outputs`` (n, width) are float64; ``targets`` in the form that the loss encodes. Probabilities are those of the
-    outputs divided by ``temperature``.
+    outputs divided by ``temperature``. With ``weights`` (n,), above 0, a row counts as much as its weight.
     """
 
     outputs: Floats
     targets: NDArray[Any]
     class_names: tuple[str, ...]
     temperature: float = 1.0
+    weights: Floats | None = None
 
     @cached_property
     def labels(self) -> Labels:
@@ -51,6 +52,11 @@ class Scored:
             return self.targets
         single = self.targets.shape[1] == 1
         return (self.targets[:, 0] > 0.5).astype(np.int64) if single else self.targets.argmax(axis=1)
+
+    def weighted(self, weights: Floats) -> Scored:
+        """With these weights, without the rows that have the weight 0."""
+        used = weights > 0
+        return replace(self, outputs=self.outputs[used], targets=self.targets[used], weights=weights[used])
 
     @cached_property
     def predicted(self) -> Labels:
@@ -90,7 +96,12 @@ class Scored:
 
         classes = range(len(self.class_names))[1 if len(self.class_names) == 2 else 0 :]
         of_classes = getattr(metrics, f"{kind}_score")(
-            self.labels, self.predicted, labels=list(classes), average=None, zero_division=np.nan
+            self.labels,
+            self.predicted,
+            labels=list(classes),
+            average=None,
+            zero_division=np.nan,
+            sample_weight=self.weights,
         )
         if unknown := _named(self.class_names[classes.start :], np.isnan(of_classes)):
             raise Undefined(_WITHOUT[kind].format(unknown))
@@ -112,62 +123,68 @@ _WITHOUT = {
 }
 
 
-def _sklearn(name: str, true: NDArray[Any], found: NDArray[Any], **settings: Any) -> float:
+def _sklearn(name: str, rows: Scored, true: NDArray[Any], found: NDArray[Any], **settings: Any) -> float:
     """A figure of sklearn.metrics, which takes long to import."""
     from sklearn import metrics
 
-    return float(getattr(metrics, name)(true, found, **settings))
+    return float(getattr(metrics, name)(true, found, sample_weight=rows.weights, **settings))
+
+
+def _accuracy(rows: Scored) -> float:
+    return float(np.average(rows.predicted == rows.labels, weights=rows.weights))
 
 
 def _log_loss(rows: Scored, _: Section) -> float:
     """From the logarithms: scikit-learn cuts probabilities at 2e-16, and with them losses at 36."""
-    return float(-np.take_along_axis(rows.log_probabilities, rows.labels[:, None], axis=1).mean())
+    found = -np.take_along_axis(rows.log_probabilities, rows.labels[:, None], axis=1)[:, 0]
+    return float(np.average(found, weights=rows.weights))
 
 
 def _brier(rows: Scored, _: Section) -> float:
     known, of_two = list(range(len(rows.class_names))), len(rows.class_names) == 2
     p = rows.probabilities[:, 1] if of_two else rows.probabilities
-    return _sklearn("brier_score_loss", rows.labels, p, labels=known, **({"pos_label": 1} if of_two else {}))
+    return _sklearn("brier_score_loss", rows, rows.labels, p, labels=known, **({"pos_label": 1} if of_two else {}))
 
 
 def _ece(rows: Scored, section: CalibrationError) -> float:
-    return expected_calibration_error(reliability(rows.probabilities, rows.labels, bins=section.bins))
+    found = reliability(rows.probabilities, rows.labels, bins=section.bins, weights=rows.weights)
+    return expected_calibration_error(found)
 
 
 def _top_k(rows: Scored, section: TopK) -> float:
     known = list(range(len(rows.class_names)))
-    return _sklearn("top_k_accuracy_score", rows.labels, rows.outputs, k=section.k, labels=known)
+    return _sklearn("top_k_accuracy_score", rows, rows.labels, rows.outputs, k=section.k, labels=known)
 
 
 def _r2(rows: Scored, _: Section) -> float:
     if bool((rows.targets == rows.targets[:1]).all(axis=0).any()):
         raise Undefined("all rows have the same target")
-    return _sklearn("r2_score", rows.targets, rows.outputs)
+    return _sklearn("r2_score", rows, rows.targets, rows.outputs)
 
 
 def _mape(rows: Scored, _: Section) -> float:
     if zeros := int((rows.targets == 0).any(axis=1).sum()):
         raise Undefined(f"the target of {zeros:,} {'row' if zeros == 1 else 'rows'} is 0")
-    return _sklearn("mean_absolute_percentage_error", rows.targets, rows.outputs)
+    return _sklearn("mean_absolute_percentage_error", rows, rows.targets, rows.outputs)
 
 
 # By the names of the sections in mlptrain/spec/metrics.py; accuracy is measured anyway. Raise Undefined.
 SCORES: dict[str, Callable[[Scored, Any], float]] = {
     "balanced_accuracy": lambda rows, _: _sklearn(
-        "recall_score", rows.labels, rows.predicted, labels=np.unique(rows.labels), average="macro"
+        "recall_score", rows, rows.labels, rows.predicted, labels=np.unique(rows.labels), average="macro"
     ),
     "f1": lambda rows, _: rows.by_class("f1"),
     "precision": lambda rows, _: rows.by_class("precision"),
     "recall": lambda rows, _: rows.by_class("recall"),
-    "roc_auc": lambda rows, _: _sklearn("roc_auc_score", *rows.one_against_rest),
-    "average_precision": lambda rows, _: _sklearn("average_precision_score", *rows.one_against_rest),
+    "roc_auc": lambda rows, _: _sklearn("roc_auc_score", rows, *rows.one_against_rest),
+    "average_precision": lambda rows, _: _sklearn("average_precision_score", rows, *rows.one_against_rest),
     "log_loss": _log_loss,
     "brier": _brier,
     "ece": _ece,
-    "mcc": lambda rows, _: _sklearn("matthews_corrcoef", rows.labels, rows.predicted),
+    "mcc": lambda rows, _: _sklearn("matthews_corrcoef", rows, rows.labels, rows.predicted),
     "top_k": _top_k,
-    "rmse": lambda rows, _: _sklearn("root_mean_squared_error", rows.targets, rows.outputs),
-    "mae": lambda rows, _: _sklearn("mean_absolute_error", rows.targets, rows.outputs),
+    "rmse": lambda rows, _: _sklearn("root_mean_squared_error", rows, rows.targets, rows.outputs),
+    "mae": lambda rows, _: _sklearn("mean_absolute_error", rows, rows.targets, rows.outputs),
     "r2": _r2,
     "mape": _mape,
 }
@@ -183,36 +200,62 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scorer:
-    """The further figures that a configuration lists, in its order."""
+    """The further figures that a configuration lists, in its order.
+
+    ``weighted``: each also as ``weighted_…``, by the sample weights of the data, and of classes the accuracy so.
+    """
 
     metrics: Sequence[MetricSpec] = ()
     class_names: tuple[str, ...] = ()
+    weighted: bool = False
 
     @classmethod
     def of(cls, experiment: Experiment) -> Scorer:
         """Of an experiment; accuracy, which is measured anyway, is not among them."""
         listed = tuple(metric for metric in experiment.evaluation.metrics if metric.name in SCORES)
-        return cls(listed, experiment.facts.class_names)
+        return cls(listed, experiment.facts.class_names, bool(experiment.facts.weight))
 
-    def __call__(self, outputs: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Scores:
-        """For outputs (n, width) and targets as the loss encodes them; a figure without a finite value is undefined."""
-        if not self.metrics:
+    @property
+    def keys(self) -> list[str]:
+        """What the figures are called."""
+        return further_keys([metric.key for metric in self.metrics], weighted=self.weighted, classes=self.class_names)
+
+    def __call__(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None, *, temperature: float = 1.0
+    ) -> Scores:
+        """For outputs (n, width), targets as the loss encodes them, and where ``weighted`` the sample weights (n,).
+
+        A figure without a finite value is undefined.
+        """
+        if not self.keys:
             return Scores()
         rows = Scored(outputs.double().cpu().numpy(), targets.cpu().numpy(), self.class_names, temperature)
-        finite, figures, undefined = bool(np.isfinite(rows.outputs).all()), dict[str, float](), dict[str, str]()
-        for metric in self.metrics:
+        figures, undefined = dict[str, float](), dict[str, str]()
+        self._measure(rows, figures, undefined)
+        if self.weighted and weights is not None:
+            by_row = weights.double().cpu().numpy()
+            self._measure(rows.weighted(by_row), figures, undefined, before=WEIGHTED)
+        return Scores(figures, undefined)
+
+    def _measure(self, rows: Scored, figures: dict[str, float], undefined: dict[str, str], *, before: str = "") -> None:
+        finite = bool(np.isfinite(rows.outputs).all())
+        functions = {metric.key: partial(SCORES[metric.name], rows, metric) for metric in self.metrics}
+        if before and self.class_names:
+            functions = {"accuracy": partial(_accuracy, rows), **functions}
+        for key, function in functions.items():
             try:
                 if not finite:
                     raise Undefined("the network's outputs are not finite")
+                if not len(rows.outputs):
+                    raise Undefined("all rows have the weight 0")
                 with warnings.catch_warnings(), np.errstate(all="ignore"):
                     warnings.simplefilter("ignore")  # of scikit-learn, about what is undefined
-                    value = SCORES[metric.name](rows, metric)
+                    value = function()
                 if not abs(value) <= LARGEST:
                     raise Undefined(f"it is {value}")
-                figures[metric.key] = value
+                figures[before + key] = value
             except Undefined as reason:
-                undefined[metric.key] = str(reason)
-        return Scores(figures, undefined)
+                undefined[before + key] = str(reason)
 
 
 NO_SCORES = Scorer()

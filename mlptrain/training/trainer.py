@@ -221,8 +221,9 @@ class Trainer:
             if self.classify:
                 hits.append(_sums(self.loss.hits(outputs, targets), n))
             if not self.loss.is_plain:
-                terms.append(self.loss.terms(outputs, targets).double().sum(dim=1))
-                of_rows = self.loss.weights(outputs, targets)
+                given = self.loss.restored(outputs), self.loss.restored_targets(targets)
+                terms.append(self.loss.terms(*given).double().sum(dim=1))
+                of_rows = self.loss.weights(*given)
                 every = torch.full_like(terms[-1], outputs.shape[2])
                 weights.append(every if of_rows is None else of_rows.double().sum(dim=1))
         finite = self._finite()

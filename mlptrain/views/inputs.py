@@ -33,6 +33,7 @@ from mlptrain.spec.base import either
 from mlptrain.spec.data import FunctionData
 from mlptrain.spec.own import ImagesData
 from mlptrain.spec.schedule import Drops, Plateau
+from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath
 
 _CURVE_POINTS = 1001
@@ -80,7 +81,7 @@ def samples(
     """
     if is_curve(experiment):
         return training_curve(load_data(experiment, **source).train, experiment, experiment.name)
-    if experiment.facts.n_features == 2 and experiment.facts.has_classes:
+    if has_numbers(experiment, 2) and experiment.facts.has_classes:
         return labelled_points(load_data(experiment, **source).train, experiment, experiment_title(experiment))
     image_shape(experiment, experiment.name)
     rows, index = _shown(load_data(experiment, **source).train, experiment, count)
@@ -167,13 +168,23 @@ def labelled_points(examples: Examples, experiment: Experiment, label: str) -> L
 
 def is_curve(experiment: Experiment) -> bool:
     """Whether the data are one target of one variable."""
-    facts = experiment.facts
-    return facts.is_regression and (facts.n_features, facts.n_targets) == (1, 1)
+    return experiment.facts.is_regression and experiment.facts.n_targets == 1 and has_numbers(experiment, 1)
+
+
+def has_numbers(experiment: Experiment, count: int) -> bool:
+    """Whether a row is so many numbers, each of which is one input."""
+    layout = experiment.layout
+    return experiment.facts.n_features == layout.width == len(layout.numeric) == count
 
 
 def training_curve(examples: Examples, experiment: Experiment, label: str) -> FittedCurve:
     """Inputs as stored and targets, with the function that they come from where the configuration names it."""
-    inputs, targets = examples.stored().double().flatten(), examples.targets.double().flatten()
+    stored = examples.stored()
+    if isinstance(experiment.data, TableData):  # whose rows are prepared already
+        raw = torch.from_numpy(experiment.data.source().content().raw.x)
+        stored = raw if examples.index is None else raw[examples.index]
+    inputs, targets = stored.double().flatten(), examples.targets.double().flatten()
+    inputs, targets = inputs[~inputs.isnan()], targets[~inputs.isnan()]
     low, high = float(inputs.min()), float(inputs.max())
     margin = _MARGIN * (high - low)
     x = torch.linspace(low - margin, high + margin, _CURVE_POINTS, dtype=torch.float64)

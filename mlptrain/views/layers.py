@@ -8,10 +8,9 @@ from typing import Unpack
 import numpy as np
 
 from mlptrain.errors import RunFolderError
-from mlptrain.experiment.build import build_network, initial_parameters, prepared
+from mlptrain.experiment.build import build_network, initial_parameters, loss_of, prepared
 from mlptrain.experiment.resuming import load_own_checkpoint
 from mlptrain.inference.evaluate import load_kept, load_split
-from mlptrain.nn.losses import make_loss
 from mlptrain.nn.parameters import Parameters
 from mlptrain.report.arrays import LayerMoment, LayerProfiles
 from mlptrain.runs import RunFolder
@@ -34,7 +33,7 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
     _, train = load_split(kept, "train", **source)
     network, loss = (
         build_network(experiment),
-        make_loss(experiment.loss, [kept.class_weights], [kept.preprocessing.target]),
+        loss_of(experiment, [kept.class_weights], [kept.preprocessing.target]),
     )
     rows = prepared(train.spaced(_ROWS), loss=loss, experiment=experiment, device="cpu")
     weights = {0: initial_parameters(experiment, network, train)}

@@ -43,7 +43,7 @@ from mlptrain.system.text import printable
 from mlptrain.training import calibration
 from mlptrain.training.calibration import BINS, log_probabilities
 from mlptrain.training.metrics import CHUNK_ROWS, predicted_classes, probabilities, wilson_interval
-from mlptrain.views.inputs import Source, as_images, image_shape, is_curve, labelled_points, training_curve
+from mlptrain.views.inputs import Source, as_images, has_numbers, image_shape, is_curve, labelled_points, training_curve
 from mlptrain.views.tables import table_parts
 
 _MAX_LINES = 7  # of the quantiles of a fitted curve, evenly chosen
@@ -62,10 +62,11 @@ def decision_map(
         raise UserError(f"{run}: a decision map needs classes; for one target of one input: `mlptrain plot fit {run}`")
     network = _load_classifier(run, "a decision map")
     experiment, facts = network.experiment, network.experiment.facts
-    if facts.n_features != 2:
+    if not has_numbers(experiment, 2):
+        others = " and `mlptrain plot mistakes` work" if facts.image_shape else " works"
         raise UserError(
             f"{run}: a decision map is drawn over two inputs, but data '{experiment.data.label}' has "
-            f"{facts.n_features:,}; `mlptrain plot confusion` and `mlptrain plot mistakes` work for it"
+            f"{experiment.layout.width:,}; `mlptrain plot confusion`{others} for it"
         )
     _, train = load_split(network.checkpoint, "train", **source)
     left, right, bottom, top = extent = _extent(train.inputs)
@@ -91,7 +92,7 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
     if not is_curve(experiment):
         raise UserError(
             f"{run}: a fitted curve is drawn for one target of one input, but data '{experiment.data.label}' has "
-            f"{facts.n_features:,} {'input' if facts.n_features == 1 else 'inputs'} and "
+            f"{experiment.layout.width:,} {'input' if experiment.layout.width == 1 else 'inputs'} and "
             + (f"{len(facts.class_names):,} classes" if facts.has_classes else f"{facts.n_targets:,} targets")
             + "; `mlptrain plot curves` works for every run"
         )
@@ -203,7 +204,7 @@ def _reliability(outputs: FloatArray, labels: IntArray, temperature: float, bins
         low[number], high[number] = wilson_interval(round(found.accuracy[number] * count), count)
     return ReliabilityMoment(
         temperature=temperature,
-        counts=found.counts,
+        counts=found.counts.astype(np.int64),
         confidence=found.confidence,
         accuracy=found.accuracy,
         low=low,
@@ -265,7 +266,7 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
         parts["missing_classes"] = evaluation.missing_classes
     if facts.has_classes and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
-    if facts.has_classes and facts.n_features == 2:
+    if facts.has_classes and has_numbers(folder.experiment(), 2):
         parts["decision"] = decision_map(run, **source)
     if is_curve(folder.experiment()):
         parts["fit"] = fitted_curve(run, **source)

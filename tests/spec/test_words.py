@@ -66,7 +66,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "lr weight_decay": "optimizer.{}",
         "validation": "data.{}",
         "scaling": "data.scaling or data.numeric.scaling",
-        "keep split": "evaluation.{}",
+        "keep": "evaluation.{}",
+        "split": "data.split or evaluation.split",
         "reduction": "loss.reduction",
         "name": "the top level, data.name, model.activation.name, model.output_activation.name, "
         "model.norm.name, model.output_norm.name, model.numeric_embedding.name, model.init.name, loss.name, "
@@ -267,10 +268,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "invert": "changes of the images are not offered",
     },
     "model": {"flatten": "always flattened"},
-    "loss": {
-        "sample_weight": "weights of rows are not offered; loss.class_weights",
-        "from_logits": "cross_entropy and bce read logits",
-    },
+    "loss": {"from_logits": "cross_entropy and bce read logits"},
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
     "training": {"drop_last": "a shorter one is trained on", "time_limit": "a time or value to stop at is not offered"},
 }

@@ -17,7 +17,7 @@ from torch import Tensor
 from mlptrain.nn.divergence import Divergence
 from mlptrain.nn.engines.autograd import Autograd
 from mlptrain.nn.engines.base import Engine
-from mlptrain.nn.losses import Loss
+from mlptrain.nn.losses import Loss, SampleWeighted
 from mlptrain.nn.network import MLP
 from mlptrain.seeds import derived_seed
 from mlptrain.spec import adversarial
@@ -84,7 +84,9 @@ class VirtualAdversarial(Adversarial):
 
     def __init__(self, network: MLP, *, section: adversarial.VirtualAdversarial, **settings: Any) -> None:
         super().__init__(network, **settings)
-        self.section, self.term = section, Divergence(self.loss.section)
+        self._weighted = isinstance(self.loss, SampleWeighted)
+        self.section, self.term = section, Divergence(self.loss.section, weighted=self._weighted)
+        self._distance = Divergence(self.loss.section)
         self._sources = [torch.Generator() for _ in self.noise] or [torch.Generator()]
         self.start_epoch(0)
 
@@ -94,7 +96,7 @@ class VirtualAdversarial(Adversarial):
         for seed, source in zip(self._seeds or [0], self._sources, strict=True):
             source.manual_seed(derived_seed(seed, "adversarial", epoch))
 
-    def _disturb(self, x: Tensor, upstream: Tensor, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def _disturb(self, x: Tensor, upstream: Tensor, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self.passes.backward(upstream)
         d = torch.empty_like(x)
         for source, models in zip(
@@ -104,9 +106,10 @@ class VirtualAdversarial(Adversarial):
         d = unit(d, instead=d)
         for _ in range(self.section.iterations):
             found = self.passes.forward(torch.add(x, d, alpha=self.section.step), again=True)
-            self.term.write_gradient(found, outputs, upstream)
+            self._distance.write_gradient(found, outputs, upstream)
             d = unit(self.passes.backward(upstream, weights=False, inputs=True), instead=d)
-        return torch.add(x, d, alpha=self.section.epsilon), outputs
+        references = torch.cat([outputs, targets[:, -1:]], dim=1) if self._weighted else outputs
+        return torch.add(x, d, alpha=self.section.epsilon), references
 
 
 class FastGradient(Adversarial):

@@ -13,6 +13,7 @@ from mlptrain.sources.tables import columns
 from mlptrain.sources.tables.content import Schema
 from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.given import as_table
+from mlptrain.sources.tables.reserved import read_weights_of
 from mlptrain.sources.tables.source import TableSource, usable
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
@@ -82,6 +83,11 @@ class Further:
             return encode_labels(self.table, self.facts.target_names[0], self.facts.class_names)
         return encode_targets(self.table, self.facts.target_names)
 
+    def weights(self) -> NDArray[np.float32] | None:
+        """Sample weights (rows,), where training had some and these rows do. Raises DataKeyError as at training."""
+        name = self.facts.weight
+        return read_weights_of(self.table, name) if name and name in self.table.frame.columns else None
+
     def counter(self) -> Counts:
         """Counts of missing values; unseen ones are added by ``count_unseen``."""
         origins = dict.fromkeys(column.origin for column in self.facts.columns)
@@ -114,7 +120,8 @@ def further_rows(data: Any, source: TableSource, facts: DataFacts, *, with_targe
     used = {column.origin for column in facts.columns}
     targets = set(facts.target_names)
     wanted = used | targets if with_target else used
-    kinds = {name: kind if name in wanted else "text" for name, kind in facts.file.kinds.items()}
+    typed = {*wanted, facts.weight} if with_target else wanted
+    kinds = {name: kind if name in typed else "text" for name, kind in facts.file.kinds.items()}
     known = Schema(kinds, facts.file.has_names, facts.file.date_formats, _called(source), facts.file.is_sparse)
     optional = set() if with_target else targets
     if facts.file.has_names:

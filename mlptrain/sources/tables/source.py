@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
-from mlptrain.sources.tables.columns import Schema, infer
+from mlptrain.sources.tables.columns import Schema, find_column, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.read import read_table
+from mlptrain.sources.tables.reserved import read_split, read_weights_of
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
@@ -29,6 +30,9 @@ class TableSource:
     path: tuple[str, ...]
     target: str | int | tuple[str | int, ...]
     test_path: tuple[str, ...] = ()
+    validation_path: tuple[str, ...] = ()
+    weight: str | int | None = None
+    split: tuple[str, str | int] | None = None  # group, time or column, and the column
     task: Literal["auto", "classification", "regression"] = "auto"
     kinds: tuple[tuple[str, str], ...] = ()
     dropping: str = ""  # rows without a number: drop_row, error, or kept
@@ -46,7 +50,8 @@ class TableSource:
 
     def content(self) -> Content:
         """All of it; read again where a file has changed."""
-        files = [(path, *_stamp(path)) for path in (*files_of(self.path), *files_of(self.test_path, key="test_path"))]
+        keys = {"path": self.path, "test_path": self.test_path, "validation_path": self.validation_path}
+        files = [(path, *_stamp(path)) for key, paths in keys.items() for path in files_of(paths, key=key)]
         return _content(self, tuple(files))
 
 
@@ -67,31 +72,68 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+_MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
+
+
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
     from mlptrain.sources.tables.leaks import find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
     table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
-    schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds))
+    reserved = _reserved(source, table.frame.columns)
+    schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
+    for name, key in reserved.items():
+        if name in schema.targets:
+            raise DataKeyError(key, f"'{printable(name)}' is the target already")
+    names = {key: name for name, key in reserved.items()}
     notes, warnings = list(table.notes), list(schema.notes)
     table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
+    weight = read_weights_of(table, names["weight"]) if "weight" in names else None
+    split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     leaks = find_leaks(x, y, schema.columns)
     warnings += [("columns", leak.describe()) for leak in leaks]
-    digest, test_x, test_y = table.digest, None, None
-    if source.test_path:
-        test = read_table(source.test_path, **options, like=table)
-        test, dropped = usable(test, schema, source.dropping)
-        notes += [f"test file: {note}" for note in test.notes]
-        warnings += [("test_path", note) for note in dropped]
-        test_x, test_y = encode_inputs(test, schema.columns), _targets(test, schema)
-        digest = f"{digest}{test.digest}"
+    digest, apart = table.digest, {}
+    needless = [names["split"]] if "split" in names else []  # of a file of its own
+    for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
+        if not paths:
+            continue
+        other = read_table(paths, **options, like=table, optional=needless)
+        other, dropped = usable(other, schema, source.dropping)
+        notes += [f"{what} file: {note}" for note in other.notes]
+        warnings += [(f"{what}_path", note) for note in dropped]
+        of_rows = read_weights_of(other, names["weight"]) if "weight" in names else None
+        apart[what] = encode_inputs(other, schema.columns), _targets(other, schema), of_rows
+        digest += other.digest
+    test_x, test_y, test_weight = apart.get("test", (None, None, None))
+    validation_x, validation_y, validation_weight = apart.get("validation", (None, None, None))
+    raw = RawData(
+        x=x,
+        y=y,
+        test_x=test_x,
+        test_y=test_y,
+        validation_x=validation_x,
+        validation_y=validation_y,
+        weight=weight,
+        test_weight=test_weight,
+        validation_weight=validation_weight,
+        split=split,
+    )
+    notes += _repeats(x, y, apart)
+    if weight is not None:
+        notes.append(
+            f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
+            "count all rows alike, but for objective and those called weighted_…"
+        )
     classes = len(schema.class_names)
     facts = SourceFacts(
         train_counts=_counts(y, classes),
         test_counts=() if test_y is None else _counts(test_y, classes),
+        validation_counts=() if validation_y is None else _counts(validation_y, classes),
+        stated=_stated(split, apart) if source.split is not None and source.split[0] == "column" else None,
+        group_sizes=_sizes(split) if source.split is not None and source.split[0] == "group" else (),
         n_features=len(schema.columns),
         class_names=schema.class_names,
         n_targets=0 if classes else len(schema.targets),
@@ -99,8 +141,59 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         target_names=schema.targets,
         file=_file_facts(table),
         digest=digest,
+        weight=names.get("weight", ""),
     )
-    return Content(facts, schema, RawData(x, y, test_x, test_y), leaks, tuple(notes), tuple(warnings))
+    return Content(facts, schema, raw, leaks, tuple(notes), tuple(warnings))
+
+
+def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
+    """Columns that are no inputs, each with the key that names it. Raises DataKeyError for one with two duties."""
+    reserved: dict[str, str] = {}
+    for key, wanted in (("weight", source.weight), ("split", None if source.split is None else source.split[1])):
+        if wanted is not None:
+            name = find_column(names, wanted, key=key)
+            if name in reserved:
+                raise DataKeyError(key, f"'{printable(name)}' is the column of weights already")
+            reserved[name] = key
+    return reserved
+
+
+def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
+    """Rows that are stated to be for training, validation and test. Raises DataKeyError for a file besides."""
+    import numpy as np
+
+    counts = np.bincount(parts, minlength=3).tolist()
+    for what, count in (("validation", counts[1]), ("test", counts[2])):
+        if count and what in apart:
+            raise DataKeyError(f"{what}_path", f"is given, but data.split names {count:,} {what} rows in data.path too")
+    return counts[0], counts[1], counts[2]
+
+
+def _repeats(x: Any, y: Any, apart: Mapping[str, Any]) -> list[str]:
+    """How many rows, inputs and targets, stand there twice: they may be trained on and tested with."""
+    import numpy as np
+    import polars as pl
+
+    def hashes(x: Any, y: Any) -> pl.Series:
+        return pl.from_numpy(np.column_stack([x, y.astype(np.float64) if y.ndim == 2 else y])).hash_rows()
+
+    if len(x) > _MAX_COMPARED:
+        return []
+    own, notes = hashes(x, y), []
+    if repeated := len(own) - own.n_unique():
+        notes.append(
+            f"{repeated:,} of {len(own):,} rows repeat another one: what is drawn for testing may be trained on too"
+        )
+    for what, (x, y, _) in apart.items():
+        if again := int(hashes(x, y).is_in(own.implode()).sum()):
+            notes.append(f"{again:,} of {len(x):,} rows of the {what} file stand in the training file too")
+    return notes
+
+
+def _sizes(groups: Any) -> tuple[int, ...]:
+    import numpy as np
+
+    return tuple(np.bincount(groups).tolist())
 
 
 def _file_facts(table: Table) -> FileFacts:
@@ -127,8 +220,6 @@ def _counts(y: Any, classes: int) -> tuple[int, ...]:
 
 def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
     """The rows that have a target, and no missing number where ``dropping`` says so; what was dropped in words."""
-    from dataclasses import replace
-
     import polars as pl
 
     notes = []
@@ -155,4 +246,4 @@ def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str
         return table, []
     if not wanted.any():
         raise DataError(f"{table.parts[0].path} has no row left: {'; '.join(notes)}")
-    return replace(table, frame=frame.filter(wanted)), notes
+    return table.filtered(wanted), notes

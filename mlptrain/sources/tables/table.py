@@ -51,6 +51,7 @@ class Table:
     values are null, and no number is infinite or NaN. ``has_names``: the columns are named in the file, rather than
     column_0, column_1 … by place. ``notes`` say in words what was detected. ``date_formats`` are those that columns of
     dates were read with. ``digest`` is a SHA-256 of the files. ``is_sparse``: columns that are absent are zeros.
+    ``rows`` are the places that the rows of ``frame`` have in the files, where some were left out.
     """
 
     frame: pl.DataFrame
@@ -60,13 +61,19 @@ class Table:
     date_formats: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     is_sparse: bool = False
+    rows: pl.Series | None = None
 
     def where(self, row: int, column: str) -> str:
         """``file:line:column`` of a value, both counted from 1; ``row`` counts from 0.
 
         Of files without lines, as Parquet: the file, row and column in words.
         """
-        return self.places(row, column)
+        return self.places(row if self.rows is None else self.rows[row], column)
+
+    def filtered(self, wanted: pl.Series) -> Table:
+        """The rows for which ``wanted`` (n,) holds; those are placed where they stand in the files."""
+        rows = wanted.arg_true() if self.rows is None else self.rows.filter(wanted)
+        return replace(self, frame=self.frame.filter(wanted), rows=rows)
 
     @property
     def places(self) -> Places:

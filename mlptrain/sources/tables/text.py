@@ -119,7 +119,8 @@ class _Columns:
         self._path, self._dialect = path, dialect
         self._missing = list(wishes.missing)
         self._names = list(dialect.names)
-        self._kinds: dict[str, Kind] = {name: "text" if name in wishes.as_text else "integer" for name in self._names}
+        as_text = wishes.as_text
+        self._kinds: dict[str, Kind] = {name: "text" if name in as_text else "integer" for name in self._names}
         self._blank_lines = True  # to be removed; assumed until the first piece is read
         self._as_strings = dialect.decimal_comma  # polars takes 1.234 for a number there, which may mean 1234
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all

@@ -66,7 +66,7 @@ def tuning_has_validation(
     """Values are chosen by validation data, never by the test set."""
     if tuning is None or not any(candidate.grids for candidate in optimizers.values()):
         return
-    if data.validation == 0:
+    if not data.has_validation:
         message = (
             "tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give every "
             "optimizer fixed values"
@@ -83,7 +83,7 @@ def target_is_measured(
     if target is None or not facts.class_names:
         return
     split = evaluation.resolved(data).split
-    if target.split == "validation" and data.validation == 0:
+    if target.split == "validation" and not data.has_validation:
         remedy = "set that" + (f", or use test_{target.metric.split('_')[1]}" if split == "test" else "")
         yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
     elif target.split != split:
@@ -97,9 +97,9 @@ def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec
         return
     if scoring.split == "test" and facts.test_rows == 0:
         yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
-    elif scoring.split == "validation" and data.validation == 0:
+    elif scoring.split == "validation" and not data.has_validation:
         yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
-    elif facts.test_rows == 0 and data.validation == 0:
+    elif facts.test_rows == 0 and not data.has_validation:
         message = (
             f"has no rows to score on: data '{data.label}' has no test rows and data.validation is 0; set that, "
             "e.g. 0.1"

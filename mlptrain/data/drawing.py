@@ -1,0 +1,108 @@
+"""Which rows are drawn for testing and validation: at random, by class, by group, or the latest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mlptrain.errors import DataError
+from mlptrain.seeds import derived_seed
+from mlptrain.sources.facts import SplitBy, drawn
+from mlptrain.sources.grouping import drawn_groups
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How rows are drawn from the training rows. How many does not depend on ``seed``, which draws all but groups.
+
+    ``keys`` (N,) int64, of all stored rows: their classes, their groups, or ranks of their times. Groups are drawn by
+    ``group_seed``.
+    """
+
+    by: SplitBy
+    seed: int
+    keys: Tensor | None = None
+    group_seed: int = 0
+
+    def __call__(self, rows: Tensor, wish: float, *, purpose: str) -> tuple[Tensor, Tensor]:
+        """The rows that stay and those that are drawn, ascending.
+
+        ``wish`` is a count, or a fraction below 1; ``purpose``, such as ``test``, has random numbers of its own. Raises
+        DataError where none would be drawn, or none would stay.
+        """
+        if wish == 0:
+            return rows, rows[:0]
+        count = drawn(wish, len(rows))
+        if not 1 <= count < len(rows):
+            raise DataError(
+                f"{purpose} {wish} of {len(rows)} training rows takes {count}: it must take at least 1 and leave at "
+                "least 1 to train on; 0 means none"
+            )
+        keys = None if self.keys is None else self.keys[rows]
+        mask = torch.zeros(len(rows), dtype=torch.bool)
+        if self.by == "group" and keys is not None:
+            mask = self._of_groups(keys, count, purpose)
+        elif self.by == "time" and keys is not None:
+            mask[keys.argsort(stable=True)[len(rows) - count :]] = True
+        else:
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, f"{purpose} split"))
+            shares = None if keys is None else self._shares(keys, count, purpose, generator)
+            order = torch.randperm(len(rows), generator=generator)
+            mask[order[:count] if shares is None or keys is None else _first_of_each(order, keys, shares)] = True
+        return rows[~mask], rows[mask]
+
+    def _of_groups(self, keys: Tensor, count: int, purpose: str) -> Tensor:
+        sizes = keys.bincount()
+        groups = drawn_groups(sizes.tolist(), count, seed=self.group_seed, purpose=purpose)
+        if len(groups) == int((sizes > 0).sum()):
+            raise DataError(
+                f"{purpose} rows are drawn as whole groups, and {len(groups):,} {_groups(groups)} all there are"
+            )
+        chosen = torch.zeros(len(sizes), dtype=torch.bool)
+        chosen[groups] = True
+        return chosen[keys]
+
+    def _shares(self, keys: Tensor, count: int, purpose: str, generator: torch.Generator) -> list[int] | None:
+        """How many of each class are drawn; None where that cannot be, and need not."""
+        counts: list[int] = keys.bincount().tolist()
+        most = sum(size - 1 for size in counts if size)
+        if count > most:
+            if self.by == "auto":
+                return None
+            raise DataError(
+                f"{purpose} takes {count:,} of {len(keys):,} rows, but stratified takes {most:,} at most, since one of "
+                "every class stays in training; take fewer, or use split: random"
+            )
+        return shares_of(counts, count, torch.rand(len(counts), generator=generator).tolist())
+
+
+def shares_of(counts: Sequence[int], count: int, ties: Sequence[float]) -> list[int]:
+    """How many of ``counts`` rows of each class make ``count``: each its share, rounded by the largest remainders.
+
+    One row of every class is left; so ``count`` is at most the sum of all but one each. Of equal remainders the smaller
+    of ``ties`` is rounded up.
+    """
+    total = sum(counts)
+    taken = [min(size * count // total, max(0, size - 1)) for size in counts]
+    while (missing := count - sum(taken)) > 0:
+        free = [index for index, size in enumerate(counts) if taken[index] < size - 1]
+        free.sort(key=lambda index: (taken[index] * total - counts[index] * count, ties[index]))
+        for index in free[:missing]:
+            taken[index] += 1
+    return taken
+
+
+def _first_of_each(order: Tensor, keys: Tensor, shares: Sequence[int]) -> Tensor:
+    """The first rows in ``order`` of each class, so many as ``shares`` says."""
+    order = order[keys[order].argsort(stable=True)]
+    counts = keys.bincount(minlength=len(shares))
+    starts = counts.cumsum(0) - counts
+    place = torch.arange(len(order)) - starts[keys[order]]
+    return order[place < torch.tensor(shares)[keys[order]]]
+
+
+def _groups(groups: Sequence[int]) -> str:
+    return "group is" if len(groups) == 1 else "groups are"

@@ -1,0 +1,63 @@
+"""``data.split``: how test and validation rows are drawn where they do not lie in files of their own.
+
+A new way is a section here, a case in ``mlptrain/data/drawing.py``, and where it takes other numbers of rows than asked
+for, one in ``DataFacts.of``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mlptrain.spec.base import Section, ShortName, column_or_columns
+
+ColumnName = Annotated[str | int, column_or_columns(several=False)]
+
+
+class AutoSplit(Section):
+    """Stratified for classes, and random for numbers or where too many classes have a single row."""
+
+    by: Literal["auto"]
+
+
+class RandomSplit(Section):
+    """Rows drawn by the seed."""
+
+    by: Literal["random"]
+
+
+class StratifiedSplit(Section):
+    """Rows drawn by the seed that keep the shares of the classes; one row of every class stays in training."""
+
+    by: Literal["stratified"]
+
+
+class GroupSplit(Section):
+    """All rows of a group on one side. Which groups does not depend on the experiment's seed: all seeds share them."""
+
+    by: Literal["group"]
+    column: ColumnName = Field(description="The column that says which group a row is of, such as a patient.")
+    draw: int = Field(0, ge=0, lt=2**63, description="Another number draws other groups.")
+
+
+class TimeSplit(Section):
+    """The latest rows are test rows, those before them validation rows; of one time those that stand later."""
+
+    by: Literal["time"]
+    column: ColumnName = Field(description="The column of dates or numbers that says when a row is from.")
+
+
+class ColumnSplit(Section):
+    """A column says of every row train, validation (valid, val, dev) or test; what it never says is drawn."""
+
+    by: Literal["column"]
+    column: ColumnName = Field(description="The column with these words.")
+
+
+SplitSpec = Annotated[
+    AutoSplit | RandomSplit | StratifiedSplit | GroupSplit | TimeSplit | ColumnSplit,
+    Field(discriminator="by"),
+    ShortName("by"),
+]
+BY_COLUMN = (GroupSplit, TimeSplit, ColumnSplit)  # of a table
