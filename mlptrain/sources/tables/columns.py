@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -78,7 +78,7 @@ def infer(
     given, written = _given(names, targets, kinds or {})
     columns: list[Column] = []
     described: list[Described] = []
-    notes: list[tuple[str, str]] = []
+    notes: dict[str, list[tuple[str, str]]] = {}  # by reason
     for name in names:
         values = table.frame[name]
         if name in targets or name in (reserved or {}):
@@ -90,7 +90,7 @@ def infer(
         kind, why, warning = _kind(table, name, given.get(name), written.get(name, name))
         described.append(_describe(values, kind, why))
         if warning:
-            notes.append(("columns", warning))
+            notes.setdefault(why.partition(":")[0] if kind == "drop" else warning, []).append((name, warning))
         if kind != "drop":
             columns += _stored(name, values, kind)
     if not columns:
@@ -101,7 +101,17 @@ def infer(
         raise DataKeyError(
             "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
         )
-    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes))
+    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
+
+
+def _summed_up(notes: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """Each note with its key; of many columns that are dropped for the same reason there is one."""
+    for reason, those in notes.items():
+        if len(those) <= _MAX_NAMED:
+            yield from (("columns", warning) for _, warning in those)
+        else:
+            shown = ", ".join(f"'{printable(name)}'" for name, _ in those[:_MAX_NAMED])
+            yield "columns", f"{len(those):,} columns are dropped ({reason}): {shown}, …"
 
 
 def _targets(names: Sequence[str], wanted: str | int | Sequence[str | int]) -> tuple[str, ...]:
@@ -288,7 +298,8 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if distinct <= MAX_CLASSES:
         return (
             "classification",
-            f"the target has {distinct} different whole numbers; data.task: regression if they are amounts",
+            f"the target has {distinct} different whole numbers"
+            + ("; data.task: regression if they are amounts" if distinct > 2 else ""),
         )
     return (
         "regression",
