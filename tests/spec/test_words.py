@@ -144,6 +144,7 @@ MEANS: dict[str, dict[str, str]] = {
     "data": {
         "transform normalization": "'scaling'",
         "val_split validation_fraction": "'validation'",
+        "stratify groups shuffle_split group_column": "'split'",
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
@@ -224,6 +225,7 @@ MEANS: dict[str, dict[str, str]] = {
         "type": "'name'",
         "loss_reduction reduction_type": "'reduction'",
         "beta": "delta of loss huber",
+        "sample_weight": "data.weight",
         "smoothing label_smooth": "'label_smoothing'",
         "weight class_weight pos_weight": "'class_weights'",
         "tau alpha": "quantiles of loss quantile",

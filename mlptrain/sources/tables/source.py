@@ -98,12 +98,9 @@ def _said_of(key: str) -> Iterator[None]:
         raise DataKeyError(key, str(error)) from None
 
 
-_MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
-
-
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
-    from mlptrain.sources.tables.leaks import find_leaks
+    from mlptrain.sources.tables.leaks import described, find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
     table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, "path", options)
@@ -122,7 +119,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     leaks = find_leaks(x, y, schema.columns)
-    warnings += [("columns", leak.describe()) for leak in leaks]
+    warnings += [("columns", text) for text in described(leaks)]
     digest, apart = table.digest, {}
     needless = [names["split"]] if "split" in names else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
@@ -150,7 +147,6 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         validation_weight=validation_weight,
         split=split,
     )
-    notes += _repeats(x, y, apart)
     if weight is not None:
         notes.append(
             f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
@@ -205,27 +201,6 @@ def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
         if count and what in apart:
             raise DataKeyError(f"{what}_path", f"is given, but data.split names {count:,} {what} rows in data.path too")
     return counts[0], counts[1], counts[2]
-
-
-def _repeats(x: Any, y: Any, apart: Mapping[str, Any]) -> list[str]:
-    """How many rows, inputs and targets, stand there twice: they may be trained on and tested with."""
-    import numpy as np
-    import polars as pl
-
-    def hashes(x: Any, y: Any) -> pl.Series:
-        return pl.from_numpy(np.column_stack([x, y.astype(np.float64) if y.ndim == 2 else y])).hash_rows()
-
-    if len(x) > _MAX_COMPARED:
-        return []
-    own, notes = hashes(x, y), []
-    if repeated := len(own) - own.n_unique():
-        notes.append(
-            f"{repeated:,} of {len(own):,} rows repeat another one: what is drawn for testing may be trained on too"
-        )
-    for what, (x, y, _) in apart.items():
-        if again := int(hashes(x, y).is_in(own.implode()).sum()):
-            notes.append(f"{again:,} of {len(x):,} rows of the {what} file stand in the training file too")
-    return notes
 
 
 def _sizes(groups: Any) -> tuple[int, ...]:
