@@ -68,7 +68,7 @@ def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
     """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``, and for larger ones."""
     import numpy as np
 
-    most = f"its square is beyond the numbers of float32, 3.4e38; write '{{}}' in a larger unit"
+    most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
     columns = [_numbers(table, name, at_most=_MAX_TARGET, why=most.format(printable(name))) for name in names]
     return np.column_stack(columns)
 
