@@ -106,7 +106,7 @@ def test_duplicates_are_counted(call: Call, rows: pl.DataFrame) -> None:
     pl.concat([kept, again, other]).write_csv("rows.csv")
     pl.concat([kept.slice(20, 5), kept.head(30).with_columns(size=pl.lit(1.5))]).write_csv("test.csv")
     found = call("data", "show", "rows.yaml", "--set", "data.test_path=test.csv", "--json").json["duplicates"]
-    assert found == {"rows": 7, "contradicting": 8, "test": 5}
+    assert found == {"rows": 7, "contradicting": 8, "test": 5, "validation": None}
     assert call("data", "show", "rows.yaml").out.count("7 rows repeat an earlier one") == 1
 
 

@@ -28,6 +28,7 @@ from mlptrain.data import Splits, read_data
 from mlptrain.experiment import fit
 from mlptrain.sources.facts import RawData
 from mlptrain.spec import Experiment, load_spec
+from mlptrain.spec.table import TableData
 from mlptrain.training.metrics import outputs_of
 from mlptrain.training.trainer import TrainedModel
 
@@ -119,6 +120,7 @@ def predictions(runs: Sequence[tuple[Experiment, Rows, Rows]], raw: RawData) -> 
         experiments.append(Experiment(experiment.spec, facts))
         if (id(train), id(test)) not in known:
             parts = RawData(raw.x[train], raw.y[train], raw.x[test], raw.y[test])
+            assert isinstance(experiment.data, TableData)
             known[id(train), id(test)] = Splits.of(parts, facts, seed=0, scaling=experiment.data)
         splits.append(known[id(train), id(test)])
     listener = Predictions(splits, [])

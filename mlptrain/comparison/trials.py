@@ -190,7 +190,7 @@ class TrialRecorder:
             return figures
         trainer, kept = self._model.trainer, None if self._keep is None else self._keep.parameters
         device = str(self._model.examples.x.device)
-        rows = prepared(getattr(self._splits, split), loss=trainer.loss, experiment=self._experiment, device=device)
+        rows = prepared(getattr(self._splits, split), loss=self._model.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
         scores = evaluate(trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify)
         return figures | {f"{split}_{key}": value for key, value in scores.always.items()}

@@ -265,7 +265,7 @@ def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:
     The training rows, and the test rows unless every epoch has measured them. With further figures or a temperature all
     splits, since the log has neither what those are with the temperature, nor why one of them is undefined.
     """
-    evaluation, loss = run.experiment.evaluation, model.trainer.loss
+    evaluation, loss = run.experiment.evaluation, model.loss
     whole = bool(model.trainer.scorer.keys) or evaluation.calibrate != "none"
     chosen = {"validation": run.splits.validation} if whole else {}
     if whole or evaluation.split != "test":

@@ -16,8 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from mlptrain.experiment import train
+from mlptrain.experiment import train, train_seeds
 from mlptrain.experiment.build import load_data
+from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.spec import load_spec, load_text
 from tests.spec.texts import complete
@@ -86,3 +87,16 @@ def test_penguins_from_the_file_to_a_verdict(tmp_path: Path) -> None:
     outcome = train(PENGUINS, run_dir=tmp_path / "run").result.plain()["kept"]
     assert outcome["test_accuracy"] >= reference.score(both[test_rows], y[test_rows]) - 1.5 / len(test_rows)
     assert outcome["test_accuracy"] >= 0.97
+
+
+def test_figures_of_seeds_are_in_the_unit_of_their_own_targets(tmp_path: Path) -> None:
+    """Each seed's targets are scaled by its own training rows, and what it ends with is what ``eval`` measures."""
+    config = {"data": "diabetes", "model": {"hidden": [4]}, "loss": "mse", "optimizer": "adam"}
+    extra = {"training": {"epochs": 2}, "evaluation": {"metrics": ["rmse"]}}
+    outcomes = train_seeds(config | extra, [0, 1], run_dir=tmp_path / "group").outcomes
+    for outcome in outcomes:
+        kept = outcome.result.plain()["kept"]
+        for split in ("validation", "test"):
+            measured = evaluate(outcome.folder.path, split=split)
+            assert kept[f"{split}_rmse"] == pytest.approx(measured["metrics"]["rmse"], rel=1e-6)
+            assert kept[f"{split}_loss"] == pytest.approx(measured["loss"], rel=1e-6)
