@@ -106,7 +106,7 @@ def test_duplicates_are_counted(call: Call, rows: pl.DataFrame) -> None:
     pl.concat([kept, again, other]).write_csv("rows.csv")
     pl.concat([kept.slice(20, 5), kept.head(30).with_columns(size=pl.lit(1.5))]).write_csv("test.csv")
     found = call("data", "show", "rows.yaml", "--set", "data.test_path=test.csv", "--json").json["duplicates"]
-    assert found == {"rows": 7, "contradicting": 8, "test": 5}
+    assert found == {"rows": 7, "contradicting": 8, "test": 5, "validation": None}
     assert call("data", "show", "rows.yaml").out.count("7 rows repeat an earlier one") == 1
 
 
@@ -143,6 +143,17 @@ def test_leaks_of_a_regression() -> None:
     assert found.keys() == {"scaled", "bent"}
     of_code = np.array([5.0, -3, 2, 8, 1, 0, 4, 9])[code][:, None].astype(np.float32)
     assert [leak.column for leak in find_leaks(x, of_code, columns)] == ["code"]
+
+
+def test_one_of_many_columns_knows_few_rows_by_chance() -> None:
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(60, 3000)).astype(np.float32)
+    columns = tuple(Column(name=str(place)) for place in range(3000))
+    for others in (2, 10):
+        assert find_leaks(x, np.repeat([0, 1], [60 - others, others]), columns) == ()
+    known = np.column_stack([x, np.repeat([0.5, 7], [50, 10])]).astype(np.float32)
+    (leak,) = find_leaks(known, np.repeat([0, 1], [50, 10]), (*columns, Column(name="known")))
+    assert leak.column == "known"
 
 
 @pytest.mark.parametrize("load", [load_iris, load_breast_cancer, load_diabetes])

@@ -161,6 +161,24 @@ def test_figures_with_and_without_weights_are_scikit_learns(table: Path, tmp_pat
     assert "train_objective" in lines[-1]
 
 
+def test_a_later_file_is_measured_by_its_weights_where_it_has_some(table: Path, tmp_path: Path) -> None:
+    outcome = train(config(table, data=WEIGHED, evaluation={"metrics": ["f1"]}), run_dir=tmp_path / "run")
+    assert outcome.result.status == "completed"
+    test = [row for row in rows_of() if row["part"] == "test"]
+    own = evaluate_checkpoint(outcome.folder.path, split="test")
+    given = evaluate_checkpoint(outcome.folder.path, data=write(tmp_path / "later.csv", test))
+    for key in ("loss", "accuracy", "objective", "metrics"):
+        assert given[key] == own[key]
+    assert "weighted_f1" in given["metrics"]
+    without = write(
+        tmp_path / "without.csv", [{k: v for k, v in row.items() if k not in ("w", "part")} for row in test]
+    )
+    plain = evaluate_checkpoint(outcome.folder.path, data=without)
+    assert plain["loss"] == own["loss"]
+    assert list(plain["metrics"]) == ["f1"]
+    assert "objective" not in plain
+
+
 def test_figures_of_a_regression_by_weight(table: Path, tmp_path: Path) -> None:
     """In the target's own unit, though it is trained on scaled targets."""
     evaluation = {"metrics": ["rmse", "mae", "r2", "mape"], "metric": "validation_objective"}

@@ -98,8 +98,11 @@ def _show_duplicates(found: Mapping[str, int | None] | None) -> None:
         words.append(f"{_rows(found['rows'])} repeat an earlier one, with inputs and target")
     if found["contradicting"]:
         words.append(f"{_rows(found['contradicting'])} share their inputs with a row of another target")
-    if found["test"]:
-        words.append(f"{_rows(found['test'])} of the test file stand in the training file, too")
+    words += [
+        f"{_rows(count)} of the {what} file stand in the training file, too"
+        for what in ("test", "validation")
+        if (count := found[what])
+    ]
     screen.say(f"duplicates: {'; '.join(words) if words else 'none'}")
 
 

@@ -77,4 +77,7 @@ def _of_file(path: Path, target: str | None, overrides: list[str]) -> Loaded:
             faults = faults or error.faults
             if all(fault.path != "loss" for fault in error.faults):
                 break
-    raise UserError("\n".join(fault.message for fault in faults))  # their places are in no file
+    messages = [fault.message for fault in faults]  # whose places are in no file
+    if target is None and any(fault.path == "data.target" for fault in faults):
+        messages.append("the last column was taken for the target; --target names another")
+    raise UserError("\n".join(messages))

@@ -75,7 +75,7 @@ def _summarise(found: TablePredictions) -> None:
     """How many rows, and of each class."""
     import numpy as np
 
-    total = f"{len(found):,} rows of {found.data}"
+    total = f"{len(found):,} row{'' if len(found) == 1 else 's'} of {found.data}"
     if found.labels is None:
         means = [
             f"{name} {low:.6g} … {high:.6g}, mean {mean:.6g}"

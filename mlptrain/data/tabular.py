@@ -16,6 +16,7 @@ from mlptrain.system.jsonfiles import Figure, Positive, Record
 
 _CHUNK = 2**20  # numbers that are prepared at once, in float64
 _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
+_MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
 _BEND = 3.0  # where robust_clip ends
 
 Numbers = Annotated[tuple[Figure, ...], Field(strict=False)]
@@ -98,7 +99,7 @@ class Columns(Record):
             if self.bend:
                 x.div_((1 + (x / _BEND) ** 2).sqrt())
         starts = torch.tensor([self.starts[place] for place in places], device=x.device)
-        out[:, starts] = x.float()
+        out[:, starts] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
         flagged = [column for column, place in enumerate(places) if self.indicators[place]]
         if flagged:
             out[:, starts[flagged] + 1] = missing[:, flagged].float()
@@ -130,8 +131,10 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
         raise DataError(f"no training row has a value in column '{name}'; drop it with data.columns")
     if isinstance(wish.missing, ConstantFill):
         fill = wish.missing.constant
+    elif wish.missing == "mean" and values.min() < values.max():  # of equal values a mean is rounded
+        fill = float(values.mean())
     else:
-        fill = float(values.mean() if wish.missing == "mean" else np.median(values))
+        fill = float(np.median(values))
     filled = np.where(np.isnan(x.double().numpy()), fill, x.double().numpy()) if len(values) < len(x) else values
     center, scale = _center_and_scale(filled, wish.scaling)
     if not (abs(center) + scale < 1e38):
@@ -145,6 +148,8 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
 
 def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
     """What is subtracted and divided by; a constant column is divided by 1."""
+    if scaling != "none" and values.min() == values.max():  # whose mean and std are rounded
+        return float(values[0]), 1.0
     if scaling == "standard":
         center, scale = float(values.mean()), float(values.std())
     elif scaling == "minmax":
@@ -160,14 +165,20 @@ def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
 
 
 def _to_normal(x: Tensor, quantiles: tuple[float, ...]) -> Tensor:
-    """Ranks among the quantiles, where there are ties their middle, as quantiles of N(0, 1); ±5.2 at the ends."""
+    """Ranks among the quantiles, where there are ties their middle, as quantiles of N(0, 1).
+
+    As scikit-learn's QuantileTransformer: the lowest quantile and what is below it, also where several are equal,
+    become −5.2, the highest and what is above it 5.2.
+    """
     edges = np.array(quantiles)
     references = np.linspace(0, 1, len(edges))
     values = x.numpy()
     up = np.interp(values, edges, references)
     down = -np.interp(-values, -edges[::-1], -references[::-1])
-    ranks = torch.from_numpy((up + down) / 2).clamp_(_CLIP, 1 - _CLIP)
-    normal: Tensor = torch.special.ndtri(ranks)
+    ranks = (up + down) / 2
+    ranks[values + _CLIP > edges[-1]] = 1
+    ranks[values - _CLIP < edges[0]] = 0
+    normal: Tensor = torch.special.ndtri(torch.from_numpy(ranks).clamp_(_CLIP, 1 - _CLIP))
     return normal
 
 
@@ -176,20 +187,15 @@ def _category(data: TableData, block: Block, x: Tensor) -> Category:
     levels, wish = len(block.column.categories), data.categorical
     codes = x[~x.isnan()].long()
     counts = codes.bincount(minlength=levels)
-    frequent = [level for level in range(levels) if counts[level] >= wish.min_frequency]
+    frequent = (counts >= wish.min_frequency).nonzero().flatten().tolist()
     places = block.slots - 2
     if len(frequent) > places:
         frequent = sorted(sorted(frequent, key=lambda level: (-int(counts[level]), level))[:places])
-    slots = [-1] * levels
-    infrequent = False
-    for level in range(levels):
-        infrequent |= bool(counts[level]) and level not in set(frequent)
     other, missing = places, places + 1
+    infrequent = int((counts > 0).sum()) > len(frequent)
+    slots = [other if infrequent else -1] * levels
     for slot, level in enumerate(frequent):
         slots[level] = slot
-    for level in range(levels):
-        if slots[level] < 0 and infrequent:
-            slots[level] = other
     return Category(
         slots=tuple(slots), other=other if infrequent else -1, missing=missing if len(codes) < len(x) else -1
     )

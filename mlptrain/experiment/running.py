@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import safetensors.numpy
 
@@ -25,6 +25,7 @@ from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
 from mlptrain.sources.facts import drawn
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
@@ -59,6 +60,7 @@ def train(
     config: Loaded | Config,
     *,
     overrides: Overrides = (),
+    data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
     **options: Unpack[Options],
@@ -69,11 +71,16 @@ def train(
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``from_run`` is a run, whose kept weights training starts
     from, or a file of weights; the configuration's ``model.init`` is then without effect.
 
+    ``data`` go where a file goes, with the same checks: arrays or tensors (x, y) or (x, y, x_test, y_test), or a
+    mapping with these names; a frame of polars or pandas or a mapping of columns, of which ``data.target`` names the
+    target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
+    ``resume`` and ``evaluate`` take them again.
+
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    loaded = _loaded(config, overrides, from_run)
-    with ExitStack() as locks:
+    with holding(data) as given, ExitStack() as locks:
+        loaded = _loaded(config, overrides, from_run, given)
         [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
 
@@ -83,6 +90,7 @@ def train_seeds(
     seeds: Sequence[int],
     *,
     overrides: Overrides = (),
+    data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
     **options: Unpack[Options],
@@ -95,9 +103,9 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    loaded = _loaded(config, overrides, from_run)
-    experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
-    with ExitStack() as locks:  # the group stays locked until its summary is written
+    with holding(data) as given, ExitStack() as locks:  # the group stays locked until its summary is written
+        loaded = _loaded(config, overrides, from_run, given)
+        experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
         outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, numbers=seeds, **options)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
@@ -107,6 +115,7 @@ def train_folds(
     folds: int,
     *,
     overrides: Overrides = (),
+    data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
     **options: Unpack[Options],
@@ -119,12 +128,12 @@ def train_folds(
     so do their initial weights. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but
     for DivergedError, and UserError for a configuration that is one fold already.
     """
-    loaded = _loaded(config, overrides, from_run)
-    experiments = in_folds(loaded, folds)
-    note = options.get("on_note", warnings.warn)
-    for text in _notes_on_folds(loaded.experiment):
-        note(text)
-    with ExitStack() as locks:
+    with holding(data) as given, ExitStack() as locks:
+        loaded = _loaded(config, overrides, from_run, given)
+        experiments = in_folds(loaded, folds)
+        note = options.get("on_note", warnings.warn)
+        for text in _notes_on_folds(loaded.experiment):
+            note(text)
         outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
         return _finish(FoldGroup(outcomes[0].folder.path.parent), outcomes)
 
@@ -138,8 +147,10 @@ def _notes_on_folds(experiment: Experiment) -> Iterator[str]:
         yield f"the {rows:,} stored test rows are not read: with folds the test rows are those held out of training"
 
 
-def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> Outcome:
+def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
+
+    ``data`` are those that ``train`` was given, where it was given some.
 
     Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of a group.
     """
@@ -149,15 +160,17 @@ def resume(run: AnyPath, *, epochs: int | None = None, **options: Unpack[Options
             f"{folder.path} was trained together with other {RunGroup.open(path).word}s; resume all of them: "
             f"`mlptrain train --resume {path}`"
         )
-    with _locked(folder):
+    with holding(data), _locked(folder):
         [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
     return _sound(outcome)
 
 
-def resume_group(path: AnyPath, *, epochs: int | None = None, **options: Unpack[Options]) -> GroupOutcome:
+def resume_group(
+    path: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]
+) -> GroupOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = RunGroup.open(path)
-    with _locked(group):
+    with holding(data), _locked(group):
         folders = [RunFolder.open(group.member(number)) for number in group.numbers]
         check_members(group, folders)
         done = [folder for folder in folders if is_done(folder, epochs)]
@@ -171,8 +184,10 @@ def resume_group(path: AnyPath, *, epochs: int | None = None, **options: Unpack[
         return _finish(group, outcomes)
 
 
-def _loaded(config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None) -> Loaded:
-    loaded = as_loaded(config, overrides)
+def _loaded(
+    config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None, given: Mapping[str, Any]
+) -> Loaded:
+    loaded = as_loaded(config, overrides, given)
     return loaded if from_run is None else starting_from(loaded, from_run, overrides=overrides)
 
 

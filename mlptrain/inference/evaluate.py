@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +20,10 @@ from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
 from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.held import holding, is_held
 from mlptrain.sources.store import data_folder
 from mlptrain.sources.tables.further import Counts, Further, further_rows
-from mlptrain.sources.tables.given import names_of
+from mlptrain.sources.tables.given import is_path, names_of
 from mlptrain.spec import Experiment
 from mlptrain.spec.loss import Quantile
 from mlptrain.spec.table import TableData
@@ -151,7 +153,7 @@ def evaluate_checkpoint(
 
     Of a network that was trained on a table ``data`` are other rows with their targets: a file or a frame with its
     columns, as ``as_table`` takes them. ``split`` is then None, and there are keys data (what they are called), missing
-    and unseen (how many values, by column).
+    and unseen (how many values, by column). The very data that ``train`` was given are those of its splits instead.
     """
     return evaluation_of(path, split=split, data=data, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 
@@ -167,6 +169,23 @@ def evaluation_of(
 ) -> Evaluation:
     """``evaluate_checkpoint``, with what there is to note."""
     checkpoint = load_kept(path)
+    with ExitStack() as stack:
+        if data is not None and not is_path(data) and is_held(own := getattr(checkpoint.experiment.data, "path", "")):
+            given = stack.enter_context(holding(data))
+            if given["path"] == own:  # the rows that the run was trained on
+                data = None
+        return _evaluation(checkpoint, split=split, data=data, data_dir=data_dir, device=device, on_fetch=on_fetch)
+
+
+def _evaluation(
+    checkpoint: Checkpoint,
+    *,
+    split: str | None,
+    data: Any,
+    data_dir: AnyPath | None,
+    device: str,
+    on_fetch: Progress | None,
+) -> Evaluation:
     if data is not None and split is not None:
         raise UserError("rows of another file belong to no split; name a split or a file")
     experiment, facts = checkpoint.experiment, checkpoint.experiment.facts

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mlptrain.errors import DataError
 from mlptrain.system.jsonfiles import Figure, Positive, Record
 
 
@@ -21,11 +22,16 @@ class TargetScaling(Record):
 
     @classmethod
     def fit(cls, y: Tensor, *, log1p: bool) -> TargetScaling:
-        """Mean and population standard deviation of targets (n, t); a constant target has std 1."""
+        """Mean and population standard deviation of targets (n, t); a constant target has std 1.
+
+        Raises DataError for targets that have no logarithm.
+        """
         values = y.double()
+        if log1p and not bool((values > -1).all()):
+            raise DataError(f"target_scaling: log1p needs targets above −1, got {float(values.min()):g}")
         values = values.log1p() if log1p else values
         std = values.std(dim=0, correction=0)
-        std[std == 0] = 1
+        std[values.amin(dim=0) == values.amax(dim=0)] = 1  # a sum is rounded, so that the std need not be 0
         return cls(mean=tuple(values.mean(dim=0).tolist()), std=tuple(std.tolist()), log1p=log1p)
 
     def scaled(self, y: Tensor) -> Tensor:

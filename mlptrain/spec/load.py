@@ -9,12 +9,14 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mlptrain.errors import DataError, Fault, SpecError, UserError
 from mlptrain.sources.facts import DataFacts, DataKeyError
+from mlptrain.sources.held import ARRAYS, is_held
 from mlptrain.spec.base import Section
 from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
@@ -51,28 +53,59 @@ class Loaded:
         return self.experiment.spec
 
 
-def load_spec(config: Config, overrides: Overrides = (), *, facts: DataFacts | None = None) -> Loaded:
+def load_spec(
+    config: Config,
+    overrides: Overrides = (),
+    *,
+    facts: DataFacts | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Loaded:
     """Read, override and check an experiment. Raises SpecError with every fault.
 
     ``config`` is a YAML file, or a mapping of the same content, which then is the source as YAML. ``overrides`` are
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``facts`` are recorded ones; by default they are read from
-    the data.
+    the data. ``given`` are keys of the data section that stand for data in memory, see ``mlptrain.sources.held``.
     """
     if isinstance(config, Mapping):
-        content = yaml_text(document_of(config).value).encode()
-        return _load(document_of(config), content, default_name="experiment", overrides=overrides, facts=facts)
+        document = document_of(config)
+        put_given(document, given)
+        content = yaml_text(document.value).encode()
+        return _load(document, content, default_name="experiment", overrides=overrides, facts=facts)
     path = user_path(config)
     content, document = read_file(path)
     if {"base", "optimizers"} <= document.value.keys():
         message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
         raise refusal(str(path), message)
+    put_given(document, given)
     return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent)
 
 
-def as_loaded(config: Loaded | Config, overrides: Overrides = ()) -> Loaded:
+def put_given(document: Document, given: Mapping[str, Any]) -> None:
+    """Let the data section stand for data in memory. Raises SpecError where it names others."""
+    if not given:
+        return
+    section = document.value.get("data") or {}
+    section = {"name": section} if isinstance(section, str) else section
+    if not isinstance(section, dict):
+        return  # which the checks refuse
+    if section.get("name", given["name"]) != given["name"]:
+        message = f"is '{section['name']}', but the data that are given are '{given['name']}'; leave it out"
+        raise SpecError([document.fault(("data", "name"), message)])
+    files = [key for key in ("path", "test_path", "validation_path", *ARRAYS) if key in section]
+    if files:
+        message = "names data besides those that are given; leave one of them out"
+        raise SpecError([document.fault(("data", key), message) for key in files])
+    document.value["data"] = {**given, **section}
+
+
+def as_loaded(
+    config: Loaded | Config, overrides: Overrides = (), given: Mapping[str, Any] = MappingProxyType({})
+) -> Loaded:
     """What is loaded already, or ``load_spec`` of it. Raises UserError for overrides of what is loaded already."""
     if not isinstance(config, Loaded):
-        return load_spec(config, overrides)
+        return load_spec(config, overrides, given=given)
+    if given:
+        raise UserError("data for a configuration that is loaded already: give them to load_spec")
     if overrides:
         raise UserError("overrides of a configuration that is loaded already: give them to load_spec")
     return config
@@ -162,8 +195,8 @@ def anchor(document: Document) -> None:
 
 
 def _anchored(value: Any, position: Position) -> Any:
-    if not isinstance(value, str) or not value:
-        return value  # which the checks refuse
+    if not isinstance(value, str) or not value or is_held(value):
+        return value  # what is no path, the checks refuse
     path = Path(value)
     with suppress(UserError):  # of a user that there is not
         path = user_path(path)

@@ -130,7 +130,8 @@ def _by_class(counts: Sequence[int], names: Sequence[str]) -> Mapping[str, int] 
 
 def duplicates(raw: RawData) -> dict[str, int | None]:
     """Rows of the training file that stand there before, by inputs and target; ``contradicting``: rows whose inputs
-    stand there with another target, too; ``test``: rows of the test file that stand in the training file, None without.
+    stand there with another target, too; ``test`` and ``validation``: rows of these files that stand in the training
+    file, None without.
 
     Rows are compared as a network sees them, without columns that are dropped.
     """
@@ -144,9 +145,11 @@ def duplicates(raw: RawData) -> dict[str, int | None]:
         "rows": len(rows) - len(of_rows),
         "contradicting": int((targets[place] > 1).sum()),
         "test": None,
+        "validation": None,
     }
-    if raw.test_x is not None and raw.test_y is not None:
-        found["test"] = int(np.isin(_hashed(raw.test_x, raw.test_y), of_rows).sum())
+    for what, x, y in (("test", raw.test_x, raw.test_y), ("validation", raw.validation_x, raw.validation_y)):
+        if x is not None and y is not None:
+            found[what] = int(np.isin(_hashed(x, y), of_rows).sum())
     return found
 
 

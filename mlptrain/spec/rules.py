@@ -39,7 +39,7 @@ from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.scaling import FixedScaling
 from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
-from mlptrain.spec.splitting import BY_COLUMN, StratifiedSplit
+from mlptrain.spec.splitting import BY_COLUMN, GroupSplit, StratifiedSplit
 from mlptrain.spec.table import TableData
 from mlptrain.spec.weights import read_weights
 
@@ -103,11 +103,12 @@ def rows_are_left(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
     """Test and validation rows are some of the training rows, and not all."""
     rows = facts.train_rows + facts.validation_rows
     test = data.choice().test
+    whole = ", since groups are drawn whole" if isinstance(data.split, GroupSplit) else ""
     if facts.train_rows < 1 and rows < 1 and test:
-        yield ("data", "test"), f"takes all {facts.test_rows:,} rows and leaves none to train on; take fewer"
+        yield ("data", "test"), f"takes all {facts.test_rows:,} rows{whole} and leaves none to train on; take fewer"
     elif facts.train_rows < 1:
         message = (
-            f"takes {facts.validation_rows:,} of {rows:,} training rows and leaves none to train on; "
+            f"takes {facts.validation_rows:,} of {rows:,} training rows{whole} and leaves none to train on; "
             "take fewer, or a fraction such as 0.1"
         )
         yield ("data", "validation"), message

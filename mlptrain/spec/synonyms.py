@@ -58,7 +58,6 @@ KEYS = {
         "targets target_column target_columns target_col target_variable label label_column label_col y_column "
         "dependent_variable response response_column outcome"
     ),
-    "data.test_path": "test_file test_files test_csv path_test test_dataset",
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
     "data.header": "header_row has_header column_names colnames",
     "data.missing_values": "na_values na_value null_values null_value nan_values missing_value",
@@ -410,7 +409,7 @@ VALUES = {
         "fashion_mnist": "fmnist fashion zalando zalando_mnist load_fashion_mnist",
         "digits": "load_digits sklearn_digits optdigits",
         "iris": "load_iris",
-        "penguins": "palmerpenguins palmer_penguins load_penguins",
+        "penguins": "palmerpenguins load_penguins",
         "wine": "load_wine wine_recognition",
         "breast_cancer": "load_breast_cancer wdbc",
         "diabetes": "load_diabetes",

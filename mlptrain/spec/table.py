@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
-from mlptrain.sources.facts import Choice, Column, DataFacts
+from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
 from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
@@ -111,6 +111,15 @@ class TableData(DataSection):
     def source(self) -> TableSource:
         """Where the rows come from."""
         raise NotImplementedError
+
+    def facts(self) -> DataFacts:
+        """Of the files. Raises DataKeyError also for targets without a logarithm."""
+        facts = super().facts()
+        if facts.is_regression and self.target_scaling == "log1p":
+            value, place = self.source().content().lowest
+            if value <= -1:
+                raise DataKeyError("target_scaling", f"log1p needs targets above -1, got {value:g} at {place}")
+        return facts
 
     @property
     def _dropping(self) -> Literal["", "drop_row", "error"]:

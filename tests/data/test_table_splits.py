@@ -17,6 +17,7 @@ from mlptrain.data import Examples, Splits, load_splits, read_data
 from mlptrain.data.drawing import Drawing, shares_of
 from mlptrain.errors import DataError, SpecError
 from mlptrain.spec import Experiment, load_spec
+from mlptrain.spec.overview import duplicates
 from mlptrain.spec.table import TableData
 
 NOWHERE = Path("/nonexistent")
@@ -182,8 +183,13 @@ def test_drawn_groups_are_as_near_to_the_wish_as_scikit_learns() -> None:
 
 def test_one_group_cannot_be_parted(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", [{"a": i, "g": "x", "y": "no" if i % 2 else "yes"} for i in range(20)])
-    with pytest.raises(SpecError, match=r"data.validation: .*leaves none to train on"):
-        experiment(path, split={"by": "group", "column": "g"})
+    split = {"by": "group", "column": "g"}
+    with pytest.raises(SpecError, match=r"data.test: takes all 20 rows, since groups are drawn whole and leaves none"):
+        experiment(path, split=split)
+    with pytest.raises(SpecError, match=r"data.validation: takes 20 of 20 training rows, since groups are drawn whole"):
+        experiment(path, split=split, test=0)
+    with pytest.raises(SpecError, match=r"data.split: folds are drawn by class or at random, and 'group' is neither"):
+        experiment(path, split=split, test=0, fold={"of": 2, "index": 0})
 
 
 @pytest.mark.parametrize("column", ["when", "a", 0])
@@ -329,15 +335,14 @@ def test_rows_without_a_target_are_left_out_and_others_keep_their_place(tmp_path
         experiment(path, weight="w")
 
 
-def test_repeated_rows_are_counted(tmp_path: Path) -> None:
+def test_rows_of_other_files_that_are_trained_on_are_counted(tmp_path: Path) -> None:
     rows = rows_of(80)
     path = write(tmp_path / "t.csv", [*rows, rows[3], rows[3], rows[5]])
     test = write(tmp_path / "e.csv", [*rows_of(90)[80:], rows[0], rows[7]])
-    data = experiment(path, test_path=str(test)).data
-    notes = data.notes()
-    assert any(note.startswith("3 of 83 rows repeat another one") for note in notes)
-    assert "2 of 12 rows of the test file stand in the training file too" in notes
-    assert not any("repeat" in note for note in experiment(write(tmp_path / "u.csv", rows)).data.notes())
+    validation = write(tmp_path / "v.csv", [*rows_of(95)[90:], rows[1]])
+    one = experiment(path, test_path=str(test), validation_path=str(validation))
+    found = duplicates(read_data(one, folder=NOWHERE))
+    assert (found["rows"], found["test"], found["validation"]) == (3, 2, 1)
 
 
 def test_weights_are_those_of_the_rows(table: Path) -> None:

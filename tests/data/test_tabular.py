@@ -145,7 +145,7 @@ ODD = hnp.arrays(
 @example(x=np.full((5, 1), 1e30, dtype=np.float32), new=np.array([[-1e30]], dtype=np.float32))
 @example(x=np.full((9, 1), 0.1, dtype=np.float32), new=np.array([[0.2]], dtype=np.float32))
 @example(x=np.array([[0]] * 9 + [[3e-45]], dtype=np.float32), new=np.array([[1e30]], dtype=np.float32))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_odd_numbers_are_scaled_or_refused(scaling: str, x: Rows, new: Rows) -> None:
     """Whatever is fitted and applied: finite inputs, which are scikit-learn's where it does not divide by rounding."""
     new = np.resize(new, (len(new), x.shape[1]))
@@ -161,8 +161,11 @@ def test_odd_numbers_are_scaled_or_refused(scaling: str, x: Rows, new: Rows) -> 
     whole = imputer.transform(x.astype(float))
     if scaling in ("standard", "minmax", "robust"):
         wanted = SCALERS[scaling]().fit(whole)
-        limit = wanted.scale_ if scaling != "minmax" else 1 / wanted.scale_
-        plain = np.abs(whole).max(axis=0) * 1e-9 < limit
+        spread = np.ptp(whole, axis=0)  # of less than 2e-15 scikit-learn divides by 1
+        plain = (spread > 1e-12) & (spread > 1e-9 * np.abs(whole).max(axis=0)) | (spread == 0)
+        if scaling == "robust":
+            quartiles = np.quantile(whole, [0.25, 0.75], axis=0)
+            plain &= (np.ptp(quartiles, axis=0) > 1e-12) | (spread == 0)
         ours = np.clip(wanted.transform(imputer.transform(new.astype(float))), -3.4e38, 3.4e38)
         near = np.abs(ours) < 1e30
         for column in np.flatnonzero(plain):
@@ -228,7 +231,7 @@ def test_ordinal_codes_are_those_of_scikit_learn() -> None:
     min_frequency=st.integers(1, 9),
     max_levels=st.integers(2, 9),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_level_has_one_place_or_none(
     encoding: str, x: list[int | None], new: list[int | None], min_frequency: int, max_levels: int
 ) -> None:
@@ -262,7 +265,7 @@ def test_targets_are_scaled_as_by_scikit_learn(log1p: bool) -> None:
     before = np.log1p(y.astype(float)) if log1p else y.astype(float)
     wanted = transformer.fit_transform(before)
     np.testing.assert_allclose(scaling.scaled(torch.from_numpy(y)).numpy(), wanted, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(scaling.restored(scaling.scaled(torch.from_numpy(y))).numpy(), y, rtol=1e-4)
+    np.testing.assert_allclose(scaling.restored(scaling.scaled(torch.from_numpy(y))).numpy(), y, rtol=1e-4, atol=1e-5)
     whole = TransformedTargetRegressor(
         LinearRegression(),
         func=lambda values: transformer.transform(np.log1p(values) if log1p else values),

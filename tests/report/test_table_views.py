@@ -172,7 +172,7 @@ def test_a_table_of_one_column(tmp_path: Path, column: str, is_curve: bool) -> N
     frame.write_csv(tmp_path / "rows.csv")
     run = train(tmp_path, "one", **{"data.target": "y", "loss": "mse", "data.columns": {}})
     if not is_curve:
-        with pytest.raises(UserError, match="has 6 inputs and 1 targets"):
+        with pytest.raises(UserError, match="has 6 inputs and 1 targets;"):
             views.fitted_curve(run)
         return
     fit = views.fitted_curve(run)

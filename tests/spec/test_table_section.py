@@ -217,3 +217,15 @@ def test_one_fault_at_its_place(keys: str, path: str, says: str, tmp_path: Path)
     if "required" not in fault.message:
         assert (fault.line, fault.column) == (line, column)
     assert len(fault.message) < 300 + len(str(file))
+
+
+def test_a_logarithm_of_targets_needs_some(tmp_path: Path) -> None:
+    """The place is that in the file, behind rows that are left out."""
+    file = tmp_path / "gains.csv"
+    file.write_text("a,gain\n1,2.5\n2,\n3,-1.5\n4,-2.5\n5,1.5\n")
+    section = f"{{name: table, path: {file}, target: gain, target_scaling: log1p}}"
+    with pytest.raises(SpecError) as caught:
+        load_text(f"data: {section}\nmodel: {{hidden: []}}\noptimizer: sgd\nloss: mse\n", source="c.yaml")
+    [fault] = caught.value.faults
+    assert fault.path == "data.target_scaling"
+    assert fault.message == f"log1p needs targets above -1, got -2.5 at {file}:5:3"

@@ -52,8 +52,9 @@ BELONGS: dict[str, dict[str, str]] = {
         "mean": "data.scaling.mean",
         "noise": "data spirals, data xor, data moons, data circles or data function",
         "test": "data iris, data xor, data moons, data circles, data function, data random_multilabel, data table, "
-        "data arrays, data images or data idx",
-        "target header": "data table",
+        "data penguins, data wine, data breast_cancer, data diabetes, data arrays, data images or data idx",
+        "target": "data table, data penguins, data wine, data breast_cancer or data diabetes",
+        "header": "data table",
     },
     "optimizer": {
         "epochs batch_size": "training.{}",
@@ -143,12 +144,13 @@ MEANS: dict[str, dict[str, str]] = {
     "data": {
         "transform normalization": "'scaling'",
         "val_split validation_fraction": "'validation'",
+        "stratify groups shuffle_split group_column": "'split'",
         "n_train": "'train_size'",
         "type _target_": "'name'",
         "limit max_rows": "'train_size'",
-        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, arrays, images or "
-        "idx",
-        "target_column label_col": "target of data table",
+        "test_split": "test of data iris, xor, moons, circles, function, random_multilabel, table, penguins, wine, "
+        "breast_cancer, diabetes, arrays, images or idx",
+        "target_column label_col": "target of data table, penguins, wine, breast_cancer or diabetes",
         "csv file_path": "path of data table, arrays, images or idx",
         "resize": "size of data images",
         "n_epochs": "training.epochs",
@@ -223,6 +225,7 @@ MEANS: dict[str, dict[str, str]] = {
         "type": "'name'",
         "loss_reduction reduction_type": "'reduction'",
         "beta": "delta of loss huber",
+        "sample_weight": "data.weight",
         "smoothing label_smooth": "'label_smoothing'",
         "weight class_weight pos_weight": "'class_weights'",
         "tau alpha": "quantiles of loss quantile",

@@ -25,6 +25,7 @@ from mlptrain.sources.arrays.source import Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import files_of
+from mlptrain.sources.held import held, is_held
 from mlptrain.sources.idx import what_is
 from mlptrain.system.files import open_regular
 
@@ -69,6 +70,8 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
     targets. Raises DataKeyError, which lists what is there, where one is not.
     """
+    if is_held(paths):
+        return _of_held(held(str(paths)))
     files = files_of(paths)
     stored = arrays_in(files)
     given = {key: name for key, name in names.items() if name is not None}
@@ -93,6 +96,23 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
     assert x is not None
     assert y is not None
     return Parts(x, y, test_x, test_y, tuple(notes))
+
+
+def _of_held(arrays: Mapping[str, NDArray[Any]]) -> Parts:
+    """Those that a caller in Python gave."""
+    x, y, test_x, test_y = (
+        Stored(key, arrays[key].shape, _word_of(arrays[key].dtype), partial(_same, arrays[key]))
+        if key in arrays
+        else None
+        for key in KEYS
+    )
+    assert x is not None
+    assert y is not None
+    return Parts(x, y, test_x, test_y)
+
+
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
 
 
 def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str, str]:

@@ -36,12 +36,12 @@ def as_table(data: Any, *, like: Table | Schema | None = None, optional: Collect
     known = like.schema if isinstance(like, Table) else like
     missing = tuple(dict.fromkeys((*MISSING, *reading.get("missing_values", ()))))
     wishes = Wishes(missing=missing, known=known, optional=frozenset(optional))
-    frame, has_names = _frame(data)
+    frame, has_names = frame_of(data)
     if known is not None:
         names = wishes.names_by_place(frame.width, has_header=has_names)
         frame = _numbers_of_text(frame.rename(dict(zip(frame.columns, names, strict=True))) if names else frame, known)
     content = replace(plain_columns(frame, FRAME, wishes, lines=None, name="a data frame"), has_names=has_names)
-    table = settled([FRAME], [content], wishes, _digest(frame) if known is None else "")
+    table = settled([FRAME], [content], wishes, digest_of(frame) if known is None else "")
     return table if known is None else conformed(table, known, optional)
 
 
@@ -61,7 +61,7 @@ def holds_rows(data: Any) -> bool:
     return getattr(getattr(data, "dtype", None), "kind", "") in ("O", "U")
 
 
-def _frame(data: Any) -> tuple[pl.DataFrame, bool]:
+def frame_of(data: Any) -> tuple[pl.DataFrame, bool]:
     """The rows as a frame, and whether its columns have names."""
     import polars as pl
 
@@ -141,7 +141,7 @@ def _numbers_of_text(frame: pl.DataFrame, known: Schema) -> pl.DataFrame:
     return frame
 
 
-def _digest(frame: pl.DataFrame) -> str:
+def digest_of(frame: pl.DataFrame) -> str:
     """SHA-256 of names, types and values."""
     stream = io.BytesIO()
     frame.write_ipc(stream, compression="uncompressed")

@@ -23,8 +23,10 @@ MIN_ACCURACY = 0.999
 MIN_REDUCTION = 0.999
 MIN_CORRELATION = 0.999
 _ROWS = 20_000  # that are looked at, evenly spaced: 12 columns take 0.1 s
-_NUMBERS = 20_000_000  # that are looked at in wide tables
+_NUMBERS = 5_000_000  # that are looked at in wide tables
 _MIN_ROWS = 30  # with fewer almost any column seems to know the target
+_MIN_OTHERS = 10  # rows that are not of the most frequent class; of fewer one among many columns knows by chance
+_MAX_DESCRIBED = 5
 _MAX_CLASSES = 100  # that thresholds are sought for
 _MAX_CELLS = 5_000_000  # of a table of levels by classes
 
@@ -46,6 +48,17 @@ class Leak:
         )
 
 
+def described(leaks: Sequence[Leak]) -> list[str]:
+    """A warning for each of the first five, and one for all others."""
+    texts = [leak.describe() for leak in leaks[:_MAX_DESCRIBED]]
+    if more := leaks[_MAX_DESCRIBED:]:
+        names = ", ".join(f"'{printable(leak.column)}'" for leak in more[:_MAX_DESCRIBED])
+        texts.append(
+            f"{len(more):,} more columns predict the target alone: {names}{', …' * (len(more) > _MAX_DESCRIBED)}"
+        )
+    return texts
+
+
 def find_leaks(x: NDArray[np.float32], y: NDArray[np.generic], columns: Sequence[Column]) -> tuple[Leak, ...]:
     """The leaks among stored columns (rows, columns), of labels (rows,) or targets (rows, targets).
 
@@ -65,7 +78,7 @@ def find_leaks(x: NDArray[np.float32], y: NDArray[np.generic], columns: Sequence
     if y.ndim == 1:
         labels = np.unique(y[rows], return_inverse=True)[1]
         guess = np.bincount(labels)
-        if len(guess) < 2:
+        if count - guess.max() < _MIN_OTHERS:
             return ()
         measure = partial(_of_classes, labels=labels, guess=guess)
     else:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
+from mlptrain.sources.held import held, is_held
 from mlptrain.sources.tables.columns import Schema, find_column, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
+from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.reserved import read_split, read_weights_of
 from mlptrain.sources.tables.shipped import SHIPPED
@@ -51,7 +53,7 @@ class TableSource:
     def content(self) -> Content:
         """All of it; read again where a file has changed."""
         keys = {"path": self.path, "test_path": self.test_path, "validation_path": self.validation_path}
-        files = [(path, *_stamp(path)) for key, paths in keys.items() for path in files_of(paths, key=key)]
+        files = [stamp for key, paths in keys.items() for stamp in _stamps(paths, key)]
         return _content(self, tuple(files))
 
 
@@ -62,25 +64,33 @@ class Content:
     facts: SourceFacts
     schema: Schema
     raw: RawData
+    lowest: tuple[float, str]  # of the targets of a regression, and where it stands
     leaks: tuple[Leak, ...]
     notes: tuple[str, ...]
     warnings: tuple[tuple[str, str], ...]
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _stamps(paths: tuple[str, ...], key: str) -> list[tuple[Any, ...]]:
+    """What says whether files are still the same; the name of data that are held says it itself."""
+    if any(map(is_held, paths)):
+        return [(name, held(name, key=key) is None) for name in paths]
+    stats = [(path, path.stat()) for path in files_of(paths, key=key)]
+    return [(path, found.st_size, found.st_mtime_ns) for path, found in stats]
 
 
-_MAX_COMPARED = 2_000_000  # rows, which are compared with each other in half a second
+def _read(paths: tuple[str, ...], options: Mapping[str, Any], **like: Any) -> Table:
+    """The rows of files, or of a frame that is held."""
+    if is_held(paths[0]):
+        return as_table(held(paths[0]), missing_values=options["missing_values"], **like)
+    return read_table(paths, **options, **like)
 
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
 def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
-    from mlptrain.sources.tables.leaks import find_leaks
+    from mlptrain.sources.tables.leaks import described, find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
-    table = SHIPPED[source.shipped].read() if source.shipped else read_table(source.path, **options)
+    table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, options)
     reserved = _reserved(source, table.frame.columns)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
     for name, key in reserved.items():
@@ -90,17 +100,18 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     notes, warnings = list(table.notes), list(schema.notes)
     table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
+    lowest = _lowest(table, schema)
     x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     leaks = find_leaks(x, y, schema.columns)
-    warnings += [("columns", leak.describe()) for leak in leaks]
+    warnings += [("columns", text) for text in described(leaks)]
     digest, apart = table.digest, {}
     needless = [names["split"]] if "split" in names else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
         if not paths:
             continue
-        other = read_table(paths, **options, like=table, optional=needless)
+        other = _read(paths, options, like=table, optional=needless)
         other, dropped = usable(other, schema, source.dropping)
         notes += [f"{what} file: {note}" for note in other.notes]
         warnings += [(f"{what}_path", note) for note in dropped]
@@ -121,7 +132,6 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         validation_weight=validation_weight,
         split=split,
     )
-    notes += _repeats(x, y, apart)
     if weight is not None:
         notes.append(
             f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
@@ -143,7 +153,16 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
         digest=digest,
         weight=names.get("weight", ""),
     )
-    return Content(facts, schema, raw, leaks, tuple(notes), tuple(warnings))
+    return Content(facts, schema, raw, lowest, leaks, tuple(notes), tuple(warnings))
+
+
+def _lowest(table: Table, schema: Schema) -> tuple[float, str]:
+    """The lowest target of a regression, and its place; nothing of classes."""
+    if schema.task == "classification":
+        return float("inf"), ""
+    found = [(float(str(table.frame[name].min())), name) for name in schema.targets]
+    value, name = min(found)
+    return value, table.where(table.frame[name].arg_min() or 0, name)
 
 
 def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
@@ -167,27 +186,6 @@ def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
         if count and what in apart:
             raise DataKeyError(f"{what}_path", f"is given, but data.split names {count:,} {what} rows in data.path too")
     return counts[0], counts[1], counts[2]
-
-
-def _repeats(x: Any, y: Any, apart: Mapping[str, Any]) -> list[str]:
-    """How many rows, inputs and targets, stand there twice: they may be trained on and tested with."""
-    import numpy as np
-    import polars as pl
-
-    def hashes(x: Any, y: Any) -> pl.Series:
-        return pl.from_numpy(np.column_stack([x, y.astype(np.float64) if y.ndim == 2 else y])).hash_rows()
-
-    if len(x) > _MAX_COMPARED:
-        return []
-    own, notes = hashes(x, y), []
-    if repeated := len(own) - own.n_unique():
-        notes.append(
-            f"{repeated:,} of {len(own):,} rows repeat another one: what is drawn for testing may be trained on too"
-        )
-    for what, (x, y, _) in apart.items():
-        if again := int(hashes(x, y).is_in(own.implode()).sum()):
-            notes.append(f"{again:,} of {len(x):,} rows of the {what} file stand in the training file too")
-    return notes
 
 
 def _sizes(groups: Any) -> tuple[int, ...]:
