@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from sklearn.preprocessing import (
 from mlptrain.data.tabular import Columns
 from mlptrain.errors import DataError
 from mlptrain.nn.targets import TargetScaling
-from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.spec.table import TableData
+from mlptrain.sources.facts import Column, DataFacts, DataKeyError
+from mlptrain.spec.table import FileTable, TableData
 
 Rows = NDArray[np.float32]
 SCALERS: dict[str, Any] = {
@@ -42,7 +43,7 @@ SCALERS: dict[str, Any] = {
 
 
 def section(**keys: Any) -> TableData:
-    return TableData.model_validate({"name": "table", "path": "x.csv", "target": "y", **keys})
+    return FileTable.model_validate({"name": "table", "path": "x.csv", "target": "y", **keys})
 
 
 def numbers(x: Rows) -> DataFacts:
@@ -291,3 +292,13 @@ def test_a_constant_target_is_only_shifted() -> None:
 def test_log1p_needs_targets_above_minus_one(y: list[float]) -> None:
     with pytest.raises(DataError, match=r"log1p needs targets above −1, got -"):
         TargetScaling.fit(torch.tensor(y)[:, None], log1p=True)
+
+
+def test_targets_without_a_square_are_refused_at_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "far.csv"
+    file.write_text("a,y\n1,2.5\n2,\n3,4e30\n4,1.5\n")
+    with pytest.raises(
+        DataKeyError, match=rf"{file}:4:3  4e\+30: its square is beyond the numbers of float32"
+    ) as caught:
+        FileTable(name="table", path=str(file), target="y").facts()
+    assert caught.value.path == ("path",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -78,19 +78,22 @@ def infer(
     given, written = _given(names, targets, kinds or {})
     columns: list[Column] = []
     described: list[Described] = []
-    notes: list[tuple[str, str]] = []
+    notes: dict[str, list[tuple[str, str]]] = {}  # by reason
     for name in names:
         values = table.frame[name]
+        levels = values.n_unique() - (values.null_count() > 0)
         if name in targets or name in (reserved or {}):
             duty = "target" if name in targets else (reserved or {})[name]
             described.append(
-                _describe(values, "target" if duty == "target" else "weight" if duty == "weight" else "split", "")
+                _describe(
+                    values, "target" if duty == "target" else "weight" if duty == "weight" else "split", "", levels
+                )
             )
             continue
-        kind, why, warning = _kind(table, name, given.get(name), written.get(name, name))
-        described.append(_describe(values, kind, why))
+        kind, why, warning = _kind(table, name, given.get(name), written.get(name, name), levels)
+        described.append(_describe(values, kind, why, levels))
         if warning:
-            notes.append(("columns", warning))
+            notes.setdefault(why.partition(":")[0] if kind == "drop" else warning, []).append((name, warning))
         if kind != "drop":
             columns += _stored(name, values, kind)
     if not columns:
@@ -101,7 +104,17 @@ def infer(
         raise DataKeyError(
             "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
         )
-    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes))
+    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
+
+
+def _summed_up(notes: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+    """Each note with its key; of many columns that are dropped for the same reason there is one."""
+    for reason, those in notes.items():
+        if len(those) <= _MAX_NAMED:
+            yield from (("columns", warning) for _, warning in those)
+        else:
+            shown = ", ".join(f"'{printable(name)}'" for name, _ in those[:_MAX_NAMED])
+            yield "columns", f"{len(those):,} columns are dropped ({reason}): {shown}, …"
 
 
 def _targets(names: Sequence[str], wanted: str | int | Sequence[str | int]) -> tuple[str, ...]:
@@ -157,7 +170,7 @@ def find_column(names: Sequence[str], wanted: str | int, *, key: str, inside: tu
     raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}", inside=inside)
 
 
-def _kind(table: Table, name: str, wanted: str | None, written: str) -> tuple[Kind, str, str]:
+def _kind(table: Table, name: str, wanted: str | None, written: str, levels: int) -> tuple[Kind, str, str]:
     """What a column is taken for, why, and what the user should know of it; ``written`` is its name in ``kinds``."""
     import polars as pl
 
@@ -188,7 +201,6 @@ def _kind(table: Table, name: str, wanted: str | None, written: str) -> tuple[Ki
         )
     if present == 0:
         return "drop", "no value at all", f"'{shown}' has no value at all and is dropped"
-    levels = values.n_unique() - (values.null_count() > 0)
     if wanted in ("numeric", "categorical", "date"):
         return wanted, "as asked for", ""  # type: ignore[return-value]
     if levels == 1 and values.null_count() == 0:
@@ -220,13 +232,13 @@ def _identifier(values: pl.Series, levels: int, shown: str) -> str:
     )
 
 
-def _describe(values: pl.Series, kind: Kind | Literal["target", "weight", "split"], why: str) -> Described:
+def _describe(values: pl.Series, kind: Kind | Literal["target", "weight", "split"], why: str, levels: int) -> Described:
     missing = values.null_count()
     present = values.drop_nulls()
     low = high = ""
     if len(present) and (values.dtype.is_numeric() or values.dtype.is_temporal()):
         low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (present.min(), present.max()))
-    return Described(values.name, kind, why, missing, present.n_unique(), low, high)
+    return Described(values.name, kind, why, missing, levels, low, high)
 
 
 def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
@@ -288,7 +300,8 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if distinct <= MAX_CLASSES:
         return (
             "classification",
-            f"the target has {distinct} different whole numbers; data.task: regression if they are amounts",
+            f"the target has {distinct} different whole numbers"
+            + ("; data.task: regression if they are amounts" if distinct > 2 else ""),
         )
     return (
         "regression",

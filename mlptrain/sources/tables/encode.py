@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+MAX_FLOAT32 = 3.4028234663852886e38
+_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 UNSEEN = -1.0  # the code of a level that the training file does not have
 _DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
@@ -63,21 +65,26 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
 
 def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
-    """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``."""
+    """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``, and for larger ones."""
     import numpy as np
 
-    return np.column_stack([_numbers(table, name) for name in names])
+    most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
+    columns = [_numbers(table, name, at_most=_MAX_TARGET, why=most.format(printable(name))) for name in names]
+    return np.column_stack(columns)
 
 
-def _numbers(table: Table, name: str) -> NDArray[np.float32]:
+def _numbers(
+    table: Table, name: str, *, at_most: float = MAX_FLOAT32, why: str = "beyond the numbers of float32, 3.4e38"
+) -> NDArray[np.float32]:
     import numpy as np
     import polars as pl
 
-    values = table.frame[name].cast(pl.Float64).to_numpy()
-    too_large = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    column = table.frame[name]
+    values = (column if column.dtype == pl.Float32 else column.cast(pl.Float64)).to_numpy()
+    too_large = np.flatnonzero(np.abs(values) > at_most)
     if len(too_large):
         row = int(too_large[0])
-        raise DataError(f"{table.where(row, name)}  {values[row]:g} is beyond the numbers of float32, 3.4e38")
+        raise DataError(f"{table.where(row, name)}  {values[row]:g}: {why}")
     return values.astype(np.float32)
 
 

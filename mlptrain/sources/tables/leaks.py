@@ -102,7 +102,10 @@ def _of_classes(
     changes &= ~np.isnan(values[order][:-1])  # missing values are one level
     levels[order] = np.concatenate([[0], np.cumsum(changes)])
     rules = [("accuracy of looking its values up", _looked_up(levels, labels, len(guess), likely))]
-    if is_number and len(guess) <= _MAX_CLASSES:
+    # Each error between intervals adds two changes of the class, where every value stands in one row.
+    most = len(guess) - 1 + 2 * (1 - MIN_ACCURACY) * rows
+    is_hopeless = changes.all() and np.count_nonzero(np.diff(labels[order])) > most
+    if is_number and len(guess) <= _MAX_CLASSES and not is_hopeless:
         rules.append(("accuracy of thresholds on it", _by_thresholds(values, labels, len(guess), likely)))
     name, correct = max(rules, key=lambda rule: rule[1])
     errors, of_guess = rows - correct, rows - int(guess.max())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -78,11 +79,23 @@ def _stamps(paths: tuple[str, ...], key: str) -> list[tuple[Any, ...]]:
     return [(path, found.st_size, found.st_mtime_ns) for path, found in stats]
 
 
-def _read(paths: tuple[str, ...], options: Mapping[str, Any], **like: Any) -> Table:
-    """The rows of files, or of a frame that is held."""
-    if is_held(paths[0]):
-        return as_table(held(paths[0]), missing_values=options["missing_values"], **like)
-    return read_table(paths, **options, **like)
+def _read(paths: tuple[str, ...], key: str, options: Mapping[str, Any], **like: Any) -> Table:
+    """The rows of files, or of a frame that is held. Raises DataKeyError, of the key that names them."""
+    with _said_of(key):
+        if is_held(paths[0]):
+            return as_table(held(paths[0]), missing_values=options["missing_values"], **like)
+        return read_table(paths, **options, **like)
+
+
+@contextmanager
+def _said_of(key: str) -> Iterator[None]:
+    """What is wrong with a file as a fault of the key that names it."""
+    try:
+        yield
+    except DataKeyError:
+        raise
+    except DataError as error:
+        raise DataKeyError(key, str(error)) from None
 
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
@@ -90,7 +103,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     from mlptrain.sources.tables.leaks import described, find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
-    table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, options)
+    table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, "path", options)
     reserved = _reserved(source, table.frame.columns)
     schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
     for name, key in reserved.items():
@@ -101,7 +114,8 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     table, dropped = usable(table, schema, source.dropping)
     warnings += [("path", note) for note in dropped]
     lowest = _lowest(table, schema)
-    x, y = encode_inputs(table, schema.columns), _targets(table, schema)
+    with _said_of("path"):
+        x, y = encode_inputs(table, schema.columns), _targets(table, schema)
     weight = read_weights_of(table, names["weight"]) if "weight" in names else None
     split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
     leaks = find_leaks(x, y, schema.columns)
@@ -111,12 +125,13 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: A
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
         if not paths:
             continue
-        other = _read(paths, options, like=table, optional=needless)
+        other = _read(paths, f"{what}_path", options, like=table, optional=needless)
         other, dropped = usable(other, schema, source.dropping)
         notes += [f"{what} file: {note}" for note in other.notes]
         warnings += [(f"{what}_path", note) for note in dropped]
         of_rows = read_weights_of(other, names["weight"]) if "weight" in names else None
-        apart[what] = encode_inputs(other, schema.columns), _targets(other, schema), of_rows
+        with _said_of(f"{what}_path"):
+            apart[what] = encode_inputs(other, schema.columns), _targets(other, schema), of_rows
         digest += other.digest
     test_x, test_y, test_weight = apart.get("test", (None, None, None))
     validation_x, validation_y, validation_weight = apart.get("validation", (None, None, None))
