@@ -3,8 +3,8 @@
     python -m tests.benchmarks.tables DIR [--splits 5] [--only NAME …]
 
 Test rows, a fifth, are drawn by five seeds. One recipe of mlptrain, whose dropout every split chooses on a fifth of its
-other rows, against scikit-learn's MLPClassifier and MLPRegressor with their defaults; both then train on all other rows,
-and read the inputs that mlptrain makes of the columns. The targets of scikit-learn's regression are scaled too.
+other rows, against scikit-learn's MLPClassifier and MLPRegressor with their defaults. Both then train on all other rows
+and read the inputs that mlptrain makes of the columns; the targets of scikit-learn's regression are scaled too.
 
 Four tables need no file; the others are ``DIR/misc/mpg.csv``, ``DIR/misc/abalone.csv``, ``DIR/keel/phoneme.dat``
 and ``DIR/uci_regression/concrete/data.txt``.
@@ -13,6 +13,7 @@ and ``DIR/uci_regression/concrete/data.txt``.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 import warnings
@@ -101,7 +102,8 @@ def of_scikit_learn(splits: Splits, *, regression: bool, seed: int) -> float:
 def interval(values: Sequence[float]) -> str:
     """Mean and half of its 95 % interval, by Student's t over the splits."""
     half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-    return f"{np.mean(values):.4g} ± {half:.2g}"
+    decimals = 4 if half < 1e-9 else max(0, 1 - math.floor(math.log10(half)))
+    return f"{np.mean(values):.{decimals}f} ± {half:.{decimals}f}"
 
 
 def main() -> None:
