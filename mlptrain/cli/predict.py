@@ -83,7 +83,7 @@ def predict(
     if weights := untrained(network.epoch):
         screen.say(f"note: epoch 0 was kept: {weights}", err=True)
     faults: tuple[str, ...] = ()
-    if images and network.experiment.facts.file is not None:
+    if images and network.experiment.facts.is_table:
         if invert is not None:
             raise UserError("--invert and --no-invert need image files; the network was trained on a table")
         predict_files(network.checkpoint, images, out=file, top=top, as_json=as_json)

@@ -19,7 +19,6 @@ from mlptrain.nn import network
 from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.sources.tables.given import holds_rows, is_path
 from mlptrain.spec import describe_ops
-from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import resolve_device
 from mlptrain.training.metrics import probabilities
@@ -112,7 +111,7 @@ class TrainedNetwork(nn.Module):
         read as nearly black in silence. Whoever means so dark an image has ``preprocessing.apply`` for it.
         """
         n_features, data = self.experiment.facts.n_features, self.experiment.data.label
-        of_table = isinstance(self.experiment.data, TableData)
+        of_table = self.experiment.facts.is_table
         if of_table and (is_path(images) or holds_rows(images)):
             rows = later_rows(self.checkpoint, images, with_target=False)
             return later_inputs(self.checkpoint, rows)[0].to(self.device)

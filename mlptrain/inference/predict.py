@@ -19,7 +19,6 @@ from mlptrain.inference.module import TrainedNetwork
 from mlptrain.sources.arrays.image_files import SUFFIXES
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.published import IMAGE_DATASETS
-from mlptrain.spec.table import TableData
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.training.metrics import predicted_classes, probabilities
 
@@ -167,7 +166,7 @@ def predict_rows(
         images = chosen.stored()[list(indices)].reshape(-1, *network.image_shape).double().numpy()
         for fact, image in zip(facts, images, strict=True):
             fact["seen"] = image / network.maximum
-    if isinstance(network.experiment.data, TableData):  # as an evaluation of all rows gives them, to the bit
+    if network.experiment.facts.is_table:  # as an evaluation of all rows gives them, to the bit
         outputs = Outputs(network.checkpoint, device=str(network.device))(chosen.inputs)
         return _predictions(network, outputs[list(indices)], facts)
     return _predictions(network, network(chosen.inputs[list(indices)].to(network.device)).cpu(), facts)

@@ -205,6 +205,11 @@ class DataFacts(Record):
         return bool(self.class_names) and not self.n_targets
 
     @property
+    def is_table(self) -> bool:
+        """Whether the rows come from a table with columns of its own."""
+        return self.file is not None
+
+    @property
     def is_multi_label(self) -> bool:
         """Whether a row may have several of the named labels at once, or none; each is then a target of 0 or 1."""
         return bool(self.class_names and self.n_targets)

@@ -181,10 +181,9 @@ def _correlation(a: Floats, b: Floats) -> float:
 
 def _ranks(values: Floats) -> Floats:
     """Ranks, equal values with the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Floats = (ends - (counts - 1) / 2)[inverse]
-    return ranks
+    import polars as pl
+
+    return pl.Series(values).rank("average").to_numpy()
 
 
 def _ratio(values: Floats, target: Floats) -> float:
