@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["numeric", "categorical", "date", "drop"]
+Duty = Literal["target", "weight", "split"]  # of a column that is no input
 Task = Literal["classification", "regression"]
 MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
 _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
@@ -35,7 +36,7 @@ class Described:
     """One column of the file: what it is taken for, why, and what ``mlptrain data show`` tells of it."""
 
     name: str
-    kind: Kind | Literal["target", "weight", "split"]
+    kind: Kind | Duty
     why: str = ""
     missing: int = 0
     levels: int = 0
@@ -44,7 +45,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Schema:
+class Inferred:
     """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
 
     ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
@@ -66,9 +67,9 @@ def infer(
     target: str | int | Sequence[str | int],
     task: Literal["auto", "classification", "regression"] = "auto",
     kinds: Mapping[str, str] | None = None,
-    reserved: Mapping[str, str] | None = None,
-) -> Schema:
-    """The schema of a training table. ``reserved`` are columns with another duty, such as weights, by name.
+    reserved: Mapping[str, Duty] | None = None,
+) -> Inferred:
+    """What is inferred from a training table. ``reserved`` are columns with another duty, such as weights, by name.
 
     Raises DataKeyError for columns that are not there and kinds that the values cannot have, DataError where no input
     is left.
@@ -82,13 +83,9 @@ def infer(
     for name in names:
         values = table.frame[name]
         levels = values.n_unique() - (values.null_count() > 0)
-        if name in targets or name in (reserved or {}):
-            duty = "target" if name in targets else (reserved or {})[name]
-            described.append(
-                _describe(
-                    values, "target" if duty == "target" else "weight" if duty == "weight" else "split", "", levels
-                )
-            )
+        duty: Duty | None = "target" if name in targets else (reserved or {}).get(name)
+        if duty is not None:
+            described.append(_describe(values, duty, "", levels))
             continue
         kind, why, warning = _kind(table, name, given.get(name), written.get(name, name), levels)
         described.append(_describe(values, kind, why, levels))
@@ -99,12 +96,12 @@ def infer(
     if not columns:
         raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
     found, why = _task(table, targets, task)
-    class_names = _classes(table.frame[targets[0]]) if found == "classification" else ()
+    class_names = levels_of(table.frame[targets[0]]) if found == "classification" else ()
     if found == "classification" and len(class_names) < 2:
         raise DataKeyError(
             "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
         )
-    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
+    return Inferred(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
 
 
 def _summed_up(notes: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
@@ -232,7 +229,7 @@ def _identifier(values: pl.Series, levels: int, shown: str) -> str:
     )
 
 
-def _describe(values: pl.Series, kind: Kind | Literal["target", "weight", "split"], why: str, levels: int) -> Described:
+def _describe(values: pl.Series, kind: Kind | Duty, why: str, levels: int) -> Described:
     missing = values.null_count()
     present = values.drop_nulls()
     low = high = ""
@@ -307,10 +304,6 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         "regression",
         f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
     )
-
-
-def _classes(values: pl.Series) -> tuple[str, ...]:
-    return levels_of(values)
 
 
 def _dropped(described: Sequence[Described]) -> str:
