@@ -345,6 +345,12 @@ def pieces(
     """
     line, rest, skipping = 1, b"", skip
     for block, share in _blocks(path, encoding):
+        end = 0 if quote and quote.encode() in block else block.rfind(b"\n") + 1
+        if end and not skipping and not (quote and quote.encode() in rest):  # the same, with one copy less
+            content = rest + block[:end] if rest else block[:end]
+            yield Piece(line, content, share)
+            line, rest = line + content.count(b"\n"), block[end:]
+            continue
         rest = rest + block if rest else block
         if has_backslashes:
             rest = rest.replace(b"\\" + quote.encode(), quote.encode() * 2)
