@@ -14,7 +14,7 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.jsonfiles import Figure, Positive, Record
 
-_CHUNK = 2**20  # numbers that are prepared at once, in float64
+_CHUNK = 2**17  # numbers that are prepared at once, in float64: a megabyte, which the cache holds
 _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
 _MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
 _BEND = 3.0  # where robust_clip ends
@@ -73,13 +73,14 @@ class Columns(Record):
 
     def apply(self, x: Tensor) -> Tensor:
         """Inputs (n, inputs) float32 of stored rows (n, columns), in parts that bound the memory."""
-        out = torch.zeros(len(x), self.inputs, device=x.device)
+        out = torch.empty(len(x), self.inputs, device=x.device)
         rows = max(1, _CHUNK // x.shape[1])
         for part, into in zip(torch.split(x, rows), torch.split(out, rows), strict=True):
             self._write(part, into)
         return out
 
     def _write(self, x: Tensor, out: Tensor) -> None:
+        out.zero_()
         places = [place for place, one in enumerate(self.of) if isinstance(one, Number)]
         if places:
             self._write_numbers(x[:, places].double(), places, out)
@@ -90,7 +91,8 @@ class Columns(Record):
     def _write_numbers(self, x: Tensor, places: list[int], out: Tensor) -> None:
         numbers = [one for one in self.of if isinstance(one, Number)]
         missing = x.isnan()
-        x = torch.where(missing, x.new_tensor([one.fill for one in numbers]), x)
+        if missing.any():
+            x = torch.where(missing, x.new_tensor([one.fill for one in numbers]), x)
         if any(one.quantiles for one in numbers):
             for column, one in enumerate(numbers):
                 x[:, column] = _to_normal(x[:, column], one.quantiles)
@@ -124,8 +126,11 @@ class Columns(Record):
 
 
 def _number(data: TableData, block: Block, x: Tensor) -> Number:
-    values = x.double().numpy()
-    values = values[~np.isnan(values)]
+    stored = x.numpy()
+    missing = np.isnan(stored)
+    some_missing = bool(missing.any())
+    present = stored[~missing] if some_missing else stored
+    values = present.astype(np.float64)
     name, wish = block.column.name, data.numeric
     if not len(values):
         raise DataError(f"no training row has a value in column '{name}'; drop it with data.columns")
@@ -134,8 +139,8 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
     elif wish.missing == "mean" and values.min() < values.max():  # of equal values a mean is rounded
         fill = float(values.mean())
     else:
-        fill = float(np.median(values))
-    filled = np.where(np.isnan(x.double().numpy()), fill, x.double().numpy()) if len(values) < len(x) else values
+        fill = _median(present)
+    filled = np.where(missing, fill, stored.astype(np.float64)) if some_missing else values
     center, scale = _center_and_scale(filled, wish.scaling)
     if not (abs(center) + scale < 1e38):
         raise DataError(f"column '{name}' has numbers too large to be scaled: center {center:g}, scale {scale:g}")
@@ -144,6 +149,14 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
         count = max(10, min(1000, len(filled) // 30))
         quantiles = tuple(np.maximum.accumulate(np.quantile(filled, np.linspace(0, 1, count))).tolist())
     return Number(fill=fill, center=center, scale=scale, quantiles=quantiles)
+
+
+def _median(values: np.ndarray) -> float:
+    """The median of float32, (n,), as of float64: their mean is taken there."""
+    half = len(values) // 2
+    parted = np.partition(values, half)
+    high = float(parted[half])
+    return high if len(values) % 2 else (float(parted[:half].max()) + high) / 2
 
 
 def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
