@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.jsonfiles import Figure, Positive, Record
 
 _CHUNK = 2**17  # numbers that are prepared at once, in float64: a megabyte, which the cache holds
+_MANY = 100_000  # rows of which columns are fitted in threads
 _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
 _MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
 _BEND = 3.0  # where robust_clip ends
@@ -57,13 +59,15 @@ class Columns(Record):
     def fit(cls, data: TableData, x: Tensor, facts: DataFacts) -> Columns:
         """From stored training rows (n, columns). Raises DataError for numbers that cannot be scaled."""
         blocks = list(data.blocks(facts))
+
+        def fitted(place: int) -> Number | Category:
+            fit = _number if blocks[place].column.kind == "numeric" else _category
+            return fit(data, blocks[place], x[:, place])
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # which NumPy lets run at the same time
+            of = tuple((pool.map if len(x) >= _MANY else map)(fitted, range(len(blocks))))
         return cls(
-            of=tuple(
-                _number(data, block, x[:, place])
-                if block.column.kind == "numeric"
-                else _category(data, block, x[:, place])
-                for place, block in enumerate(blocks)
-            ),
+            of=of,
             starts=tuple(block.start for block in blocks),
             indicators=tuple(block.indicator for block in blocks),
             one_hot=data.categorical.encoding == "one_hot",
