@@ -45,7 +45,9 @@ class Drawing:
                 f"{purpose} {wish} of {len(rows)} training rows takes {count}: it must take at least 1 and leave at "
                 "least 1 to train on; 0 means none"
             )
-        keys = None if self.keys is None else self.keys.index_select(0, rows)
+        keys = self.keys
+        if keys is not None and len(rows) < len(keys):
+            keys = keys.index_select(0, rows)
         mask = torch.zeros(len(rows), dtype=torch.bool)
         if self.by == "group" and keys is not None:
             mask = self._of_groups(keys, count, purpose)

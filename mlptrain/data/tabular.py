@@ -87,7 +87,7 @@ class Columns(Record):
         out.zero_()
         places = [place for place, one in enumerate(self.of) if isinstance(one, Number)]
         if places:
-            self._write_numbers(x[:, places].double(), places, out)
+            self._write_numbers(x[:, _run(places)].double(), places, out)
         for place, one in enumerate(self.of):
             if isinstance(one, Category):
                 self._write_category(x[:, place], one, self.starts[place], out)
@@ -104,11 +104,11 @@ class Columns(Record):
             x.sub_(x.new_tensor([one.center for one in numbers])).div_(x.new_tensor([one.scale for one in numbers]))
             if self.bend:
                 x.div_((1 + (x / _BEND) ** 2).sqrt())
-        starts = torch.tensor([self.starts[place] for place in places], device=x.device)
-        out[:, starts] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
+        starts = [self.starts[place] for place in places]
+        out[:, _run(starts)] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
         flagged = [column for column, place in enumerate(places) if self.indicators[place]]
         if flagged:
-            out[:, starts[flagged] + 1] = missing[:, flagged].float()
+            out[:, [starts[column] + 1 for column in flagged]] = missing[:, flagged].float()
 
     def _write_category(self, x: Tensor, one: Category, start: int, out: Tensor) -> None:
         # Behind the levels stand those that training has not seen, whose code is −1, and missing ones.
@@ -127,6 +127,12 @@ class Columns(Record):
         """In words."""
         numbers = sum(isinstance(one, Number) for one in self.of)
         return f"{numbers:,} numeric and {len(self.of) - numbers:,} categorical columns as {self.inputs:,} inputs"
+
+
+def _run(places: list[int]) -> list[int] | slice:
+    """Neighbouring places as a slice, which is read and written in half the time."""
+    start, stop = places[0], places[-1] + 1
+    return slice(start, stop) if places == list(range(start, stop)) else places
 
 
 def _number(data: TableData, block: Block, x: Tensor) -> Number:
