@@ -14,6 +14,8 @@ from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import SplitBy, drawn
 from mlptrain.sources.grouping import drawn_groups
 
+_FEW = 8  # classes, of which each is sought in the time that sorting all of them takes
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -43,7 +45,9 @@ class Drawing:
                 f"{purpose} {wish} of {len(rows)} training rows takes {count}: it must take at least 1 and leave at "
                 "least 1 to train on; 0 means none"
             )
-        keys = None if self.keys is None else self.keys[rows]
+        keys = self.keys
+        if keys is not None and len(rows) < len(keys):
+            keys = keys.index_select(0, rows)
         mask = torch.zeros(len(rows), dtype=torch.bool)
         if self.by == "group" and keys is not None:
             mask = self._of_groups(keys, count, purpose)
@@ -56,7 +60,8 @@ class Drawing:
                 mask[torch.randperm(len(rows), generator=generator)[:count]] = True
             else:
                 mask[_some_of_each(keys, shares, generator)] = True
-        return rows[~mask], rows[mask]
+        chosen, of = mask.numpy(), rows.numpy()  # which is five times as fast at this as torch
+        return torch.from_numpy(of[~chosen]), torch.from_numpy(of[chosen])
 
     def _of_groups(self, keys: Tensor, count: int, purpose: str) -> Tensor:
         sizes = keys.bincount()
@@ -102,8 +107,11 @@ def shares_of(counts: Sequence[int], count: int, ties: Sequence[float]) -> list[
 def _some_of_each(keys: Tensor, shares: Sequence[int], generator: torch.Generator) -> Tensor:
     """So many rows of each class as ``shares`` says, at random."""
     narrow = keys.to(torch.int16 if len(shares) < 2**15 else torch.int64).numpy()
-    by_class = torch.from_numpy(np.argsort(narrow, kind="stable"))  # which sorts 16 bits by radix
-    parts = torch.split(by_class, keys.bincount(minlength=len(shares)).tolist())
+    if len(shares) <= _FEW:
+        parts = [torch.from_numpy(np.flatnonzero(narrow == one)) for one in range(len(shares))]
+    else:
+        by_class = torch.from_numpy(np.argsort(narrow, kind="stable"))  # which sorts 16 bits by radix
+        parts = list(torch.split(by_class, keys.bincount(minlength=len(shares)).tolist()))
     drawn_of = (
         part[torch.randperm(len(part), generator=generator)[:share]] for part, share in zip(parts, shares, strict=True)
     )

@@ -12,6 +12,8 @@ from torch import Tensor
 from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.nn.losses import with_weights
 
+_ROWS = 1 << 14  # that are turned at once, in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -35,6 +37,15 @@ class Examples:
     def stored(self) -> Tensor:
         """The inputs of these rows as stored, (n, n_features); a copy where ``index`` chooses."""
         return self.x if self.index is None else self.x.index_select(0, self.index)
+
+    def by_column(self) -> Tensor:
+        """``stored``, laid out so that a column of it is read in one go: (n, n_features), the view of a copy."""
+        columns = self.x.new_empty(self.x.shape[1], len(self))
+        done = 0
+        for piece in self.pieces(_ROWS):
+            columns[:, done : done + len(piece)] = piece.stored().T
+            done += len(piece)
+        return columns.T
 
     def head(self, n: int) -> Examples:
         """The first ``n`` rows alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,8 +116,11 @@ class Splits:
         for name, some in (("training", train), ("validation", validated), ("test", tested)):
             if some is not None and some.weight is not None and not some.chosen_weights().any():
                 raise DataError(f"all {len(some):,} {name} rows have the weight 0")
-        splits = cls(train, validated, tested, _fingerprint(train, validated, tested))
-        return splits if fitted.columns is None else splits.applied()
+        with ThreadPoolExecutor(1) as beside:  # hashing needs a core of its own, and no lock of Python's
+            fingerprint = beside.submit(_fingerprint, train, validated, tested)
+            splits = cls(train, validated, tested, "")
+            splits = splits if fitted.columns is None else splits.applied()
+        return replace(splits, fingerprint=fingerprint.result())
 
     def applied(self) -> Splits:
         """With the preprocessing applied to all rows: what makes other columns of them is not for single batches."""
@@ -199,7 +203,7 @@ def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) ->
 
 def _fitted(scaling: str | dict[str, float] | TableData, train: Examples, facts: DataFacts) -> Preprocessing:
     if isinstance(scaling, TableData):
-        return Preprocessing.of_table(scaling, train.stored(), train.chosen_targets(), facts)
+        return Preprocessing.of_table(scaling, train.by_column(), train.chosen_targets(), facts)
     return Preprocessing.fit(scaling, train.stored, facts)
 
 

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError
@@ -29,17 +29,22 @@ _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
 _TEXT_SHARE = 0.5  # of the rows: with more distinct values than that a column of text is no category
 _MAX_LEVELS = 10_000  # in the facts; beyond it a column of text is dropped
 _MAX_NAMED = 5
+_COUNTED = 1_000_000  # rows
 
 
 @dataclass(frozen=True)
 class Described:
-    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` tells of it."""
+    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` tells of it.
+
+    ``levels`` are its different values, None for numbers of more rows than ``_COUNTED``, where no rule asks for them:
+    to count them takes as long as to read them.
+    """
 
     name: str
     kind: Kind | Duty
     why: str = ""
     missing: int = 0
-    levels: int = 0
+    levels: int | None = 0
     low: str = ""
     high: str = ""
 
@@ -82,13 +87,23 @@ def infer(
     notes: dict[str, list[tuple[str, str]]] = {}  # by reason
     for name in names:
         values = table.frame[name]
-        levels = values.n_unique() - (values.null_count() > 0)
+        low, high = _ends(values)
+        levels = None
+        if low is None or len(values) <= _COUNTED:
+            levels = values.n_unique() - (values.null_count() > 0)
         duty: Duty | None = "target" if name in targets else (reserved or {}).get(name)
         if duty is not None:
-            described.append(_describe(values, duty, "", levels))
+            described.append(_describe(values, duty, "", levels, low, high))
             continue
-        kind, why, warning = _kind(table, name, given.get(name), written.get(name, name), levels)
-        described.append(_describe(values, kind, why, levels))
+        kind, why, warning = _kind(
+            table,
+            name,
+            given.get(name),
+            written.get(name, name),
+            levels or 0,
+            is_constant=not values.null_count() and (levels == 1 if levels is not None else low == high),
+        )
+        described.append(_describe(values, kind, why, levels, low, high))
         if warning:
             notes.setdefault(why.partition(":")[0] if kind == "drop" else warning, []).append((name, warning))
         if kind != "drop":
@@ -167,8 +182,13 @@ def find_column(names: Sequence[str], wanted: str | int, *, key: str, inside: tu
     raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}", inside=inside)
 
 
-def _kind(table: Table, name: str, wanted: str | None, written: str, levels: int) -> tuple[Kind, str, str]:
-    """What a column is taken for, why, and what the user should know of it; ``written`` is its name in ``kinds``."""
+def _kind(
+    table: Table, name: str, wanted: str | None, written: str, levels: int, *, is_constant: bool
+) -> tuple[Kind, str, str]:
+    """What a column is taken for, why, and what the user should know of it; ``written`` is its name in ``kinds``.
+
+    ``levels`` are the different values of text.
+    """
     import polars as pl
 
     values, shown = table.frame[name], printable(name)
@@ -200,12 +220,12 @@ def _kind(table: Table, name: str, wanted: str | None, written: str, levels: int
         return "drop", "no value at all", f"'{shown}' has no value at all and is dropped"
     if wanted in ("numeric", "categorical", "date"):
         return wanted, "as asked for", ""  # type: ignore[return-value]
-    if levels == 1 and values.null_count() == 0:
+    if is_constant:
         return "drop", "constant", f"'{shown}' is constant and dropped"
     if values.dtype.is_temporal():
         return "date", "dates", ""
     if values.dtype.is_numeric():
-        return "numeric", "numbers", _identifier(values, levels, shown)
+        return "numeric", "numbers", _identifier(values, shown)
     if (levels > _FEW_LEVELS and levels > _TEXT_SHARE * present) or levels > _MAX_LEVELS:
         why = f"text: {levels:,} different values in {present:,} rows"
         return (
@@ -216,26 +236,30 @@ def _kind(table: Table, name: str, wanted: str | None, written: str, levels: int
     return "categorical", f"{levels:,} levels", ""
 
 
-def _identifier(values: pl.Series, levels: int, shown: str) -> str:
+def _identifier(values: pl.Series, shown: str) -> str:
     """A warning where a column counts the rows: it says when a row was written, not what it is."""
-    if not values.dtype.is_integer() or levels < len(values) or len(values) < _FEW_LEVELS:
+    if not values.dtype.is_integer() or values.null_count() or len(values) < _FEW_LEVELS:
         return ""
-    steps = values.diff().drop_nulls()
-    if int(steps.min() or 0) < 1 and int(steps.max() or 0) > -1:  # type: ignore[arg-type]
-        return ""
+    for some in (values.head(_FEW_LEVELS), values):
+        steps = some.diff().drop_nulls()
+        if int(steps.min() or 0) < 1 and int(steps.max() or 0) > -1:  # type: ignore[arg-type]
+            return ""
     return (
         f"'{shown}' looks like an identifier, since every row has another number, in order; data.columns: "
         f"{{{shown}: drop}} leaves it out"
     )
 
 
-def _describe(values: pl.Series, kind: Kind | Duty, why: str, levels: int) -> Described:
-    missing = values.null_count()
-    present = values.drop_nulls()
-    low = high = ""
-    if len(present) and (values.dtype.is_numeric() or values.dtype.is_temporal()):
-        low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (present.min(), present.max()))
-    return Described(values.name, kind, why, missing, levels, low, high)
+def _ends(values: pl.Series) -> tuple[Any, Any]:
+    """The lowest and the highest number or date; None of text, and where there is none."""
+    if values.dtype.is_numeric() or values.dtype.is_temporal():
+        return values.min(), values.max()
+    return None, None
+
+
+def _describe(values: pl.Series, kind: Kind | Duty, why: str, levels: int | None, low: Any, high: Any) -> Described:
+    ends = [("" if end is None else f"{end:g}" if isinstance(end, float) else str(end)) for end in (low, high)]
+    return Described(values.name, kind, why, values.null_count(), levels, *ends)
 
 
 def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
@@ -291,9 +315,9 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if not values.dtype.is_numeric():
         return "classification", "the target is text"
     present = values.drop_nulls()
-    distinct = present.n_unique()
     if values.dtype.is_float() and not bool((present == present.round()).all()):
         return "regression", "the target has numbers with decimals"
+    distinct = present.n_unique()
     if distinct <= MAX_CLASSES:
         return (
             "classification",

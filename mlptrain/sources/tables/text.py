@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
-from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect
+from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect, is_number
 from mlptrain.sources.tables.files import (
     Encoding,
     NotUtf8Error,
@@ -123,6 +123,9 @@ class _Columns:
         self._kinds: dict[str, Kind] = {name: "text" if name in as_text else "integer" for name in self._names}
         self._blank_lines = True  # to be removed; assumed until the first piece is read
         self._as_strings = dialect.decimal_comma  # polars takes 1.234 for a number there, which may mean 1234
+        # polars looks every field up in the words for "missing", which takes as long as parsing it does; text is looked up
+        # once it is stripped, and among numbers a word is noticed since it is none.
+        self._look_up = any(map(_is_value, self._missing))
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all
 
     def read(self) -> pl.DataFrame:
@@ -173,17 +176,28 @@ class _Columns:
         if not content:
             return pl.DataFrame(schema=self._schema(self._kinds))
         if not self._as_strings:
-            try:
-                frame = self._parsed(content, self._kinds)
-            except pl.exceptions.PolarsError:
-                pass
-            else:
+            frame = self._fitting(content)
+            if frame is not None:
                 self._check_width(frame, piece, content)
                 return self._stripped(frame)
         before = dict(self._kinds)
         frame = self._convert(self._strings(piece, content), number)
         self._as_strings |= before == self._kinds  # not a wider type, but blanks around numbers: so will the next be
         return frame
+
+    def _fitting(self, content: bytes) -> pl.DataFrame | None:
+        """A piece in the types that the columns have so far; None where a value does not fit."""
+        import polars as pl
+
+        for look_up in (False, True):
+            if look_up or not self._look_up:
+                try:
+                    frame = self._parsed(content, self._kinds, look_up=look_up)
+                except pl.exceptions.PolarsError:
+                    continue
+                self._look_up = look_up  # where one piece has such words, so will the next
+                return frame
+        return None
 
     def _schema(self, kinds: dict[str, Kind]) -> dict[str, pl.DataType]:
         import polars as pl
@@ -192,7 +206,13 @@ class _Columns:
         return {name: types[kind] for name, kind in kinds.items()}
 
     def _parsed(
-        self, content: bytes, kinds: dict[str, Kind], *, rows: int | None = None, columns: Container[str] = ()
+        self,
+        content: bytes,
+        kinds: dict[str, Kind],
+        *,
+        rows: int | None = None,
+        columns: Container[str] = (),
+        look_up: bool = True,
     ) -> pl.DataFrame:
         import polars as pl
 
@@ -202,7 +222,7 @@ class _Columns:
             separator=self._dialect.separator,
             quote_char=self._dialect.quote or None,
             schema=self._schema(kinds),
-            null_values=[*self._missing, *(f" {value}" for value in self._missing if value)],
+            null_values=[*self._missing, *(f" {value}" for value in self._missing if value)] if look_up else None,
             columns=[index for index, name in enumerate(kinds) if name in columns] if columns else None,
             n_rows=rows,
         )
@@ -311,6 +331,11 @@ class _Columns:
                 f"{self._path}:{line}:1  a quoted text goes on behind its closing quote; double the inner quotes"
             )
         return None
+
+
+def _is_value(word: str) -> bool:
+    """Whether a word for "missing" is a number among numbers, or begins or ends with a blank."""
+    return word != word.strip() or (is_number(word) and word.lower() != "nan")
 
 
 def check_utf8(piece: Piece) -> None:
