@@ -27,7 +27,9 @@ from mlptrain.system.text import printable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE = 1 << 24  # bytes that are parsed at once; the C library gives more than 32 MiB back, and asks for them, every time
+PIECE = (
+    1 << 24
+)  # bytes that are parsed at once; the C library gives more than 32 MiB back, and asks for them, every time
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
 SAMPLE = 1 << 20  # bytes to look at before reading, more where a line is longer
 

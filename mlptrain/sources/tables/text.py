@@ -123,8 +123,8 @@ class _Columns:
         self._kinds: dict[str, Kind] = {name: "text" if name in as_text else "integer" for name in self._names}
         self._blank_lines = True  # to be removed; assumed until the first piece is read
         self._as_strings = dialect.decimal_comma  # polars takes 1.234 for a number there, which may mean 1234
-        # polars looks every field up in the words for "missing", which takes as long as parsing it does; text is looked up
-        # once it is stripped, and among numbers a word is noticed since it is none.
+        # polars looks every field up in the words for "missing", which takes as long as parsing it does. Text is looked
+        # up once it is stripped, and among numbers a word is noticed since it is none.
         self._look_up = any(map(_is_value, self._missing))
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all
 
