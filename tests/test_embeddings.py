@@ -203,4 +203,4 @@ def test_categories_of_a_file_are_slots_that_have_vectors(call: Call) -> None:
     assert call("eval", "run").code == 0
     refused = call("check", "shops.yaml", "--set", "data.columns={size: drop}")
     assert refused.code == 2
-    assert "embeds numbers, and 'table' has none among its inputs" in refused.err
+    assert "embeds numbers, and 'shops.csv' has none among its inputs" in refused.err

@@ -69,7 +69,8 @@ def test_run_folder_and_checkpoint_hold_the_facts(trained: Table) -> None:
     }  # fmt: skip
     assert facts["class_names"] == list(CLASSES)
     assert [column["name"] for column in facts["columns"]] == [column.name for column in COLUMNS]
-    assert facts["columns"][2] == {"name": "colour", "kind": "categorical", "categories": ["green", "red"]}
+    colour = {"name": "colour", "kind": "categorical", "categories": ["green", "red"]}
+    assert facts["columns"][2] == colour | {"source": "", "part": "", "missing": 0}
     assert facts["digest"] == "ab" * 32
     for name in ("best", "last"):
         checkpoint = load_checkpoint(Path(f"run/checkpoints/{name}.safetensors"))

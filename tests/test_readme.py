@@ -107,6 +107,9 @@ def test_every_command_and_example_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLPTRAIN_DATA_DIR", str(data_dir))
     shutil.copytree(ROOT / "configs", "configs")
+    shipped = Path("mlptrain/sources/tables/penguins.csv")
+    shipped.parent.mkdir(parents=True)
+    shutil.copy(ROOT / shipped, shipped)
     names: dict[str, Any] = {}
     for kind, block in blocks(document):
         for command in commands_in(block) if kind == "sh" else ():
@@ -142,10 +145,12 @@ def run_the_map(names: dict[str, Any]) -> None:
 
 
 def test_the_files_shown_are_valid(tmp_path: Path) -> None:
-    from mlptrain.spec import load_text
+    from mlptrain.spec import load_spec, load_text
     from mlptrain.spec.comparison.load import load_comparison
 
-    experiment, comparison = (block for kind, block in blocks("README.md") if kind == "yaml")
+    table, experiment, comparison = (block for kind, block in blocks("README.md") if kind == "yaml")
+    (tmp_path / "table.yaml").write_text(table.replace("mlptrain/", f"{ROOT}/mlptrain/"), encoding="utf-8")
+    assert load_spec(tmp_path / "table.yaml").experiment.facts.class_names == ("Adelie", "Chinstrap", "Gentoo")
     assert load_text(experiment).spec.name == "mnist"
     (tmp_path / "configs").mkdir()
     shutil.copy(ROOT / "configs/mnist.yaml", tmp_path)
@@ -213,14 +218,16 @@ def every_command() -> Iterator[tuple[str, Any]]:
 
 
 def test_every_json_output_is_documented() -> None:
-    documented = {name.split(" --")[0] for name, _ in rows("mlptrain/README.md", "command")}
+    documented = {re.split(r" --| [A-Z]", name)[0] for name, _ in rows("mlptrain/README.md", "command")}
     printing = {name for name, command in every_command() if any("--json" in option.opts for option in command.params)}
     assert documented == printing
 
 
 def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of `compare-optimizers` are held against its functions in test_cli_compare, of `data fetch` below."""
+    table, penguins = tmp_path / "table", "configs/tables/penguins.yaml"
     monkeypatch.chdir(tmp_path)
+    assert call("train", str(ROOT / penguins), *EPOCH, "--run-dir", str(table)).code == 0
     outputs = {
         "train": ("train", DIGITS, *EPOCH, "--run-dir", "run"),
         "train --seeds": ("train", DIGITS, *EPOCH, "--run-dir", "seeds", "--seeds", "0,1"),
@@ -235,6 +242,8 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "runs": ("runs", "."),
         "doctor": ("doctor",),
         "data verify": ("data", "verify", "digits"),
+        "data show": ("data", "show", str(ROOT / penguins)),
+        "predict TABLE": ("predict", str(table), str(ROOT / "mlptrain/sources/tables/penguins.csv")),
     }
     elsewhere = {"compare-optimizers", "compare-optimizers --plan", "data fetch"}
     assert {name for name, _ in rows("mlptrain/README.md", "command")} == {*outputs, *elsewhere}

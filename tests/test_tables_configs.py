@@ -9,12 +9,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import mlptrain
 from mlptrain.errors import SpecError
+from mlptrain.experiment import train_seeds
 from mlptrain.spec import load_spec
 
 TABLES = Path(__file__).parent.parent / "configs" / "tables"
 RECIPES = sorted(TABLES.glob("*.yaml"))
-SHIPPED = {"penguins", "wine", "breast_cancer", "diabetes"}
+SHIPPED = {"penguins", "iris", "wine", "breast_cancer", "diabetes"}
 
 
 @pytest.fixture
@@ -58,3 +60,30 @@ def test_uci_figures_of_a_small_set(uci: ModuleType, tmp_path: Path) -> None:
     found = uci.figures(uci.UciSet(3, (0.0, 0.0), 40, 32, rates, splits=3), tmp_path / "data.txt")
     assert found["chosen"] == [{"model.dropout": 0.0, "optimizer.lr": 0.03}] * 3
     assert 0.08 < np.mean(found["five"]) <= np.mean(found["one"]) < 0.25
+
+
+def test_a_group_of_seeds_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Test rows that are stored apart are those of every seed; those that are drawn are not."""
+    rows = ["x,y", *(f"{value},{2 * value}" for value in range(20))]
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text("\n".join(rows))
+    data = {"name": "table", "path": str(tmp_path / "train.csv"), "target": "y", "task": "regression"}
+    config = {"model": {"hidden": [4]}, "loss": "mse", "optimizer": "adam", "training": {"epochs": 2}}
+    apart = {**data, "test_path": str(tmp_path / "test.csv")}
+    for name, of_data in (("drawn", data), ("apart", apart)):
+        train_seeds({"data": of_data, **config}, [0, 1], run_dir=tmp_path / name)
+    monkeypatch.syspath_prepend(TABLES)
+    main = importlib.import_module("averaged").main
+    monkeypatch.setattr("sys.argv", ["averaged.py", str(tmp_path / "drawn")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "test rows, which are drawn" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["averaged.py", str(tmp_path / "apart")])
+    main()
+    networks = [mlptrain.load(tmp_path / "apart" / f"seed-{seed}") for seed in (0, 1)]
+    x, y = np.arange(20.0)[:, None], 2 * np.arange(20.0)
+    values = [network(network.preprocess(x)).detach().double().numpy()[:, 0] for network in networks]
+    expected = float(np.sqrt(((np.mean(values, axis=0) - y) ** 2).mean()))
+    assert f"all 2 averaged {expected:.4f}" in capsys.readouterr().out

@@ -273,7 +273,7 @@ def test_what_cannot_be_read_is_named_with_its_place(call: Call) -> None:
         call("eval", "kind", "--data", "third.csv").message
     )
     for arguments, message in (
-        (("predict", "kind", "absent.csv"), "absent.csv does not exist"),
+        (("predict", "kind", "absent.csv"), "absent.csv: no such file or folder"),
         (("predict", "kind", "rows.csv", "--no-invert"), "the network was trained on a table"),
         (("predict", "kind", "--index", "0", "--out", "x.csv"), "--out needs the file of a table"),
         (("eval", "kind", "--data", "rows.csv", "--split", "test"), "belong to no split"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlptrain.cli import screen
-from mlptrain.system.text import printable
+from mlptrain.system.text import printable, shortened
 
 MAX_COLUMNS = 60  # that are listed; --json has all
 _MAX_CLASSES = 30
@@ -20,7 +20,7 @@ def show_columns(columns: Sequence[Mapping[str, Any]], *, most: int = MAX_COLUMN
     shown = [*columns[:most], *(column for column in columns[most:] if column["kind"] == "target")]
     rows = [
         (
-            _short(column["name"], _NAME),
+            shortened(column["name"], _NAME),
             column["kind"],
             f"{column['missing']:,}" if column["missing"] else "",
             "" if column["levels"] is None else f"{column['levels']:,}",
@@ -41,12 +41,7 @@ def _values(column: Mapping[str, Any]) -> str:
         text = ", ".join(examples) + (", …" if len(examples) < column["levels"] else "")
     else:
         text = f"{column['low']} … {column['high']}" if column["low"] else ""
-    return _short(text, _VALUES)
-
-
-def _short(text: str, letters: int) -> str:
-    text = printable(text).replace("\n", " ")
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+    return shortened(text, _VALUES)
 
 
 def show_data(report: Mapping[str, Any]) -> None:
@@ -77,17 +72,13 @@ def _show_classes(report: Mapping[str, Any]) -> None:
     shown = list(counts.items())
     if len(shown) > _MAX_CLASSES:
         shown = sorted(shown, key=lambda one: -one[1])[:_MAX_CLASSES]
-    table = [[name, f"{count:,}", _share(count, total)] for name, count in shown]
+    table = [[name, f"{count:,}", screen.share(count / total)] for name, count in shown]
     if test:
-        table = [[*row, f"{test[row[0]]:,}", _share(test[row[0]], test_total)] for row in table]
+        table = [[*row, f"{test[row[0]]:,}", screen.share(test[row[0]] / test_total)] for row in table]
     head = ["class", "rows", "share", *(["test file", "share"] if test else [])]
     screen.show_table(head, table, right=range(1, len(head)))
     if len(shown) < len(counts):
         screen.say(f"the {len(shown)} most frequent of {len(counts):,} classes")
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count / total:.2%}".replace("%", " %") if total else ""
 
 
 def _show_duplicates(found: Mapping[str, int | None] | None) -> None:

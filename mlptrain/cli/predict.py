@@ -152,7 +152,7 @@ def _show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction]
             _what(prediction),
             str(prediction.name),
             *([_truth(network, prediction)] if with_truth else []),
-            "" if prediction.confidence is None else f"{prediction.confidence:.2%}".replace("%", " %"),
+            "" if prediction.confidence is None else screen.share(prediction.confidence),
             ", ".join(_runners_up(network, prediction, top - 1)),
             *([] if with_truth else ["; ".join(prediction.notes)]),
         ]
@@ -178,7 +178,7 @@ def _show_labels(network: TrainedNetwork, predictions: Sequence[Prediction], *, 
         likely = sorted(named, key=lambda pair: -pair[1])[:top]
         true = ", ".join(network.class_names[label] for label in _labels(one.true)) or "none"
         wrong = "" if one.true == one.label else " (misclassified)"
-        chances = ", ".join(f"{name} {chance:.2%}".replace("%", " %") for name, chance in likely)
+        chances = ", ".join(f"{name} {screen.share(chance)}" for name, chance in likely)
         rows.append([_what(one), one.name or "none", true + wrong, chances])
     screen.show_table(("row", "labels", "true", "most probable"), rows)
 

@@ -62,9 +62,9 @@ def _show(found: TablePredictions, top: int) -> None:
         chances = row["probabilities"]
         values = chances or row["outputs"]
         order = sorted((label for label in range(len(values)) if label != row["class"]), key=lambda one: -values[one])
-        written = _share if chances else "{:.4g}".format
+        written = screen.share if chances else "{:.4g}".format
         others = ", ".join(f"{names[label]} {written(values[label])}" for label in order[: top - 1])
-        rows.append([row["index"], row["name"], "" if chances is None else _share(row["confidence"]), others])
+        rows.append([row["index"], row["name"], "" if chances is None else screen.share(row["confidence"]), others])
     columns = ("row", "class", "confidence", "runners-up") if names else ("row", *found.value_names())
     screen.show_table(columns, rows, right=(0, 2) if names else range(len(columns)))
     if len(found) > len(rows):
@@ -93,7 +93,3 @@ def _summarise(found: TablePredictions) -> None:
     names = found.experiment.facts.class_names
     shown = ", ".join(f"{names[label]} {count:,}" for label, count in counts if count)
     screen.say(f"{total}: {shown}" + (", …" if len(names) > _MAX_CLASSES else ""))
-
-
-def _share(value: float) -> str:
-    return f"{value:.2%}".replace("%", " %")

@@ -322,6 +322,11 @@ def figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
+def share(value: float) -> str:
+    """``12.50 %``."""
+    return f"{value:.2%}".replace("%", " %")
+
+
 def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
     """A line for each of several evaluations, which have a key ``run`` besides those of one."""
     rows = []

@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 
 from mlptrain.report.arrays import ClassCurves, PermutationImportance
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, fitted, marked, marker, new_figure, styled
-from mlptrain.system.text import printable
+from mlptrain.system.text import shortened
 
 _MAX_BARS = 20
 _LETTERS = 32  # of a column's or a class's name
@@ -24,7 +24,7 @@ def draw_class_curves(found: ClassCurves, *, panel: tuple[float, float] = (4.6, 
     roc, precision = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
     roc.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], zorder=1)
     for index, curve in enumerate(found.curves):
-        name = _short(curve.name)
+        name = shortened(curve.name, _LETTERS)
         look = {"color": colour(index), "linestyle": LINE_STYLES[index % len(LINE_STYLES)], "marker": marker(index)}
         for axes, x, y in (
             (roc, curve.false_positive, curve.true_positive),
@@ -33,7 +33,7 @@ def draw_class_curves(found: ClassCurves, *, panel: tuple[float, float] = (4.6, 
             label = f"{name}: area {curve.area:.4f}, average precision {curve.average_precision:.4f}"
             axes.plot(x, y, label=label, markevery=marked(len(x), index), markersize=4, **look)
         precision.axhline(curve.share, color=colour(index), linewidth=0.9, linestyle=LINE_STYLES[2], zorder=1)
-    rest = " (one against the rest)" if found.classes > 1 else f" of {_short(found.curves[0].name)}"
+    rest = " (one against the rest)" if found.classes > 1 else f" of {shortened(found.curves[0].name, _LETTERS)}"
     roc.set_title(fitted(f"ROC curve{rest}", panel[0]))
     roc.set(xlabel="false positive rate (%)", ylabel="true positive rate (%)")
     precision.set(title="Precision and recall", xlabel="recall (%)", ylabel="precision (%)")
@@ -69,14 +69,9 @@ def draw_importance(found: PermutationImportance, *, width: float = 7.2, titled:
     axes.barh(places, mean, color=colour(0), alpha=0.75, height=0.7)
     axes.errorbar(mean, places, xerr=std, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2.5)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(places, [_short(found.columns[column]) for column in order])
+    axes.set_yticks(places, [shortened(found.columns[column], _LETTERS) for column in order])
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_title(fitted(f"Permutation importance: mean and spread of {found.repeats} repeats", width - 1))
     axes.set_xlabel(f"increase of the loss where the column is shuffled\n{found.loss}")
     return figure
-
-
-def _short(name: str) -> str:
-    name = printable(name).replace("\n", " ")
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"

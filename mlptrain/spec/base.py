@@ -125,6 +125,32 @@ class ShortName:
         return all(key == self.key or not field.is_required() for key, field in section.model_fields.items())
 
 
+@dataclass(frozen=True)
+class ShortForm:
+    """Lets values of ``types`` stand for a section, as ``expand`` says; others are refused: "must be ``expected``, …".
+
+    ``shapes`` are those of the short forms in the JSON schema.
+    """
+
+    expand: Callable[[object], object]
+    types: tuple[type, ...]
+    expected: str
+    shapes: tuple[dict[str, Any], ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._expand, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), *self.shapes]}
+
+    def _expand(self, value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, self.types):
+            raise PydanticCustomError("expected", "must be {expected}", {"expected": self.expected})
+        return self.expand(value)
+
+
 def _checked(
     accepts: Callable[[object], bool], expected: str, json_schema: dict[str, Any], *, flags: bool = False
 ) -> GetPydanticSchema:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import Field
 
-from mlptrain.spec.base import Section, ShortName, count_or
+from mlptrain.spec.base import Section, ShortForm, ShortName, count_or
 
 MAX_SIZE = 4096  # numbers that a column becomes
 MAX_PARTS = 4096  # frequencies or bins of a column
@@ -41,11 +40,6 @@ class NoEmbedding(Section):
 
 
 class _NumericEmbedding(Section):
-    @property
-    def width(self) -> int:
-        """How many numbers a column becomes."""
-        raise NotImplementedError
-
     def parameter_shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
         """Shapes of what it learns for so many columns, by name."""
         raise NotImplementedError
@@ -79,11 +73,6 @@ class Periodic(_NumericEmbedding):
     size: _Size = 16
     relu: _ReLU = True
 
-    @property
-    def width(self) -> int:
-        """``size``."""
-        return self.size
-
     def parameter_shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
         """Frequencies and the linear layers."""
         return {
@@ -102,11 +91,6 @@ class PiecewiseLinear(_NumericEmbedding):
     bins: _Parts = Field(48, description="Of each column, with as many training rows each; fewer where values repeat.")
     size: _Size = 12
     relu: _ReLU = False
-
-    @property
-    def width(self) -> int:
-        """``size``."""
-        return self.size
 
     def parameter_shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
         """The linear layers."""
@@ -130,11 +114,6 @@ class PBLD(_NumericEmbedding):
         0.1, gt=0, le=MAX_SIGMA, description="Standard deviation of the frequencies before training; tune it."
     )
     size: int = Field(4, ge=2, le=MAX_SIZE, description="Numbers that a column becomes, itself among them.")
-
-    @property
-    def width(self) -> int:
-        """``size``."""
-        return self.size
 
     def parameter_shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
         """Frequencies, phases and the linear layers."""
@@ -168,27 +147,15 @@ class CategoryEmbedding(Section):
         return min(600, round(1.6 * slots**0.56)) if isinstance(self.size, str) else self.size
 
 
-@dataclass(frozen=True)
-class ShortSize:
-    """Lets ``8`` or ``auto`` stand for ``{size: 8}``."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._expand, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [handler(schema), {"type": "integer", "minimum": 1, "maximum": MAX_SIZE}, {"const": "auto"}]}
-
-    @staticmethod
-    def _expand(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, (int, str, dict, CategoryEmbedding)):
-            expected = "a length of the vectors such as 8, the word auto, or a mapping such as {size: 8}"
-            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
-        return {"size": value} if isinstance(value, (int, str)) else value
-
-
-CategoryEmbeddingSpec = Annotated[CategoryEmbedding, ShortSize()]
+CategoryEmbeddingSpec = Annotated[
+    CategoryEmbedding,
+    ShortForm(
+        lambda value: {"size": value} if isinstance(value, (int, str)) else value,
+        (int, str, dict, CategoryEmbedding),
+        "a length of the vectors such as 8, the word auto, or a mapping such as {size: 8}",
+        ({"type": "integer", "minimum": 1, "maximum": MAX_SIZE}, {"const": "auto"}),
+    ),
+]
 
 
 class Embeddings(NamedTuple):
@@ -213,7 +180,7 @@ class Embeddings(NamedTuple):
     @property
     def parts(self) -> list[int]:
         """How many numbers every column becomes, in the order in which the first product reads them."""
-        numbers = [] if self.numeric is None else [self.numeric.width] * len(self.layout.numeric)
+        numbers = [] if self.numeric is None else [self.numeric.size] * len(self.layout.numeric)
         return [*numbers, *self.sizes, *(1 for _ in self.passed)]
 
     @property

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import Field
 
-from mlptrain.spec.base import Section
+from mlptrain.spec.base import Section, ShortForm
 
 MAX_MEMBERS = 1024
 
@@ -68,24 +66,12 @@ class Members(Section):
         return MemberLayer(self.k, first, first or whole, whole, apart) if first or whole or apart else None
 
 
-@dataclass(frozen=True)
-class ShortMembers:
-    """Lets ``32`` stand for ``{k: 32}``."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._expand, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [handler(schema), {"type": "integer", "minimum": 1, "maximum": MAX_MEMBERS}]}
-
-    @staticmethod
-    def _expand(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, (int, dict, Members)):
-            expected = "a number of members such as 32, or a mapping such as {k: 32, kind: mini}"
-            raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
-        return {"k": value} if isinstance(value, int) else value
-
-
-MembersSpec = Annotated[Members, ShortMembers()]
+MembersSpec = Annotated[
+    Members,
+    ShortForm(
+        lambda value: {"k": value} if isinstance(value, int) else value,
+        (int, dict, Members),
+        "a number of members such as 32, or a mapping such as {k: 32, kind: mini}",
+        ({"type": "integer", "minimum": 1, "maximum": MAX_MEMBERS},),
+    ),
+]

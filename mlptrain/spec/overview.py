@@ -8,7 +8,6 @@ from typing import Any
 
 from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.sources.tables.columns import Described
-from mlptrain.spec.experiment import Experiment
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.table import Block, ConstantFill, TableData
 
@@ -27,15 +26,15 @@ def columns_report(data: TableData, facts: DataFacts) -> list[dict[str, Any]]:
     """Every column of a table's file in order, with what becomes of it. Raises as ``TableSource.content``.
 
     Keys: name, kind, why, missing, levels (different values; None where many numbers are no inputs), low and high (as
-    text, empty but for numbers and dates), examples (its first levels), inputs (how many of the
-    network's), becomes (in words).
+    text, empty but for numbers and dates), examples (its first levels), inputs (how many of the network's), becomes
+    (in words).
     """
     blocks: dict[str, list[Block]] = {}
     for block in data.blocks(facts):
         blocks.setdefault(block.column.origin, []).append(block)
     found = []
     content = data.source().content()
-    for one in content.schema.described:
+    for one in content.inferred.described:
         own = blocks.get(one.name, [])
         levels = next((block.column.categories for block in own if block.column.kind == "categorical"), ())
         examples = facts.class_names if one.kind == "target" else levels
@@ -112,7 +111,7 @@ def data_report(config: str, loaded: Loaded, *, folder: Path) -> dict[str, Any]:
     leaks: list[dict[str, Any]] = []
     if isinstance(data, TableData):
         content = data.source().content()
-        columns, why = columns_report(data, facts), content.schema.why
+        columns, why = columns_report(data, facts), content.inferred.why
         leaks = [vars(leak) for leak in content.leaks]
     return {
         "config": config,
@@ -188,8 +187,3 @@ def _hashed(*arrays: Any) -> Any:
         )
         parts.append(frame.hash_rows(seed=0).to_numpy())
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
-
-
-def has_table(experiment: Experiment) -> bool:
-    """Whether the rows of an experiment come from a table with columns of its own."""
-    return isinstance(experiment.data, TableData)

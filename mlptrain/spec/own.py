@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -42,7 +43,7 @@ class _Own(DataSection):
 
     def choice(self) -> Choice:
         """What is drawn; classes are chosen by the source, which knows their names."""
-        return Choice(test=self.test, validation=self.validation, fold=self.held_out)
+        return replace(super().choice(), classes=None)
 
     def warnings(self) -> list[tuple[str, str]]:
         """A wish for test rows where there are some."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
@@ -112,6 +113,19 @@ class TableData(DataSection):
         """Where the rows come from."""
         raise NotImplementedError
 
+    def _source(self, path: tuple[str, ...], target: str | int | list[str | int], **more: Any) -> TableSource:
+        """With what is said of every table."""
+        return TableSource(
+            path,
+            tuple(target) if isinstance(target, list) else target,
+            weight=self.weight,
+            split=(self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None,
+            task=self.task,
+            kinds=tuple(self.columns.items()),
+            dropping=self._dropping,
+            **more,
+        )
+
     def facts(self) -> DataFacts:
         """Of the files. Raises DataKeyError also for targets without a logarithm."""
         facts = super().facts()
@@ -128,11 +142,6 @@ class TableData(DataSection):
         return missing if missing == "drop_row" or missing == "error" else ""
 
     @property
-    def _split_column(self) -> tuple[str, str | int] | None:
-        """What a column says of a split, and which."""
-        return (self.split.by, self.split.column) if isinstance(self.split, BY_COLUMN) else None
-
-    @property
     def has_validation(self) -> bool:
         """Whether there are validation rows; a column that states them is read for that."""
         if self.validation or not isinstance(self.split, ColumnSplit):
@@ -147,7 +156,7 @@ class TableData(DataSection):
     def notes(self) -> list[str]:
         """What was detected."""
         content = self.source().content()
-        return [*content.notes, f"{content.schema.task}: {content.schema.why}"]
+        return [*content.notes, f"{content.inferred.task}: {content.inferred.why}"]
 
     def blocks(self, facts: DataFacts) -> Iterator[Block]:
         """What becomes of each stored column, in the order of the inputs."""
@@ -197,17 +206,11 @@ class FileTable(TableData):
 
     def source(self) -> TableSource:
         """The files."""
-        target = tuple(self.target) if isinstance(self.target, list) else self.target
-        return TableSource(
-            path=_several(self.path),
-            target=target,
+        return self._source(
+            _several(self.path),
+            self.target,
             test_path=() if self.test_path is None else _several(self.test_path),
             validation_path=() if self.validation_path is None else _several(self.validation_path),
-            weight=self.weight,
-            split=self._split_column,
-            task=self.task,
-            kinds=tuple(self.columns.items()),
-            dropping=self._dropping,
             reading=(
                 ("format", self.format),
                 ("separator", self.separator),
@@ -218,12 +221,11 @@ class FileTable(TableData):
 
     def choice(self) -> Choice:
         """As elsewhere; test rows are drawn only where none are stored."""
-        return Choice(
-            test=0 if self.test_path is not None else self.test,
-            validation=0 if self.validation_path is not None else self.validation,
-            split=self.split.by,
-            split_seed=self.split_seed,
-            fold=self.held_out,
+        drawn = super().choice()
+        return replace(
+            drawn,
+            test=0 if self.test_path is not None else drawn.test,
+            validation=0 if self.validation_path is not None else drawn.validation,
         )
 
     @property
@@ -242,17 +244,9 @@ class ShippedTable(TableData):
 
     def source(self) -> TableSource:
         """The installed file."""
-        target = SHIPPED[self.name].target if self.target is None else self.target
-        return TableSource(
-            path=SHIPPED[self.name].files(),
-            target=tuple(target) if isinstance(target, list) else target,
-            task=self.task,
-            kinds=tuple(self.columns.items()),
-            dropping=self._dropping,
-            weight=self.weight,
-            split=self._split_column,
-            shipped=self.name,
-        )
+        shipped = SHIPPED[self.name]
+        target = shipped.target if self.target is None else self.target
+        return self._source(shipped.files(), target, shipped=self.name)
 
 
 def _several(paths: str | list[str]) -> tuple[str, ...]:

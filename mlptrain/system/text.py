@@ -14,3 +14,9 @@ def printable(text: str) -> str:
     What is left can be encoded: bytes of a name that are not UTF-8 come as half surrogates.
     """
     return _ACTING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, letters: int) -> str:
+    """A printable text in one line of at most so many letters."""
+    text = printable(text).replace("\n", " ")
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"

@@ -197,6 +197,15 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("split", ["stratified", "auto"])
+def test_rows_are_drawn_as_split_says(folder: Path, split: str) -> None:
+    save(x=inputs(), y=np.repeat([0, 1], [32, 8]))
+    splits = load_data(loaded(test=10, validation=10, split=split).experiment)
+    parts = [some for some in (splits.train, splits.validation, splits.test) if some is not None]
+    counts = [some.chosen_targets().bincount().tolist() for some in parts]
+    assert counts == [[16, 4], [8, 2], [8, 2]]
+
+
 def test_a_wish_for_test_rows_where_there_are_some_has_no_effect(folder: Path) -> None:
     save(x=inputs(), y=labels(), x_test=inputs(), y_test=labels())
     [warning] = loaded(test=0.5).warnings

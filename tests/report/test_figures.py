@@ -441,7 +441,7 @@ def test_sheets_of_images() -> None:
     assert {"3", "11"} <= set(texts(weights))
     low, high = weights.axes[0].get_images()[0].get_clim()
     assert low == -high
-    single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names, index[:1]))
+    single = draw_samples(Samples("one", "unit", images[:1] * 0, labels[:1], names, index[-1:]))
     assert "one: the first training image" in texts(single)
 
 

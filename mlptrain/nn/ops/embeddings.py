@@ -28,7 +28,7 @@ Named = Mapping[str, Tensor]
 
 
 class NumericEmbedding(ABC):
-    """From every number to a vector of ``section.width`` numbers."""
+    """From every number to a vector of ``section.size`` numbers."""
 
     def __init__(self, section: Any) -> None:
         self.section = section
@@ -246,7 +246,7 @@ class Embedding:
                 numbers = site.buffer("numbers", len(x), len(numeric), x.shape[2])
                 place = self._place("numeric", numeric, x.device)
                 forward.append(partial(torch.index_select, x, 1, place, out=numbers))
-            start = len(numeric) * self.numeric.section.width
+            start = len(numeric) * self.numeric.section.size
             calls = self.numeric.compiled(replace(site, z=numbers, y=y[:, :start], delta=delta[:, :start]))
             forward, backward = [*forward, *calls.forward], calls.backward
         for index, ((position, _), size) in enumerate(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import struct
 import zlib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.source import Parts
@@ -79,16 +80,25 @@ def _sets_in(folder: Path, beginning: str) -> dict[str, dict[tuple[str, str], Pa
     return sets
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """The content, unpacked, and the size of a file that is not packed."""
+    with open_regular(file) as stream:
+        is_packed = stream.read(2) == _GZIP
+        stream.seek(0)
+        if is_packed:
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=stream)), None
+        else:
+            yield stream, os.fstat(stream.fileno()).st_size
+
+
 def _stored(file: Path, notes: list[str]) -> Stored:
     """A file's head. Raises DataKeyError for a file that is not IDX, or is not as long as its head says."""
     import numpy as np
 
     try:
-        with open_regular(file) as stream:
-            is_packed = stream.read(2) == _GZIP
-            stream.seek(0)
-            size = None if is_packed else os.fstat(stream.fileno()).st_size
-            start = (gzip.GzipFile(fileobj=stream) if is_packed else stream).read(_HEAD)
+        with _opened(file) as (stream, size):
+            start = stream.read(_HEAD)
     except (OSError, EOFError, zlib.error) as error:
         raise DataKeyError("path", f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     head = idx_head(start)
@@ -110,19 +120,13 @@ def _load(file: Path, *, first: bool) -> NDArray[Any]:
     import numpy as np
 
     try:
-        with open_regular(file) as stream:
-            packed = stream.read(2) == _GZIP
-            stream.seek(0)
-            unpacked = gzip.GzipFile(fileobj=stream) if packed else stream
-            head = idx_head(start := unpacked.read(_HEAD))
-            rest = unpacked.read(max(1, head.n_bytes - len(start) + 1)) if head is not None else b""
+        with _opened(file) as (stream, _):
+            head = idx_head(start := stream.read(_HEAD))
+            rest = stream.read(max(1, head.n_bytes - len(start) + 1)) if head is not None else b""
             content = np.frombuffer(start + rest, np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if head is None or head.n_bytes != content.size:
         raise DataError(f"{file} is {what_is(content)}")
-    try:
-        values = content[head.length :].view(DTYPES[head.code]).reshape(head.shape)
-    except struct.error as error:
-        raise DataError(f"{file} is damaged: {error}") from None
+    values = content[head.length :].view(DTYPES[head.code]).reshape(head.shape)
     return values[:, 0] if first else values

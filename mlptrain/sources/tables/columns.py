@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["numeric", "categorical", "date", "drop"]
+Duty = Literal["target", "weight", "split"]  # of a column that is no input
 Task = Literal["classification", "regression"]
 MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
 _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
@@ -40,7 +41,7 @@ class Described:
     """
 
     name: str
-    kind: Kind | Literal["target", "weight", "split"]
+    kind: Kind | Duty
     why: str = ""
     missing: int = 0
     levels: int | None = 0
@@ -49,7 +50,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Schema:
+class Inferred:
     """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
 
     ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
@@ -71,9 +72,9 @@ def infer(
     target: str | int | Sequence[str | int],
     task: Literal["auto", "classification", "regression"] = "auto",
     kinds: Mapping[str, str] | None = None,
-    reserved: Mapping[str, str] | None = None,
-) -> Schema:
-    """The schema of a training table. ``reserved`` are columns with another duty, such as weights, by name.
+    reserved: Mapping[str, Duty] | None = None,
+) -> Inferred:
+    """What is inferred from a training table. ``reserved`` are columns with another duty, such as weights, by name.
 
     Raises DataKeyError for columns that are not there and kinds that the values cannot have, DataError where no input
     is left.
@@ -90,18 +91,9 @@ def infer(
         levels = None
         if low is None or len(values) <= _COUNTED:
             levels = values.n_unique() - (values.null_count() > 0)
-        if name in targets or name in (reserved or {}):
-            duty = "target" if name in targets else (reserved or {})[name]
-            described.append(
-                _describe(
-                    values,
-                    "target" if duty == "target" else "weight" if duty == "weight" else "split",
-                    "",
-                    levels,
-                    low,
-                    high,
-                )
-            )
+        duty: Duty | None = "target" if name in targets else (reserved or {}).get(name)
+        if duty is not None:
+            described.append(_describe(values, duty, "", levels, low, high))
             continue
         kind, why, warning = _kind(
             table,
@@ -119,12 +111,12 @@ def infer(
     if not columns:
         raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
     found, why = _task(table, targets, task)
-    class_names = _classes(table.frame[targets[0]]) if found == "classification" else ()
+    class_names = levels_of(table.frame[targets[0]]) if found == "classification" else ()
     if found == "classification" and len(class_names) < 2:
         raise DataKeyError(
             "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
         )
-    return Schema(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
+    return Inferred(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
 
 
 def _summed_up(notes: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
@@ -265,14 +257,7 @@ def _ends(values: pl.Series) -> tuple[Any, Any]:
     return None, None
 
 
-def _describe(
-    values: pl.Series,
-    kind: Kind | Literal["target", "weight", "split"],
-    why: str,
-    levels: int | None,
-    low: Any,
-    high: Any,
-) -> Described:
+def _describe(values: pl.Series, kind: Kind | Duty, why: str, levels: int | None, low: Any, high: Any) -> Described:
     ends = [("" if end is None else f"{end:g}" if isinstance(end, float) else str(end)) for end in (low, high)]
     return Described(values.name, kind, why, values.null_count(), levels, *ends)
 
@@ -343,10 +328,6 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         "regression",
         f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
     )
-
-
-def _classes(values: pl.Series) -> tuple[str, ...]:
-    return levels_of(values)
 
 
 def _dropped(described: Sequence[Described]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import bz2
 import codecs
 import contextlib
-import difflib
-import glob
 import gzip
 import io
 import lzma
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
+from mlptrain.sources.files import files_of
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
@@ -75,54 +74,22 @@ class NotUtf8Error(Exception):
 
 
 def find_files(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
-    """The files that paths and globs name, those of a glob by name.
-
-    Raises DataError for none, for a folder and for a name that is not there, with similar names beside it.
-    """
-    given = [paths] if isinstance(paths, (str, bytes)) or not isinstance(paths, Sequence) else list(paths)
+    """The files that paths and patterns name, as ``files_of``. Raises DataError for what is not there, or no file."""
+    given = [paths] if isinstance(paths, (str, bytes)) or not isinstance(paths, Sequence) else paths
     if not given:
         raise DataError("no file of a table is named")
-    found: list[Path] = []
-    for one in given:
-        try:
-            path = user_path(one)
-        except UserError as error:
-            raise DataError(str(error)) from None
-        if path.exists() or not glob.has_magic(str(path)):
-            found.append(_checked(path))
-            continue
-        names = glob.glob(str(path), recursive=True)  # noqa: PTH207 – Path.glob refuses absolute patterns
-        matches = sorted(match for match in map(Path, names) if not match.is_dir())
-        if not matches:
-            raise DataError(f"no file matches {path}{_similar(path)}")
-        found += map(_checked, matches)
+    try:
+        found = files_of([str(user_path(one)) for one in given])
+    except UserError as error:
+        raise DataError(str(error)) from None
+    for path in found:
+        if path.is_dir():
+            first = min((entry.name for entry in path.iterdir() if entry.is_file()), default="")
+            hint = f", such as {path / first}, or a glob: {path / '*'}{Path(first).suffix}" if first else ""
+            raise DataError(f"{path} is a folder; name a file{hint}")
+        if not path.is_file():
+            raise DataError(f"{path} is not a regular file, but a pipe or a device; write its content into a file")
     return found
-
-
-def _checked(path: Path) -> Path:
-    if path.is_dir():
-        inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())[:3]
-        hint = f", such as {path / inside[0]}, or a glob: {path / '*'}{Path(inside[0]).suffix}" if inside else ""
-        raise DataError(f"{path} is a folder; name a file{hint}")
-    if not path.exists():
-        raise DataError(f"{path} does not exist{_similar(path)}")
-    if not path.is_file():
-        raise DataError(f"{path} is not a regular file, but a pipe or a device; write its content into a file")
-    return path
-
-
-def _similar(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f", and neither does the folder {folder}"
-    with contextlib.suppress(OSError):
-        names = [entry.name for entry, _ in zip(folder.iterdir(), range(10_000), strict=False) if entry.is_file()]
-        lower = {name.lower(): name for name in names}
-        close = difflib.get_close_matches(path.name.lower(), lower, n=3, cutoff=0.6)
-        close += [name for name in lower if name.startswith(path.stem.lower()) and name not in close][:2]
-        if close:
-            return "; did you mean " + " or ".join(f"'{printable(lower[name])}'" for name in close[:3]) + "?"
-    return ""
 
 
 def packing(start: bytes) -> str:

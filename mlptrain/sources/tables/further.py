@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.sources.tables import columns
 from mlptrain.sources.tables.content import Schema
-from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs, encode_labels, encode_targets
+from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.reserved import read_weights_of
-from mlptrain.sources.tables.source import TableSource, usable
+from mlptrain.sources.tables.source import TableSource, read_targets, usable
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
@@ -79,9 +78,7 @@ class Further:
 
     def targets(self) -> NDArray[Any]:
         """Labels (rows,) or targets (rows, targets). Raises DataError, located, for classes that are not known."""
-        if self.facts.has_classes:
-            return encode_labels(self.table, self.facts.target_names[0], self.facts.class_names)
-        return encode_targets(self.table, self.facts.target_names)
+        return read_targets(self.table, self.facts.target_names, self.facts.class_names)
 
     def weights(self) -> NDArray[np.float32] | None:
         """Sample weights (rows,), where training had some and these rows do. Raises DataKeyError as at training."""
@@ -131,16 +128,12 @@ def further_rows(data: Any, source: TableSource, facts: DataFacts, *, with_targe
         raise DataError(f"there is no target '{printable(min(lacking))}' in what is to be evaluated")
     notes = tuple(table.notes)
     if with_target:
-        table, dropped = usable(table, _schema(facts, facts.target_names), source.dropping)
+        table, dropped = usable(table, facts.columns, facts.target_names, source.dropping)
         notes += tuple(dropped)
     elif source.dropping == "error":
-        usable(table, _schema(facts, ()), source.dropping)
+        usable(table, facts.columns, (), source.dropping)
     return Further(table, facts, notes)
 
 
 def _called(source: TableSource) -> str:
     return Path(source.path[0]).name if source.path else "the training data"
-
-
-def _schema(facts: DataFacts, targets: tuple[str, ...]) -> columns.Schema:
-    return columns.Schema(facts.columns, targets, "regression" if facts.is_regression else "classification", "")

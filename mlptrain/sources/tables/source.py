@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import DataKeyError, FileFacts, RawData, SourceFacts
+from mlptrain.sources.facts import Column, DataKeyError, FileFacts, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.held import held, is_held
-from mlptrain.sources.tables.columns import Schema, find_column, infer
+from mlptrain.sources.tables.columns import Duty, Inferred, find_column, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.read import read_table
@@ -23,6 +23,8 @@ from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mlptrain.sources.tables.leaks import Leak
 
 
@@ -51,7 +53,7 @@ class TableSource:
         """The stored matrix and targets; see ``encode_inputs``."""
         return self.content().raw
 
-    def content(self) -> Content:
+    def content(self) -> TableContent:
         """All of it; read again where a file has changed."""
         keys = {"path": self.path, "test_path": self.test_path, "validation_path": self.validation_path}
         files = [stamp for key, paths in keys.items() for stamp in _stamps(paths, key)]
@@ -59,11 +61,11 @@ class TableSource:
 
 
 @dataclass(frozen=True)
-class Content:
+class TableContent:
     """What the files of a source hold."""
 
     facts: SourceFacts
-    schema: Schema
+    inferred: Inferred
     raw: RawData
     lowest: tuple[float, str]  # of the targets of a regression, and where it stands
     leaks: tuple[Leak, ...]
@@ -99,91 +101,86 @@ def _said_of(key: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=2)  # a table and another one beside it; each holds its rows
-def _content(source: TableSource, files: tuple[Any, ...]) -> Content:  # noqa: ARG001 – a key of the cache
+def _content(source: TableSource, files: tuple[Any, ...]) -> TableContent:  # noqa: ARG001 – a key of the cache
     from mlptrain.sources.tables.leaks import described, find_leaks
 
     options: Mapping[str, Any] = dict(source.reading)
     table = SHIPPED[source.shipped].read() if source.shipped else _read(source.path, "path", options)
     reserved = _reserved(source, table.frame.columns)
-    schema = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
+    inferred = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
     for name, key in reserved.items():
-        if name in schema.targets:
+        if name in inferred.targets:
             raise DataKeyError(key, f"'{printable(name)}' is the target already")
-    names = {key: name for name, key in reserved.items()}
-    notes, warnings = list(table.notes), list(schema.notes)
-    table, dropped = usable(table, schema, source.dropping)
-    warnings += [("path", note) for note in dropped]
-    lowest = _lowest(table, schema)
-    with _said_of("path"):
-        x, y = encode_inputs(table, schema.columns), _targets(table, schema)
-    weight = read_weights_of(table, names["weight"]) if "weight" in names else None
-    split = read_split(table, names["split"], source.split[0]) if source.split is not None else None
-    leaks = find_leaks(x, y, schema.columns)
+    names: dict[str, str] = {key: name for name, key in reserved.items()}
+    notes, warnings = list(table.notes), list(inferred.notes)
+    table, raw, dropped = _rows(table, source, inferred, names.get("weight"), key="path")
+    warnings += dropped
+    by = "" if source.split is None else source.split[0]
+    split = read_split(table, names["split"], by) if by else None
+    leaks = find_leaks(raw["x"], raw["y"], inferred.columns)
     warnings += [("columns", text) for text in described(leaks)]
-    digest, apart = table.digest, {}
-    needless = [names["split"]] if "split" in names else []  # of a file of its own
+    digest = table.digest
+    needless = [names["split"]] if by else []  # of a file of its own
     for what, paths in (("test", source.test_path), ("validation", source.validation_path)):
-        if not paths:
-            continue
-        other = _read(paths, f"{what}_path", options, like=table, optional=needless)
-        other, dropped = usable(other, schema, source.dropping)
-        notes += [f"{what} file: {note}" for note in other.notes]
-        warnings += [(f"{what}_path", note) for note in dropped]
-        of_rows = read_weights_of(other, names["weight"]) if "weight" in names else None
-        with _said_of(f"{what}_path"):
-            apart[what] = encode_inputs(other, schema.columns), _targets(other, schema), of_rows
-        digest += other.digest
-    test_x, test_y, test_weight = apart.get("test", (None, None, None))
-    validation_x, validation_y, validation_weight = apart.get("validation", (None, None, None))
-    raw = RawData(
-        x=x,
-        y=y,
-        test_x=test_x,
-        test_y=test_y,
-        validation_x=validation_x,
-        validation_y=validation_y,
-        weight=weight,
-        test_weight=test_weight,
-        validation_weight=validation_weight,
-        split=split,
-    )
-    if weight is not None:
+        if paths:
+            wanted = f"{what}_path"
+            other = _read(paths, wanted, options, like=table, optional=needless)
+            other, rows, dropped = _rows(other, source, inferred, names.get("weight"), key=wanted)
+            raw |= {f"{what}_{name}": values for name, values in rows.items()}
+            notes += [f"{what} file: {note}" for note in other.notes]
+            warnings += dropped
+            digest += other.digest
+    if (weight := raw["weight"]) is not None:
         notes.append(
             f"weights from {weight.min():g} to {weight.max():g} in column '{printable(names['weight'])}': figures "
             "count all rows alike, but for objective and those called weighted_…"
         )
-    classes = len(schema.class_names)
+    classes = len(inferred.class_names)
     facts = SourceFacts(
-        train_counts=_counts(y, classes),
-        test_counts=() if test_y is None else _counts(test_y, classes),
-        validation_counts=() if validation_y is None else _counts(validation_y, classes),
-        stated=_stated(split, apart) if source.split is not None and source.split[0] == "column" else None,
-        group_sizes=_sizes(split) if source.split is not None and source.split[0] == "group" else (),
-        n_features=len(schema.columns),
-        class_names=schema.class_names,
-        n_targets=0 if classes else len(schema.targets),
-        columns=schema.columns,
-        target_names=schema.targets,
+        train_counts=_counts(raw["y"], classes),
+        test_counts=_counts(raw.get("test_y"), classes),
+        validation_counts=_counts(raw.get("validation_y"), classes),
+        stated=_stated(split, raw) if by == "column" else None,
+        group_sizes=_sizes(split) if by == "group" else (),
+        n_features=len(inferred.columns),
+        class_names=inferred.class_names,
+        n_targets=0 if classes else len(inferred.targets),
+        columns=inferred.columns,
+        target_names=inferred.targets,
         file=_file_facts(table),
         digest=digest,
         weight=names.get("weight", ""),
     )
-    return Content(facts, schema, raw, lowest, leaks, tuple(notes), tuple(warnings))
+    lowest = _lowest(table, inferred)
+    return TableContent(facts, inferred, RawData(**raw, split=split), lowest, leaks, tuple(notes), tuple(warnings))
 
 
-def _lowest(table: Table, schema: Schema) -> tuple[float, str]:
+def _rows(
+    table: Table, source: TableSource, inferred: Inferred, weight: str | None, *, key: str
+) -> tuple[Table, dict[str, Any], list[tuple[str, str]]]:
+    """The rows of a file that are used: as a table, as x, y and weight, and what was dropped, with the file's key."""
+    table, dropped = usable(table, inferred.columns, inferred.targets, source.dropping)
+    with _said_of(key):
+        x = encode_inputs(table, inferred.columns)
+        y = read_targets(table, inferred.targets, inferred.class_names)
+    weights = None if weight is None else read_weights_of(table, weight)
+    return table, {"x": x, "y": y, "weight": weights}, [(key, note) for note in dropped]
+
+
+def _lowest(table: Table, inferred: Inferred) -> tuple[float, str]:
     """The lowest target of a regression, and its place; nothing of classes."""
-    if schema.task == "classification":
+    if inferred.task == "classification":
         return float("inf"), ""
-    found = [(float(str(table.frame[name].min())), name) for name in schema.targets]
+    found = [(float(str(table.frame[name].min())), name) for name in inferred.targets]
     value, name = min(found)
     return value, table.where(table.frame[name].arg_min() or 0, name)
 
 
-def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
+def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, Duty]:
     """Columns that are no inputs, each with the key that names it. Raises DataKeyError for one with two duties."""
-    reserved: dict[str, str] = {}
-    for key, wanted in (("weight", source.weight), ("split", None if source.split is None else source.split[1])):
+    reserved: dict[str, Duty] = {}
+    wishes: dict[Duty, str | int | None] = {"weight": source.weight, "split": source.split and source.split[1]}
+    for key, wanted in wishes.items():
         if wanted is not None:
             name = find_column(names, wanted, key=key)
             if name in reserved:
@@ -192,13 +189,13 @@ def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, str]:
     return reserved
 
 
-def _stated(parts: Any, apart: Container[str]) -> tuple[int, int, int]:
+def _stated(parts: Any, raw: Container[str]) -> tuple[int, int, int]:
     """Rows that are stated to be for training, validation and test. Raises DataKeyError for a file besides."""
     import numpy as np
 
     counts = np.bincount(parts, minlength=3).tolist()
     for what, count in (("validation", counts[1]), ("test", counts[2])):
-        if count and what in apart:
+        if count and f"{what}_x" in raw:
             raise DataKeyError(f"{what}_path", f"is given, but data.split names {count:,} {what} rows in data.path too")
     return counts[0], counts[1], counts[2]
 
@@ -219,31 +216,32 @@ def _file_facts(table: Table) -> FileFacts:
     )
 
 
-def _targets(table: Table, schema: Schema) -> Any:
-    if schema.task == "classification":
-        return encode_labels(table, schema.targets[0], schema.class_names)
-    return encode_targets(table, schema.targets)
+def read_targets(table: Table, names: Sequence[str], class_names: Sequence[str]) -> NDArray[Any]:
+    """Labels (rows,) where there are classes, else targets (rows, targets). Raises DataError, located."""
+    return encode_labels(table, names[0], class_names) if class_names else encode_targets(table, names)
 
 
 def _counts(y: Any, classes: int) -> tuple[int, ...]:
     import numpy as np
 
+    if y is None:
+        return ()
     return tuple(np.bincount(y, minlength=classes).tolist()) if classes else (len(y),)
 
 
-def usable(table: Table, schema: Schema, dropping: str) -> tuple[Table, list[str]]:
+def usable(table: Table, columns: Sequence[Column], targets: Sequence[str], dropping: str) -> tuple[Table, list[str]]:
     """The rows that have a target, and no missing number where ``dropping`` says so; what was dropped in words."""
     import polars as pl
 
     notes = []
     frame = table.frame
     wanted = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
-    for name in schema.targets:
+    for name in targets:
         gone = frame[name].null_count()
         if gone:
             notes.append(f"{gone:,} of {frame.height:,} rows have no '{printable(name)}', the target, and are left out")
             wanted &= frame[name].is_not_null()
-    numbers = [column.origin for column in schema.columns if column.kind == "numeric"]
+    numbers = [column.origin for column in columns if column.kind == "numeric"]
     for name in dict.fromkeys(numbers):
         if dropping and frame[name].null_count():
             row = frame[name].is_null().arg_max() or 0
