@@ -23,7 +23,7 @@ def show_columns(columns: Sequence[Mapping[str, Any]], *, most: int = MAX_COLUMN
             shortened(column["name"], _NAME),
             column["kind"],
             f"{column['missing']:,}" if column["missing"] else "",
-            f"{column['levels']:,}",
+            "" if column["levels"] is None else f"{column['levels']:,}",
             _values(column),
             column["becomes"],
         )

@@ -25,14 +25,16 @@ _SCALINGS = {
 def columns_report(data: TableData, facts: DataFacts) -> list[dict[str, Any]]:
     """Every column of a table's file in order, with what becomes of it. Raises as ``TableSource.content``.
 
-    Keys: name, kind, why, missing, levels (different values), low and high (as text, empty but for numbers and dates),
-    examples (its first levels), inputs (how many of the network's), becomes (in words).
+    Keys: name, kind, why, missing, levels (different values; None where many numbers are no inputs), low and high (as
+    text, empty but for numbers and dates), examples (its first levels), inputs (how many of the network's), becomes
+    (in words).
     """
     blocks: dict[str, list[Block]] = {}
     for block in data.blocks(facts):
         blocks.setdefault(block.column.origin, []).append(block)
     found = []
-    for one in data.source().content().inferred.described:
+    content = data.source().content()
+    for one in content.inferred.described:
         own = blocks.get(one.name, [])
         levels = next((block.column.categories for block in own if block.column.kind == "categorical"), ())
         examples = facts.class_names if one.kind == "target" else levels
@@ -42,7 +44,7 @@ def columns_report(data: TableData, facts: DataFacts) -> list[dict[str, Any]]:
                 "kind": one.kind,
                 "why": one.why,
                 "missing": one.missing,
-                "levels": one.levels,
+                "levels": one.levels if one.levels is not None else _counted(content.raw, facts, one),
                 "low": one.low,
                 "high": one.high,
                 "examples": list(examples[:_MAX_LEVELS]),
@@ -51,6 +53,19 @@ def columns_report(data: TableData, facts: DataFacts) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _counted(raw: RawData, facts: DataFacts, column: Described) -> int | None:
+    """The different values of a column of many numbers, as stored; None where it is neither input nor target."""
+    import numpy as np
+
+    if column.kind == "target":
+        values = raw.y if facts.has_classes else raw.y[:, facts.target_names.index(column.name)]
+    elif any(stored.name == column.name for stored in facts.columns):
+        values = raw.x[:, [stored.name for stored in facts.columns].index(column.name)]
+    else:
+        return None
+    return len(np.unique(values[~np.isnan(values)]))
 
 
 def _becomes(data: TableData, column: Described, blocks: Sequence[Block], facts: DataFacts) -> str:
