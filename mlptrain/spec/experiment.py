@@ -142,7 +142,10 @@ class ExperimentSpec(Section):
     seed: int = Field(0, ge=0, lt=2**63, description="Every random number of the run follows from it.")
     data: DataSpec = Field(description="Which examples, how many, how scaled.")
     model: ModelSpec = Field(description="The network between the data's inputs and the loss's outputs.")
-    loss: LossSpec = Field(CrossEntropy(name="cross_entropy"), description="What is minimised.")
+    loss: LossSpec = Field(
+        CrossEntropy(name="cross_entropy"),
+        description="What is minimised. Default: by the targets, cross_entropy, mse or multi_label_bce.",
+    )
     optimizer: OptimizerSpec = Field(description="How the weights are changed.")
     schedule: ScheduleSpec = Field(
         Constant(name="constant"), description="How the learning rate changes; its length is the run's own."

@@ -20,6 +20,7 @@ from mlptrain.sources.held import ARRAYS, is_held
 from mlptrain.spec.base import Section
 from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
@@ -245,6 +246,10 @@ def check(
             faults.append(document.fault(("data", *error.path), str(error)))
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
+        else:
+            if "loss" in sections and "loss" not in document.value:
+                sections["loss"] = default_loss(sections["facts"])
+                spec = spec and spec.model_copy(update={"loss": sections["loss"]})
     findings = broken_rules({**(known or {}), **sections}, rules)
     return spec, sections, faults + [document.fault(path, message) for path, message in findings]
 

@@ -258,3 +258,14 @@ LossSpec = Annotated[
     Field(discriminator="name"),
     ShortName(),
 ]
+
+
+def default_loss(facts: DataFacts) -> LossSpec:
+    """What a configuration without a loss minimises: cross_entropy of classes, multi_label_bce of labels, else mse."""
+    if facts.is_regression:
+        return MeanSquaredError(name="mse")
+    return (
+        MultiLabelBinaryCrossEntropy(name="multi_label_bce")
+        if facts.is_multi_label
+        else CrossEntropy(name="cross_entropy")
+    )

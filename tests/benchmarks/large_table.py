@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
     "data": {"test": 0.2, "validation": 0},
     "model": {"hidden": [64, 64]},
     "optimizer": "adam",
-    "training": {"batch_size": 4096, "epochs": 3},
+    "training": {"batch_size": 4096, "epochs": 15},
     "evaluation": {"split": "none"},
 }
 

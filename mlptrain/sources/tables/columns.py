@@ -231,7 +231,7 @@ def _kind(
         return (
             "drop",
             why,
-            f"'{shown}' is {why} and dropped; data.columns: {{{shown}: categorical}} keeps it",
+            f"'{shown}' is dropped, as {why}; data.columns: {{{shown}: categorical}} keeps it",
         )
     return "categorical", f"{levels:,} levels", ""
 

@@ -114,7 +114,10 @@ def detect(
     if not any(map(str.strip, body)):
         raise DataError(f"{path} holds no rows" + (", only comments" if dialect.comment else ""))
     chosen = separator or (hint and hint[1]) or None
-    dialect, records = _best(dialect, body, chosen)
+    try:
+        dialect, records = _best(dialect, body, chosen)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
     counts = Counter(len(record) for _, record in records)
     width = max(counts, key=lambda count: (counts[count], count))
     preamble = _preamble(records, width)
