@@ -64,9 +64,12 @@ def measured(what: str, path: Path) -> dict[str, float]:
 def epochs(path: Path) -> dict[str, float]:
     """Median seconds of an epoch of a table, and of its columns and target as arrays."""
     from mlptrain.experiment import train
+    from mlptrain.spec import load_spec
 
     frame = pl.read_csv(path)
     x, y = frame.drop("y").to_numpy().astype(np.float32), frame["y"].to_numpy()
+    load_spec(_config(path))
+    os.sync()  # what was read is kept in a file, and its way to the disk takes the cores for seconds
     found = {}
     for what, config, data in (
         ("table", _config(path), None),

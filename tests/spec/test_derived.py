@@ -164,3 +164,12 @@ def test_a_description_names_every_activation_there_is(model: str, told: str) ->
 @pytest.mark.parametrize("key", ["clip_norm", "clip_value", "max_norm", "early_stopping"])
 def test_none_is_as_leaving_the_key_out(key: str) -> None:
     assert load_text(complete(f"training: {{{key}: none}}")).spec == load_text(complete("")).spec
+
+
+@pytest.mark.parametrize(
+    ("data", "loss"),
+    [("digits", "cross_entropy"), ("random_multilabel", "multi_label_bce"), ("function", "mse"), ("diabetes", "mse")],
+)
+def test_without_a_loss_the_targets_decide(data: str, loss: str) -> None:
+    given = load_text(f"data: {data}\nmodel: {{hidden: [4]}}\noptimizer: adam\n").experiment
+    assert given.loss.name == given.spec.loss.name == loss
