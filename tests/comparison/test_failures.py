@@ -112,7 +112,7 @@ large = BASE.replace("hidden: [8]", "hidden: [3000, 1000]").replace("epochs: 2",
 compare(FAILING, folder, name="warm")  # everything is loaded
 used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (used + 8_000_000, before[1]))  # weights and gradients of a model have 13 MB each
+resource.setrlimit(resource.RLIMIT_AS, (used + 8_000_000, before[1]))  # a model has 13 MB of weights
 first = compare(FAILING, folder, base=large)
 resource.setrlimit(resource.RLIMIT_AS, before)
 second = compare(FAILING, folder, base=large)
