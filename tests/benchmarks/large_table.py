@@ -39,7 +39,7 @@ CONFIG: dict[str, Any] = {
 def make(path: Path, rows: int) -> None:
     """Nine normal columns with four decimals, two of whole numbers, and two classes that depend on three of them."""
     rng = np.random.default_rng(0)
-    columns = {f"x{index}": rng.standard_normal(rows).round(4) for index in range(9)}
+    columns: dict[str, Any] = {f"x{index}": rng.standard_normal(rows).round(4) for index in range(9)}
     columns |= {f"k{index}": rng.integers(0, 1000, rows) for index in range(2)}
     signal = columns["x0"] + columns["x1"] * columns["x2"] + rng.standard_normal(rows)
     pl.DataFrame({**columns, "y": (signal > 0).astype(np.int64)}).write_csv(path)
