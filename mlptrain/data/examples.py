@@ -40,11 +40,11 @@ class Examples:
 
     def by_column(self) -> Tensor:
         """``stored``, laid out so that a column of it is read in one go: (n, n_features), the view of a copy."""
-        columns = self.x.new_empty(self.x.shape[1], len(self))
-        done = 0
-        for piece in self.pieces(_ROWS):
-            columns[:, done : done + len(piece)] = piece.stored().T
-            done += len(piece)
+        x, columns = self.x.numpy(), self.x.new_empty(self.x.shape[1], len(self))
+        index, into = None if self.index is None else self.index.numpy(), columns.numpy()
+        for start in range(0, len(self), _ROWS):
+            part = slice(start, start + _ROWS)
+            into[:, part] = (x[part] if index is None else x.take(index[part], axis=0)).T
         return columns.T
 
     def head(self, n: int) -> Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.jsonfiles import Figure, Positive, Record
 
-_CHUNK = 2**17  # numbers that are prepared at once, in float64: a megabyte, which the cache holds
+# Numbers that are prepared at once, in float64, which the cache holds. Of more, torch's threads would wait for each
+# other after each of many short operations: three times the time where other programs use the cores.
+_CHUNK = 2**15
 _MANY = 100_000  # rows of which columns are fitted in threads
 _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
 _MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
@@ -78,37 +81,17 @@ class Columns(Record):
     def apply(self, x: Tensor) -> Tensor:
         """Inputs (n, inputs) float32 of stored rows (n, columns), in parts that bound the memory."""
         out = torch.empty(len(x), self.inputs, device=x.device)
-        rows = max(1, _CHUNK // x.shape[1])
+        numbers = _Numbers.of(self, x.device)
+        categories = [(place, one) for place, one in enumerate(self.of) if isinstance(one, Category)]
+        rows = max(1, _CHUNK // max(x.shape[1], self.inputs))
         for part, into in zip(torch.split(x, rows), torch.split(out, rows), strict=True):
-            self._write(part, into)
+            if categories and self.one_hot:
+                into.zero_()
+            if numbers.places:
+                numbers.write(part, into)
+            for place, one in categories:
+                self._write_category(part[:, place], one, self.starts[place], into)
         return out
-
-    def _write(self, x: Tensor, out: Tensor) -> None:
-        out.zero_()
-        places = [place for place, one in enumerate(self.of) if isinstance(one, Number)]
-        if places:
-            self._write_numbers(x[:, _run(places)].double(), places, out)
-        for place, one in enumerate(self.of):
-            if isinstance(one, Category):
-                self._write_category(x[:, place], one, self.starts[place], out)
-
-    def _write_numbers(self, x: Tensor, places: list[int], out: Tensor) -> None:
-        numbers = [one for one in self.of if isinstance(one, Number)]
-        missing = x.isnan()
-        if missing.any():
-            x = torch.where(missing, x.new_tensor([one.fill for one in numbers]), x)
-        if any(one.quantiles for one in numbers):
-            for column, one in enumerate(numbers):
-                x[:, column] = _to_normal(x[:, column], one.quantiles)
-        else:
-            x.sub_(x.new_tensor([one.center for one in numbers])).div_(x.new_tensor([one.scale for one in numbers]))
-            if self.bend:
-                x.div_((1 + (x / _BEND) ** 2).sqrt())
-        starts = [self.starts[place] for place in places]
-        out[:, _run(starts)] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
-        flagged = [column for column, place in enumerate(places) if self.indicators[place]]
-        if flagged:
-            out[:, [starts[column] + 1 for column in flagged]] = missing[:, flagged].float()
 
     def _write_category(self, x: Tensor, one: Category, start: int, out: Tensor) -> None:
         # Behind the levels stand those that training has not seen, whose code is −1, and missing ones.
@@ -129,6 +112,57 @@ class Columns(Record):
         return f"{numbers:,} numeric and {len(self.of) - numbers:,} categorical columns as {self.inputs:,} inputs"
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """The numeric columns among ``Columns``: where they are read and written, and their numbers as tensors (k,)."""
+
+    places: list[int]
+    starts: list[int]
+    flagged: list[int]  # those with an indicator, among the places
+    quantiles: list[tuple[float, ...]]  # none where no column has some
+    fill: Tensor
+    center: Tensor
+    scale: Tensor
+    bend: bool
+
+    @classmethod
+    def of(cls, columns: Columns, device: torch.device) -> _Numbers:
+        found = [(place, one) for place, one in enumerate(columns.of) if isinstance(one, Number)]
+        places = [place for place, _ in found]
+        quantiles = [one.quantiles for _, one in found]
+        fill, center, scale = (
+            torch.tensor([getattr(one, name) for _, one in found], dtype=torch.float64, device=device)
+            for name in ("fill", "center", "scale")
+        )
+        return cls(
+            places=places,
+            starts=[columns.starts[place] for place in places],
+            flagged=[column for column, place in enumerate(places) if columns.indicators[place]],
+            quantiles=quantiles if any(quantiles) else [],
+            fill=fill,
+            center=center,
+            scale=scale,
+            bend=columns.bend,
+        )
+
+    def write(self, x: Tensor, out: Tensor) -> None:
+        """Some stored rows (n, columns) into their inputs (n, inputs)."""
+        x = x[:, _run(self.places)].double()
+        missing = x.isnan()
+        if missing.any():
+            x = torch.where(missing, self.fill, x)
+        if self.quantiles:
+            for column, quantiles in enumerate(self.quantiles):
+                x[:, column] = _to_normal(x[:, column], quantiles)
+        else:
+            x.sub_(self.center).div_(self.scale)
+            if self.bend:
+                x.div_((1 + (x / _BEND) ** 2).sqrt())
+        out[:, _run(self.starts)] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
+        if self.flagged:
+            out[:, [self.starts[column] + 1 for column in self.flagged]] = missing[:, self.flagged].float()
+
+
 def _run(places: list[int]) -> list[int] | slice:
     """Neighbouring places as a slice, which is read and written in half the time."""
     start, stop = places[0], places[-1] + 1
@@ -146,7 +180,7 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
         raise DataError(f"no training row has a value in column '{name}'; drop it with data.columns")
     if isinstance(wish.missing, ConstantFill):
         fill = wish.missing.constant
-    elif wish.missing == "mean" and values.min() < values.max():  # of equal values a mean is rounded
+    elif wish.missing == "mean" and not _is_constant(values):  # of equal values a mean is rounded
         fill = float(values.mean())
     else:
         fill = _median(present)
@@ -161,6 +195,10 @@ def _number(data: TableData, block: Block, x: Tensor) -> Number:
     return Number(fill=fill, center=center, scale=scale, quantiles=quantiles)
 
 
+def _is_constant(values: np.ndarray) -> bool:
+    return bool(values[0] == values[-1] and values.min() == values.max())
+
+
 def _median(values: np.ndarray) -> float:
     """The median of float32, (n,), as of float64: their mean is taken there."""
     half = len(values) // 2
@@ -171,7 +209,7 @@ def _median(values: np.ndarray) -> float:
 
 def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
     """What is subtracted and divided by; a constant column is divided by 1."""
-    if scaling != "none" and values.min() == values.max():  # whose mean and std are rounded
+    if scaling != "none" and _is_constant(values):  # whose mean and std are rounded
         return float(values[0]), 1.0
     if scaling == "standard":
         center, scale = float(values.mean()), float(values.std())

@@ -18,8 +18,8 @@ class Noise:
     """What the ops of a model draw in the steps of an epoch, one after the other.
 
     Sixteen bits an element are enough for a mask, whose rate is met to 1e-5 so, and take 0.6 ns; a float takes 2.0
-    (2-core AMD EPYC, 2026-11-26). They are drawn on the device of the model: a GPU, which draws others, would wait
-    longer for bits of the CPU than for all the rest of a step.
+    (2-core AMD EPYC, 2026-11-26). They are drawn on the device of the model, so that a GPU, which draws others, does
+    not wait for the CPU.
     """
 
     def __init__(self, generator: torch.Generator | None = None, *, device: torch.device | str = "cpu") -> None:

@@ -3,8 +3,9 @@
     python tests/benchmarks/large_table.py [--rows 10000000] [--folder FOLDER]
 
 The table has 12 columns of numbers, of which the last one, 0 or 1, is the target; it is made in FOLDER, where 2 GB must
-be free. Each measurement is a process of its own, and memory counts from where libraries are loaded. Where other
-programs run, seconds of the processor are fairer than those of a clock.
+be free. Each measurement is a process of its own, and memory counts from where libraries are loaded; the table is made
+in another one, since the highest memory of a process counts from that of its parent. Where other programs run, seconds
+of the processor are fairer than those of a clock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,10 @@ CONFIG: dict[str, Any] = {
 def make(path: Path, rows: int) -> None:
     """Nine normal columns with four decimals, two of whole numbers, and two classes that depend on three of them."""
     rng = np.random.default_rng(0)
-    columns: dict[str, Any] = {f"x{index}": rng.standard_normal(rows).round(4) for index in range(9)}
-    columns |= {f"k{index}": rng.integers(0, 1000, rows) for index in range(2)}
-    signal = columns["x0"] + columns["x1"] * columns["x2"] + rng.standard_normal(rows)
-    pl.DataFrame({**columns, "y": (signal > 0).astype(np.int64)}).write_csv(path)
+    numbers = {f"x{index}": rng.standard_normal(rows).round(4) for index in range(9)}
+    whole = {f"k{index}": rng.integers(0, 1000, rows) for index in range(2)}
+    signal = numbers["x0"] + numbers["x1"] * numbers["x2"] + rng.standard_normal(rows)
+    pl.DataFrame({**numbers, **whole, "y": (signal > 0).astype(np.int64)}).write_csv(path)
 
 
 def measured(what: str, path: Path) -> dict[str, float]:
@@ -86,8 +88,16 @@ def _config(path: Path) -> dict[str, Any]:
     return {**CONFIG, "data": {"name": "table", "path": str(path), "target": "y", **CONFIG["data"]}}
 
 
-def _child(what: str, path: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--only", what, "--folder", str(path)]
+_PARTS: dict[str, Callable[[Path, int], dict[str, float] | None]] = {
+    "make": make,
+    "polars": lambda path, _: measured("polars", path),
+    "mlptrain": lambda path, _: measured("mlptrain", path),
+    "epochs": lambda path, _: epochs(path),
+}
+
+
+def _child(what: str, path: Path, rows: int = 0) -> dict[str, float]:
+    command = [sys.executable, __file__, "--only", what, "--folder", str(path), "--rows", str(rows)]
     cache = {"MLPTRAIN_CACHE_DIR": tempfile.mkdtemp(dir=path.parent)}  # empty: the first time that the file is read
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | cache).stdout
     found: dict[str, float] = json.loads(out.splitlines()[-1])
@@ -99,16 +109,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--only", choices=("polars", "mlptrain", "epochs"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=(*_PARTS,), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        way = epochs if options.only == "epochs" else lambda path: measured(options.only, path)
-        print(json.dumps(way(options.folder)))
+        print(json.dumps(_PARTS[options.only](options.folder, options.rows)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path, small = Path(folder) / "large.csv", Path(folder) / "small.csv"
-        make(path, options.rows)
-        make(small, max(100_000, options.rows // 10))
+        _child("make", path, options.rows)
+        _child("make", small, max(100_000, options.rows // 10))
         matrix = options.rows * 12 * 4 / 1e9
         polars, ours = _child("polars", path), _child("mlptrain", path)
         for name, found in (("polars", polars), ("mlptrain", ours)):

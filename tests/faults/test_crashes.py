@@ -117,10 +117,7 @@ def test_killed_at_a_random_moment(place: Path, unbroken: Unbroken, attacks: Att
         time.sleep(chance.uniform(0, seconds))
         child.kill()
         assert_readable(Path("run"))
-        if not Path("run/resolved.yaml").exists():
-            child = command(*BEGIN, *LONGER, folder=place)
-            assert child.end() == 0, child.told
-        go_on()
+        go_on_as(*BEGIN, *LONGER)
         assert_same_run(unbroken.longer_run, Path("run"))
         assert_nothing_is_left(place)
         shutil.rmtree("run")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column
 from mlptrain.sources.tables.table import Table
+from mlptrain.system.cores import usable_cores
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ UNSEEN = -1.0  # the code of a level that the training file does not have
 _DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _ROWS = 1 << 14  # that are written at once: the lines of memory that 16 columns share stay in the cache
 _LABELS = 1 << 18  # that are looked up at once
+_FEW = 16  # such parts that are not worth threads
 _EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
 
 
@@ -36,7 +40,8 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
     matrix = np.empty((frame.height, len(columns)), dtype=np.float32)
     values_of = {column.origin: frame[column.origin] for column in columns}
     at_once = max(_ROWS, _ROWS * 16 // max(1, len(columns)))
-    for start in range(0, frame.height, at_once):
+
+    def encode(start: int) -> None:
         into = matrix[start : start + at_once]
         for place, column in enumerate(columns):
             values = values_of[column.origin].slice(start, at_once)
@@ -46,6 +51,13 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
                 into[:, place] = _part(values, column.part)
             else:
                 into[:, place] = _numbers(table, values, start)
+
+    starts = range(0, frame.height, at_once)
+    if len(starts) < _FEW:
+        deque(map(encode, starts), maxlen=0)
+    else:  # NumPy and polars let both work, and what takes longest is that the system hands out the memory
+        with ThreadPoolExecutor(max(1, int(usable_cores()))) as pool:
+            deque(pool.map(encode, starts), maxlen=0)
     return matrix
 
 

@@ -13,6 +13,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -343,6 +344,15 @@ def pieces(
         if _end_of_records(rest, separator, quote) < len(rest):
             raise _unclosed(path, line, rest, separator, quote)
         yield Piece(line, rest)
+
+
+def ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """``pieces``, of which the next one is read while one is used. Raises what they raise, in its turn."""
+    with ThreadPoolExecutor(1) as beside:
+        following = beside.submit(next, pieces, None)
+        while (piece := following.result()) is not None:
+            following = beside.submit(next, pieces, None)
+            yield piece
 
 
 def _lines(content: bytes | memoryview) -> int:

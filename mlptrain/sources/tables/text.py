@@ -21,6 +21,7 @@ from mlptrain.sources.tables.files import (
     Encoding,
     NotUtf8Error,
     Piece,
+    ahead,
     detect_encoding,
     pieces,
     quoted_field,
@@ -132,7 +133,7 @@ class _Columns:
         import polars as pl
 
         frames: list[pl.DataFrame] = []
-        for piece in text_pieces(self._path, self._dialect):
+        for piece in ahead(text_pieces(self._path, self._dialect)):
             if not frames:
                 self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
                 self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
@@ -291,7 +292,7 @@ class _Columns:
     def _check_numbers(self, frame: pl.DataFrame, piece: Piece) -> None:
         import polars as pl
 
-        floats = frame.select(pl.col(pl.Float64).fill_nan(None).abs().max())
+        floats = frame.select(pl.col(pl.Float64).abs().max())  # which passes over NaN
         for name, largest in zip(floats.columns, floats.row(0) if floats.width else (), strict=True):
             if largest is not None and largest > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
