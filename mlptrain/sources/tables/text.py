@@ -7,9 +7,10 @@ type, integer → number → text, that all of its values have.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,7 +102,7 @@ def read_columns(path: Path, dialect: Dialect, wishes: Wishes) -> tuple[pl.DataF
         return _Columns(path, dialect, wishes).read(), dialect
 
 
-def text_pieces(path: Path, dialect: Dialect) -> Iterator[Piece]:
+def text_pieces(path: Path, dialect: Dialect) -> Generator[Piece, None, None]:
     """The records of a file behind its header."""
     return pieces(
         path,
@@ -133,21 +134,26 @@ class _Columns:
         import polars as pl
 
         frames: list[pl.DataFrame] = []
-        for piece in ahead(text_pieces(self._path, self._dialect)):
-            if not frames:
-                self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
-                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
-            frame = self._piece(piece, len(frames))
-            self._check_numbers(frame, piece)
-            frames.append(narrowed(frame))
-            if len(frames) == 1:
-                rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
-                check_room(self._path, rows=rows, columns=frame.width, size=size)
+        with contextlib.closing(ahead(self._pieces())) as pieces:
+            for piece, frame in pieces:
+                self._check_numbers(frame, piece)
+                frames.append(narrowed(frame))
+                if len(frames) == 1:
+                    rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
+                    check_room(self._path, rows=rows, columns=frame.width, size=size)
         if not any(frame.height for frame in frames):
             only = "only a header and no rows" if self._dialect.header else "no rows"
             raise DataError(f"{self._path} holds {only}")
         self._read_late_text(frames)
         return pl.concat(frames, how="vertical_relaxed")
+
+    def _pieces(self) -> Generator[tuple[Piece, pl.DataFrame], None, None]:
+        """Each piece and its columns, of the types that these have by then."""
+        for number, piece in enumerate(ahead(text_pieces(self._path, self._dialect))):
+            if not number:
+                self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
+                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
+            yield piece, self._piece(piece, number)
 
     def _content(self, piece: Piece) -> bytes:
         return tidy(piece.content, self._dialect, blank_lines=self._blank_lines)
