@@ -360,10 +360,11 @@ def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
 
 
 def _lines(content: bytes | memoryview) -> int:
-    """The number of line ends, counted by NumPy, which takes a third of the time of ``bytes.count``."""
+    """The number of line ends, counted by NumPy in the cache, which takes a fraction of the time of ``bytes.count``."""
     import numpy as np
 
-    return int(np.count_nonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n")))
+    letters = np.frombuffer(content, dtype=np.uint8)
+    return sum(np.count_nonzero(letters[at : at + SAMPLE] == ord("\n")) for at in range(0, len(letters), SAMPLE))
 
 
 def _blocks(path: Path, encoding: Encoding) -> Iterator[tuple[bytes, float]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
 
 _PRECISION = 2.0**-24  # of Float32, relative to a value
@@ -15,37 +15,74 @@ _TOLERANCE = 1e-6  # of a column's spread
 _WORTH_OWNING = 1 << 20  # bytes
 
 
-def narrowed(frame: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Ends:
+    """The lowest and the highest value of a column, None where there is none, and whether some are NaN."""
+
+    low: float | None
+    high: float | None
+    has_nan: bool = False
+
+
+def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
+    """Those of the columns of Int64 and Float64."""
+    import numpy as np
+    import polars as pl
+
+    found: dict[str, Ends] = {}
+    for values in frame.get_columns():
+        if values.dtype not in (pl.Int64, pl.Float64):
+            continue
+        if len(values) and not values.null_count():  # NumPy does not wait for polars' threads, which parse meanwhile
+            parts = [part.to_numpy() for part in values.get_chunks() if len(part)]
+            low, high = np.min([part.min() for part in parts]), np.max([part.max() for part in parts])
+            if not np.isnan(low):  # which NaN makes of both
+                found[values.name] = Ends(low.item(), high.item())
+                continue
+        has_nan = bool(values.dtype == pl.Float64 and values.is_nan().any())
+        numbers = values.fill_nan(None) if has_nan else values
+        found[values.name] = Ends(numbers.min(), numbers.max(), has_nan)  # type: ignore[arg-type]
+    return found
+
+
+def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.DataFrame:
     """Int64 as Int32 and Float64 as Float32 where nothing a network could see is lost, NaN as null.
 
     A network reads float32 in the end. Float64 stays where rounding exceeds a millionth of the column's spread, as for
     seconds since 1970, so that differences can be taken before rounding. What holds of all parts of a column holds of
-    the column.
+    the column. ``ends`` are those of ``ends_of`` where they are known.
     """
     import polars as pl
 
-    wide = pl.col(pl.Int64, pl.Float64)
-    names = frame.select(wide).columns
-    if not names or not frame.height:
+    ends = ends_of(frame) if ends is None else ends
+    if not ends or not frame.height:
         return frame
-    has_nan = frame.select(pl.col(pl.Float64).is_nan().any())
-    frame = frame.with_columns(pl.col(name).fill_nan(None) for name in has_nan.columns if has_nan[name].item())
     schema = frame.schema
-    least, most = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
+    if any(found.has_nan for found in ends.values()):
+        frame = frame.with_columns(pl.col(name).fill_nan(None) for name, found in ends.items() if found.has_nan)
     narrow: dict[str, pl.DataType] = {}
-    for name, low, high in zip(names, least, most, strict=True):
+    for name, found in ends.items():
+        low, high = found.low, found.high
         if schema[name] == pl.Int64:
-            if low is None or (low >= -(2**31) and high < 2**31):
+            if low is None or high is None or (low >= -(2**31) and high < 2**31):
                 narrow[name] = pl.Int32()
-        elif low is None or low == high or max(-low, high) * _PRECISION <= _TOLERANCE * (high - low):
+        elif low is None or high is None or low == high or _keeps(low, high):
             narrow[name] = pl.Float32()
-    whole = [name for name in narrow if not frame[name].null_count()]
-    owned = _owned(frame, whole) if 4 * len(whole) * frame.height >= _WORTH_OWNING else []
-    done = {values.name for values in owned}
-    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items() if name not in done).with_columns(owned)
+    columns = {values.name: values for values in frame.get_columns()}
+    whole = [columns[name] for name in narrow if not columns[name].null_count()]
+    if 4 * len(whole) * frame.height >= _WORTH_OWNING:
+        columns |= {values.name: values for values in _owned(whole)}
+        frame = pl.DataFrame(list(columns.values()))
+    others = [pl.col(name).cast(dtype) for name, dtype in narrow.items() if columns[name].dtype != dtype]
+    return frame.with_columns(others) if others else frame
 
 
-def _owned(frame: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
+def _keeps(low: float, high: float) -> bool:
+    """Whether Float32 keeps the differences of values between two ends."""
+    return max(-low, high) * _PRECISION <= _TOLERANCE * (high - low)
+
+
+def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:
     """Wide columns without missing values as narrow ones, in memory that is theirs alone.
 
     What polars frees its allocator keeps for a second or two: pieces of a file would be read into memory that is new,
@@ -54,14 +91,14 @@ def _owned(frame: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
     import numpy as np
     import polars as pl
 
-    rows, columns = frame.height, []
-    memory = mmap.mmap(-1, 4 * rows * len(names))
-    for place, name in enumerate(names):
-        values = frame[name]
+    rows, owned = len(columns[0]), []
+    memory = mmap.mmap(-1, 4 * rows * len(columns))
+    for place, values in enumerate(columns):
         into = np.frombuffer(memory, np.int32 if values.dtype == pl.Int64 else np.float32, rows, 4 * rows * place)
         start = 0
         for part in values.get_chunks():
-            into[start : start + len(part)] = part.to_numpy()
+            with np.errstate(over="ignore"):  # numbers that are too large are refused with their places
+                into[start : start + len(part)] = part.to_numpy()
             start += len(part)
-        columns.append(pl.Series(name, into))  # which copies nothing
-    return columns
+        owned.append(pl.Series(values.name, into))  # which copies nothing
+    return owned

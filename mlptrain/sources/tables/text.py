@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import re
-from collections.abc import Container, Generator, Iterator
+from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +27,7 @@ from mlptrain.sources.tables.files import (
     pieces,
     quoted_field,
 )
-from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
 
@@ -136,8 +136,9 @@ class _Columns:
         frames: list[pl.DataFrame] = []
         with contextlib.closing(ahead(self._pieces())) as pieces:
             for piece, frame in pieces:
-                self._check_numbers(frame, piece)
-                frames.append(narrowed(frame))
+                ends = ends_of(frame)
+                self._check_numbers(frame, ends, piece)
+                frames.append(narrowed(frame, ends))
                 if len(frames) == 1:
                     rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
                     check_room(self._path, rows=rows, columns=frame.width, size=size)
@@ -295,12 +296,11 @@ class _Columns:
             text = self._stripped(self._parsed(self._content(piece), kinds, columns=self._late))
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
 
-    def _check_numbers(self, frame: pl.DataFrame, piece: Piece) -> None:
+    def _check_numbers(self, frame: pl.DataFrame, ends: Mapping[str, Ends], piece: Piece) -> None:
         import polars as pl
 
-        floats = frame.select(pl.col(pl.Float64).abs().max())  # which passes over NaN
-        for name, largest in zip(floats.columns, floats.row(0) if floats.width else (), strict=True):
-            if largest is not None and largest > MAX_FLOAT32:
+        for name, found in ends.items():
+            if max(-(found.low or 0), found.high or 0) > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
                 line, column, value = locate(piece, self._dialect, row, self._names.index(name))
                 raise DataError(not_finite(f"{self._path}:{line}:{column}", name, value))
