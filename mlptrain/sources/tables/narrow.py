@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PRECISION = 2.0**-24  # of Float32, relative to a value
 _TOLERANCE = 1e-6  # of a column's spread
-_WORTH_OWNING = 1 << 20  # bytes
+_LONG = 10_000  # rows: with fewer, columns take longer to hand over to NumPy than to scan
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
     import numpy as np
     import polars as pl
 
+    if frame.height < _LONG:
+        return _polars_ends(frame)
     found: dict[str, Ends] = {}
     for values in frame.get_columns():
         if values.dtype not in (pl.Int64, pl.Float64):
@@ -39,10 +41,23 @@ def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
             if not np.isnan(low):  # which NaN makes of both
                 found[values.name] = Ends(low.item(), high.item())
                 continue
-        has_nan = bool(values.dtype == pl.Float64 and values.is_nan().any())
-        numbers = values.fill_nan(None) if has_nan else values
-        found[values.name] = Ends(numbers.min(), numbers.max(), has_nan)  # type: ignore[arg-type]
+        found |= _polars_ends(values.to_frame())
     return found
+
+
+def _polars_ends(frame: pl.DataFrame) -> dict[str, Ends]:
+    import polars as pl
+
+    wide = pl.col(pl.Int64, pl.Float64)
+    frame = frame.select(wide)
+    if not frame.width:
+        return {}
+    has_nan = frame.select(pl.col(pl.Float64).is_nan().any())
+    nan = {name for name, some in zip(has_nan.columns, has_nan.row(0) if has_nan.width else (), strict=True) if some}
+    frame = frame.with_columns(pl.col(name).fill_nan(None) for name in nan)
+    lows, highs = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
+    columns = zip(frame.columns, lows, highs, strict=True)
+    return {name: Ends(low, high, name in nan) for name, low, high in columns}
 
 
 def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.DataFrame:
@@ -70,7 +85,7 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
             narrow[name] = pl.Float32()
     columns = {values.name: values for values in frame.get_columns()}
     whole = [columns[name] for name in narrow if not columns[name].null_count()]
-    if 4 * len(whole) * frame.height >= _WORTH_OWNING:
+    if whole and frame.height >= _LONG:
         columns |= {values.name: values for values in _owned(whole)}
         frame = pl.DataFrame(list(columns.values()))
     others = [pl.col(name).cast(dtype) for name, dtype in narrow.items() if columns[name].dtype != dtype]

@@ -134,14 +134,15 @@ class _Columns:
         import polars as pl
 
         frames: list[pl.DataFrame] = []
+        rows = held = 0
         with contextlib.closing(ahead(self._pieces())) as pieces:
             for piece, frame in pieces:
                 ends = ends_of(frame)
                 self._check_numbers(frame, ends, piece)
                 frames.append(narrowed(frame, ends))
-                if len(frames) == 1:
-                    rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
-                    check_room(self._path, rows=rows, columns=frame.width, size=size)
+                rows, held = rows + frame.height, held + frames[-1].estimated_size()
+                share = piece.share  # which says little of packed files, whose estimate grows as they are read
+                check_room(self._path, rows=rows / share, columns=frame.width, size=held / share, held=held)
         if not any(frame.height for frame in frames):
             only = "only a header and no rows" if self._dialect.header else "no rows"
             raise DataError(f"{self._path} holds {only}")
