@@ -28,7 +28,8 @@ _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribu
 _MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
 _BEND = 3.0  # where robust_clip ends
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 Numbers = Annotated[tuple[Figure, ...], Field(strict=False)]
 
 

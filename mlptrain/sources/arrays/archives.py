@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.sources.arrays.source import Parts
@@ -236,7 +236,7 @@ def _reading(file: Path) -> Iterator[BinaryIO]:
             if stream.read(2) == b"\x1f\x8b":
                 stream.seek(0)
                 with gzip.GzipFile(fileobj=stream) as unpacked:
-                    yield _unpacked(file, unpacked)
+                    yield _unpacked(file, cast(BinaryIO, unpacked))
             else:
                 stream.seek(0)
                 yield stream
@@ -258,9 +258,9 @@ def _unpacked(file: Path, stream: BinaryIO) -> BinaryIO:
         if free is not None and 2 * content.tell() > free:
             raise DataKeyError(
                 "path",
-                f"{file} unpacks to more than {content.tell() / 1e9:,.1f} GB, which with its arrays is more memory than "
-                f"the {free / 1e9:,.1f} GB that are free. Unpack it, take a part of its rows, or use a machine with more "
-                "memory",
+                f"{file} unpacks to more than {content.tell() / 1e9:,.1f} GB, which with its arrays is more memory "
+                f"than the {free / 1e9:,.1f} GB that are free. Unpack it, take a part of its rows, or use a machine with "
+                "more memory",
             )
     content.seek(0)
     return content
@@ -271,13 +271,14 @@ def _load(
 ) -> NDArray[Any]:
     """The values of an array. Raises DataKeyError where its head promises more than the free memory holds."""
     shape, dtype = head
-    size = int(re.search(r"\d+$|$", dtype)[0] or 8) // 8 if dtype[:1] in "fiu" else 1
+    bits = re.fullmatch(r"(?:float|u?int)(\d+)", dtype)
+    size = int(bits[1]) // 8 if bits else 1
     needed, free = math.prod(shape) * size, available_memory()
     if free is not None and needed > free:
         raise DataKeyError(
             "path",
-            f"{file}: {name} {shape} {dtype} takes {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are free. "
-            "Take a part of its rows, or use a machine with more memory",
+            f"{file}: {name} {shape} {dtype} takes {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "
+            "free. Take a part of its rows, or use a machine with more memory",
         )
     with _reading(file) as stream:
         return values(file, stream, name)

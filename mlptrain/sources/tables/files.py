@@ -364,7 +364,7 @@ def _lines(content: bytes | memoryview) -> int:
     import numpy as np
 
     letters = np.frombuffer(content, dtype=np.uint8)
-    return sum(np.count_nonzero(letters[at : at + SAMPLE] == ord("\n")) for at in range(0, len(letters), SAMPLE))
+    return sum(int(np.count_nonzero(letters[at : at + SAMPLE] == ord("\n"))) for at in range(0, len(letters), SAMPLE))
 
 
 def _blocks(path: Path, encoding: Encoding) -> Iterator[tuple[bytes, float]]:

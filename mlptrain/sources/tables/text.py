@@ -134,7 +134,7 @@ class _Columns:
         import polars as pl
 
         frames: list[pl.DataFrame] = []
-        rows = held = 0
+        rows, held = 0, 0.0
         with contextlib.closing(ahead(self._pieces())) as pieces:
             for piece, frame in pieces:
                 ends = ends_of(frame)
