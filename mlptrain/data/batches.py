@@ -25,10 +25,11 @@ def epoch_order(n: int, *, seed: int, epoch: int, shuffle: bool = True) -> Tenso
 # each step as it is reached, which are overwritten by the next one's.
 Block = tuple[Tensor, Iterator[list[Tensor]]]
 
-# Inputs that are gathered and scaled in one go, of several steps where batches are small. A step of 125 rows of 784
-# bytes takes 17 µs for itself and 12.5 in fours; with more than so many they no longer stay in the cache until they are
-# read, and little is left to be won: 12.2 in eights, 11.5 in sixteens (2-core AMD EPYC, 2026-11-26).
-_GATHERED = 2**19
+# Inputs that are gathered and scaled in one go, of several steps where batches are small: 1 MB, which stay in the
+# cores' own caches until they are read. Steps of 125 rows of 784 bytes take 17 µs one by one, 14 in twos, 12.5 in fours
+# and 11.5 in sixteens, as long as no other program takes the cache that all cores share, and then in fives 40 (2-core
+# AMD EPYC, 2026-11-26).
+_GATHERED = 2**18
 
 
 class Batches:

@@ -53,7 +53,7 @@ SMALL_PRODUCT = 2**20
 # the calls up to the next product, and outputs up to which the gradient of the loss has one: a second thread costs 0.5
 # to 1 µs of 4 at 10 × 64 × 125, and 3 µs of 5 for softmax there (2-core AMD EPYC, 2026-11-26). torch uses one for
 # other calls on so few elements anyway.
-ONE_THREAD_PRODUCT, ONE_THREAD_RESULT, ONE_THREAD_LOSS = 2**17, 2**15, 2**13
+ONE_THREAD_PRODUCT, ONE_THREAD_RESULT, ONE_THREAD_LOSS = 2**18, 2**15, 2**13
 
 
 class _Setting(NamedTuple):
