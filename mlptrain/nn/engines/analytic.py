@@ -24,8 +24,8 @@ small layers the looking up would cost as much as the arithmetic.
 Tried and no faster, or slower (2-core AMD EPYC): examples in rows, where softmax costs four times as much and the first
 layer's outputs of several models would not be contiguous; the plain SGD update inside the product, W ← W − lr·ΔYᵀ; the
 update layer by layer, or in blocks of rows, while the gradient is in the cache; rectifiers by masks or ``where``, two
-to thirty times the time of threshold_backward; other layouts of the first layer's products, of which the best pair takes
-94 % of the time of this one at 64 × 784 × 125; inference mode; an optimizer's buffers at staggered addresses.
+to thirty times the time of threshold_backward; other layouts of the first layer's products, the best of which take 94 %
+of the time of these at 64 × 784 × 125; inference mode; an optimizer's buffers at staggered addresses.
 """
 
 from __future__ import annotations
