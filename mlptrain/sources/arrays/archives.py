@@ -259,8 +259,8 @@ def _unpacked(file: Path, stream: BinaryIO) -> BinaryIO:
             raise DataKeyError(
                 "path",
                 f"{file} unpacks to more than {content.tell() / 1e9:,.1f} GB, which with its arrays is more memory "
-                f"than the {free / 1e9:,.1f} GB that are free. Unpack it, take a part of its rows, or use a machine with "
-                "more memory",
+                f"than the {free / 1e9:,.1f} GB that are free. Unpack it, take a part of its rows, or use a machine "
+                "with more memory",
             )
     content.seek(0)
     return content
