@@ -95,8 +95,8 @@ def _assist(worker: Launch, *, data_dir: Path | None) -> None:
         from mlptrain.experiment.together import assist
 
         assist(worker, data_dir=data_dir)
-    except InterruptedRunError as error:
-        raise typer.Exit(error.exit_code) from None
+    except InterruptedRunError:
+        raise typer.Exit(1) from None  # what there is to say of it, the first worker says
     except Exception:
         time.sleep(_SECONDS_TO_BE_ENDED)
         screen.say(f"worker {worker.rank} of {worker.count}, counted from 0, has failed:", err=True)

@@ -75,13 +75,13 @@ def assist(launch: Launch, *, data_dir: AnyPath | None = None) -> None:
         if workers is None:
             raise ValueError("a process that was not launched with others has nobody to assist")
         workers.check_alike("mlptrain, torch, processor or device", _makes())
-        job: Job = workers.from_first(_nothing)
+        job: Job = workers.receive()
         resolved = on_own_device(job.resolved, launch)
         with applied(resolved, launch):
             experiments = [one.with_training(device=resolved.device) for one in job.experiments]
             splits = load_data_of_seeds(experiments, data_dir=data_dir)
             workers.check_alike("data", [its.fingerprint for its in splits])
-            starts: Sequence[Start] | None = workers.from_first(_nothing)
+            starts: Sequence[Start] | None = workers.receive()
             fit(experiments, splits, starts=starts, workers=workers)
 
 
@@ -100,7 +100,3 @@ def _makes() -> tuple[str, ...]:
     """What the bits of a result depend on besides the configuration and the data."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return mlptrain.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability(), device
-
-
-def _nothing() -> None:
-    """What others than the first have to send."""

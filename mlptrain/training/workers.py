@@ -52,6 +52,10 @@ class Workers:
         made: T = content[0]
         return made
 
+    def receive(self) -> Any:
+        """Of all but the first: what the first worker has made for them, in ``from_first``."""
+        return self.from_first(lambda: None)
+
     def check_alike(self, what: str, of_each: Any) -> None:
         """Raises UserError, in every worker, where they have different values of what has to be the same."""
         found: list[Any] = [None] * self.launch.count
