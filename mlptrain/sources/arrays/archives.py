@@ -225,6 +225,10 @@ def _reader_of(file: Path, start: bytes) -> _Format:
         raise DataKeyError("path", f"{file} is a MATLAB 7.3 file, which is HDF5; save it with the option -v7")
     if start[8:9] == b"{":
         return _SAFE
+    if start[:4] == b"\x89HDF":
+        raise DataKeyError("path", f"{file} is an HDF5 file; save its arrays with numpy.savez")
+    if start and start.isascii() and b"\0" not in start and not start.lstrip().startswith(b"<"):
+        raise DataKeyError("path", f"{file} is a text; if it is a table, `data: {{name: table}}` reads it")
     raise DataKeyError(
         "path",
         f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file",

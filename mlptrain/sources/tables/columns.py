@@ -353,8 +353,8 @@ def _refuse_unlike(table: Table, name: str) -> None:
         row = _first_text(table.frame[name])
         raise DataKeyError(
             "target",
-            f"'{printable(name)}' has {distinct:,} different values in {len(values):,} rows, which are not all numbers, "
-            f"such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; correct it, add it to "
+            f"'{printable(name)}' has {distinct:,} different values in {len(values):,} rows, which are not all "
+            f"numbers, such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; correct it, add it to "
             "missing_values, or set data.task: classification if they are classes",
         )
 
