@@ -48,7 +48,7 @@ TARGETS: dict[str, tuple[list[object], str]] = {
         [number / 7 for number in range(N)] + ["n.b."],
         "data.target: 'y' has 41 different values in 41 rows, which are not all numbers, such as 'n.b.' at t.csv:42:5",
     ),
-    "amounts": ([f"${number}.50" for number in range(N)], "such as '$0.50' at t.csv:2:5; correct it, add it to"),
+    "amounts": ([f"{number}.5 kg" for number in range(N)], "such as '0.5 kg' at t.csv:2:5; correct it, add it to"),
     "names": ([f"row {number}" for number in range(N)], "or set data.task: classification if they are classes"),
     "dates": ([f"2024-01-{number:02}" for number in range(1, 29)], "such as '2024-01-01' at t.csv:2:5"),
     "one fraction": ([2.5] * N, "data.target: 'y' has one value only, '2.5': nothing to learn"),

@@ -354,8 +354,8 @@ def _refuse_unlike(table: Table, name: str) -> None:
         raise DataKeyError(
             "target",
             f"'{printable(name)}' has {distinct:,} different values in {len(values):,} rows, which are not all "
-            f"numbers, such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; correct it, add it to "
-            "missing_values, or set data.task: classification if they are classes",
+            f"numbers, such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; "
+            "correct it, add it to missing_values, or set data.task: classification if they are classes",
         )
 
 
