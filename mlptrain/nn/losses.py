@@ -43,8 +43,8 @@ class Loss(ABC):
     Calling a loss gives the objective, reduced as its section says; ``per_example`` is what metrics are means of.
     ``class_weights`` are those that its section asks for, of each class, a row for every model; one row is that of all.
     ``smoothing`` is the label smoothing of every model, where several train together and theirs differ; the section is
-    that of one of them then. As the weights are ``scalings``, where the targets of a regression are scaled: the objective and its gradient are of scaled
-    targets, and all that is reported of ``restored`` ones.
+    that of one of them then. As the weights are ``scalings``, where the targets of a regression are scaled: the
+    objective and its gradient are of scaled targets, and all that is reported of ``restored`` ones.
     """
 
     section: LossSpec
@@ -712,7 +712,8 @@ def make_loss(
     """The loss of a section, with class weights and target scalings that were fitted for it, one for every model.
 
     Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
-    ``smoothing`` holds the label smoothing of every model where it is not that of the section. ``weighted``: its examples have weights of their own.
+    ``smoothing`` holds the label smoothing of every model where it is not that of the section. ``weighted``: its examples have
+    weights of their own.
     """
     rows = tuple(row for row in class_weights if row)
     smoothed = tuple(smoothing) if len(set(smoothing)) > 1 else ()

@@ -89,7 +89,8 @@ class Updates:
     and ema. A step is ``advance``, which counts it and sets the learning rates, and then ``apply``, which may be
     replayed as a part of a CUDA graph: there a rate that changes lies in a tensor.
 
-    Under a plateau a model's rate follows its own figures, and each has a call of its own. ``evaluated`` holds the parameters that models are evaluated with: their averages, or else the very parameters.
+    Under a plateau a model's rate follows its own figures, and each has a call of its own. ``evaluated`` holds the
+    parameters that models are evaluated with: their averages, or else the very parameters.
     """
 
     def __init__(
