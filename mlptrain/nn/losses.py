@@ -712,8 +712,8 @@ def make_loss(
     """The loss of a section, with class weights and target scalings that were fitted for it, one for every model.
 
     Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
-    ``smoothing`` holds the label smoothing of every model where it is not that of the section. ``weighted``: its examples have
-    weights of their own.
+    ``smoothing`` holds the label smoothing of every model where it is not that of the section. ``weighted``: its
+    examples have weights of their own.
     """
     rows = tuple(row for row in class_weights if row)
     smoothed = tuple(smoothing) if len(set(smoothing)) > 1 else ()
