@@ -14,7 +14,7 @@ from torch.nn import functional
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.ops.base import Op
-from mlptrain.nn.ops.dropout import Dropout
+from mlptrain.nn.ops.dropout import Dropout, OwnDropout
 from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.spec.members import MemberLayer
 
@@ -157,7 +157,7 @@ class MLP:
 
     def of_model(self, index: int) -> MLP:
         """The network of one of the models that train together, whose dropout rates may differ."""
-        if not any(op.each for op in self._dropouts()):
+        if not any(isinstance(op, OwnDropout) for op in self._dropouts()):
             return self
         layers = (replace(one, ops=_of(one.ops, index), before=_of(one.before, index)) for one in self.layers)
         return MLP(list(layers), link=self.link)
@@ -267,7 +267,7 @@ def _together(of_models: Sequence[tuple[Op, ...]]) -> tuple[Op, ...]:
     rates = tuple(sum(op.p for op in ops if isinstance(op, Dropout)) for ops in of_models)
     if len(set(rates)) == 1:
         return of_models[0]
-    return tuple(Dropout(each=rates) if isinstance(op, Dropout) else op for op in max(of_models, key=len))
+    return tuple(OwnDropout(each=rates) if isinstance(op, Dropout) else op for op in max(of_models, key=len))
 
 
 def _of(ops: Sequence[Op], model: int) -> tuple[Op, ...]:

@@ -18,21 +18,16 @@ from mlptrain.nn.ops.base import Call, Calls, CompiledOp, Site
 
 @dataclass(frozen=True)
 class Dropout(CompiledOp):
-    """Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), scaled in training: y = z·mask/(1 − p).
-
-    ``each`` holds a rate for every model instead, where several train together and theirs differ. One of 0 draws
-    nothing, as a network without the op, so that what the model draws elsewhere is what it draws alone.
-    """
+    """Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), scaled in training: y = z·mask/(1 − p)."""
 
     p: float = 0.5
-    each: tuple[float, ...] = ()
     name: ClassVar[str] = "dropout"
     by_row: ClassVar[bool] = False
     needs_output: ClassVar[bool] = False
 
-    def rate(self, model: int) -> float:
-        """That of one model."""
-        return self.each[model] if self.each else self.p
+    def rate(self, model: int) -> float:  # noqa: ARG002
+        """That of one of the models that train together."""
+        return self.p
 
     def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:  # noqa: ARG002
         """z itself, but for training steps with noise."""
@@ -56,6 +51,21 @@ class Dropout(CompiledOp):
         return Calls(
             [*drawn.calls, *forward], [partial(site.delta[models].mul_, mask) for models, mask in pairs], drawn.prepare
         )
+
+
+@dataclass(frozen=True)
+class OwnDropout(Dropout):
+    """Of models that train together at rates of their own, ``each``; ``MLP.of_model`` has what one of them applies.
+
+    A rate of 0 draws nothing, as a network without dropout, so that what the model draws elsewhere is what it draws
+    alone.
+    """
+
+    each: tuple[float, ...] = ()
+
+    def rate(self, model: int) -> float:
+        """As Dropout."""
+        return self.each[model]
 
 
 def threshold(p: float) -> int:
@@ -87,12 +97,10 @@ def draw_masks(
     words = buffer("words", len(noise), -(-size // 4), dtype=torch.int64)
     bits = words.view(torch.int16)[:, :size].view(len(noise), *shape)
     prepare: list[Call] = [
-        partial(source.write, words[group])
-        for group, (models, source) in enumerate(noise)
-        if not op.each or op.rate(models.start)
+        partial(source.write, words[group]) for group, (models, source) in enumerate(noise) if op.rate(models.start)
     ]
-    if len(set(op.each)) < 2:
-        p, mask = op.rate(0), buffer("mask", len(noise), *shape)
+    if not isinstance(op, OwnDropout):
+        p, mask = op.p, buffer("mask", len(noise), *shape)
         calls: list[Call] = [partial(torch.ge, bits, threshold(p), out=mask), partial(mask.mul_, 1 / (1 - p))]
         return Masks([models for models, _ in noise], mask, prepare, calls)
     found: list[slice] = []
