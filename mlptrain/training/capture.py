@@ -67,8 +67,7 @@ class CapturedStep:
         if self._graph is None:
             self._graph = self._capture(inputs, targets)
         self._engine.prepare(self._engine.batch_size)
-        for buffer, x in zip(self._inputs, inputs, strict=True):
-            buffer.copy_(x)
+        torch._foreach_copy_(self._inputs, list(inputs))  # of many models in few launches
         self._targets.copy_(targets)
         self._updates.advance()
         self._graph.replay()

@@ -67,9 +67,12 @@ class Epoch:
     ending: Ending | None = None
 
 
+CONSTANT = Constant(name="constant")
+
+
 @dataclass(frozen=True)
 class Model:
-    """One model to train: where it starts, its optimizer, what it is trained and what it is measured on.
+    """One model to train: where it starts, its optimizer and schedule, what it is trained and what it is measured on.
 
     Targets are encoded by the loss. Models with the very same ``examples`` and seed share their batches.
     """
@@ -79,9 +82,7 @@ class Model:
     seed: int
     examples: Examples
     evaluated: Examples | None
-
-
-CONSTANT = Constant(name="constant")
+    schedule: Schedule = CONSTANT
 
 
 class Trainer:
@@ -106,7 +107,6 @@ class Trainer:
         classify: bool,
         batch_size: int,
         shuffle: bool,
-        schedule: Schedule = CONSTANT,
         epochs: int = 1,
         training: TrainingSpec = NO_INGREDIENTS,
         augmentation: Augmentation | None = None,
@@ -153,7 +153,7 @@ class Trainer:
             self.gradients,
             [model.optimizer for model in models],
             weights=network.weight_names,
-            schedule=schedule,
+            schedules=[model.schedule for model in models],
             run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
             training=training,
         )
@@ -255,7 +255,7 @@ class Trainer:
         of_models = []
         for index, whole in enumerate(finite):
             loss = float(step_losses[index].sum()) / self.rows
-            objective = None if objectives is None else objectives[index]
+            objective = None if objectives is None or self.loss.of_model(index).is_plain else objectives[index]
             if not (whole and math.isfinite(loss) and math.isfinite(objective or 0)):
                 self._note_divergence(index, epoch, step_losses[index])
             hit = None if step_hits is None else step_hits[index]

@@ -385,7 +385,7 @@ class Analytic(Engine):
         # Alignment may leave gaps between the models.
         without_gaps = layer.parameters["weight"].stride(0) == width * n_inputs
         owners = [group for group, size in enumerate(self.groups) for _ in range(size)]
-        ends = list(accumulate(self.groups)) if masks is None else [models.stop for models, _ in self.noise]
+        ends = list(accumulate(self.groups)) if masks is None else [models.stop for models in masks.models]
         for alike, (start, stop) in enumerate(pairwise([0, *ends])):
             mask = None if masks is None else masks.mask[alike]
             masked = None if mask is None else self._buffer((alike,), "masked", n, n_inputs)
