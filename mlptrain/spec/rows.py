@@ -48,7 +48,8 @@ class DataSection(Section):
     fold: Fold | None = Field(
         None,
         description="One fold of a cross-validation, {of: 5, index: 0}, as `mlptrain train --folds 5` trains all of "
-        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read.",
+        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read. By "
+        "group, whole groups; by time, a block of which only what lies before it is trained on.",
     )
 
     @property
