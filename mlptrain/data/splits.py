@@ -122,7 +122,7 @@ class Splits:
 
     def applied(self) -> Splits:
         """With the preprocessing applied to all rows: what makes other columns of them is not for single batches."""
-        # Folds share the stored rows alone, since each fits numbers of its own: five of a million rows of 12 columns take
+        # Folds share the stored rows alone, since each fits numbers of its own: five of a million rows of 12 take
         # 360 MB, 48 MB of matrix and 20 MB of indices and labels each, and one run 90 MB (2-core AMD EPYC, 2026-11-26).
         fitted, ready = self.preprocessing, dict[int, Tensor]()
         parts = []
@@ -140,8 +140,7 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
 
     Raises as Source.read, and DataError for no rows, and for a table whose columns are not those of the facts.
     """
-    if isinstance(experiment.data, TableData):
-        _refuse_other_columns(experiment.data, experiment.facts)
+    experiment.data.refuse_other(experiment.facts)
     raw, choice = experiment.data.source().read(seed=experiment.seed, folder=folder), experiment.data.choice()
     train = _choose(raw.x, raw.y, choice, size=choice.train_size)
     if not len(train[0]):
@@ -151,18 +150,6 @@ def read_data(experiment: Experiment, *, folder: Path) -> RawData:
         return raw
     test = _choose(raw.test_x, raw.test_y, choice, size=choice.test_size)
     return replace(raw, test_x=test[0], test_y=test[1])
-
-
-def _refuse_other_columns(data: TableData, facts: DataFacts) -> None:
-    """Raises DataError where columns, levels or classes are no longer those on record: numbers would mean others."""
-    now = data.facts()
-    for what, one, other in (
-        ("columns", now.columns, facts.columns),
-        ("classes", now.class_names, facts.class_names),
-        ("targets", now.target_names, facts.target_names),
-    ):
-        if one != other:
-            raise DataError(f"{data.label} no longer has the {what} that this run was trained on")
 
 
 def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preprocessing | None = None) -> Splits:

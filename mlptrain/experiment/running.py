@@ -140,7 +140,7 @@ def train_folds(
 
 
 def _notes_on_folds(whole: Experiment, last: Experiment) -> Iterator[str]:
-    """What becomes of the test rows that there would be without folds; the last of these uses all rows that any does."""
+    """What becomes of the test rows that there would be without folds, of which the last one uses all that any does."""
     not_read = sum(whole.facts.rows.values()) - sum(last.facts.rows.values())
     if not_read:
         yield f"the {not_read:,} stored test rows are not read: with folds the test rows are those held out of training"

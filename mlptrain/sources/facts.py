@@ -47,6 +47,9 @@ class Column(Record):
         return self.source or self.name
 
 
+Kind = Literal["number", "text", "date", "datetime"]
+
+
 class FileFacts(Record):
     """How further files are read as the training file was: its columns in order with their kinds.
 
@@ -54,7 +57,7 @@ class FileFacts(Record):
     ``is_sparse``: absent columns are zeros.
     """
 
-    kinds: dict[str, Literal["number", "text", "date", "datetime"]]
+    kinds: dict[str, Kind]
     has_names: bool = True
     date_formats: dict[str, str] = Field({})
     is_sparse: bool = False

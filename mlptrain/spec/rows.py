@@ -85,6 +85,13 @@ class DataSection(Section):
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
 
+    def refuse_other(self, facts: DataFacts) -> None:
+        """Raises DataError where files no longer are as ``facts`` on record say: stored numbers would mean others."""
+
+    def inputs_by_column(self, facts: DataFacts) -> dict[str, list[int]]:
+        """The inputs that each named column of the data becomes."""
+        return {column.origin: [place] for place, column in enumerate(facts.columns)}
+
     def layout(self, facts: DataFacts) -> InputLayout:
         """The inputs that a row becomes."""
         return InputLayout.of_numbers(facts.n_features)

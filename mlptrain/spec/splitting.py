@@ -34,7 +34,7 @@ class StratifiedSplit(Section):
 
 
 class GroupSplit(Section):
-    """All rows of a group on one side, or in one fold. Which groups does not depend on the seed: all seeds share them."""
+    """All rows of a group on one side, or in one fold. Which groups is nothing of the seed: all seeds share them."""
 
     by: Literal["group"]
     column: ColumnName = Field(description="The column that says which group a row is of, such as a patient.")

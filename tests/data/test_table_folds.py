@@ -156,7 +156,7 @@ def test_a_fold_whose_rows_do_not_suffice_is_named(tmp_path: Path) -> None:
 
 
 def test_groups_need_a_table() -> None:
-    with pytest.raises(SpecError, match="data.split: 'group' goes by a column of a table, and 'iris' has none"):
+    with pytest.raises(SpecError, match=r"data.split: 'group' goes by a column of a table, and 'iris' has none"):
         load_spec(
             {
                 "data": {"name": "iris", "test": 0, "split": GROUP, "fold": {"of": 3, "index": 0}},
