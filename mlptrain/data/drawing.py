@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.errors import DataError
@@ -57,9 +58,9 @@ class Drawing:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, f"{purpose} split"))
             shares = None if keys is None else self._shares(keys, count, purpose, generator)
             if shares is None or keys is None:
-                mask[torch.randperm(len(rows), generator=generator)[:count]] = True
+                mask.numpy()[_shuffled(len(rows), generator)[:count]] = True
             else:
-                mask[_some_of_each(keys, shares, generator)] = True
+                _choose_of_each(mask.numpy(), keys, shares, generator)
         return _parted(rows, mask)
 
     def fold(self, rows: Tensor, of: int, index: int, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -122,8 +123,8 @@ def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) ->
 
 def _parted(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Those of the rows where the mask is false, and those where it is true."""
-    chosen, of = mask.numpy(), rows.numpy()  # which is five times as fast at this as torch
-    return torch.from_numpy(of[~chosen]), torch.from_numpy(of[chosen])
+    chosen, of = mask.numpy(), rows.numpy()  # NumPy is five times as fast at this as torch
+    return torch.from_numpy(of.take(np.flatnonzero(~chosen))), torch.from_numpy(of.take(np.flatnonzero(chosen)))
 
 
 def shares_of(counts: Sequence[int], count: int, ties: Sequence[float]) -> list[int]:
@@ -142,18 +143,24 @@ def shares_of(counts: Sequence[int], count: int, ties: Sequence[float]) -> list[
     return taken
 
 
-def _some_of_each(keys: Tensor, shares: Sequence[int], generator: torch.Generator) -> Tensor:
-    """So many rows of each class as ``shares`` says, at random."""
+def _choose_of_each(mask: NDArray[np.bool_], keys: Tensor, shares: Sequence[int], generator: torch.Generator) -> None:
+    """So many rows of each class as ``shares`` says, at random, are true in ``mask``."""
     narrow = keys.to(torch.int16 if len(shares) < 2**15 else torch.int64).numpy()
+    parts: Iterable[NDArray[np.int64]]
     if len(shares) <= _FEW:
-        parts = [torch.from_numpy(np.flatnonzero(narrow == one)) for one in range(len(shares))]
+        parts = (np.flatnonzero(narrow == one) for one in range(len(shares)))
     else:
-        by_class = torch.from_numpy(np.argsort(narrow, kind="stable"))  # which sorts 16 bits by radix
-        parts = list(torch.split(by_class, keys.bincount(minlength=len(shares)).tolist()))
-    drawn_of = (
-        part[torch.randperm(len(part), generator=generator)[:share]] for part, share in zip(parts, shares, strict=True)
-    )
-    return torch.cat([*drawn_of])
+        by_class = np.argsort(narrow, kind="stable")  # which sorts 16 bits by radix
+        parts = np.split(by_class, np.cumsum(np.bincount(narrow, minlength=len(shares)))[:-1])
+    for part, share in zip(parts, shares, strict=True):
+        mask[part[_shuffled(len(part), generator)[:share]]] = True
+
+
+def _shuffled(n: int, generator: torch.Generator) -> NDArray[np.integer]:
+    """0 to n − 1 in the order of ``torch.randperm``; 32 bits, which more of the cache holds, take 4/5 of the time."""
+    order = torch.randperm(n, generator=generator, dtype=torch.int32 if n < 2**31 else torch.int64)
+    shuffled: NDArray[np.integer] = order.numpy()
+    return shuffled
 
 
 def _groups(groups: Sequence[int]) -> str:

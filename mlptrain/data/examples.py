@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +15,7 @@ from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.nn.losses import with_weights
 
 _ROWS = 1 << 14  # that are turned at once, in the cache
+_FEW = 8  # such parts that are not worth threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +41,22 @@ class Examples:
         """The inputs of these rows as stored, (n, n_features); a copy where ``index`` chooses."""
         return self.x if self.index is None else self.x.index_select(0, self.index)
 
-    def by_column(self) -> Tensor:
-        """``stored``, laid out so that a column of it is read in one go: (n, n_features), the view of a copy."""
-        x, columns = self.x.numpy(), self.x.new_empty(self.x.shape[1], len(self))
+    def by_column(self, places: slice) -> Tensor:
+        """Some columns of ``stored``, each of which is read in one go: (n, some), the view of a copy."""
+        x = self.x.numpy()
+        columns = self.x.new_empty(len(range(x.shape[1])[places]), len(self))
         index, into = None if self.index is None else self.index.numpy(), columns.numpy()
-        for start in range(0, len(self), _ROWS):
+
+        def write(start: int) -> None:
             part = slice(start, start + _ROWS)
-            into[:, part] = (x[part] if index is None else x.take(index[part], axis=0)).T
+            into[:, part] = (x[part] if index is None else x.take(index[part], axis=0))[:, places].T
+
+        starts = range(0, len(self), _ROWS)
+        if len(starts) < _FEW:
+            deque(map(write, starts), maxlen=0)
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                deque(pool.map(write, starts), maxlen=0)
         return columns.T
 
     def head(self, n: int) -> Examples:

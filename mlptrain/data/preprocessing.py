@@ -116,12 +116,19 @@ class Preprocessing(Record):
         return all(len(one.mean) == len(one.std) == n_features for one in by_column)
 
     @classmethod
-    def of_table(cls, data: TableData, rows: Tensor, targets: Tensor, facts: DataFacts) -> Preprocessing:
-        """That of a table, fitted on stored training rows (n, columns) and their targets. Raises DataError."""
+    def of_table(
+        cls,
+        data: TableData,
+        rows: int,
+        stored: Callable[[slice], Tensor],
+        targets: Callable[[], Tensor],
+        facts: DataFacts,
+    ) -> Preprocessing:
+        """That of a table, fitted on its training rows: ``stored`` gives some of their columns. Raises DataError."""
         target = None
         if facts.is_regression and data.target_scaling != "none":
-            target = TargetScaling.fit(targets, log1p=data.target_scaling == "log1p")
-        return cls(columns=Columns.fit(data, rows, facts), target=target)
+            target = TargetScaling.fit(targets(), log1p=data.target_scaling == "log1p")
+        return cls(columns=Columns.fit(data, rows, stored, facts), target=target)
 
     @classmethod
     def fit(cls, scaling: str | Mapping[str, float], rows: Callable[[], Tensor], facts: DataFacts) -> Preprocessing:

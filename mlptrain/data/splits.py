@@ -176,7 +176,7 @@ def load_splits(experiment: Experiment, raw: RawData, *, preprocessing: Preproce
 
 def _fitted(scaling: str | dict[str, float] | TableData, train: Examples, facts: DataFacts) -> Preprocessing:
     if isinstance(scaling, TableData):
-        return Preprocessing.of_table(scaling, train.by_column(), train.chosen_targets(), facts)
+        return Preprocessing.of_table(scaling, len(train), train.by_column, train.chosen_targets, facts)
     return Preprocessing.fit(scaling, train.stored, facts)
 
 

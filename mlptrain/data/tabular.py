@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +22,14 @@ from mlptrain.system.jsonfiles import Figure, Positive, Record
 # Numbers that are prepared at once, in float64, which the cache holds. Of more, torch's threads would wait for each
 # other after each of many short operations: three times the time where other programs use the cores.
 _CHUNK = 2**15
-_MANY = 100_000  # rows of which columns are fitted in threads
+_MANY = 100_000  # rows that are worth threads
+_FITTED = 1 << 25  # numbers that are laid out by column at once: 134 MB
 _CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
 _MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
 _BEND = 3.0  # where robust_clip ends
 
+A = TypeVar("A")
+B = TypeVar("B")
 Numbers = Annotated[tuple[Figure, ...], Field(strict=False)]
 
 
@@ -59,18 +65,35 @@ class Columns(Record):
     inputs: Annotated[int, Field(ge=1)]
 
     @classmethod
-    def fit(cls, data: TableData, x: Tensor, facts: DataFacts) -> Columns:
-        """From stored training rows (n, columns). Raises DataError for numbers that cannot be scaled."""
+    def fit(
+        cls, data: TableData, rows: int, stored: Callable[[slice], Tensor], facts: DataFacts, *, threads: int = 0
+    ) -> Columns:
+        """From stored training rows, of which ``stored`` gives some columns, (rows, some).
+
+        Columns are read a few at a time, and fitted in ``threads``, 0 for as many as pay, with the same outcome. Raises
+        DataError for numbers that cannot be scaled.
+        """
         blocks = list(data.blocks(facts))
+        threads = threads or _threads(rows)
+        at_once = max(threads, _FITTED // max(1, rows))
+        scratches = [np.empty(rows) for _ in range(min(threads, len(blocks)))]  # new memory takes longer than sums
+        of: list[Number | Category] = []
+        for start in range(0, len(blocks), at_once):
+            x = stored(slice(start, start + at_once))
 
-        def fitted(place: int) -> Number | Category:
-            fit = _number if blocks[place].column.kind == "numeric" else _category
-            return fit(data, blocks[place], x[:, place])
+            def fitted(place: int, x: Tensor = x, start: int = start) -> Number | Category:
+                block, values = blocks[start + place], x[:, place]
+                if block.column.kind == "categorical":
+                    return _category(data, block, values)
+                scratch = scratches.pop()
+                try:
+                    return _number(data, block, values, scratch)
+                finally:
+                    scratches.append(scratch)
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # which NumPy lets run at the same time
-            of = tuple((pool.map if len(x) >= _MANY else map)(fitted, range(len(blocks))))
+            of += _mapped(fitted, range(x.shape[1]), threads)
         return cls(
-            of=of,
+            of=tuple(of),
             starts=tuple(block.start for block in blocks),
             indicators=tuple(block.indicator for block in blocks),
             one_hot=data.categorical.encoding == "one_hot",
@@ -84,13 +107,18 @@ class Columns(Record):
         numbers = _Numbers.of(self, x.device)
         categories = [(place, one) for place, one in enumerate(self.of) if isinstance(one, Category)]
         rows = max(1, _CHUNK // max(x.shape[1], self.inputs))
-        for part, into in zip(torch.split(x, rows), torch.split(out, rows), strict=True):
+
+        def write(part: tuple[Tensor, Tensor]) -> None:
+            some, into = part
             if categories and self.one_hot:
                 into.zero_()
             if numbers.places:
-                numbers.write(part, into)
+                numbers.write(some, into)
             for place, one in categories:
-                self._write_category(part[:, place], one, self.starts[place], into)
+                self._write_category(some[:, place], one, self.starts[place], into)
+
+        parts = zip(torch.split(x, rows), torch.split(out, rows), strict=True)
+        deque(_mapped(write, parts, _threads(len(x)) if x.device.type == "cpu" else 1), maxlen=0)
         return out
 
     def _write_category(self, x: Tensor, one: Category, start: int, out: Tensor) -> None:
@@ -163,28 +191,45 @@ class _Numbers:
             out[:, [self.starts[column] + 1 for column in self.flagged]] = missing[:, self.flagged].float()
 
 
+def _threads(rows: int) -> int:
+    return torch.get_num_threads() if rows >= _MANY else 1
+
+
+def _mapped(work: Callable[[A], B], parts: Iterable[A], threads: int) -> Iterable[B]:
+    """``map`` in threads, which NumPy and torch let run at the same time; results and errors come in the same order."""
+    if threads == 1:
+        return map(work, parts)
+    with ThreadPoolExecutor(threads) as pool:
+        return pool.map(work, parts)
+
+
 def _run(places: list[int]) -> list[int] | slice:
     """Neighbouring places as a slice, which is read and written in half the time."""
     start, stop = places[0], places[-1] + 1
     return slice(start, stop) if places == list(range(start, stop)) else places
 
 
-def _number(data: TableData, block: Block, x: Tensor) -> Number:
+def _number(data: TableData, block: Block, x: Tensor, scratch: np.ndarray) -> Number:
+    """``scratch`` is memory for as many float64 as there are rows."""
     stored = x.numpy()
     missing = np.isnan(stored)
     some_missing = bool(missing.any())
     present = stored[~missing] if some_missing else stored
-    values = present.astype(np.float64)
     name, wish = block.column.name, data.numeric
-    if not len(values):
+    if not len(present):
         raise DataError(f"no training row has a value in column '{name}'; drop it with data.columns")
     if isinstance(wish.missing, ConstantFill):
         fill = wish.missing.constant
-    elif wish.missing == "mean" and not _is_constant(values):  # of equal values a mean is rounded
+    elif wish.missing == "mean" and not _is_constant(present):  # of equal values a mean is rounded
+        values = scratch[: len(present)]
+        values[:] = present
         fill = float(values.mean())
     else:
-        fill = _median(present)
-    filled = np.where(missing, fill, stored.astype(np.float64)) if some_missing else values
+        fill = _median(present, scratch)
+    filled = scratch
+    filled[:] = stored
+    if some_missing:
+        filled[missing] = fill
     center, scale = _center_and_scale(filled, wish.scaling)
     if not (abs(center) + scale < 1e38):
         raise DataError(f"column '{name}' has numbers too large to be scaled: center {center:g}, scale {scale:g}")
@@ -199,20 +244,24 @@ def _is_constant(values: np.ndarray) -> bool:
     return bool(values[0] == values[-1] and values.min() == values.max())
 
 
-def _median(values: np.ndarray) -> float:
+def _median(values: np.ndarray, scratch: np.ndarray) -> float:
     """The median of float32, (n,), as of float64: their mean is taken there."""
     half = len(values) // 2
-    parted = np.partition(values, half)
+    parted = scratch.view(np.float32)[: len(values)]
+    parted[:] = values
+    parted.partition(half)
     high = float(parted[half])
     return high if len(values) % 2 else (float(parted[:half].max()) + high) / 2
 
 
 def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
-    """What is subtracted and divided by; a constant column is divided by 1."""
+    """What is subtracted and divided by; a constant column is divided by 1. ``standard`` overwrites the values."""
     if scaling != "none" and _is_constant(values):  # whose mean and std are rounded
         return float(values[0]), 1.0
     if scaling == "standard":
-        center, scale = float(values.mean()), float(values.std())
+        mean = values.mean()
+        np.square(np.subtract(values, mean, out=values), out=values)  # as values.std() does, in memory of its own
+        center, scale = float(mean), math.sqrt(values.mean())
     elif scaling == "minmax":
         center, scale = float(values.min()), float(values.max() - values.min())
     elif scaling in ("robust", "robust_clip"):

@@ -118,6 +118,7 @@ def main() -> None:
         path, small = Path(folder) / "large.csv", Path(folder) / "small.csv"
         _child("make", path, options.rows)
         _child("make", small, max(100_000, options.rows // 10))
+        os.sync()  # on its way to the disk a file takes the cores, and holds up whoever writes
         matrix = options.rows * 12 * 4 / 1e9
         polars, ours = _child("polars", path), _child("mlptrain", path)
         for name, found in (("polars", polars), ("mlptrain", ours)):

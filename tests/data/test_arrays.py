@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import pickle
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import yaml
 from numpy.typing import NDArray
 
@@ -18,6 +21,7 @@ from mlptrain.experiment.build import load_data
 from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.spec import load_spec
 from mlptrain.spec.load import Loaded
+from mlptrain.system import memory
 
 Values = NDArray[Any]
 N, D = 40, 3
@@ -483,3 +487,22 @@ def test_a_file_that_is_cut_off_is_damaged(folder: Path) -> None:
     Path("x.npy").write_bytes(Path("x.npy").read_bytes()[:-8])
     found = message("?.npy").replace(f"{Path.cwd()}/", "")
     assert found == "data.path: x.npy is damaged: 20,120 bytes, but the header promises 20,128"
+
+
+@pytest.mark.parametrize("kind", ["npy", "mat"])
+def test_a_packed_file_that_unpacks_to_more_than_the_memory_is_refused(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    values = np.zeros((3_000_000, 4), np.float64)
+    if kind == "npy":
+        np.save(buffer, values)
+    else:
+        scipy.io.savemat(buffer, {"m": values})
+    Path(f"m.{kind}.gz").write_bytes(gzip.compress(buffer.getvalue(), 1))
+    meminfo = folder / "meminfo"
+    meminfo.write_text("MemAvailable: 50000 kB\n", encoding="ascii")
+    monkeypatch.setattr(memory, "FILES", memory.MemoryFiles(meminfo, ()))
+    assert f"m.{kind}.gz unpacks to more than 0.0 GB, which with its arrays is more memory than" in message(
+        path=f"m.{kind}.gz"
+    )

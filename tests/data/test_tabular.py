@@ -63,7 +63,9 @@ def levels(x: Rows, count: int) -> DataFacts:
 
 
 def applied(data: TableData, fitted_on: Rows, to: Rows, facts: DataFacts) -> Rows:
-    found: Rows = Columns.fit(data, torch.from_numpy(fitted_on), facts).apply(torch.from_numpy(to)).numpy()
+    rows = torch.from_numpy(fitted_on)
+    fitted = Columns.fit(data, len(rows), lambda places: rows[:, places], facts)
+    found: Rows = fitted.apply(torch.from_numpy(to)).numpy()
     assert not np.isnan(found).any()
     return found
 

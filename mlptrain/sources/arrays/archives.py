@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.sources.arrays.source import Parts
@@ -28,6 +28,7 @@ from mlptrain.sources.files import files_of
 from mlptrain.sources.held import held, is_held
 from mlptrain.sources.idx import what_is
 from mlptrain.system.files import open_regular
+from mlptrain.system.memory import available_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,7 @@ _USUAL = (
     "features labels testfeatures testlabels",
 )
 _VALIDATION = ("val", "valid", "validation", "dev")
+_PART = 1 << 24  # bytes that are unpacked at once
 _MAX_NAMED = 12  # arrays in a message
 _MAX_DETAIL = 200  # characters of another library's message, which quotes the file
 _SAFETENSORS = {
@@ -191,7 +193,7 @@ def _arrays_of(file: Path) -> dict[str, Stored]:
     if not heads:
         raise DataKeyError("path", f"{file} holds no arrays")
     return {
-        name: Stored(_title(file, name), shape, dtype, partial(_load, file, name, read.values))
+        name: Stored(_title(file, name), shape, dtype, partial(_load, file, name, (shape, dtype), read.values))
         for name, (shape, dtype) in heads.items()
     }
 
@@ -243,7 +245,7 @@ def _reading(file: Path) -> Iterator[BinaryIO]:
             if stream.read(2) == b"\x1f\x8b":
                 stream.seek(0)
                 with gzip.GzipFile(fileobj=stream) as unpacked:
-                    yield io.BytesIO(unpacked.read())
+                    yield _unpacked(file, cast(BinaryIO, unpacked))
             else:
                 stream.seek(0)
                 yield stream
@@ -257,7 +259,36 @@ def _reading(file: Path) -> Iterator[BinaryIO]:
         raise DataKeyError("path", f"{file} is damaged: {detail or type(error).__name__}") from None
 
 
-def _load(file: Path, name: str, values: Callable[[Path, BinaryIO, str], NDArray[Any]]) -> NDArray[Any]:
+def _unpacked(file: Path, stream: BinaryIO) -> BinaryIO:
+    """All of an archive in memory. Raises DataKeyError where that, and an array of it, exceed what is free."""
+    free, content = available_memory(), io.BytesIO()
+    while part := stream.read(_PART):
+        content.write(part)
+        if free is not None and 2 * content.tell() > free:
+            raise DataKeyError(
+                "path",
+                f"{file} unpacks to more than {content.tell() / 1e9:,.1f} GB, which with its arrays is more memory "
+                f"than the {free / 1e9:,.1f} GB that are free. Unpack it, take a part of its rows, or use a machine "
+                "with more memory",
+            )
+    content.seek(0)
+    return content
+
+
+def _load(
+    file: Path, name: str, head: tuple[tuple[int, ...], str], values: Callable[[Path, BinaryIO, str], NDArray[Any]]
+) -> NDArray[Any]:
+    """The values of an array. Raises DataKeyError where its head promises more than the free memory holds."""
+    shape, dtype = head
+    bits = re.fullmatch(r"(?:float|u?int)(\d+)", dtype)
+    size = int(bits[1]) // 8 if bits else 1
+    needed, free = math.prod(shape) * size, available_memory()
+    if free is not None and needed > free:
+        raise DataKeyError(
+            "path",
+            f"{file}: {name} {shape} {dtype} takes {needed / 1e9:,.1f} GB of memory, but {free / 1e9:,.1f} GB are "
+            "free. Take a part of its rows, or use a machine with more memory",
+        )
     with _reading(file) as stream:
         return values(file, stream, name)
 

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,16 @@ MAX_BYTES = 20 << 30
 _FRESH = 2.0  # seconds: a file changed so shortly before it was hashed may change again within its time stamp
 
 
+_KEPT = ThreadPoolExecutor(1)  # in which tables are kept while they are used; a program that ends waits for it
+_writing: dict[Path, Future[None]] = {}  # by note
+
+
+def finish_writing() -> None:
+    """Wait until all tables that were read are kept."""
+    for writing in list(_writing.values()):
+        writing.result()
+
+
 def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table]) -> Table:
     """The table of ``files`` as read with ``options`` (a text), from the cache where it is there.
 
@@ -51,6 +61,8 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
         return read(_digest(files))
     folder = cache_folder()
     key = _key(options, *(f"{path}\n{path.absolute()}" for path in files))
+    if (writing := _writing.get(folder / f"{key}.json")) is not None:
+        writing.result()
     note = _load_note(folder / f"{key}.json")
     is_known = note.get("files") == before and not note.get("fresh")
     with ThreadPoolExecutor(1) as beside:  # hashing takes a tenth of the time of reading, on another core
@@ -68,7 +80,9 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
     columns = folder / f"{_key(options, digest)}.parquet"
     if [_signature(path) for path in files] != before:
         raise DataError(f"{files[0]} was changed while it was read; run it again")
-    _store(columns, folder / f"{key}.json", table, before)
+    path = folder / f"{key}.json"
+    _writing[path] = _KEPT.submit(_store, columns, path, table, before)
+    _writing[path].add_done_callback(lambda _: _writing.pop(path, None))
     return table
 
 
@@ -132,7 +146,9 @@ def _load(columns: Path, note: dict[str, Any], files: Sequence[Path]) -> Table |
 
 def _store(columns: Path, note: Path, table: Table, signatures: list[list[int]]) -> None:
     """Keep a table; without a word where there is no room, or no right to write."""
-    with contextlib.suppress(OSError):
+    import polars as pl
+
+    with contextlib.suppress(OSError, pl.exceptions.PolarsError):
         columns.parent.mkdir(parents=True, exist_ok=True)
         size = int(table.frame.estimated_size() * 1.1)
         if not _make_room(columns.parent, size):

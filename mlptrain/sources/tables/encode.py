@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,18 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
             else:
                 into[:, place] = _numbers(table, values, start)
 
-    starts = range(0, frame.height, at_once)
+    _each(encode, range(0, frame.height, at_once))
+    return matrix
+
+
+def _each(encode: Callable[[int], None], starts: Sequence[int]) -> None:
+    """Parts of the rows, many of them in threads. Raises the error of the first part that has one, as without."""
     if len(starts) < _FEW:
         deque(map(encode, starts), maxlen=0)
-    else:  # NumPy and polars let both work, and what takes longest is that the system hands out the memory
-        with ThreadPoolExecutor(max(1, int(usable_cores()))) as pool:
-            deque(pool.map(encode, starts), maxlen=0)
-    return matrix
+        return
+    # NumPy and polars let both work, and what takes longest is that the system hands out the memory.
+    with ThreadPoolExecutor(max(1, int(usable_cores()))) as pool:
+        deque(pool.map(encode, starts), maxlen=0)
 
 
 def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArray[np.int64]:
@@ -70,7 +75,8 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
     values = table.frame[name]
     labels = np.empty(len(values), dtype=np.int64)
-    for start in range(0, len(values), _LABELS):
+
+    def encode(start: int) -> None:
         part = values.slice(start, _LABELS)
         codes = _codes(part, class_names)
         if (codes == UNSEEN).any():
@@ -85,6 +91,8 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
                 f"training file: {shown}"
             )
         labels[start : start + _LABELS] = codes
+
+    _each(encode, range(0, len(values), _LABELS))
     return labels
 
 

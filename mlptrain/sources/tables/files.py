@@ -12,11 +12,11 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.sources.files import files_of
@@ -27,6 +27,7 @@ from mlptrain.system.text import printable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+T = TypeVar("T")
 PIECE = (
     1 << 24
 )  # bytes that are parsed at once; the C library gives more than 32 MiB back, and asks for them, every time
@@ -318,7 +319,7 @@ def pieces(
     separator: str,
     quote: str,
     has_backslashes: bool = False,
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
     Raises DataError for a damaged file, a quoted text without an end and a line without one; NotUtf8Error.
@@ -356,20 +357,24 @@ def pieces(
         yield Piece(line, rest)
 
 
-def ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """``pieces``, of which the next one is read while one is used. Raises what they raise, in its turn."""
-    with ThreadPoolExecutor(1) as beside:
-        following = beside.submit(next, pieces, None)
-        while (piece := following.result()) is not None:
-            following = beside.submit(next, pieces, None)
-            yield piece
+def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """``items``, of which the next one is made while one is used. Raises what they raise, in its turn.
+
+    Where it is closed before its end, so are they, and their thread has ended.
+    """
+    with contextlib.closing(items), ThreadPoolExecutor(1) as beside:
+        following = beside.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = beside.submit(next, items, None)
+            yield item
 
 
 def _lines(content: bytes | memoryview) -> int:
-    """The number of line ends, counted by NumPy, which takes a third of the time of ``bytes.count``."""
+    """The number of line ends, counted by NumPy in the cache, which takes a fraction of the time of ``bytes.count``."""
     import numpy as np
 
-    return int(np.count_nonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n")))
+    letters = np.frombuffer(content, dtype=np.uint8)
+    return sum(int(np.count_nonzero(letters[at : at + SAMPLE] == ord("\n"))) for at in range(0, len(letters), SAMPLE))
 
 
 def _blocks(path: Path, encoding: Encoding) -> Iterator[tuple[bytes, float]]:

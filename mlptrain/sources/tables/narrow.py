@@ -1,7 +1,10 @@
-"""Columns in half the memory."""
+"""Columns in half the memory, which goes back to the system as soon as they are let go."""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,29 +12,108 @@ if TYPE_CHECKING:
 
 _PRECISION = 2.0**-24  # of Float32, relative to a value
 _TOLERANCE = 1e-6  # of a column's spread
+_LONG = 10_000  # rows: with fewer, columns take longer to hand over to NumPy than to scan
 
 
-def narrowed(frame: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Ends:
+    """The lowest and the highest value of a column, None where there is none, and whether some are NaN."""
+
+    low: float | None
+    high: float | None
+    has_nan: bool = False
+
+
+def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
+    """Those of the columns of Int64 and Float64."""
+    import numpy as np
+    import polars as pl
+
+    if frame.height < _LONG:
+        return _polars_ends(frame)
+    found: dict[str, Ends] = {}
+    for values in frame.get_columns():
+        if values.dtype not in (pl.Int64, pl.Float64):
+            continue
+        if len(values) and not values.null_count():  # NumPy does not wait for polars' threads, which parse meanwhile
+            parts = [part.to_numpy() for part in values.get_chunks() if len(part)]
+            low, high = np.min([part.min() for part in parts]), np.max([part.max() for part in parts])
+            if not np.isnan(low):  # which NaN makes of both
+                found[values.name] = Ends(low.item(), high.item())
+                continue
+        found |= _polars_ends(values.to_frame())
+    return found
+
+
+def _polars_ends(frame: pl.DataFrame) -> dict[str, Ends]:
+    import polars as pl
+
+    wide = pl.col(pl.Int64, pl.Float64)
+    frame = frame.select(wide)
+    if not frame.width:
+        return {}
+    has_nan = frame.select(pl.col(pl.Float64).is_nan().any())
+    nan = {name for name, some in zip(has_nan.columns, has_nan.row(0) if has_nan.width else (), strict=True) if some}
+    frame = frame.with_columns(pl.col(name).fill_nan(None) for name in nan)
+    lows, highs = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
+    columns = zip(frame.columns, lows, highs, strict=True)
+    return {name: Ends(low, high, name in nan) for name, low, high in columns}
+
+
+def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.DataFrame:
     """Int64 as Int32 and Float64 as Float32 where nothing a network could see is lost, NaN as null.
 
     A network reads float32 in the end. Float64 stays where rounding exceeds a millionth of the column's spread, as for
     seconds since 1970, so that differences can be taken before rounding. What holds of all parts of a column holds of
-    the column.
+    the column. ``ends`` are those of ``ends_of`` where they are known.
     """
     import polars as pl
 
-    wide = pl.col(pl.Int64, pl.Float64)
-    frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
-    schema = frame.schema
-    names = frame.select(wide).columns
-    if not names or not frame.height:
+    ends = ends_of(frame) if ends is None else ends
+    if not ends or not frame.height:
         return frame
-    least, most = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
-    narrow: list[pl.Expr] = []
-    for name, low, high in zip(names, least, most, strict=True):
+    schema = frame.schema
+    if any(found.has_nan for found in ends.values()):
+        frame = frame.with_columns(pl.col(name).fill_nan(None) for name, found in ends.items() if found.has_nan)
+    narrow: dict[str, pl.DataType] = {}
+    for name, found in ends.items():
+        low, high = found.low, found.high
         if schema[name] == pl.Int64:
-            if low is None or (low >= -(2**31) and high < 2**31):
-                narrow.append(pl.col(name).cast(pl.Int32))
-        elif low is None or low == high or max(-low, high) * _PRECISION <= _TOLERANCE * (high - low):
-            narrow.append(pl.col(name).cast(pl.Float32))
-    return frame.with_columns(narrow)
+            if low is None or high is None or (low >= -(2**31) and high < 2**31):
+                narrow[name] = pl.Int32()
+        elif low is None or high is None or low == high or _keeps(low, high):
+            narrow[name] = pl.Float32()
+    columns = {values.name: values for values in frame.get_columns()}
+    whole = [columns[name] for name in narrow if not columns[name].null_count()]
+    if whole and frame.height >= _LONG:
+        columns |= {values.name: values for values in _owned(whole)}
+        frame = pl.DataFrame(list(columns.values()))
+    others = [pl.col(name).cast(dtype) for name, dtype in narrow.items() if columns[name].dtype != dtype]
+    return frame.with_columns(others) if others else frame
+
+
+def _keeps(low: float, high: float) -> bool:
+    """Whether Float32 keeps the differences of values between two ends."""
+    return max(-low, high) * _PRECISION <= _TOLERANCE * (high - low)
+
+
+def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:
+    """Wide columns without missing values as narrow ones, in memory that is theirs alone.
+
+    What polars frees its allocator keeps for a second or two: pieces of a file would be read into memory that is new,
+    which takes longer to get than to fill, while that of earlier ones lies idle.
+    """
+    import numpy as np
+    import polars as pl
+
+    rows, owned = len(columns[0]), []
+    memory = mmap.mmap(-1, 4 * rows * len(columns))
+    for place, values in enumerate(columns):
+        into = np.frombuffer(memory, np.int32 if values.dtype == pl.Int64 else np.float32, rows, 4 * rows * place)
+        start = 0
+        for part in values.get_chunks():
+            with np.errstate(over="ignore"):  # numbers that are too large are refused with their places
+                into[start : start + len(part)] = part.to_numpy()
+            start += len(part)
+        owned.append(pl.Series(values.name, into))  # which copies nothing
+    return owned

@@ -7,9 +7,10 @@ type, integer → number → text, that all of its values have.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,7 +27,7 @@ from mlptrain.sources.tables.files import (
     pieces,
     quoted_field,
 )
-from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
 
@@ -110,7 +111,7 @@ def read_columns(path: Path, dialect: Dialect, wishes: Wishes) -> tuple[pl.DataF
         return _Columns(path, dialect, wishes).read(), dialect
 
 
-def text_pieces(path: Path, dialect: Dialect) -> Iterator[Piece]:
+def text_pieces(path: Path, dialect: Dialect) -> Generator[Piece, None, None]:
     """The records of a file behind its header."""
     return pieces(
         path,
@@ -142,21 +143,28 @@ class _Columns:
         import polars as pl
 
         frames: list[pl.DataFrame] = []
-        for piece in ahead(text_pieces(self._path, self._dialect)):
-            if not frames:
-                self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
-                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
-            frame = self._piece(piece, len(frames))
-            self._check_numbers(frame, piece)
-            frames.append(narrowed(frame))
-            if len(frames) == 1:
-                rows, size = frame.height / piece.share, frames[0].estimated_size() / piece.share
-                check_room(self._path, rows=rows, columns=frame.width, size=size)
+        rows, held = 0, 0.0
+        with contextlib.closing(ahead(self._pieces())) as pieces:
+            for piece, frame in pieces:
+                ends = ends_of(frame)
+                self._check_numbers(frame, ends, piece)
+                frames.append(narrowed(frame, ends))
+                rows, held = rows + frame.height, held + frames[-1].estimated_size()
+                share = piece.share  # which says little of packed files, whose estimate grows as they are read
+                check_room(self._path, rows=rows / share, columns=frame.width, size=held / share, held=held)
         if not any(frame.height for frame in frames):
             only = "only a header and no rows" if self._dialect.header else "no rows"
             raise DataError(f"{self._path} holds {only}")
         self._read_late_text(frames)
         return pl.concat(frames, how="vertical_relaxed")
+
+    def _pieces(self) -> Generator[tuple[Piece, pl.DataFrame], None, None]:
+        """Each piece and its columns, of the types that these have by then."""
+        for number, piece in enumerate(ahead(text_pieces(self._path, self._dialect))):
+            if not number:
+                self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
+                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
+            yield piece, self._piece(piece, number)
 
     def _content(self, piece: Piece) -> bytes:
         return tidy(piece.content, self._dialect, blank_lines=self._blank_lines)
@@ -298,12 +306,11 @@ class _Columns:
             text = self._stripped(self._parsed(self._content(piece), kinds, columns=self._late))
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
 
-    def _check_numbers(self, frame: pl.DataFrame, piece: Piece) -> None:
+    def _check_numbers(self, frame: pl.DataFrame, ends: Mapping[str, Ends], piece: Piece) -> None:
         import polars as pl
 
-        floats = frame.select(pl.col(pl.Float64).abs().max())  # which passes over NaN
-        for name, largest in zip(floats.columns, floats.row(0) if floats.width else (), strict=True):
-            if largest is not None and largest > MAX_FLOAT32:
+        for name, found in ends.items():
+            if max(-(found.low or 0), found.high or 0) > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
                 line, column, value = locate(piece, self._dialect, row, self._names.index(name))
                 raise DataError(not_finite(f"{self._path}:{line}:{column}", name, value))

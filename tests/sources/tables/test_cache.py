@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from mlptrain.sources.tables import Table, read_table
+from mlptrain.sources import tables
+from mlptrain.sources.tables import Table
+from mlptrain.sources.tables.cache import finish_writing
 from tests.sources.tables.conftest import Write
 
 TEXT = "x,k,d\n" + "".join(f'{i / 8},"a ""{i % 5}""",2020-01-{i % 28 + 1:02d}\n' for i in range(500)) + ",oops,\n"
@@ -18,6 +21,13 @@ TEXT = "x,k,d\n" + "".join(f'{i / 8},"a ""{i % 5}""",2020-01-{i % 28 + 1:02d}\n'
 @pytest.fixture(autouse=True)
 def _every_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlptrain.sources.tables.cache.WORTH_KEEPING", 0)
+
+
+def read_table(path: Path, **options: Sequence[str]) -> Table:
+    """The table, once it is kept."""
+    table = tables.read_table(path, **options)  # type: ignore[arg-type]
+    finish_writing()
+    return table
 
 
 def old(path: Path) -> Path:
