@@ -45,6 +45,7 @@ _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
 _HEADS = {"loss": "loss, mean per example", "objective": "objective minimised"}
+_OF_NUMBERS = {"rmse": "in the target's own unit", "r2": "share of the variance that is explained"}
 _MAX_KINDS = 3  # figures beside each other; of more there is a row for each
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
@@ -124,7 +125,9 @@ def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     split, examples = _SPLIT_NAMES[evaluation["split"]], evaluation["examples"]
     loss = (f"{split} loss", f"{evaluation['loss']:.4f}", f"mean over {examples:,} examples")
     if evaluation["accuracy"] is None:
-        return [loss]
+        found = {key: value for key, value in evaluation["metrics"].items() if key in _OF_NUMBERS and value is not None}
+        of_numbers = [(f"{split} {within(key)}", f"{value:.4g}", _OF_NUMBERS[key]) for key, value in found.items()]
+        return [*of_numbers, loss]
     low, high = (100 * bound for bound in evaluation["interval"])
     accuracy = f"{100 * evaluation['accuracy']:.2f} %"
     return [
