@@ -38,6 +38,7 @@ from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.choosing import best_in_words
 from mlptrain.spec.metrics import is_share
+from mlptrain.spec.overview import legend
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -102,6 +103,7 @@ def render_page(
         reliability=reliability,
         reliability_figure=reliability and draw_reliability(reliability, titled=False),
         columns=_column_rows(columns),
+        column_legend=legend(columns[:_MAX_ROWS]),
         more_columns=max(0, len(columns) - _MAX_ROWS),
         curves_of_classes=curves_of_classes,
         curves_of_classes_figure=curves_of_classes and draw_class_curves(curves_of_classes, titled=False),
@@ -268,9 +270,9 @@ def _column_rows(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     for column in columns[:_MAX_ROWS]:
         examples = ", ".join(column["examples"]) + (", …" if len(column["examples"]) < column["levels"] else "")
         values = examples if column["examples"] else f"{column['low']} … {column['high']}" if column["low"] else ""
-        counts = (f"{column['missing']:,}", f"{column['levels']:,}")
+        counts = (f"{column['missing']:,}", "" if column["levels"] is None else f"{column['levels']:,}")
         rows.append((column["name"], column["kind"], *counts, values, column["becomes"]))
-    return [("column", "kind", "missing", "different", "values", "what becomes of it"), *rows]
+    return [("column", "kind", "missing", "levels", "values", "becomes"), *rows]
 
 
 def _importance_rows(importance: PermutationImportance) -> list[tuple[str, ...]]:

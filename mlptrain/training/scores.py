@@ -221,7 +221,7 @@ class Scorer:
 
     @classmethod
     def of(cls, experiment: Experiment, *, at_end: bool = False) -> Scorer:
-        """Of an experiment in every epoch, or for kept weights; accuracy, which is measured anyway, is not among them."""
+        """Of an experiment in every epoch, or of its kept weights; accuracy, measured anyway, is not among them."""
         listed = experiment.final_metrics if at_end else experiment.evaluation.metrics
         known = tuple(metric for metric in listed if metric.name in SCORES)
         return cls(known, experiment.facts.class_names, bool(experiment.facts.weight))
