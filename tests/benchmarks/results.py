@@ -116,7 +116,7 @@ def _process_record(process: Process, ours: Process, *, tolerance: float) -> Rec
 
 
 def start_up_record(bare: Process, ours: Sequence[Process]) -> Record:
-    """What one epoch of ours costs above `import torch` and the epoch itself, and its memory above `import torch`."""
+    """What whole runs of ours cost above `import torch` and their epochs, and their memory above `import torch`."""
     found: Record = {"import_torch": {"seconds": statistics.median(bare.seconds), "peak_mb": max(bare.peak_mb)}}
     for process in ours:
         if process.problem:

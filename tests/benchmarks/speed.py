@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,9 +32,10 @@ if __name__ == "__main__":  # started as a file: import from the repository, not
 
 from rich.console import Console
 
+from mlptrain.sources.store import data_folder
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.results import Record, start_up_record, steady_record, untrained, whole_record
-from tests.benchmarks.steady import ROOT, Tell, Workers, measure
+from tests.benchmarks.steady import Tell, Workers, measure
 from tests.benchmarks.table import tables
 from tests.benchmarks.whole_process import NAMES, Runner, start_up, whole_processes
 from tests.benchmarks.workloads import WORKLOADS
@@ -70,7 +70,7 @@ def main() -> None:
             rounds=options.rounds,
             out=out,
             folder=Path(folder),
-            data_dir=_data_folder(options.data_dir),
+            data_dir=data_folder(options.data_dir).absolute(),
             log=log,
             tell=status.update,
         )
@@ -96,17 +96,6 @@ def _measure_all(
     if START_UP in names:
         results["start_up"] = start_up_record(*start_up(runner, rounds=rounds, tell=tell))
     _write_json(results, out)
-
-
-def _data_folder(explicit: Path | None) -> Path:
-    """Where mlptrain looks for data, found in another process.
-
-    A child's peak memory begins with what its parent holds when it is started, and this one must stay below torch.
-    """
-    if explicit is None:
-        code = "from mlptrain.data import data_folder; print(data_folder())"
-        explicit = Path(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip())
-    return explicit.expanduser().absolute()
 
 
 def write(results: Record, out: Path, console: Console) -> None:

@@ -99,8 +99,8 @@ def _whole_table(whole: Record) -> Table:
 
 def _start_up_table(start_up: Record) -> Table:
     bare = start_up["import_torch"]
-    table = _table("One epoch of `mlptrain train`, SGD, beside `import torch`")
-    for title in ("", "whole, s", "its training, s", "above import torch and training, s", "peak, MB", "above, MB"):
+    table = _table("Whole runs of `mlptrain train` beside `import torch`")
+    for title in ("", "whole, s", "its epochs, s", "above import torch and epochs, s", "peak, MB", "above, MB"):
         table.add_column(title, justify="right" if title else "left")
     table.add_row("import torch", f"{bare['seconds']:.2f}", "", "", f"{bare['peak_mb']:.0f}", "")
     for name, row in start_up.items():

@@ -17,7 +17,7 @@ from tests.benchmarks.workloads import OURS, WORKLOADS, Row, Workload, rows_of
 
 EPOCHS = 5
 NAMES = ("W2", "W4")
-MEMORY_NAMES = ("W1", "W2")
+SHIPPED = ("digits.yaml", "tables/penguins.yaml")
 SLOW_SECONDS = 30.0  # a process that takes longer runs in the first rounds only
 # An installed package has its bytecode; compiling ours in every process would cost 0.1 s.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -44,12 +44,16 @@ class Runner:
         self.folder, self.data_dir, self.log = folder, data_dir, log
         self._runs = 0
 
-    def ours(self, workload: Workload, *, epochs: int) -> Process:
+    def ours(self, workload: Workload) -> Process:
         """The command of mlptrain, without the run folder, which is a new one every time."""
         config = self.folder / f"{workload.name}.yaml"
         config.write_text(workload.yaml("sgd"), encoding="utf-8")
-        command = [sys.executable, "-m", "mlptrain", "train", str(config), "--set", f"training.epochs={epochs}"]
-        return Process(OURS, workload.name, [*command, "--data-dir", str(self.data_dir)])
+        return self.command(workload.name, config, "--set", f"training.epochs={EPOCHS}")
+
+    def command(self, name: str, config: Path, *options: str) -> Process:
+        """`mlptrain train` of a configuration, without the run folder."""
+        command = [sys.executable, "-m", "mlptrain", "train", str(config), "--data-dir", str(self.data_dir), *options]
+        return Process(OURS, name, command)
 
     def peer(self, row: Row) -> Process:
         """A script of a peer: the worker with one row."""
@@ -80,7 +84,9 @@ class Runner:
         process.peak_mb.append(usage.ru_maxrss / 1024)
         if ours:
             process.losses = [[line["train_loss"]] for line in _lines(run_dir / "metrics.jsonl") if line["epoch"]]
-            process.training_seconds.append(sum(line["training"] for line in _lines(run_dir / "timings.jsonl")))
+            process.training_seconds.append(
+                sum(line["training"] + line["evaluation"] for line in _lines(run_dir / "timings.jsonl"))
+            )
         elif output.startswith("["):
             process.losses = json.loads(output)
 
@@ -104,7 +110,7 @@ def whole_processes(runner: Runner, *, rounds: int, tell: Tell) -> list[Process]
     processes = []
     for name in NAMES:
         workload = WORKLOADS[name]
-        processes.append(runner.ours(workload, epochs=EPOCHS))
+        processes.append(runner.ours(workload))
         peers = [row for row in rows_of(workload) if row.framework not in ("ours", "floor")]
         plain = [row for row in peers if row.optimizer == "sgd" and row.precision in (None, "highest")]
         processes += [runner.peer(row) for row in plain]
@@ -113,8 +119,9 @@ def whole_processes(runner: Runner, *, rounds: int, tell: Tell) -> list[Process]
 
 
 def start_up(runner: Runner, *, rounds: int, tell: Tell) -> tuple[Process, list[Process]]:
-    """`import torch` alone, and one epoch of mlptrain on a large and a small network."""
+    """`import torch` alone, five epochs of mlptrain on small networks, and two shipped configurations."""
     bare = Process("import torch", "", [sys.executable, "-c", "import torch"])
-    ours = [runner.ours(WORKLOADS[name], epochs=1) for name in MEMORY_NAMES]
+    ours = [runner.ours(WORKLOADS[name]) for name in NAMES]
+    ours += [runner.command(name, ROOT / "configs" / name) for name in SHIPPED]
     rounds_of([bare, *ours], runner, rounds=rounds, tell=tell)
     return bare, ours
