@@ -29,6 +29,7 @@ from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
+from mlptrain.training.workers import Workers
 
 
 def build_network(experiment: Experiment) -> MLP:
@@ -189,12 +190,14 @@ def build_trainer(
     *,
     evaluate: bool = True,
     ready: Ready | None = None,
+    workers: Workers | None = None,
 ) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
     their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure; what is
-    ``ready`` may be shared with other trainers. Raises DataError as ``class_weights_of``.
+    ``ready`` may be shared with other trainers, and ``workers`` share the batches. Raises DataError as
+    ``class_weights_of``.
     """
     experiment, ready = experiments[0], ready or Ready()
     network = build_network(experiment)
@@ -218,4 +221,5 @@ def build_trainer(
         training=experiment.training,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         scorer=Scorer.of(experiment),
+        workers=workers,
     )

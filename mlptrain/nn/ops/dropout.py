@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.nn.ops.base import Call, Calls, CompiledOp, Site
+from mlptrain.nn.shares import Share
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Dropout(CompiledOp):
         """A mask for every group of models that share their noise, of 0 and 1/(1 − p)."""
         if not site.noise:
             return Calls([partial(site.y.copy_, site.z)] if site.y is not site.z else [], [])
-        drawn = draw_masks(self, site.noise, site.buffer, site.z.shape[1:])
+        drawn = draw_masks(self, site.noise, site.buffer, site.z.shape[1:], share=site.share)
         pairs = [(models, drawn.mask[group]) for group, (models, _) in enumerate(site.noise)]
         if len(pairs) == len(site.z):  # each group is one model
             pairs = [(slice(0, len(pairs)), drawn.mask)]
@@ -66,12 +67,24 @@ class Masks:
 
 
 def draw_masks(
-    op: Dropout, noise: Sequence[tuple[slice, Noise]], buffer: Callable[..., Tensor], shape: Sequence[int]
+    op: Dropout,
+    noise: Sequence[tuple[slice, Noise]],
+    buffer: Callable[..., Tensor],
+    shape: Sequence[int],
+    *,
+    rows_at: int = 1,
+    share: Share | None = None,
 ) -> Masks:
-    """Masks of this shape; ``noise`` and ``buffer`` are those of a Site."""
-    count, size = len(noise), math.prod(shape)
+    """Masks of this shape, whose dimension ``rows_at`` are rows; ``noise``, ``buffer``, ``share`` are those of a Site.
+
+    Of a share the bits of the whole batch are drawn, so that its rows have the masks that they have in one process.
+    """
+    drawn = [share.whole if share is not None and axis == rows_at else length for axis, length in enumerate(shape)]
+    count, size = len(noise), math.prod(drawn)
     words = buffer("words", count, -(-size // 4), dtype=torch.int64)
-    bits = words.view(torch.int16)[:, :size].view(count, *shape)
+    bits = words.view(torch.int16)[:, :size].view(count, *drawn)
+    if share is not None:
+        bits = bits.narrow(1 + rows_at, share.start, share.stop - share.start)
     prepare: list[Call] = [partial(source.write, words[group]) for group, (_, source) in enumerate(noise)]
     mask = buffer("mask", count, *shape)
     return Masks(mask, prepare, [partial(torch.ge, bits, op.threshold, out=mask), partial(mask.mul_, 1 / (1 - op.p))])
