@@ -161,7 +161,7 @@ def _train(
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     if from_run is not None:
         loaded = starting_from(loaded, from_run, overrides=overrides)
-    screen.show_warnings(loaded.warnings)
+    screen.show_warnings([*loaded.warnings, *loaded.dropped])
     shown, word = loaded.experiment, "seed"
     if folds is not None:
         shown, *_ = in_folds(loaded, folds)  # before torch is imported, too

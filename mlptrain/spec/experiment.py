@@ -17,7 +17,7 @@ from mlptrain.spec.base import MAX_NUMBER, OrNone, Section, count_or, positive_o
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.loss import CrossEntropy, LossSpec
-from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
+from mlptrain.spec.metrics import MAX_METRICS, MetricSpec, metrics_at_end
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.rows import MAX_ROWS
@@ -121,7 +121,8 @@ class EvaluationSpec(Section):
     metrics: list[MetricSpec] = Field(
         [],
         max_length=MAX_METRICS,
-        description="Further figures of the measured split by epoch, and of the kept weights on every split.",
+        description="Further figures of the measured split by epoch, and of the kept weights on every split. The kept "
+        "weights of a regression have rmse and r2, listed or not.",
     )
     calibrate: Literal["none", "temperature"] = Field(
         "none",
@@ -224,6 +225,11 @@ class Experiment:
     def output_width(self) -> int:
         """Width of the last layer, which the loss determines."""
         return self.loss.n_outputs(self.facts)
+
+    @property
+    def final_metrics(self) -> list[MetricSpec]:
+        """The further figures of the kept weights."""
+        return metrics_at_end(self.evaluation.metrics, self.facts, self.loss)
 
     @property
     def layout(self) -> InputLayout:

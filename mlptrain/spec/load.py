@@ -41,12 +41,16 @@ _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data."""
+    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data.
+
+    ``dropped`` are warnings of columns that are no inputs, which a table of the columns says too.
+    """
 
     experiment: Experiment
     source: bytes
     warnings: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
+    dropped: tuple[Fault, ...] = ()
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -141,10 +145,12 @@ def _load(
     experiment = Experiment(with_defaults(spec), sections["facts"], folder)
     warnings = [document.fault(path, message) for path, message in warnings_about(experiment)]
     notes: tuple[str, ...] = ()
+    dropped: tuple[Fault, ...] = ()
     if facts is None:
         warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
         notes = tuple(spec.data.notes())
-    return Loaded(experiment, content, tuple(warnings), notes)
+        dropped = tuple(document.fault(("data", "columns"), message) for message in spec.data.dropped())
+    return Loaded(experiment, content, tuple(warnings), notes, dropped)
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:

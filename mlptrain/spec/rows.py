@@ -100,6 +100,10 @@ class DataSection(Section):
         """What is doubtful in the data, each with the key of the section that it belongs to."""
         return []
 
+    def dropped(self) -> list[str]:
+        """Which columns of the data are no inputs, in words."""
+        return []
+
     def notes(self) -> list[str]:
         """What was detected in the files, in words."""
         return []

@@ -151,8 +151,12 @@ class TableData(DataSection):
         return stated is not None and stated[1] > 0
 
     def warnings(self) -> list[tuple[str, str]]:
-        """What was dropped and is suspected."""
+        """What is suspected, and which rows are left out."""
         return list(self.source().content().warnings)
+
+    def dropped(self) -> list[str]:
+        """Which columns are no inputs, since their values say nothing."""
+        return list(self.source().content().inferred.dropped)
 
     def notes(self) -> list[str]:
         """What was detected."""

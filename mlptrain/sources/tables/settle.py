@@ -26,6 +26,7 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 _SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
+_MAX_FAULTS, _MAX_MARKS = 0.05, 3  # share of texts that may be mistakes, and different marks of missing values
 # Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
 _GROUPED = (
     (",", ".", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
@@ -188,7 +189,10 @@ def _note(values: pl.Series, where: Callable[[int], str]) -> str:
     count, rows = numbers.count(), values.count()
     if count < _MIN_NUMBERS * rows or count == rows:
         return ""
-    row = (numbers.is_null() & values.is_not_null()).arg_max() or 0
+    texts = numbers.is_null() & values.is_not_null()
+    if rows - count > _MAX_FAULTS * rows and values.filter(texts).n_unique() > _MAX_MARKS:
+        return ""  # codes, such as the numbers of tickets, some of which have no letter
+    row = texts.arg_max() or 0
     others = f"{rows - count:,} of {rows:,} values are not numbers"
     return (
         f"column '{printable(values.name)}' is text: {others}, first {printable(str(values[row]))!r} at {where(row)}; "
