@@ -20,7 +20,7 @@ from mlptrain.errors import SpecError, UserError
 from mlptrain.experiment.build import load_data
 from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.spec import load_spec
-from mlptrain.spec.load import Loaded
+from mlptrain.spec.load import Loaded, in_folds
 from mlptrain.system import memory
 
 Values = NDArray[Any]
@@ -218,7 +218,7 @@ def test_stored_validation_rows_are_used(folder: Path, names: tuple[str, str]) -
         {"test": 14, "validation": 6, "train": 26},
         {"test": 13, "validation": 6, "train": 27},
     ]
-    assert folds[0].of_fold(loaded(validation=0.1, fold={"of": 3, "index": 2}).spec.data.choice()) == folds[1]
+    assert [one.facts for one in in_folds(loaded(validation=0.1), 3)][::2] == folds
 
 
 def test_validation_rows_that_do_not_fit(folder: Path) -> None:
