@@ -226,7 +226,7 @@ class Trainer:
         for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
             outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
             inputs = inputs if self._workers is None else self._announced(inputs, shares)
-            of_steps = (torch.split(tensor, n, dim=2) for tensor in (targets, outputs))
+            of_steps = (_split(tensor, n) for tensor in (targets, outputs))
             for x, y, keep in zip(inputs, *of_steps, strict=True):
                 keep.copy_(self._run_step(x, y))
                 self._waited += take_turn(should_stop)
@@ -246,8 +246,8 @@ class Trainer:
         if self._workers is not None:
             self._workers.check_bits(self.parameters.flat, when=f"after epoch {epoch}")
         finite = self._finite()
-        step_losses = self._of_all(torch.cat(losses, dim=1).double().cpu())  # the one wait for the device in an epoch
-        step_hits = self._of_all(torch.cat(hits, dim=1).cpu()) if self.classify else None
+        step_losses = self._of_all(_joined(losses).double().cpu())  # the one wait for the device in an epoch
+        step_hits = self._of_all(_joined(hits).cpu()) if self.classify else None
         objectives = None
         if terms:
             sums = self._of_all(torch.stack([torch.stack(terms).sum(dim=0), torch.stack(weights).sum(dim=0)]).cpu())
@@ -291,7 +291,7 @@ class Trainer:
         average counts too: of huge weights that jump from one sign to the other it overflows before they do.
         """
         stacks = [self.parameters, *([self.updates.evaluated] if self.updates.evaluated is not self.parameters else [])]
-        if all(bool(stack.flat.sum().isfinite()) for stack in stacks):
+        if all(math.isfinite(stack.flat.sum()) for stack in stacks):
             return [True] * len(self.models)
         finite = [
             stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1)
@@ -378,8 +378,20 @@ class TrainedModel:
         self.trainer.revive(self.index)
 
 
+def _split(values: Tensor, size: int) -> Sequence[Tensor]:
+    """Values (models, k, n) in batches of ``size`` columns; where an epoch is one step, a split costs a tenth of it."""
+    return [values] if values.shape[2] <= size else torch.split(values, size, dim=2)
+
+
+def _joined(of_blocks: Sequence[Tensor]) -> Tensor:
+    """Figures of the steps of an epoch, (models, steps)."""
+    return of_blocks[0] if len(of_blocks) == 1 else torch.cat(list(of_blocks), dim=1)
+
+
 def _sums(values: Tensor, size: int) -> Tensor:
     """Sums (models, steps) over batches of ``size`` columns of values (models, n); the last may be shorter."""
+    if values.shape[1] <= size:
+        return values.sum(dim=1, keepdim=True)
     whole = values.shape[1] // size * size
     sums = values[:, :whole].reshape(len(values), -1, size).sum(dim=2)
     if whole == values.shape[1]:
