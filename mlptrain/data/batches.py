@@ -67,15 +67,11 @@ class Batches:
             for start, share in zip(starts, self.shares, strict=bool(self.shares))
         ]
         self._own = torch.cat(of_steps).to(examples[0].x.device) if of_steps else None
-        # Rows of a step that are read: of a share alone these, but that augmentation changes the whole batch.
-        self._size = batch_size
-        if self.shares and augmentation is None:
-            self._size = self.shares[0].stop - self.shares[0].start
         x = self.examples[0].x
         # What augmentation draws is drawn batch by batch.
-        steps = 1 if augmentation is not None else _GATHERED // (len(examples) * self._size * max(1, x.shape[1]))
-        self._at_once = self._size * max(1, steps)  # rows
-        shape = (min(self._at_once, self._n), x.shape[1])
+        steps = 1 if augmentation is not None else _GATHERED // (len(examples) * batch_size * max(1, x.shape[1]))
+        self._at_once = max(1, steps)
+        shape = (min(self._at_once * batch_size, self._n), x.shape[1])
         self._stored = x.new_empty(shape)
         self._buffers = [x.new_empty(shape, dtype=torch.float32) for _ in examples] if self._copied else []
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
@@ -85,7 +81,7 @@ class Batches:
 
     def blocks(self, epoch: int, *, steps: int) -> Iterator[Block]:
         """The epoch's steps, so many at once: their targets are brought together in one go."""
-        n, size = self._n, self._size
+        n, size = self._n, self.batch_size
         orders = [self._rows(group, epoch) for group in range(len(self.examples))] if self._copied else None
         device = self.examples[0].x.device
         drawn = (
@@ -95,7 +91,7 @@ class Batches:
         )
         if orders is not None and self._own is not None and drawn is None:
             orders = [order.index_select(0, self._own) for order in orders]
-            n = len(self._own)
+            n, size = len(self._own), self.shares[0].stop - self.shares[0].start
         for start in range(0, n, steps * size):
             stop = min(start + steps * size, n)
             if orders is None:
@@ -109,7 +105,7 @@ class Batches:
                     targets = [
                         one.targets(of_rows, self.batch_size) for one, of_rows in zip(drawn, targets, strict=True)
                     ]
-                of_models, inputs = self._of_models(targets), self._gathered(rows, drawn)
+                of_models, inputs = self._of_models(targets), self._gathered(rows, drawn, size)
                 if self._own is None or drawn is None:
                     yield of_models, inputs
                 else:
@@ -138,8 +134,10 @@ class Batches:
         for batch, share in zip(batches, shares, strict=False):
             yield [x[share.rows] for x in batch]
 
-    def _gathered(self, orders: Sequence[Tensor], drawn: Sequence[AugmentedEpoch] | None) -> Iterator[list[Tensor]]:
-        for rows in zip(*(torch.split(order, self._at_once) for order in orders), strict=True):
+    def _gathered(
+        self, orders: Sequence[Tensor], drawn: Sequence[AugmentedEpoch] | None, size: int
+    ) -> Iterator[list[Tensor]]:
+        for rows in zip(*(torch.split(order, size * self._at_once) for order in orders), strict=True):
             n = rows[0].shape[0]
             for group, (some, at, whole) in enumerate(zip(self.examples, rows, self._buffers, strict=True)):
                 buffer = whole[:n]
@@ -149,11 +147,11 @@ class Batches:
                     some.preprocessing.write(stored, out=buffer)
                 else:
                     drawn[group].write(stored, some.preprocessing, out=buffer)
-            yield from self._batches(n)
+            yield from self._batches(n, size)
 
-    def _batches(self, n: int) -> list[list[Tensor]]:
-        """The first ``n`` rows of the buffers, batch by batch."""
+    def _batches(self, n: int, size: int) -> list[list[Tensor]]:
+        """The first ``n`` rows of the buffers, ``size`` by ``size``, which is the same in every call."""
         if n not in self._split:
-            of_groups = [torch.split(buffer[:n], self._size) for buffer in self._buffers]
+            of_groups = [torch.split(buffer[:n], size) for buffer in self._buffers]
             self._split[n] = [list(batch) for batch in zip(*of_groups, strict=True)]
         return self._split[n]
