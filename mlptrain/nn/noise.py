@@ -23,7 +23,8 @@ class Noise:
     """
 
     def __init__(self, generator: torch.Generator | None = None, *, device: torch.device | str = "cpu") -> None:
-        self.generator = generator or torch.Generator(device)
+        self._generator = generator or torch.Generator(device)
+        self._due: int | None = None
 
     @classmethod
     def of(cls, seed: int, epoch: int, *, device: torch.device | str = "cpu") -> Noise:
@@ -34,7 +35,15 @@ class Noise:
 
     def start(self, seed: int, epoch: int) -> None:
         """The next bits are those of the epoch's first step."""
-        self.generator.manual_seed(derived_seed(seed, "noise", epoch))
+        self._due = derived_seed(seed, "noise", epoch)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Where the next bits come from, seeded when first asked for: most networks draw none."""
+        if self._due is not None:
+            self._generator.manual_seed(self._due)
+            self._due = None
+        return self._generator
 
     def bits(self, shape: Sequence[int]) -> Tensor:
         """Integers from −2¹⁵ to 2¹⁵ − 1, each as likely, int16 of this shape on the generator's device."""

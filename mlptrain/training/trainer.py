@@ -211,7 +211,7 @@ class Trainer:
         self.updates.start((epoch - 1) * self.steps_per_epoch)
         for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
             outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
-            of_steps = (torch.split(tensor, n, dim=2) for tensor in (targets, outputs))
+            of_steps = (_split(tensor, n) for tensor in (targets, outputs))
             for x, y, keep in zip(inputs, *of_steps, strict=True):
                 keep.copy_(self._run_step(x, y))
                 self._waited += take_turn(should_stop)
@@ -227,8 +227,8 @@ class Trainer:
                 every = torch.full_like(terms[-1], outputs.shape[2])
                 weights.append(every if of_rows is None else of_rows.double().sum(dim=1))
         finite = self._finite()
-        step_losses = torch.cat(losses, dim=1).double().cpu()  # the one wait for the device in an epoch
-        step_hits = torch.cat(hits, dim=1).cpu() if self.classify else None
+        step_losses = _joined(losses).double().cpu()  # the one wait for the device in an epoch
+        step_hits = _joined(hits).cpu() if self.classify else None
         objectives = (torch.stack(terms).sum(dim=0) / torch.stack(weights).sum(dim=0)).tolist() if terms else None
         of_models = []
         for index, whole in enumerate(finite):
@@ -253,7 +253,7 @@ class Trainer:
         average counts too: of huge weights that jump from one sign to the other it overflows before they do.
         """
         stacks = [self.parameters, *([self.updates.evaluated] if self.updates.evaluated is not self.parameters else [])]
-        if all(bool(stack.flat.sum().isfinite()) for stack in stacks):
+        if all(math.isfinite(stack.flat.sum()) for stack in stacks):
             return [True] * len(self.models)
         finite = [
             stack.stacked(name).isfinite().reshape(stack.models, -1).all(dim=1)
@@ -339,8 +339,20 @@ class TrainedModel:
         self.trainer.revive(self.index)
 
 
+def _split(values: Tensor, size: int) -> Sequence[Tensor]:
+    """Values (models, k, n) in batches of ``size`` columns; where an epoch is one step, a split costs a tenth of it."""
+    return [values] if values.shape[2] <= size else torch.split(values, size, dim=2)
+
+
+def _joined(of_blocks: Sequence[Tensor]) -> Tensor:
+    """Figures of the steps of an epoch, (models, steps)."""
+    return of_blocks[0] if len(of_blocks) == 1 else torch.cat(list(of_blocks), dim=1)
+
+
 def _sums(values: Tensor, size: int) -> Tensor:
     """Sums (models, steps) over batches of ``size`` columns of values (models, n); the last may be shorter."""
+    if values.shape[1] <= size:
+        return values.sum(dim=1, keepdim=True)
     whole = values.shape[1] // size * size
     sums = values[:, :whole].reshape(len(values), -1, size).sum(dim=2)
     if whole == values.shape[1]:

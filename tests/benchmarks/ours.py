@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mlptrain.experiment.build import (
     build_network,
@@ -16,6 +17,7 @@ from mlptrain.experiment.build import (
     load_data_of_seeds,
 )
 from mlptrain.experiment.fit import epochs_of
+from mlptrain.experiment.parts import most_together
 from mlptrain.spec import Experiment, load_text
 from mlptrain.training.device import applied, resolve_device
 from tests.benchmarks.problem import Epochs, inputs_file
@@ -25,7 +27,7 @@ _settings = ExitStack()
 
 
 def start() -> None:
-    """Threads and precision as the `mlptrain` command chooses them, for as long as this process lives."""
+    """Precision, and turns at the cores, as the `mlptrain` command chooses them, for as long as this process lives."""
     _settings.enter_context(applied(resolve_device(device="cpu", precision="auto", threads="auto")))
 
 
@@ -56,8 +58,17 @@ def epochs(row: Row, data_dir: Path) -> Epochs:
     experiments = _experiments(workload, row.optimizer)
     of_seeds = {one.seed: one for one in experiments}
     splits = dict(zip(of_seeds, load_data_of_seeds(list(of_seeds.values()), data_dir=data_dir), strict=True))
+    threads = resolve_device(
+        device="cpu",
+        precision="auto",
+        threads="auto",
+        step_flops=min(len(experiments), most_together(experiments[0])) * experiments[0].step_flops,
+    ).threads
     endless = [one.with_training(epochs=10**6) for one in experiments]
-    for found in epochs_of(endless, [splits[one.seed] for one in experiments], evaluate=False):
+    trained = epochs_of(endless, [splits[one.seed] for one in experiments], evaluate=False)
+    while True:
+        torch.set_num_threads(threads)  # other rows of this process have numbers of their own
+        found = next(trained)
         if found[0] is None or found[0].epoch % workload.epochs == 0:
             losses = [epoch.train.loss if epoch and epoch.train else float("nan") for epoch in found]
             yield [] if row.method == "seeds" else losses

@@ -229,20 +229,22 @@ def test_float32(engine: type[Engine], activation: str, settings: Settings) -> N
     assert_equals_modules(given_problem, tolerance=1e-5)
 
 
-def test_the_set_precision_is_left_as_it_was() -> None:
+def test_the_set_precision_and_threads_are_left_as_they_were() -> None:
     """After a step, and after one that failed for rows of another width."""
     given_problem = problem([6, 5], dtype=torch.float32)
     inputs, targets = given_problem.batch()
-    before = torch.get_float32_matmul_precision()
+    before, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     try:
         torch.set_float32_matmul_precision("medium")
+        torch.set_num_threads(3)
         given_problem.step()
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("medium", 3)
         with pytest.raises(RuntimeError):
             given_problem.engine([inputs[0][:, :3]], targets)
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert (torch.get_float32_matmul_precision(), torch.get_num_threads()) == ("medium", 3)
     finally:
         torch.set_float32_matmul_precision(before)
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("groups", [(1,), (2, 1)])

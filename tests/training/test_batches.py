@@ -88,11 +88,26 @@ def test_stored_pixels_are_scaled_batch_by_batch_to_the_bits_of_the_whole(scalin
     assert torch.equal(rows.head(7).inputs, expected[SOME][:7])
 
 
-def test_full_batches_are_gathered_into_the_same_memory() -> None:
-    rows = Examples(X, Y)
-    places = {
-        inputs[0].data_ptr()
-        for _, of_steps in Batches([rows], seeds=[0], models=[1], batch_size=4, shuffle=True).blocks(1, steps=2)
-        for inputs in of_steps
-    }
-    assert len(places) == 1
+def test_every_epoch_gathers_into_the_same_memory() -> None:
+    batches = Batches([Examples(X, Y)], seeds=[0], models=[1], batch_size=4, shuffle=True)
+    places = [
+        {inputs[0].data_ptr() for _, of_steps in batches.blocks(epoch, steps=2) for inputs in of_steps}
+        for epoch in (1, 2)
+    ]
+    assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_batches_of_which_several_are_gathered_at_once(groups: int) -> None:
+    """Seven steps a block, gathered in fours or in twos, and at the end a single row."""
+    width, size, n = 2**15, 2, 29
+    rows = [Examples(torch.arange(float(n)).unsqueeze(1).expand(n, width), torch.arange(n)) for _ in range(groups)]
+    batches = Batches(rows, seeds=list(range(groups)), models=[1] * groups, batch_size=size, shuffle=True)
+    for epoch in (1, 2):
+        found = gathered(batches, epoch=epoch, steps=7)
+        assert [len(inputs[0]) for inputs, _ in found] == [size] * 14 + [1]
+        for group in range(groups):
+            order = epoch_order(n, seed=group, epoch=epoch)
+            x, y = (torch.cat(parts) for parts in zip(*((x[group], y[group, 0]) for x, y in found), strict=True))
+            assert torch.equal(x, order.float().unsqueeze(1).expand(n, width))
+            assert torch.equal(y, order)

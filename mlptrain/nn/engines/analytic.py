@@ -24,7 +24,8 @@ small layers the looking up would cost as much as the arithmetic.
 Tried and no faster, or slower (2-core AMD EPYC): examples in rows, where softmax costs four times as much and the first
 layer's outputs of several models would not be contiguous; the plain SGD update inside the product, W ← W − lr·ΔYᵀ; the
 update layer by layer, or in blocks of rows, while the gradient is in the cache; rectifiers by masks or ``where``, two
-to thirty times the time of threshold_backward.
+to thirty times the time of threshold_backward; other layouts of the first layer's products, the best of which take 94 %
+of the time of these at 64 × 784 × 125; inference mode; an optimizer's buffers at staggered addresses.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +50,37 @@ from mlptrain.nn.ops.dropout import Dropout, Masks, draw_masks
 # each small one: 25 against 16 µs at 64 × 128 × 128, 22 against 8 at 64 × 64 × 64, 55 against 50 at 64 × 256 × 256
 # (2-core AMD EPYC). A rule by size alone, so that a run repeats to the last bit.
 SMALL_PRODUCT = 2**20
+# Multiply-adds and elements of the result up to which a product has one thread, whatever their number is, and so have
+# the calls up to the next product, and outputs up to which the gradient of the loss has one: a second thread costs 0.5
+# to 1 µs of 4 at 10 × 64 × 125, and 3 µs of 5 for softmax there (2-core AMD EPYC, 2026-11-26). torch uses one for
+# other calls on so few elements anyway.
+ONE_THREAD_PRODUCT, ONE_THREAD_RESULT, ONE_THREAD_LOSS = 2**18, 2**15, 2**13
+
+
+class _Setting(NamedTuple):
+    """How torch computes a product."""
+
+    precision: str
+    threads: int
+
+    @classmethod
+    def ambient(cls) -> _Setting:
+        """The present one."""
+        return cls(torch.get_float32_matmul_precision(), torch.get_num_threads())
+
+    def apply(self) -> None:
+        """From now on."""
+        torch.set_float32_matmul_precision(self.precision)
+        torch.set_num_threads(self.threads)
+
+    def change(self, to: _Setting) -> list[Call]:
+        """What makes another of this one."""
+        calls: list[Call] = []
+        if to.precision != self.precision:
+            calls.append(partial(torch.set_float32_matmul_precision, to.precision))
+        if to.threads != self.threads:
+            calls.append(partial(torch.set_num_threads, to.threads))
+        return calls
 
 
 @dataclass(frozen=True)
@@ -100,7 +132,7 @@ class _First:
     weight_gradient: Tensor
     z: Tensor
     delta: Tensor
-    precision: str
+    setting: _Setting
 
     def read(self, inputs: Sequence[Tensor]) -> Tensor:
         """What the layer reads (n, in) of the batches of all groups."""
@@ -133,17 +165,20 @@ class _Program:
 
 
 class _Calls:
-    """A list of calls in which the precision of products changes where it has to, and not at every product."""
+    """A list of calls in which the setting of products changes where it has to, and not at every product."""
 
-    def __init__(self, ambient: str) -> None:
-        self._current = ambient
+    def __init__(self, setting: _Setting) -> None:
+        self._current = setting
         self.calls: list[Call] = []
 
-    def product(self, a: Tensor, b: Tensor, out: Tensor, *, precision: str) -> None:
+    def set(self, setting: _Setting) -> None:
+        """That of what follows."""
+        self.calls += self._current.change(setting)
+        self._current = setting
+
+    def product(self, a: Tensor, b: Tensor, out: Tensor, *, setting: _Setting) -> None:
         """out = a b, of stacks of matrices; matrices have faster kernels than stacks of one."""
-        if precision != self._current:
-            self.calls.append(partial(torch.set_float32_matmul_precision, precision))
-            self._current = precision
+        self.set(setting)
         one = len(out) == 1
         self.calls.append(partial(torch.mm, a[0], b[0], out=out[0]) if one else partial(torch.bmm, a, b, out=out))
 
@@ -164,7 +199,7 @@ class Analytic(Engine):
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
         self._buffers: dict[tuple[object, ...], Tensor] = {}
-        self._programs: dict[tuple[int, str], _Program] = {}
+        self._programs: dict[tuple[int, _Setting], _Program] = {}
 
     @classmethod
     def runs(cls, network: MLP) -> bool:
@@ -183,10 +218,9 @@ class Analytic(Engine):
         for call in self._program(n).prepare:
             call()
 
-    @torch.no_grad()
     def run(self, inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """As Engine."""
-        ambient = torch.get_float32_matmul_precision()
+        ambient = _Setting.ambient()
         program = self._program(inputs[0].shape[0])
         try:
             if program.read is not None:
@@ -196,7 +230,7 @@ class Analytic(Engine):
                 call()
             read = [part.read(inputs) for part in program.first]
             for part, x in zip(program.first, read, strict=True):
-                torch.set_float32_matmul_precision(part.precision)
+                part.setting.apply()
                 torch.mm(part.weight, x.t(), out=part.z)
             for call in program.forward:
                 call()
@@ -204,46 +238,55 @@ class Analytic(Engine):
             for call in program.backward:
                 call()
             for part, x in zip(program.first, read, strict=True):
-                torch.set_float32_matmul_precision(part.precision)
+                part.setting.apply()
                 torch.mm(part.delta, x, out=part.weight_gradient)
         finally:
-            torch.set_float32_matmul_precision(ambient)
+            ambient.apply()
         return program.outputs
 
     def _program(self, n: int) -> _Program:
-        ambient = torch.get_float32_matmul_precision()
+        ambient = _Setting.ambient()
         return self._programs.get((n, ambient)) or self._compile(n, ambient)
 
     @torch.no_grad()
-    def _compile(self, n: int, ambient: str) -> _Program:
+    def _compile(self, n: int, ambient: _Setting) -> _Program:
         if not 0 < n <= self.batch_size:
             raise ValueError(f"a batch of {n} rows, but the buffers hold 1 to {self.batch_size}")
         masks = self._input_masks(n)
         layers = [self._layer(i, n) for i in range(len(self.network.layers))]
         embedded = self._embedded(n)
+        settings = [
+            self._setting(
+                ambient,
+                layer.outputs * layer.inputs * n,
+                max(layer.outputs * layer.inputs, n * layer.outputs, n * layer.inputs),
+                models=self.models,
+            )
+            for layer in self.network.layers
+        ]
+        behind = [(*pair, setting) for pair, setting in zip(pairwise(layers), settings[1:], strict=True)]
         first = self._first(n, layers[0], ambient, masks) if embedded is None else []
-        calls = _Calls(first[-1].precision if first else ambient)
-        of_first = self._precision(layers[0].parameters["weight"][0].numel() * n, ambient)
+        calls = _Calls(first[-1].setting if first else ambient)
         if embedded is not None:
             calls.calls += embedded.calls.forward
-            calls.product(layers[0].parameters["weight"], embedded.y, layers[0].z, precision=of_first)
+            calls.product(layers[0].parameters["weight"], embedded.y, layers[0].z, setting=settings[0])
         calls.calls += layers[0].add_bias_and_activate()
-        for below, layer in pairwise(layers):
-            precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
-            calls.product(layer.parameters["weight"], below.y, layer.z, precision=precision)
+        for below, layer, setting in behind:
+            calls.product(layer.parameters["weight"], below.y, layer.z, setting=setting)
             calls.calls += layer.add_bias_and_activate(below.y)
+        outputs = layers[-1].y
+        calls.set(_Setting(settings[-1].precision, 1 if outputs.numel() <= ONE_THREAD_LOSS else ambient.threads))
         forward, calls.calls = calls.calls, []
-        for below, layer in reversed(list(pairwise(layers))):
-            precision = self._precision(layer.parameters["weight"][0].numel() * n, ambient)
+        for below, layer, setting in reversed(behind):
             calls.calls += layer.from_upstream_to_delta()
-            calls.product(layer.delta, below.y.mT, layer.gradients["weight"], precision=precision)
-            calls.product(layer.parameters["weight"].mT, layer.delta, below.delta, precision=precision)
+            calls.product(layer.delta, below.y.mT, layer.gradients["weight"], setting=setting)
+            calls.product(layer.parameters["weight"].mT, layer.delta, below.delta, setting=setting)
             if layer.skip is not None:
                 calls.calls.append(partial(below.delta.add_, layer.skip))
         calls.calls += layers[0].from_upstream_to_delta()
         if embedded is not None:
-            calls.product(layers[0].delta, embedded.y.mT, layers[0].gradients["weight"], precision=of_first)
-            calls.product(layers[0].parameters["weight"].mT, layers[0].delta, embedded.delta, precision=of_first)
+            calls.product(layers[0].delta, embedded.y.mT, layers[0].gradients["weight"], setting=settings[0])
+            calls.product(layers[0].parameters["weight"].mT, layers[0].delta, embedded.delta, setting=settings[0])
             calls.calls += embedded.calls.backward
         prepare = [call for layer in layers for op in layer.ops for call in op.prepare]
         program = _Program(
@@ -252,7 +295,7 @@ class Analytic(Engine):
             read=None if embedded is None else embedded.read,
             first=first,
             forward=forward,
-            outputs=layers[-1].y,
+            outputs=outputs,
             delta=layers[-1].delta,
             backward=calls.calls,
         )
@@ -318,7 +361,7 @@ class Analytic(Engine):
         [dropout] = before
         return draw_masks(dropout, self.noise, partial(self._buffer, ()), (n, self.network.widths[0]))
 
-    def _first(self, n: int, layer: _Layer, ambient: str, masks: Masks | None) -> list[_First]:
+    def _first(self, n: int, layer: _Layer, ambient: _Setting, masks: Masks | None) -> list[_First]:
         parts: list[_First] = []
         n_inputs, width = self.network.widths[:2]
         # Alignment may leave gaps between the models.
@@ -340,12 +383,19 @@ class Analytic(Engine):
                         weight_gradient=layer.gradients["weight"][models].view(rows, n_inputs),
                         z=layer.z[models].view(rows, n),
                         delta=layer.delta[models].view(rows, n),
-                        precision=self._precision(rows * n_inputs * n, ambient),
+                        setting=self._setting(ambient, rows * n_inputs * n, rows * max(n, n_inputs)),
                     )
                 )
         return parts
 
-    def _precision(self, multiply_adds: int, ambient: str) -> str:
+    def _setting(self, ambient: _Setting, multiply_adds: int, result: int, *, models: int = 1) -> _Setting:
+        """That of the products of a layer, each of so many multiply-adds and with so many elements as its result."""
         flat = self.parameters.flat
-        small = multiply_adds <= SMALL_PRODUCT and flat.dtype == torch.float32 and flat.device.type == "cpu"
-        return "highest" if small else ambient
+        if flat.dtype != torch.float32 or flat.device.type != "cpu":
+            return ambient
+        return _Setting(
+            "highest" if multiply_adds <= SMALL_PRODUCT else ambient.precision,
+            1
+            if models * multiply_adds <= ONE_THREAD_PRODUCT and models * result <= ONE_THREAD_RESULT
+            else ambient.threads,
+        )
