@@ -29,6 +29,7 @@ from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
+from mlptrain.training.workers import Workers
 
 
 def build_network(experiment: Experiment) -> MLP:
@@ -211,12 +212,14 @@ def build_trainer(
     *,
     evaluate: bool = True,
     ready: Ready | None = None,
+    workers: Workers | None = None,
 ) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
     ``alike`` says what the experiments have in common; those with the very same splits share their batches if they
     stand side by side. ``evaluate`` false leaves out what their configurations measure; what is ``ready`` may be shared
-    with other trainers. Raises DataError as ``class_weights_of``, and ValueError for experiments that are not alike.
+    with other trainers, and ``workers`` share the batches. Raises DataError as ``class_weights_of``, and ValueError for
+    experiments that are not alike.
     """
     experiment, ready = experiments[0], ready or Ready()
     if len(set(map(alike, experiments))) > 1:
@@ -243,4 +246,5 @@ def build_trainer(
         training=experiment.training,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         scorer=Scorer.of(experiment),
+        workers=workers,
     )

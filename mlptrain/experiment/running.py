@@ -20,6 +20,7 @@ from mlptrain.experiment.parts import most_together
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
+from mlptrain.experiment.together import read_together, start_together
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
@@ -29,22 +30,26 @@ from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
+from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
+from mlptrain.training.workers import Workers, joined
 
 
 class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
-    A note is a sentence on what may not be meant; by default it is a warning of Python's.
+    A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
+    the first of its workers, and the others ``assist``.
     """
 
     data_dir: AnyPath | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
     on_note: Callable[[str], None]
+    launch: Launch | None
 
 
 @dataclass(frozen=True)
@@ -203,16 +208,19 @@ def _train(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
+    launch: Launch | None = None,
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
-    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments))
-    with applied(resolved):
+    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
+    with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
         weights = initial_weights(experiments[0])
         if weights is not None:  # which stay those that are recorded, also where the file changes meanwhile
             file, sha256 = weights.file.absolute(), weights.sha256
             experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
+        start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        read_together(workers, splits, None)
         _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
             on_note(note)
@@ -235,6 +243,7 @@ def _train(
                         scaling=scaling_of(its.preprocessing, experiment.facts.columns),
                         class_weights=_by_class(experiment, model),
                         started_from=started_from(weights),
+                        workers=launch.count if launch is not None else 1,
                     )
                     recorded = experiment
                     if weights is not None:
@@ -251,7 +260,7 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners)
+        return _recorded(experiments, splits, begin, listeners, workers=workers)
 
 
 def _resume(
@@ -262,13 +271,18 @@ def _resume(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
+    launch: Launch | None = None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
-    with applied(_resolve(experiments[0])):
+    resolved = _resolve(experiments[0], launch=launch)
+    with joined(launch) as workers, applied(resolved, launch):
+        start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
         _note_missing_classes(experiments, splits, on_note)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
+        starts = [run.start for run in runs]
+        read_together(workers, splits, starts)
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             if isinstance(home, RunGroup):
@@ -276,7 +290,7 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, starts=[run.start for run in runs])
+        return _recorded(experiments, splits, begin, listeners, starts=starts, workers=workers)
 
 
 def _recorded(
@@ -285,10 +299,18 @@ def _recorded(
     begin: Begin,
     listeners: Sequence[Listener],
     starts: Sequence[Start] | None = None,
+    workers: Workers | None = None,
 ) -> list[Outcome]:
     recording = Recording(begin)
     with stop_on_signals() as should_stop, recording.resumable():
-        fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)
+        fit(
+            experiments,
+            splits,
+            [recording, *listeners],
+            starts=starts,
+            should_stop=should_stop,
+            workers=workers,
+        )
     return recording.outcomes
 
 
@@ -364,13 +386,14 @@ def _discarded_on_failure(folder: RunFolder | RunGroup) -> Iterator[None]:
         raise MachineError(reason) from error
 
 
-def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
+def _resolve(experiment: Experiment, models: int = 1, launch: Launch | None = None) -> ResolvedDevice:
     wished = experiment.training
     return resolve_device(
         device=wished.device,
         precision=wished.precision,
         threads=wished.threads,
         step_flops=min(models, most_together(experiment)) * experiment.step_flops,
+        launch=launch,
     )
 
 

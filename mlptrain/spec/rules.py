@@ -24,7 +24,6 @@ from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
-    ImageData,
     RandomClassificationData,
     RandomMultilabelData,
     RandomRegressionData,
@@ -88,14 +87,19 @@ def class_weights_fit(facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
 
 def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # noqa: ARG001
     """train_size and test_size are at most the rows of the data set; classes exist where there are facts."""
-    if not isinstance(data, ImageData):
+    sizes = {key: getattr(data, key, None) for key in ("train_size", "test_size")}
+    if not any(sizes.values()):
         return
     source = data.source().facts()
-    sizes = {"train_size": (data.train_size, source.train_counts), "test_size": (data.test_size, source.test_counts)}
-    for key, (size, counts) in sizes.items():
-        stored = stored_rows(counts, data.classes)
-        if size is not None and size > stored:
-            of_classes = " of these classes" if data.classes is not None else ""
+    for key, counts in (("train_size", source.train_counts), ("test_size", source.test_counts)):
+        size, stored = sizes[key], stored_rows(counts, data.choice().classes)
+        if size is not None and not stored:
+            yield (
+                ("data", key),
+                f"has nothing to choose from: '{data.label}' has no test rows of its own; see data.test",
+            )
+        elif size is not None and size > stored:
+            of_classes = " of these classes" if getattr(data, "classes", None) is not None else ""
             yield ("data", key), f"must be at most {stored:,}, the rows of '{data.label}'{of_classes}, got {size:,}"
 
 

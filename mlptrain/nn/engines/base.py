@@ -13,6 +13,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.noise import Noise
 from mlptrain.nn.parameters import Stack
+from mlptrain.nn.shares import Share
 
 
 class Engine(ABC):
@@ -25,6 +26,8 @@ class Engine(ABC):
     """
 
     capturable: ClassVar[bool] = False  # whether ``run`` can be captured in a CUDA graph
+    sharable: ClassVar[bool] = False  # whether it can compute a share of a batch
+    share: Share | None = None  # that of the batches to come, where several workers compute one batch together
 
     def __init__(
         self,

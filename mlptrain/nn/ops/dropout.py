@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mlptrain.nn.noise import Noise, TrainingMode
 from mlptrain.nn.ops.base import Call, Calls, CompiledOp, Site
+from mlptrain.nn.shares import Share
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Dropout(CompiledOp):
         """A mask for every group of models that share their noise and their rate, of 0 and 1/(1 − p)."""
         if not site.noise:
             return Calls([partial(site.y.copy_, site.z)] if site.y is not site.z else [], [])
-        drawn = draw_masks(self, site.noise, site.buffer, site.z.shape[1:])
+        drawn = draw_masks(self, site.noise, site.buffer, site.z.shape[1:], share=site.share)
         pairs = list(zip(drawn.models, drawn.mask, strict=True))
         if len(pairs) == len(site.z):  # each group is one model
             pairs = [(slice(0, len(pairs)), drawn.mask)]
@@ -87,15 +88,25 @@ class Masks:
 
 
 def draw_masks(
-    op: Dropout, noise: Sequence[tuple[slice, Noise]], buffer: Callable[..., Tensor], shape: Sequence[int]
+    op: Dropout,
+    noise: Sequence[tuple[slice, Noise]],
+    buffer: Callable[..., Tensor],
+    shape: Sequence[int],
+    *,
+    rows_at: int = 1,
+    share: Share | None = None,
 ) -> Masks:
-    """Masks of this shape; ``noise`` and ``buffer`` are those of a Site.
+    """Masks of this shape, whose dimension ``rows_at`` are rows; ``noise``, ``buffer``, ``share`` are those of a Site.
 
-    Of models that share their noise either all or none have a rate of 0.
+    Of models that share their noise either all or none have a rate of 0. Of a share the bits of the whole batch are
+    drawn, so that its rows have the masks that they have in one process.
     """
-    size = math.prod(shape)
+    drawn = [share.whole if share is not None and axis == rows_at else length for axis, length in enumerate(shape)]
+    size = math.prod(drawn)
     words = buffer("words", len(noise), -(-size // 4), dtype=torch.int64)
-    bits = words.view(torch.int16)[:, :size].view(len(noise), *shape)
+    bits = words.view(torch.int16)[:, :size].view(len(noise), *drawn)
+    if share is not None:
+        bits = bits.narrow(1 + rows_at, share.start, share.stop - share.start)
     prepare: list[Call] = [
         partial(source.write, words[group]) for group, (models, source) in enumerate(noise) if op.rate(models.start)
     ]

@@ -112,10 +112,11 @@ def infer(
         raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
     found, why = _task(table, targets, task)
     class_names = levels_of(table.frame[targets[0]]) if found == "classification" else ()
-    if found == "classification" and len(class_names) < 2:
-        raise DataKeyError(
-            "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
-        )
+    for name in targets:
+        low, high = _ends(table.frame[name])
+        if len(class_names) == 1 or (not class_names and low == high):
+            (only,) = levels_of(table.frame[name])
+            raise DataKeyError("target", f"'{printable(name)}' has one value only, {only!r}: nothing to learn")
     return Inferred(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
 
 
@@ -301,7 +302,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         for name in targets:
             if not table.frame[name].dtype.is_numeric():
                 text = table.frame[name]
-                first = text.is_not_null().arg_max() or 0
+                first = _first_text(text)
                 raise DataKeyError(
                     "target",
                     f"'{printable(name)}' holds text, such as {printable(str(text[first]))!r} at "
@@ -313,6 +314,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if wanted == "classification":
         return "classification", "as asked for"
     if not values.dtype.is_numeric():
+        _refuse_unlike(table, targets[0])
         return "classification", "the target is text"
     present = values.drop_nulls()
     if values.dtype.is_float() and not bool((present == present.round()).all()):
@@ -328,6 +330,33 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         "regression",
         f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
     )
+
+
+def _first_text(values: pl.Series) -> int:
+    """The row of the first value that is not a number, or of the first of all where the column holds dates."""
+    import polars as pl
+
+    is_text = values.is_not_null()
+    if values.dtype == pl.String:
+        is_text &= values.cast(pl.Float64, strict=False).is_null()
+    return is_text.arg_max() or 0
+
+
+def _refuse_unlike(table: Table, name: str) -> None:
+    """Raises DataKeyError for a target of texts or dates of which most rows have one of their own: they are no classes.
+
+    Such are a text in a column of numbers, amounts with their unit, and names of the rows.
+    """
+    values = table.frame[name].drop_nulls()
+    distinct = values.n_unique()
+    if distinct > _FEW_LEVELS and distinct > _TEXT_SHARE * len(values):
+        row = _first_text(table.frame[name])
+        raise DataKeyError(
+            "target",
+            f"'{printable(name)}' has {distinct:,} different values in {len(values):,} rows, which are not all "
+            f"numbers, such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; "
+            "correct it, add it to missing_values, or set data.task: classification if they are classes",
+        )
 
 
 def _dropped(described: Sequence[Described]) -> str:

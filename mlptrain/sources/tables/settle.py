@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{1,2}[ -][A-Za-z]{3}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y")),
     (r"^[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
 )
+_SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
 # Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
 _GROUPED = (
@@ -55,7 +57,8 @@ def settle(values: pl.Series, *, decimal_comma: bool, where: Callable[[int], str
     first = str(values[values.is_not_null().arg_max() or 0])
     if not any(letter.isdigit() for letter in first) and not _share_of_numbers(values) >= _MIN_NUMBERS:
         return Settled(values)
-    return _dates(values) or _numbers(values, decimal_comma) or Settled(values, _note(values, where))
+    found = _dates(values) or _numbers(values, decimal_comma) or _amounts(values, decimal_comma)
+    return found or Settled(values, _note(values, where))
 
 
 def _dates(values: pl.Series) -> Settled | None:
@@ -143,6 +146,24 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
         return Settled(
             values, f"column '{name}' is text: the comma of '{printable(first)}' may be decimal or group thousands"
         )
+    return None
+
+
+def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
+    """Numbers that all have the same sign of a currency or percent, before or behind them; the sign is left out."""
+    import polars as pl
+
+    rows, name = values.count(), printable(values.name)
+    for sign in _SIGNS:
+        if values.str.count_matches(sign, literal=True).eq(1).sum() != rows:
+            continue
+        mark = re.escape(sign)
+        bare = values.str.replace(rf"^([+-]?)\s*{mark}\s*|\s*{mark}$", "${1}")
+        numbers = None if decimal_comma else bare.cast(pl.Float64, strict=False)
+        if numbers is None or numbers.count() < rows:
+            settled = _numbers(bare, decimal_comma)
+            numbers = None if settled is None or settled.values.dtype == pl.String else settled.values
+        return None if numbers is None else Settled(numbers, f"column '{name}': numbers with the sign {sign}")
     return None
 
 
