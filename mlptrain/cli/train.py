@@ -62,7 +62,8 @@ def train(
 
     Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
     --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation. With --folds 5
-    the same for every fold of a cross-validation, and the mean's standard error.
+    the same for every fold of a cross-validation, and the mean's standard error. Folds are drawn by class or at random;
+    with data.split by group of whole groups, and by time each trains on what lies before the rows that it holds out.
     """
     if (worker := launched()) is not None and not worker.is_first:
         _assist(worker, data_dir=data_dir)

@@ -199,7 +199,7 @@ def show_group(
         say(f"note: {name_numbers(numbers, word)}: {reason}", err=True)
     _show_diagnoses({number: run.diagnosis for number, run in runs.items() if run.diagnosis is not None}, word)
     if word == "fold":
-        say("test: the rows of each fold, which it is not trained on; each row is in one of them")
+        say("test: the rows of each fold, which it is not trained on; no row is in two of them")
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
     if scaled:

@@ -38,13 +38,12 @@ class Batches:
 
     With an ``augmentation`` every batch is a changed copy; where it mixes examples, targets are shares of the classes.
 
-    Groups that read the same stored rows, scaled alike, are gathered at once. Microseconds of a step, one and two
-    threads (2-core AMD EPYC, 2026-11-26), at once against one after the other: 229 and 133 against 295 and 348 for 16
-    batches of 125 images, 1,850 and 724 against 1,845 and 855 for 16 of 512, 24 and 21 against 246 for 64 of 32 digits.
-
     Where several workers compute one batch, ``share_of`` says by its number of rows which of them are this one's: all
     that is given is of these alone. An augmentation changes the whole batch in each worker, since what is drawn for a
     row depends on its place; without one, no more than the share is read.
+    Groups that read the same stored rows, scaled alike, are gathered at once. Microseconds of a step, one and two
+    threads (2-core AMD EPYC, 2026-11-26), at once against one after the other: 229 and 133 against 295 and 348 for 16
+    batches of 125 images, 1,850 and 724 against 1,845 and 855 for 16 of 512, 24 and 21 against 246 for 64 of 32 digits.
     """
 
     def __init__(
@@ -72,17 +71,18 @@ class Batches:
         ]
         self._own = torch.cat(of_steps).to(examples[0].x.device) if of_steps else None
         x = self.examples[0].x
-        self._together = augmentation is None and all(
+        preprocessing = self.examples[0].preprocessing
+        self._same_rows = augmentation is None and all(
             (some.x.data_ptr(), some.x.shape, some.x.stride()) == (x.data_ptr(), x.shape, x.stride())
-            and some.preprocessing == self.examples[0].preprocessing
+            and some.preprocessing == preprocessing
             for some in self.examples
         )
         # What augmentation draws is drawn batch by batch.
         steps = 1 if augmentation is not None else _GATHERED // (len(examples) * batch_size * max(1, x.shape[1]))
         self._at_once = max(1, steps)
-        rows = min(self._at_once * batch_size, self._n)
-        self._stored = x.new_empty((len(examples) if self._together else 1) * rows, x.shape[1])
-        self._buffer = x.new_empty(len(examples) * rows if self._copied else 0, x.shape[1], dtype=torch.float32)
+        size = min(self._at_once * batch_size, self._n)
+        self._stored = x.new_empty((len(examples) if self._same_rows else 1) * size, x.shape[1])
+        self._buffer = x.new_empty(len(examples) * size if self._copied else 0, x.shape[1], dtype=torch.float32)
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
         self._split: dict[int, list[list[Tensor]]] = {}  # the batches in the buffers, by the number of rows in them
         self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
@@ -147,12 +147,12 @@ class Batches:
         self, orders: Sequence[Tensor], drawn: Sequence[AugmentedEpoch] | None, size: int
     ) -> Iterator[list[Tensor]]:
         for rows in zip(*(torch.split(order, size * self._at_once) for order in orders), strict=True):
-            n = rows[0].shape[0]
-            every = self._buffer[: len(rows) * n]
-            if self._together:
+            n, groups = rows[0].shape[0], len(rows)
+            every = self._buffer[: groups * n]
+            if self._same_rows:
                 some = self.examples[0]
-                stored = every if some.x.dtype == every.dtype else self._stored[: len(every)]
-                torch.index_select(some.x, 0, rows[0] if len(rows) == 1 else torch.cat(rows), out=stored)
+                stored = every if some.x.dtype == every.dtype else self._stored[: groups * n]
+                torch.index_select(some.x, 0, rows[0] if groups == 1 else torch.cat(rows), out=stored)
                 some.preprocessing.write(stored, out=every)
                 yield from self._batches(n, size)
                 continue
@@ -166,9 +166,8 @@ class Batches:
             yield from self._batches(n, size)
 
     def _batches(self, n: int, size: int) -> list[list[Tensor]]:
-        """``n`` rows of every group, ``size`` by ``size``, which is the same in every call."""
+        """The buffer's rows, ``n`` of each group, ``size`` by ``size``, which is the same in every call."""
         if n not in self._split:
-            every = torch.split(self._buffer[: len(self.examples) * n], n)
-            of_groups = [torch.split(buffer, size) for buffer in every]
+            of_groups = [torch.split(one, size) for one in torch.split(self._buffer[: len(self.examples) * n], n)]
             self._split[n] = [list(batch) for batch in zip(*of_groups, strict=True)]
         return self._split[n]

@@ -24,7 +24,6 @@ from mlptrain.experiment.together import read_together, start_together
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
-from mlptrain.sources.facts import drawn
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
@@ -127,29 +126,33 @@ def train_folds(
 ) -> GroupOutcome:
     """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
 
-    All train at once, each into a run folder of its own in one group folder, and each row is held out exactly once, in
-    a fold with the same share of every class. Where rows are validated on, they are drawn from those that are not held
-    out. Test rows that are stored are not read, and none are drawn. Folds follow from the seed, which all runs share:
-    so do their initial weights. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but
-    for DivergedError, and UserError for a configuration that is one fold already.
+    All train at once, each into a run folder of its own in one group folder. Each row is held out exactly once, in a
+    fold with the same share of every class; by group as scikit-learn's GroupKFold has it, and of a column that states
+    the split each training row. By time a fold is trained on what lies before its rows, as in TimeSeriesSplit. Where
+    rows are validated on, they are drawn from those that a fold leaves. Test rows that are stored are not read, and
+    none are drawn. Folds follow from the seed, groups from ``data.split.draw``, and initial weights from the seed,
+    which all runs share. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but for
+    DivergedError, and UserError for a configuration that is one fold already.
     """
     with holding(data) as given, ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         experiments = in_folds(loaded, folds)
         note = options.get("on_note", warnings.warn)
-        for text in _notes_on_folds(loaded.experiment):
+        for text in _notes_on_folds(loaded.experiment, experiments[-1]):
             note(text)
         outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
         return _finish(FoldGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def _notes_on_folds(experiment: Experiment) -> Iterator[str]:
-    """What becomes of the test rows that there would be without folds."""
-    facts, rows = experiment.facts, experiment.facts.test_rows
-    if rows and drawn(experiment.data.choice().test, sum(facts.rows.values())) == rows:
-        yield "no test rows are drawn: with folds every row is a test row once, whatever data.test is"
-    elif rows:
-        yield f"the {rows:,} stored test rows are not read: with folds the test rows are those held out of training"
+def _notes_on_folds(whole: Experiment, last: Experiment) -> Iterator[str]:
+    """What becomes of the test rows that there would be without folds, of which the last one uses all that any does."""
+    not_read = sum(whole.facts.rows.values()) - sum(last.facts.rows.values())
+    if not_read:
+        yield f"the {not_read:,} stored test rows are not read: with folds the test rows are those held out of training"
+    elif whole.facts.test_rows:
+        by_time = "each fold is tested on the block of time behind its rows"
+        meaning = by_time if last.data.split.by == "time" else "with folds every row is a test row once"
+        yield f"no test rows are drawn: {meaning}, whatever data.test is"
 
 
 def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:

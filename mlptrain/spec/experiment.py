@@ -191,11 +191,11 @@ class Experiment:
         return self.changed(training=self.training.model_copy(update=values))
 
     def in_fold(self, index: int) -> Experiment:
-        """Another fold of the same cross-validation."""
+        """Another fold of the same cross-validation, with the same facts."""
         if self.data.fold is None:
             raise ValueError("an experiment without a fold has no others")
         data = self.data.model_copy(update={"fold": self.data.fold.model_copy(update={"index": index})})
-        return replace(self.changed(data=data), facts=self.facts.of_fold(data.choice()))
+        return self.changed(data=data)
 
     def with_weights(self, path: Path, *, sha256: str | None = None) -> Experiment:
         """Starting from the weights in a file."""

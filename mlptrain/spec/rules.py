@@ -131,8 +131,6 @@ def split_fits_data(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
     if isinstance(data.split, StratifiedSplit) and not facts.has_classes:
         targets = "labels, of which a row may have several" if facts.is_multi_label else "numbers"
         yield ("data", "split"), f"stratified keeps the shares of classes, but the targets are {targets}; use random"
-    if data.fold is not None and isinstance(data.split, BY_COLUMN):
-        yield ("data", "split"), f"folds are drawn by class or at random, and '{data.split.by}' is neither; use auto"
 
 
 def fold_is_the_test_split(data: DataSpec) -> Iterator[Finding]:

@@ -577,7 +577,7 @@ VALUES = {
         "test": "testing",
         "random": "shuffle shuffled shuffle_split k_fold uniform",
         "stratified": "stratify class stratified_k_fold stratified_shuffle_split",
-        "group": "groups grouped group_shuffle_split group_k_fold",
+        "group": "groups grouped group_shuffle_split group_k_fold leave_one_group_out",
         "time": "chronological temporal date timestamp time_series time_series_split sequential",
         "column": "predefined predefined_split fixed given",
     },

@@ -98,8 +98,8 @@ def draw_masks(
 ) -> Masks:
     """Masks of this shape, whose dimension ``rows_at`` are rows; ``noise``, ``buffer``, ``share`` are those of a Site.
 
-    Of models that share their noise either all or none have a rate of 0. Of a share the bits of the whole batch are
-    drawn, so that its rows have the masks that they have in one process.
+    Of a share the bits of the whole batch are drawn, so that its rows have the masks that they have in one process. Of
+    models that share their noise either all or none have a rate of 0.
     """
     drawn = [share.whole if share is not None and axis == rows_at else length for axis, length in enumerate(shape)]
     size = math.prod(drawn)
