@@ -189,3 +189,30 @@ def test_other_data_are_shown_too(call: Call) -> None:
     x, y = load_iris(return_X_y=True)
     repeated = pl.DataFrame(np.column_stack([x, y])).is_duplicated().sum() // 2
     assert report["duplicates"]["rows"] == repeated
+
+
+def test_every_column_that_is_dropped_is_said_once_where_it_helps(
+    call: Call, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tickets = [f"A/{index} {index * 7}" if index % 3 == 0 else str(90_000 + index) for index in range(len(rows))]
+    rows.with_columns(ticket=pl.Series(tickets)).write_csv("rows.csv")
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in (("check", "rows.yaml"), ("data", "show", "rows.yaml")):
+        shown = call(*command)
+        assert max(map(len, shown.out.partition("\n+ 2")[0].splitlines())) <= 80
+        assert [line.split()[-2:] for line in shown.out.splitlines() if line.split()[:1] in (["note"], ["ticket"])] == [
+            ["dropped:", "text"]
+        ] * 2
+        assert shown.out.count("{note: categorical} keeps it") == 1
+        assert "dropped" not in shown.err
+        assert "are not numbers" not in shown.out  # codes are no numbers with faults
+    trained = call("train", "rows.yaml", "--set", "training.epochs=1", "--run-dir", "run")
+    assert trained.err.count("dropped") == 2  # one line for the texts, one for the constant
+    assert (
+        "2 columns are dropped (text of many different values): 'note', 'ticket'; data.columns: {note: " in trained.err
+    )
+
+
+@pytest.mark.usefixtures("rows")
+def test_the_last_column_as_a_word_is_answered_by_its_number(call: Call) -> None:
+    assert "-1 is the last column" in call("check", "rows.yaml", "--set", "data.target=last").err

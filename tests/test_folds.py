@@ -16,6 +16,7 @@ import torch
 import mlptrain
 from mlptrain.errors import InterruptedRunError, SpecError, UserError
 from mlptrain.experiment import resume_group, train, train_folds
+from mlptrain.experiment.build import load_data
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.report.curves import draw_curves
@@ -176,6 +177,74 @@ def test_folds_of_a_table(call: Call) -> None:
     assert result.code == 0
     assert "no test rows are drawn" in result.err
     assert [call("eval", f"group/fold-{fold}", "--json").json["examples"] for fold in range(3)] == [34, 34, 33]
+
+
+@pytest.fixture
+def patients() -> list[str]:
+    """The patient of each row of ``patients.csv``, of which every row has a time and a weight."""
+    rng = np.random.default_rng(1)
+    named = [f"p{int(number**2) // 9}" for number in rng.integers(1, 13, size=120)]
+    rows = [
+        f"{x:.3f},{name},2024-01-{1 + index // 5:02},{index % 3 + 1},{'yes' if x + noise > 0 else 'no'}"
+        for index, (name, x, noise) in enumerate(zip(named, rng.normal(size=120), rng.normal(size=120), strict=True))
+    ]
+    Path("patients.csv").write_text("\n".join(["x,patient,day,count,answer", *rows]))
+    return named
+
+
+@pytest.mark.parametrize(
+    ("split", "note"),
+    [
+        ("{by: group, column: patient}", "every row is a test row once"),
+        ("{by: time, column: day}", "each fold is tested on the block of time behind its rows"),
+    ],
+)
+def test_folds_by_group_and_time(split: str, note: str, patients: list[str]) -> None:
+    """Of unequal sizes, with weights: interrupted, resumed, and each to rounding as it trains alone."""
+    Path("table.yaml").write_text(
+        f"data: {{name: table, path: patients.csv, target: answer, split: {split}, weight: count}}\n"
+        "model: {hidden: [6]}\noptimizer: {name: adam, lr: 0.05}\n"
+        "training: {epochs: 4, batch_size: 16, device: cpu, precision: highest, threads: 1}\n"
+    )
+    with pytest.warns(match=note):
+        whole = train_folds("table.yaml", 3, run_dir="whole")
+    assert {"test_loss", "test_objective", "test_weighted_accuracy"} <= whole.summary.kept.keys()
+    with pytest.warns(match=note), pytest.raises(InterruptedRunError):
+        train_folds("table.yaml", 3, run_dir="part", listeners=[interrupting(2)])
+    assert resume_group("part").summary == whole.summary
+    held, sizes = list[str](), set()
+    for fold in range(3):
+        assert_same_bytes(f"whole/fold-{fold}", f"part/fold-{fold}")
+        loaded = load_spec(f"whole/fold-{fold}/resolved.yaml")
+        train(loaded, run_dir=f"alone-{fold}")
+        ours, theirs = (load_checkpoint(Path(f"{run}-{fold}", LAST)) for run in ("whole/fold", "alone"))
+        assert ours.data_fingerprint == theirs.data_fingerprint
+        assert ours.experiment.facts == loaded.experiment.facts
+        sizes.add(loaded.experiment.facts.train_rows)
+        for name, tensor in theirs.state.parameters.items():
+            torch.testing.assert_close(ours.state.parameters[name], tensor, rtol=1e-4, atol=1e-5)
+        test = load_data(loaded.experiment).test
+        assert test is not None
+        assert test.index is not None
+        held += {patients[row] for row in test.index.tolist()} if "group" in split else []
+        assert evaluate_checkpoint(Path(f"whole/fold-{fold}"))["examples"] == len(test)
+    assert len(sizes) > 1
+    assert sorted(held) == (sorted(set(patients)) if "group" in split else [])
+
+
+def test_stated_test_rows_are_not_read(call: Call, patients: list[str]) -> None:
+    text = Path("patients.csv").read_text().splitlines()
+    words = ["part", *(("train", "train", "train", "valid", "test")[index % 5] for index in range(len(patients)))]
+    Path("patients.csv").write_text("\n".join(f"{line},{word}" for line, word in zip(text, words, strict=True)))
+    Path("table.yaml").write_text(
+        "data: {name: table, path: patients.csv, target: answer, split: {by: column, column: part}}\n"
+        "model: {hidden: []}\noptimizer: sgd\ntraining: {epochs: 1}\n"
+    )
+    result = call("train", "table.yaml", "--folds", "3", "--run-dir", "group")
+    assert result.code == 0
+    assert "note: the 24 stored test rows are not read: with folds the test rows are those held out" in result.err
+    facts = [read(f"group/fold-{fold}/facts.json") for fold in range(3)]
+    assert [(of["train_rows"], of["validation_rows"], of["test_rows"]) for of in facts] == [(48, 24, 24)] * 3
 
 
 def test_a_fold_that_diverges_leaves_the_others_alone(call: Call) -> None:

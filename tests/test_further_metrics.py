@@ -244,3 +244,26 @@ def test_a_figure_that_is_never_defined_chooses_nothing(tmp_path: Path, call: Ca
     assert "validation_roc_auc" in result["undefined"]
     assert mlptrain.load(tmp_path / "run").epoch == 10
     assert call("eval", str(tmp_path / "run")).code == 0
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "quantile"])
+def test_a_regression_ends_with_rmse_and_r2(loss: str, tmp_path: Path) -> None:
+    """In the target's own unit, of the kept weights alone, and not of predicted quantiles."""
+    text = config("{name: diabetes}", loss, [])
+    outcome = mlptrain.train(load_text(text), run_dir=tmp_path / "run")
+    kept, report = outcome.result.plain()["kept"], mlptrain.evaluate(tmp_path / "run", split="test")
+    if loss == "quantile":
+        assert not report["metrics"]
+        assert not any("rmse" in key for key in kept)
+        return
+    network = mlptrain.load(tmp_path / "run")
+    _, rows = load_split(network.checkpoint, "test")
+    with torch.no_grad():
+        found = network(rows.inputs).double().numpy()
+    wanted = {key: METRICS[key].reference(rows.targets.double().numpy(), found) for key in ("rmse", "r2")}
+    assert report["metrics"] == pytest.approx(wanted)
+    assert {key: kept[f"test_{key}"] for key in wanted} == pytest.approx(wanted)
+    assert {f"{split}_{key}" for split in ("train", "validation") for key in wanted} <= kept.keys()
+    assert "rmse" not in (tmp_path / "run/metrics.jsonl").read_text()
+    evaluation = report | {"split": "test"}
+    assert "Test root mean squared error" in render_page(tmp_path / "run", evaluation=evaluation)

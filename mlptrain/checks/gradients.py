@@ -61,7 +61,7 @@ def gradcheck(
     if isinstance(source, Checkpoint):
         _, train = load_split(source, "train", data_dir=data_dir, on_fetch=on_fetch)
         parameters = Parameters.zeros(source.experiment.shapes).copy_(source.state.parameters)
-        loss = loss_of(source.experiment, [source.class_weights], [source.preprocessing.target])
+        loss = loss_of([source.experiment], [source.class_weights], [source.preprocessing.target])
         return _check(source.experiment, train, loss, parameters, epoch=source.epoch + 1)
     experiment = as_loaded(source, overrides).experiment
     return _check_initial(experiment, load_data(experiment, data_dir=data_dir, on_fetch=on_fetch).train)

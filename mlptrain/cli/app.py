@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,10 +88,13 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     from mlptrain.spec import check_report, load_spec
 
     reports: list[dict[str, Any]] = []
+    warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
-            reports.append(check_report(str(config), load_spec(config, overrides)))
+            loaded = load_spec(config, overrides)
+            reports.append(check_report(str(config), loaded))
+            warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:
             faults += error.faults
     if as_json:
@@ -98,9 +102,10 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     else:
         from mlptrain.cli.data_screen import show_columns
 
-        for shown in reports:
+        for shown, doubts in zip(reports, warnings, strict=True):
             show_columns(shown["columns"])
             screen.show_check(shown)
+            screen.show_warnings(doubts)
     if faults:
         raise SpecError(faults)
 

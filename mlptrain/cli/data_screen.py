@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlptrain.cli import screen
+from mlptrain.spec.overview import legend
 from mlptrain.system.text import printable, shortened
 
 MAX_COLUMNS = 60  # that are listed; --json has all
 _MAX_CLASSES = 30
-_NAME, _VALUES = 28, 36  # letters of a cell
+_NAME, _VALUES = 28, 25  # letters of a cell
 
 
 def show_columns(columns: Sequence[Mapping[str, Any]], *, most: int = MAX_COLUMNS) -> None:
@@ -29,19 +30,23 @@ def show_columns(columns: Sequence[Mapping[str, Any]], *, most: int = MAX_COLUMN
         )
         for column in shown
     ]
-    screen.show_table(("column", "kind", "missing", "different", "values", "what becomes of it"), rows, right=(2, 3))
+    screen.show_table(("column", "kind", "missing", "levels", "values", "becomes"), rows, right=(2, 3))
+    for line in legend(shown):
+        screen.say(line)
     if len(shown) < len(columns):
         screen.say(f"… and {len(columns) - len(shown):,} columns more; --json lists all")
 
 
 def _values(column: Mapping[str, Any]) -> str:
-    """The range of numbers and dates, or the first levels."""
+    """The range of numbers and dates, or the first levels, as many as have room."""
     examples = column["examples"]
-    if examples:
-        text = ", ".join(examples) + (", …" if len(examples) < column["levels"] else "")
-    else:
-        text = f"{column['low']} … {column['high']}" if column["low"] else ""
-    return shortened(text, _VALUES)
+    if not examples:
+        return f"{column['low']} … {column['high']}" if column["low"] else ""
+    for count in range(len(examples), 0, -1):
+        text = ", ".join(examples[:count]) + (", …" if count < column["levels"] else "")
+        if len(text) <= _VALUES:
+            return text
+    return f"{shortened(examples[0], _VALUES - 3)}, …"
 
 
 def show_data(report: Mapping[str, Any]) -> None:

@@ -265,7 +265,6 @@ def show_check(report: Mapping[str, Any]) -> None:
     )
     for note in report["notes"]:
         say(f"data: {note}")
-    show_warnings(report["warnings"])
 
 
 def show_evaluation(report: Mapping[str, Any]) -> None:

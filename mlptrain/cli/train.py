@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,10 @@ import typer
 
 from mlptrain.cli import screen, train_screen
 from mlptrain.cli.options import SEEDS, DataDir, Json, Set, complete_config, complete_run, parse_seeds
-from mlptrain.errors import DivergedError, UserError
+from mlptrain.errors import DivergedError, InterruptedRunError, UserError
+from mlptrain.system.launch import Launch, launched
+
+_SECONDS_TO_BE_ENDED = 5.0  # by a launcher, which looks after its workers every 0.1 s
 
 if TYPE_CHECKING:
     from mlptrain.experiment import GroupOutcome, Outcome
@@ -57,8 +62,12 @@ def train(
 
     Ends with the kept weights' figures on every split and the run folder's path; losses are means per example. With
     --seeds 0,1,2 several at once: ends with every seed's figures, their mean and standard deviation. With --folds 5
-    the same for every fold of a cross-validation, and the mean's standard error.
+    the same for every fold of a cross-validation, and the mean's standard error. Folds are drawn by class or at random;
+    with data.split by group of whole groups, and by time each trains on what lies before the rows that it holds out.
     """
+    if (worker := launched()) is not None and not worker.is_first:
+        _assist(worker, data_dir=data_dir)
+        return
     try:
         if resume is not None:
             _check_resume(resume, config=config, seeds=seeds, folds=folds, from_run=from_run, run_dir=run_dir)
@@ -75,6 +84,24 @@ def train(
         _show_run(outcome.folder.path, as_json=as_json)
     else:
         _show_group(outcome, as_json=as_json)
+
+
+def _assist(worker: Launch, *, data_dir: Path | None) -> None:
+    """Take part in the training of the first worker, which alone prints.
+
+    An error that both have is shown once: the launcher ends this process as soon as the first one has ended.
+    """
+    warnings.simplefilter("ignore")
+    try:
+        from mlptrain.experiment.together import assist
+
+        assist(worker, data_dir=data_dir)
+    except InterruptedRunError:
+        raise typer.Exit(1) from None  # what there is to say of it, the first worker says
+    except Exception:
+        time.sleep(_SECONDS_TO_BE_ENDED)
+        screen.say(f"worker {worker.rank} of {worker.count}, counted from 0, has failed:", err=True)
+        raise
 
 
 def _check_resume(
@@ -134,7 +161,7 @@ def _train(
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     if from_run is not None:
         loaded = starting_from(loaded, from_run, overrides=overrides)
-    screen.show_warnings(loaded.warnings)
+    screen.show_warnings([*loaded.warnings, *loaded.dropped])
     shown, word = loaded.experiment, "seed"
     if folds is not None:
         shown, *_ = in_folds(loaded, folds)  # before torch is imported, too
@@ -147,6 +174,7 @@ def _train(
             "data_dir": data_dir,
             "on_fetch": progress.fetch,
             "on_note": progress.note,
+            "launch": launched(),
         }
         if folds is not None:
             return experiment.train_folds(loaded, folds, listeners=[progress], **options)
@@ -175,6 +203,7 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
             "data_dir": data_dir,
             "on_fetch": progress.fetch,
             "on_note": progress.note,
+            "launch": launched(),
         }
         if group is None:
             return experiment.resume(path, listeners=[progress], **options)

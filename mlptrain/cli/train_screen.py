@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.screen import Fetching, duration, figure, new_table, print_table, say, show_table
-from mlptrain.keys import table_of
+from mlptrain.keys import metric_of, metrics_among, split_of, table_of
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _MAX_KINDS = 5  # figures beside each other; of more there is a row for each
+_MAX_FIGURES = 6  # of a group's runs beside each other; of more those of a split stand below each other
 _MAX_WEIGHTS = 20  # of classes in a line
 _PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
@@ -170,26 +171,35 @@ def show_group(
     completed = sum(result.status == "completed" for result in runs.values())
     say(f"{completed} of {name_count(len(runs), word)} completed")
     say(_KEPT_FIGURES)
-    table = new_table(word, "kept")
+    cells = [[name] for name in kept]  # figures that stand in one cell below each other
+    if stacked := len(kept) > _MAX_FIGURES:
+        cells = [[f"{split}_{kind}" for kind in metrics_among(kept)] for split in dict.fromkeys(map(split_of, kept))]
+    table = new_table(word, "kept", *(["figure"] if stacked else []))
     table.collapse_padding, table.pad_edge = True, False  # nine columns in a terminal of 80
-    for name in kept:
-        table.add_column(name.replace("_", "\n"), justify="right")
+    for names in cells:
+        table.add_column(split_of(names[0]) if stacked else names[0].replace("_", "\n"), justify="right")
+    of_splits = ["\n".join(map(metric_of, cells[0]))] if stacked else []
+
+    def row(values: Mapping[str, float | None]) -> list[str]:
+        shown = {name: "–" if value is None else f"{value:.4f}" for name, value in values.items()}
+        return [*of_splits, *("\n".join(shown.get(name, "") for name in names) for names in cells)]
+
     for number, result in runs.items():
         if result.status == "completed":
             remark = ", untrained" if not result.kept.epoch else ""
             remark += f" of {result.epochs}" if result.stopped_early is not None else ""
             remark += f" ({result.diagnosis.kind})" if result.diagnosis else ""
-            values = (f"{result.kept.metrics[name]:.4f}" for name in kept)
-            table.add_row(str(number), f"epoch {result.kept.epoch}{remark}", *values)
+            values = row({name: result.kept.metrics[name] for name in kept})
+            table.add_row(str(number), f"epoch {result.kept.epoch}{remark}", *values, end_section=stacked)
         else:
             table.add_row(str(number), f"diverged in epoch {result.epoch}")
     table.add_section()
     if kept:
-        table.add_row("mean", "", *(f"{spread.mean:.4f}" for spread in kept.values()))
+        table.add_row("mean", "", *row({key: spread.mean for key, spread in kept.items()}), end_section=stacked)
         for name, spread in {"std": "std", "std error": "standard_error"}.items():
             if all(hasattr(of_runs, spread) for of_runs in kept.values()):
-                values = (getattr(of_runs, spread) for of_runs in kept.values())
-                table.add_row(name, "", *("–" if value is None else f"{value:.4f}" for value in values))
+                values = row({key: getattr(of_runs, spread) for key, of_runs in kept.items()})
+                table.add_row(name, "", *values, end_section=stacked)
     print_table(table)
     reasons: dict[str, list[int]] = {}
     for number, result in runs.items():
@@ -199,7 +209,7 @@ def show_group(
         say(f"note: {name_numbers(numbers, word)}: {reason}", err=True)
     _show_diagnoses({number: run.diagnosis for number, run in runs.items() if run.diagnosis is not None}, word)
     if word == "fold":
-        say("test: the rows of each fold, which it is not trained on; each row is in one of them")
+        say("test: the rows of each fold, which it is not trained on; no row is in two of them")
     if len(runs) == 1:
         say("note: one seed has no spread; --seeds names the seeds, such as --seeds 0,1,2,3,4 for five", err=True)
     if scaled:

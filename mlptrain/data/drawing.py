@@ -1,4 +1,4 @@
-"""Which rows are drawn for testing and validation: at random, by class, by group, or the latest ones."""
+"""Which rows are held out: drawn for testing and validation at random, by class, by group or time, or a fold's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mlptrain.errors import DataError
 from mlptrain.seeds import derived_seed
 from mlptrain.sources.facts import SplitBy, drawn
-from mlptrain.sources.grouping import drawn_groups
+from mlptrain.sources.grouping import block_of_fold, drawn_groups, folds_of_groups
 
 _FEW = 8  # classes, of which each is sought in the time that sorting all of them takes
 
@@ -61,8 +61,26 @@ class Drawing:
                 mask.numpy()[_shuffled(len(rows), generator)[:count]] = True
             else:
                 _choose_of_each(mask.numpy(), keys, shares, generator)
-        chosen, of = mask.numpy(), rows.numpy()  # NumPy is five times as fast at this as torch
-        return torch.from_numpy(of.take(np.flatnonzero(~chosen))), torch.from_numpy(of.take(np.flatnonzero(chosen)))
+        return _parted(rows, mask)
+
+    def fold(self, rows: Tensor, of: int, index: int, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The rows that a fold is trained on, before validation rows are drawn of them, and those that it holds out.
+
+        Both ascending. Whole groups, or blocks of time, of which later ones than the fold's are in neither; else drawn
+        as ``fold_numbers`` has it, where ``labels`` (N,) are those of all stored rows.
+        """
+        if self.keys is None or self.by not in ("group", "time"):
+            numbers = fold_numbers(len(rows), of, seed=self.seed, labels=None if labels is None else labels[rows])
+        elif self.by == "group":
+            sizes: list[int] = self.keys.bincount().tolist()
+            numbers = torch.tensor(folds_of_groups(tuple(sizes), of, seed=self.group_seed))[self.keys]
+        else:
+            block, order = block_of_fold(len(rows), of, index), self.keys.argsort(stable=True)
+            mask = torch.zeros(len(rows), dtype=torch.bool)
+            mask[order[block.start : block.stop]] = True
+            used = order[: block.stop].sort().values
+            return _parted(rows[used], mask[used])
+        return _parted(rows, numbers == index)
 
     def _of_groups(self, keys: Tensor, count: int, purpose: str) -> Tensor:
         sizes = keys.bincount()
@@ -87,6 +105,26 @@ class Drawing:
                 "every class stays in training; take fewer, or use split: random"
             )
         return shares_of(counts, count, torch.rand(len(counts), generator=generator).tolist())
+
+
+def fold_numbers(n: int, of: int, *, seed: int, labels: Tensor | None = None) -> Tensor:
+    """Of each of ``n`` rows the fold it is held out in, from 0 to ``of`` − 1, (n,) int64, drawn by the seed.
+
+    Sizes of folds differ by at most one, the first ones are the larger. With ``labels`` (n,) so do the numbers of rows
+    of a class in them.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(derived_seed(seed, "folds")))
+    if labels is not None:  # dealt like cards, class after class
+        order = order[labels[order].argsort(stable=True)]
+    numbers = torch.empty(n, dtype=torch.int64)
+    numbers[order] = torch.arange(n) % of
+    return numbers
+
+
+def _parted(rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the rows where the mask is false, and those where it is true."""
+    chosen, of = mask.numpy(), rows.numpy()  # NumPy is five times as fast at this as torch
+    return torch.from_numpy(of.take(np.flatnonzero(~chosen))), torch.from_numpy(of.take(np.flatnonzero(chosen)))
 
 
 def shares_of(counts: Sequence[int], count: int, ties: Sequence[float]) -> list[int]:

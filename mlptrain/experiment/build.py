@@ -14,7 +14,7 @@ from mlptrain.data.augmentation import Augmentation
 from mlptrain.errors import DataAbsentError
 from mlptrain.nn.initialisation import initialise_
 from mlptrain.nn.losses import Loss, make_loss
-from mlptrain.nn.network import MLP, Layer
+from mlptrain.nn.network import MLP, Layer, together
 from mlptrain.nn.ops import make_op
 from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.nn.parameters import Parameters
@@ -29,6 +29,7 @@ from mlptrain.spec.weights import InitialWeights, read_weights
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
+from mlptrain.training.workers import Workers
 
 
 def build_network(experiment: Experiment) -> MLP:
@@ -142,12 +143,15 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
 
 
 def loss_of(
-    experiment: Experiment,
+    experiments: Sequence[Experiment],
     class_weights: Sequence[tuple[float, ...]] = (),
     scalings: Sequence[TargetScaling | None] = (),
 ) -> Loss:
-    """The loss of an experiment, with what was fitted for it: as ``make_loss``."""
-    return make_loss(experiment.loss, class_weights, scalings, weighted=bool(experiment.facts.weight))
+    """The loss of experiments that ``alike`` lets train together, with what was fitted for each: as ``make_loss``."""
+    first = experiments[0]
+    smoothing = [getattr(one.loss, "label_smoothing", 0.0) for one in experiments]
+    weighted = bool(first.facts.weight)
+    return make_loss(first.loss, class_weights, scalings, smoothing=smoothing, weighted=weighted)
 
 
 def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
@@ -155,7 +159,7 @@ def fitted_loss(experiment: Experiment, train: Examples) -> Loss:
 
     Raises DataError as ``class_weights_of``.
     """
-    return loss_of(experiment, [class_weights_of(experiment, train)], [train.preprocessing.target])
+    return loss_of([experiment], [class_weights_of(experiment, train)], [train.preprocessing.target])
 
 
 class Ready:
@@ -163,24 +167,43 @@ class Ready:
 
     def __init__(self) -> None:
         self._moved: dict[int, Tensor] = {}
-        self._made: dict[int, tuple[Splits, Examples, Examples | None]] = {}
+        self._made: dict[tuple[int, str, str], tuple[Splits, Examples, Examples | None]] = {}
 
     def __call__(
         self, its: Splits, experiment: Experiment, *, loss: Loss, measured: str
     ) -> tuple[Examples, Examples | None]:
         """The rows to train on and those to measure, which may be ``none``, on the device of the experiment."""
-        if id(its) not in self._made:
+        key = id(its), repr(experiment.loss), measured
+        if key not in self._made:
             device = device_of(experiment)
             on_device = partial(prepared, loss=loss, experiment=experiment, device=device, moved=self._moved)
             evaluated: Examples | None = None if measured == "none" else getattr(its, measured)
             ready = on_device(its.train), None if evaluated is None else on_device(evaluated)
-            self._made[id(its)] = its, *ready
-        return self._made[id(its)][1:]
+            self._made[key] = its, *ready
+        return self._made[key][1:]
 
 
 def device_of(experiment: Experiment) -> str:
     """Where an experiment trains; one whose device was not resolved does so on the CPU."""
     return "cpu" if experiment.training.device == "auto" else experiment.training.device
+
+
+def alike(experiment: Experiment) -> str:
+    """What experiments have in common whose models can train together, as a text that is equal then.
+
+    A model may have of its own: seed and fold, initial weights, optimizer, schedule, rates of dropout, label smoothing,
+    and when training ends and what is recorded or kept.
+    """
+    evaluation, training = experiment.evaluation, experiment.training
+    sections = (
+        (experiment.model, {"dropout", "input_dropout", "init"}),
+        (experiment.loss, {"label_smoothing"}),
+        (experiment.augmentation, None),
+        (training, {"epochs", "batch_size", "early_stopping", "record_steps", "record_layers"}),
+    )
+    of_sections = [section.model_dump(exclude=left_out) for section, left_out in sections]
+    measured = evaluation.split, evaluation.metrics
+    return repr((of_sections, measured, experiment.widths, experiment.batch_size, experiment.facts.weight))
 
 
 def build_trainer(
@@ -189,23 +212,29 @@ def build_trainer(
     *,
     evaluate: bool = True,
     ready: Ready | None = None,
+    workers: Workers | None = None,
 ) -> Trainer:
     """One model for every experiment, with its splits, on its device and ready to train.
 
-    The experiments may differ in seed and optimizer and are alike in all else; those with the very same splits share
-    their batches if they stand side by side. ``evaluate`` false leaves out what their configurations measure; what is
-    ``ready`` may be shared with other trainers. Raises DataError as ``class_weights_of``.
+    ``alike`` says what the experiments have in common; those with the very same splits share their batches if they
+    stand side by side. ``evaluate`` false leaves out what their configurations measure; what is ``ready`` may be shared
+    with other trainers, and ``workers`` share the batches. Raises DataError as ``class_weights_of``, and ValueError for
+    experiments that are not alike.
     """
     experiment, ready = experiments[0], ready or Ready()
-    network = build_network(experiment)
+    if len(set(map(alike, experiments))) > 1:
+        raise ValueError("experiments that differ in more than seed, optimizer, schedule and rates")
+    of_models = {repr(one.model): build_network(one) for one in experiments}
+    network = together([of_models[repr(one.model)] for one in experiments])
     weights = {id(its): class_weights_of(experiment, its.train) for its in splits}
-    loss = loss_of(experiment, [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits])
+    of_splits = [weights[id(its)] for its in splits], [its.train.preprocessing.target for its in splits]
+    loss = loss_of(experiments, *of_splits)
     measured = str(experiment.evaluation.split) if evaluate else "none"
     models = []
     for index, (one, its) in enumerate(zip(experiments, splits, strict=True)):
         train, evaluated = ready(its, experiment, loss=loss.of_model(index), measured=measured)
         initial = initial_parameters(one, network, its.train).clone(device=device_of(experiment))
-        models.append(Model(initial, one.optimizer, one.seed, train, evaluated))
+        models.append(Model(initial, one.optimizer, one.seed, train, evaluated, one.schedule))
     return Trainer(
         network,
         models=models,
@@ -213,9 +242,9 @@ def build_trainer(
         classify=not experiment.facts.is_regression,
         batch_size=experiment.batch_size,
         shuffle=experiment.training.shuffle,
-        schedule=experiment.schedule,
         epochs=max(one.training.epochs for one in experiments),  # a seed that ended is not extended with the others
         training=experiment.training,
         augmentation=Augmentation.of(experiment.augmentation, experiment.facts),
         scorer=Scorer.of(experiment),
+        workers=workers,
     )

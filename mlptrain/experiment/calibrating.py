@@ -27,9 +27,10 @@ def measured(
     parameters: Parameters,
     examples: Examples,
     temperature: float = 1.0,
-    scorer: Scorer | None = None,
+    *,
+    scorer: Scorer,
 ) -> Metrics:
-    """Weights of a model on examples that are not measured again; by default the figures of its configuration."""
+    """Weights of a model on examples that are not measured again."""
     trainer = model.trainer
     return evaluate(
         trainer.network,
@@ -38,7 +39,7 @@ def measured(
         examples=examples,
         classify=trainer.classify,
         once=True,
-        scorer=trainer.scorer if scorer is None else scorer,
+        scorer=scorer,
         temperature=temperature,
     )
 
@@ -59,7 +60,7 @@ def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, 
             f"{split}_{key}": value
             for split in ("validation", "test")
             if split in splits and divisor is not None
-            for key, value in measured(model, parameters, splits[split], divisor, scorer).further.figures.items()
+            for key, value in measured(model, parameters, splits[split], divisor, scorer=scorer).further.figures.items()
         }
         for divisor in (1.0, temperature)
     )

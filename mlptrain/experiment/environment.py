@@ -31,6 +31,7 @@ def describe_environment(
     scaling: Scaling | None = None,
     class_weights: dict[str, float] | None = None,
     started_from: Origin | None = None,
+    workers: int = 1,
 ) -> Environment:
     """The content of ``environment.json``; ``guess`` as ``constant_guess`` gives it, ``scaling`` as ``scaling_of``."""
     on_gpu = resolved.device != "cpu"
@@ -49,6 +50,7 @@ def describe_environment(
         class_weights=class_weights,
         constant_guess=guess,
         started_from=started_from,
+        workers=workers,
     )
 
 

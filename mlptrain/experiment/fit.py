@@ -21,6 +21,7 @@ from mlptrain.spec.schedule import Drops, Plateau
 from mlptrain.spec.stopping import Waiting
 from mlptrain.training.endings import Ending, follow
 from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.workers import Workers
 from mlptrain.updates.chain import ModelState
 
 
@@ -92,9 +93,14 @@ def fit(
     *,
     starts: Sequence[Start] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    workers: Workers | None = None,
 ) -> None:
-    """Train all models to the end of their runs. Raises InterruptedRunError where ``should_stop`` becomes true."""
-    deque(epochs_of(experiments, splits, listeners, starts=starts, should_stop=should_stop), maxlen=0)
+    """Train all models to the end of their runs, with other ``workers`` or alone.
+
+    Raises InterruptedRunError where ``should_stop`` becomes true, or another worker ends.
+    """
+    epochs = epochs_of(experiments, splits, listeners, starts=starts, should_stop=should_stop, workers=workers)
+    deque(epochs, maxlen=0)
 
 
 def epochs_of(
@@ -105,6 +111,7 @@ def epochs_of(
     starts: Sequence[Start] | None = None,
     evaluate: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
+    workers: Workers | None = None,
 ) -> Iterator[list[Epoch | None]]:
     """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure or follow, and epoch 0.
 
@@ -114,7 +121,9 @@ def epochs_of(
     """
     starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
     ready = Ready()
-    parts = [_Part(some, experiments, splits, starts, ready, evaluate) for some in parts_of(experiments, splits)]
+    parts = [
+        _Part(some, experiments, splits, starts, ready, evaluate, workers) for some in parts_of(experiments, splits)
+    ]
     by_place = {place: model for part in parts for place, model in zip(part.places, part.models, strict=True)}
     models = [by_place[place] for place in range(len(experiments))]
     for listener in listeners:
@@ -158,11 +167,12 @@ class _Part:
         starts: Sequence[Start],
         ready: Ready,
         evaluate: bool,
+        workers: Workers | None,
     ) -> None:
         self.places, self._evaluate = places, evaluate
         self._experiments, self._starts = [experiments[place] for place in places], [starts[place] for place in places]
         self._trainer = build_trainer(
-            self._experiments, [splits[place] for place in places], evaluate=evaluate, ready=ready
+            self._experiments, [splits[place] for place in places], evaluate=evaluate, ready=ready, workers=workers
         )
         self.models = [self._trainer.model(index) for index in range(len(places))]
         self.first = min((start.epoch + 1 for start in self._starts if not start.done), default=0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from mlptrain.data import Splits
-from mlptrain.experiment.build import device_of
+from mlptrain.experiment.build import alike, device_of
 from mlptrain.nn.parameters import padded
 from mlptrain.spec import Experiment
 from mlptrain.updates.optimizers import count_buffers
@@ -26,16 +26,16 @@ CACHE_BYTES = 10_000_000
 def parts_of(experiments: Sequence[Experiment], splits: Sequence[Splits]) -> list[list[int]]:
     """The models of a group as places in it, those of one trainer each; they follow from sizes and settings alone.
 
-    Models with unequal numbers of training rows cannot share one. On a GPU, which has no such cache to keep to, all
-    others do.
+    Those that are not ``alike``, or have unequal numbers of training rows, cannot share one. On a GPU, which has no
+    such cache to keep to, all others do.
     """
-    by_rows: dict[int, list[int]] = {}
-    for place, its in enumerate(splits):
-        by_rows.setdefault(len(its.train), []).append(place)
+    kinds: dict[tuple[int, str], list[int]] = {}
+    for place, (its, experiment) in enumerate(zip(splits, experiments, strict=True)):
+        kinds.setdefault((len(its.train), alike(experiment)), []).append(place)
     if device_of(experiments[0]) != "cpu":
-        return list(by_rows.values())
+        return list(kinds.values())
     most = min(map(most_together, experiments))
-    return [part for places in by_rows.values() for part in _chunks(places, most)]
+    return [part for places in kinds.values() for part in _chunks(places, most)]
 
 
 def most_together(experiment: Experiment) -> int:

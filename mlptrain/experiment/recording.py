@@ -34,6 +34,7 @@ from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
 from mlptrain.training.endings import Ending, early_ending
 from mlptrain.training.metrics import Metrics
+from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 
@@ -186,10 +187,13 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     lines = run.folder.read_metrics()
     last = lines[-1]
     kept, parameters, file, choice = _kept(run, recorder, model, lines)
-    rows = _rows_at_end(run, model)
+    scorer = Scorer.of(run.experiment, at_end=True)
+    rows = _rows_at_end(run, model, scorer)
     calibration = calibrate(model, parameters, rows) if run.experiment.evaluation.calibrate == "temperature" else None
     temperature = (calibration and calibration.temperature) or 1.0
-    found = {split: measured(model, parameters, examples, temperature) for split, examples in rows.items()}
+    found = {
+        split: measured(model, parameters, examples, temperature, scorer=scorer) for split, examples in rows.items()
+    }
     for split, what in (("test", "the test loss"), ("train", "the loss after training")):
         if split in found and not all(map(math.isfinite, named(split, found[split]).values())):
             ending = Ending.diverged(what, epoch=last["epoch"], step=last["step"], lr=last["lr"])
@@ -259,14 +263,14 @@ def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarl
     return StoppedEarly(metric=stopping.metric, best_epoch=best_epoch, message=ending.message + never)
 
 
-def _rows_at_end(run: RecordedRun, model: TrainedModel) -> dict[str, Examples]:
+def _rows_at_end(run: RecordedRun, model: TrainedModel, scorer: Scorer) -> dict[str, Examples]:
     """What the kept weights are measured on at the end, ready for it, by split.
 
     The training rows, and the test rows unless every epoch has measured them. With further figures or a temperature all
     splits, since the log has neither what those are with the temperature, nor why one of them is undefined.
     """
     evaluation, loss = run.experiment.evaluation, model.loss
-    whole = bool(model.trainer.scorer.keys) or evaluation.calibrate != "none"
+    whole = bool(scorer.keys) or evaluation.calibrate != "none"
     chosen = {"validation": run.splits.validation} if whole else {}
     if whole or evaluation.split != "test":
         chosen["test"] = run.splits.test

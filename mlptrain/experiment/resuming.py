@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlptrain.data import Splits
@@ -64,6 +64,7 @@ def check_members(group: RunGroup, folders: Sequence[RunFolder]) -> None:
         else:
             fold = first.data.fold
             expected = first.in_fold(number) if fold is not None and fold.of == len(folders) else None
+            expected = expected and replace(expected, facts=first.facts.with_rows(experiment.facts))
         if experiment != expected:
             raise RunFolderError(
                 f"{folder.path} is not the experiment of {folders[0].path} with {group.word} {number}, so it is not a "

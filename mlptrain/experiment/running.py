@@ -20,31 +20,35 @@ from mlptrain.experiment.parts import most_together
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
+from mlptrain.experiment.together import read_together, start_together
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
-from mlptrain.sources.facts import drawn
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
+from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
+from mlptrain.training.workers import Workers, joined
 
 
 class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
-    A note is a sentence on what may not be meant; by default it is a warning of Python's.
+    A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
+    the first of its workers, and the others ``assist``.
     """
 
     data_dir: AnyPath | None
     listeners: Sequence[Listener]
     on_fetch: Progress | None
     on_note: Callable[[str], None]
+    launch: Launch | None
 
 
 @dataclass(frozen=True)
@@ -122,29 +126,33 @@ def train_folds(
 ) -> GroupOutcome:
     """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
 
-    All train at once, each into a run folder of its own in one group folder, and each row is held out exactly once, in
-    a fold with the same share of every class. Where rows are validated on, they are drawn from those that are not held
-    out. Test rows that are stored are not read, and none are drawn. Folds follow from the seed, which all runs share:
-    so do their initial weights. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but
-    for DivergedError, and UserError for a configuration that is one fold already.
+    All train at once, each into a run folder of its own in one group folder. Each row is held out exactly once, in a
+    fold with the same share of every class; by group as scikit-learn's GroupKFold has it, and of a column that states
+    the split each training row. By time a fold is trained on what lies before its rows, as in TimeSeriesSplit. Where
+    rows are validated on, they are drawn from those that a fold leaves. Test rows that are stored are not read, and
+    none are drawn. Folds follow from the seed, groups from ``data.split.draw``, and initial weights from the seed,
+    which all runs share. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but for
+    DivergedError, and UserError for a configuration that is one fold already.
     """
     with holding(data) as given, ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         experiments = in_folds(loaded, folds)
         note = options.get("on_note", warnings.warn)
-        for text in _notes_on_folds(loaded.experiment):
+        for text in _notes_on_folds(loaded.experiment, experiments[-1]):
             note(text)
         outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
         return _finish(FoldGroup(outcomes[0].folder.path.parent), outcomes)
 
 
-def _notes_on_folds(experiment: Experiment) -> Iterator[str]:
-    """What becomes of the test rows that there would be without folds."""
-    facts, rows = experiment.facts, experiment.facts.test_rows
-    if rows and drawn(experiment.data.choice().test, sum(facts.rows.values())) == rows:
-        yield "no test rows are drawn: with folds every row is a test row once, whatever data.test is"
-    elif rows:
-        yield f"the {rows:,} stored test rows are not read: with folds the test rows are those held out of training"
+def _notes_on_folds(whole: Experiment, last: Experiment) -> Iterator[str]:
+    """What becomes of the test rows that there would be without folds, of which the last one uses all that any does."""
+    not_read = sum(whole.facts.rows.values()) - sum(last.facts.rows.values())
+    if not_read:
+        yield f"the {not_read:,} stored test rows are not read: with folds the test rows are those held out of training"
+    elif whole.facts.test_rows:
+        by_time = "each fold is tested on the block of time behind its rows"
+        meaning = by_time if last.data.split.by == "time" else "with folds every row is a test row once"
+        yield f"no test rows are drawn: {meaning}, whatever data.test is"
 
 
 def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:
@@ -203,16 +211,19 @@ def _train(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
+    launch: Launch | None = None,
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
-    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments))
-    with applied(resolved):
+    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
+    with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
         weights = initial_weights(experiments[0])
         if weights is not None:  # which stay those that are recorded, also where the file changes meanwhile
             file, sha256 = weights.file.absolute(), weights.sha256
             experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
+        start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        read_together(workers, splits, None)
         _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
             on_note(note)
@@ -235,6 +246,7 @@ def _train(
                         scaling=scaling_of(its.preprocessing, experiment.facts.columns),
                         class_weights=_by_class(experiment, model),
                         started_from=started_from(weights),
+                        workers=launch.count if launch is not None else 1,
                     )
                     recorded = experiment
                     if weights is not None:
@@ -251,7 +263,7 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners)
+        return _recorded(experiments, splits, begin, listeners, workers=workers)
 
 
 def _resume(
@@ -262,13 +274,18 @@ def _resume(
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
+    launch: Launch | None = None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     experiments = [one.experiment for one in opened]
-    with applied(_resolve(experiments[0])):
+    resolved = _resolve(experiments[0], launch=launch)
+    with joined(launch) as workers, applied(resolved, launch):
+        start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
         _note_missing_classes(experiments, splits, on_note)
         runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
+        starts = [run.start for run in runs]
+        read_together(workers, splits, starts)
 
         def begin(_: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             if isinstance(home, RunGroup):
@@ -276,7 +293,7 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, starts=[run.start for run in runs])
+        return _recorded(experiments, splits, begin, listeners, starts=starts, workers=workers)
 
 
 def _recorded(
@@ -285,10 +302,18 @@ def _recorded(
     begin: Begin,
     listeners: Sequence[Listener],
     starts: Sequence[Start] | None = None,
+    workers: Workers | None = None,
 ) -> list[Outcome]:
     recording = Recording(begin)
     with stop_on_signals() as should_stop, recording.resumable():
-        fit(experiments, splits, [recording, *listeners], starts=starts, should_stop=should_stop)
+        fit(
+            experiments,
+            splits,
+            [recording, *listeners],
+            starts=starts,
+            should_stop=should_stop,
+            workers=workers,
+        )
     return recording.outcomes
 
 
@@ -364,13 +389,14 @@ def _discarded_on_failure(folder: RunFolder | RunGroup) -> Iterator[None]:
         raise MachineError(reason) from error
 
 
-def _resolve(experiment: Experiment, models: int = 1) -> ResolvedDevice:
+def _resolve(experiment: Experiment, models: int = 1, launch: Launch | None = None) -> ResolvedDevice:
     wished = experiment.training
     return resolve_device(
         device=wished.device,
         precision=wished.precision,
         threads=wished.threads,
         step_flops=min(models, most_together(experiment)) * experiment.step_flops,
+        launch=launch,
     )
 
 

@@ -214,7 +214,7 @@ def _evaluation(
         network = build_network(experiment)
         parameters = Parameters.zeros(network.shapes, device=resolved.device)
         parameters.copy_(checkpoint.state.parameters)
-        scorer = replace(Scorer.of(experiment), weighted=weighted)
+        scorer = replace(Scorer.of(experiment, at_end=True), weighted=weighted)
         metrics = evaluate(
             network,
             parameters,

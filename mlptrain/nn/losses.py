@@ -42,29 +42,35 @@ class Loss(ABC):
 
     Calling a loss gives the objective, reduced as its section says; ``per_example`` is what metrics are means of.
     ``class_weights`` are those that its section asks for, of each class, a row for every model; one row is that of all.
-    So are ``scalings``, where the targets of a regression are scaled: the objective and its gradient are of scaled
-    targets, and all that is reported of ``restored`` ones.
+    ``smoothing`` is the label smoothing of every model, where several train together and theirs differ; the section is
+    that of one of them then. As the weights are ``scalings``, where the targets of a regression are scaled: the
+    objective and its gradient are of scaled targets, and all that is reported of ``restored`` ones.
     """
 
     section: LossSpec
     class_weights: tuple[tuple[float, ...], ...] = ()
     scalings: tuple[TargetScaling, ...] = ()
+    smoothing: tuple[float, ...] = ()
     by_element: ClassVar[bool] = True  # whether the reduction is over all outputs, and not over the examples
     reads_labels: ClassVar[bool] = False  # whether encoded classes are int64 rather than numbers
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether the objective is made of the losses that are reported, neither smoothed nor weighted."""
-        return self.section.is_plain
+        return self.section.is_plain and not any(self.smoothing)
 
     def of_model(self, index: int) -> Loss:
-        """With the class weights and target scaling of one model alone."""
+        """With the class weights, smoothing and target scaling of one model alone."""
         weights, scalings = self.class_weights, self.scalings
-        if len(weights) < 2 and len(scalings) < 2:
+        if len(weights) < 2 and len(scalings) < 2 and not self.smoothing:
             return self
-        of_one = slice(index, index + 1)
+        of_one, section = slice(index, index + 1), self.section
+        if self.smoothing:
+            section = section.model_copy(update={"label_smoothing": self.smoothing[index]})
         return replace(
             self,
+            section=section,
+            smoothing=(),
             class_weights=weights[of_one] if len(weights) > 1 else weights,
             scalings=scalings[of_one] if len(scalings) > 1 else scalings,
         )
@@ -213,6 +219,16 @@ class _Weighted(Loss):
             self._by_type[key] = table.to(dtype=tensor.dtype, device=tensor.device)
         return self._by_type[key]
 
+    def _smoothing_like(self, tensor: Tensor) -> float | Tensor:
+        """The smoothing of all models, or of each, (models, 1, 1), in the dtype and at the place of a tensor."""
+        if not self.smoothing:
+            return self.section.label_smoothing
+        return _column(self.smoothing, tensor.dtype, tensor.device).unsqueeze(2)
+
+    @cached_property
+    def _is_smoothed(self) -> bool:
+        return bool(self.section.label_smoothing) or any(self.smoothing)
+
     def _divide_(self, out: Tensor, weights: Tensor | None) -> None:
         """Reduce gradients (models, k, n), of examples with these weights (models, n)."""
         if weights is None:
@@ -245,14 +261,18 @@ class CrossEntropy(_Weighted):
             out.mul_(shares.sum(dim=-2, keepdim=True)).sub_(shares)
             self._scale_(out)
         elif self.is_plain or (weights := self._weights_like(out)) is None:
-            smoothing = self.section.label_smoothing
-            if smoothing:
-                out.sub_(_constant(smoothing / out.shape[-2], (), out.dtype, out.device))
-            out.scatter_add_(-2, targets, _constant(smoothing - 1.0, targets.shape, out.dtype, out.device))
+            smoothing = self._smoothing_like(out)
+            if isinstance(smoothing, Tensor):
+                out.sub_(smoothing / out.shape[-2])
+                out.scatter_add_(-2, targets, (smoothing - 1.0).expand(targets.shape))
+            else:
+                if smoothing:
+                    out.sub_(_constant(smoothing / out.shape[-2], (), out.dtype, out.device))
+                out.scatter_add_(-2, targets, _constant(smoothing - 1.0, targets.shape, out.dtype, out.device))
             self._scale_(out)
         else:
-            own, smoothing = self._own(weights, targets), self.section.label_smoothing
-            if smoothing:
+            own, smoothing = self._own(weights, targets), self._smoothing_like(out)
+            if self._is_smoothed:
                 out.mul_((1 - smoothing) * own + smoothing * weights.mean(dim=-2, keepdim=True))
                 out.sub_(weights * (smoothing / out.shape[-2]))
             else:
@@ -272,11 +292,11 @@ class CrossEntropy(_Weighted):
         of_classes = _of_every_class(outputs)
         if targets.is_floating_point():
             return (self._shares(targets) * of_classes).sum(dim=-2)
-        smoothing, weights = self.section.label_smoothing, self._weights_like(outputs)
+        smoothing, weights = self._smoothing_like(outputs), self._weights_like(outputs)
         terms = of_classes.gather(-2, targets)
         if weights is not None:
             terms = terms * self._own(weights, targets)
-        if smoothing:
+        if self._is_smoothed:
             weighted = of_classes if weights is None else of_classes * weights
             terms = (1 - smoothing) * terms + smoothing * weighted.mean(dim=-2, keepdim=True)
         return terms.squeeze(-2)
@@ -291,8 +311,8 @@ class CrossEntropy(_Weighted):
 
     def _shares(self, targets: Tensor) -> Tensor:
         """Soft targets, smoothed and weighted, (models, k, n): w·((1 − ε)·q + ε/k)."""
-        smoothing, weights = self.section.label_smoothing, self._weights_like(targets)
-        if smoothing:
+        smoothing, weights = self._smoothing_like(targets), self._weights_like(targets)
+        if self._is_smoothed:
             targets = (1 - smoothing) * targets + smoothing / targets.shape[-2]
         return targets if weights is None else targets * weights
 
@@ -344,7 +364,7 @@ class BinaryCrossEntropy(_Weighted):
 
     def _shares(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """How much the loss of the first class counts, and that of the second, (models, 1, n) each."""
-        smoothing, weights = self.section.label_smoothing, self._weights_like(targets)
+        smoothing, weights = self._smoothing_like(targets), self._weights_like(targets)
         second = (1 - smoothing) * targets + smoothing / 2
         first = (1 - smoothing) * (1 - targets) + smoothing / 2
         return (first, second) if weights is None else (first * weights[:, :1], second * weights[:, 1:])
@@ -600,7 +620,7 @@ class SampleWeighted(Loss):
 
 
 def _weighted(of: Loss) -> SampleWeighted:
-    return SampleWeighted(of.section, of.class_weights, of.scalings, of=of)
+    return SampleWeighted(of.section, of.class_weights, of.scalings, of.smoothing, of=of)
 
 
 def with_weights(targets: Tensor, weights: Tensor) -> Tensor:
@@ -691,13 +711,16 @@ def make_loss(
     class_weights: Sequence[tuple[float, ...]] = (),
     scalings: Sequence[TargetScaling | None] = (),
     *,
+    smoothing: Sequence[float] = (),
     weighted: bool = False,
 ) -> Loss:
     """The loss of a section, with class weights and target scalings that were fitted for it, one for every model.
 
     Without them it encodes targets and gives plain losses, and raises ValueError for an objective that needs them.
-    ``weighted``: its examples have weights of their own.
+    ``smoothing`` holds the label smoothing of every model where it is not that of the section. ``weighted``: its
+    examples have weights of their own.
     """
     rows = tuple(row for row in class_weights if row)
-    made = LOSSES[type(section)](section, rows, tuple(one for one in scalings if one is not None))
+    smoothed = tuple(smoothing) if len(set(smoothing)) > 1 else ()
+    made = LOSSES[type(section)](section, rows, tuple(one for one in scalings if one is not None), smoothed)
     return _weighted(made) if weighted else made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.nn.ops.base import Op
+from mlptrain.nn.ops.dropout import Dropout, OwnDropout
 from mlptrain.nn.ops.embeddings import Embedding
 from mlptrain.spec.members import MemberLayer
 
@@ -154,6 +155,20 @@ class MLP:
             ]
         )
 
+    def of_model(self, index: int) -> MLP:
+        """The network of one of the models that train together, whose dropout rates may differ."""
+        if not any(isinstance(op, OwnDropout) for op in self._dropouts()):
+            return self
+        layers = (replace(one, ops=_of(one.ops, index), before=_of(one.before, index)) for one in self.layers)
+        return MLP(list(layers), link=self.link)
+
+    def draws(self, model: int) -> tuple[bool, ...]:
+        """Which of its dropouts draw for one of the models that train together."""
+        return tuple(bool(op.rate(model)) for op in self._dropouts())
+
+    def _dropouts(self) -> Iterator[Dropout]:
+        return (op for layer in self.layers for op in (*layer.before, *layer.ops) if isinstance(op, Dropout))
+
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of everything that is learnt, layer by layer."""
@@ -236,3 +251,26 @@ class MLP:
 def by_member(rows: Tensor, members: int) -> Tensor:
     """Rows of all members (…, members·n, width) as (…, members, n, width)."""
     return rows.reshape(*rows.shape[:-2], members, -1, rows.shape[-1])
+
+
+def together(networks: Sequence[MLP]) -> MLP:
+    """One network for models that train together, whose own networks differ in rates of dropout alone."""
+    layers = []
+    for of_layer in zip(*(network.layers for network in networks), strict=True):
+        ops, before = _together([one.ops for one in of_layer]), _together([one.before for one in of_layer])
+        layers.append(replace(of_layer[0], ops=ops, before=before))
+    return MLP(layers, link=networks[0].link)
+
+
+def _together(of_models: Sequence[tuple[Op, ...]]) -> tuple[Op, ...]:
+    """Ops that differ in dropout, of which each model has one or none."""
+    rates = tuple(sum(op.p for op in ops if isinstance(op, Dropout)) for ops in of_models)
+    if len(set(rates)) == 1:
+        return of_models[0]
+    return tuple(OwnDropout(each=rates) if isinstance(op, Dropout) else op for op in max(of_models, key=len))
+
+
+def _of(ops: Sequence[Op], model: int) -> tuple[Op, ...]:
+    """Those of one model."""
+    own = (Dropout(op.rate(model)) if isinstance(op, Dropout) else op for op in ops)
+    return tuple(op for op in own if not (isinstance(op, Dropout) and not op.p))

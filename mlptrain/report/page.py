@@ -38,6 +38,7 @@ from mlptrain.runs.records import CompletedRun, RunResult
 from mlptrain.spec import Experiment, describe_model, describe_optimizer, layers_of
 from mlptrain.spec.choosing import best_in_words
 from mlptrain.spec.metrics import is_share
+from mlptrain.spec.overview import legend
 from mlptrain.spec.reader import MAX_BYTES
 from mlptrain.system.files import read_regular
 
@@ -45,6 +46,7 @@ _PHONE = (4.4, 3.4)  # inches of a picture: as wide as a phone, its letters stay
 _MAX_CLASSES = 30  # of a whole confusion matrix; beyond, the most frequent mix-ups are listed
 _MAX_ROWS = 100
 _HEADS = {"loss": "loss, mean per example", "objective": "objective minimised"}
+_OF_NUMBERS = {"rmse": "in the target's own unit", "r2": "share of the variance that is explained"}
 _MAX_KINDS = 3  # figures beside each other; of more there is a row for each
 _SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
@@ -101,6 +103,7 @@ def render_page(
         reliability=reliability,
         reliability_figure=reliability and draw_reliability(reliability, titled=False),
         columns=_column_rows(columns),
+        column_legend=legend(columns[:_MAX_ROWS]),
         more_columns=max(0, len(columns) - _MAX_ROWS),
         curves_of_classes=curves_of_classes,
         curves_of_classes_figure=curves_of_classes and draw_class_curves(curves_of_classes, titled=False),
@@ -124,7 +127,9 @@ def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     split, examples = _SPLIT_NAMES[evaluation["split"]], evaluation["examples"]
     loss = (f"{split} loss", f"{evaluation['loss']:.4f}", f"mean over {examples:,} examples")
     if evaluation["accuracy"] is None:
-        return [loss]
+        found = {key: value for key, value in evaluation["metrics"].items() if key in _OF_NUMBERS and value is not None}
+        of_numbers = [(f"{split} {within(key)}", f"{value:.4g}", _OF_NUMBERS[key]) for key, value in found.items()]
+        return [*of_numbers, loss]
     low, high = (100 * bound for bound in evaluation["interval"])
     accuracy = f"{100 * evaluation['accuracy']:.2f} %"
     return [
@@ -265,9 +270,9 @@ def _column_rows(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     for column in columns[:_MAX_ROWS]:
         examples = ", ".join(column["examples"]) + (", …" if len(column["examples"]) < column["levels"] else "")
         values = examples if column["examples"] else f"{column['low']} … {column['high']}" if column["low"] else ""
-        counts = (f"{column['missing']:,}", f"{column['levels']:,}")
+        counts = (f"{column['missing']:,}", "" if column["levels"] is None else f"{column['levels']:,}")
         rows.append((column["name"], column["kind"], *counts, values, column["becomes"]))
-    return [("column", "kind", "missing", "different", "values", "what becomes of it"), *rows]
+    return [("column", "kind", "missing", "levels", "values", "becomes"), *rows]
 
 
 def _importance_rows(importance: PermutationImportance) -> list[tuple[str, ...]]:

@@ -268,6 +268,7 @@ class Environment(Record):
     device_name: str | None
     precision: str
     threads: Count
+    workers: Count = 1  # that trained one model together when it was begun
     git_commit: str | None
     hashes: Hashes
     scaling: Scaling | None = None

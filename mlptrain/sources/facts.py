@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, S
 from pydantic import Field, model_validator
 
 from mlptrain.errors import DataError
-from mlptrain.sources.grouping import drawn_groups
+from mlptrain.sources.grouping import block_of_fold, drawn_groups, folds_of_groups
 from mlptrain.system.jsonfiles import Count, Record
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class Column(Record):
         return self.source or self.name
 
 
+Kind = Literal["number", "text", "date", "datetime"]
+
+
 class FileFacts(Record):
     """How further files are read as the training file was: its columns in order with their kinds.
 
@@ -54,7 +57,7 @@ class FileFacts(Record):
     ``is_sparse``: absent columns are zeros.
     """
 
-    kinds: dict[str, Literal["number", "text", "date", "datetime"]]
+    kinds: dict[str, Kind]
     has_names: bool = True
     date_formats: dict[str, str] = Field({})
     is_sparse: bool = False
@@ -103,7 +106,8 @@ class Choice:
     kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows, as
     ``split`` says, by the seed, groups by ``split_seed``. ``test`` and ``validation`` are counts, or fractions below 1.
     With a ``fold``, (of, index), the test rows are those of part ``index`` from 0 on of as many nearly equal parts of
-    the training rows, whatever else is said or stored.
+    the training rows, whatever else is said or stored. Parts by group are made of whole ones; a part by time is a block
+    with ``of`` others, of which those before it are trained on and those behind it are not used.
     """
 
     classes: Sequence[int] | None = None
@@ -125,18 +129,28 @@ class Choice:
         sizes = list(group_sizes)
 
         def take(purpose: str, wish: float) -> int:
+            nonlocal sizes
             rows = drawn(wish, train)
             if self.split != "group" or not rows or not any(sizes):
                 return rows
             groups = set(drawn_groups(sizes, rows, seed=self.split_seed, purpose=purpose))
             rows = sum(sizes[group] for group in groups)
-            sizes[:] = [0 if group in groups else size for group, size in enumerate(sizes)]
+            sizes = [0 if group in groups else size for group, size in enumerate(sizes)]
             return rows
 
         if self.fold is not None:
             of, index = self.fold
-            test = (train - index + of - 1) // of
-            train -= test
+            if self.split == "time":
+                block = block_of_fold(train, of, index)
+                train, test = block.start, len(block)
+            elif self.split == "group":
+                folds = folds_of_groups(tuple(sizes), of, seed=self.split_seed)
+                test = sum(size for size, fold in zip(sizes, folds, strict=True) if fold == index)
+                sizes = [0 if fold == index else size for size, fold in zip(sizes, folds, strict=True)]
+                train -= test
+            else:
+                test = (train - index + of - 1) // of
+                train -= test
         elif not test:
             test = take("test", self.test)
             train -= test
@@ -242,19 +256,30 @@ class DataFacts(Record):
         if source.stated is not None:
             train, stated_validation, stated_test = source.stated
             validation, test = stated_validation or validation, stated_test or test
-        if choice.fold is not None and choice.fold[0] > train:
-            raise DataKeyError("fold", f"splits {train:,} training rows into {choice.fold[0]:,} folds; take fewer")
+        if choice.fold is not None:
+            _check_folds(choice.fold[0], choice.split, train, groups=len(source.group_sizes))
         shared: dict[str, Any] = {name: value for name, value in vars(source).items() if name in cls.model_fields}
         if choice.classes is not None:
             shared["class_names"] = tuple(source.class_names[index] for index in choice.classes)
         shared |= choice.rows(train, test=test, validation=validation, group_sizes=source.group_sizes)
         return cls(**shared)
 
-    def of_fold(self, choice: Choice) -> Self:
-        """The facts of another fold of the same rows; validation rows that are not drawn lie in a file of their own."""
-        apart = 0 if choice.validation else self.validation_rows
-        every = self.train_rows + self.validation_rows + self.test_rows - apart
-        return self.model_copy(update=choice.rows(every, validation=apart))
+    def with_rows(self, other: DataFacts) -> Self:
+        """With as many rows in every split as ``other`` has."""
+        names = ("train_rows", "validation_rows", "test_rows")
+        return self.model_copy(update={name: getattr(other, name) for name in names})
+
+
+def _check_folds(of: int, split: SplitBy, rows: int, *, groups: int) -> None:
+    """Raises DataKeyError for more folds than there are parts to hold out."""
+    if split == "group" and 0 < groups < of:
+        number = "one group" if groups == 1 else f"{groups:,} groups"
+        raise DataKeyError("fold", f"splits {number} into {of:,} folds, and a group lies in one; take fewer")
+    if split == "time" and of + 1 > rows:
+        message = f"splits {rows:,} training rows into {of + 1:,} blocks of time, one more than folds; take fewer folds"
+        raise DataKeyError("fold", message)
+    if of > rows:
+        raise DataKeyError("fold", f"splits {rows:,} training rows into {of:,} folds; take fewer")
 
 
 def stored_rows(counts: Sequence[int], classes: Sequence[int] | None) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PREFIX = "python:"
-ARRAYS = ("x", "y", "x_test", "y_test")
+ARRAYS = ("x", "y", "x_test", "y_test", "x_val", "y_val")
 TARGET = "target"  # the name of one that is given beside a frame without a name of its own
 _EXPECTED = (
     "expected arrays (x, y) or (x, y, x_test, y_test), a data frame or a mapping of columns, two of them for training "
@@ -45,9 +45,9 @@ def held(name: str, *, key: str = "path") -> Any:
 def holding(data: Any) -> Iterator[dict[str, Any]]:
     """Hold ``data`` for the time being; the keys of the data section that stand for them, none of None.
 
-    Arrays or tensors (x, y) or (x, y, x_test, y_test), or a mapping with these names; a frame of polars or pandas, a
-    mapping of columns or a list of rows, or two of them, the second of test rows; inputs and targets apart, as
-    (frame, column), and of test rows behind these. Raises UserError for anything else.
+    Arrays or tensors (x, y) or (x, y, x_test, y_test), or a mapping with these names, and x_val, y_val; a frame
+    of polars or pandas, a mapping of columns or a list of rows, or two of them, the second of test rows; inputs and
+    targets apart, as (frame, column), and of test rows behind these. Raises UserError for anything else.
     """
     named = {} if data is None else _named(data)
     names = {key: value for key, (value, _) in named.items()}
@@ -65,8 +65,8 @@ def _named(data: Any) -> dict[str, tuple[str, Any]]:
     from mlptrain.sources.tables.given import holds_rows
 
     if isinstance(data, Mapping) and {"x", "y"} <= data.keys() <= {*ARRAYS} and _dimensions(data["x"]) > 1:
-        data = tuple(data.get(key) for key in (ARRAYS if "x_test" in data or "y_test" in data else ARRAYS[:2]))
-    elif holds_rows(data):
+        return _of_arrays({key: data[key] for key in ARRAYS if key in data}, data)
+    if holds_rows(data):
         return _of_frames(data)
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 4) or any(part is None for part in data):
         raise UserError(f"data: {_described(data)}; {_EXPECTED}")
@@ -76,7 +76,15 @@ def _named(data: Any) -> dict[str, tuple[str, Any]]:
         target = _name_of(data[1])
         joined = [_joined(data[place], data[place + 1], target) for place in range(0, len(data), 2)]
         return _of_frames(*joined) | {"target": (target, None)}
-    arrays = {name: _array(name, values) for name, values in zip(ARRAYS, data, strict=False)}
+    return _of_arrays(dict(zip(ARRAYS, data, strict=False)), data)
+
+
+def _of_arrays(given: Mapping[str, Any], data: Any) -> dict[str, tuple[str, Any]]:
+    """Inputs and targets, of every split both. Raises UserError for one without the other."""
+    is_whole = all((f"x{end}" in given) == (f"y{end}" in given) for end in ("_test", "_val"))
+    if not is_whole or any(values is None for values in given.values()):
+        raise UserError(f"data: {_described(data)}; {_EXPECTED}")
+    arrays = {name: _array(name, values) for name, values in given.items()}
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

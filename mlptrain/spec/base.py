@@ -311,6 +311,16 @@ def texts(expected: str, *, least: int = 0, most: int) -> GetPydanticSchema:
     )
 
 
+def word_or_flag(word: str) -> GetPydanticSchema:
+    """One word such as ``auto``, or true or false."""
+    return _checked(
+        lambda value: value == word or isinstance(value, bool),
+        f"{word}, true or false",
+        {"anyOf": [{"const": word}, {"type": "boolean"}]},
+        flags=True,
+    )
+
+
 def header_of(*, most: int) -> GetPydanticSchema:
     """The word auto, true or false, or the names of columns, of which none is empty and none is there twice."""
 

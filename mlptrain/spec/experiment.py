@@ -17,7 +17,7 @@ from mlptrain.spec.base import MAX_NUMBER, OrNone, Section, count_or, positive_o
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.loss import CrossEntropy, LossSpec
-from mlptrain.spec.metrics import MAX_METRICS, MetricSpec
+from mlptrain.spec.metrics import MAX_METRICS, MetricSpec, metrics_at_end
 from mlptrain.spec.model import FileInit, ModelSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.rows import MAX_ROWS
@@ -121,7 +121,8 @@ class EvaluationSpec(Section):
     metrics: list[MetricSpec] = Field(
         [],
         max_length=MAX_METRICS,
-        description="Further figures of the measured split by epoch, and of the kept weights on every split.",
+        description="Further figures of the measured split by epoch, and of the kept weights on every split. The kept "
+        "weights of a regression have rmse and r2, listed or not.",
     )
     calibrate: Literal["none", "temperature"] = Field(
         "none",
@@ -191,11 +192,11 @@ class Experiment:
         return self.changed(training=self.training.model_copy(update=values))
 
     def in_fold(self, index: int) -> Experiment:
-        """Another fold of the same cross-validation."""
+        """Another fold of the same cross-validation, with the same facts."""
         if self.data.fold is None:
             raise ValueError("an experiment without a fold has no others")
         data = self.data.model_copy(update={"fold": self.data.fold.model_copy(update={"index": index})})
-        return replace(self.changed(data=data), facts=self.facts.of_fold(data.choice()))
+        return self.changed(data=data)
 
     def with_weights(self, path: Path, *, sha256: str | None = None) -> Experiment:
         """Starting from the weights in a file."""
@@ -224,6 +225,11 @@ class Experiment:
     def output_width(self) -> int:
         """Width of the last layer, which the loss determines."""
         return self.loss.n_outputs(self.facts)
+
+    @property
+    def final_metrics(self) -> list[MetricSpec]:
+        """The further figures of the kept weights."""
+        return metrics_at_end(self.evaluation.metrics, self.facts, self.loss)
 
     @property
     def layout(self) -> InputLayout:

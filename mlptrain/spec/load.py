@@ -41,12 +41,16 @@ _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data."""
+    """A checked experiment, the bytes it was read from, warnings, and notes on what was detected in its data.
+
+    ``dropped`` are warnings of columns that are no inputs, which a table of the columns says too.
+    """
 
     experiment: Experiment
     source: bytes
     warnings: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
+    dropped: tuple[Fault, ...] = ()
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -141,10 +145,12 @@ def _load(
     experiment = Experiment(with_defaults(spec), sections["facts"], folder)
     warnings = [document.fault(path, message) for path, message in warnings_about(experiment)]
     notes: tuple[str, ...] = ()
+    dropped: tuple[Fault, ...] = ()
     if facts is None:
         warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
         notes = tuple(spec.data.notes())
-    return Loaded(experiment, content, tuple(warnings), notes)
+        dropped = tuple(document.fault(("data", "columns"), message) for message in spec.data.dropped())
+    return Loaded(experiment, content, tuple(warnings), notes, dropped)
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:
@@ -163,19 +169,33 @@ def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()
 def in_folds(loaded: Loaded, folds: int) -> list[Experiment]:
     """The experiment once for each fold of a cross-validation; of these rows, no test rows are drawn besides.
 
-    Raises SpecError where the configuration does not fit fewer training rows, and UserError for one of a fold already.
+    Raises SpecError where the configuration does not fit the rows of a fold, and UserError for one of a fold already.
     """
     if loaded.spec.data.fold is not None:
         raise UserError("--folds conflicts with data.fold, which is one fold already; leave one of them out")
-    position = Position(f"--folds {folds}")
-    document = document_of(plain(loaded.spec))
+    first = _in_fold(loaded.experiment, 0, folds)
+    experiments, stored = [first], first.data.source().facts()
+    checked = {tuple(first.facts.rows.items())}  # folds differ in these alone, and most of them in none
+    for index in range(1, folds):
+        one = first.in_fold(index)
+        one = replace(one, facts=DataFacts.of(stored, one.data.choice()))
+        if (rows := tuple(one.facts.rows.items())) not in checked:
+            _in_fold(loaded.experiment, index, folds, one.facts)
+            checked.add(rows)
+        experiments.append(one)
+    return experiments
+
+
+def _in_fold(experiment: Experiment, index: int, of: int, facts: DataFacts | None = None) -> Experiment:
+    """The experiment in one fold, with the facts there, checked. Raises SpecError."""
+    document = document_of(plain(experiment.spec))
     data = document.value["data"]
-    data |= {"fold": {"of": folds, "index": 0}} | ({"test": 0} if "test" in data else {})
-    spec, sections, faults = check(document, ExperimentSpec, RULES)
+    data |= {"fold": {"of": of, "index": index}} | ({"test": 0} if "test" in data else {})
+    spec, sections, faults = check(document, ExperimentSpec, RULES, facts=facts)
     if spec is None or faults:
-        raise SpecError([Fault(position.source, None, None, fault.path, fault.message) for fault in faults])
-    first = replace(loaded.experiment, spec=with_defaults(spec), facts=sections["facts"])
-    return [first.in_fold(index) for index in range(folds)]
+        source = f"--folds {of}" + (f", fold {index}" if facts is not None else "")
+        raise SpecError([Fault(source, None, None, fault.path, fault.message) for fault in faults])
+    return replace(experiment, spec=with_defaults(spec), facts=sections["facts"])
 
 
 def anchor(document: Document) -> None:

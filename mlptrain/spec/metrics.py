@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
-from mlptrain.spec.loss import LossSpec, Targets, targets_of
+from mlptrain.spec.loss import LossSpec, Quantile, Targets, targets_of
 
 # What a metric is computed from: predicted classes (or scores of them), their probabilities, or values of a regression.
 Needs = Literal["labels", "probabilities", "values"]
@@ -227,6 +227,19 @@ MetricSpec = Annotated[
     Field(discriminator="name"),
     ShortName(),
 ]
+
+
+def metrics_at_end(listed: Sequence[MetricSpec], facts: DataFacts, loss: LossSpec) -> list[MetricSpec]:
+    """What kept weights are measured by: the listed ones, and of a regression RMSE and R² too.
+
+    Not of predicted quantiles, which are no estimates of the mean.
+    """
+    if not facts.is_regression or isinstance(loss, Quantile):
+        return [*listed]
+    keys = {metric.key for metric in listed}
+    always: list[MetricSpec] = [RootMeanSquaredError(name="rmse"), R2(name="r2")]
+    return [*listed, *(metric for metric in always if metric.key not in keys)]
+
 
 METRICS: dict[str, type[_Metric]] = {  # by name, in the order of the schema
     name: section for section in sections_in(MetricSpec) if issubclass(section, _Metric) for name in names_of(section)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -208,8 +208,12 @@ class ModelSpec(Section):
     @model_validator(mode="after")
     def _dropped_in_every_layer(self) -> Self:
         if isinstance(self.dropout, list) and len(self.dropout) != len(self.hidden):
-            detail: dict[str, Any] = {"rates": len(self.dropout), "layers": len(self.hidden)}
-            message = "has {rates} rates for {layers} hidden layers; give one for each, or a number"
+            rates, layers = len(self.dropout), len(self.hidden)
+            detail = {
+                "rates": f"{rates} rate{'s' * (rates != 1)}",
+                "layers": f"{layers} hidden layer{'s' * (layers != 1)}",
+            }
+            message = "has {rates} for {layers}; give one for each, or a number"
             raise PydanticCustomError("at:dropout", message, detail)
         return self
 

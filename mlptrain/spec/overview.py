@@ -10,15 +10,16 @@ from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.sources.tables.columns import Described
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.table import Block, ConstantFill, TableData
+from mlptrain.system.text import printable
 
 _MAX_LEVELS = 5  # that are named
 _SCALINGS = {
-    "none": "as it is",
-    "standard": "to mean 0 and std 1",
-    "minmax": "to 0 … 1",
-    "robust": "to median 0 and quartiles 1 apart",
-    "robust_clip": "to median 0 and quartiles 1 apart, within ±3",
-    "quantile": "to a normal distribution",
+    "none": "unscaled",
+    "standard": "standardized",
+    "minmax": "scaled to 0 … 1",
+    "robust": "scaled by quartiles",
+    "robust_clip": "scaled by quartiles, within ±3",
+    "quantile": "to normal quantiles",
 }
 
 
@@ -72,26 +73,40 @@ def _becomes(data: TableData, column: Described, blocks: Sequence[Block], facts:
     if column.kind == "target":
         if not facts.is_regression:
             return f"{len(facts.class_names):,} classes"
-        return "what is predicted" + (
-            "" if data.target_scaling == "none" else f", scaled while training ({data.target_scaling})"
-        )
+        return "predicted" + ("" if data.target_scaling == "none" else f", scaled: {data.target_scaling}")
     if not blocks:
-        return {"weight": "weights of the rows", "split": "chooses the split", "drop": f"dropped: {column.why}"}.get(
-            column.kind, ""
-        )
+        dropped = f"dropped: {column.why.partition(':')[0]}"
+        return {"weight": "weights of the rows", "split": "chooses the split", "drop": dropped}.get(column.kind, "")
     first = blocks[0]
     if first.column.kind == "categorical":
         if data.categorical.encoding == "one_hot":
-            return f"{first.width:,} one-hot inputs: {first.slots - 2:,} levels, others, missing"
-        what = "the level's number" if data.categorical.encoding == "ordinal" else "a learnt vector for each level"
-        return f"{what}: {first.slots - 2:,} levels, others, missing"
+            return f"one-hot: {first.slots - 2:,} + 2 inputs"
+        what = "level's number" if data.categorical.encoding == "ordinal" else "learnt vectors"
+        return f"{what}: {first.slots - 2:,} + 2 levels"
     parts = [block.column.part.replace("_", " ") for block in blocks if block.column.part]
     words = [*([", ".join(parts)] if parts else []), _SCALINGS[data.numeric.scaling]]
     if column.missing:
         fill = data.numeric.missing
-        words.append(f"missing: {f'{fill.constant:g}' if isinstance(fill, ConstantFill) else fill}")
-        words += ["0 or 1 where missing"] * any(block.indicator for block in blocks)
+        flag = " + flag" * any(block.indicator for block in blocks)
+        words.append(f"missing: {f'{fill.constant:g}' if isinstance(fill, ConstantFill) else fill}{flag}")
     return ", ".join(words)
+
+
+def legend(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the short words of ``columns_report`` stand for, as far as they are used."""
+    becomes = [column["becomes"] for column in columns]
+    found = []
+    if any(" + 2 " in text for text in becomes):
+        found.append("+ 2: one for all other levels and one for missing values")
+    if any(text.endswith(" + flag") for text in becomes):
+        found.append("flag: an input that is 1 where the value is missing, else 0")
+    if any(text == "dropped: text" for text in becomes):
+        name = next(column["name"] for column in columns if column["becomes"] == "dropped: text")
+        found.append(
+            f"dropped: text has too many different values for a category; data.columns: {{{printable(name)}: "
+            "categorical} keeps it"
+        )
+    return found
 
 
 def data_report(config: str, loaded: Loaded, *, folder: Path) -> dict[str, Any]:
@@ -128,7 +143,7 @@ def data_report(config: str, loaded: Loaded, *, folder: Path) -> dict[str, Any]:
         "duplicates": duplicates(source.read(seed=experiment.seed, folder=folder)),
         "leaks": leaks,
         "notes": list(loaded.notes),
-        "warnings": [str(warning) for warning in loaded.warnings],
+        "warnings": [str(warning) for warning in (*loaded.warnings, *loaded.dropped)],
     }
 
 

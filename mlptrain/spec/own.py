@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -9,14 +10,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlptrain.sources.arrays import archives, idx_files, image_files
-from mlptrain.sources.arrays.source import ArraySource
+from mlptrain.sources.arrays.source import ArraySource, Parts
 from mlptrain.sources.arrays.targets import MAX_CLASSES
 from mlptrain.sources.facts import Choice, Source
-from mlptrain.spec.base import name_or_number, path_or_paths, side_or_sides
-from mlptrain.spec.rows import DataSection, Validation
+from mlptrain.spec.base import name_or_number, path_or_paths, side_or_sides, word_or_flag
+from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
 from mlptrain.spec.scaling import ImageScaling
 
 MAX_SIDE = 10_000  # pixels
+_Size = Annotated[int, Field(ge=1, le=MAX_ROWS)] | None
 _PATH = "Starts from this file's folder; ~ is the home folder."
 
 
@@ -28,6 +30,13 @@ class _Own(DataSection):
         description="Test rows, drawn by the seed: a count, or a fraction below 1; 0 is none. Without effect where the "
         "data have test rows of their own.",
     )
+    validation: Validation = Field(
+        0.1,
+        description="As elsewhere. Without effect where the data have validation rows of their own, which are used "
+        "unless this is 0.",
+    )
+    train_size: _Size = Field(None, description="Only the first n training rows as stored. Default: all.")
+    test_size: _Size = Field(None, description="Only the first n test rows as stored, where there are some.")
     classes: Annotated[list[Annotated[str | int, name_or_number()]], Field(min_length=2)] | None = Field(
         None, description="A subset of the classes by their names or values, in the order given. Default: all."
     )
@@ -43,17 +52,33 @@ class _Own(DataSection):
 
     def choice(self) -> Choice:
         """What is drawn; classes are chosen by the source, which knows their names."""
-        return replace(super().choice(), classes=None)
+        choice = replace(super().choice(), classes=None)
+        if self.fold is None or not self.validation or not self.source().facts().validation_counts:
+            return choice
+        return replace(choice, validation=0)  # of a fold it is asked whether they are drawn
 
     def warnings(self) -> list[tuple[str, str]]:
-        """A wish for test rows where there are some."""
-        if self.test == type(self).model_fields["test"].default or not self.source().facts().test_counts:
-            return []
-        return [("test", "has no effect: the data have test rows of their own")]
+        """A wish for test or validation rows where there are some."""
+        wishes = [key for key in ("test", "validation") if getattr(self, key) != type(self).model_fields[key].default]
+        facts = self.source().facts() if wishes else None
+        stored = {"test": facts and facts.test_counts, "validation": facts and facts.validation_counts}
+        return [(key, f"has no effect: the data have {key} rows of their own") for key in wishes if stored[key]]
 
     def notes(self) -> list[str]:
         """What was detected."""
         return list(self.source().facts().notes)
+
+    def _of(
+        self, find: Callable[[], Parts], class_names: Sequence[str] | None = None, maximum: int | None = None
+    ) -> ArraySource:
+        return ArraySource(
+            find=find,
+            task=self.task,
+            classes=self.names(),
+            class_names=None if class_names is None else tuple(class_names),
+            maximum=maximum,
+            validates=bool(self.validation),
+        )
 
 
 _Maximum = Annotated[int, Field(ge=1, le=2**53)]
@@ -74,6 +99,8 @@ class ArraysData(_Own):
     y: str | None = Field(None, description="The array of the targets. Default: told by its name.")
     x_test: str | None = Field(None, description="Inputs of the test rows. Default: told by its name, or none.")
     y_test: str | None = Field(None, description="Targets of the test rows. Default: told by its name, or none.")
+    x_val: str | None = Field(None, description="Inputs of validation rows. Default: told by its name, or none.")
+    y_val: str | None = Field(None, description="Targets of validation rows. Default: told by its name, or none.")
     class_names: _ClassNames | None = Field(
         None, description="Names for the values of the classes, in the order of these. Default: the values."
     )
@@ -88,20 +115,15 @@ class ArraysData(_Own):
 
     def source(self) -> Source:
         """The files."""
-        names = self.model_dump(include={"x", "y", "x_test", "y_test"})
-        return ArraySource(
-            find=partial(archives.parts_of, self.path, names),
-            task=self.task,
-            classes=self.names(),
-            class_names=tuple(self.class_names) if self.class_names is not None else None,
-            maximum=self.maximum,
-        )
+        names = self.model_dump(include=set(archives.KEYS))
+        return self._of(partial(archives.parts_of, self.path, names), self.class_names, self.maximum)
 
 
 class ImagesData(_Own):
-    """A folder of images with a subfolder for each class, or train/ and test/ of such folders, or a table (CSV).
+    """A folder of images with a subfolder for each class, or train/, test/ and val/ of such, or a table (CSV).
 
-    A table has file names, which start from its folder, and labels: the columns file and label, else the first two.
+    Of a folder train_size and test_size take images from every class in turn. A table has file names, which start from
+    its folder, and labels: the columns file and label, else the first two.
     """
 
     name: Literal["images"]
@@ -123,8 +145,9 @@ class ImagesData(_Own):
 
     def source(self) -> Source:
         """The files."""
-        find = partial(image_files.parts_of, self.path, size=self.shape(), mode=self.mode)
-        return ArraySource(find=find, task=self.task, classes=self.names())
+        sizes = image_files.Sizes(self.train_size, self.test_size, self.names())
+        find = partial(image_files.parts_of, self.path, size=self.shape(), mode=self.mode, sizes=sizes)
+        return self._of(find)
 
 
 class IdxData(_Own):
@@ -134,7 +157,12 @@ class IdxData(_Own):
     path: str = Field(
         min_length=1,
         description="The folder of the files; where it holds several sets, with the beginning of their names, as "
-        f"EMNIST/raw/emnist-letters. {_PATH}",
+        f"EMNIST/raw/emnist-letters; or a ZIP archive of them, as EMNIST's gzip.zip, likewise. {_PATH}",
+    )
+    transpose: Annotated[Literal["auto"] | bool, word_or_flag("auto")] = Field(
+        "auto",
+        description="Whether rows and columns of the stored images are exchanged, so that they are to be exchanged "
+        "again. auto: where the files are called emnist-…, as those of EMNIST are.",
     )
     class_names: _ClassNames | None = Field(
         None, description="Names for the labels, in the order of these. Default: the labels."
@@ -148,10 +176,5 @@ class IdxData(_Own):
 
     def source(self) -> Source:
         """The files."""
-        return ArraySource(
-            find=partial(idx_files.parts_of, self.path),
-            task=self.task,
-            classes=self.names(),
-            class_names=tuple(self.class_names) if self.class_names is not None else None,
-            maximum=self.maximum,
-        )
+        find = partial(idx_files.parts_of, self.path, transpose=self.transpose)
+        return self._of(find, self.class_names, self.maximum)

@@ -48,7 +48,8 @@ class DataSection(Section):
     fold: Fold | None = Field(
         None,
         description="One fold of a cross-validation, {of: 5, index: 0}, as `mlptrain train --folds 5` trains all of "
-        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read.",
+        "them: its rows, with the same share of every class, are the test rows; stored test rows are not read. By "
+        "group, whole groups; by time, a block of which only what lies before it is trained on.",
     )
 
     @property
@@ -84,12 +85,23 @@ class DataSection(Section):
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
         return DataFacts.of(self.source().facts(), self.choice())
 
+    def refuse_other(self, facts: DataFacts) -> None:
+        """Raises DataError where files no longer are as ``facts`` on record say: stored numbers would mean others."""
+
+    def inputs_by_column(self, facts: DataFacts) -> dict[str, list[int]]:
+        """The inputs that each named column of the data becomes."""
+        return {column.origin: [place] for place, column in enumerate(facts.columns)}
+
     def layout(self, facts: DataFacts) -> InputLayout:
         """The inputs that a row becomes."""
         return InputLayout.of_numbers(facts.n_features)
 
     def warnings(self) -> list[tuple[str, str]]:
         """What is doubtful in the data, each with the key of the section that it belongs to."""
+        return []
+
+    def dropped(self) -> list[str]:
+        """Which columns of the data are no inputs, in words."""
         return []
 
     def notes(self) -> list[str]:

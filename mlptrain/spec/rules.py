@@ -24,7 +24,6 @@ from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.data import (
     MAX_DRAWN_NUMBERS,
     DataSpec,
-    ImageData,
     RandomClassificationData,
     RandomMultilabelData,
     RandomRegressionData,
@@ -88,14 +87,19 @@ def class_weights_fit(facts: DataFacts, loss: LossSpec) -> Iterator[Finding]:
 
 def sizes_are_stored(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:  # noqa: ARG001
     """train_size and test_size are at most the rows of the data set; classes exist where there are facts."""
-    if not isinstance(data, ImageData):
+    sizes = {key: getattr(data, key, None) for key in ("train_size", "test_size")}
+    if not any(sizes.values()):
         return
     source = data.source().facts()
-    sizes = {"train_size": (data.train_size, source.train_counts), "test_size": (data.test_size, source.test_counts)}
-    for key, (size, counts) in sizes.items():
-        stored = stored_rows(counts, data.classes)
-        if size is not None and size > stored:
-            of_classes = " of these classes" if data.classes is not None else ""
+    for key, counts in (("train_size", source.train_counts), ("test_size", source.test_counts)):
+        size, stored = sizes[key], stored_rows(counts, data.choice().classes)
+        if size is not None and not stored:
+            yield (
+                ("data", key),
+                f"has nothing to choose from: '{data.label}' has no test rows of its own; see data.test",
+            )
+        elif size is not None and size > stored:
+            of_classes = " of these classes" if getattr(data, "classes", None) is not None else ""
             yield ("data", key), f"must be at most {stored:,}, the rows of '{data.label}'{of_classes}, got {size:,}"
 
 
@@ -127,8 +131,6 @@ def split_fits_data(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
     if isinstance(data.split, StratifiedSplit) and not facts.has_classes:
         targets = "labels, of which a row may have several" if facts.is_multi_label else "numbers"
         yield ("data", "split"), f"stratified keeps the shares of classes, but the targets are {targets}; use random"
-    if data.fold is not None and isinstance(data.split, BY_COLUMN):
-        yield ("data", "split"), f"folds are drawn by class or at random, and '{data.split.by}' is neither; use auto"
 
 
 def fold_is_the_test_split(data: DataSpec) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ class StratifiedSplit(Section):
 
 
 class GroupSplit(Section):
-    """All rows of a group on one side. Which groups does not depend on the experiment's seed: all seeds share them."""
+    """All rows of a group on one side, or in one fold. Which groups is nothing of the seed: all seeds share them."""
 
     by: Literal["group"]
     column: ColumnName = Field(description="The column that says which group a row is of, such as a patient.")
@@ -42,14 +42,20 @@ class GroupSplit(Section):
 
 
 class TimeSplit(Section):
-    """The latest rows are test rows, those before them validation rows; of one time those that stand later."""
+    """The latest rows are test rows, those before them validation rows; of one time those that stand later.
+
+    A fold is trained on what lies before its rows.
+    """
 
     by: Literal["time"]
     column: ColumnName = Field(description="The column of dates or numbers that says when a row is from.")
 
 
 class ColumnSplit(Section):
-    """A column says of every row train, validation (valid, val, dev) or test; what it never says is drawn."""
+    """A column says of every row train, validation (valid, val, dev) or test; what it never says is drawn.
+
+    Folds are parts of its training rows, and its test rows are not read.
+    """
 
     by: Literal["column"]
     column: ColumnName = Field(description="The column with these words.")

@@ -144,5 +144,5 @@ def check_report(config: str, loaded: Loaded) -> dict[str, Any]:
         "statistics": statistics_of(spec),
         "columns": columns_report(spec.data, facts) if isinstance(spec.data, TableData) else [],
         "notes": list(loaded.notes),
-        "warnings": [str(warning) for warning in loaded.warnings],
+        "warnings": [str(warning) for warning in (*loaded.warnings, *loaded.dropped)],
     }

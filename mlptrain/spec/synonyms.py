@@ -48,6 +48,9 @@ KEYS = {
         "train_path train_file path_to_data paths"
     ),
     "data.x": "x_name inputs_name input_array x_key",
+    "data.x_val": "x_valid x_validation x_dev val_x validation_x",
+    "data.y_val": "y_valid y_validation y_dev val_y validation_y",
+    "data.transpose": "transposed transpose_images swap_axes fix_orientation",
     "data.y": "y_name target_array targets_name y_key label_array labels_name",
     "data.size": "resize image_size img_size image_shape target_size crop center_crop",
     "data.mode": "color_mode colour_mode grayscale greyscale as_gray gray",
@@ -574,7 +577,7 @@ VALUES = {
         "test": "testing",
         "random": "shuffle shuffled shuffle_split k_fold uniform",
         "stratified": "stratify class stratified_k_fold stratified_shuffle_split",
-        "group": "groups grouped group_shuffle_split group_k_fold",
+        "group": "groups grouped group_shuffle_split group_k_fold leave_one_group_out",
         "time": "chronological temporal date timestamp time_series time_series_split sequential",
         "column": "predefined predefined_split fixed given",
     },

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
+from mlptrain.errors import DataError
 from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
 from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.shipped import SHIPPED
@@ -150,8 +151,12 @@ class TableData(DataSection):
         return stated is not None and stated[1] > 0
 
     def warnings(self) -> list[tuple[str, str]]:
-        """What was dropped and is suspected."""
+        """What is suspected, and which rows are left out."""
         return list(self.source().content().warnings)
+
+    def dropped(self) -> list[str]:
+        """Which columns are no inputs, since their values say nothing."""
+        return list(self.source().content().inferred.dropped)
 
     def notes(self) -> list[str]:
         """What was detected."""
@@ -170,6 +175,24 @@ class TableData(DataSection):
                 block = Block(column, start, slots if self.categorical.encoding == "one_hot" else 1, slots=slots)
             yield block
             start += block.width
+
+    def refuse_other(self, facts: DataFacts) -> None:
+        """Columns, levels or classes that are no longer those on record."""
+        now = self.facts()
+        for what, one, other in (
+            ("columns", now.columns, facts.columns),
+            ("classes", now.class_names, facts.class_names),
+            ("targets", now.target_names, facts.target_names),
+        ):
+            if one != other:
+                raise DataError(f"{self.label} no longer has the {what} that this run was trained on")
+
+    def inputs_by_column(self, facts: DataFacts) -> dict[str, list[int]]:
+        """Of the file's columns, of which a date becomes several."""
+        inputs: dict[str, list[int]] = {}
+        for block in self.blocks(facts):
+            inputs.setdefault(block.column.origin, []).extend(range(block.start, block.start + block.width))
+        return inputs
 
     def layout(self, facts: DataFacts) -> InputLayout:
         """The inputs that the stored columns become; categories hold a slot where their encoding is embedding."""

@@ -19,7 +19,7 @@ from mlptrain.errors import CheckpointError
 FORMAT_VERSION = 2
 BLANK = "0" * 64  # a digest before it is known
 _DIGEST = re.compile("[0-9a-f]{64}")
-_MAX_HEADER_BYTES = 2_000_000  # of 200 layers, each with weights, biases and three buffers: some 300,000
+MAX_HEADER_BYTES = 100_000_000  # more is not read by safetensors either; 100,000 columns of a table take 27 million
 
 
 def sealed(content: bytes) -> bytes:
@@ -35,7 +35,7 @@ def read_header(path: Path, stream: BinaryIO, *, most: int) -> dict[str, Any]:
     size = os.fstat(stream.fileno()).st_size
     start = stream.read(8)
     length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
+    if len(start) < 8 or not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
         raise CheckpointError(f"{path} is not a checkpoint of mlptrain, or is cut off ({size:,} bytes)")
     content = stream.read(length)
     try:

@@ -45,6 +45,11 @@ def listen() -> None:
     _handle_with(_interrupt)
 
 
+def end_at_once() -> None:
+    """Let each end the process as the system does, without Python, which may be waiting in C."""
+    _handle_with(signal.SIG_DFL)
+
+
 def ignore() -> None:
     """From here on nothing changes the exit code, as the process is at its end."""
     global _silenced
@@ -89,6 +94,14 @@ def ended_by_signals(message: str) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         raise InterruptedRunError(message) from None
+
+
+@contextlib.contextmanager
+def ended_at_once() -> Iterator[None]:
+    """``end_at_once`` within the block."""
+    with _restored_handlers():
+        end_at_once()
+        yield
 
 
 @contextlib.contextmanager

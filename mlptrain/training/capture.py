@@ -8,16 +8,20 @@ import torch
 from torch import Tensor
 
 from mlptrain.nn.engines import Engine
+from mlptrain.training.workers import Workers
 from mlptrain.updates.chain import Updates
 
 StepFunction = Callable[[Sequence[Tensor], Tensor], Tensor]
 
 
-def step_runner(engine: Engine, updates: Updates) -> StepFunction:
+def step_runner(engine: Engine, updates: Updates, workers: Workers | None = None) -> StepFunction:
     """A function of inputs and targets: makes the gradients, updates all models, gives the outputs.
 
-    The outputs (models, outputs, n) are those before the update and overwritten by the next step.
+    The outputs (models, outputs, n) are those before the update and overwritten by the next step. Of ``workers`` each
+    computes the engine's share of the batch; on CUDA too without a graph, as sums inside of one are not tried yet.
     """
+    if workers is not None:
+        return _shared_step(engine, updates, workers)
 
     def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         outputs = engine(inputs, targets)
@@ -26,6 +30,17 @@ def step_runner(engine: Engine, updates: Updates) -> StepFunction:
         return outputs
 
     return CapturedStep(engine, updates, step) if engine.capturable and engine.parameters.flat.is_cuda else step
+
+
+def _shared_step(engine: Engine, updates: Updates, workers: Workers) -> StepFunction:
+    def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        outputs = engine(inputs, targets)
+        workers.sum_(engine.gradients.flat)
+        updates.advance()
+        updates.apply()
+        return outputs
+
+    return step
 
 
 class CapturedStep:
@@ -52,8 +67,7 @@ class CapturedStep:
         if self._graph is None:
             self._graph = self._capture(inputs, targets)
         self._engine.prepare(self._engine.batch_size)
-        for buffer, x in zip(self._inputs, inputs, strict=True):
-            buffer.copy_(x)
+        torch._foreach_copy_(self._inputs, list(inputs))  # of many models in few launches
         self._targets.copy_(targets)
         self._updates.advance()
         self._graph.replay()

@@ -16,6 +16,7 @@ import torch
 from mlptrain.errors import DeviceError
 from mlptrain.seeds import derived_seed
 from mlptrain.system.cores import taking_turns, usable_cores
+from mlptrain.system.launch import Launch
 
 Precision = Literal["highest", "high", "medium"]
 
@@ -39,24 +40,31 @@ class ResolvedDevice:
 
 
 def resolve_device(
-    *, device: str, precision: Precision | Literal["auto"], threads: int | str, step_flops: float = math.inf
+    *,
+    device: str,
+    precision: Precision | Literal["auto"],
+    threads: int | str,
+    step_flops: float = math.inf,
+    launch: Launch | None = None,
 ) -> ResolvedDevice:
     """Resolve what a configuration wishes for. Raises DeviceError for a device that is not there.
 
     ``step_flops`` are the floating-point operations of the products of one training step, of all models that train
-    together.
+    together. The threads are those of all workers of a ``launch`` on this machine, which ``applied`` divides.
     """
     chosen = _device(device)
-    count = _worthwhile_threads(step_flops) if isinstance(threads, str) else threads
+    count = _worthwhile_threads(step_flops, launch) if isinstance(threads, str) else threads
     return ResolvedDevice(chosen, _fastest_exact_precision(chosen) if precision == "auto" else precision, count)
 
 
-def _worthwhile_threads(step_flops: float) -> int:
+def _worthwhile_threads(step_flops: float, launch: Launch | None) -> int:
     """As many as the arithmetic of a step gives work to, of those that torch would take and this process may use.
 
-    By arithmetic and not by a stop-watch, so that it is the same every time on one machine.
+    By arithmetic and not by a stop-watch, so that it is the same every time on one machine. Of a launch torch would
+    take one thread in each worker, since torchrun sets OMP_NUM_THREADS to 1.
     """
-    most = max(1, min(torch.get_num_threads(), int(usable_cores())))
+    cores = int(usable_cores())
+    most = max(1, cores if launch is not None else min(torch.get_num_threads(), cores))
     return int(min(most, 1 + step_flops // FLOPS_PER_THREAD))
 
 
@@ -77,17 +85,23 @@ def _device(wish: str) -> str:
 
 
 @contextlib.contextmanager
-def applied(resolved: ResolvedDevice) -> Iterator[None]:
-    """Set threads and precision for this block, in which training takes turns, and put back what was there."""
+def applied(resolved: ResolvedDevice, launch: Launch | None = None) -> Iterator[None]:
+    """Set threads and precision for this block, in which training takes turns, and put back what was there.
+
+    The workers of a launch divide the threads on each machine. One of these takes the turns for all, who cannot get
+    ahead of it by more than a step: two that each waited for a turn would wait for each other too.
+    """
+    workers = 1 if launch is None else launch.local_count
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     if resolved.device != "cpu":  # cuBLAS repeats its results only with a workspace of fixed size
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # Autograd's thread takes the context of the device at its first product, and says so.
         warnings.filterwarnings("ignore", message="Attempting to run cuBLAS", category=UserWarning)
     try:
-        torch.set_num_threads(resolved.threads)
+        torch.set_num_threads(max(1, resolved.threads // workers))
         torch.set_float32_matmul_precision(resolved.precision)
-        with taking_turns(resolved.threads):
+        is_first = launch is None or launch.local_rank == 0
+        with taking_turns(max(resolved.threads, workers)) if is_first else contextlib.nullcontext():
             yield
     finally:
         torch.set_num_threads(threads)

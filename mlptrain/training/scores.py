@@ -159,7 +159,17 @@ def _top_k(rows: Scored, section: TopK) -> float:
 def _r2(rows: Scored, _: Section) -> float:
     if bool((rows.targets == rows.targets[:1]).all(axis=0).any()):
         raise Undefined("all rows have the same target")
-    return _sklearn("r2_score", rows, rows.targets, rows.outputs)
+    mean = np.average(rows.targets, axis=0, weights=rows.weights)
+    left, whole = (
+        np.average(difference**2, axis=0, weights=rows.weights)
+        for difference in (rows.targets - rows.outputs, rows.targets - mean)
+    )
+    return float((1 - left / whole).mean())
+
+
+def _rmse(rows: Scored, _: Section) -> float:
+    """NumPy, as R²: every regression ends with both, and scikit-learn takes longer to import than it to train."""
+    return float(np.sqrt(np.average((rows.targets - rows.outputs) ** 2, axis=0, weights=rows.weights)).mean())
 
 
 def _mape(rows: Scored, _: Section) -> float:
@@ -183,7 +193,7 @@ SCORES: dict[str, Callable[[Scored, Any], float]] = {
     "ece": _ece,
     "mcc": lambda rows, _: _sklearn("matthews_corrcoef", rows, rows.labels, rows.predicted),
     "top_k": _top_k,
-    "rmse": lambda rows, _: _sklearn("root_mean_squared_error", rows, rows.targets, rows.outputs),
+    "rmse": _rmse,
     "mae": lambda rows, _: _sklearn("mean_absolute_error", rows, rows.targets, rows.outputs),
     "r2": _r2,
     "mape": _mape,
@@ -200,7 +210,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scorer:
-    """The further figures that a configuration lists, in its order.
+    """Further figures: those that a configuration lists, in its order, and at the end of a run those of a regression.
 
     ``weighted``: each also as ``weighted_…``, by the sample weights of the data, and of classes the accuracy so.
     """
@@ -210,10 +220,11 @@ class Scorer:
     weighted: bool = False
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Scorer:
-        """Of an experiment; accuracy, which is measured anyway, is not among them."""
-        listed = tuple(metric for metric in experiment.evaluation.metrics if metric.name in SCORES)
-        return cls(listed, experiment.facts.class_names, bool(experiment.facts.weight))
+    def of(cls, experiment: Experiment, *, at_end: bool = False) -> Scorer:
+        """Of an experiment in every epoch, or of its kept weights; accuracy, measured anyway, is not among them."""
+        listed = experiment.final_metrics if at_end else experiment.evaluation.metrics
+        known = tuple(metric for metric in listed if metric.name in SCORES)
+        return cls(known, experiment.facts.class_names, bool(experiment.facts.weight))
 
     @property
     def keys(self) -> list[str]:

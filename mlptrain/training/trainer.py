@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,7 @@ from mlptrain.nn.engines import Engine, engine_for
 from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.parameters import Parameters, Stack
+from mlptrain.nn.shares import Share
 from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, RunLength, Schedule
@@ -33,6 +35,7 @@ from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.statistics import measure_statistics
+from mlptrain.training.workers import Workers
 from mlptrain.updates.chain import NO_INGREDIENTS, ModelState, Updates
 
 # Outputs of the network that are kept until their losses are found, many steps at once: 512 kB, which stay in a core's
@@ -64,9 +67,12 @@ class Epoch:
     ending: Ending | None = None
 
 
+CONSTANT = Constant(name="constant")
+
+
 @dataclass(frozen=True)
 class Model:
-    """One model to train: where it starts, its optimizer, what it is trained and what it is measured on.
+    """One model to train: where it starts, its optimizer and schedule, what it is trained and what it is measured on.
 
     Targets are encoded by the loss. Models with the very same ``examples`` and seed share their batches.
     """
@@ -76,9 +82,7 @@ class Model:
     seed: int
     examples: Examples
     evaluated: Examples | None
-
-
-CONSTANT = Constant(name="constant")
+    schedule: Schedule = CONSTANT
 
 
 class Trainer:
@@ -89,6 +93,9 @@ class Trainer:
     is the length of the run, which the schedule follows; of ``training`` are read ``adversarial``, ``norm_statistics``
     and what ``Updates`` reads; ``augmentation`` changes the batches and nothing else; ``engine`` is the one that makes
     the gradients, by default the fastest that can; ``scorer`` has the further figures that every evaluation measures.
+
+    Of several ``workers`` each has such a trainer; every one computes its share of each batch and updates its own
+    parameters with the sum of all gradients, and the first evaluates for all.
     """
 
     def __init__(
@@ -100,12 +107,12 @@ class Trainer:
         classify: bool,
         batch_size: int,
         shuffle: bool,
-        schedule: Schedule = CONSTANT,
         epochs: int = 1,
         training: TrainingSpec = NO_INGREDIENTS,
         augmentation: Augmentation | None = None,
         engine: type[Engine] | None = None,
         scorer: Scorer = NO_SCORES,
+        workers: Workers | None = None,
     ) -> None:
         self._whole_statistics = training.norm_statistics == "training_rows" and bool(network.state_shapes)
         self.network, self.models, self.loss, self.scorer = network, tuple(models), loss, scorer
@@ -136,17 +143,21 @@ class Trainer:
             batch_size=batch_size,
             shuffle=shuffle and self.steps_per_epoch > 1,
             augmentation=augmentation,
+            share_of=None if workers is None else workers.share,
         )
+        self._workers = workers
+        if workers is not None and not self.engine.sharable:
+            raise ValueError("the engine of this network cannot compute shares of a batch")
         self.updates = Updates(
             self.parameters,
             self.gradients,
             [model.optimizer for model in models],
             weights=network.weight_names,
-            schedule=schedule,
+            schedules=[model.schedule for model in models],
             run=RunLength(epochs * self.steps_per_epoch, self.steps_per_epoch),
             training=training,
         )
-        self._run_step = step_runner(self.engine, self.updates)
+        self._run_step = step_runner(self.engine, self.updates, workers)
         steps = [min(batch_size, self.rows - start) for start in range(0, self.rows, batch_size)]
         self._sizes = torch.tensor(steps, dtype=torch.float64)
         self._ended: dict[int, Ending] = {}
@@ -204,6 +215,9 @@ class Trainer:
     def _train(self, epoch: int, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
         """One pass over the rows; what it gave every model."""
         n, k = self.batch_size, self.network.widths[-1]
+        if self._workers is not None:
+            n = self.batches.shares[0].stop - self.batches.shares[0].start
+        shares = iter(self.batches.shares)
         steps_at_once = max(1, _BLOCK_ELEMENTS // (len(self.models) * k * n))
         losses, hits = [], []
         terms, weights = [], []  # what is minimised, where that is not the plain loss
@@ -211,29 +225,37 @@ class Trainer:
         self.updates.start((epoch - 1) * self.steps_per_epoch)
         for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
             outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
+            inputs = inputs if self._workers is None else self._announced(inputs, shares)
             of_steps = (_split(tensor, n) for tensor in (targets, outputs))
             for x, y, keep in zip(inputs, *of_steps, strict=True):
                 keep.copy_(self._run_step(x, y))
                 self._waited += take_turn(should_stop)
                 if should_stop():
+                    if self._workers is not None:
+                        self._workers.leave()
                     raise InterruptedRunError(f"stopped by a signal in epoch {epoch}")
-            losses.append(_sums(self.loss.reported(outputs, targets), n))
+            losses.append(_sums(self._counted(self.loss.reported(outputs, targets)), n))
             if self.classify:
-                hits.append(_sums(self.loss.hits(outputs, targets), n))
+                hits.append(_sums(self._counted(self.loss.hits(outputs, targets)), n))
             if not self.loss.is_plain:
                 given = self.loss.restored(outputs), self.loss.restored_targets(targets)
-                terms.append(self.loss.terms(*given).double().sum(dim=1))
-                of_rows = self.loss.weights(*given)
-                every = torch.full_like(terms[-1], outputs.shape[2])
-                weights.append(every if of_rows is None else of_rows.double().sum(dim=1))
+                rows_terms, of_rows = self.loss.terms(*given).double(), self.loss.weights(*given)
+                every = torch.ones_like(rows_terms) if of_rows is None else of_rows.double()
+                terms.append(self._counted(rows_terms).sum(dim=1))
+                weights.append(self._counted(every).sum(dim=1))
+        if self._workers is not None:
+            self._workers.check_bits(self.parameters.flat, when=f"after epoch {epoch}")
         finite = self._finite()
-        step_losses = _joined(losses).double().cpu()  # the one wait for the device in an epoch
-        step_hits = _joined(hits).cpu() if self.classify else None
-        objectives = (torch.stack(terms).sum(dim=0) / torch.stack(weights).sum(dim=0)).tolist() if terms else None
+        step_losses = self._of_all(_joined(losses).double().cpu())  # the one wait for the device in an epoch
+        step_hits = self._of_all(_joined(hits).cpu()) if self.classify else None
+        objectives = None
+        if terms:
+            sums = self._of_all(torch.stack([torch.stack(terms).sum(dim=0), torch.stack(weights).sum(dim=0)]).cpu())
+            objectives = (sums[0] / sums[1]).tolist()
         of_models = []
         for index, whole in enumerate(finite):
             loss = float(step_losses[index].sum()) / self.rows
-            objective = None if objectives is None else objectives[index]
+            objective = None if objectives is None or self.loss.of_model(index).is_plain else objectives[index]
             if not (whole and math.isfinite(loss) and math.isfinite(objective or 0)):
                 self._note_divergence(index, epoch, step_losses[index])
             hit = None if step_hits is None else step_hits[index]
@@ -245,6 +267,22 @@ class Trainer:
                 }
             )
         return of_models
+
+    def _announced(self, inputs: Iterator[list[Tensor]], shares: Iterator[Share]) -> Iterator[list[Tensor]]:
+        """The batches, each once the engine knows which share of which batch it is."""
+        for batch in inputs:
+            self.engine.share = next(shares)
+            yield batch
+
+    def _counted(self, values: Tensor) -> Tensor:
+        """Values (models, n) of the rows of a block; of a row that only takes part in a share 0."""
+        if self.engine.share is not None and not self.engine.share.own:  # the last of its epoch
+            values[:, -1] = 0
+        return values
+
+    def _of_all(self, sums: Tensor) -> Tensor:
+        """Sums over the rows of this process as those of all workers."""
+        return sums if self._workers is None else self._workers.sum_(sums)
 
     def _finite(self) -> list[bool]:
         """Whether all parameters of each model are finite. A finite sum, which they usually have, says so at once.
@@ -279,9 +317,10 @@ class Trainer:
         if examples is None:
             return None
         loss = self.loss.of_model(index)
-        metrics = evaluate(
-            self.network, member, loss=loss, examples=examples, classify=self.classify, scorer=self.scorer
+        measure = partial(
+            evaluate, self.network, member, loss=loss, examples=examples, classify=self.classify, scorer=self.scorer
         )
+        metrics = measure() if self._workers is None else self._workers.from_first(measure)
         if not (math.isfinite(metrics.loss) and math.isfinite(metrics.objective or 0)):
             step = epoch * self.steps_per_epoch
             lr = self.updates.lr(index, max(0, step - 1))

@@ -1,4 +1,4 @@
-"""What a step does with gradients: every run of models with equal settings has its optimizer, under one schedule.
+"""What a step does with gradients: every run of models with the same kind of optimizer is updated in one call.
 
 A step is, in this order: the L1 term joins the gradient, the gradient is clipped, weight decay, the optimizers, the
 bound on the norms of weights, the average. So clipping is of the gradient of the loss, before any decay, as where
@@ -20,7 +20,7 @@ from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, Plateau, RunLength, Schedule
 from mlptrain.updates.ingredients import Average, Decay, Ingredient, MaxNorm, on_gradients
-from mlptrain.updates.optimizers import Optimizer, make_optimizer
+from mlptrain.updates.optimizers import Optimizer, alike, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,54 @@ NO_INGREDIENTS = TrainingSpec()
 
 @dataclass
 class _Part:
-    """Neighbouring models from ``first`` on, ``count`` of them, that one optimizer updates, at the present rate."""
+    """Neighbouring models from ``first`` on, ``count`` of them, that one optimizer updates, at the present rate.
+
+    Where their settings or schedules differ, ``rates`` (count, 1) are those of each; ``tops`` are what the factor of a
+    schedule multiplies then. ``schedules`` are those of each, or one for all.
+    """
 
     first: int
     count: int
     optimizer: Optimizer[Any]
     gradients: list[Tensor]
     decay: Decay | None
+    schedules: list[Schedule]
     rate: float | Tensor
+    tops: Tensor | None = None
+    rates: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.is_constant = all(isinstance(one, Constant) and not one.warmup for one in self.schedules)
+
+    def follow(self, factors: Sequence[float], scale: float) -> None:
+        """Set the rates by the factors of ``schedules``; ``scale`` is what a plateau has made of the first model's."""
+        if self.rates is not None and self.tops is not None:
+            factor = factors[0] if len(factors) == 1 else self.tops.new_tensor(factors).unsqueeze(1)
+            torch.mul(self.tops, factor, out=self.rates)
+            return
+        now = self.optimizer.settings.lr * factors[0] * scale
+        self.rate = self.rate.fill_(now) if isinstance(self.rate, Tensor) else now
 
     def step(self) -> None:
         if self.decay is not None:
-            self.decay(self.rate)
-        self.optimizer.step(self.gradients, self.rate)
+            self.decay(self.rate if self.rates is None else self.rates)
+        if self.rates is None:
+            self.optimizer.step(self.gradients, self.rate)
+        else:
+            self.optimizer.step_each(self.gradients, self.rates)
 
 
 class Updates:
-    """The updates of the models of a stack; neighbours with equal ``settings`` are updated in one call.
+    """The updates of the models of a stack; neighbours with optimizers of one kind are updated in one call.
 
-    ``run`` is the run's length, which the schedule follows. ``weights`` names the weight matrices, layer by layer. Of
+    ``settings`` and ``schedules`` are those of each model. Where neighbours have equal ones the call is that of a
+    single model; where these differ in numbers that are each model's ``own`` (optimizers.py) it takes a vector of them.
+    ``run`` is the run's length, which the schedules follow. ``weights`` names the weight matrices, layer by layer. Of
     ``training``, a configuration's section, the chain reads what all models share: clip_norm, clip_value, l1, max_norm
-    and ema. A step is ``advance``, which counts it and sets the learning rate, and then ``apply``, which may be
+    and ema. A step is ``advance``, which counts it and sets the learning rates, and then ``apply``, which may be
     replayed as a part of a CUDA graph: there a rate that changes lies in a tensor.
 
-    Under a plateau every model has a rate of its own, and so an optimizer of its own. ``evaluated`` holds the
+    Under a plateau a model's rate follows its own figures, and each has a call of its own. ``evaluated`` holds the
     parameters that models are evaluated with: their averages, or else the very parameters.
     """
 
@@ -76,21 +100,18 @@ class Updates:
         settings: Sequence[OptimizerSpec],
         *,
         weights: Sequence[str],
-        schedule: Schedule,
+        schedules: Sequence[Schedule],
         run: RunLength,
         training: TrainingSpec = NO_INGREDIENTS,
     ) -> None:
-        self._stack, self._schedule, self._run, self._step = parameters, schedule, run, 0
+        self._stack, self._run, self._step = parameters, run, 0
         self._of_gradients = gradients
-        self._settings = list(settings)
+        self._settings, self._schedules = list(settings), [schedules[schedules.index(one)] for one in schedules]
         self._weights = weights
         self._scales = [1.0] * len(settings)
-        self._is_constant = isinstance(schedule, Constant) and not schedule.warmup
         self._parts: list[_Part] = []
-        apart = isinstance(schedule, Plateau)
-        for (section, _), equal in groupby((one, model if apart else 0) for model, one in enumerate(settings)):
-            first = self._parts[-1].first + self._parts[-1].count if self._parts else 0
-            self._parts.append(self._part(section, first, len(list(equal))))
+        for _, kin in groupby(range(len(settings)), key=self._kind):
+            self._parts.append(self._part(list(kin)))
         self._part_of = [part for part in self._parts for _ in range(part.count)]  # by model
         self._all_capturable = all(part.optimizer.capturable for part in self._parts)
         self._before = on_gradients(training, parameters, gradients, weights)
@@ -102,37 +123,56 @@ class Updates:
             self._after.append(self._average)
         self.evaluated = parameters if self._average is None else self._average.stack
 
-    def _part(self, section: OptimizerSpec, first: int, count: int) -> _Part:
-        parameters, gradients, lr = self._stack, self._of_gradients, section.lr
+    def _kind(self, model: int) -> tuple[object, ...]:
+        """What models of one call have in common."""
+        section, is_alone = self._settings[model], isinstance(self._schedules[model], Plateau)
+        return type(section), alike(section), model if is_alone else None
+
+    def _part(self, models: Sequence[int]) -> _Part:
+        parameters, flat, first, count = self._stack, self._stack.flat, models[0], len(models)
+        sections, schedules = [self._settings[one] for one in models], [self._schedules[one] for one in models]
+        section = sections[0]
+        apart = any(one != section for one in sections) or any(one != schedules[0] for one in schedules)
+        decays, of_weights = [one.weight_decay for one in sections], section.weight_decay_for == "weights"
         decay = None
-        if section.weight_decay and section.weight_decay_for == "weights":
+        if any(decays) and (apart or of_weights):
             decay = Decay(
                 parameters,
-                gradients,
-                self._weights,
+                self._of_gradients,
+                self._weights if of_weights else None,
                 models=slice(first, first + count),
-                factor=section.weight_decay,
+                factors=decays,
                 decoupled=section.decoupled,
             )
             section = section.model_copy(update={"weight_decay": 0.0})
-        optimizer = make_optimizer(section, parameters.pieces(first, first + count))
-        in_tensor = not self._is_constant and parameters.flat.is_cuda and optimizer.capturable
-        rate = torch.tensor(lr, device=parameters.flat.device) if in_tensor else lr
-        return _Part(first, count, optimizer, list(gradients.pieces(first, first + count)), decay, rate)
+        optimizer = make_optimizer(section, parameters.pieces(first, first + count), each=sections if apart else ())
+        gradients = list(self._of_gradients.pieces(first, first + count))
+        if all(one == schedules[0] for one in schedules):
+            schedules = schedules[:1]
+        part = _Part(first, count, optimizer, gradients, decay, schedules, section.lr)
+        if apart:
+            part.tops = torch.tensor([one.lr for one in sections], dtype=flat.dtype, device=flat.device).unsqueeze(1)
+            part.rates = part.tops.clone()
+        elif not part.is_constant and flat.is_cuda and optimizer.capturable:
+            part.rate = torch.tensor(section.lr, device=flat.device)
+        return part
 
     def start(self, step: int) -> None:
         """The next step is number ``step``, counted from 0 on since training began."""
         self._step = step
 
     def advance(self) -> None:
-        """Count a step and set its learning rate."""
+        """Count a step and set its learning rates."""
         if self._average is not None:
             self._average.advance(self._step)
-        if not self._is_constant:
-            factor = self._schedule.factor_at(self._step, self._run)
-            for part in self._parts:
-                now = part.optimizer.settings.lr * factor * self._scales[part.first]
-                part.rate = part.rate.fill_(now) if isinstance(part.rate, Tensor) else now
+        factors: dict[int, float] = {}  # by schedule
+        for part in self._parts:
+            if part.is_constant:
+                continue
+            for schedule in part.schedules:
+                if id(schedule) not in factors:
+                    factors[id(schedule)] = schedule.factor_at(self._step, self._run)
+            part.follow([factors[id(schedule)] for schedule in part.schedules], self._scales[part.first])
         self._step += 1
 
     def apply(self, *, captured: bool | None = None) -> None:
@@ -152,7 +192,7 @@ class Updates:
 
     def lr(self, model: int, step: int) -> float:
         """The learning rate of a model in step ``step``, counted from 0, as its plateau stands now."""
-        return self._settings[model].lr * self._schedule.factor_at(step, self._run) * self._scales[model]
+        return self._settings[model].lr * self._schedules[model].factor_at(step, self._run) * self._scales[model]
 
     def scale(self, model: int, factor: float) -> None:
         """From the next step on, what a plateau has made of the learning rate of one model."""

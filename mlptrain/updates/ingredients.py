@@ -75,31 +75,46 @@ class ClipValue:
 
 
 class Decay:
-    """Weight decay of the weights alone, for the models of one optimizer, ahead of it.
+    """Weight decay of neighbouring models that one optimizer updates, ahead of it; of all they learn, or ``weights``.
 
     Coupled, λ·w joins the gradient; decoupled, w shrinks by lr·λ·w. Both as torch.optim's own for a group of
-    parameters, where the others are in a group with a decay of 0.
+    parameters, where the others are in a group with a decay of 0. ``factors`` holds the λ of every model.
     """
 
     def __init__(
         self,
         parameters: Stack,
         gradients: Stack,
-        weights: Sequence[str],
+        weights: Sequence[str] | None,
         *,
         models: slice,
-        factor: float,
+        factors: Sequence[float],
         decoupled: bool,
     ) -> None:
-        self._factor, self._decoupled = factor, decoupled
-        self._pairs = [(parameters.stacked(name)[models], gradients.stacked(name)[models]) for name in weights]
+        self._decoupled, self._equal = decoupled, len(set(factors)) == 1
+        self._factor = factors[0]
+        if weights is None:
+            rows = [stack.pieces(models.start, models.stop) for stack in (parameters, gradients)]
+            of_stacks = [[piece.view(len(factors), -1) for piece in pieces] for pieces in rows]
+        else:
+            of_stacks = [[stack.stacked(name)[models] for name in weights] for stack in (parameters, gradients)]
+        self._pairs = list(zip(*of_stacks, strict=True))
+        flat = parameters.flat
+        self._factors = torch.tensor(factors, dtype=flat.dtype, device=flat.device).unsqueeze(1)  # (models, 1)
 
     def __call__(self, lr: float | Tensor) -> None:
+        """``lr`` is a number or (), of all models, or (models, 1)."""
+        each = isinstance(lr, Tensor) and lr.dim() > 0
         for weight, gradient in self._pairs:
-            if self._decoupled:
+            shape = (-1,) + (1,) * (weight.dim() - 1)
+            if self._decoupled and each:
+                weight.mul_((1 - lr * self._factors).view(shape))
+            elif self._decoupled:
                 weight.mul_(1 - lr * self._factor)
-            else:
+            elif self._equal:
                 gradient.add_(weight, alpha=self._factor)
+            else:
+                gradient.addcmul_(weight, self._factors.view(shape))
 
 
 class MaxNorm:

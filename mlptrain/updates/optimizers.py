@@ -5,6 +5,11 @@ settings, are one or two tensors to it. The classes of torch.optim do the same u
 torch._dynamo, which costs seconds. Where torch has a fused kernel, it is called directly: torch.optim's functional form
 comes to the same kernel 12 µs later, the time of a small matrix product. NAdam and RMSprop have none and go through the
 functional form.
+
+Models of one kind whose settings differ are one call as well, ``step_each``: whatever the optimizer, lr·u is what it
+subtracts, and no u depends on lr. Microseconds of a step of 16 models 784-64-10 and of 64 models 64-64-10, one thread
+(2-core AMD EPYC, 2026-11-26): a call for each 349 and 370 with Adam, ``step_each`` 404 and 149, a call for all, where
+their settings are equal, 284 and 108. Tried and slower: Adam from torch's elementwise functions, 692 and 264.
 """
 
 # ruff: noqa: D102 – the base class describes the methods
@@ -33,17 +38,21 @@ class Optimizer(ABC, Generic[Settings]):
     """Updates ``parameters`` (few tensors of any shape) from gradients of the same shapes.
 
     ``settings`` are the optimizer section of a configuration; its ``lr`` is scheduled, so a step is told which to use.
+    ``each`` holds the sections of models that differ in what is their ``own``, and that lie side by side in every
+    parameter; ``step_each`` updates them.
     ``buffers`` maps names to one tensor for each of the parameters, ``scalars`` names to tensors of shape (); together
     they are all that a checkpoint needs.
     """
 
+    own: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # what models in one call may differ in
     zeros: ClassVar[tuple[str, ...]] = ()
     non_negative: ClassVar[tuple[str, ...]] = ()  # buffers that training cannot make negative
     capturable: ClassVar[bool] = False  # whether a step can be captured in a CUDA graph: nothing of it is on the CPU
 
-    def __init__(self, parameters: Sequence[Tensor], settings: Settings) -> None:
+    def __init__(self, parameters: Sequence[Tensor], settings: Settings, *, each: Sequence[Settings] = ()) -> None:
         self.parameters = list(parameters)
-        self.settings = settings
+        self.settings, self.each = settings, tuple(each)
+        self._directions: list[Tensor] = []
         self.buffers: State = {name: self._filled(0.0) for name in self.zeros}
         self.scalars: dict[str, Tensor] = {}
         self._begin()
@@ -51,9 +60,33 @@ class Optimizer(ABC, Generic[Settings]):
     def _begin(self) -> None:
         """Make the state that does not begin as zeros of the parameters' shapes."""
 
-    @abstractmethod
     def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
         """One update in place. ``lr`` is a tensor of shape () only where ``capturable``."""
+        self.update(self.parameters, gradients, lr)
+
+    def step_each(self, gradients: list[Tensor], lr: Tensor) -> None:
+        """One update of the models of ``each``, with a learning rate for every one, (models, 1); without any decay.
+
+        Gradients may be overwritten.
+        """
+        models = len(lr)
+        for parameter, direction in zip(self.parameters, self.directions(gradients), strict=True):
+            parameter.view(models, -1).addcmul_(direction.view(models, -1), lr, value=-1)
+
+    def directions(self, gradients: list[Tensor]) -> list[Tensor]:
+        """u for every parameter, of which a step subtracts lr·u; overwritten by the next ones.
+
+        It is where zeros are after a step with a rate of −1.
+        """
+        self._directions = self._directions or self._filled(0.0)
+        for direction in self._directions:
+            direction.zero_()
+        self.update(self._directions, gradients, -1.0)
+        return self._directions
+
+    @abstractmethod
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
+        """``step`` of these parameters, with the state of this optimizer's."""
 
     def load_state(
         self, buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor], *, place: int = 0, count: int = 1
@@ -85,7 +118,18 @@ def _sizes(buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor
 class SGD(Optimizer[optimizer.SGD]):
     """torch.optim.SGD; the momentum begins as the first gradient, undampened."""
 
+    own = ("lr", "weight_decay", "momentum", "dampening")
     capturable = True  # but for the first step, which makes the momentum buffer
+
+    def _begin(self) -> None:
+        """Momentum and dampening of every model, (models, 1)."""
+        like = self.parameters[0]
+        momentum, dampening = (
+            torch.tensor([getattr(one, name) for one in self.each], dtype=like.dtype, device=like.device).unsqueeze(1)
+            for name in ("momentum", "dampening")
+        )
+        self._momentum, self._share = momentum, 1 - dampening
+        self._is_dampened = any(one.dampening for one in self.each)
 
     def load_state(
         self, buffers: Mapping[str, Sequence[Tensor]], scalars: Mapping[str, Tensor], *, place: int = 0, count: int = 1
@@ -95,12 +139,35 @@ class SGD(Optimizer[optimizer.SGD]):
             self.buffers.setdefault("momentum_buffer", self._filled(0.0))
         super().load_state(buffers, scalars, place=place, count=count)
 
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+    def directions(self, gradients: list[Tensor]) -> list[Tensor]:
+        if not self.settings.momentum:
+            return gradients
+        if "momentum_buffer" not in self.buffers:
+            self.buffers["momentum_buffer"] = [gradient.clone() for gradient in gradients]
+            buffers = self._of_models(self.buffers["momentum_buffer"])
+        else:
+            buffers = self._of_models(self.buffers["momentum_buffer"])
+            for buffer, gradient in zip(buffers, self._of_models(gradients), strict=True):
+                if self._is_dampened:
+                    buffer.mul_(self._momentum).addcmul_(gradient, self._share)
+                else:
+                    torch.addcmul(gradient, buffer, self._momentum, out=buffer)
+        if not self.settings.nesterov:
+            return buffers
+        for buffer, gradient in zip(buffers, self._of_models(gradients), strict=True):
+            gradient.addcmul_(buffer, self._momentum)
+        return gradients
+
+    def _of_models(self, tensors: list[Tensor]) -> list[Tensor]:
+        """A row for every model."""
+        return [tensor.view(len(self.each), -1) for tensor in tensors]
+
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
         first = bool(self.settings.momentum) and "momentum_buffer" not in self.buffers
         if first:
             self.buffers["momentum_buffer"] = self._filled(0.0)
         torch._fused_sgd_(
-            self.parameters,
+            parameters,
             gradients,
             self.buffers.get("momentum_buffer", []),
             lr=lr,
@@ -127,16 +194,16 @@ class Adam(Optimizer[optimizer.Adam | optimizer.AdamW]):
         if self.settings.amsgrad:
             self.buffers["max_exp_avg_sq"] = self._filled(0.0)
 
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
         settings = self.settings
         self.scalars["step"].add_(1)
         self.kernel(
-            self.parameters,
+            parameters,
             gradients,
             self.buffers["exp_avg"],
             self.buffers["exp_avg_sq"],
             self.buffers.get("max_exp_avg_sq", []),
-            [self.scalars["step"]] * len(self.parameters),
+            [self.scalars["step"]] * len(parameters),
             amsgrad=settings.amsgrad,
             beta1=settings.betas[0],
             beta2=settings.betas[1],
@@ -172,11 +239,11 @@ class Functional(Optimizer[Settings]):
             settings |= {"beta1": betas[0], "beta2": betas[1]}
         self.arguments = settings | {"foreach": True, "maximize": False}
 
-    def step(self, gradients: list[Tensor], lr: float | Tensor) -> None:
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
         # torch counts in a scalar of every parameter, so each has a copy.
         buffers = [self.buffers.get(name, []) for name in self.takes]
-        counted = {name: [self.scalars[name].clone() for _ in self.parameters] for name in self.counts}
-        self.form(self.parameters, gradients, *buffers, *counted.values(), lr=float(lr), **self.arguments)
+        counted = {name: [self.scalars[name].clone() for _ in parameters] for name in self.counts}
+        self.form(parameters, gradients, *buffers, *counted.values(), lr=float(lr), **self.arguments)
         for name, scalars in counted.items():
             self.scalars[name].copy_(scalars[0])
 
@@ -237,9 +304,21 @@ OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {  # by the 
 }
 
 
-def make_optimizer(section: OptimizerSpec, parameters: Sequence[Tensor]) -> Optimizer[Any]:
-    """The optimizer of a section."""
-    return OPTIMIZERS[type(section)](parameters, section)
+def make_optimizer(
+    section: OptimizerSpec, parameters: Sequence[Tensor], *, each: Sequence[OptimizerSpec] = ()
+) -> Optimizer[Any]:
+    """The optimizer of a section, or of several that are ``alike``."""
+    return OPTIMIZERS[type(section)](parameters, section, each=each)
+
+
+def alike(section: OptimizerSpec) -> dict[str, Any]:
+    """What of a section models must have in common to be updated in one call.
+
+    Of what is their own it matters whether a momentum is 0, with which there is no buffer.
+    """
+    own = OPTIMIZERS[type(section)].own
+    common = section.model_dump(exclude=set(own))
+    return common | {"has momentum": bool(getattr(section, "momentum", 0.0))} if "momentum" in own else common
 
 
 def count_buffers(section: OptimizerSpec) -> int:

@@ -33,7 +33,7 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
     _, train = load_split(kept, "train", **source)
     network, loss = (
         build_network(experiment),
-        loss_of(experiment, [kept.class_weights], [kept.preprocessing.target]),
+        loss_of([experiment], [kept.class_weights], [kept.preprocessing.target]),
     )
     rows = prepared(train.spaced(_ROWS), loss=loss, experiment=experiment, device="cpu")
     weights = {0: initial_parameters(experiment, network, train)}

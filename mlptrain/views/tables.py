@@ -99,7 +99,7 @@ def permutation_importance(
 
     network = load(run)
     experiment = network.experiment
-    groups = _inputs_by_column(experiment)
+    groups = experiment.data.inputs_by_column(experiment.facts)
     if not groups:
         raise UserError(f"{run}: the inputs of data '{experiment.data.label}' have no names, which are no columns")
     split, rows = load_split(network.checkpoint, split, **source)
@@ -128,18 +128,6 @@ def permutation_importance(
         second=second,
         decrease=found[second].importances if second else None,
     )
-
-
-def _inputs_by_column(experiment: Experiment) -> dict[str, list[int]]:
-    """The inputs that each column of the file becomes."""
-    groups: dict[str, list[int]] = {}
-    if isinstance(experiment.data, TableData):
-        for block in experiment.data.blocks(experiment.facts):
-            groups.setdefault(block.column.origin, []).extend(range(block.start, block.start + block.width))
-    else:
-        for place, column in enumerate(experiment.facts.columns):
-            groups.setdefault(column.origin, []).append(place)
-    return groups
 
 
 def _rows_at_most(experiment: Experiment, permutations: int) -> int:
@@ -197,7 +185,7 @@ def table_parts(run: AnyPath, experiment: Experiment, **source: Unpack[Source]) 
     parts: dict[str, Any] = {}
     if isinstance(experiment.data, TableData):
         parts["columns"] = columns_report(experiment.data, experiment.facts)
-    if not _inputs_by_column(experiment):
+    if not experiment.data.inputs_by_column(experiment.facts):
         return parts
     if experiment.facts.has_classes and experiment.loss.reads == "logits":
         with suppress(UserError):  # of a split with one class

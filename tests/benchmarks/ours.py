@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,13 @@ def write_inputs(name: str, *, folder: Path, data_dir: Path) -> None:
 
 
 def epochs(row: Row, data_dir: Path) -> Epochs:
-    """Trains all models of the row together; those of one seed share their batches."""
+    """Trains all models of the row together; those of one seed share their batches.
+
+    The method ``seeds`` trains as many that differ in their seed instead, whose losses are others and so not given.
+    """
     workload = WORKLOADS[row.workload]
+    if row.method == "seeds":
+        workload = replace(workload, vary="seed")
     experiments = _experiments(workload, row.optimizer)
     of_seeds = {one.seed: one for one in experiments}
     splits = dict(zip(of_seeds, load_data_of_seeds(list(of_seeds.values()), data_dir=data_dir), strict=True))
@@ -64,7 +70,8 @@ def epochs(row: Row, data_dir: Path) -> Epochs:
         torch.set_num_threads(threads)  # other rows of this process have numbers of their own
         found = next(trained)
         if found[0] is None or found[0].epoch % workload.epochs == 0:
-            yield [epoch.train.loss if epoch and epoch.train else float("nan") for epoch in found]
+            losses = [epoch.train.loss if epoch and epoch.train else float("nan") for epoch in found]
+            yield [] if row.method == "seeds" else losses
 
 
 def _experiments(workload: Workload, optimizer: OptimizerName) -> list[Experiment]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.benchmarks.steady import Timed
 from tests.benchmarks.whole_process import EPOCHS, Process
-from tests.benchmarks.workloads import FLOOR, OURS, WORKLOADS, Workload
+from tests.benchmarks.workloads import FLOOR, OURS, SEEDS, WORKLOADS, Workload
 
 Record = dict[str, Any]
 
@@ -78,11 +78,16 @@ def _against(rows: list[Record]) -> Record:
     timed = [row for row in rows if row["counts"] and row["ratio"] is not None]
     floor = next((row for row in timed if row["title"] == FLOOR), None)
     for own in (row for row in timed if row["title"] == OURS):
-        peers = [row for row in timed if row["optimizer"] == own["optimizer"] and row["title"] not in (OURS, FLOOR)]
+        peers = [
+            row for row in timed if row["optimizer"] == own["optimizer"] and row["title"] not in (OURS, FLOOR, SEEDS)
+        ]
         entry: Record = {"over_floor": own["seconds"] / floor["seconds"] if floor else None}
         if peers:
             fastest = min(peers, key=lambda row: float(row["seconds"]))
             entry |= {"over_fastest_peer": 1 / fastest["ratio"], "fastest_peer": fastest["title"]}
+        seeds = [row for row in timed if row["optimizer"] == own["optimizer"] and row["title"] == SEEDS]
+        if seeds:
+            entry["over_seeds"] = 1 / seeds[0]["ratio"]
         found[own["optimizer"]] = entry
     return found
 

@@ -12,7 +12,7 @@ epoch, in which JAX compiles, is kept apart. All start from the same weights wit
 have trained: its mean loss over the epochs agrees with ours to 10 % (25 % for the worst of 16 models; 1 % where there
 is one batch, whose order cannot differ), else the command says so and exits with 1. A row more than ten times slower
 than ours runs in the first three rounds only. The work is equal: ours, autograd and JAX find mean loss and
-accuracy of the epoch, the others what they find by default.
+accuracy of the epoch, the others what they find by default. Beside 16 rates stand 16 seeds of ours.
 
 Writes DIR/speed.json with all samples, DIR/speed.txt and DIR/speed.png. `--redraw DIR/speed.json` makes text and
 picture anew without measuring. Nothing else should run on the machine.

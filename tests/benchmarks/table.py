@@ -78,6 +78,8 @@ def _against(section: Record) -> str:
         parts = []
         if "fastest_peer" in entry:
             parts.append(f"{entry['over_fastest_peer']:.2f} × the fastest peer ({entry['fastest_peer']})")
+        if "over_seeds" in entry:
+            parts.append(f"{entry['over_seeds']:.2f} × as many seeds")
         if entry["over_floor"] is not None:
             parts.append(f"{entry['over_floor']:.2f} × {FLOOR}")
         lines.append(f"  ours, {OPTIMIZER_TITLES[optimizer]}: {', '.join(parts)}")

@@ -12,7 +12,7 @@ from tests.benchmarks import ours, peers_torch
 from tests.benchmarks.problem import load_problem
 from tests.benchmarks.results import deviation, steady_record, untrained
 from tests.benchmarks.steady import Timed, Workers
-from tests.benchmarks.workloads import AUTOGRAD, FLOOR, OURS, WORKLOADS, Precision, Row, rows_of
+from tests.benchmarks.workloads import AUTOGRAD, FLOOR, OURS, SEEDS, WORKLOADS, Precision, Row, rows_of
 
 
 def timed(
@@ -46,6 +46,14 @@ def test_models_at_once_are_compared_by_the_seconds_of_one() -> None:
     found = [timed(OURS, [1.6], [[1.0] * 16], models=16), timed("one by one", [0.2], [[1.0]])]
     record = steady_record(WORKLOADS["W2-seeds"], found)
     assert [row["ratio"] for row in record["rows"]] == pytest.approx([1.0, 2.0])
+
+
+def test_rates_stand_beside_as_many_seeds_which_are_no_peer() -> None:
+    found = [timed(OURS, [1.2], [[1.0] * 16], models=16), timed(SEEDS, [1.6], [[]], models=16)]
+    record = steady_record(WORKLOADS["W2-rates"], [*found, timed("slow", [0.5], [[1.0]])])
+    assert record["against"]["sgd"]["over_seeds"] == pytest.approx(0.75)
+    assert record["against"]["sgd"]["fastest_peer"] == "slow"
+    assert not untrained({"steady": {"W2-rates": record}})
 
 
 @pytest.mark.parametrize(

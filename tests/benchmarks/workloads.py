@@ -134,6 +134,7 @@ WORKLOADS: dict[str, Workload] = {
 }
 
 OURS, FLOOR = "mlptrain", "matrix products alone"
+SEEDS = f"mlptrain, {MODELS_AT_ONCE} seeds"  # beside models that differ in something else: what they may cost
 AUTOGRAD, NOTEBOOK = "torch autograd, data in memory", "notebook loop, DataLoader"
 SKLEARN, SKORCH, LIGHTNING, KERAS, JAX = "scikit-learn", "skorch", "Lightning", "Keras 3 (JAX)", "JAX + optax"
 
@@ -146,6 +147,8 @@ def rows_of(workload: Workload) -> list[Row]:
         *_rows(workload, OURS, "ours", "epochs", own, models=models),
         *_rows(workload, FLOOR, "floor", "epochs", plain, models=models),
     ]
+    if workload.vary == "lr":
+        found += _rows(workload, SEEDS, "ours", "seeds", own, models=models)
     if models > 1:
         found += _rows(workload, f"{JAX}, vmap", "peers_jax", "many", own, models=models)
         found += _rows(workload, f"{JAX}, one by one", "peers_jax", "epochs", own)

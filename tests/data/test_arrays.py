@@ -20,7 +20,7 @@ from mlptrain.errors import SpecError, UserError
 from mlptrain.experiment.build import load_data
 from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.spec import load_spec
-from mlptrain.spec.load import Loaded
+from mlptrain.spec.load import Loaded, in_folds
 from mlptrain.system import memory
 
 Values = NDArray[Any]
@@ -199,6 +199,51 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     test = load_data(experiment).test
     assert test is not None
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [("x_val", "y_val"), ("X_valid", "Y_valid"), ("xDev", "yDev")])
+def test_stored_validation_rows_are_used(folder: Path, names: tuple[str, str]) -> None:
+    """Those of a fold of the training rows too; a validation of 0 leaves them out, another wish is said to be void."""
+    x, y = inputs(), labels()
+    save(x_train=x, y_train=y, **dict(zip(names, (x[:6] + 1, y[:6]), strict=True)))
+    experiment = loaded(test=0.2, validation=0.1).experiment
+    assert experiment.facts.rows == {"test": 8, "validation": 6, "train": 32}
+    splits = load_data(experiment)
+    assert splits.validation is not None
+    np.testing.assert_allclose(splits.validation.stored().numpy(), x[:6] + 1, rtol=1e-6)
+    assert facts_of().rows == {"train": N}
+    assert [fault.path for fault in loaded(validation=5).warnings] == ["data.validation"]
+    folds = [loaded(validation=0.1, fold={"of": 3, "index": index}).experiment.facts for index in (0, 2)]
+    assert [fold.rows for fold in folds] == [
+        {"test": 14, "validation": 6, "train": 26},
+        {"test": 13, "validation": 6, "train": 27},
+    ]
+    assert [one.facts for one in in_folds(loaded(validation=0.1), 3)][::2] == folds
+
+
+def test_validation_rows_that_do_not_fit(folder: Path) -> None:
+    x, y = inputs(), labels()
+    save(x=x, y=y, a=x[:5, :2], b=y[:5])
+    words = "expected training and validation rows of one shape, on one scale"
+    assert words in message(x="x", y="y", x_val="a", y_val="b", validation=0.1)
+    assert "there are validation rows in d.npz: a, but not both" in message(x="x", y="y", x_val="a", validation=0.1)
+
+
+def test_the_first_rows(folder: Path) -> None:
+    x, y = inputs(), labels()
+    save(x=x, y=y, x_test=x[:9], y_test=y[:9])
+    experiment = loaded(train_size=20, test_size=4, validation=0.1, classes=[1, 2, 3]).experiment
+    assert experiment.facts.rows == {"test": 4, "validation": 2, "train": 18}
+    splits = load_data(experiment)
+    assert splits.test is not None
+    np.testing.assert_allclose(splits.test.stored().numpy(), x[:9][y[:9] > 0][:4], rtol=1e-6)
+    np.testing.assert_allclose(splits.train.x.numpy(), x[y > 0][:20], rtol=1e-6)
+    assert "data.train_size: must be at most 30, the rows of 'arrays' of these classes, got 31" in message(
+        train_size=31, classes=[1, 2, 3]
+    )
+    assert "data.test_size: must be at most 9, the rows of 'arrays', got 10" in message(test_size=10)
+    save(x=x, y=y)
+    assert "data.test_size: has nothing to choose from: 'arrays' has no test rows of its own" in message(test_size=3)
 
 
 @pytest.mark.parametrize("split", ["stratified", "auto"])

@@ -113,9 +113,41 @@ def test_train_and_test_folders(folder: Path) -> None:
     np.testing.assert_array_equal(rows.test_x, reference("im/test", "RGB")[0])
     notes = "\n".join(loaded().notes)
     assert "classes are in natural order" in notes
-    assert "the folder val is not used" in notes
+    assert facts_of(validation=0.1).rows == {"test": 6, "validation": 3, "train": 15}, "unless validation is 0"
     assert "not used, since in no class's folder: stray.png (1)" in notes
     assert "mode: rgb, as the first image, im0.png" in notes
+
+
+def test_stored_validation_rows(folder: Path) -> None:
+    for split, n in (("train", 5), ("valid", 2)):
+        fill(f"im/{split}", n=n)
+    rows = loaded(validation=0.1).spec.data.source().read(seed=0, folder=Path())
+    assert rows.validation_x is not None
+    assert rows.test_x is None
+    np.testing.assert_array_equal(rows.validation_x, reference("im/valid", "RGB")[0])
+    [warning] = [fault for fault in loaded(validation=0.3).warnings if fault.path == "data.validation"]
+    assert "has no effect: the data have validation rows of their own" in warning.message
+    assert facts_of().rows == {"train": 15}
+    for file in Path("im/valid/cat").iterdir():
+        file.unlink()
+    assert facts_of(validation=0.1).validation_rows == 4, "not every class has some"
+
+
+def test_fewer_images_are_of_every_class(folder: Path) -> None:
+    """The first of each class in turn: the first as stored would all be of one."""
+    fill("im/train", n=5)
+    fill("im/test", n=2)
+    facts, rows = facts_of(train_size=7, test_size=4), rows_of(train_size=7, test_size=4)
+    assert facts.rows == {"test": 4, "train": 7}
+    whole = rows_of()
+    assert rows.y.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    np.testing.assert_array_equal(rows.x, whole.x[[0, 1, 2, 5, 6, 10, 11]])
+    assert rows.test_y is not None
+    assert rows.test_y.tolist() == [0, 0, 1, 2]
+    chosen = rows_of(train_size=4, classes=["dog 10", "cat"])
+    np.testing.assert_array_equal(chosen.x, whole.x[[0, 1, 10, 11]])
+    assert chosen.y.tolist() == [1, 1, 0, 0]
+    assert "data.train_size: must be at most 15, the rows of 'images', got 16" in message(train_size=16)
 
 
 def test_images_in_folders_of_a_classs_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ def rows_of(path: str = "idx", **keys: Any) -> RawData:
     return loaded(path, **keys).spec.data.source().read(seed=0, folder=Path())
 
 
-def message(path: str = "idx") -> str:
+def message(path: str = "idx", **keys: Any) -> str:
     with pytest.raises(UserError) as caught:
-        rows_of(path)
+        rows_of(path, **keys)
     text = str(caught.value)
     if isinstance(caught.value, SpecError):
         [fault] = caught.value.faults
@@ -60,7 +61,7 @@ def message(path: str = "idx") -> str:
     [
         IDX_NAMES,
         [name.replace("t10k", "test") for name in IDX_NAMES],
-        [f"emnist-letters-{name}".replace("t10k", "test") for name in IDX_NAMES],
+        [f"kmnist-{name}".replace("t10k", "test") for name in IDX_NAMES],
         [name.replace("-idx", ".idx") for name in IDX_NAMES],
     ],
 )
@@ -114,6 +115,71 @@ def test_one_set_of_several_is_named(folder: Path) -> None:
     assert "idx holds several sets: emnist-digits, emnist-letters; name one, e.g. idx/emnist-digits" in message()
     assert loaded("idx/emnist-letters").experiment.facts.train_rows == 30
     assert loaded("idx/emnist-letters", class_names=["A", "B", "C", "D", "E"]).experiment.facts.class_names[1] == "B"
+
+
+def upright(x: Values) -> Values:
+    return x.swapaxes(1, 2).reshape(len(x), -1)
+
+
+def test_emnists_images_are_read_upright(folder: Path) -> None:
+    """They are stored with rows and columns exchanged; labels are not, nor is another set's."""
+    names = [f"emnist-letters-{one}".replace("t10k", "test") for one in IDX_NAMES]
+    write_idx(folder, ARRAYS, names=names)
+    rows, facts = rows_of(), loaded().experiment.facts
+    assert rows.test_x is not None
+    assert facts.image_shape == (9, 6)
+    np.testing.assert_array_equal(rows.x, upright(X))
+    np.testing.assert_array_equal(rows.test_x, upright(X[:7] ^ 255))
+    np.testing.assert_array_equal(rows.y, Y)
+    assert any("read upright; transpose: false leaves them" in note for note in loaded().notes)
+    np.testing.assert_array_equal(rows_of(transpose=False).x, X.reshape(30, -1))
+    assert not any("upright" in note for note in loaded(transpose=False).notes)
+
+
+def test_images_are_transposed_where_it_is_stated(folder: Path) -> None:
+    coloured = RANDOM.integers(256, size=(30, 4, 7, 3), dtype=np.uint8)
+    write_idx(folder, (coloured, Y))
+    np.testing.assert_array_equal(rows_of(transpose=True).x, upright(coloured))
+    assert loaded(transpose=True).experiment.facts.image_shape == (7, 4)
+    write_idx(folder, (X.reshape(30, -1), Y))
+    assert "data.transpose: is true, but idx/train-images-idx3-ubyte.gz has shape (30, 54)" in message(transpose=True)
+
+
+def test_sets_in_a_zip_archive(folder: Path) -> None:
+    """As EMNIST is published: packed files in a folder of an archive, of several sets."""
+    with zipfile.ZipFile("gzip.zip", "w") as archive:
+        for name, offset in (("letters", 1), ("digits", 0)):
+            for file, values in zip(IDX_NAMES, (X, Y + offset, X[:7], Y[:7] + offset), strict=True):
+                one = f"gzip/emnist-{name}-{file}.gz".replace("t10k", "test")
+                archive.writestr(one, gzip.compress(idx_bytes(values)))
+    assert (
+        "gzip.zip holds several sets: emnist-digits, emnist-letters; name one, e.g. gzip.zip/emnist-digits"
+        in message("gzip.zip")
+    )
+    rows = rows_of("gzip.zip/emnist-letters")
+    np.testing.assert_array_equal(rows.x, upright(X))
+    np.testing.assert_array_equal(rows.test_x, upright(X[:7]))
+    assert loaded("gzip.zip/emnist-letters").experiment.facts.class_names == ("1", "2", "3", "4", "5")
+    content = bytearray(Path("gzip.zip").read_bytes())
+    content[200] ^= 255
+    Path("gzip.zip").write_bytes(content)
+    assert "gzip.zip: gzip/emnist-" in message("gzip.zip/emnist-letters")
+
+
+def test_validation_rows_and_fewer_rows(folder: Path) -> None:
+    names = [*IDX_NAMES, "valid-images-idx3-ubyte", "valid-labels-idx1-ubyte"]
+    write_idx(folder, (*ARRAYS, X[9:14], Y[9:14]), names=names)
+    found = loaded(validation=0.1, train_size=20, test_size=4)
+    rows = found.spec.data.source().read(seed=0, folder=Path())
+    np.testing.assert_array_equal(rows.validation_x, X[9:14].reshape(5, -1))
+    assert found.experiment.facts.rows == {"test": 4, "validation": 5, "train": 20}
+    assert loaded(train_size=20).experiment.facts.rows == {"test": 7, "train": 20}, "validation: 0 leaves them out"
+    assert "data.train_size: must be at most 30, the rows of 'idx', got 31" in message(train_size=31)
+    write_idx(folder, ARRAYS[:2], names=names)
+    for name in names[2:]:
+        for file in Path("idx").glob(f"{name}*"):
+            file.unlink()
+    assert "data.test_size: has nothing to choose from: 'idx' has no test rows of its own" in message(test_size=3)
 
 
 def change(name: str, content: Callable[[bytes], bytes]) -> Callable[[], None]:

@@ -188,7 +188,7 @@ def test_one_group_cannot_be_parted(tmp_path: Path) -> None:
         experiment(path, split=split)
     with pytest.raises(SpecError, match=r"data.validation: takes 20 of 20 training rows, since groups are drawn whole"):
         experiment(path, split=split, test=0)
-    with pytest.raises(SpecError, match=r"data.split: folds are drawn by class or at random, and 'group' is neither"):
+    with pytest.raises(SpecError, match=r"data.fold: splits one group into 2 folds, and a group lies in one; take fe"):
         experiment(path, split=split, test=0, fold={"of": 2, "index": 0})
 
 

@@ -151,7 +151,7 @@ RANGES: dict[str, Case] = {
     "dropout of too many layers": (
         "model: {hidden: [4], dropout: «[0.1, 0.2]}",
         "model.dropout",
-        ["has 2 rates for 1 hidden layers"],
+        ["has 2 rates for 1 hidden layer;"],
     ),
     "quantiles of classes": (
         "data: digits\nloss: «quantile",

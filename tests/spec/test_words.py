@@ -278,7 +278,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
 UNKNOWN = {
     "": "extras max_depth n_estimators subsample visualization type _target_ remode print_config train_bn adam",
-    "data": "testing seeding transpose",
+    "data": "testing seeding",
     "training": "accuracy learning",
     "model": "hiding initial_state lin1_size softmax rate",
     "optimizer": "steps_per_second meta",

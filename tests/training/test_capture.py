@@ -36,7 +36,7 @@ def updates_of(
         given.gradients,
         [optimizer_section(*one) for one in optimizers],
         weights=given.network.weight_names,
-        schedule=schedule,
+        schedules=[schedule] * len(optimizers),
         run=RunLength(len(EPOCHS), len(EPOCHS) // 2),
         training=training,
     )

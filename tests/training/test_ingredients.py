@@ -219,7 +219,7 @@ def test_no_value_is_read_from_the_device() -> None:
         for call in (MaxNorm(parameters, WEIGHTS, BOUNDS), average):
             call()
     for decoupled in (False, True):
-        decay = Decay(parameters, gradients, WEIGHTS, models=slice(1, 3), factor=0.1, decoupled=decoupled)
+        decay = Decay(parameters, gradients, WEIGHTS, models=slice(1, 3), factors=[0.1, 0.2], decoupled=decoupled)
         decay(torch.ones((), device="meta"))
 
 

@@ -54,6 +54,7 @@ optimizer: {{name: sgd, lr: {lr}, momentum: 0.9, weight_decay: {weight_decay}}}
         seed=seed,
         examples=Examples(x, y),
         evaluated=Examples(x[:20], y[:20]) if evaluated else None,
+        schedule=schedule,
     )
     return Trainer(
         network,
@@ -63,7 +64,6 @@ optimizer: {{name: sgd, lr: {lr}, momentum: 0.9, weight_decay: {weight_decay}}}
         batch_size=batch_size,
         shuffle=True,
         engine=engine,
-        schedule=schedule,
         epochs=epochs,
     )
 

@@ -73,7 +73,14 @@ def trainer(seeds: Sequence[int], optimizers: Sequence[OptimizerSpec], *, given:
     """One model for each seed, all on the same rows."""
     given = given or network()
     models = [
-        Model(initial(given, seed), optimizer, seed=seed, examples=SHARED, evaluated=SHARED)
+        Model(
+            initial(given, seed),
+            optimizer,
+            seed=seed,
+            examples=SHARED,
+            evaluated=SHARED,
+            schedule=Linear(name="linear", final=0.5),
+        )
         for seed, optimizer in zip(seeds, optimizers, strict=True)
     ]
     return Trainer(
@@ -83,7 +90,6 @@ def trainer(seeds: Sequence[int], optimizers: Sequence[OptimizerSpec], *, given:
         classify=True,
         batch_size=8,
         shuffle=True,
-        schedule=Linear(name="linear", final=0.5),
         epochs=4,
     )
 

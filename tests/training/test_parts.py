@@ -130,8 +130,9 @@ def test_parts_that_stand_at_different_epochs_end_as_unbroken_ones() -> None:
 
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_a_model_that_has_ended_changes_nothing_for_the_others_of_its_part(place: int) -> None:
-    """By diverging; the others have the bits of a group in which it is sound."""
+    """By diverging; the others have the bits of a group in which it is sound at a rate of its own."""
     experiments = [experiment_of(seed, hidden=MIDDLE) for seed in range(6)]
+    experiments[place] = experiment_of(place, hidden=MIDDLE, lr=0.002)
     calm = heard(experiments)
     experiments[place] = experiment_of(place, hidden=MIDDLE, lr=1e30)
     found = heard(experiments)

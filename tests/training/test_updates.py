@@ -58,7 +58,7 @@ class Models:
     def __init__(
         self,
         sections: Sequence[OptimizerSpec],
-        schedule: Schedule,
+        schedule: Schedule | Sequence[Schedule],
         *,
         dtype: torch.dtype = torch.float64,
         training: TrainingSpec = NO_INGREDIENTS,
@@ -66,7 +66,13 @@ class Models:
         self.parameters = stack_of(len(sections), dtype=dtype)
         self.gradients = self.parameters.gradients()
         self.updates = Updates(
-            self.parameters, self.gradients, sections, weights=WEIGHTS, schedule=schedule, run=RUN, training=training
+            self.parameters,
+            self.gradients,
+            sections,
+            weights=WEIGHTS,
+            schedules=[schedule] * len(sections) if isinstance(schedule, Schedule) else schedule,
+            run=RUN,
+            training=training,
         )
 
     def step(self, number: int) -> list[Parameters]:

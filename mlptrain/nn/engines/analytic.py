@@ -41,9 +41,11 @@ import torch
 from torch import Tensor
 
 from mlptrain.nn.engines.base import Engine
+from mlptrain.nn.losses import at_least_tiny
 from mlptrain.nn.network import MLP
 from mlptrain.nn.ops.base import Call, Calls, CompiledOp, Site
 from mlptrain.nn.ops.dropout import Dropout, Masks, draw_masks
+from mlptrain.nn.shares import Share
 
 # Multiply-adds up to which a float32 product on the CPU is made by the kernel of the precision "highest" whatever
 # precision is set. The lower ones go to oneDNN, which is faster for large products and costs 10 to 20 µs more for
@@ -195,11 +197,12 @@ class Analytic(Engine):
     """
 
     capturable = True
+    sharable = True
 
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
         self._buffers: dict[tuple[object, ...], Tensor] = {}
-        self._programs: dict[tuple[int, _Setting], _Program] = {}
+        self._programs: dict[tuple[int, _Setting, Share | None], _Program] = {}
 
     @classmethod
     def runs(cls, network: MLP) -> bool:
@@ -235,6 +238,8 @@ class Analytic(Engine):
             for call in program.forward:
                 call()
             self.loss.write_gradient(program.outputs, targets, program.delta)
+            if self.share is not None:
+                self._weigh(self.share, program, targets)
             for call in program.backward:
                 call()
             for part, x in zip(program.first, read, strict=True):
@@ -244,9 +249,21 @@ class Analytic(Engine):
             ambient.apply()
         return program.outputs
 
+    def _weigh(self, share: Share, program: _Program, targets: Tensor) -> None:
+        """Make of the gradient of the objective of the own rows that of their part of the whole batch's."""
+        if self.loss.section.reduction == "sum":
+            program.delta.mul_(1 if share.own else 0)
+        elif (weights := self.loss.weights(program.outputs, targets)) is None:
+            program.delta.mul_(share.part())
+        else:
+            own = weights.sum(dim=-1).reshape(-1, 1, 1).mul_(1 if share.own else 0)
+            every = own.expand(len(program.delta), 1, 1).clone()
+            share.sum_(every)
+            program.delta.mul_(own / at_least_tiny(every))
+
     def _program(self, n: int) -> _Program:
         ambient = _Setting.ambient()
-        return self._programs.get((n, ambient)) or self._compile(n, ambient)
+        return self._programs.get((n, ambient, self.share)) or self._compile(n, ambient)
 
     @torch.no_grad()
     def _compile(self, n: int, ambient: _Setting) -> _Program:
@@ -299,7 +316,7 @@ class Analytic(Engine):
             delta=layers[-1].delta,
             backward=calls.calls,
         )
-        self._programs[n, ambient] = program
+        self._programs[n, ambient, self.share] = program
         return program
 
     def _embedded(self, n: int) -> _Embedded | None:
@@ -313,7 +330,7 @@ class Analytic(Engine):
         names = layer.embedding.parameter_shapes
         own = {name: self.parameters.stacked(layer.prefix + name) for name in (*names, *layer.embedding.state_shapes)}
         gradients = {name: self.gradients.stacked(layer.prefix + name) for name in names}
-        site = Site(read, y, delta, own, gradients, [], partial(self._buffer, (-1,)))
+        site = Site(read, y, delta, own, gradients, [], partial(self._buffer, (-1,)), self.share)
         return _Embedded(read, y, delta, layer.embedding.compiled(site))
 
     def _layer(self, i: int, n: int) -> _Layer:
@@ -337,7 +354,7 @@ class Analytic(Engine):
                 raise TypeError(f"the op {op.name} has no compiled form")
             out = y if is_free and not op.needs_input else self._buffer((i, k), "y", *shape)
             buffer = partial(self._buffer, (i, k))
-            ops.append(op.compiled(Site(y, out, delta, parameters, gradients, self.noise, buffer)))
+            ops.append(op.compiled(Site(y, out, delta, parameters, gradients, self.noise, buffer, self.share)))
             y, is_free = out, not op.needs_output
         last, skip = y, None
         if layer.residual:
@@ -359,7 +376,8 @@ class Analytic(Engine):
         if not (before and self.noise):
             return None
         [dropout] = before
-        return draw_masks(dropout, self.noise, partial(self._buffer, ()), (n, self.network.widths[0]))
+        shape = n, self.network.widths[0]
+        return draw_masks(dropout, self.noise, partial(self._buffer, ()), shape, rows_at=0, share=self.share)
 
     def _first(self, n: int, layer: _Layer, ambient: _Setting, masks: Masks | None) -> list[_First]:
         parts: list[_First] = []
@@ -367,7 +385,7 @@ class Analytic(Engine):
         # Alignment may leave gaps between the models.
         without_gaps = layer.parameters["weight"].stride(0) == width * n_inputs
         owners = [group for group, size in enumerate(self.groups) for _ in range(size)]
-        ends = list(accumulate(self.groups)) if masks is None else [models.stop for models, _ in self.noise]
+        ends = list(accumulate(self.groups)) if masks is None else [models.stop for models in masks.models]
         for alike, (start, stop) in enumerate(pairwise([0, *ends])):
             mask = None if masks is None else masks.mask[alike]
             masked = None if mask is None else self._buffer((alike,), "masked", n, n_inputs)

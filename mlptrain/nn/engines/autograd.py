@@ -28,6 +28,7 @@ class Autograd(Engine):
     def __init__(self, network: MLP, **settings: Any) -> None:
         super().__init__(network, **settings)
         self._losses = [self.loss.of_model(model) for model in range(self.models)]
+        self._networks = [network.of_model(model) for model in range(self.models)]
         # Models that share their noise draw the same, one after the other, each from a source of its own.
         self._sources: list[Noise | None] = [None] * self.models
         self._states = [torch.empty(0)] * self.models  # of the sources, before the first pass of a step
@@ -78,7 +79,7 @@ class Autograd(Engine):
         member = self.parameters.members[model]
         leaves = {name: member[name].detach().requires_grad_() for name in self.parameters.parameter_shapes}
         with torch.enable_grad():
-            return _Pass(x, [*leaves.values()], self.network.rows({**member, **leaves}, x, mode=mode))
+            return _Pass(x, [*leaves.values()], self._networks[model].rows({**member, **leaves}, x, mode=mode))
 
     def _write(self, model: int, gradients: Sequence[Tensor], *, add: bool = False) -> None:
         """By a model's parameters, in their order, over what is there or added to it."""

@@ -13,6 +13,7 @@ from mlptrain.nn.losses import Loss
 from mlptrain.nn.network import MLP
 from mlptrain.nn.noise import Noise
 from mlptrain.nn.parameters import Stack
+from mlptrain.nn.shares import Share
 
 
 class Engine(ABC):
@@ -25,6 +26,8 @@ class Engine(ABC):
     """
 
     capturable: ClassVar[bool] = False  # whether ``run`` can be captured in a CUDA graph
+    sharable: ClassVar[bool] = False  # whether it can compute a share of a batch
+    share: Share | None = None  # that of the batches to come, where several workers compute one batch together
 
     def __init__(
         self,
@@ -48,11 +51,12 @@ class Engine(ABC):
         self.groups = tuple(groups or (self.models,))
         if sum(self.groups) != self.models or gradients.models != self.models:
             raise ValueError(f"groups {self.groups} and {gradients.models} gradients for {self.models} models")
-        # Neighbours with one batch and one seed share their noise.
+        # Neighbours with one batch and one seed share their noise where they draw in the same places.
         owners = [group for group, size in enumerate(self.groups) for _ in range(size)]
         self.noise: list[tuple[slice, Noise]] = []
         self._seeds: list[int] = []
-        for (_, seed), same in groupby(zip(owners, seeds, strict=True) if seeds is not None else ()):
+        draws = [network.draws(model) for model in range(self.models)]
+        for (_, seed, _), same in groupby(zip(owners, seeds, draws, strict=True) if seeds is not None else ()):
             start = self.noise[-1][0].stop if self.noise else 0
             self.noise.append((slice(start, start + len(list(same))), Noise(device=parameters.flat.device)))
             self._seeds.append(seed)

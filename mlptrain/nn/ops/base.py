@@ -18,6 +18,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mlptrain.nn.noise import Noise, TrainingMode
+from mlptrain.nn.shares import Share
 
 Call = Callable[[], object]
 
@@ -83,7 +84,7 @@ class Site:
     z, y and delta are (models, width, n); parameters, statistics among them, and gradients (models, *shape) by their
     names in the layer. ``noise`` has the source of every group of models that share theirs, with these models, and is
     empty where nothing is dropped. ``buffer(name, *shape)`` gives the op memory of its own, float as z unless said
-    otherwise.
+    otherwise. With a ``share`` the n rows are those of a part of the batch.
     """
 
     z: Tensor
@@ -93,6 +94,7 @@ class Site:
     gradients: Mapping[str, Tensor]
     noise: Sequence[tuple[slice, Noise]]
     buffer: Callable[..., Tensor]
+    share: Share | None = None
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KEYS = ("x", "y", "x_test", "y_test")
-# What arrays are usually called, in lower-case letters and digits: inputs, targets, and both of the test rows.
+KEYS = ("x", "y", "x_test", "y_test", "x_val", "y_val")
+# What arrays are usually called, in lower-case letters and digits: inputs, targets, and both of the test rows. Those of
+# validation rows are called as the test rows are, with another word.
 _USUAL = (
     "xtrain ytrain xtest ytest",
     "trainx trainy testx testy",
@@ -55,6 +56,7 @@ _USUAL = (
     "inputs targets testinputs testtargets",
     "features labels testfeatures testlabels",
 )
+_VALIDATION = ("val", "valid", "validation", "dev")
 _PART = 1 << 24  # bytes that are unpacked at once
 _MAX_NAMED = 12  # arrays in a message
 _MAX_DETAIL = 200  # characters of another library's message, which quotes the file
@@ -94,23 +96,19 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
     unused = [name for name in stored if name not in guessed.values()]
     notes = [f"told by their names: {', '.join(told)}"] if told else []
     notes += [f"not used: {_named(unused)}"] if unused else []
-    x, y, test_x, test_y = (stored[guessed[key]] if key in guessed else None for key in KEYS)
-    assert x is not None
-    assert y is not None
-    return Parts(x, y, test_x, test_y, tuple(notes))
+    return _parts({key: stored[name] for key, name in guessed.items()}, notes)
+
+
+def _parts(arrays: Mapping[str, Stored], notes: Sequence[str] = ()) -> Parts:
+    test_x, test_y, validation_x, validation_y = (arrays.get(key) for key in KEYS[2:])
+    return Parts(arrays["x"], arrays["y"], test_x, test_y, validation_x, validation_y, tuple(notes))
 
 
 def _of_held(arrays: Mapping[str, NDArray[Any]]) -> Parts:
     """Those that a caller in Python gave."""
-    x, y, test_x, test_y = (
-        Stored(key, arrays[key].shape, _word_of(arrays[key].dtype), partial(_same, arrays[key]))
-        if key in arrays
-        else None
-        for key in KEYS
+    return _parts(
+        {key: Stored(key, one.shape, _word_of(one.dtype), partial(_same, one)) for key, one in arrays.items()}
     )
-    assert x is not None
-    assert y is not None
-    return Parts(x, y, test_x, test_y)
 
 
 def _same(array: NDArray[Any]) -> NDArray[Any]:
@@ -119,17 +117,24 @@ def _same(array: NDArray[Any]) -> NDArray[Any]:
 
 def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str, str]:
     """The name of each array that is known: given, or by the first row of usual names that fits what is given."""
-    by_word = {_word(name): name for name in stored}
+    by_word = {_word(name): name for name in sorted(stored, key=lambda name: name.islower())}  # x rather than X
     for row in _USUAL:
-        words = dict(zip(KEYS, row.split(), strict=True))
-        found = {key: by_word[word] for key, word in words.items() if word in by_word}
+        found = {key: by_word[word] for key, words in _words(row).items() for word in words if word in by_word}
         agrees = all(found.get(key, name) == name for key, name in given.items())
         if {"x", "y"} <= found.keys() | given.keys() and agrees:
             found |= given
-            if ("x_test" in found) == ("y_test" in found):
-                return {key: found[key] for key in KEYS if key in found}
-            return {key: found[key] for key in KEYS if key in found and (key in ("x", "y") or key in given)}
+            for pair in (KEYS[2:4], KEYS[4:]):
+                if len(found.keys() & pair) == 1:  # one without the other counts only where it is given
+                    found = {key: name for key, name in found.items() if key not in pair or key in given}
+            return {key: found[key] for key in KEYS if key in found}
     return dict(given)
+
+
+def _words(row: str) -> dict[str, list[str]]:
+    """The words for each key, of a row of ``_USUAL``."""
+    words = [[word] for word in row.split()]
+    words += [[word.replace("test", other) for other in _VALIDATION] for word in row.split()[2:]]
+    return dict(zip(KEYS, words, strict=True))
 
 
 def _word(name: str) -> str:
@@ -222,6 +227,10 @@ def _reader_of(file: Path, start: bytes) -> _Format:
         raise DataKeyError("path", f"{file} is a MATLAB 7.3 file, which is HDF5; save it with the option -v7")
     if start[8:9] == b"{":
         return _SAFE
+    if start[:4] == b"\x89HDF":
+        raise DataKeyError("path", f"{file} is an HDF5 file; save its arrays with numpy.savez")
+    if start and start.isascii() and b"\0" not in start and not start.lstrip().startswith(b"<"):
+        raise DataKeyError("path", f"{file} is a text; if it is a table, `data: {{name: table}}` reads it")
     raise DataKeyError(
         "path",
         f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file",

@@ -7,10 +7,11 @@ import hashlib
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +39,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", "
 _LISTED = ", ".join(FORMATS)
 _MAX_PIXELS = 50_000_000
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
-_UNUSED = ("val", "valid", "validation", "dev")
+_VALIDATION = ("val", "valid", "validation", "dev")
 _FILE_COLUMNS = (
     "file",
     "filename",
@@ -62,7 +63,7 @@ _GREY, _RGB = "L", "RGB"
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files with their labels, which are texts; those of the test rows where there are some.
+    """Image files with their labels, which are texts; those of test and validation rows where there are some.
 
     Files are texts: 60,000 objects of paths took 1.2 s to make (2-core AMD EPYC, 2026-11-26).
     """
@@ -71,19 +72,54 @@ class Listing:
     labels: tuple[str, ...]
     test_files: tuple[str, ...] = ()
     test_labels: tuple[str, ...] = ()
+    validation_files: tuple[str, ...] = ()
+    validation_labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode) -> Parts:
+@dataclass(frozen=True)
+class Sizes:
+    """How many files of a folder are taken, in turn from each of its classes, of which ``classes`` are those chosen.
+
+    None stands for all.
+    """
+
+    train: int | None = None
+    test: int | None = None
+    classes: tuple[str, ...] | None = None
+
+    def of(self, listing: Listing) -> Listing:
+        """The listing with the files that are taken."""
+        files, labels = self._taken(listing.files, listing.labels, self.train)
+        test_files, test_labels = self._taken(listing.test_files, listing.test_labels, self.test)
+        return replace(listing, files=files, labels=labels, test_files=test_files, test_labels=test_labels)
+
+    def _taken(
+        self, files: tuple[str, ...], labels: tuple[str, ...], size: int | None
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if size is None:
+            return files, labels
+        turns: Counter[str] = Counter()  # how many of a class come before
+        ranked = []
+        for number, label in enumerate(labels):
+            if self.classes is None or label in self.classes:
+                ranked.append((turns[label], number))
+                turns[label] += 1
+        chosen = sorted(number for _, number in sorted(ranked)[:size])
+        return tuple(files[number] for number in chosen), tuple(labels[number] for number in chosen)
+
+
+def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Sizes) -> Parts:
     """Images uint8 (n, height, width) or (n, height, width, 3) with their labels.
 
-    ``size`` is what every image is brought to, (height, width); without it all have that of the first. Decoded pixels
+    ``size`` is what every image is brought to, (height, width); without it all have that of the first. Of a folder as
+    many files are taken as ``sizes`` says; of a table its first rows are those, which is not for here. Decoded pixels
     are kept in the user's cache where decoding took long. Raises DataKeyError for what is not there.
     """
     import numpy as np
 
     root = existing(path)
-    listing = _of_folder(root) if root.is_dir() else _of_table(root)
+    listing = sizes.of(_of_folder(root)) if root.is_dir() else _of_table(root)
     first_size, colour = _head_of(listing.files[0])
     notes = list(listing.notes)
     if mode == "auto":
@@ -105,9 +141,13 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode) -> Parts:
         return Stored(f"the {what} of {root.name}", values.shape, dtype, lambda: values)
 
     x, y = images_of(listing.files), labels_of(listing.labels)
-    if not listing.test_files:
-        return Parts(x, y, notes=tuple(notes))
-    return Parts(x, y, images_of(listing.test_files), labels_of(listing.test_labels), tuple(notes))
+    parts = Parts(x, y, notes=tuple(notes))
+    if listing.test_files:
+        parts = replace(parts, test_x=images_of(listing.test_files), test_y=labels_of(listing.test_labels))
+    if listing.validation_files:
+        of_validation = images_of(listing.validation_files), labels_of(listing.validation_labels)
+        parts = replace(parts, validation_x=of_validation[0], validation_y=of_validation[1])
+    return parts
 
 
 def _numbers_or_texts(labels: Sequence[str]) -> NDArray[Any]:
@@ -129,28 +169,30 @@ def _of_folder(root: Path) -> Listing:
     if train is None or not any(entry.is_dir() for entry in _entries(train)):
         files, labels = _of_classes(root)
         return Listing(files, labels, notes=(*notes, *_passed_over(root)))
-    test = next((folders[name] for name in _TEST if name in folders), None)
-    if unused := [folders[name].name for name in _UNUSED if name in folders]:
-        notes.append(f"the folder {unused[0]} is not used; data.validation draws from the training rows")
-    files, labels = _of_classes(train)
-    test_files, test_labels = _of_classes(test) if test is not None else ((), ())
-    return Listing(files, labels, test_files, test_labels, (*notes, *_passed_over(train)))
+    listed = []
+    for names in (_TEST, _VALIDATION):
+        folder = next((folders[name] for name in names if name in folders), None)
+        listed.append(_of_classes(folder, of_training=False) if folder is not None else ((), ()))
+    return Listing(*_of_classes(train), *listed[0], *listed[1], (*notes, *_passed_over(train)))
 
 
-def _of_classes(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The images below each subfolder, whose name is their class, both in natural order."""
+def _of_classes(root: Path, *, of_training: bool = True) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The images below each subfolder, whose name is their class, both in natural order.
+
+    Of training rows there are two classes or more, and images of each.
+    """
     files: list[str] = []
     labels: list[str] = []
     folders = [entry for entry in _entries(root) if entry.is_dir()]
     for folder in folders:
         own = list(_images_below(str(folder)))
-        if not own:
+        if not own and of_training:
             raise DataKeyError(
                 "path", f"the folder {folder} holds no image files, whose names end in {', '.join(SUFFIXES)}"
             )
         files += own
         labels += [folder.name] * len(own)
-    if not folders:
+    if not files:
         images = next(_images_below(str(root)), None)
         found = (
             "images, but no subfolder for each class" if images else "nothing" if not _entries(root) else "no images"
@@ -160,7 +202,7 @@ def _of_classes(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"the folder {root} holds {found}: expected a subfolder of images for each class, or train/ and test/ of "
             "such folders, or a table of file names and labels",
         )
-    if len(folders) == 1:
+    if len(folders) == 1 and of_training:
         raise DataKeyError("path", f"the folder {root} holds the one class '{folders[0].name}': expected two or more")
     return tuple(files), tuple(labels)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,13 +23,26 @@ LARGEST_BYTE = 255
 
 @dataclass(frozen=True)
 class Parts:
-    """Inputs and targets, as they lie in files, of the training rows and, where there are some, of the test rows."""
+    """Inputs and targets, as they lie in files, of the training rows and, where there are some, of others."""
 
     x: Stored
     y: Stored
     test_x: Stored | None = None
     test_y: Stored | None = None
+    validation_x: Stored | None = None
+    validation_y: Stored | None = None
     notes: tuple[str, ...] = ()
+
+    def splits(self) -> dict[str, tuple[Stored, Stored]]:
+        """Inputs and targets of each split, training first. Raises DataError for one without the other."""
+        found = {"train": (self.x, self.y)}
+        others = (("test", self.test_x, self.test_y), ("validation", self.validation_x, self.validation_y))
+        for name, x, y in others:
+            if x is not None and y is not None:
+                found[name] = (x, y)
+            elif (only := x or y) is not None:
+                raise DataError(f"there are {name} rows in {only.title}, but not both inputs and targets of them")
+        return found
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class ArraySource:
     """``find`` gives the arrays.
 
     ``classes`` are kept, in this order, by their names; ``class_names`` are other names for the values, in their order.
-    ``maximum`` is the largest possible input; that of bytes is 255 where it is None.
+    ``maximum`` is the largest possible input; that of bytes is 255 where it is None. ``validates``: whether validation
+    rows that are stored apart are used.
     """
 
     find: Callable[[], Parts]
@@ -45,25 +59,29 @@ class ArraySource:
     classes: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     maximum: int | None = None
+    validates: bool = True
     by_seed: ClassVar[bool] = False
 
     def facts(self) -> SourceFacts:
         """From the heads of the arrays and the targets, which are read; the inputs are not. Raises DataError."""
         import numpy as np
 
-        parts = self.find()
-        targets, layout, _ = self._checked(parts)
+        parts = self._found()
+        splits, targets, layouts = self._checked(parts)
+        layout = layouts[0]
         _, names = self._chosen(targets)
         if targets.names and not targets.n_targets:
             index = [targets.names.index(name) for name in names]
-            counts = [tuple(np.bincount(part, minlength=len(targets.names))[index].tolist()) for part in targets.parts]
+            rows = [tuple(np.bincount(part, minlength=len(targets.names))[index].tolist()) for part in targets.parts]
         else:
-            counts = [(len(part),) for part in targets.parts]
+            rows = [(len(part),) for part in targets.parts]
+        counts = dict(zip(splits, rows, strict=True))
         _check_room(parts.x, layout)
         has_columns = layout.image_shape is None and not is_bytes(parts.x.dtype) and self.maximum is None
         return SourceFacts(
-            train_counts=counts[0],
-            test_counts=counts[1] if len(counts) > 1 else (),
+            train_counts=counts["train"],
+            test_counts=counts.get("test", ()),
+            validation_counts=counts.get("validation", ()),
             n_features=layout.n_features,
             class_names=self._renamed(names, targets) if names else (),
             n_targets=targets.n_targets,
@@ -76,50 +94,40 @@ class ArraySource:
 
     def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – rows follow from no seed
         """Inputs and targets of the chosen classes. Raises DataError, also where they would not fit into memory."""
-        parts = self.find()
-        targets, layout, test_layout = self._checked(parts)
-        x = [inputs_of(parts.x, layout, maximum=self._maximum(parts.x))]
-        if parts.test_x is not None and test_layout is not None:
-            x.append(inputs_of(parts.test_x, test_layout, maximum=self._maximum(parts.test_x)))
+        splits, targets, layouts = self._checked(self._found())
         chosen, _ = self._chosen(targets)
-        rows: list[NDArray[Any]] = []
-        for inputs, labels in zip(x, targets.parts, strict=True):
-            if chosen is None:
-                rows += [inputs, labels]
-            else:
-                new = chosen[labels]
-                rows += [inputs[new >= 0], new[new >= 0]]
-        return RawData(*rows)
+        rows: dict[str, NDArray[Any]] = {}
+        for (name, (x, _)), layout, labels in zip(splits.items(), layouts, targets.parts, strict=True):
+            inputs, before = inputs_of(x, layout, maximum=self._maximum(x)), "" if name == "train" else f"{name}_"
+            new = labels if chosen is None else chosen[labels]
+            rows[f"{before}x"] = inputs if chosen is None else inputs[new >= 0]
+            rows[f"{before}y"] = new if chosen is None else new[new >= 0]
+        return RawData(**rows)
+
+    def _found(self) -> Parts:
+        parts = self.find()
+        return parts if self.validates else replace(parts, validation_x=None, validation_y=None)
 
     def _maximum(self, x: Stored) -> int | None:
         if self.maximum is not None or not is_bytes(x.dtype):
             return self.maximum
         return 1 if x.dtype == "bool" else LARGEST_BYTE
 
-    def _checked(self, parts: Parts) -> tuple[Targets, Layout, Layout | None]:
-        """Targets and the layouts of the inputs, which agree. Raises DataError where they do not."""
-        pairs = [(parts.x, parts.y)]
-        if (parts.test_x is None) != (parts.test_y is None):
-            only = parts.test_x or parts.test_y
-            raise DataError(f"there are test rows in {only and only.title}, but not both inputs and targets of them")
-        if parts.test_x is not None and parts.test_y is not None:
-            pairs.append((parts.test_x, parts.test_y))
+    def _checked(self, parts: Parts) -> tuple[dict[str, tuple[Stored, Stored]], Targets, list[Layout]]:
+        """The splits, their targets and the layouts of their inputs. Raises DataError where these do not agree."""
+        splits = parts.splits()
+        pairs = list(splits.values())
         for x, _ in pairs:
             check_type(x, "biuf", "numbers")
         targets = read_targets([y for _, y in pairs], task=self.task)
         layouts = [layout_of(x, len(part)) for (x, _), part in zip(pairs, targets.parts, strict=True)]
-        if len(pairs) == 1:
-            return targets, layouts[0], None
-        train, test = layouts
-        same = (train.n_features, train.image_shape, train.channels) == (
-            test.n_features,
-            test.image_shape,
-            test.channels,
-        )
-        if not same or is_bytes(parts.x.dtype) != is_bytes(pairs[1][0].dtype):
-            described = " and ".join(f"{x.title} {x.described}" for x, _ in pairs)
-            raise DataError(f"{described}: expected training and test rows of one shape, on one scale")
-        return targets, train, test
+        for name, (x, _), layout in zip(splits, pairs, layouts, strict=True):
+            if layout.of_row != layouts[0].of_row or is_bytes(x.dtype) != is_bytes(parts.x.dtype):
+                raise DataError(
+                    f"{parts.x.title} {parts.x.described} and {x.title} {x.described}: expected training and {name} "
+                    "rows of one shape, on one scale"
+                )
+        return splits, targets, layouts
 
     def _renamed(self, names: Sequence[str], targets: Targets) -> tuple[str, ...]:
         """The names of classes that the configuration gives, else their values."""

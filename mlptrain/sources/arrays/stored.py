@@ -52,6 +52,11 @@ class Layout:
     channels_first: bool = False
     note: str = ""
 
+    @property
+    def of_row(self) -> tuple[int, tuple[int, int] | None, int]:
+        """What rows of all splits share."""
+        return self.n_features, self.image_shape, self.channels
+
     def flat(self, values: NDArray[Any]) -> NDArray[Any]:
         """The array as rows (n, n_features); images by rows of pixels, the channels of a pixel side by side."""
         import numpy as np

@@ -60,6 +60,8 @@ def read_targets(stored: Sequence[Stored], *, task: Task) -> Targets:
     title, values = stored[0].title, np.concatenate(arrays)
     for one, array in zip(stored, arrays, strict=True):
         _refuse_missing(array, one.title)
+    if values.dtype.kind == "f" and values.ndim == 1 and values.min() == values.max() and len(values) > 1:
+        raise DataError(f"{title} holds the one value {values[0]:g} in all rows: nothing to learn")
     ends = np.cumsum([len(array) for array in arrays])[:-1]
     codes, names, note = _understood(values, task, title, is_matlab=".mat" in title)
     return Targets(tuple(np.ascontiguousarray(part) for part in np.split(codes, ends)), names, f"{title}: {note}")

@@ -29,6 +29,7 @@ _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
 _TEXT_SHARE = 0.5  # of the rows: with more distinct values than that a column of text is no category
 _MAX_LEVELS = 10_000  # in the facts; beyond it a column of text is dropped
 _MAX_NAMED = 5
+_REASONS = {"text": "text of many different values"}
 _COUNTED = 1_000_000  # rows
 
 
@@ -54,7 +55,7 @@ class Inferred:
     """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
 
     ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
-    the data section that it belongs to.
+    the data section that it belongs to; ``dropped`` says which columns are no inputs, which ``described`` has too.
     """
 
     columns: tuple[Column, ...]
@@ -64,6 +65,7 @@ class Inferred:
     class_names: tuple[str, ...] = ()
     described: tuple[Described, ...] = ()
     notes: tuple[tuple[str, str], ...] = field(default=())
+    dropped: tuple[str, ...] = ()
 
 
 def infer(
@@ -84,7 +86,8 @@ def infer(
     given, written = _given(names, targets, kinds or {})
     columns: list[Column] = []
     described: list[Described] = []
-    notes: dict[str, list[tuple[str, str]]] = {}  # by reason
+    notes: list[tuple[str, str]] = []
+    dropped: dict[str, list[tuple[str, str]]] = {}  # by reason
     for name in names:
         values = table.frame[name]
         low, high = _ends(values)
@@ -104,29 +107,36 @@ def infer(
             is_constant=not values.null_count() and (levels == 1 if levels is not None else low == high),
         )
         described.append(_describe(values, kind, why, levels, low, high))
-        if warning:
-            notes.setdefault(why.partition(":")[0] if kind == "drop" else warning, []).append((name, warning))
+        if warning and kind == "drop":
+            dropped.setdefault(why.partition(":")[0], []).append((printable(name), warning))
+        elif warning:
+            notes.append(("columns", warning))
         if kind != "drop":
             columns += _stored(name, values, kind)
     if not columns:
         raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
     found, why = _task(table, targets, task)
     class_names = levels_of(table.frame[targets[0]]) if found == "classification" else ()
-    if found == "classification" and len(class_names) < 2:
-        raise DataKeyError(
-            "target", f"'{printable(targets[0])}' has one value only, {class_names[0]!r}: nothing to tell apart"
-        )
-    return Inferred(tuple(columns), targets, found, why, class_names, tuple(described), tuple(_summed_up(notes)))
+    for name in targets:
+        low, high = _ends(table.frame[name])
+        if len(class_names) == 1 or (not class_names and low == high):
+            (only,) = levels_of(table.frame[name])
+            raise DataKeyError("target", f"'{printable(name)}' has one value only, {only!r}: nothing to learn")
+    return Inferred(
+        tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes), tuple(_summed_up(dropped))
+    )
 
 
-def _summed_up(notes: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """Each note with its key; of many columns that are dropped for the same reason there is one."""
-    for reason, those in notes.items():
-        if len(those) <= _MAX_NAMED:
-            yield from (("columns", warning) for _, warning in those)
-        else:
-            shown = ", ".join(f"'{printable(name)}'" for name, _ in those[:_MAX_NAMED])
-            yield "columns", f"{len(those):,} columns are dropped ({reason}): {shown}, …"
+def _summed_up(dropped: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[str]:
+    """One sentence for all columns, (name, warning), that are dropped for the same reason."""
+    for reason, those in dropped.items():
+        (first, warning), names = those[0], [f"'{name}'" for name, _ in those]
+        if len(those) == 1:
+            yield warning
+            continue
+        shown = f"{', '.join(names[:_MAX_NAMED])}, …" if len(names) > _MAX_NAMED else ", ".join(names)
+        remedy = f"; data.columns: {{{first}: categorical}} keeps one" if reason == "text" else ""
+        yield f"{len(those):,} columns are dropped ({_REASONS.get(reason, reason)}): {shown}{remedy}"
 
 
 def _targets(names: Sequence[str], wanted: str | int | Sequence[str | int]) -> tuple[str, ...]:
@@ -179,6 +189,8 @@ def find_column(names: Sequence[str], wanted: str | int, *, key: str, inside: tu
         near = difflib.get_close_matches(wanted, names, n=1)
     shown = ", ".join(f"'{printable(name)}'" for name in names[:10]) + (", …" if len(names) > 10 else "")
     hint = f"did you mean '{printable(near[0])}'?" if near else f"the columns are {shown}"
+    if key == "target" and wanted.strip().lower() in ("last", "first"):
+        hint = f"{-1 if wanted.strip().lower() == 'last' else 0} is the {wanted.strip().lower()} column"
     raise DataKeyError(key, f"there is no column '{printable(wanted)}'; {hint}", inside=inside)
 
 
@@ -301,7 +313,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         for name in targets:
             if not table.frame[name].dtype.is_numeric():
                 text = table.frame[name]
-                first = text.is_not_null().arg_max() or 0
+                first = _first_text(text)
                 raise DataKeyError(
                     "target",
                     f"'{printable(name)}' holds text, such as {printable(str(text[first]))!r} at "
@@ -313,6 +325,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if wanted == "classification":
         return "classification", "as asked for"
     if not values.dtype.is_numeric():
+        _refuse_unlike(table, targets[0])
         return "classification", "the target is text"
     present = values.drop_nulls()
     if values.dtype.is_float() and not bool((present == present.round()).all()):
@@ -328,6 +341,33 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
         "regression",
         f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
     )
+
+
+def _first_text(values: pl.Series) -> int:
+    """The row of the first value that is not a number, or of the first of all where the column holds dates."""
+    import polars as pl
+
+    is_text = values.is_not_null()
+    if values.dtype == pl.String:
+        is_text &= values.cast(pl.Float64, strict=False).is_null()
+    return is_text.arg_max() or 0
+
+
+def _refuse_unlike(table: Table, name: str) -> None:
+    """Raises DataKeyError for a target of texts or dates of which most rows have one of their own: they are no classes.
+
+    Such are a text in a column of numbers, amounts with their unit, and names of the rows.
+    """
+    values = table.frame[name].drop_nulls()
+    distinct = values.n_unique()
+    if distinct > _FEW_LEVELS and distinct > _TEXT_SHARE * len(values):
+        row = _first_text(table.frame[name])
+        raise DataKeyError(
+            "target",
+            f"'{printable(name)}' has {distinct:,} different values in {len(values):,} rows, which are not all "
+            f"numbers, such as {printable(str(table.frame[name][row]))!r} at {table.where(row, name)}; "
+            "correct it, add it to missing_values, or set data.task: classification if they are classes",
+        )
 
 
 def _dropped(described: Sequence[Described]) -> str:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from mlptrain.sources.facts import FileFacts
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-Kind = Literal["number", "text", "date", "datetime"]
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What further files must hold to be read as a table was: its columns in their order, and their kinds.
-
-    ``has_names``: the file names its columns; they are matched by place otherwise. ``date_formats`` are those of
-    columns of dates, in text files. ``source`` is the file, for messages. ``is_sparse``: absent columns are zeros.
-    """
-
-    kinds: Mapping[str, Kind]
-    has_names: bool = True
-    date_formats: Mapping[str, str] = field(default_factory=dict)
-    source: str = "the file that is trained on"
-    is_sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,7 @@ class Wishes:
     separator: str | None = None
     header: bool | Sequence[str] | None = None
     missing: tuple[str, ...] = ()
-    known: Schema | None = None
+    known: FileFacts | None = None
     optional: frozenset[str] = frozenset()
     also_text: frozenset[str] = frozenset()
 

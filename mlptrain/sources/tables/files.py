@@ -46,6 +46,9 @@ _FOREIGN = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
+    (b"<html", "a web page, as of a login or an error, instead of the file"),
+    (b"<!DOCTYPE", "a web page, as of a login or an error, instead of the file"),
+    (b"<!doctype", "a web page, as of a login or an error, instead of the file"),
     (b"%PDF", "a PDF; a table inside must be exported as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save its sheet as CSV"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
@@ -189,6 +192,8 @@ def _only_member(archive: zipfile.ZipFile, path: Path) -> BinaryIO:
     names = archive.namelist()
     if "xl/workbook.xml" in names:
         raise DataError(f"{path} is an Excel workbook; save its sheet as CSV")
+    if "content.xml" in names and "mimetype" in names:
+        raise DataError(f"{path} is an OpenDocument spreadsheet; save its sheet as CSV")
     members = [
         member
         for member in archive.infolist()
@@ -257,6 +262,11 @@ def detect_encoding(start: bytes, path: Path) -> tuple[Encoding, str]:
     if not name and b"\0" in start[:4096]:
         name = _utf16_without_mark(start)
         if not name:
+            if (at := start.find(b"\0")) > 0 and _is_utf8(start[:at]) and b"\n" in start[:at]:
+                line, column = start.count(b"\n", 0, at) + 1, at - start.rfind(b"\n", 0, at)
+                raise DataError(
+                    f"{path}:{line}:{column}  a NUL byte, which no text holds; remove it, or get another copy"
+                )
             raise DataError(f"{path} is a binary file (it begins with the bytes {start[:8].hex(' ')}), not text")
     if not name:
         name = "utf-8" if _is_utf8(start) else "cp1252"

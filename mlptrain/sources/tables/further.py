@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.sources.tables.content import Schema
 from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.reserved import read_weights_of
 from mlptrain.sources.tables.source import TableSource, read_targets, usable
-from mlptrain.sources.tables.table import Table
+from mlptrain.sources.tables.table import Like, Table
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
@@ -119,11 +118,11 @@ def further_rows(data: Any, source: TableSource, facts: DataFacts, *, with_targe
     wanted = used | targets if with_target else used
     typed = {*wanted, facts.weight} if with_target else wanted
     kinds = {name: kind if name in typed else "text" for name, kind in facts.file.kinds.items()}
-    known = Schema(kinds, facts.file.has_names, facts.file.date_formats, _called(source), facts.file.is_sparse)
+    like = Like(facts.file.model_copy(update={"kinds": kinds}), _called(source))
     optional = set() if with_target else targets
     if facts.file.has_names:
         optional |= facts.file.kinds.keys() - wanted
-    table = as_table(data, like=known, optional=optional, **dict(source.reading))
+    table = as_table(data, like=like, optional=optional, **dict(source.reading))
     if with_target and (lacking := targets - set(table.frame.columns)):
         raise DataError(f"there is no target '{printable(min(lacking))}' in what is to be evaluated")
     notes = tuple(table.notes)

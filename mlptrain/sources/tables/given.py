@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables.content import Schema, Wishes
+from mlptrain.sources.facts import FileFacts
+from mlptrain.sources.tables.content import Wishes
 from mlptrain.sources.tables.dialect import MISSING
 from mlptrain.sources.tables.read import read_table, settled
-from mlptrain.sources.tables.table import Table, conformed
+from mlptrain.sources.tables.table import Like, Table, conformed
 from mlptrain.sources.tables.typed import plain_columns
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FRAME = Path("the data frame")  # instead of a file, in messages
 
 
-def as_table(data: Any, *, like: Table | Schema | None = None, optional: Collection[str] = (), **reading: Any) -> Table:
+def as_table(data: Any, *, like: Table | Like | None = None, optional: Collection[str] = (), **reading: Any) -> Table:
     """``data`` as a table: a path or several, a polars or pandas frame, a mapping of columns, rows as mappings, or an
     array (rows, columns), whose columns have no names.
 
@@ -33,7 +34,8 @@ def as_table(data: Any, *, like: Table | Schema | None = None, optional: Collect
     """
     if is_path(data):
         return read_table(data, like=like, optional=optional, **reading)
-    known = like.schema if isinstance(like, Table) else like
+    like = Like.of(like)
+    known = None if like is None else like.schema
     missing = tuple(dict.fromkeys((*MISSING, *reading.get("missing_values", ()))))
     wishes = Wishes(missing=missing, known=known, optional=frozenset(optional))
     frame, has_names = frame_of(data)
@@ -41,8 +43,8 @@ def as_table(data: Any, *, like: Table | Schema | None = None, optional: Collect
         names = wishes.names_by_place(frame.width, has_header=has_names)
         frame = _numbers_of_text(frame.rename(dict(zip(frame.columns, names, strict=True))) if names else frame, known)
     content = replace(plain_columns(frame, FRAME, wishes, lines=None, name="a data frame"), has_names=has_names)
-    table = settled([FRAME], [content], wishes, digest_of(frame) if known is None else "")
-    return table if known is None else conformed(table, known, optional)
+    table = settled([FRAME], [content], wishes, digest_of(frame) if like is None else "")
+    return table if like is None else conformed(table, like, optional)
 
 
 def is_path(data: Any) -> bool:
@@ -129,7 +131,7 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _numbers_of_text(frame: pl.DataFrame, known: Schema) -> pl.DataFrame:
+def _numbers_of_text(frame: pl.DataFrame, known: FileFacts) -> pl.DataFrame:
     """Numbers that are written as text, in columns of numbers; others stay, and are refused with their place."""
     import polars as pl
 

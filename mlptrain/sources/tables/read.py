@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.cache import read_cached
-from mlptrain.sources.tables.content import Content, Schema, Wishes
+from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS
 from mlptrain.sources.tables.files import find_files
 from mlptrain.sources.tables.formats import read_content
 from mlptrain.sources.tables.narrow import narrowed
 from mlptrain.sources.tables.settle import settle
-from mlptrain.sources.tables.table import Part, Table, conformed
+from mlptrain.sources.tables.table import Like, Part, Table, conformed
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
 
@@ -33,33 +33,33 @@ def read_table(
     separator: str = "auto",
     header: Literal["auto"] | bool | Sequence[str] = "auto",
     missing_values: Sequence[str] = (),
-    like: Table | Schema | None = None,
+    like: Table | Like | None = None,
     optional: Collection[str] = (),
 ) -> Table:
     """The rows of a file, or of several with the same columns, in turn; each path may be a glob.
 
     ``separator`` is one character, a word such as ``tab``, or ``blanks`` for runs of them; ``missing_values`` come in
     addition to empty ones, NA, NaN, null and the like (``MISSING``). With ``like``, a table that was read before, or
-    its schema, the columns take its names, order and kinds; of these, ``optional`` ones may be absent.
+    how it was, the columns take its names, order and kinds; of these, ``optional`` ones may be absent.
 
     What large files hold is kept in the user's cache (``mlptrain.sources.tables.cache``).
 
     Raises DataError with the place of what is wrong, and before reading for a table that will not fit into memory.
     """
     files = find_files(paths)
-    known = like.schema if isinstance(like, Table) else like
+    like = Like.of(like)
     wishes = Wishes(
         separator=_separator(separator),
         header=None if header == "auto" else header,
         missing=tuple(dict.fromkeys((*MISSING, *missing_values))),
-        known=known,
+        known=None if like is None else like.schema,
         optional=frozenset(optional),
     )
 
     def read(digest: str) -> Table:
         contents = [read_content(path, format, wishes) for path in files]
         table = settled(files, contents, wishes, digest)
-        return table if known is None else conformed(table, known, optional)
+        return table if like is None else conformed(table, like, optional)
 
     return read_cached(files, f"{format} {wishes}", read)
 

@@ -60,7 +60,7 @@ def read_parts(table: Table, name: str) -> NDArray[np.int64]:
     import polars as pl
 
     values = table.frame[name]
-    words = "write train, validation (valid, val, dev) or test"
+    words = "write train, validation (valid, val, dev) or test; numbers of folds are read by: group"
     if values.dtype != pl.String:
         _refuse("split", table, name, values.is_not_null(), f"says no split; {words}")
     _refuse("split", table, name, values.is_null(), f"is missing; {words}")

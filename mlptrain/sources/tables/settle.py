@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +24,9 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{1,2}[ -][A-Za-z]{3}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y")),
     (r"^[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
 )
+_SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
+_MAX_FAULTS, _MAX_MARKS = 0.05, 3  # share of texts that may be mistakes, and different marks of missing values
 # Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
 _GROUPED = (
     (",", ".", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
@@ -55,7 +58,8 @@ def settle(values: pl.Series, *, decimal_comma: bool, where: Callable[[int], str
     first = str(values[values.is_not_null().arg_max() or 0])
     if not any(letter.isdigit() for letter in first) and not _share_of_numbers(values) >= _MIN_NUMBERS:
         return Settled(values)
-    return _dates(values) or _numbers(values, decimal_comma) or Settled(values, _note(values, where))
+    found = _dates(values) or _numbers(values, decimal_comma) or _amounts(values, decimal_comma)
+    return found or Settled(values, _note(values, where))
 
 
 def _dates(values: pl.Series) -> Settled | None:
@@ -146,6 +150,24 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
     return None
 
 
+def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
+    """Numbers that all have the same sign of a currency or percent, before or behind them; the sign is left out."""
+    import polars as pl
+
+    rows, name = values.count(), printable(values.name)
+    for sign in _SIGNS:
+        if values.str.count_matches(sign, literal=True).eq(1).sum() != rows:
+            continue
+        mark = re.escape(sign)
+        bare = values.str.replace(rf"^([+-]?)\s*{mark}\s*|\s*{mark}$", "${1}")
+        numbers = None if decimal_comma else bare.cast(pl.Float64, strict=False)
+        if numbers is None or numbers.count() < rows:
+            settled = _numbers(bare, decimal_comma)
+            numbers = None if settled is None or settled.values.dtype == pl.String else settled.values
+        return None if numbers is None else Settled(numbers, f"column '{name}': numbers with the sign {sign}")
+    return None
+
+
 def _float(values: pl.Series) -> pl.Series:
     import polars as pl
 
@@ -167,7 +189,10 @@ def _note(values: pl.Series, where: Callable[[int], str]) -> str:
     count, rows = numbers.count(), values.count()
     if count < _MIN_NUMBERS * rows or count == rows:
         return ""
-    row = (numbers.is_null() & values.is_not_null()).arg_max() or 0
+    texts = numbers.is_null() & values.is_not_null()
+    if rows - count > _MAX_FAULTS * rows and values.filter(texts).n_unique() > _MAX_MARKS:
+        return ""  # codes, such as the numbers of tickets, some of which have no letter
+    row = texts.arg_max() or 0
     others = f"{rows - count:,} of {rows:,} values are not numbers"
     return (
         f"column '{printable(values.name)}' is text: {others}, first {printable(str(values[row]))!r} at {where(row)}; "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import Column, DataKeyError, FileFacts, RawData, SourceFacts
+from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.held import held, is_held
 from mlptrain.sources.tables.columns import Duty, Inferred, find_column, infer
@@ -147,7 +147,7 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> TableContent:  # no
         n_targets=0 if classes else len(inferred.targets),
         columns=inferred.columns,
         target_names=inferred.targets,
-        file=_file_facts(table),
+        file=table.schema,
         digest=digest,
         weight=names.get("weight", ""),
     )
@@ -204,16 +204,6 @@ def _sizes(groups: Any) -> tuple[int, ...]:
     import numpy as np
 
     return tuple(np.bincount(groups).tolist())
-
-
-def _file_facts(table: Table) -> FileFacts:
-    known = table.schema
-    return FileFacts(
-        kinds=dict(known.kinds),
-        has_names=known.has_names,
-        date_formats=dict(known.date_formats),
-        is_sparse=known.is_sparse,
-    )
 
 
 def read_targets(table: Table, names: Sequence[str], class_names: Sequence[str]) -> NDArray[Any]:

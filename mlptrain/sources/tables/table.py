@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables.content import Kind, Lines, Schema
+from mlptrain.sources.facts import FileFacts, Kind
+from mlptrain.sources.tables.content import Lines
 from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
@@ -81,20 +82,35 @@ class Table:
         return Places(self.parts)
 
     @property
-    def schema(self) -> Schema:
+    def schema(self) -> FileFacts:
         """What further files must hold to be read as this table was."""
         kinds = {name: kind_of(dtype) for name, dtype in self.frame.schema.items()}
-        return Schema(kinds, self.has_names, self.date_formats, str(self.parts[0].path), self.is_sparse)
+        return FileFacts(
+            kinds=kinds, has_names=self.has_names, date_formats=dict(self.date_formats), is_sparse=self.is_sparse
+        )
 
 
-def conformed(table: Table, known: Schema, optional: Collection[str] = ()) -> Table:
-    """The columns of a table in the order and of the kinds of ``known``; further columns are dropped, with a note.
+@dataclass(frozen=True)
+class Like:
+    """How a table is read as one before it: by the facts of its file, and what that is called in messages."""
+
+    schema: FileFacts
+    name: str = "the file that is trained on"
+
+    @classmethod
+    def of(cls, table: Table | Like | None) -> Like | None:
+        """As a table that was read before."""
+        return cls(table.schema, str(table.parts[0].path)) if isinstance(table, Table) else table
+
+
+def conformed(table: Table, like: Like, optional: Collection[str] = ()) -> Table:
+    """The columns of a table in the order and of the kinds of another; further columns are dropped, with a note.
 
     Raises DataError for columns that are missing, unless ``optional``, and for a value of another kind, located.
     """
     import polars as pl
 
-    frame, notes, path = table.frame, list(table.notes), table.parts[0].path
+    known, frame, notes, path = like.schema, table.frame, list(table.notes), table.parts[0].path
     there = frame.columns
     allowed = {*there, *optional}
     missing = [name for name in known.kinds if name not in allowed]
@@ -102,13 +118,13 @@ def conformed(table: Table, known: Schema, optional: Collection[str] = ()) -> Ta
     if missing and known.is_sparse:
         frame = frame.with_columns(pl.lit(0.0, pl.Float32).alias(name) for name in missing)
     elif (missing or extra) and not (known.has_names and table.has_names):
-        raise DataError(f"{path} has {frame.width:,} columns, but {known.source} has {len(known.kinds):,}")
+        raise DataError(f"{path} has {frame.width:,} columns, but {like.name} has {len(known.kinds):,}")
     elif missing:
-        raise DataError(f"{path} lacks {_columns(missing)} of {known.source}{_hint(missing, there)}")
+        raise DataError(f"{path} lacks {_columns(missing)} of {like.name}{_hint(missing, there)}")
     columns = {values.name: values for values in frame.get_columns()}
     names = [name for name in known.kinds if name in columns]
     if extra:
-        notes.append(f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not in {known.source} and dropped")
+        notes.append(f"{_columns(extra)} {'is' if len(extra) == 1 else 'are'} not in {like.name} and dropped")
     elif list(columns) != names:
         notes.append("columns are in another order, and matched by name")
     matched = [_as(columns[name], known.kinds[name], partial(table.places, column=name)) for name in names]

@@ -86,6 +86,15 @@ def read_text(path: Path, start: bytes, wishes: Wishes) -> Content:
     )
     frame, dialect = read_columns(path, dialect, wishes)
     notes = (dialect.describe(), *dialect.notes)
+    last = frame.width - 1
+    if (
+        dialect.header
+        and last
+        and frame.columns[last] == f"column_{last}"
+        and frame[:, last].null_count() == len(frame)
+    ):
+        frame = frame.drop(frame.columns[last])  # so that -1 is the last column that there is
+        notes = (*notes, "lines end with a separator, behind which there is no column")
     return Content(frame, TextLines(dialect), notes, has_names=dialect.header, decimal_comma=dialect.decimal_comma)
 
 

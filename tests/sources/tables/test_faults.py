@@ -35,6 +35,8 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "inf.csv": ("a,b\n1,2\n2, -inf\n", ":3:4  column 'b': '-inf' is not a finite number"),
     "large.csv": ("a;b\n1;2\n1,5;1e39\n", ":3:5  column 'b': '1e39' is not a finite number"),
     "binary.csv": (bytes(range(256)) * 8, " is a binary file"),
+    "nul.csv": (b"a,b\n1,re\0d\n", ":2:5  a NUL byte"),
+    "page.csv": ("<html><table><tr><td>a</td></tr></table></html>", " is a web page"),
     "photo.csv": (b"\x89PNG\r\n\x1a\n" + bytes(50), " is a PNG image"),
     "book.xls": (b"\xd0\xcf\x11\xe0" + bytes(50), " is an old Excel workbook"),
     "pickle.csv": (b"\x80\x04\x95" + bytes(50), " is a pickle, which is never opened"),
@@ -114,6 +116,11 @@ def test_archives(write: Write, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", plain)
         archive.writestr("b.csv", plain)
+    with zipfile.ZipFile(tmp_path / "sheet.ods", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("content.xml", "<x/>")
+    with pytest.raises(DataError, match="is an OpenDocument spreadsheet; save its sheet as CSV"):
+        read_table(tmp_path / "sheet.ods")
     with pytest.raises(DataError, match=r"holds 2 files \(a\.csv, b\.csv"):
         read_table(tmp_path / "two.zip")
     locked = bytearray((tmp_path / "one.zip").read_bytes())

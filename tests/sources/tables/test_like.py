@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables import Table, read_table
+from mlptrain.sources.tables import Like, Table, read_table
 from tests.sources.tables.conftest import Write
 
 
@@ -22,7 +22,7 @@ def test_columns_are_matched_by_name_and_kind(first: Table, write: Write) -> Non
     table = read_table(write("test.csv", "w;z;y;x\n1;02/03/2021;007;5,5\n"), like=first)
     assert table.frame.rows() == [(5.5, "007", datetime.date(2021, 3, 2))]
     assert "the column 'w' is not in" in table.notes[-1]
-    order = read_table(write("test.csv", "z,y,x\n02/03/2021,a,1\n"), like=first.schema)
+    order = read_table(write("test.csv", "z,y,x\n02/03/2021,a,1\n"), like=Like(first.schema))
     assert order.frame.columns == ["x", "y", "z"]
     assert order.notes[-1] == "columns are in another order, and matched by name"
     absent = read_table(write("test.csv", "z,y,x\n,,\n"), like=first)

@@ -97,7 +97,7 @@ SHAPES: dict[str, tuple[str | bytes, list[str], list[tuple[Any, ...]], str]] = {
         [("r1", 1, 2), ("r2", 3, 4)],
         HEADER,
     ),
-    "separators at the end": ("a,b\n1,2,\n3,4,\n", ["a", "b", "column_2"], [(1, 2, None), (3, 4, None)], HEADER),
+    "separators at the end": ("a,b\n1,2,\n3,4,\n", ["a", "b"], [(1, 2), (3, 4)], HEADER),
     "a title": ("My table\n\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], [(1, 2, 3), (4, 5, 6)], HEADER),
 }
 
