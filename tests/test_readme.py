@@ -177,7 +177,7 @@ def test_the_sections_shown_of_arrays_and_images_are_valid(tmp_path: Path) -> No
             file = tmp_path / f"EMNIST/raw/emnist-letters-{split}-{what}-ubyte"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(idx_bytes(arrays[f"{'x' if what.startswith('i') else 'y'}_{split}"]))
-    np.savez(tmp_path / "mine.npz", **arrays)
+    np.savez(tmp_path / "mine.npz", allow_pickle=False, **arrays)
     [block] = (block for kind, block in blocks("configs/README.md") if kind == "yaml")
     kinds = []
     for line in block.splitlines():
