@@ -234,7 +234,7 @@ def test_places(write: Write) -> None:
 def is_beyond_float32(cell: str) -> bool:
     """Whether it is the text of a number that single precision does not have."""
     try:
-        return abs(float(cell)) > np.finfo(np.float32).max
+        return bool(abs(float(cell)) > np.finfo(np.float32).max)
     except ValueError:
         return False
 
