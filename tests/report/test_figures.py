@@ -408,7 +408,8 @@ def test_confusion_writes_every_count() -> None:
 
 def test_confusion_of_long_names_is_not_cut_off() -> None:
     names = tuple(f"number {index} of the species with very long names" for index in range(20))
-    figure = draw_confusion(Confusion("run long-20260101T000000Z-0000", "test", np.eye(20, dtype=np.int64), names))
+    label = "run long-20260101T000000Z-0000, data with_a_long_name.csv"
+    figure = draw_confusion(Confusion(label, "test", np.eye(20, dtype=np.int64), names))
     picture_bytes(figure, "png")  # fixes the layout
     assert figure.get_tightbbox().width < figure.get_figwidth()
     assert figure.get_tightbbox().height < figure.get_figheight()
