@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.command import Call, Result
 
@@ -28,6 +29,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+
+# The same examples every time; `--hypothesis-profile=default` looks for new ones.
+settings.register_profile("repeated", derandomize=True)
+settings.load_profile("repeated")
 
 os.environ.pop("COLUMNS", None)  # which pytest-xdist exports, and which tables obey
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import runpy
 import sys
@@ -213,6 +214,26 @@ def test_regression_has_targets(call: Call) -> None:
     np.testing.assert_array_equal(arrays["train.y"], train.targets.numpy())
     np.testing.assert_array_equal(arrays["train.x"], train.inputs.numpy())
     assert "class_names" not in arrays
+
+
+def test_rows_of_a_table_need_what_the_file_only_describes(call: Call) -> None:
+    """Which is said, and is enough to compute a column of the exported inputs from the table's own."""
+    config = str(ROOT / "configs/tables/penguins.yaml")
+    assert call("train", config, "--set", "training.epochs=1", "--run-dir", "run").code == 0
+    exported = call("export", "run", "--to", "npz", "--rows")
+    [note] = [line for line in exported.err.splitlines() if line.startswith("note: ")]
+    assert "raw rows need the preprocessing of their columns, which the file does not hold as code" in note
+    assert exported.out.splitlines()[-1] == "weights.npz"
+    with np.load("weights.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    assert not [name for name in arrays if name.startswith("scaling.")]
+    with (ROOT / "mlptrain/sources/tables/penguins.csv").open(newline="") as table:
+        year = np.array([float(row["year"]) for row in csv.DictReader(table)])[arrays["train.index"]]
+    described = json.loads(str(arrays["about"]))["preprocessing"]["columns"]["of"][-1]
+    expected = (year - described["center"]) / described["scale"]
+    assert np.abs(arrays["train.x"] - expected[:, None]).max(axis=0).min() < 1e-5
+    assert call("train", DIGITS, *PLAIN, "--run-dir", "digits").code == 0
+    assert "preprocessing" not in call("export", "digits", "--to", "npz").err
 
 
 def test_what_cannot_be_exported(call: Call) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from mlptrain.cli import main
 from tests.command import Call
+from tests.data.own_files import idx_bytes
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "configs/README.md", "mlptrain/README.md", "tests/README.md", "tests/benchmarks/README.md")
@@ -88,7 +89,8 @@ ASKED_FOR = """
 Jacobian; softmax; learning curves; confusion matrix; Nesterov; Normalize; dropout; spirals; histogram; forward pass;
 147.8; 0.9650; 2113; 2.2970; 2.2544; 963; 0.8163; -1e11; 5120; 784-500-256-10; 2-4-5-8-4-3; LibSVM;
 XOR; moons; universal approximation; vanishing gradients; dead ReLU; fine-tuning; running_loss; residuals; hundred;
-dict; batch norm; early stopping; label smoothing; augmentation; ROC AUC; calibration; adversarial; class imbalance; EMA
+dict; batch norm; early stopping; label smoothing; augmentation; ROC AUC; calibration; adversarial; class imbalance;
+EMA; sample_weight; cross-validation; GroupKFold; RMSE; ImageFolder; EMNIST
 """
 
 
@@ -156,6 +158,35 @@ def test_the_files_shown_are_valid(tmp_path: Path) -> None:
     shutil.copy(ROOT / "configs/mnist.yaml", tmp_path)
     (tmp_path / "configs/shown.yaml").write_text(comparison, encoding="utf-8")
     assert len(load_comparison(tmp_path / "configs/shown.yaml").spec.optimizers["Nesterov"].settings()) == 4
+
+
+def test_the_sections_shown_of_arrays_and_images_are_valid(tmp_path: Path) -> None:
+    """With files as they say, of three splits: that many rows of each are found."""
+    from mlptrain.spec import load_spec
+
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 12), ("val", 6), ("test", 4)):
+        arrays[f"x_{split}"] = generator.integers(0, 256, (n, 8, 8), dtype=np.uint8)
+        arrays[f"y_{split}"] = np.arange(n, dtype=np.uint8) % 2
+        for number, (image, label) in enumerate(zip(arrays[f"x_{split}"], arrays[f"y_{split}"], strict=True)):
+            place = tmp_path / "photos" / split / f"digit {label}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).resize((9, 9)).save(place / f"{number}.png")
+        for what in ("images-idx3", "labels-idx1"):
+            file = tmp_path / f"EMNIST/raw/emnist-letters-{split}-{what}-ubyte"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(idx_bytes(arrays[f"{'x' if what.startswith('i') else 'y'}_{split}"]))
+    np.savez(tmp_path / "mine.npz", allow_pickle=False, **arrays)
+    [block] = (block for kind, block in blocks("configs/README.md") if kind == "yaml")
+    kinds = []
+    for line in block.splitlines():
+        (tmp_path / "own.yaml").write_text(line + "\nmodel: {hidden: [4]}\noptimizer: adam\n", encoding="utf-8")
+        loaded = load_spec(tmp_path / "own.yaml").experiment
+        facts = loaded.facts
+        assert (facts.train_rows, facts.validation_rows, facts.test_rows) == (12, 6, 4), line
+        kinds.append(loaded.data.name)
+    assert kinds == ["arrays", "images", "idx"]
 
 
 def test_every_configuration_is_mentioned() -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from sklearn import metrics
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 import mlptrain
@@ -203,6 +205,53 @@ def test_figures_of_a_regression_by_weight(table: Path, tmp_path: Path) -> None:
     running = outcome.folder.read_metrics()[-1]
     assert 0.3 < running["train_objective"] / running["train_loss"] < 3, "both in the square of the target's unit"
     assert not any("accuracy" in key for key in kept)
+
+
+def test_class_weights_and_temperature_count_rows_by_weight(table: Path, tmp_path: Path) -> None:
+    """As often as their weight, of 0, 1/4, 1 or 5/2, times 4: by scikit-learn and SciPy, of rows that are repeated."""
+    loss = {"name": "cross_entropy", "class_weights": "balanced"}
+    spec = config(table, data=WEIGHED, loss=loss, evaluation={"calibrate": "temperature", "metrics": ["ece"]})
+    outcome = train(spec, run_dir=tmp_path / "run")
+    assert outcome.result.status == "completed"
+    found, network = outcome.result.calibration, mlptrain.load(outcome.folder.path)
+    assert found is not None
+    assert found.temperature is not None
+
+    def repeated(split: str) -> tuple[Tensor, Any]:
+        _, rows = load_split(network.checkpoint, split)
+        times = (4 * rows.chosen_weights()).long()
+        logits = network(rows.inputs).detach().double()
+        return logits.repeat_interleave(times, 0), rows.targets.repeat_interleave(times).numpy()
+
+    _, y = repeated("train")
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=y)
+    assert list(network.checkpoint.class_weights) == pytest.approx(expected.tolist(), rel=1e-12)
+
+    logits, y = repeated("validation")
+    lowest = minimize_scalar(
+        lambda log: float(metrics.log_loss(y, torch.softmax(logits / np.exp(log), 1).numpy())),
+        bounds=(-4, 4),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert found.temperature == pytest.approx(np.exp(lowest.x), rel=1e-5)
+    for split in ("validation", "test"):
+        logits, y = repeated(split)
+        for figures, divisor in ((found.before, 1.0), (found.after, found.temperature)):
+            p = torch.softmax(logits / divisor, 1).numpy()
+            assert figures[f"{split}_weighted_log_loss"] == pytest.approx(metrics.log_loss(y, p), rel=1e-6)
+            by_hand = reference("ece")(y, p, np.ones(len(y)))
+            assert figures[f"{split}_weighted_ece"] == pytest.approx(by_hand, rel=1e-6)
+        assert {f"{split}_log_loss", f"{split}_ece"} < found.after.keys()
+    assert not any("accuracy" in key for key in found.after)
+
+
+def test_balanced_weights_of_a_class_whose_rows_weigh_nothing(tmp_path: Path) -> None:
+    rows = [row | {"w": 0 if row["kind"] == "bee" else 1} for row in rows_of(60)]
+    loss = {"name": "cross_entropy", "class_weights": "balanced"}
+    spec = config(write(tmp_path / "t.csv", rows), data=WEIGHED, loss=loss)
+    with pytest.raises(DataError, match="class 'bee' has none with a weight above 0"):
+        train(spec, run_dir=tmp_path / "run")
 
 
 def test_rows_that_count_twice_are_rows_that_stand_there_twice(tmp_path: Path) -> None:

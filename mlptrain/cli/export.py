@@ -44,6 +44,12 @@ def export(
     if (state := unfinished(run)) is not None:
         screen.say(f"note: {state}; these are the weights it has kept so far", err=True)
     screen.write_file(file, exporting.npz(arrays), announced=False)
+    if exporting.is_of_columns(arrays):
+        screen.say(
+            "note: raw rows need the preprocessing of their columns, which the file does not hold as code (its array "
+            "'about' describes it); `mlptrain predict` applies it",
+            err=True,
+        )
     if as_json:
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         screen.say_json({"file": str(file), "to": to, "epoch": exporting.epoch_of(arrays), "arrays": shapes})

@@ -153,13 +153,18 @@ def show_result(
 
 
 def show_calibration(calibration: Calibration) -> None:
-    """The temperature, and what it did to log-loss and calibration error."""
+    """The temperature, and what it did to log-loss and calibration error, by sample weights where there are some."""
+    from mlptrain.spec.metrics import WEIGHTED  # here: it is not needed to start
+
+    by = WEIGHTED if f"validation_{WEIGHTED}log_loss" in calibration.after else ""
+    word = by.replace("_", " ")
     parts = [
-        f"{split}{' (which it was fitted on)' * (split == 'validation')} log-loss "
-        f"{calibration.before[f'{split}_log_loss']:.4f} → {calibration.after[f'{split}_log_loss']:.4f}, ECE "
-        f"{100 * calibration.before[f'{split}_ece']:.2f} → {100 * calibration.after[f'{split}_ece']:.2f} %"
+        f"{split}{' (which it was fitted on)' * (split == 'validation')} {word}log-loss "
+        f"{calibration.before[f'{split}_{by}log_loss']:.4f} → {calibration.after[f'{split}_{by}log_loss']:.4f}, "
+        f"{word}ECE {100 * calibration.before[f'{split}_{by}ece']:.2f} → "
+        f"{100 * calibration.after[f'{split}_{by}ece']:.2f} %"
         for split in ("validation", "test")
-        if f"{split}_log_loss" in calibration.after
+        if f"{split}_{by}log_loss" in calibration.after
     ]
     say(f"temperature {calibration.temperature:.4g}: {'; '.join(parts)}")
 

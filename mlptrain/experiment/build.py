@@ -138,7 +138,8 @@ def class_weights_of(experiment: Experiment, train: Examples) -> tuple[float, ..
     """
     if experiment.loss.is_plain:
         return ()
-    counts: list[int] = train.chosen_targets().bincount(minlength=len(experiment.facts.class_names)).tolist()
+    weights = None if train.weight is None else train.chosen_weights().double()
+    counts: list[float] = train.chosen_targets().bincount(weights, len(experiment.facts.class_names)).tolist()
     return experiment.loss.class_weights_of(experiment.facts, counts)
 
 

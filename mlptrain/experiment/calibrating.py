@@ -10,7 +10,7 @@ from mlptrain.data import Examples
 from mlptrain.experiment.checkpoints import load_checkpoint, save_checkpoint
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Calibration
-from mlptrain.spec.metrics import CalibrationError, LogLoss
+from mlptrain.spec.metrics import WEIGHTED, CalibrationError, LogLoss
 from mlptrain.training.calibration import fit_temperature
 from mlptrain.training.metrics import Metrics, evaluate, outputs_of
 from mlptrain.training.scores import Scored, Scorer
@@ -47,20 +47,28 @@ def measured(
 def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, Examples]) -> Calibration:
     """Fit a temperature to weights on the ``validation`` rows of ``splits``; log-loss and ECE there and on ``test``.
 
+    By sample weights where the data have some: the log-loss that the temperature minimises is the weighted one, and
+    both figures are there by weight as well as of all rows alike.
     The bins are those of the configuration's ``ece``, as in its figures and diagrams.
     """
     names, rows = model.trainer.scorer.class_names, splits["validation"]
     outputs = outputs_of(model.trainer.network, parameters, rows.inputs).double().cpu().numpy()
-    targets, _ = model.loss.parted(rows.targets)  # a temperature is fitted to all rows alike
-    temperature = fit_temperature(outputs, Scored(outputs, targets.cpu().numpy(), names).labels)
+    targets, weights = model.loss.parted(rows.targets)
+    scored = Scored(outputs, targets.cpu().numpy(), names)
+    if weights is not None:
+        scored = scored.weighted(weights.double().cpu().numpy())
+    temperature = fit_temperature(scored.outputs, scored.labels, weights=scored.weights)
     listed = (one for one in model.trainer.scorer.metrics if isinstance(one, CalibrationError))
-    scorer = Scorer((LogLoss(name="log_loss"), next(listed, CalibrationError(name="ece"))), names)
+    metrics = (LogLoss(name="log_loss"), next(listed, CalibrationError(name="ece")))
+    scorer = Scorer(metrics, names, weighted=weights is not None)
+    measures = {metric.key for metric in metrics}  # no weighted accuracy, which a temperature leaves as it is
     before, after = (
         {
             f"{split}_{key}": value
             for split in ("validation", "test")
             if split in splits and divisor is not None
             for key, value in measured(model, parameters, splits[split], divisor, scorer=scorer).further.figures.items()
+            if key.removeprefix(WEIGHTED) in measures
         }
         for divisor in (1.0, temperature)
     )

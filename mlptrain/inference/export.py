@@ -93,6 +93,11 @@ def epoch_of(arrays: Mapping[str, NDArray[Any]]) -> int:
     return int(json.loads(str(arrays[ABOUT]))["epoch"])
 
 
+def is_of_columns(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether the inputs are made of a table's columns, which takes more than the numbers of a scaling."""
+    return json.loads(str(arrays[ABOUT]))["preprocessing"]["columns"] is not None
+
+
 def is_export(file: Path) -> bool:
     """Whether an existing file is an exported run, by the names of its arrays."""
     if not zipfile.is_zipfile(file):
@@ -114,7 +119,9 @@ def _plain(tensor: Any) -> NDArray[Any]:
 
 
 def _scaling(preprocessing: Preprocessing) -> Arrays:
-    """Divisor, mean and std of the whole chain, which has one transform at most."""
+    """Divisor, mean and std of the whole chain, which has one transform at most; none of a table's columns."""
+    if preprocessing.columns is not None:
+        return {}
     numbers: dict[str, Any] = {"divisor": 1.0, "mean": 0.0, "std": 1.0}
     for transform in preprocessing.transforms:
         divisor = {"divisor": transform.divisor} if isinstance(transform, Scale) else {}

@@ -92,7 +92,7 @@ class Calibration(Record):
     """The temperature that the kept weights' logits are divided by, and what it did: ``validation_ece`` and so on.
 
     ``validation_…`` are of the rows that it was fitted on. None, with nothing in ``after``, where no finite one
-    minimises their log-loss.
+    minimises their log-loss. Of rows with sample weights ``validation_weighted_ece`` and so on stand beside these.
     """
 
     temperature: Positive | None

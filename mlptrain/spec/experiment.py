@@ -126,7 +126,8 @@ class EvaluationSpec(Section):
     )
     calibrate: Literal["none", "temperature"] = Field(
         "none",
-        description="temperature: one number that divides the logits, fitted on the validation rows at the end.",
+        description="temperature: one number that divides the logits, fitted on the validation rows at the end, "
+        "by their sample weights where they have some.",
     )
 
     def resolved(self, data: DataSpec) -> EvaluationSpec:

@@ -85,8 +85,10 @@ class _Loss(Section):
         ]
         return f"needs {_IN_WORDS[min(self.fits)]}, but {_OTHERS[found].format(name)}; use {either(fitting)}"
 
-    def class_weights_of(self, facts: DataFacts, counts: Sequence[int]) -> tuple[float, ...]:  # noqa: ARG002
-        """The weight of every class where ``counts`` are its training rows; empty where there are none.
+    def class_weights_of(self, facts: DataFacts, counts: Sequence[float]) -> tuple[float, ...]:  # noqa: ARG002
+        """The weight of every class; empty where the loss has none.
+
+        ``counts`` are the training rows of each, or the sums of their sample weights.
 
         Raises DataError where the training rows give none.
         """
@@ -107,9 +109,9 @@ class _Weighted(_Loss):
     )
     class_weights: ClassWeights = Field(
         "none",
-        description="none; balanced: rows / (classes × rows of the class), from the training rows; a list in the "
-        "order of the classes; or a mapping from class names, 1 for the others. The mean of a batch divides by the "
-        "sum of its rows' weights.",
+        description="none; balanced: rows / (classes × rows of the class), from the training rows, each counted by its "
+        "sample weight where data.weight names some; a list in the order of the classes; or a mapping from class "
+        "names, 1 for the others. The mean of a batch divides by the sum of its rows' weights.",
     )
 
     @property
@@ -117,7 +119,7 @@ class _Weighted(_Loss):
         """Whether what is minimised is the loss that is reported."""
         return self.label_smoothing == 0 and self.class_weights == "none"
 
-    def class_weights_of(self, facts: DataFacts, counts: Sequence[int]) -> tuple[float, ...]:
+    def class_weights_of(self, facts: DataFacts, counts: Sequence[float]) -> tuple[float, ...]:
         """As those of every loss; balanced ones are scikit-learn's compute_class_weight."""
         names, asked = facts.class_names, self.class_weights
         if asked == "none":
@@ -128,9 +130,10 @@ class _Weighted(_Loss):
             weights = tuple(float(asked.get(name, 1.0)) for name in names)
         elif absent := [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]:
             which, has, it = ("class", "has", "it") if len(absent) == 1 else ("classes", "have", "them")
+            none = "none with a weight above 0" if facts.weight else "none"
             raise DataError(
                 f"loss.class_weights: balanced divides by the training rows of each class, but {which} "
-                f"{first_of(absent, _MAX_NAMED)} {has} none; take fewer validation rows, leave {it} out "
+                f"{first_of(absent, _MAX_NAMED)} {has} {none}; take fewer validation rows, leave {it} out "
                 "of data.classes, or give the weights as a list"
             )
         else:

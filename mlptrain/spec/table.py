@@ -97,8 +97,9 @@ class TableData(DataSection):
     )
     weight: ColumnName | None = Field(
         None,
-        description="The column of sample weights: of what is minimised an example counts as much as its weight, and "
-        "figures called weighted_… are measured so.",
+        description="The column of sample weights: of what is minimised, of balanced class weights and of a fitted "
+        "temperature an example counts as much as its weight, and figures called weighted_… are measured so. Means, "
+        "deviations and levels that preprocessing fits count all training rows alike, as scikit-learn's transformers.",
     )
     test: Validation = Field(
         0.2, description="Test rows, drawn by the seed where there is no test_path: a count, or a fraction below 1."

@@ -68,8 +68,10 @@ def log_probabilities(logits: Floats, temperature: float = 1.0) -> Floats:
     return found
 
 
-def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float | None:
+def fit_temperature(logits: Floats, labels: NDArray[np.int64], *, weights: Floats | None = None) -> float | None:
     """The T > 0 with the smallest mean log-loss of softmax(z / T), for logits (n, k) or (n, 1) and classes (n,).
+
+    With ``weights`` (n,), above 0, all means are by these: an example counts as much as its weight.
 
     The log-loss is convex in 1/T, and its derivative mean(Σ pⱼzⱼ − z_t) rises from mean(z̄ − z_t) at 1/T = 0 to
     mean(max z − z_t). So there is a smallest one where the first is negative and the second positive, at the root, and
@@ -83,11 +85,14 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float | None:
         return None
     true = np.take_along_axis(z, labels[:, None], axis=1)[:, 0]
 
+    def mean(of_rows: Floats) -> float:
+        return float(np.average(of_rows, weights=weights))
+
     def slope(log_inverse: float) -> float:
         p = np.exp(log_probabilities(z, float(np.exp(-log_inverse))))
-        return float(((p * z).sum(axis=1) - true).mean())
+        return mean((p * z).sum(axis=1) - true)
 
-    if (z.mean(axis=1) - true).mean() >= 0 or (z.max(axis=1) - true).mean() <= 0:
+    if mean(z.mean(axis=1) - true) >= 0 or mean(z.max(axis=1) - true) <= 0:
         return None
     low = high = 0.0
     limit = float(np.log(_FARTHEST))

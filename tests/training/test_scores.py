@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from scipy.optimize import minimize_scalar
 from sklearn import metrics
 from torch import Tensor
 from torch.nn import functional
@@ -163,6 +164,27 @@ def test_a_scaled_network_has_a_scaled_temperature() -> None:
     one, ten = fit_temperature(logits, y), fit_temperature(10 * logits, y)
     assert one is not None
     assert ten == pytest.approx(10 * one, rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "spread"), [(4, 3.0), (1, 0.5)])
+def test_a_temperature_by_weight_is_that_of_rows_that_stand_there_as_often(k: int, spread: float) -> None:
+    """Of weights times any factor; and the lowest that SciPy finds for scikit-learn's log-loss."""
+    outputs, labels = drawn(300, max(k, 2), spread=spread)
+    logits, y = outputs.double().numpy(), labels.numpy()
+    times = np.random.default_rng(1).integers(1, 5, 300) ** 2
+    if k == 1:
+        logits = logits[:, 1:] - logits[:, :1]
+    found = fit_temperature(logits, y, weights=times / 7)
+    assert found == pytest.approx(fit_temperature(logits.repeat(times, axis=0), y.repeat(times)), rel=1e-9)
+    assert found != pytest.approx(fit_temperature(logits, y), rel=1e-3)
+
+    def loss(log_temperature: float) -> float:
+        two = np.hstack([0 * logits, logits]) if k == 1 else logits
+        probabilities = functional.softmax(torch.from_numpy(two) / np.exp(log_temperature), dim=1)
+        return float(metrics.log_loss(y, probabilities.numpy(), sample_weight=times))
+
+    lowest = minimize_scalar(loss, bounds=(-4, 4), method="bounded", options={"xatol": 1e-9})
+    assert found == pytest.approx(np.exp(lowest.x), rel=1e-5)
 
 
 def test_where_no_temperature_is_the_best_there_is_none() -> None:

@@ -188,7 +188,7 @@ def _quoting(lines: Sequence[str], dialect: Dialect) -> Dialect:
     return replace(
         dialect,
         is_padded=bool(re.search(rf"{mark}[ ]+{quote}|{quote}[ ]+{mark}", text)),
-        has_backslashes=bool(re.search(rf"\\{quote}[^\s{mark}]", text)),
+        has_backslashes=bool(re.search(rf"\\{quote}[^\s{mark}{quote}]", text)),  # \"" may be doubled
     )
 
 

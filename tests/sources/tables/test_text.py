@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mlptrain.errors import DataError
@@ -231,12 +231,20 @@ def test_places(write: Write) -> None:
     assert table.where(table.frame.height - 1, "text") == f"{path}:7:4"
 
 
+def is_beyond_float32(cell: str) -> bool:
+    """Whether it is the text of a number that single precision does not have."""
+    try:
+        return bool(abs(float(cell)) > np.finfo(np.float32).max)
+    except ValueError:
+        return False
+
+
 CELLS = st.one_of(
     st.integers(-(10**6), 10**6).map(str),
     st.floats(-1e6, 1e6, width=32).map(str),
     st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), max_size=6),
-    st.sampled_from(["a,b", 'say "x"', "two\nlines", "true", "x y"]),
-)
+    st.sampled_from(["a,b", 'say "x"', '\\"', '\\"0', "two\nlines", "true", "x y"]),
+).filter(lambda cell: not is_beyond_float32(cell))  # which are refused
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -245,6 +253,7 @@ def test_what_the_csv_module_writes_is_read(data: st.DataObject, separator: str,
     """Cell by cell: numbers as numbers, text as text without blanks around it, and where each of them stands."""
     width = data.draw(st.integers(2, 5))
     cells = data.draw(st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=12))
+    assume(separator != "\t" or all(any(map(str.strip, row)) for row in cells))  # a line of blanks is no row
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=separator, lineterminator=end)
     writer.writerow(names := [f"name{i}" for i in range(width)])
