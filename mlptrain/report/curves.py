@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from mlptrain.errors import UserError
 from mlptrain.keys import SPLITS, metrics_among, split_of
@@ -29,6 +29,7 @@ from mlptrain.report.style import (
     marked,
     marker,
     new_figure,
+    percent_ticks,
     series,
     set_log_scale,
     styled,
@@ -230,7 +231,7 @@ def _finish(axes: Axes, histories: Sequence[History], metric: str, look: Look, l
         names = {history.loss for history in histories}
         name = names.pop() if len(names) == 1 else "loss (each run's own, mean per example)"
     if is_share(metric):
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+        axes.yaxis.set_major_formatter(percent_ticks())
     elif not higher_is_better(metric):
         values = [history.values[key][1] for history in histories for key in _keys(history, metric)]
         own = look if metric == "loss" else Look()
@@ -238,7 +239,7 @@ def _finish(axes: Axes, histories: Sequence[History], metric: str, look: Look, l
     for value, text, shade in guesses:
         axes.axhline(value, color=shade, linestyle=LINE_STYLES[2], linewidth=1.3, zorder=1.8, label=text)
     axes.set(title=title, xlabel=_POSITIONS[by], ylabel=textwrap.fill(name, letters))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.margins(x=0.02)
     start, end = axes.get_xlim()
     if end - start < 1:  # a single epoch

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from mlptrain.report.arrays import (
     ActivationCurve,
@@ -35,16 +35,21 @@ from mlptrain.report.style import (
     fitted,
     marker,
     new_figure,
+    percent_ticks,
     set_log_scale,
     styled,
 )
-from mlptrain.system.text import printable
+from mlptrain.system.text import printable, shortened
 
 _ORDER_NAMES = ("function", "gradient", "2nd derivative", "3rd derivative")
 _PANEL_COLUMNS = 4
 _FITS_BESIDE = 3  # names of lines in a row of the legend
 _MAX_TARGETS = 4  # of a regression that have room
 _MAX_COUNTED = 25  # classes of a confusion matrix whose cells have room for a number
+_LETTERS = 32  # of a class's name beside a confusion matrix
+_SHORT = 10  # letters of a name that need no room of their own
+_INCH_PER_LETTER = 0.075
+_SLANT = 40  # degrees, of long names below a confusion matrix
 _PALE = 0.5  # of white over the probabilities, so that points stand out
 
 
@@ -218,10 +223,15 @@ def draw_histogram(histogram: InputHistogram) -> Figure:
 @styled
 def draw_confusion(confusion: Confusion) -> Figure:
     """Counts of true against predicted classes; shades are square roots of the shares of the true class."""
-    counts, names = confusion.counts, confusion.class_names
+    counts, names = confusion.counts, [shortened(name, _LETTERS) for name in confusion.class_names]
     k = len(names)
     side = min(10.0, max(4.6, 0.62 * k + 1.6))
-    figure = new_figure(side + 0.9, side + 0.3)
+    room = _INCH_PER_LETTER * max(0, max(map(len, names)) - _SHORT)
+    width, height = side + 0.9 + room, side + 0.3 + room * np.sin(np.radians(_SLANT))
+    title = f"{confusion.label}: {int(counts.sum() - np.trace(counts)):,} wrong of {int(counts.sum()):,} "
+    title = fitted(title + f"{confusion.split} examples", width, size=12)
+    figure = new_figure(width, height + 0.2 * title.count("\n"))
+    figure.suptitle(title, x=0.01, ha="left")
     axes = figure.add_subplot()
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shades = np.sqrt(counts / totals)
@@ -229,15 +239,13 @@ def draw_confusion(confusion: Confusion) -> Figure:
     axes.grid(visible=False)
     ticks = np.arange(0, k, max(1, k // 25))
     long = max(map(len, names)) > 3
-    axes.set_xticks(ticks, [names[i] for i in ticks], rotation=40 if long else 0, ha="right" if long else "center")
+    axes.set_xticks(ticks, [names[i] for i in ticks], rotation=_SLANT if long else 0, ha="right" if long else "center")
     axes.set_yticks(ticks, [names[i] for i in ticks])
     if k <= _MAX_COUNTED:
         for i, j in np.ndindex(k, k):
             shown = f"{counts[i, j]:,}" if counts[i, j] else "·"
             axes.text(j, i, shown, ha="center", va="center", fontsize=8.5, color="white" if shades[i, j] > 0.6 else INK)
-    wrong, total = int(counts.sum() - np.trace(counts)), int(counts.sum())
-    title = f"{confusion.label}: {wrong:,} wrong of {total:,} {confusion.split} examples"
-    axes.set(title=fitted(title, side), xlabel="predicted class (count in every cell)", ylabel="true class")
+    axes.set(xlabel="predicted class (count in every cell)", ylabel="true class")
     shares = [0, 0.01, 0.05, 0.2, 0.5, 1]
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     bar.set_ticks(list(np.sqrt(shares)), labels=[f"{100 * share:g}" for share in shares])
@@ -268,7 +276,14 @@ def draw_residuals(fit: Residuals, *, panel: tuple[float, float] = (4.6, 4.2), t
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=LINE_STYLES[1], label="predicted = true", zorder=1)
         axes.scatter(true, predicted, **dots)
+        margin = 0.03 * (ends[1] - ends[0]) or 1.0
+        limits = ends[0] - margin, ends[1] + margin
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axes.set(
+            xlim=limits,
+            ylim=limits,
+            aspect="equal",
             title=fitted(f"Predicted against true{which}", panel[0]),
             xlabel=f"true value{name}",
             ylabel=f"{fit.what}{name}",
@@ -309,7 +324,7 @@ def draw_reliability(
         below.set(xlabel="confidence (largest probability, %)", ylim=(0, 1.08 * top))
         axes.tick_params(labelbottom=False)
         for axis in (axes.yaxis, below.yaxis, below.xaxis):
-            axis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+            axis.set_major_formatter(percent_ticks())
         if not number:
             axes.set_ylabel("accuracy (% of the bin)")
             below.set_ylabel("examples (%)")

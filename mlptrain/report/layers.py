@@ -7,11 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from mlptrain.report.arrays import FloatArray, LayerMoment, LayerProfiles
 from mlptrain.report.curves import thinned
-from mlptrain.report.style import LINE_STYLES, colour, fitted, marked, marker, new_figure, series, set_log_scale, styled
+from mlptrain.report.style import (
+    LINE_STYLES,
+    colour,
+    fitted,
+    marked,
+    marker,
+    new_figure,
+    percent_ticks,
+    series,
+    set_log_scale,
+    styled,
+)
 
 _MAX_LINES = 6
 _SHIFT = 0.12  # of a layer's width between two moments, so that their bars do not cover each other
@@ -41,7 +52,7 @@ def draw_layers(profiles: LayerProfiles) -> Figure:
     first, second, third = figure.axes
     first.set(title="Activations", ylabel="mean ± standard deviation (no unit)")
     second.set(title="Zero and saturated activations", ylabel="share of the activations (%)", ylim=(-0.03, 1.03))
-    second.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    second.yaxis.set_major_formatter(percent_ticks())
     third.set(title="Gradients of the weights", ylabel="norm (loss per unit of weight, logarithmic)")
     _finish_gradients(third, profiles)
     handles, labels = first.get_legend_handles_labels()
@@ -75,10 +86,10 @@ def _draw_recorded(figure: Figure, recorded: Mapping[str, FloatArray]) -> None:
             x, y = thinned(np.arange(epochs, dtype=np.float64), values)
             axes.plot(x, y, markevery=marked(len(x), number), label=name, **series(number))
         axes.set(title=title, xlabel="epoch (0 is before training)", ylabel=unit)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         if key == "saturated":
             axes.set_ylim(-0.03, 1.03)
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+            axes.yaxis.set_major_formatter(percent_ticks())
         elif key == "gradient" and bool((recorded[key][:, shown] > 0).any()):
             set_log_scale(axes)
     figure.axes[3].legend(loc="best", fontsize=8)

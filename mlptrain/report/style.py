@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
 
 from mlptrain.report.arrays import FloatArray
 
@@ -176,6 +176,11 @@ def class_colours(n_classes: int) -> FloatArray:
     if n_classes <= len(CLASS_COLOURS):
         return np.array([to_rgb(CLASS_COLOURS[index]) for index in range(n_classes)])
     return np.asarray(mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n_classes))[:, :3], dtype=np.float64)
+
+
+def percent_ticks() -> FuncFormatter:
+    """Ticks of shares as percent, each with the digits that it needs: 45 and 99.95."""
+    return FuncFormatter(lambda share, _: f"{100 * share:.6g}")
 
 
 def series(index: int) -> dict[str, Any]:

@@ -49,6 +49,7 @@ SMALL_SIDE = 16  # pixels, up to which images have no margin that they can move 
 # image of another class: the median distance to the nearest of those is 0.23 for each pixel of digits and MNIST, 0.17
 # of Fashion-MNIST (of 1,000 images among 10,000; largest pixel value 1), and half of it is one standard deviation.
 NOISE_BY_SIDE = 0.1
+_FEW_STEPS, _ENOUGH_STEPS = 200, 500  # of a run with the default number of epochs; at least so many are advised
 _MAX_CLASSES_NAMED = 20  # in a message
 _SPLIT_BEFORE = re.compile(r"^(?:train|validation|valid|val|eval|dev|test)_")
 SMALLEST_STEP = 6e-6  # of one input: float32 gives a number near 1 to 6e-8, and then this to a hundredth
@@ -406,6 +407,7 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
     if rows < classes:
         key = "train_size" if getattr(experiment.data, "train_size", None) else "validation"
         yield ("data", key), f"leaves {rows:,} training rows for {classes:,} classes; some of these have none"
+    yield from _few_steps(experiment)
     yield from _drops_without_effect(experiment)
     yield from _smoothing_that_misleads(experiment)
     yield from _endings_without_effect(experiment)
@@ -415,6 +417,20 @@ def warnings_about(experiment: Experiment) -> Iterator[Finding]:
             f"use identity, {loss.name} contains the {loss.contains}"
         )
         yield ("model", "output_activation"), message
+
+
+def _few_steps(experiment: Experiment) -> Iterator[Finding]:
+    """Epochs that nobody chose, and that are too few steps over a small data set."""
+    training, per_epoch = experiment.training, experiment.steps_per_epoch
+    if "epochs" in training.model_fields_set or (steps := training.epochs * per_epoch) >= _FEW_STEPS:
+        return
+    stopping = "" if training.early_stopping else ", with training.early_stopping where these may be too many"
+    message = (
+        f"the default of {training.epochs} epochs is only {steps:,} step{'s' * (steps != 1)} with "
+        f"{experiment.facts.train_rows:,} training rows, and few networks have learnt by then; "
+        f"set training.epochs: {max(100, -(-_ENOUGH_STEPS // per_epoch))}{stopping}"
+    )
+    yield ("training", "epochs"), message
 
 
 def _updates_without_effect(experiment: Experiment) -> Iterator[Finding]:

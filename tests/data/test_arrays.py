@@ -44,9 +44,8 @@ def labels(n: int = N, k: int = 4) -> Values:
 
 def loaded(path: str = "d.npz", *, loss: str = "cross_entropy", **keys: Any) -> Loaded:
     data = {"name": "arrays", "path": path, "validation": 0, "test": 0, **keys}
-    Path("c.yaml").write_text(
-        yaml.safe_dump({"data": data, "model": {"hidden": [3]}, "optimizer": "sgd", "loss": loss})
-    )
+    of_network = {"model": {"hidden": [3]}, "optimizer": "sgd", "loss": loss, "training": {"epochs": 10}}
+    Path("c.yaml").write_text(yaml.safe_dump({"data": data, **of_network}))
     return load_spec(Path("c.yaml"))
 
 

@@ -201,6 +201,8 @@ def test_predicted_against_true_values_and_residuals(runs: Runs) -> None:
     assert "run regression, data random_regression: 64 train examples" in texts(figure)
     rms = np.sqrt(np.mean((fit.predicted - fit.true) ** 2))
     assert figure.axes[1].get_title(loc="left") == f"Residuals (root mean square {rms:.3g})"
+    assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim()
+    assert figure.axes[0].get_aspect() == 1
     two = np.random.default_rng(0).normal(size=(9, 7))
     assert len(draw_residuals(Residuals("many", "test", two, two + 1)).axes) == 8
 
@@ -401,7 +403,20 @@ def test_confusion_writes_every_count() -> None:
     assert figure.axes[0].get_xlabel().startswith("predicted class")
     shown = texts(figure)
     assert {"40", "2", "1", "1,357", "cat", "dog", "true class"} <= set(shown)
-    assert "mine: 3 wrong of 1,400 test examples" in shown
+    assert figure.get_suptitle() == "mine: 3 wrong of 1,400 test examples"
+
+
+def test_confusion_of_long_names_is_not_cut_off() -> None:
+    names = tuple(f"number {index} of the species with very long names" for index in range(20))
+    label = "run long-20260101T000000Z-0000, data with_a_long_name.csv"
+    figure = draw_confusion(Confusion(label, "test", np.eye(20, dtype=np.int64), names))
+    picture_bytes(figure, "png")  # fixes the layout
+    assert figure.get_tightbbox().width < figure.get_figwidth()
+    assert figure.get_tightbbox().height < figure.get_figheight()
+    matrix, bar = (axes.get_tightbbox() for axes in figure.axes)
+    assert matrix is not None
+    assert bar is not None
+    assert matrix.x1 < bar.x0
 
 
 def test_confusion_of_very_many_classes_is_drawn() -> None:

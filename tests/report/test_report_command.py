@@ -201,6 +201,15 @@ def test_what_a_user_wrote_is_escaped(runs: Runs, tmp_path: Path) -> None:
         assert all(escape(name) in text for name in names)
 
 
+def test_long_names_of_classes_stand_upright_over_the_confusion_matrix(runs: Runs) -> None:
+    for letters, upright in ((4, False), (40, True)):
+        names = [f"{index:0{letters}}" for index in range(8)]
+        counts = [[int(i == j) for j in range(8)] for i in range(8)]
+        page = Page(section_of(runs("digits"), "confusion", confusion=counts, per_class=class_rows(names)))
+        [table] = page.all("table")
+        assert ("wide" in (table["class"] or "").split()) is upright
+
+
 def test_a_configuration_as_windows_writes_it_is_shown_without_its_carriage_returns(runs: Runs, tmp_path: Path) -> None:
     run = shutil.copytree(runs("spirals"), tmp_path / "run")
     (run / "config.yaml").write_bytes(b"# a \x1b[31m\r\nname: x\r\n")

@@ -17,7 +17,9 @@ from mlptrain import views
 from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import load_kept, load_split
 from mlptrain.inference.tables import predict_table
+from mlptrain.report.arrays import ClassCurve, ClassCurves
 from mlptrain.report.page import render_page
+from mlptrain.report.style import picture_bytes
 from mlptrain.report.tables import draw_class_curves, draw_importance
 from mlptrain.seeds import derived_seed
 from mlptrain.views.tables import class_curves, permutation_importance
@@ -129,6 +131,15 @@ def test_pictures(place: Path) -> None:
     assert widths == sorted(widths, reverse=True)
     np.testing.assert_allclose(widths, found.increase[found.order].mean(axis=1))
     assert [label.get_text() for label in axes.get_yticklabels()] == [found.columns[column] for column in found.order]
+
+
+def test_curves_of_classes_with_long_names_have_room_for_them() -> None:
+    line = np.array([0.0, 0.5, 1.0])
+    curves = tuple(ClassCurve(f"class {index} {'n' * 40}", 0.1, line, line, 0.5, line, line, 0.5) for index in range(8))
+    figure = draw_class_curves(ClassCurves("long", "test", 80, curves, 20))
+    picture_bytes(figure, "png")  # fixes the layout
+    assert figure.get_tightbbox().x0 >= 0
+    assert figure.get_tightbbox().x1 <= figure.get_figwidth()
 
 
 def test_a_page_of_a_table(place: Path) -> None:

@@ -116,16 +116,16 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "data: {name: digits, train_size: 1000, validation: 0}\ntraining: {epochs: 11, batch_size: 10, ema: 0.999}",
     ),
     "fewer rows than classes": (
-        "data: {name: digits, train_size: «12, validation: 3}\ntraining: {batch_size: 1}",
+        "data: {name: digits, train_size: «12, validation: 3}\ntraining: {epochs: 10, batch_size: 1}",
         "data.train_size",
         "leaves 9 training rows for 10 classes; some of these have none",
-        "data: {name: digits, train_size: 13, validation: 3}\ntraining: {batch_size: 1}",
+        "data: {name: digits, train_size: 13, validation: 3}\ntraining: {epochs: 10, batch_size: 1}",
     ),
     "validation that leaves fewer rows than classes": (
-        "data: {name: iris, validation: «118}\ntraining: {batch_size: 1}",
+        "data: {name: iris, validation: «118}\ntraining: {epochs: 10, batch_size: 1}",
         "data.validation",
         "leaves 2 training rows for 3 classes",
-        "data: {name: iris, validation: 117}\ntraining: {batch_size: 1}",
+        "data: {name: iris, validation: 117}\ntraining: {epochs: 10, batch_size: 1}",
     ),
     "scaling in raw units": (
         "data: {name: mnist, scaling: {mean: «33.3, std: 78.6}}",
@@ -145,7 +145,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "data: {name: digits, scaling: {mean: «-1, std: 1}}",
         "data.scaling.mean",
         "use standard, which measures both",
-        "data: {name: spirals, scaling: {mean: -1, std: 1}}",
+        "data: {name: spirals, scaling: {mean: -1, std: 1}}\ntraining: {epochs: 200}",
     ),
     "disturbances that reach other rows": (
         "data: iris\ntraining: {batch_size: 1, adversarial: {name: vat, epsilon: «2.1}}",
@@ -177,7 +177,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "data: digits\naugmentation: {rotate: «90}",
         "augmentation.rotate",
         "beyond 45° a 6 comes to look like a 9, and both are classes here; 15 is usual",
-        "data: {name: digits, classes: [0, 6]}\naugmentation: {rotate: 90}",
+        "data: {name: digits, classes: [0, 6]}\naugmentation: {rotate: 90}\ntraining: {epochs: 50}",
     ),
     "clothes upside down": (
         "data: fashion_mnist\naugmentation: {flip: «vertical}",
@@ -216,10 +216,23 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "training: {batch_size: 2}\naugmentation: {mixup: 0.2}",
     ),
     "batch larger than the data": (
-        "data: {name: digits, validation: 0}\ntraining: {batch_size: «1438}",
+        "data: {name: digits, validation: 0}\ntraining: {epochs: 10, batch_size: «1438}",
         "training.batch_size",
         "1,438 exceeds the 1,437 training rows",
-        "data: {name: digits, validation: 0}\ntraining: {batch_size: 1437}",
+        "data: {name: digits, validation: 0}\ntraining: {epochs: 10, batch_size: 1437}",
+    ),
+    "ten epochs of few rows that nobody chose": (
+        "data: iris\n«training: {batch_size: 30}",
+        "training.epochs",
+        "the default of 10 epochs is only 40 steps with 108 training rows, and few networks have learnt by then; "
+        "set training.epochs: 125, with training.early_stopping where these may be too many",
+        "data: iris\ntraining: {batch_size: 30, epochs: 10}",
+    ),
+    "ten epochs of nearly enough rows": (
+        "data: {name: digits, validation: 0, train_size: 1216}\n«training: {shuffle: true}",
+        "training.epochs",
+        "only 190 steps with 1,216 training rows, and few networks have learnt by then; set training.epochs: 100",
+        "data: {name: digits, validation: 0, train_size: 1217}",
     ),
 }
 
@@ -257,7 +270,7 @@ def test_configurations_are_found() -> None:
 
 def test_a_batch_size_that_nobody_chose_is_no_reason_to_warn() -> None:
     """Also where the default is written out, as in resolved.yaml."""
-    for training in ("", "training: {epochs: 1}", "training: {batch_size: 64}"):
+    for training in ("training: {epochs: 10}", "training: {epochs: 1}", "training: {epochs: 10, batch_size: 64}"):
         loaded = load_text(complete(f"data: {{name: digits, train_size: 50, validation: 10}}\n{training}"))
         assert loaded.experiment.facts.train_rows < 64
         assert loaded.warnings == ()
