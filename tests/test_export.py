@@ -239,7 +239,7 @@ def test_rows_of_a_table_need_what_the_file_only_describes(call: Call) -> None:
 def test_what_cannot_be_exported(call: Call) -> None:
     assert call("train", DIGITS, *PLAIN, "--run-dir", "run").code == 0
     for arguments, message in (
-        (("run", "--to", "pickle"), "'pickle' is not one of 'npz'"),
+        (("run", "--to", "pickle"), "format 'pickle': choose npz; mlptrain.load(RUN) is a torch.nn.Module"),
         (("run", "--to", "npz", "--out", "weights.pt"), "ends in .npz, not in '.pt'"),
         (("run", "--to", "npz", "--epochs", "9999999"), "expected 0 to 38,669 epochs of this run"),
         (("nowhere", "--to", "npz"), "nowhere: no such checkpoint or run folder"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +11,12 @@ from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json, Run, output_file
 from mlptrain.errors import UserError
 
-
-class Format(StrEnum):
-    """What a run is exported to."""
-
-    NPZ = "npz"
+_FORMATS = ("npz",)
 
 
 def export(
     run: Run,
-    to: Annotated[Format, typer.Option("--to", help="npz: arrays for numpy.load.")],
+    to: Annotated[str, typer.Option("--to", metavar="<npz>", help="npz: arrays for numpy.load.")],
     out: Annotated[Path | None, typer.Option(help="The file, ending in .npz; default: weights.npz, here.")] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Of how many epochs the batch order is given.")] = 1,
     rows: Annotated[bool, typer.Option("--rows", help="The scaled inputs and the targets of every split too.")] = False,
@@ -33,6 +28,11 @@ def export(
     Kept, initial and last weights under the names of the checkpoint, (outputs, inputs) as in torch, the numbers of the
     scaling, the class names, and the rows of every step.
     """
+    if to not in _FORMATS:
+        raise UserError(
+            f"format '{to}': choose {' or '.join(_FORMATS)}; mlptrain.load(RUN) is a torch.nn.Module, which "
+            "torch's own functions write in other formats"
+        )
     file = output_file(out, default=Path(f"weights.{to}"), what="network", suffixes=(f".{to}",))
     from mlptrain.inference import export as exporting
     from mlptrain.inference.evaluate import unfinished
@@ -52,7 +52,7 @@ def export(
         )
     if as_json:
         shapes = {name: list(array.shape) for name, array in arrays.items()}
-        screen.say_json({"file": str(file), "to": to.value, "epoch": exporting.epoch_of(arrays), "arrays": shapes})
+        screen.say_json({"file": str(file), "to": to, "epoch": exporting.epoch_of(arrays), "arrays": shapes})
     else:
         table = [(name, "×".join(map(str, array.shape)) or "()") for name, array in arrays.items()]
         screen.show_table(("array", "shape"), table)

@@ -111,6 +111,11 @@ def data_folder(explicit: AnyPath | None = None) -> Path:
 def download_of(name: str) -> Download:
     """A data set whose files are below the data folder. Raises DataError for any other name, with the reason."""
     if name not in DOWNLOADS:
+        if name.lower().endswith((".yaml", ".yml")):
+            raise DataError(
+                f"{name} is a configuration, expected the name of downloaded data: {' or '.join(DOWNLOADS)}; "
+                f"`mlptrain data show {name}` looks into the data that it names"
+            )
         folded = re.sub(r"[\W_]", "", name.lower())
         guess = next((known for known in DOWNLOADS if known.replace("_", "") == folded), None)
         reason = not_offered(name, DOWNLOADS)

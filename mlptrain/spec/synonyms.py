@@ -47,11 +47,11 @@ KEYS = {
         "csv csv_path csv_file file_path data_file data_files data_path dataset_path filename file files "
         "train_path train_file path_to_data paths"
     ),
-    "data.x": "x_name inputs_name input_array x_key",
+    "data.x": "x_name inputs_name input_array x_key input inputs x_train train_x",
     "data.x_val": "x_valid x_validation x_dev val_x validation_x",
     "data.y_val": "y_valid y_validation y_dev val_y validation_y",
     "data.transpose": "transposed transpose_images swap_axes fix_orientation",
-    "data.y": "y_name target_array targets_name y_key label_array labels_name",
+    "data.y": "y_name target_array targets_name y_key label_array labels_name y_train train_y",
     "data.size": "resize image_size img_size image_shape target_size crop center_crop",
     "data.mode": "color_mode colour_mode grayscale greyscale as_gray gray",
     "data.task": "task_type problem problem_type",
@@ -68,7 +68,8 @@ KEYS = {
         "categorical_columns categorical_cols categorical_features categorical_column cat_columns cat_cols "
         "cat_features cat_names numeric_columns numeric_features numerical_columns numerical_features num_cols "
         "num_columns cont_names continuous_columns continuous_cols date_columns parse_dates column_types "
-        "column_kinds feature_types dtypes drop_columns drop_cols ignore_columns exclude_columns"
+        "column_kinds feature_types dtypes drop_columns drop_cols ignore_columns exclude_columns columns_to_drop "
+        "exclude id_column id_columns id_col index_col index_column dates datetime_columns"
     ),
     "data.numeric": "numerical numeric_preprocessing continuous",
     "data.numeric.missing": (
@@ -393,6 +394,15 @@ KEYS_NOT_OFFERED = {
     "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
         "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
     ),
+    "a sign of decimals or thousands is not offered as a key; it is told from the numbers, as `mlptrain data show "
+    "CONFIG` says": "decimal decimal_sep decimal_separator decimal_sign thousands thousands_sep thousands_separator",
+    "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are told from its bytes": (
+        "encoding file_encoding csv_encoding charset"
+    ),
+    "a form of dates is not offered as a key; it is told from the dates; data.columns: {{NAME: date}} names such a "
+    "column": "date_format date_formats datetime_format dayfirst",
+    "leaving out lines of the file is not offered; delete them from it": "skip_rows skip_lines skipfooter",
+    "a sheet is not offered as a key; save it as a file of comma-separated values": "sheet sheet_name worksheet",
     "notes are not offered as keys; write them as comments, after #": (
         "tags notes note description version author comment"
     ),

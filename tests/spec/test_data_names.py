@@ -73,7 +73,12 @@ def test_the_short_form_and_a_comparisons_base_too() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("kmnist", "not offered: Kuzushiji-MNIST"), ("Fashion-MNIST", "did you mean 'fashion_mnist'?")],
+    [
+        ("kmnist", "not offered: Kuzushiji-MNIST"),
+        ("Fashion-MNIST", "did you mean 'fashion_mnist'?"),
+        ("own.yaml", "own.yaml is a configuration, expected the name of downloaded data: mnist or fashion_mnist; "),
+        ("own.yaml", "`mlptrain data show own.yaml`"),
+    ],
 )
 def test_what_is_downloaded(name: str, words: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(DataError) as caught:

@@ -219,6 +219,13 @@ def test_one_fault_at_its_place(keys: str, path: str, says: str, tmp_path: Path)
     assert len(fault.message) < 300 + len(str(file))
 
 
+def test_a_number_is_quoted_as_the_file_has_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{row}.7,{row % 2}\n" for row in range(315, 355)))
+    text = f"data: {{name: table, path: {tmp_path}/t.csv, target: b, columns: {{a: date}}}}\n"
+    with pytest.raises(SpecError, match=r"such as '315\.7' at .*t\.csv:2:1;"):
+        load_text(text + "model: {hidden: []}\noptimizer: sgd\n")
+
+
 def test_a_logarithm_of_targets_needs_some(tmp_path: Path) -> None:
     """The place is that in the file, behind rows that are left out."""
     file = tmp_path / "gains.csv"

@@ -153,6 +153,8 @@ MEANS: dict[str, dict[str, str]] = {
         "target_column label_col": "target of data table, penguins, wine, breast_cancer or diabetes",
         "csv file_path": "path of data table, arrays, images or idx",
         "resize": "size of data images",
+        "inputs x_train": "x of data arrays",
+        "id_column columns_to_drop": "columns of data table, penguins, wine, breast_cancer or diabetes",
         "n_epochs": "training.epochs",
         "random_state": "seed at the top level",
     },
@@ -269,6 +271,11 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "features feature_columns": "a list of the inputs is not offered",
         "url": "reading from the network is not offered",
         "invert": "changes of the images are not offered",
+        "decimal thousands decimal_separator": "told from the numbers, as `mlptrain data show CONFIG` says",
+        "encoding charset": "UTF-8, UTF-16 and Windows-1252 are told from its bytes",
+        "date_format": "told from the dates; data.columns: {NAME: date} names such a column",
+        "skiprows": "delete them from it",
+        "sheet_name": "save it as a file of comma-separated values",
     },
     "model": {"flatten": "always flattened"},
     "loss": {"from_logits": "cross_entropy and bce read logits"},
@@ -522,7 +529,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "eps", "epsilon", "iterations", "kind", "lrdecay", "scale", "weight"}
+    ambiguous = {"alpha", "beta", "encoding", "eps", "epsilon", "iterations", "kind", "lrdecay", "scale", "weight"}
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == ["alpha", "beta", "monitor"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}

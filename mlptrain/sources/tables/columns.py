@@ -222,9 +222,10 @@ def _kind(
         )
     if wanted == "date" and not values.dtype.is_temporal():
         first = values.is_not_null().arg_max() or 0
+        value = values[[first]].cast(pl.String)[0]  # by polars, whose Float32 is 159.1 rather than 159.10000610351562
         raise DataKeyError(
             "columns",
-            f"'{shown}' has values that are not read as dates, such as {printable(str(values[first]))!r} at "
+            f"'{shown}' has values that are not read as dates, such as {printable(str(value))!r} at "
             f"{table.where(first, name)}; write them as 2024-05-31, or use another kind",
             inside=(written,),
         )
