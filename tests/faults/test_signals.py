@@ -195,7 +195,7 @@ def test_the_real_command(place: Path, unbroken: Unbroken, attacks: Attacks, cha
             assert time.monotonic() < deadline
             time.sleep(0.005)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(0, 1.5))
+            process.wait(chance.uniform(0, 0.8))  # importing torch alone takes longer
         process.send_signal(NUMBERS[attempt % len(NUMBERS)])
         sent = time.monotonic()
         code = process.wait(60)

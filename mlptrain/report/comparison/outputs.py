@@ -21,6 +21,7 @@ from mlptrain.runs import is_comparison
 from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
 from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
+from mlptrain.system import signals
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -92,6 +93,8 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
     except (MlptrainError, OSError):
         raise
     except Exception as error:  # of matplotlib's, whatever is wrong with it here
+        if signals.received:  # an interruption, which matplotlib's C++ code turns into an error of its own
+            raise KeyboardInterrupt from error
         raise MachineError(
             f"the pictures of {folder.parent} cannot be drawn: {type(error).__name__}: {error}. All else is complete; "
             f"`mlptrain doctor` says what is wrong, then {RERUN}: it retrains nothing"
