@@ -25,8 +25,8 @@ def prepare_environment() -> None:
 def prepare_collector() -> None:
     """Let garbage be collected less often, and not at the end of the process, whose memory goes back as a whole.
 
-    Of the 1.9 s that ``train configs/digits.yaml`` took for one epoch, 0.2 s were collections among the half a million
-    objects of ``import torch``, which stay, and 0.3 s those of the end (2-core AMD EPYC, 2026-11-26).
+    Of the 1.9 s that ``train configs/digits.yaml`` took for one epoch, 0.2 s were collections among the objects of
+    ``import torch``, which stay, and 0.3 s those of the end (2-core AMD EPYC, 2026-11-26).
     """
     gc.set_threshold(20_000, 50, 100)
     atexit.register(gc.freeze)

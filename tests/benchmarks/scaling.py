@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.steady import ROOT
+from tests.benchmarks.whole_process import ENVIRONMENT
 
-ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = {"mlptrain": "mlptrain", "peers_jax": "JAX", "peers_torch": "autograd"}
 EPOCHS = 4  # of which the first, in which JAX compiles, does not count
 CLASSES = 10
@@ -63,7 +64,7 @@ class Shape:
     @property
     def work(self) -> float:
         """Multiplications and additions of an epoch's forward passes, in all models."""
-        products = sum(a * b for a, b in zip(self.widths[:-1], self.widths[1:], strict=True))
+        products = sum(a * b for a, b in pairwise(self.widths))
         return float(self.rows * products * self.models)
 
 
@@ -112,7 +113,7 @@ def measure_point(framework: str, shape: Shape) -> dict[str, float]:
     started = time.perf_counter()
     x, y = _data(shape, rng)
     weights, biases = [], []
-    for inputs, outputs in zip(shape.widths[:-1], shape.widths[1:], strict=True):
+    for inputs, outputs in pairwise(shape.widths):
         bound = 1 / math.sqrt(inputs)
         weights.append(rng.uniform(-bound, bound, (shape.models, outputs, inputs)).astype(np.float32))
         biases.append(np.zeros((shape.models, outputs), np.float32))
@@ -137,11 +138,7 @@ def _ours(shape: Shape, rng: np.random.Generator) -> dict[str, float]:
 
     prepare_environment()
     prepare_collector()
-    import torch
-
     from mlptrain.experiment import train, train_seeds
-
-    assert torch.get_num_threads()  # imported: what follows is the work of mlptrain alone
 
     config = {
         "data": {"validation": 0, "test": 0},
@@ -181,13 +178,11 @@ def _peak_mb() -> float:
 # --- all points ---
 
 
-def point(framework: str, shape: Shape, data_dir: Path) -> dict[str, Any]:
+def point(framework: str, shape: Shape) -> dict[str, Any]:
     """``measure_point`` in a process of its own; its problem where there is one."""
     command = [sys.executable, "-m", "tests.benchmarks.scaling", "--point", framework, json.dumps(vars(shape))]
     try:
-        child = subprocess.run(
-            command, capture_output=True, text=True, cwd=data_dir, env=_ENVIRONMENT, timeout=TOO_LONG
-        )
+        child = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=TOO_LONG)
     except subprocess.TimeoutExpired:
         return {"problem": f"more than {TOO_LONG:.0f} s"}
     if child.returncode:
@@ -197,23 +192,18 @@ def point(framework: str, shape: Shape, data_dir: Path) -> dict[str, Any]:
     return found
 
 
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-_ENVIRONMENT["PYTHONPATH"] = str(ROOT)
-
-
 def measure(names: list[str], tell: Callable[[str], object]) -> dict[str, Any]:
     """All points of these curves: by curve a list of ``{size, work, framework: figures}``."""
     curves: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            curve, rows = CURVES[name], []
-            for size in curve.sizes:
-                row: dict[str, Any] = {"size": size, "work": curve.at(size).work}
-                for framework, title in FRAMEWORKS.items():
-                    tell(f"{curve.title}: {size:,}, {title}")
-                    row[framework] = point(framework, curve.at(size), Path(folder))
-                rows.append(row)
-            curves[name] = {"title": curve.title, "points": rows, "slopes": slopes(rows)}
+    for name in names:
+        curve, rows = CURVES[name], []
+        for size in curve.sizes:
+            row: dict[str, Any] = {"size": size, "work": curve.at(size).work}
+            for framework, title in FRAMEWORKS.items():
+                tell(f"{curve.title}: {size:,}, {title}")
+                row[framework] = point(framework, curve.at(size))
+            rows.append(row)
+        curves[name] = {"title": curve.title, "points": rows, "slopes": slopes(rows)}
     return curves
 
 

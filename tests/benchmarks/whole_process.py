@@ -20,7 +20,7 @@ NAMES = ("W2", "W4")
 SHIPPED = ("digits.yaml", "tables/penguins.yaml")
 SLOW_SECONDS = 30.0  # a process that takes longer runs in the first rounds only
 # An installed package has its bytecode; compiling ours in every process would cost 0.1 s.
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass
@@ -69,9 +69,7 @@ class Runner:
         ours = process.title == OURS
         command = [*process.command, "--run-dir", str(run_dir)] if ours else process.command
         started = time.perf_counter()
-        child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT, env=_ENVIRONMENT
-        )
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT, env=ENVIRONMENT)
         assert child.stdout is not None
         output = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["numeric", "categorical", "date", "drop"]
-Duty = Literal["target", "weight", "split"]  # of a column that is no input
+Role = Literal["target", "weight", "split"]  # of a column that is not an input
 Task = Literal["classification", "regression"]
 MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
 _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
@@ -42,7 +42,7 @@ class Described:
     """
 
     name: str
-    kind: Kind | Duty
+    kind: Kind | Role
     why: str = ""
     missing: int = 0
     levels: int | None = 0
@@ -74,9 +74,9 @@ def infer(
     target: str | int | Sequence[str | int],
     task: Literal["auto", "classification", "regression"] = "auto",
     kinds: Mapping[str, str] | None = None,
-    reserved: Mapping[str, Duty] | None = None,
+    reserved: Mapping[str, Role] | None = None,
 ) -> Inferred:
-    """What is inferred from a training table. ``reserved`` are columns with another duty, such as weights, by name.
+    """What is inferred from a training table. ``reserved`` are columns with another role, such as weights, by name.
 
     Raises DataKeyError for columns that are not there and kinds that the values cannot have, DataError where no input
     is left.
@@ -94,9 +94,9 @@ def infer(
         levels = None
         if low is None or len(values) <= _COUNTED:
             levels = values.n_unique() - (values.null_count() > 0)
-        duty: Duty | None = "target" if name in targets else (reserved or {}).get(name)
-        if duty is not None:
-            described.append(_describe(values, duty, "", levels, low, high))
+        role: Role | None = "target" if name in targets else (reserved or {}).get(name)
+        if role is not None:
+            described.append(_describe(values, role, "", levels, low, high))
             continue
         kind, why, warning = _kind(
             table,
@@ -270,7 +270,7 @@ def _ends(values: pl.Series) -> tuple[Any, Any]:
     return None, None
 
 
-def _describe(values: pl.Series, kind: Kind | Duty, why: str, levels: int | None, low: Any, high: Any) -> Described:
+def _describe(values: pl.Series, kind: Kind | Role, why: str, levels: int | None, low: Any, high: Any) -> Described:
     ends = [("" if end is None else f"{end:g}" if isinstance(end, float) else str(end)) for end in (low, high)]
     return Described(values.name, kind, why, values.null_count(), levels, *ends)
 

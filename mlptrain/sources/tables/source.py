@@ -13,7 +13,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
 from mlptrain.sources.files import files_of
 from mlptrain.sources.held import held, is_held
-from mlptrain.sources.tables.columns import Duty, Inferred, find_column, infer
+from mlptrain.sources.tables.columns import Inferred, Role, find_column, infer
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels, encode_targets
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.read import read_table
@@ -176,10 +176,10 @@ def _lowest(table: Table, inferred: Inferred) -> tuple[float, str]:
     return value, table.where(table.frame[name].arg_min() or 0, name)
 
 
-def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, Duty]:
+def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, Role]:
     """Columns that are no inputs, each with the key that names it. Raises DataKeyError for one with two duties."""
-    reserved: dict[str, Duty] = {}
-    wishes: dict[Duty, str | int | None] = {"weight": source.weight, "split": source.split and source.split[1]}
+    reserved: dict[str, Role] = {}
+    wishes: dict[Role, str | int | None] = {"weight": source.weight, "split": source.split and source.split[1]}
     for key, wanted in wishes.items():
         if wanted is not None:
             name = find_column(names, wanted, key=key)
