@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mlptrain.data.preprocessing import Preprocessing
 from mlptrain.nn.losses import with_weights
+from mlptrain.system.threads import Threads
 
 _ROWS = 1 << 14  # that are turned at once, in the cache
 _FEW = 8  # such parts that are not worth threads
@@ -55,7 +55,7 @@ class Examples:
         if len(starts) < _FEW:
             deque(map(write, starts), maxlen=0)
         else:
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            with Threads(torch.get_num_threads()) as pool:
                 deque(pool.map(write, starts), maxlen=0)
         return columns.T
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import Choice, DataFacts, RawData, SplitBy
 from mlptrain.spec import Experiment
 from mlptrain.spec.table import TableData
+from mlptrain.system.threads import Threads
 
 _MAX_NAMED = 20  # classes in a message
 _NO_ROWS = torch.empty(0, dtype=torch.int64)
@@ -114,7 +114,7 @@ class Splits:
         for name, some in (("training", train), ("validation", validated), ("test", tested)):
             if some is not None and some.weight is not None and not some.chosen_weights().any():
                 raise DataError(f"all {len(some):,} {name} rows have the weight 0")
-        with ThreadPoolExecutor(1) as beside:  # hashing needs a core of its own, and no lock of Python's
+        with Threads(1) as beside:  # hashing needs a core of its own, and no lock of Python's
             fingerprint = beside.submit(_fingerprint, train, validated, tested)
             splits = cls(train, validated, tested, "")
             splits = splits if fitted.columns is None else splits.applied()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
@@ -18,6 +17,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.jsonfiles import Figure, Positive, Record
+from mlptrain.system.threads import Threads
 
 # Numbers that are prepared at once, in float64, which the cache holds. Of more, torch's threads would wait for each
 # other after each of many short operations: three times the time where other programs use the cores.
@@ -199,7 +199,7 @@ def _mapped(work: Callable[[A], B], parts: Iterable[A], threads: int) -> Iterabl
     """``map`` in threads, which NumPy and torch let run at the same time; results and errors come in the same order."""
     if threads == 1:
         return map(work, parts)
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         return pool.map(work, parts)
 
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from mlptrain.system.caches import cache_folder
 from mlptrain.system.cores import usable_cores
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath
+from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -394,7 +394,7 @@ def _images(
 
     start = time.perf_counter()
     parts = [range(at, min(at + _AT_ONCE, len(files))) for at in range(0, len(files), _AT_ONCE)]
-    with quiet(), ThreadPoolExecutor(max(1, min(int(usable_cores()), _MAX_THREADS))) as pool:
+    with quiet(), Threads(max(1, min(int(usable_cores()), _MAX_THREADS))) as pool:
         list(pool.map(decode, parts))
     if faults:
         first = min(faults)

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from mlptrain.sources.tables.table import Part, Table
 from mlptrain.sources.tables.text import TextLines
 from mlptrain.system import caches
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +42,7 @@ MAX_BYTES = 20 << 30
 _FRESH = 2.0  # seconds: a file changed so shortly before it was hashed may change again within its time stamp
 
 
-_KEPT = ThreadPoolExecutor(1)  # in which tables are kept while they are used; a program that ends waits for it
+_KEPT = Threads(1)  # in which tables are kept while they are used; a program that ends waits for it
 _writing: dict[Path, Future[None]] = {}  # by note
 
 
@@ -65,7 +66,7 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
         writing.result()
     note = _load_note(folder / f"{key}.json")
     is_known = note.get("files") == before and not note.get("fresh")
-    with ThreadPoolExecutor(1) as beside:  # hashing takes a tenth of the time of reading, on another core
+    with Threads(1) as beside:  # hashing takes a tenth of the time of reading, on another core
         hashing = None if is_known else beside.submit(_digest, files)
         if note:
             digest = str(note["digest"]) if hashing is None else hashing.result()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
@@ -13,6 +12,7 @@ from mlptrain.sources.facts import Column
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.cores import usable_cores
 from mlptrain.system.text import printable
+from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def _each(encode: Callable[[int], None], starts: Sequence[int]) -> None:
         deque(map(encode, starts), maxlen=0)
         return
     # NumPy and polars let both work, and what takes longest is that the system hands out the memory.
-    with ThreadPoolExecutor(max(1, int(usable_cores()))) as pool:
+    with Threads(max(1, int(usable_cores()))) as pool:
         deque(pool.map(encode, starts), maxlen=0)
 
 

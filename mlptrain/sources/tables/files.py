@@ -13,7 +13,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
@@ -23,6 +22,7 @@ from mlptrain.sources.files import files_of
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
+from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -362,7 +362,7 @@ def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
 
     Where it is closed before its end, so are they, and their thread has ended.
     """
-    with contextlib.closing(items), ThreadPoolExecutor(1) as beside:
+    with contextlib.closing(items), Threads(1) as beside:
         following = beside.submit(next, items, None)
         while (item := following.result()) is not None:
             following = beside.submit(next, items, None)
