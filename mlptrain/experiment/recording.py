@@ -32,7 +32,7 @@ from mlptrain.runs.records import (
 )
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
-from mlptrain.training.endings import Ending, early_ending
+from mlptrain.training.endings import Ending, early_ending, still_falling
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
@@ -211,7 +211,11 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         undefined["choice"] = f"{metric} has no value in any epoch, so that the last one is kept"
     if calibration is not None and calibration.temperature is None:
         undefined["temperature"] = NO_TEMPERATURE
-    earlier = run.folder.read_environment().earlier_test_evaluations
+    environment = run.folder.read_environment()
+    earlier, diagnosis = environment.earlier_test_evaluations, _diagnosed(run, model, lines)
+    stopped = _stopped_early(run.experiment, lines)
+    guess = (environment.constant_guess or {}).get("loss")
+    falling = "" if diagnosis or stopped else still_falling(lines, split=run.experiment.evaluation.split, guess=guess)
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
@@ -219,12 +223,13 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
             {"checkpoint": file, "epoch": kept["epoch"], **figures["train"], **by_epoch, **further}
         ),
         last=figures_of(last),
-        diagnosis=_diagnosed(run, model, lines),
+        diagnosis=diagnosis,
         test_evaluations=earlier + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
         undefined=undefined,
         calibration=calibration,
-        stopped_early=_stopped_early(run.experiment, lines),
+        stopped_early=stopped,
         choice=choice,
+        still_falling=falling or None,
     )
 
 
