@@ -200,6 +200,27 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("names", [("X", "labels"), ("x", "label"), ("X", "targets"), ("x", "target"), ("X", "y")])
+@pytest.mark.parametrize("kind", ["npz", "mat"])
+def test_inputs_called_x_beside_targets_of_any_usual_name(folder: Path, names: tuple[str, str], kind: str) -> None:
+    x, y = inputs(), labels()
+    arrays = dict(zip(names, (x, y), strict=True))
+    if kind == "mat":
+        scipy.io.savemat("d.mat", arrays)
+        rows = loaded(path="d.mat").spec.data.source().read(seed=0, folder=Path())
+    else:
+        save(**arrays)
+        rows = rows_of()
+    np.testing.assert_array_equal(rows.x, x.astype(rows.x.dtype))
+    np.testing.assert_array_equal(rows.y, y)
+
+
+def test_labels_are_targets_or_names_of_classes(folder: Path) -> None:
+    save(x=inputs(), y=labels())
+    with pytest.raises(SpecError, match=r"data\.labels: unknown key; did you mean 'y' or 'class_names'\?"):
+        loaded(labels="y")
+
+
 @pytest.mark.parametrize("names", [("x_val", "y_val"), ("X_valid", "Y_valid"), ("xDev", "yDev")])
 def test_stored_validation_rows_are_used(folder: Path, names: tuple[str, str]) -> None:
     """Those of a fold of the training rows too; a validation of 0 leaves them out, another wish is said to be void."""
