@@ -36,6 +36,7 @@ from mlptrain.training.endings import Ending, early_ending, still_falling
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,11 @@ Begin = Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]
 class Recording(Listener):
     """Records all runs that ``begin`` gives below ``path``, and finishes their folders.
 
-    ``outcomes`` has one entry per run when training is over.
+    ``outcomes`` has one entry per run when training is over. Of several ``workers`` the others are told the path.
     """
 
-    def __init__(self, begin: Begin) -> None:
-        self._begin = begin
+    def __init__(self, begin: Begin, workers: Workers | None = None) -> None:
+        self._begin, self._workers = begin, workers
         self.path = Path()
         self.runs: list[RecordedRun] = []
         self.outcomes: list[Outcome] = []
@@ -109,6 +110,8 @@ class Recording(Listener):
                     run.recorder = Recorder(run.folder, run.experiment, run.splits, model, checkpoint=run.checkpoint)
                     if run.checkpoint is not None:
                         run.folder.extend(resolved=to_yaml(run.experiment.spec))
+        if self._workers is not None:
+            self._workers.from_first(lambda: self.path)
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """Record every model's epoch. Raises MachineError."""

@@ -304,7 +304,7 @@ def _recorded(
     starts: Sequence[Start] | None = None,
     workers: Workers | None = None,
 ) -> list[Outcome]:
-    recording = Recording(begin)
+    recording = Recording(begin, workers)
     with stop_on_signals() as should_stop, recording.resumable():
         fit(
             experiments,
