@@ -173,7 +173,8 @@ def importance(
 ) -> None:
     """How much worse predictions are where a column is shuffled.
 
-    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows.
+    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows and
+    200 columns: of more, those that the first layer weighs most, or where inputs are embedded, drawn at random.
     """
     file = _picture(out, "importance")
     from mlptrain import views
