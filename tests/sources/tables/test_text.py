@@ -144,6 +144,11 @@ DATES = {
     "1/12/2021 7:05": ("2/29/2020 13:59", "%m/%d/%Y %H:%M"),
     "2020/02/29": ("2021/12/01", "%Y/%m/%d"),
     "29-Feb-2020": ("01-Dec-2021", "%d-%b-%Y"),
+    "29 February 2020": ("1 May 2021", "%d %B %Y"),
+    "29-February-2020": ("01-May-2021", "%d-%B-%Y"),
+    "02/29/2020 1:05 PM": ("12/01/2021 12:30 am", "%m/%d/%Y %I:%M %p"),
+    "2020-02-29 11:05:09 AM": ("2021-12-01 12:30:00 PM", "%Y-%m-%d %I:%M:%S %p"),
+    "29 Feb 2020 1:05PM": ("1 May 2021 12:30AM", "%d %b %Y %I:%M%p"),
 }
 
 
@@ -152,8 +157,17 @@ def test_dates_are_as_python_reads_them(first: str, write: Write) -> None:
     second, form = DATES[first]
     table = read_table(write("x.csv", f"d,y\n{first},1\n,2\n{second},3\n"))
     parsed = [datetime.datetime.strptime(text, form) for text in (first, second)]
-    expected = parsed if "%H" in form else [value.date() for value in parsed]
+    expected = parsed if "%H" in form or "%I" in form else [value.date() for value in parsed]
     assert table.frame["d"].to_list() == [expected[0], None, expected[1]]
+
+
+def test_month_day_year_in_words(write: Write) -> None:
+    """Quoted, since of a comma."""
+    frame = read_table(
+        write("x.csv", 'd,e,y\n"March 5, 2020","Mar 5, 2020 3:07 PM",1\n"May 1, 2021","May 1, 2021 12:00 AM",2\n')
+    ).frame
+    assert frame["d"].to_list() == [datetime.date(2020, 3, 5), datetime.date(2021, 5, 1)]
+    assert frame["e"].to_list() == [datetime.datetime(2020, 3, 5, 15, 7), datetime.datetime(2021, 5, 1)]
 
 
 def test_times_with_zones_are_in_utc(write: Write) -> None:
