@@ -324,7 +324,6 @@ def test_a_group_with_a_run_that_is_not_its_own(call: Call, group: None, other: 
     [
         ("eval", "RUN"),
         ("predict", "RUN", "--index", "0"),
-        ("report", "RUN"),
         ("plot", "confusion", "RUN"),
         ("plot", "weights", "RUN"),
     ],
