@@ -218,7 +218,9 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     earlier, diagnosis = environment.earlier_test_evaluations, _diagnosed(run, model, lines)
     stopped = _stopped_early(run.experiment, lines)
     guess = (environment.constant_guess or {}).get("loss")
-    falling = "" if diagnosis or stopped else still_falling(lines, split=run.experiment.evaluation.split, guess=guess)
+    falling = (
+        "" if diagnosis or stopped else still_falling(lines, split=str(run.experiment.evaluation.split), guess=guess)
+    )
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],

@@ -13,7 +13,7 @@ from mlptrain.report.history import read_curves
 from mlptrain.report.page import SPLIT_NAMES, curve_pictures, layer_rows, shown_figure
 from mlptrain.runs import RunFolder, RunGroup
 from mlptrain.runs.listing import summarise
-from mlptrain.runs.records import CompletedRun, Diagnosis, RunResult, Spread
+from mlptrain.runs.records import CompletedRun, Diagnosis, FoldSpread, RunResult, Spread
 from mlptrain.spec import describe_model, describe_optimizer
 
 
@@ -60,13 +60,13 @@ def _have_epochs(folders: Iterable[RunFolder], states: Iterable[str]) -> bool:
 
 def _spread_rows(kept: Mapping[str, Spread]) -> Iterator[tuple[str, ...]]:
     """A row for each figure of the kept weights; of a cross-validation with the standard error of the mean."""
-    with_error = any(hasattr(spread, "standard_error") for spread in kept.values())
+    with_error = any(isinstance(spread, FoldSpread) for spread in kept.values())
     yield "figure", "mean", "std", *(["standard error"] if with_error else []), "lowest", "highest"
     for split in reversed(SPLITS):
         for name, spread in kept.items():
             if split_of(name) == split:
                 kind = metric_of(name)
-                values = [spread.mean, spread.std, *([spread.standard_error] if with_error else [])]
+                values = [spread.mean, spread.std, *([spread.standard_error] if isinstance(spread, FoldSpread) else [])]
                 yield (
                     f"{SPLIT_NAMES[split]} {within(kind)}",
                     *(shown_figure(kind, value) for value in (*values, spread.min, spread.max)),

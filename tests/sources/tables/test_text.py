@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables import read_table
@@ -356,3 +357,26 @@ def test_real_text_is_as_numpy_reads_it(name: str, tables: Path) -> None:
     path = tables / "uci_regression" / name / "data.txt"
     frame = read_table(path).frame
     np.testing.assert_array_equal(frame.cast(pl.Float32).to_numpy(), np.loadtxt(path).astype(np.float32))
+
+
+def test_more_columns_than_rows_are_read_as_few(write: Write) -> None:
+    """They are looked at all together: kinds, ends and narrow types are those that each has by itself."""
+    draw, kinds = np.random.default_rng(0), 7
+    of_kind = [
+        lambda: str(draw.integers(-9, 9)),
+        lambda: f"{draw.normal():.4f}",
+        lambda: str(draw.choice(["", "NA", "3"])),
+        lambda: str(draw.choice(["red", " blue ", "?"])),
+        lambda: str(draw.choice(["1.5", "2", ""])),
+        lambda: str(draw.choice([2**40, -(2**40), 1])),
+        lambda: str(draw.choice(["1e9", "1000000001", "nan"])),
+    ]
+    rows = [[of_kind[column % kinds]() for column in range(1001)] for _ in range(6)]
+    names = [f"c{column}" for column in range(1001)]
+    path = write("x.csv", "\n".join(",".join(row) for row in [names, *rows]) + "\n")
+    frame = read_table(path).frame
+    assert frame.shape == (6, 1001)
+    for at in range(0, 1001, 91):
+        some = names[at : at + 91]
+        few = "\n".join(",".join(row[at : at + 91]) for row in [names, *rows]) + "\n"
+        assert_frame_equal(frame.select(some), read_table(write("y.csv", few)).frame)
