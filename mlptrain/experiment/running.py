@@ -21,6 +21,7 @@ from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
 from mlptrain.experiment.together import read_together, start_together
+from mlptrain.experiment.tracking import Tracking
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
@@ -32,6 +33,7 @@ from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
+from mlptrain.trackers import Log, parse_logs
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
@@ -41,7 +43,8 @@ class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
     A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
-    the first of its workers, and the others ``assist``.
+    the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it trains:
+    ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; one that fails is a note, and the run goes on.
     """
 
     data_dir: AnyPath | None
@@ -49,6 +52,7 @@ class Options(TypedDict, total=False):
     on_fetch: Progress | None
     on_note: Callable[[str], None]
     launch: Launch | None
+    log: str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -212,8 +216,10 @@ def _train(
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
+    log: str | Sequence[str] = (),
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
+    logs = parse_logs(log)
     name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
     with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
@@ -263,7 +269,7 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, workers=workers)
+        return _recorded(experiments, splits, begin, listeners, logs, on_note, workers=workers)
 
 
 def _resume(
@@ -275,9 +281,10 @@ def _resume(
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
+    log: str | Sequence[str] = (),
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
-    experiments = [one.experiment for one in opened]
+    logs, experiments = parse_logs(log), [one.experiment for one in opened]
     resolved = _resolve(experiments[0], launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         start_together(workers, experiments, resolved)
@@ -293,7 +300,7 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, starts=starts, workers=workers)
+        return _recorded(experiments, splits, begin, listeners, logs, on_note, starts=starts, workers=workers)
 
 
 def _recorded(
@@ -301,15 +308,18 @@ def _recorded(
     splits: Sequence[Splits],
     begin: Begin,
     listeners: Sequence[Listener],
+    logs: Sequence[Log],
+    on_note: Callable[[str], None],
     starts: Sequence[Start] | None = None,
     workers: Workers | None = None,
 ) -> list[Outcome]:
     recording = Recording(begin)
-    with stop_on_signals() as should_stop, recording.resumable():
+    with stop_on_signals() as should_stop, recording.resumable(), ExitStack() as stack:
+        tracked = [stack.enter_context(Tracking(log, recording, on_note)) for log in logs]
         fit(
             experiments,
             splits,
-            [recording, *listeners],
+            [recording, *tracked, *listeners],
             starts=starts,
             should_stop=should_stop,
             workers=workers,
