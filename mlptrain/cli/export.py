@@ -40,7 +40,8 @@ def export(
     if of is not None and not to:  # `mlptrain export tensorboard RUN`
         run, to = of, str(run)
     if to in ("tensorboard", "mlflow"):
-        return export_log(run, to, out=out, as_json=as_json)
+        export_log(run, to, out=out, as_json=as_json)
+        return
     if to not in _FORMATS:
         raise UserError(
             f"format '{to}': choose {' or '.join(_FORMATS)}; mlptrain.load(RUN) is a torch.nn.Module, which "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import safetensors.numpy
 
@@ -22,9 +22,11 @@ from mlptrain.experiment.resuming import Reopened, check_members, is_done, reope
 from mlptrain.experiment.starting import notes_on, started_from
 from mlptrain.experiment.together import read_together, start_together
 from mlptrain.experiment.tracking import Tracking
+from mlptrain.report.loading import load_matplotlib
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
+from mlptrain.runs.metrics import history
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
@@ -38,13 +40,17 @@ from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
     A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
-    the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it trains:
-    ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; one that fails is a note, and the run goes on.
+    the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it
+    trains: ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; of one that fails there is a note, and the
+    run goes on.
     """
 
     data_dir: AnyPath | None
@@ -57,11 +63,29 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """The finished runs of several seeds or folds, and the content of their group's ``summary.json``."""
+    """The finished runs of several seeds or folds, and the content of their group's ``summary.json``.
+
+    It stands for the group's folder wherever a path may, and a notebook shows its figures and curves.
+    """
 
     group: RunGroup
     outcomes: tuple[Outcome, ...]
     summary: AnySummary
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """As of an Outcome, of all runs below each other; the first column is the seed or fold."""
+        return history(self)
+
+    def __fspath__(self) -> str:
+        return str(self.group.path)
+
+    def _repr_html_(self) -> str:
+        load_matplotlib()
+        from mlptrain.report.outcomes import group_html
+
+        results = {number: one.result for number, one in zip(self.group.numbers, self.outcomes, strict=True)}
+        return group_html(self.group.path, self.group.word, results, self.summary)
 
 
 def train(

@@ -79,7 +79,7 @@ def parse_logs(written: str | Sequence[str]) -> list[Log]:
             importlib.import_module(_TRACKERS[name][1])
         except ImportError:
             raise UserError(
-                f'log \'{name}\' needs a package that is not installed: `pip install "mlptrain[{name}]"`'
+                f"log '{name}' needs a package that is not installed: `pip install \"mlptrain[{name}]\"`"
             ) from None
         logs.append(Log(name, user_path(place) if place else None))
     return list({log.name: log for log in logs}.values())

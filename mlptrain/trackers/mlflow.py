@@ -70,9 +70,7 @@ class MLflow:
         path = folder.path.resolve()
         in_group = any((path.parent / start).is_file() for start in ("seeds.json", "folds.json"))
         run = self._client.create_run(experiment, run_name=f"{path.parent.name}/{path.name}" if in_group else path.name)
-        values = [
-            self._entities.Param(key, str(value)[:_MAX_TEXT]) for key, value in hyperparameters(folder).items()
-        ]
+        values = [self._entities.Param(key, str(value)[:_MAX_TEXT]) for key, value in hyperparameters(folder).items()]
         for start in range(0, len(values), _MAX_PARAMETERS):
             self._client.log_batch(run.info.run_id, params=values[start : start + _MAX_PARAMETERS])
         self._client.log_artifact(run.info.run_id, str(folder.resolved))

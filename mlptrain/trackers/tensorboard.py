@@ -40,7 +40,8 @@ class TensorBoard:
         from tensorboard.summary.writer.record_writer import RecordWriter
         from torch.utils import tensorboard as torchs
 
-        self._event, self._summary = event_pb2, torchs.summary
+        summary: Any = torchs.summary
+        self._event, self._summary = event_pb2, summary
         into.mkdir(parents=True, exist_ok=True)
         earlier = sorted(into.glob(_FILES))
         for file in earlier:
