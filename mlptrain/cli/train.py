@@ -170,7 +170,7 @@ def _train(
     from mlptrain import experiment
 
     with train_screen.Progress(shown, epochs=loaded.spec.training.epochs, numbers=numbers, word=word) as progress:
-        options |= {"on_fetch": progress.fetch, "on_note": progress.note, "launch": launched()}
+        options |= {"on_fetch": progress.fetch, "on_note": progress.note, "launch": launched(), "progress": False}
         if folds is not None:
             return experiment.train_folds(loaded, folds, listeners=[progress], **options)
         if numbers is None:
@@ -193,7 +193,13 @@ def _resume(path: Path, epochs: int | None, **options: Any) -> Outcome | GroupOu
 
     word, until = "seed" if group is None else group.word, epochs or spec.training.epochs
     with train_screen.Progress(spec, epochs=until, numbers=numbers, word=word) as progress:
-        options |= {"on_fetch": progress.fetch, "on_note": progress.note, "launch": launched(), "epochs": epochs}
+        options |= {
+            "on_fetch": progress.fetch,
+            "on_note": progress.note,
+            "launch": launched(),
+            "progress": False,
+            "epochs": epochs,
+        }
         if group is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_group(path, listeners=[progress], **options)

@@ -17,6 +17,7 @@ from mlptrain.experiment.build import initial_weights, load_data_of_seeds
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.parts import most_together
+from mlptrain.experiment.progress import listeners_of
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
@@ -50,7 +51,7 @@ class Options(TypedDict, total=False):
     A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
     the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it
     trains: ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; of one that fails there is a note, and the
-    run goes on.
+    run goes on. ``progress`` is shown in a notebook, with True elsewhere too, on standard error, with False nowhere.
     """
 
     data_dir: AnyPath | None
@@ -59,6 +60,7 @@ class Options(TypedDict, total=False):
     on_note: Callable[[str], None]
     launch: Launch | None
     log: str | Sequence[str]
+    progress: bool | None
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def _train(
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
     log: str | Sequence[str] = (),
+    progress: bool | None = None,
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
     logs = parse_logs(log)
@@ -293,6 +296,7 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
+        listeners = [*listeners, *listeners_of(progress, experiments, kind.word if issubclass(kind, RunGroup) else "")]
         return _recorded(experiments, splits, begin, listeners, logs, on_note, workers=workers)
 
 
@@ -306,6 +310,7 @@ def _resume(
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
     log: str | Sequence[str] = (),
+    progress: bool | None = None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     logs, experiments = parse_logs(log), [one.experiment for one in opened]
@@ -324,6 +329,8 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
+        word = home.word if isinstance(home, RunGroup) else ""
+        listeners = [*listeners, *listeners_of(progress, experiments, word)]
         return _recorded(experiments, splits, begin, listeners, logs, on_note, starts=starts, workers=workers)
 
 
