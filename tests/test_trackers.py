@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -96,7 +97,7 @@ def test_the_events_are_the_records_and_the_run_is_the_same(plain: Path, tmp_pat
     assert content(run) == content(plain)
     [file] = (run / "tensorboard").iterdir()
     assert "tfevents" in file.name
-    assert os.uname().nodename not in file.name
+    assert platform.node() not in file.name
 
 
 def test_configuration_and_hyperparameters_are_shown(copied: Path) -> None:
@@ -135,6 +136,8 @@ def test_a_finished_run_gives_the_same_events(plain: Path, copied: Path, tmp_pat
     assert curves(tmp_path / "events" / "copied") == recorded(copied)
     ends = [one.wall_time for one in events(copied / "tensorboard").Scalars("loss/train")]
     assert ends == sorted(ends)
+    arrays = call("export", str(copied), "--to", "tensorboard", "--rows")
+    assert (arrays.code, "--rows adds arrays" in arrays.message) == (2, True)
     (copied / "metrics.jsonl").write_bytes(b"")
     refused = call("export", str(copied), "--to", "tensorboard")
     assert (refused.code, "no epoch on record" in refused.message) == (2, True)

@@ -40,6 +40,8 @@ def export(
     if of is not None and not to:  # `mlptrain export tensorboard RUN`
         run, to = of, str(run)
     if to in ("tensorboard", "mlflow"):
+        if rows:
+            raise UserError("--rows adds arrays, which --to npz writes; leave it out")
         export_log(run, to, out=out, as_json=as_json)
         return
     if to not in _FORMATS:

@@ -79,7 +79,7 @@ Logs = Annotated[
         "--log",
         metavar="<tensorboard|mlflow>",
         help="Show the training live in TensorBoard, from the run folder or with tensorboard:FOLDER from there, or in "
-        "MLflow. May be repeated.",
+        "MLflow; with --resume too. May be repeated.",
     ),
 ]
 Split = Annotated[
