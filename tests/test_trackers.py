@@ -40,9 +40,9 @@ def events(folder: Path) -> Any:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
 
 
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Steps and values of every scalar."""
-    found = events(folder)
+def curves(folder: Path, found: Any = None) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of every scalar, as a reader has ``found`` them, or a new one does."""
+    found = found or events(folder)
     return {tag: [(one.step, one.value) for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
@@ -164,12 +164,16 @@ def test_a_resumed_run_has_every_epoch_once(logged_before: bool, plain: Path, tm
     with pytest.raises(InterruptedRunError):
         mlptrain.train(SPEC, run_dir=tmp_path / "run", log=log, listeners=[interrupting(2)])
     if logged_before:
-        assert curves(tmp_path / "run" / "tensorboard") == recorded(tmp_path / "run")
+        looking = events(tmp_path / "run" / "tensorboard")
+        assert curves(tmp_path, looking) == recorded(tmp_path / "run")
     run = mlptrain.resume(tmp_path / "run", log="tensorboard").folder.path
     assert curves(run / "tensorboard") == recorded(run) == recorded(plain)
     assert content(run) == content(plain)
     run = mlptrain.resume(run, epochs=6, log="tensorboard").folder.path
     assert curves(run / "tensorboard") == recorded(run)
+    if logged_before:
+        assert curves(run, looking.Reload()) == recorded(run)
+    assert sum(file.stat().st_size > 0 for file in (run / "tensorboard").iterdir()) == 1
 
 
 def test_a_resumed_group_tells_of_its_finished_runs_too(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 from mlptrain.runs import RunFolder
 from mlptrain.runs.records import Line, RunResult
+from mlptrain.system.atomic import write_atomically
 from mlptrain.trackers import final_scalars, hyperparameters, outcome, scalars
 
 FOLDER = "tensorboard"  # in a run folder
-_FILES = "events.out.tfevents.*.mlptrain"
+_FILES = "events.out.tfevents.{}.mlptrain"
 
 
 def open_tracker(folder: RunFolder, place: Path | None) -> TensorBoard:
@@ -33,7 +34,11 @@ def events_folder(folder: RunFolder, place: Path | None) -> Path:
 
 
 class TensorBoard:
-    """One file of events, in place of those that an earlier process has written for the run."""
+    """One file of events, in place of those that an earlier process has written for the run.
+
+    These stay without their events: a TensorBoard that is looking reads one file after the other, and would stop where
+    the one that it has read is gone.
+    """
 
     def __init__(self, folder: RunFolder, into: Path) -> None:
         from tensorboard.compat.proto import event_pb2
@@ -43,13 +48,14 @@ class TensorBoard:
         summary: Any = torchs.summary
         self._event, self._summary = event_pb2, summary
         into.mkdir(parents=True, exist_ok=True)
-        earlier = sorted(into.glob(_FILES))
+        number, earlier = int(time.time()), sorted(into.glob(_FILES.format("*")))
         for file in earlier:
-            file.unlink()
-        began = int(time.time())
-        self._records: Any = RecordWriter((into / _FILES.replace("*", f"{began:010d}")).open("wb"))
+            write_atomically(file, b"")
+        if earlier:
+            number = max(number, int(earlier[-1].name.split(".")[3]) + 1)
+        self._records: Any = RecordWriter((into / _FILES.format(f"{number:010d}")).open("xb"))
         self._write(file_version="brain.Event:2")
-        if earlier:  # a TensorBoard that is looking forgets the epochs that it has read
+        if earlier:  # whoever has read them forgets their epochs
             self._write(session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
         self._add(self._summary.hparams(hyperparameters(folder), {})[1])
         self._text("configuration", _as_code(folder.resolved.read_text(encoding="utf-8")))
