@@ -154,11 +154,10 @@ def test_histories_are_the_metrics(outcome: Any, group: Any) -> None:
 def test_every_picture_of_a_run_comes_as_a_figure(outcome: Any, group: Any) -> None:
     """From an outcome, its folder, a path as text or an object, with what the command draws."""
     run = outcome.folder.path
-    for one in (outcome, outcome.folder, run, str(run)):
-        for draw in (mlptrain.plot.curves, mlptrain.plot.confusion):
-            figure = draw(one)
-            assert isinstance(figure, Figure)
-            assert "run run, data digits" in str(figure.get_suptitle()) + figure.axes[0].get_title()
+    drawn = [*map(mlptrain.plot.curves, (outcome, outcome.folder, str(run))), mlptrain.plot.confusion(run)]
+    for figure in drawn:
+        assert isinstance(figure, Figure)
+        assert "run run, data digits" in str(figure.get_suptitle()) + figure.axes[0].get_title()
     lines = mlptrain.plot.curves(outcome, group, labels=["one", "seeds"], ylim=(0, 3), log=False).axes[0].get_lines()
     assert [line.get_label() for line in lines[:3]].count("one") == 2
     loss = next(line for line in lines if line.get_label() == "one" and line.get_linestyle() == "-")
