@@ -136,6 +136,9 @@ def test_a_finished_run_gives_the_same_events(plain: Path, copied: Path, tmp_pat
     assert curves(tmp_path / "events" / "copied") == recorded(copied)
     ends = [one.wall_time for one in events(copied / "tensorboard").Scalars("loss/train")]
     assert ends == sorted(ends)
+    for arguments in ((), (str(plain), "--to", "npz")):
+        refused = call("export", str(copied), *arguments)
+        assert (refused.code, "expected one run and a format" in refused.message) == (2, True)
     arrays = call("export", str(copied), "--to", "tensorboard", "--rows")
     assert (arrays.code, "--rows adds arrays" in arrays.message) == (2, True)
     (copied / "metrics.jsonl").write_bytes(b"")

@@ -38,7 +38,9 @@ def export(
     scaling, the class names, and the rows of every step.
     """
     if of is not None and not to:  # `mlptrain export tensorboard RUN`
-        run, to = of, str(run)
+        run, to, of = of, str(run), None
+    if of is not None or not to:
+        raise UserError("expected one run and a format, such as --to tensorboard")
     if to in ("tensorboard", "mlflow"):
         if rows:
             raise UserError("--rows adds arrays, which --to npz writes; leave it out")
