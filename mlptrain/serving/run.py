@@ -1,0 +1,75 @@
+"""A server from its socket to its end."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mlptrain.errors import MachineError, RunFolderError, UserError
+from mlptrain.inference.evaluate import unfinished
+from mlptrain.inference.module import load
+
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+_SECONDS_TO_END = 5  # that requests have to be answered
+
+
+def serve(
+    run: Path, *, host: str, port: int, on_ready: Callable[[str, bool], None], on_note: Callable[[str], None]
+) -> None:
+    """Answer requests until a signal comes. ``on_ready`` is told the address, and whether only this machine reaches it.
+
+    Raises UserError for an extra that is not installed, a diverged run, and an address that cannot be had, and as
+    ``load``.
+    """
+    try:
+        import uvicorn
+
+        from mlptrain.serving.answers import Answers
+        from mlptrain.serving.app import Server, application
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "python_multipart"):
+            raise
+        raise UserError(f'{error.name} is not installed; install it with `pip install "mlptrain[serve]"`') from None
+    state = unfinished(run)
+    if state is not None and state.endswith("diverged"):
+        raise RunFolderError(f"{state}, so that its network is of no use; `mlptrain report {run}` shows why")
+    notes = () if state is None else (f"{state}; the weights it has kept so far are served",)
+    network = load(run)
+    torch.set_num_threads(1)
+    listening = _listening(host, port)
+    address = listening.getsockname()
+    only_here = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
+    bracketed = f"[{address[0]}]" if ":" in address[0] else address[0]
+    with listening:
+        server = Server(Answers.of(network), run=str(run), notes=notes, on_error=on_note)
+        for note in server.health_report["notes"]:
+            on_note(f"note: {note}")
+        app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())
+        on_ready(f"http://{bracketed}:{address[1]}", only_here)
+        # No log of its own: a request that fails is told by ``on_note``.
+        config = uvicorn.Config(
+            app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11",
+            loop="asyncio", server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises UserError where there is none to be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except (OSError, UnicodeError) as error:
+        import errno
+
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise UserError(f"port {port} is in use; choose another with --port, or 0 for any free one") from None
+        if number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise MachineError(f"no socket can be opened: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{host}, port {port}: {reason}; choose another with --host or --port") from None
