@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,29 @@ class Answers:
             raise DataError("rows of different shapes: expected all as lists of numbers, or all as images")
         predictions = [self._named(one.as_json()) for one in predict_raw(self.network, rows)]
         return {"rows": len(rows), "missing": {}, "unseen": {}, "notes": [], "predictions": predictions}
+
+    def of_several(self, requests: Sequence[Sequence[Any]]) -> list[dict[str, Any] | UserError]:
+        """``of_rows`` for each of them, or what it raises. A table's are computed together if no value is notable.
+
+        Reading a table of one row takes as long as one of a hundred.
+        """
+        if self.columns is not None and len(requests) > 1:
+            with contextlib.suppress(UserError):
+                found = self.of_rows([row for rows in requests for row in rows])
+                if not found["notes"]:
+                    left = iter(found["predictions"])
+                    return [
+                        found
+                        | {"rows": len(rows), "predictions": [next(left) | {"index": i} for i in range(len(rows))]}
+                        for rows in requests
+                    ]
+        answers: list[dict[str, Any] | UserError] = []
+        for rows in requests:
+            try:
+                answers.append(self.of_rows(rows))
+            except UserError as error:
+                answers.append(error)
+        return answers
 
     def of_csv(self, content: bytes) -> dict[str, Any]:
         """For the text of a table's file. Raises UserError, located."""

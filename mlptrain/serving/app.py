@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -20,11 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlptrain.errors import UserError, is_out_of_memory
 from mlptrain.runs.records import untrained
-from mlptrain.serving.answers import Answers
+from mlptrain.serving.answers import MAX_ROWS, Answers
 from mlptrain.serving.openapi import openapi
 from mlptrain.spec import describe_model
 from mlptrain.system.jsonfiles import from_json
 from mlptrain.system.text import printable
+
+T = TypeVar("T")
 
 MAX_BYTES = 20_000_000  # of a body; the largest photographs of telephones have as many
 _MAX_REFUSED = 200_000_000  # that are read on, since who still sends would not see the answer
@@ -65,6 +68,8 @@ class Server:
         }
         self.page_values = {"run": printable(run), "kind": self._kind(), "answers": answers, **self.health_report}
         # One thread: what a prediction takes at most is then taken once, and torch has the core to itself.
+        self._waiting = deque[tuple[list[Any], asyncio.Future[dict[str, Any]]]]()
+        self._gathering: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     def _kind(self) -> str:
@@ -97,13 +102,13 @@ class Server:
         work = await self._work(request)
         try:
             async with asyncio.timeout(SECONDS_TO_ANSWER):
-                answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                answer = await work
         except TimeoutError:
             raise HTTPException(503, f"no answer within {SECONDS_TO_ANSWER:.0f} s: too many requests") from None
         return JSONResponse(answer)
 
-    async def _work(self, request: Request) -> Callable[[], dict[str, Any]]:
-        """What there is to compute for a request."""
+    async def _work(self, request: Request) -> Awaitable[dict[str, Any]]:
+        """What is computed for a request."""
         kind = _media_type(request.headers.get("content-type", ""))
         takes_images, takes_tables = self.answers.takes_images, self.answers.columns is not None
         taken = ["application/json", *["text/csv"] * takes_tables, *["image/*", "multipart/form-data"] * takes_images]
@@ -112,12 +117,43 @@ class Server:
             raise HTTPException(415, f"Content-Type is {named}: expected {' or '.join(taken)}")
         body = await _body(request)
         if kind == "text/csv":
-            return partial(self.answers.of_csv, body)
+            return self._compute(self.answers.of_csv, body)
         if kind == "application/json":
-            return partial(self.answers.of_rows, _rows(body))
+            return self._together(_rows(body))
         image = await _uploaded(request, body) if kind == "multipart/form-data" else body
         wishes = {name: _switch(request, name) for name in ("invert", "seen")}
-        return partial(self.answers.of_image, image, invert=wishes["invert"], seen=bool(wishes["seen"]))
+        work = partial(self.answers.of_image, image, invert=wishes["invert"], seen=bool(wishes["seen"]))
+        return self._compute(work)
+
+    def _together(self, rows: list[Any]) -> asyncio.Future[dict[str, Any]]:
+        """What is answered to rows, with those that come while the thread is at work."""
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, answer))
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._answer_waiting())
+        return answer
+
+    async def _answer_waiting(self) -> None:
+        while self._waiting:
+            taken, rows = list[tuple[list[Any], asyncio.Future[dict[str, Any]]]](), 0
+            while self._waiting and (not taken or rows + len(self._waiting[0][0]) <= MAX_ROWS):
+                taken.append(self._waiting.popleft())
+                rows += len(taken[-1][0])
+            try:
+                found: Sequence[Any] = await self._compute(self.answers.of_several, [rows for rows, _ in taken])
+            except Exception as error:
+                found = [error] * len(taken)
+            for (_, answer), one in zip(taken, found, strict=True):
+                if answer.done():  # whoever asked has gone
+                    continue
+                if isinstance(one, Exception):
+                    answer.set_exception(one)
+                else:
+                    answer.set_result(one)
+        self._gathering = None
+
+    def _compute(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def refused(self, _request: Request, error: Exception) -> Response:
         """The answer to what cannot be answered: one sentence."""

@@ -94,7 +94,7 @@ _HEALTH = {
     "type": "object",
     "properties": {
         "status": {"const": "ok"},
-        **dict.fromkeys(("name", "data", "model"), {"type": "string"}),
+        **{key: {"type": "string"} for key in ("name", "data", "model")},
         "epoch": {"type": "integer"},
         "notes": _TEXTS,
     },

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from mlptrain.errors import MachineError, RunFolderError, UserError
 from mlptrain.inference.evaluate import unfinished
 from mlptrain.inference.module import load
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _SECONDS_TO_END = 5  # that requests have to be answered
@@ -26,7 +32,7 @@ def serve(
     ``load``.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
         from mlptrain.serving.answers import Answers
         from mlptrain.serving.app import Server, application
@@ -40,8 +46,8 @@ def serve(
     notes = () if state is None else (f"{state}; the weights it has kept so far are served",)
     network = load(run)
     torch.set_num_threads(1)
-    listening = _listening(host, port)
-    address = listening.getsockname()
+    listening = listening_at(host, port)
+    address: tuple[str, int] = listening.getsockname()[:2]
     only_here = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
     bracketed = f"[{address[0]}]" if ":" in address[0] else address[0]
     with listening:
@@ -50,22 +56,29 @@ def serve(
             on_note(f"note: {note}")
         app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())
         on_ready(f"http://{bracketed}:{address[1]}", only_here)
-        # No log of its own: a request that fails is told by ``on_note``.
-        config = uvicorn.Config(
-            app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11",
-            loop="asyncio", server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        http_server(app).run(sockets=[listening])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def http_server(app: ASGIApp) -> uvicorn.Server:
+    """The HTTP server of an application, without a log of its own: it is told what fails."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11",
+        loop="asyncio", server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def listening_at(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises UserError where there is none to be had."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server((str(address[0]), port), family=family, backlog=1024)
+        # Which asyncio does for sockets of its own: without it an answer waits 40 ms for the client's acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except (OSError, UnicodeError) as error:
-        import errno
-
         number = getattr(error, "errno", None)
         if number == errno.EADDRINUSE:
             raise UserError(f"port {port} is in use; choose another with --port, or 0 for any free one") from None

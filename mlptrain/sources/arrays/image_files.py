@@ -323,7 +323,7 @@ def _opened(content: Path | bytes, read: Callable[[Image], Any]) -> Any:
 
 
 def decoded(file: AnyPath | bytes, size: tuple[int, int] | None, *, grey: bool) -> NDArray[np.uint8]:
-    """A file, or the bytes of one, as it is seen, uint8 (height, width) or (height, width, 3), scaled to ``size`` where there is one.
+    """A file, or the bytes of one, as it is seen, uint8 (height, width) or (height, width, 3), scaled to any ``size``.
 
     Turned as its EXIF entry says, on white where it is transparent, 16 bits as 8. Scaling is bilinear, antialiased, and
     does not keep proportions. Raises DataError.
