@@ -58,7 +58,7 @@ class Server:
         experiment = network.experiment
         first = answers.of_rows(answers.example())  # which also loads what the first request would wait for
         self.description = openapi(answers, first)
-        self.health_report = {
+        self.health_report: dict[str, Any] = {
             "status": "ok",
             "name": experiment.name,
             "data": experiment.data.label,
@@ -67,9 +67,9 @@ class Server:
             "notes": [*notes, *filter(None, [untrained(network.epoch)])],
         }
         self.page_values = {"run": printable(run), "kind": self._kind(), "answers": answers, **self.health_report}
-        # One thread: what a prediction takes at most is then taken once, and torch has the core to itself.
         self._waiting = deque[tuple[list[Any], asyncio.Future[dict[str, Any]]]]()
         self._gathering: asyncio.Task[None] | None = None
+        # One thread: the memory that an image may take is taken once.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     def _kind(self) -> str:

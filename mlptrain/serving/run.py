@@ -32,6 +32,7 @@ def serve(
     ``load``.
     """
     try:
+        import python_multipart  # noqa: F401 - which Starlette looks for at the first form
         import uvicorn  # noqa: F401
 
         from mlptrain.serving.answers import Answers
@@ -44,13 +45,12 @@ def serve(
     if state is not None and state.endswith("diverged"):
         raise RunFolderError(f"{state}, so that its network is of no use; `mlptrain report {run}` shows why")
     notes = () if state is None else (f"{state}; the weights it has kept so far are served",)
-    network = load(run)
-    torch.set_num_threads(1)
-    listening = listening_at(host, port)
-    address: tuple[str, int] = listening.getsockname()[:2]
-    only_here = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
-    bracketed = f"[{address[0]}]" if ":" in address[0] else address[0]
-    with listening:
+    with listening_at(host, port) as listening:
+        address: tuple[str, int] = listening.getsockname()[:2]
+        only_here = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
+        bracketed = f"[{address[0]}]" if ":" in address[0] else address[0]
+        network = load(run)
+        torch.set_num_threads(1)  # the products of a row are too small for more
         server = Server(Answers.of(network), run=str(run), notes=notes, on_error=on_note)
         for note in server.health_report["notes"]:
             on_note(f"note: {note}")

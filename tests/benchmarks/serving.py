@@ -85,7 +85,8 @@ async def measure(address: str, kind: str, body: bytes, *, requests: int, at_onc
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows-only", action="store_true", help="no drawings"); parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--rows-only", action="store_true", help="no drawings")
+    parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=16)
     wishes = parser.parse_args()
