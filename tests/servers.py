@@ -23,7 +23,7 @@ def serving(run: Path, failures: list[str] | None = None) -> Iterator[str]:
     told: list[str] = [] if failures is None else failures
     with listening_at("127.0.0.1", 0) as listening:
         app = application(
-            Server(Answers.of(load(run)), run=str(run), notes=(), on_error=told.append), hosts=["127.0.0.1"]
+            Server(Answers.of(load(run)), run=run.name, notes=(), on_error=told.append), hosts=["127.0.0.1"]
         )
         server = http_server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -214,8 +214,13 @@ FAULTS: dict[str, tuple[str, bytes, int, str]] = {
     "too few values": (JSON, b"[[1, 2]]", 422, "row 1 has 2 values, expected 7 in the order island, bill_length_mm"),
     "a row that is a number": (JSON, b"[3]", 422, "row 1: expected an object or a list, got 3"),
     "no list": (JSON, b'{"rows": []}', 422, "the body is no list"),
-    "no rows": (JSON, b"[]", 422, "there are no rows"),
-    "too many rows": (JSON, b"[" + b"[]," * 10_000 + b"[]]", 422, "10,001 rows: at most 10,000"),
+    "no rows": (JSON, b"[]", 422, "0 rows: expected at least one"),
+    "too many rows": (
+        JSON,
+        b"[" + b"[]," * 10_000 + b"[]]",
+        422,
+        "10,001 rows: expected at least one and at most 10,000",
+    ),
     "no JSON": (JSON, b"[1,", 400, "the body is not JSON: "),
     "no UTF-8": (JSON, b'["\xff"]', 400, "the body is not JSON: "),
     "NaN": (JSON, b"[[NaN]]", 400, "the body is not JSON: "),
@@ -312,6 +317,15 @@ def test_a_body_that_does_not_come_is_given_up(digits: httpx.Client, monkeypatch
         assert connection.recv(10_000).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_client_that_goes_is_no_failure(runs: Path) -> None:
+    with serving(runs / "digits") as address:  # which says so at its end
+        to = httpx.URL(address)
+        head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 10\r\n\r\n["
+        with socket.create_connection((to.host, to.port or 0), timeout=10) as connection:
+            connection.sendall(head.encode())
+        assert httpx.get(f"{address}/health", trust_env=False).status_code == 200
+
+
 def test_only_who_calls_it_by_its_name_is_answered(digits: httpx.Client) -> None:
     """A name of elsewhere that is made to lead to this machine is what a page of elsewhere would call it by."""
     for host in ("attacker.example", "attacker.example:80", "127.0.0.1.attacker.example", ""):
@@ -392,7 +406,7 @@ def test_a_signal_ends_it(by: signal.Signals, runs: Path, call: Call) -> None:
         told = call("serve", str(runs / "digits"), "--port", str(port))
         assert (told.code, told.out) == (2, "")
         assert told.message == f"error: port {port} is in use; choose another with --port, or 0 for any free one"
-        assert end(process, by) == (130, "Ctrl-C ends it\nended; nothing is left running\n")
+        assert end(process, by) == (130, "Ctrl-C ends it\nthe server has ended\n")
 
 
 def test_what_cannot_be_served(runs: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one, which is printed.")] = 8000,
 ) -> None:
-    """Answer requests with a trained network, and show a page to try it.
+    """A trained network behind HTTP, with a page to try it.
 
     POST /predict takes rows as JSON (objects by column name, or lists), a table as CSV, or an image; /openapi.json
     describes them, /health says which network it is. The page at / has a field to draw in for networks that read
@@ -30,5 +30,5 @@ def serve(
         screen.say(address)
         screen.say("Ctrl-C ends it", err=True)
 
-    with signals.ended_by_signals("ended; nothing is left running"):
+    with signals.ended_by_signals("the server has ended"):
         serve_run(run, host=host, port=port, on_ready=ready, on_note=lambda text: screen.say(text, err=True))

@@ -51,11 +51,7 @@ class Answers:
         return [{field.name: field.example for field in self.columns.fields}]
 
     def of_rows(self, rows: Sequence[Any]) -> dict[str, Any]:
-        """For rows as objects by column name, or as lists. Raises UserError, with row and column where it has some."""
-        if not rows:
-            raise DataError("there are no rows: expected a list of at least one")
-        if len(rows) > MAX_ROWS:
-            raise DataError(f"{len(rows):,} rows: at most {MAX_ROWS:,} are predicted at once")
+        """For rows as objects by column name, or as lists. Raises UserError that names the row, and the column."""
         if self.columns is not None:
             return self._of_table(self.columns.read(rows))
         check_numbers(rows, self.shapes)

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -66,7 +66,7 @@ class Server:
             "epoch": network.epoch,
             "notes": [*notes, *filter(None, [untrained(network.epoch)])],
         }
-        self.page_values = {"run": printable(run), "kind": self._kind(), "answers": answers, **self.health_report}
+        self.page_values = {"run": run, "kind": self._kind(), "answers": answers, **self.health_report}
         self._waiting = deque[tuple[list[Any], asyncio.Future[dict[str, Any]]]]()
         self._gathering: asyncio.Task[None] | None = None
         # One thread: the memory that an image may take is taken once.
@@ -80,7 +80,8 @@ class Server:
 
     async def page(self, _request: Request) -> Response:
         """The page where the network is tried."""
-        return Response(_PAGE.get_template("page.html.jinja").render(self.page_values), media_type="text/html")
+        text = _PAGE.get_template("page.html.jinja").render(self.page_values)
+        return Response(printable(text), media_type="text/html")
 
     async def part(self, request: Request) -> Response:
         """Script or style of the page."""
@@ -234,6 +235,8 @@ async def _body(request: Request) -> bytes:
                     parts.append(part)
                 elif size > _MAX_REFUSED:
                     break
+    except ClientDisconnect:
+        raise HTTPException(400, "the client has gone") from None
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s") from None
     if size > MAX_BYTES:
@@ -248,6 +251,8 @@ def _rows(body: bytes) -> list[Any]:
         raise HTTPException(400, f"the body is not JSON: {printable(str(error))}") from None
     if not isinstance(rows, list):
         raise HTTPException(422, "the body is no list: expected a list of rows, each an object or a list")
+    if not 0 < len(rows) <= MAX_ROWS:
+        raise HTTPException(422, f"{len(rows):,} rows: expected at least one and at most {MAX_ROWS:,}")
     return rows
 
 

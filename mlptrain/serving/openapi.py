@@ -21,14 +21,8 @@ _NUMBER = {"type": "number"}
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 _ERRORS = {
-    "400": "The body is not what its Content-Type says.",
-    "403": "The Host header does not name this server.",
-    "408": "The body did not arrive in time.",
-    "413": "The body is too large.",
-    "415": "A Content-Type that this network does not take.",
-    "422": "A row, a column or an image is not what the network takes.",
-    "500": "The server failed.",
-    "503": "The server is too busy to answer in time.",
+    "4XX": "What was sent is not what this network takes: one sentence says which row, column or file, and why.",
+    "5XX": "The server failed (500), or is too busy to answer in time (503).",
 }
 
 

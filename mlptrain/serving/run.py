@@ -51,7 +51,7 @@ def serve(
         bracketed = f"[{address[0]}]" if ":" in address[0] else address[0]
         network = load(run)
         torch.set_num_threads(1)  # the products of a row are too small for more
-        server = Server(Answers.of(network), run=str(run), notes=notes, on_error=on_note)
+        server = Server(Answers.of(network), run=run.resolve().name, notes=notes, on_error=on_note)
         for note in server.health_report["notes"]:
             on_note(f"note: {note}")
         app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())

@@ -35,8 +35,11 @@ async function ask() {
   asking = false;
 }
 
+// Names are the file's: what would turn the direction of a line, or act otherwise, is marked.
+const plain = (text) => text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
+
 function say(text, className) {
-  at("verdict").textContent = text;
+  at("verdict").textContent = plain(text);
   at("verdict").className = className;
   at("bars").replaceChildren();
   at("notes").replaceChildren();
@@ -46,7 +49,7 @@ function say(text, className) {
 function element(name, className, text) {
   const made = document.createElement(name);
   made.className = className;
-  made.textContent = text;
+  made.textContent = plain(text);
   return made;
 }
 
@@ -166,14 +169,9 @@ function startForm() {
   const value = (field) => {
     if (field.value === "") return null;
     if (field.dataset.kind === "number") return Number(field.value);
-    return field.dataset.kind === "category" ? field.selectedOptions[0].text : field.value;
+    return field.dataset.kind === "category" ? JSON.parse(field.value) : field.value;
   };
-  given = async () => {
-    const row = fields[0].dataset.name === undefined
-      ? fields.map(value)
-      : Object.fromEntries(fields.map((field) => [field.dataset.name, value(field)]));
-    return { body: JSON.stringify([row]), type: "application/json" };
-  };
+  given = async () => ({ body: JSON.stringify([fields.map(value)]), type: "application/json" });
   at("row").addEventListener("input", ask);
   at("row").addEventListener("submit", (event) => event.preventDefault());
   ask();
