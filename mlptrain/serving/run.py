@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
-_SECONDS_TO_END = 5  # that requests have to be answered
+_SECONDS_TO_END = 1  # that requests have to be answered
 
 
 def serve(

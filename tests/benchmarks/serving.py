@@ -3,7 +3,7 @@
     python tests/benchmarks/serving.py RUN... [--requests 2000] [--at-once 16]
 
 Each run is served by a process of its own. The same request is sent over and over by as many connections that stay
-open: one row of JSON, and of networks that read digits also a drawing of 280 × 280 pixels as PNG. The client takes its
+open: one row of JSON, and of networks that read digits also a drawing of 168 × 168 pixels as PNG. The client takes its
 share of the machine.
 """
 
@@ -50,8 +50,8 @@ def bodies(description: dict[str, object]) -> Iterator[tuple[str, str, bytes]]:
         row = [[255 * (place % 7 == 0) for place in range(items.get("oneOf", [items])[0]["minItems"])]]
     yield f"a row of {len(row[0])} values", "application/json", json.dumps(row).encode()
     if "image/*" in taken:
-        drawing = Image.new("L", (280, 280))
-        ImageDraw.Draw(drawing).line([(80, 70), (200, 70), (130, 220)], fill=255, width=20, joint="curve")
+        drawing = Image.new("L", (168, 168))
+        ImageDraw.Draw(drawing).line([(50, 40), (120, 40), (78, 130)], fill=255, width=12, joint="curve")
         stream = io.BytesIO()
         drawing.save(stream, format="PNG")
         yield "a drawing", "image/png", stream.getvalue()
@@ -85,7 +85,6 @@ async def measure(address: str, kind: str, body: bytes, *, requests: int, at_onc
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows-only", action="store_true", help="no drawings")
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=16)
@@ -96,7 +95,7 @@ def main() -> None:
             # The machine's own settings may send requests to a proxy.
             with build_opener(ProxyHandler({})).open(f"{address}/openapi.json") as answer:
                 description = json.load(answer)
-            for name, kind, body in list(bodies(description))[: 1 if wishes.rows_only else None]:
+            for name, kind, body in bodies(description):
                 asyncio.run(measure(address, kind, body, requests=50, at_once=2))
                 found, total = asyncio.run(
                     measure(address, kind, body, requests=wishes.requests, at_once=wishes.at_once)
