@@ -385,7 +385,8 @@ def test_the_description_holds(name: str, runs: Path) -> None:
         answer = client.post("/predict", json=row)
         assert answer.status_code == 200
         checker(schemas["Answer"]).validate(answer.json())
-        for wrong in ([], [1], [[]], [{}], row[0], [row[0], ["x"] * 3]):
+        wrongs: list[Any] = [[], [1], [[]], [{}], row[0], [row[0], ["x"] * 3]]
+        for wrong in wrongs:
             assert not checker(schemas["Rows"]).is_valid(wrong)
             refused = client.post("/predict", json=wrong)
             assert refused.status_code == 422

@@ -79,7 +79,9 @@ class Rows:
             kind = facts.file.kinds[column.origin]
             fill = getattr(one, "fill", 0.0)
             if column.kind == "categorical":
-                fields[column.origin] = Field(column.origin, "category", column.categories, column.categories[0])
+                fields[column.origin] = Field(
+                    column.origin, "category", column.categories, "".join(column.categories[:1])
+                )
             elif kind not in ("date", "datetime"):
                 fields[column.origin] = Field(column.origin, "number", default=f"{fill:.6g}")
             elif column.part == "days":

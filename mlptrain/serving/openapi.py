@@ -124,7 +124,7 @@ def _column(field: Field) -> dict[str, Any]:
 def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of all answers, which have the keys of one of them."""
     [one] = answer["predictions"]
-    of_labels = isinstance(one.get("class"), list)
+    of_labels = isinstance(one.get("class"), (list, tuple))
     kinds: dict[str, dict[str, Any]] = {
         "index": {"type": "integer", "description": "The row, counted from 0."},
         "class": {"type": "array", "items": {"type": "integer"}} if of_labels else {"type": "integer"},
