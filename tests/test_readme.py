@@ -22,6 +22,7 @@ from PIL import Image
 
 from mlptrain.cli import main
 from tests.command import Call
+from tests.conftest import heed_signals
 from tests.data.own_files import idx_bytes
 from tests.servers import command as serving
 from tests.servers import end
@@ -128,6 +129,7 @@ def test_every_command_and_example_runs(
 
 def run(command: str) -> None:
     if command.startswith("serve "):
+        heed_signals()
         with serving(Path(command.split()[1]), *command.split()[2:]) as (process, address):
             assert httpx.get(f"{address}/health", trust_env=False).json()["status"] == "ok"
             assert end(process, signal.SIGINT)[0] == 130

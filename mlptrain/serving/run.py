@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import torch
 from mlptrain.errors import MachineError, RunFolderError, UserError
 from mlptrain.inference.evaluate import unfinished
 from mlptrain.inference.module import load
+from mlptrain.system import signals
 
 if TYPE_CHECKING:
     import uvicorn
@@ -26,10 +28,10 @@ _SECONDS_TO_END = 1  # that requests have to be answered
 def serve(
     run: Path, *, host: str, port: int, on_ready: Callable[[str, bool], None], on_note: Callable[[str], None]
 ) -> None:
-    """Answer requests until a signal comes. ``on_ready`` is told the address, and whether only this machine reaches it.
+    """Answer requests until a signal comes, which raises KeyboardInterrupt then.
 
-    Raises UserError for an extra that is not installed, a diverged run, and an address that cannot be had, and as
-    ``load``.
+    ``on_ready`` is told the address, and whether only this machine reaches it, ``on_note`` what fails. Raises UserError
+    for an extra that is not installed, a diverged run and an address that cannot be had, and as ``load``.
     """
     try:
         import python_multipart  # noqa: F401 - which Starlette looks for at the first form
@@ -57,6 +59,7 @@ def serve(
         app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())
         on_ready(f"http://{bracketed}:{address[1]}", only_here)
         http_server(app).run(sockets=[listening])
+    raise KeyboardInterrupt  # nothing else ends it
 
 
 def http_server(app: ASGIApp) -> uvicorn.Server:
@@ -67,7 +70,19 @@ def http_server(app: ASGIApp) -> uvicorn.Server:
         app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11",
         loop="asyncio", server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
     )  # fmt: skip
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        """Ends by the signals that end every command; those that are ignored stay ignored, which uvicorn's do not."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            with signals.stop_on_signals() as self.stopped:
+                yield
+
+        async def on_tick(self, counter: int) -> bool:
+            return self.stopped() or await super().on_tick(counter)
+
+    return Server(config)
 
 
 def listening_at(host: str, port: int) -> socket.socket:
