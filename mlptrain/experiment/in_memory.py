@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mlptrain.experiment.build import load_data
+from mlptrain.experiment.build import load_data, prepared
+from mlptrain.experiment.calibrating import calibrate
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.experiment.fit import Start, fit
 from mlptrain.experiment.recorder import metrics_line
@@ -40,9 +41,10 @@ def train_in_memory(
 ) -> Trained:
     """Train as ``mlptrain.train`` does, with the same bytes, and write nothing.
 
-    Nothing is diagnosed, calibrated or measured at the end, and no signal is caught. ``after`` is where training
-    continues, with its epochs, weights, preprocessing and the state of its optimizer. Data that are given are to be held meanwhile, see ``mlptrain.sources.held``. Raises DataError, DeviceError, and DivergedError
-    where a loss or a weight is no longer finite.
+    Nothing is diagnosed or measured at the end, and no signal is caught. ``after`` is where training
+    continues, with its epochs, weights, preprocessing and the state of its optimizer. Data that are given are to be
+    held meanwhile, see ``mlptrain.sources.held``. Raises DataError, DeviceError, and DivergedError where a loss or a
+    weight is no longer finite.
     """
     experiment = loaded.experiment
     wished = experiment.training
@@ -61,6 +63,11 @@ def train_in_memory(
         start = Start() if after is None else Start(after.epoch)
         fit([experiment], [splits], [memory], starts=[start])
         kept, epoch, state = memory.kept()
+        temperature = None
+        if experiment.evaluation.calibrate == "temperature" and splits.validation is not None:
+            loss, parameters = memory.model.loss, memory.model.parameters.clone().copy_(kept)
+            rows = prepared(splits.validation, loss=loss, experiment=experiment, device=resolved.device)
+            temperature = calibrate(memory.model, parameters, {"validation": rows}).temperature
         return Trained(
             Checkpoint(
                 experiment=experiment,
@@ -71,6 +78,7 @@ def train_in_memory(
                 state=replace(state, parameters=kept),
                 best=memory.keep.best,
                 class_weights=next(iter(memory.model.loss.class_weights), ()),
+                temperature=temperature,
             ),
             tuple(memory.lines),
         )

@@ -127,7 +127,7 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _described(fault: Fault) -> str:
     """A fault of an argument by that; one of a file with its place."""
-    for key, argument in _ARGUMENTS.items():
+    for key, argument in sorted(_ARGUMENTS.items(), reverse=True):  # optimizer.lr before optimizer
         rest = fault.path.removeprefix(key)
         if fault.line is None and rest != fault.path and (not rest or rest[0] in ".["):
             return f"{argument}{rest}: {fault.message}"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length, check_is_fitted
 
 from mlptrain.errors import DivergedError, MlptrainError
-from mlptrain.experiment import Listener, train
+from mlptrain.experiment import train
 from mlptrain.experiment.in_memory import Trained, train_in_memory
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.inference.evaluate import load_kept
@@ -30,13 +30,12 @@ from mlptrain.sources.held import holding
 from mlptrain.sources.tables.prepared import prepared
 from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath
+from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import predicted_classes, probabilities
-from mlptrain.training.trainer import Epoch
+from mlptrain.training.trainer import Epoch, TrainedModel
 
 _MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 _ONE_AT_A_TIME = threading.Lock()  # the number of torch's threads, and turns at the cores, are the process's
-
-_DOCUMENT = "{what} {loss} {more}"
 
 
 def _unsaid(_: object) -> None:
@@ -44,16 +43,22 @@ def _unsaid(_: object) -> None:
 
 
 @dataclass(frozen=True)
-class _Saying(Listener):
+class _Saying:
     """Says the line of every epoch of the only model."""
 
     experiment: Experiment
     say: Callable[[Line], None]
 
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        pass
+
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         for epoch in epochs:
             if epoch is not None:
                 self.say(metrics_line(epoch, self.experiment))
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        pass
 
 
 class _MLP(BaseEstimator):
@@ -150,6 +155,8 @@ class _MLP(BaseEstimator):
 
     def _checked(self, x: Matrix, y: Any, sample_weight: Any) -> tuple[Matrix, NDArray[Any], Matrix | None]:
         """Rows that count, their targets and weights, where some are given and not all are equal."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         targets = self._validated(y)
         check_consistent_length(x, targets)
         if sample_weight is None:
@@ -182,7 +189,7 @@ class _MLP(BaseEstimator):
         if self.spec is None or self.random_state is not None:
             forced["seed"] = self._seed()
         if partial:
-            forced |= ONE_EPOCH | {"training.epochs": 1 if after is None else after.checkpoint.epoch + 1}
+            forced |= {**ONE_EPOCH, "training.epochs": 1 if after is None else after.checkpoint.epoch + 1}
         with _ONE_AT_A_TIME, holding(content) as given:
             values, defaults = self.get_params(deep=False), defaults_of(type(self))
             loaded = load(self.spec, values, defaults, forced, given=given, rows=len(x), classify=self._classify)
@@ -240,11 +247,65 @@ class _MLP(BaseEstimator):
 
 
 class MLPClassifier(ClassifierMixin, _MLP):
-    __doc__ = _DOCUMENT.format(
-        what="A multi-layer perceptron that tells classes apart",
-        loss="cross_entropy",
-        more="``classes_`` (k,), sorted.",
-    )
+    """A multi-layer perceptron that tells classes apart, trained by mlptrain.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Widths of the hidden layers; () is a linear model.
+    activation, norm, numeric_embedding, schedule : str or mapping
+        As in a YAML file: a name, or a mapping such as ``{"name": "leaky_relu", "slope": 0.01}``.
+    dropout : float or sequence of float
+        Share of values dropped after every hidden activation.
+    members : int or mapping
+        Members of an ensemble that trains as one network, such as 8 or ``{"k": 8, "kind": "mini"}``.
+    loss : str or mapping, optional
+        ``cross_entropy`` by default, such as ``{"name": "cross_entropy", "class_weights": "balanced"}``.
+    optimizer : str or mapping
+        Such as ``adamw`` or ``{"name": "sgd", "momentum": 0.9}``; a mapping's own ``lr`` and ``weight_decay`` count.
+    lr, weight_decay : float
+        Learning rate and weight decay of the optimizer.
+    epochs : int or "auto"
+        Passes over the rows; auto: about 2,000 steps, in at most 60 epochs.
+    batch_size : int, "full" or "auto"
+        Rows of a step; auto: 32 to 256, by the number of rows.
+    ema : float
+        Share of the average of the weights that a step keeps, such as 0.99; 0 averages nothing.
+    clip_norm : float, optional
+        The norm that a longer gradient is scaled down to.
+    validation : float or int
+        A fraction, or a number, of the rows to choose the best epoch by; 0 trains on all rows to the last epoch.
+    patience : int or mapping, optional
+        Epochs without a better validation loss after which training ends.
+    scaling, encoding : str
+        What becomes of numbers and of categories: ``data.numeric.scaling`` and ``data.categorical.encoding``.
+    device, threads : str or int
+        Where to train, and with how many threads of the CPU; the bytes of a fit are those of a number of threads.
+    random_state : int, RandomState instance or None
+        A number is the file's ``seed``: the same one gives the same bytes. None draws another from NumPy in each fit.
+    verbose : bool
+        Print the figures of every epoch.
+    run_dir : path, optional
+        A new run folder for the commands of mlptrain, such as ``mlptrain report``. By default nothing is written.
+    spec : path or mapping, optional
+        A configuration, as a YAML file or a mapping, whose ``data`` says at most how columns become inputs. Of the
+        arguments those count besides that are not at their defaults; its ``data.test`` has no effect.
+
+    Attributes
+    ----------
+    classes_ : array (k,)
+        The classes, sorted; probabilities are in their order.
+    n_features_in_, feature_names_in_ : int, array
+        As everywhere in scikit-learn.
+    history_ : list of dict
+        The figures of every epoch, as in ``metrics.jsonl``; the first is of the network before training.
+    loss_curve_ : list of float
+        The mean training loss of every epoch.
+    n_iter_, best_epoch_ : int
+        Epochs that were trained, and the one whose weights were kept.
+    network_ : TrainedNetwork
+        The network as a ``torch.nn.Module``.
+    """
 
     _classify = True
 
@@ -287,7 +348,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return found
 
     def _validated(self, y: Any) -> NDArray[Any]:
-        targets: NDArray[Any] = validate_data(self, y=y)
+        targets: NDArray[Any] = _check_y(y, estimator=self)
         check_classification_targets(targets)
         return targets
 
@@ -307,9 +368,12 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
 
 class MLPRegressor(RegressorMixin, _MLP):
-    __doc__ = _DOCUMENT.format(
-        what="A multi-layer perceptron for one or several numbers of a row", loss="mse", more="``n_outputs_``."
-    )
+    """A multi-layer perceptron for one or several numbers of a row, trained by mlptrain.
+
+    The parameters and attributes are those of ``MLPClassifier``, but that ``loss`` is ``mse`` by default, or ``mae``,
+    ``huber`` or ``{"name": "quantile", "quantiles": [0.05, 0.5, 0.95]}``, and that there are no classes. Targets are
+    standardised while it trains; predictions are in their own unit.
+    """
 
     _classify = False
 
@@ -332,7 +396,7 @@ class MLPRegressor(RegressorMixin, _MLP):
         return tags
 
     def _validated(self, y: Any) -> NDArray[Any]:
-        targets: NDArray[Any] = validate_data(self, y=y, multi_output=True, y_numeric=True)
+        targets: NDArray[Any] = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         return targets
 
     def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[Matrix, list[str]]:  # noqa: ARG002

@@ -35,14 +35,16 @@ class Fitted:
         self.checkpoint = checkpoint
         self._network = build_network(checkpoint.experiment)
         self._parameters = {name: tensor.double() for name, tensor in checkpoint.state.parameters.items()}
-        self._loss = make_loss(checkpoint.experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target])
+        self._loss = make_loss(
+            checkpoint.experiment.loss, [checkpoint.class_weights], [checkpoint.preprocessing.target]
+        )
         self._rows = chunk_rows(self._network)
 
     @torch.no_grad()
     def outputs(self, stored: NDArray[np.float32]) -> Tensor:
         """Outputs (n, outputs) float64 for stored rows (n, columns), of a regression in the unit of its targets."""
         inputs = self.checkpoint.preprocessing.apply(torch.from_numpy(stored))
-        found = [self._network.forward(self._parameters, part.double()) for part in inputs.split(self._rows)]
+        found = [self._network.forward(self._parameters, part.double()) for part in torch.split(inputs, self._rows)]
         return self._loss.in_unit(found[0] if len(found) == 1 else torch.cat(found))
 
     def __getstate__(self) -> dict[str, Any]:

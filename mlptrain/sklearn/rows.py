@@ -96,9 +96,7 @@ def _is_frame(rows: Any) -> bool:
 
 
 def _matrix(estimator: Any, rows: Any, *, reset: bool) -> Matrix:
-    matrix: Matrix = validate_data(
-        estimator, rows, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan"
-    )
+    matrix: Matrix = validate_data(estimator, rows, reset=reset, dtype=np.float32, ensure_all_finite="allow-nan")
     return matrix
 
 
@@ -136,7 +134,7 @@ def _columns(rows: Any) -> Iterator[tuple[pl.Series, bool]]:
 
 def _column(values: pl.Series, *, is_level: bool) -> Column:
     if not is_level:
-        return Column(name=values.name, missing=values.is_null().sum() + int(values.is_nan().sum() or 0))
+        return Column(name=values.name, missing=int(np.isnan(_numbers(values)).sum()))
     levels = values.drop_nulls().unique().sort().to_list()
     if len(levels) > MAX_LEVELS:
         raise ValueError(

@@ -34,7 +34,7 @@ def is_held(path: object) -> bool:
 
 
 def held(name: str, *, key: str = "path") -> Any:
-    """What is held under a name, as ``holding`` has it: a frame, arrays by their names, or a table. Raises DataKeyError where it is not."""
+    """What is held under a name: a frame, arrays by their names, or a table. Raises DataKeyError where it is not."""
     if name in _HELD:
         return _HELD[name]
     given = "others were given now" if _HELD else "give them again: mlptrain.train(spec, data=…), resume or evaluate"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlptrain.sources.facts import Column, FileFacts, RawData, SourceFacts
 from mlptrain.sources.held import TARGET
-from mlptrain.sources.tables.columns import Inferred
+from mlptrain.sources.tables.columns import Inferred, Task
 from mlptrain.sources.tables.source import TableContent
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def prepared(
         digest=digest.hexdigest(),
         weight="" if weight is None else WEIGHT,
     )
-    task = "classification" if class_names else "regression"
+    task: Task = "classification" if class_names else "regression"
     inferred = Inferred(tuple(columns), targets, task, "stated", tuple(class_names))
     lowest = (float("inf") if class_names else float(y.min()), f"the smallest '{TARGET}'")
     return TableContent(facts, inferred, RawData(x, y, weight=weight), lowest, (), (), ())
