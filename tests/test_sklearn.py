@@ -27,7 +27,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import mlptrain
 from mlptrain.sklearn import MLPClassifier, MLPRegressor
@@ -43,8 +43,16 @@ def regressor(**arguments: Any) -> MLPRegressor:
     return MLPRegressor(**QUICK | {"random_state": 0} | arguments)
 
 
-@parametrize_with_checks([classifier(random_state=None), regressor(random_state=None)])
+CHECKS = {
+    f"{type(estimator).__name__} {place}": (estimator, check)
+    for one in (classifier(random_state=None), regressor(random_state=None))
+    for place, (estimator, check) in enumerate(estimator_checks_generator(one))
+}
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS.values(), ids=CHECKS)
 def test_scikit_learns_own_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+    """All of them, without an exception."""
     check(estimator)
 
 
@@ -55,7 +63,7 @@ def frame(rows: int = 150, seed: int = 0) -> tuple[pd.DataFrame, NDArray[Any]]:
     size = generator.normal(170, 10, rows)
     x = pd.DataFrame(
         {
-            "colour": pd.Categorical(np.where(np.arange(rows) % 11 == 3, None, colour)),
+            "colour": pd.Categorical([None if row % 11 == 3 else name for row, name in enumerate(colour)]),
             "size": np.where(np.arange(rows) % 17 == 5, np.nan, size),
             "shop": generator.choice(["a", "b"], rows).astype(object),
             "number": pd.array(generator.integers(0, 5, rows), dtype="Int64"),
@@ -80,7 +88,8 @@ def test_a_fit_is_a_run_of_the_same_configuration(validation: float, tmp_path: P
     assert bytes_of(ours.predict_proba(x)) == bytes_of(recorded.predict_proba(x))
     kept = mlptrain.load(tmp_path / "run")
     assert kept.epoch == ours.best_epoch_
-    assert torch.equal(kept.layers[0].weight, ours.network_.layers[0].weight)
+    assert kept.state_dict().keys() == (found := ours.network_.state_dict()).keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in kept.state_dict().items())
     np.testing.assert_allclose(ours.predict_proba(x), kept.predict_proba(x.astype(np.float32)), atol=2e-6)
 
 
@@ -195,7 +204,7 @@ def test_frames_are_read_by_column() -> None:
     later, _ = frame(40, seed=1)
     later["colour"] = later["colour"].astype(object).where(later["shop"] == "a", "violet")
     assert model.predict(later).shape == (40,)
-    assert bytes_of(model.predict_proba(later)[7:8]) == bytes_of(model.predict_proba(later.iloc[7:8]))
+    np.testing.assert_allclose(model.predict_proba(later.iloc[7:8]), model.predict_proba(later)[7:8], rtol=1e-12)
 
 
 def test_polars_and_pandas_give_the_same() -> None:
@@ -265,13 +274,13 @@ def test_partial_fits_are_epochs_of_a_fit(optimizer: Any) -> None:
 def test_partial_fit_continues_a_fit_with_what_was_fitted() -> None:
     x, y = load_diabetes(return_X_y=True)
     model = regressor(ema=0.9).fit(x[:300], y[:300])
-    before = model.score(x[300:], y[300:])
+    before, epoch = model.score(x[300:], y[300:]), model.best_epoch_
     scaling = model.network_.preprocessing
     for _ in range(3):
         model.partial_fit(x[300:], y[300:])
     assert model.network_.preprocessing == scaling
     assert model.score(x[300:], y[300:]) > before
-    assert model.n_iter_ == 15
+    assert [line["epoch"] for line in model.history_] == list(range(model.n_iter_ + 1)) == list(range(epoch + 4))
 
 
 def test_a_yaml_file_says_the_rest(tmp_path: Path) -> None:
@@ -282,7 +291,7 @@ def test_a_yaml_file_says_the_rest(tmp_path: Path) -> None:
         "training: {epochs: 5, threads: 1, device: cpu}\n"
     )
     model = MLPClassifier(spec=file).fit(x, y)
-    assert (model.n_iter_, tuple(model.network_.layers[0].weight.shape)) == (5, (9, 4))
+    assert (model.n_iter_, tuple(model.network_.state_dict()["layers.0.weight"].shape)) == (5, (9, 4))
     assert bytes_of(model.predict_proba(x)) == bytes_of(MLPClassifier(spec=file).fit(x, y).predict_proba(x))
     search = GridSearchCV(MLPClassifier(spec=file), {"lr": [0.01, 0.1]}, cv=2).fit(x, y)
     assert search.best_estimator_.network_.experiment.optimizer.lr == search.best_params_["lr"]
@@ -302,7 +311,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "batch_size": (lambda: classifier(batch_size=0).fit(X, Y), r"^batch_size: must be"),
     "both": (lambda: classifier(lr=0.0, members=0).fit(X, Y), r"members(.|\n)*lr|lr(.|\n)*members"),
     "loss": (lambda: classifier(loss="bce").fit(X, Y), r"^loss: 'bce' needs exactly two classes"),
-    "patience": (lambda: classifier(patience=3).fit(X, Y), r"^patience=3 goes by validation rows, and validation=0"),
+    "patience": (
+        lambda: classifier(patience=3).fit(X, Y),
+        r"^patience=3 goes by validation rows, and validation='auto' takes none of 150",
+    ),
     "device": (lambda: classifier(device="gpu").fit(X, Y), r"^device: must"),
     "diverged": (
         lambda: regressor(optimizer="sgd", lr=1e20).fit(X, Y),
@@ -377,3 +389,14 @@ def test_columns_that_are_transformed_elsewhere() -> None:
     x, y = frame()
     encode = ColumnTransformer([("levels", OneHotEncoder(), ["shop", "grade"])], remainder="drop", sparse_threshold=0)
     assert make_pipeline(encode, classifier()).fit(x, y).predict(x).shape == (150,)
+
+
+def test_of_many_rows_some_choose_the_epoch_by_their_weights() -> None:
+    x, y = load_breast_cancer(return_X_y=True)
+    model = classifier().fit(x, y)
+    losses = [line["validation_loss"] for line in model.history_]
+    assert (model.best_epoch_, model.network_.experiment.facts.validation_rows) == (int(np.argmin(losses)), 85)
+    weighted = classifier().fit(x, y, sample_weight=np.where(y == 1, 50, 1))
+    objectives = [line["validation_objective"] for line in weighted.history_]
+    assert weighted.best_epoch_ == int(np.argmin(objectives))
+    assert "validation_loss" not in classifier(validation=0).fit(x, y).history_[-1]

@@ -43,7 +43,8 @@ ONE_EPOCH: Mapping[str, Any] = {
 _ARGUMENTS = {key: argument for argument, key in KEYS.items()}
 _FEWEST, _MOST = 32, 256  # rows of a batch
 _STEPS = 2_000
-_MOST_EPOCHS = 200
+_MOST_EPOCHS = 100
+VALIDATION, _ENOUGH = 0.15, 200  # of as many rows or more
 
 
 def resolved(values: Mapping[str, Any], *, rows: int, classify: bool) -> dict[str, Any]:
@@ -52,12 +53,14 @@ def resolved(values: Mapping[str, Any], *, rows: int, classify: bool) -> dict[st
     if found.get("batch_size") == "auto":
         found["batch_size"] = automatic_batch(rows)
     validation = found.get("validation")
-    if isinstance(validation, float) and 0 < validation < 1 and (round(validation * rows) < 1 or rows < 2):
+    if validation == "auto":
+        found["validation"] = VALIDATION if rows >= _ENOUGH else 0
+    elif isinstance(validation, float) and 0 < validation < 1 and (round(validation * rows) < 1 or rows < 2):
         found["validation"] = 0
     if not found.get("validation") and "patience" in found:
         raise ValueError(
-            f"patience={found['patience']!r} goes by validation rows, and validation={validation!r} of {rows:,} rows "
-            "are none; set validation, such as 0.1, or leave patience at None"
+            f"patience={found['patience']!r} goes by validation rows, and validation={validation!r} takes none of "
+            f"{rows:,} rows; set validation, such as 0.1, or leave patience at None"
         )
     if found.get("epochs") == "auto":
         found["epochs"] = automatic_epochs(rows, found.get("batch_size", _FEWEST))
@@ -71,7 +74,7 @@ def automatic_batch(rows: int) -> int:
 
 
 def automatic_epochs(rows: int, batch_size: Any) -> int:
-    """About 2,000 steps, in at most 200 epochs."""
+    """About 2,000 steps, in at most 100 epochs."""
     steps = -(-rows // batch_size) if isinstance(batch_size, int) and batch_size > 0 else 1
     return max(1, min(_MOST_EPOCHS, round(_STEPS / max(1, steps))))
 
@@ -91,7 +94,9 @@ def load(
     Without a ``spec`` all arguments count, with one those that are not at their ``defaults``; ``forced`` are keys that
     hold whatever is said.
     """
-    stated = values if spec is None else {name: value for name, value in values.items() if value != defaults.get(name)}
+    stated = values
+    if spec is not None:  # by their texts, since arrays are compared element by element
+        stated = {name: value for name, value in values.items() if repr(value) != repr(defaults[name])}
     try:
         if spec is None:
             settings = resolved(stated, rows=rows, classify=classify)

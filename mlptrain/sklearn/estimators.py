@@ -70,7 +70,7 @@ class _MLP(BaseEstimator):
         *,
         activation: str | Mapping[str, Any] = "relu",
         norm: str | Mapping[str, Any] = "none",
-        dropout: float | Sequence[float] = 0.1,
+        dropout: float | Sequence[float] = 0.2,
         numeric_embedding: str | Mapping[str, Any] = "none",
         members: int | Mapping[str, Any] = 1,
         loss: str | Mapping[str, Any] | None = None,
@@ -82,9 +82,9 @@ class _MLP(BaseEstimator):
         batch_size: int | str = "auto",
         ema: float = 0.0,
         clip_norm: float | None = None,
-        validation: float = 0.0,
+        validation: float | str = "auto",
         patience: int | Mapping[str, Any] | None = None,
-        scaling: str = "quantile",
+        scaling: str = "robust_clip",
         encoding: str = "one_hot",
         device: str = "auto",
         threads: int | str = "auto",
@@ -148,7 +148,7 @@ class _MLP(BaseEstimator):
             names = before.checkpoint.experiment.facts.class_names
             encoded = self._encoded_targets(targets)
         trained = self._train(inputs, x, encoded, names, weight, partial=True, after=before)
-        lines = [] if before is None else self.history_
+        lines = [] if before is None else [one for one in self.history_ if one["epoch"] <= before.checkpoint.epoch]
         self._inputs, self._fitted = inputs, Fitted(trained.checkpoint)
         self._note((*lines, *trained.lines))
         return self
@@ -188,6 +188,8 @@ class _MLP(BaseEstimator):
         forced: dict[str, Any] = {"data.test": 0}
         if self.spec is None or self.random_state is not None:
             forced["seed"] = self._seed()
+        if weight is not None and self.spec is None:
+            forced["evaluation.metric"] = "validation_objective"
         if partial:
             forced |= {**ONE_EPOCH, "training.epochs": 1 if after is None else after.checkpoint.epoch + 1}
         with _ONE_AT_A_TIME, holding(content) as given:
@@ -266,15 +268,16 @@ class MLPClassifier(ClassifierMixin, _MLP):
     lr, weight_decay : float
         Learning rate and weight decay of the optimizer.
     epochs : int or "auto"
-        Passes over the rows; auto: about 2,000 steps, in at most 60 epochs.
+        Passes over the rows; auto: about 2,000 steps, in at most 100 epochs.
     batch_size : int, "full" or "auto"
         Rows of a step; auto: 32 to 256, by the number of rows.
     ema : float
         Share of the average of the weights that a step keeps, such as 0.99; 0 averages nothing.
     clip_norm : float, optional
         The norm that a longer gradient is scaled down to.
-    validation : float or int
-        A fraction, or a number, of the rows to choose the best epoch by; 0 trains on all rows to the last epoch.
+    validation : float, int or "auto"
+        A fraction, or a number, of the rows to choose the best epoch by; 0 trains on all rows to the last epoch. auto:
+        15 % of 200 rows or more.
     patience : int or mapping, optional
         Epochs without a better validation loss after which training ends.
     scaling, encoding : str

@@ -67,9 +67,9 @@ def _named(data: Any) -> dict[str, tuple[str, Any]]:
     from mlptrain.sources.tables.source import TableContent
 
     if isinstance(data, TableContent):
-        target: Any = data.facts.target_names
-        path = (_name(data.facts.digest), data)
-        return {"name": ("table", None), "path": path, "target": (target[0] if len(target) == 1 else [*target], None)}
+        target: Any = [*data.facts.target_names]
+        section: dict[str, Any] = {"name": "table", "target": target[0] if len(target) == 1 else target}
+        return {key: (value, None) for key, value in section.items()} | {"path": (_name(data.facts.digest), data)}
     if isinstance(data, Mapping) and {"x", "y"} <= data.keys() <= {*ARRAYS} and _dimensions(data["x"]) > 1:
         return _of_arrays({key: data[key] for key in ARRAYS if key in data}, data)
     if holds_rows(data):
