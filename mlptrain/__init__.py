@@ -1,9 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
-Paths are text or objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same
-content.
+``compare_optimizers`` do what the commands do, and ``sklearn`` has estimators; torch is imported when one of them needs
+it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder; a configuration is a file's
+path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
@@ -48,6 +49,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sklearn":  # a package, whose import takes scikit-learn's time
+        return importlib.import_module("mlptrain.sklearn")
     if name not in _HOMES:
         raise AttributeError(f"module 'mlptrain' has no attribute {name!r}")
     module, attribute = _HOMES[name]

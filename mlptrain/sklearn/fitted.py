@@ -24,8 +24,9 @@ from mlptrain.updates.chain import ModelState
 class Fitted:
     """A checkpoint in use.
 
-    Outputs are computed in float64, so that a row has the same ones, to 1e-12, whatever rows stand beside it: in float32
-    the seventh digit depends on how many there are, which scikit-learn's checks refuse. A pickle holds the configuration as YAML, arrays and plain values.
+    Outputs are computed in float64, so that a row has the same ones, to 1e-12, whatever rows stand beside it: in
+    float32 the seventh digit depends on how many there are, which scikit-learn's checks refuse. A pickle holds the
+    configuration as YAML, arrays and plain values.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
