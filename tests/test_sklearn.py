@@ -324,6 +324,25 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: MLPClassifier(spec={"data": "mnist", "model": {"hidden": []}, "optimizer": "adam"}).fit(X, Y),
         r"data\.name: is 'mnist', but the data that are given",
     ),
+    "spec with weights": (
+        lambda: classifier(spec={"data": {"weight": "x0"}, "model": {"hidden": []}, "optimizer": "adam"}).fit(X, Y),
+        r"data\.weight cannot be 'x0' here; give sample_weight to fit",
+    ),
+    "spec by group": (
+        lambda: classifier(
+            spec={"data": {"split": {"by": "group", "column": 0}}, "model": {"hidden": []}, "optimizer": "adam"}
+        ).fit(X, Y),
+        r"data\.split cannot go by a column here, got group",
+    ),
+    "a name twice": (
+        lambda: classifier().fit(pd.DataFrame(X, columns=list("abca")), Y),
+        "X has several columns named 'a'",
+    ),
+    "texts as targets": (lambda: regressor().fit(FRAME, LABELS), "y holds .*: expected numbers; MLPClassifier takes"),
+    "another network": (
+        lambda: classifier().partial_fit(X, Y, classes=[0, 1, 2]).set_params(hidden=(9,)).partial_fit(X, Y),
+        "partial_fit continues the network that was trained so far",
+    ),
     "infinite": (lambda: classifier().fit(np.where(X > 7, np.inf, X), Y), "infinity"),
     "an infinite column": (
         lambda: classifier().fit(FRAME.assign(size=np.inf), LABELS),

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlptrain.errors import Fault, MlptrainError, SpecError
 from mlptrain.spec import Config, Loaded, load_spec
+from mlptrain.spec.splitting import BY_COLUMN
 
 # Keys of a configuration by the argument that sets them.
 KEYS = {
@@ -39,6 +40,12 @@ ONE_EPOCH: Mapping[str, Any] = {
     "schedule": "constant",
     "training.early_stopping": "none",
     "evaluation": {},
+}
+# Keys of a data section that read or leave out columns or rows of a file.
+_WITHOUT_EFFECT = {
+    "weight": "give sample_weight to fit",
+    "columns": "leave columns out of X, and make categories of a data frame's where they hold numbers",
+    "fold": "scikit-learn's cross_val_score holds folds out",
 }
 _ARGUMENTS = {key: argument for argument, key in KEYS.items()}
 _FEWEST, _MOST = 32, 256  # rows of a batch
@@ -102,11 +109,18 @@ def load(
             settings = resolved(stated, rows=rows, classify=classify)
             return load_spec(_nested({**settings, **forced}), given=given)
         settings = {KEYS[name]: stated[name] for name in KEYS if name in stated}
-        return load_spec(spec, {**settings, **forced}, given=given)
+        loaded = load_spec(spec, {**settings, **forced}, given=given)
     except SpecError as error:
         raise ValueError("\n".join(map(_described, error.faults))) from None
     except MlptrainError as error:
         raise ValueError(str(error)) from None
+    data = loaded.spec.data
+    for key, remedy in _WITHOUT_EFFECT.items():
+        if (value := getattr(data, key)) != type(data).model_fields[key].default:
+            raise ValueError(f"spec: data.{key} cannot be {value!r} here; {remedy}")
+    if isinstance(data.split, BY_COLUMN):
+        raise ValueError(f"spec: data.split cannot go by a column here, got {data.split.by}; use random or stratified")
+    return loaded
 
 
 def defaults_of(estimator: type) -> dict[str, Any]:

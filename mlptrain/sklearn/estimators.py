@@ -195,6 +195,11 @@ class _MLP(BaseEstimator):
         with _ONE_AT_A_TIME, holding(content) as given:
             values, defaults = self.get_params(deep=False), defaults_of(type(self))
             loaded = load(self.spec, values, defaults, forced, given=given, rows=len(x), classify=self._classify)
+            if after is not None and after.checkpoint.experiment.shapes != loaded.experiment.shapes:
+                raise ValueError(
+                    "partial_fit continues the network that was trained so far, and the arguments now make another "
+                    "one; set them back, or call fit to start over"
+                )
             try:
                 if self.run_dir is not None and not partial:
                     listeners = [_Saying(loaded.experiment, self._say)] if self.verbose else []
@@ -400,6 +405,8 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     def _validated(self, y: Any) -> NDArray[Any]:
         targets: NDArray[Any] = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        if targets.dtype.kind not in "biuf":
+            raise ValueError(f"y holds {targets.dtype}: expected numbers; MLPClassifier takes classes")
         return targets
 
     def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[Matrix, list[str]]:  # noqa: ARG002
