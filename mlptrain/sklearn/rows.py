@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,9 @@ def _matrix(estimator: Any, rows: Any, *, reset: bool) -> Matrix:
 def _noted(estimator: Any, rows: Any, *, reset: bool) -> None:
     """Names and number of the columns, noted or held against those that were; and that there are rows."""
     names = list(map(str, rows.columns))
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"X has several columns named {twice[0]!r}: give each a name of its own")
+    if len(set(names)) < len(names):
+        [(twice, _)] = Counter(names).most_common(1)
+        raise ValueError(f"X has several columns named {twice!r}: give each a name of its own")
     validate_data(estimator, rows, reset=reset, skip_check_array=True)
     height, width = rows.shape
     if not height or not width:
