@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
-    from mlptrain.inference.export import export
+    from mlptrain.inference.export.arrays import export
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
 
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
-    "export": ("mlptrain.inference.export", "export"),
+    "export": ("mlptrain.inference.export.arrays", "export"),
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
