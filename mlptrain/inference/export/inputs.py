@@ -1,4 +1,4 @@
-"""What an exported network reads: raw rows as they lie in their file, one input for all values or one for each column."""
+"""What an exported network reads: raw rows as they lie in their file, all values at once or column by column."""
 
 from __future__ import annotations
 

@@ -70,7 +70,11 @@ def exported_model(run: AnyPath, to: str) -> ExportedModel:
         )
     about = _about(checkpoint, predictor)
     _, write = MODELS[to]
-    outputs = len(checkpoint.experiment.facts.class_names) if predictor.gives_probabilities else checkpoint.experiment.widths[-1]
+    outputs = (
+        len(checkpoint.experiment.facts.class_names)
+        if predictor.gives_probabilities
+        else checkpoint.experiment.widths[-1]
+    )
     return ExportedModel(
         write(predictor, about), predictor.inputs, predictor.output, (outputs,), about, checkpoint.epoch
     )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from mlptrain.errors import UserError
 from mlptrain.inference.export.inputs import ABSENT, UNSEEN, Input
-from mlptrain.inference.export.predictor import Predictor
+from mlptrain.inference.export.predictor import Predictor, quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -36,16 +33,14 @@ def onnx_model(predictor: Predictor, about: dict[str, str]) -> bytes:
     size = sum(4 * parameter.numel() for parameter in predictor.parameters())
     if size > _MAX_BYTES:
         raise UserError(f"weights of {size:,} bytes: an ONNX file has at most 2 GiB; use --to torch or --to npz")
-    program = predictor.program().run_decompositions({torch.ops.aten.logaddexp.default: _logaddexp})
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own insides
-        logger.setLevel(logging.ERROR)
-        try:
-            written = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
-        finally:
-            logger.setLevel(level)
+    with quiet():
+        written = torch.onnx.export(
+            predictor.program(),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            custom_translation_table={torch.ops.aten.logaddexp.default: _logaddexp},
+        )
     assert written is not None
     model = written.model_proto
     _tidy(model.graph, predictor)
@@ -58,9 +53,12 @@ def onnx_model(predictor: Predictor, about: dict[str, str]) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
-    """log(eᵃ + eᵇ) that does not overflow; the exporter's own does."""
-    return torch.maximum(a, b) + torch.log1p(torch.exp(-(a - b).abs()))
+def _logaddexp(a: Any, b: Any) -> Any:
+    """log(eᵃ + eᵇ) in ONNX's operators that does not overflow; the exporter's own does."""
+    from onnxscript import opset18 as op
+
+    near = op.Exp(op.Neg(op.Abs(op.Sub(a, b))))
+    return op.Add(op.Max(a, b), op.Log(op.Add(op.CastLike(1.0, near), near)))
 
 
 def _tidy(graph: onnx.GraphProto, predictor: Predictor) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +31,8 @@ _EXAMPLES = 3  # rows that a trace is made with; their number stays open
 class Predictor(TrainedNetwork):
     """Raw rows in, predictions out: class probabilities, (n, classes) float32, or values in the target's own unit.
 
+    Numbers in float64 are tensors throughout, since the exporter to ONNX rounds constants to float32.
+
     ``forward`` takes a tensor of pixels or values, or of a table's columns a mapping of tensors (n,); ``inputs`` says
     which. What it gives is that of ``predict_proba``, and of networks without probabilities the outputs.
     """
@@ -40,6 +45,7 @@ class Predictor(TrainedNetwork):
             self.reader: nn.Module = _Rows(self.preprocessing)
         else:
             self.reader = _Table(columns, self.experiment.facts.columns, self.inputs)
+        self.register_buffer("divisor", torch.tensor(self.temperature, dtype=torch.float64))
         self.requires_grad_(False)
 
     @property
@@ -54,14 +60,20 @@ class Predictor(TrainedNetwork):
         outputs = super().forward(self.reader(rows))
         if not self.gives_probabilities:
             return outputs
-        return probabilities(outputs, self.temperature, multi_label=self.experiment.facts.is_multi_label).float()
+        return probabilities(
+            outputs, self.get_buffer("divisor"), multi_label=self.experiment.facts.is_multi_label
+        ).float()
 
     def program(self) -> torch.export.ExportedProgram:
         """The computation as torch.export has it, for any number of rows."""
         example = self._example()
+        with quiet():
+            return self._program(example)
+
+    def _program(self, example: Any) -> torch.export.ExportedProgram:
         self(example)  # what is computed once and kept is then made of numbers rather than traced
         free = {0: torch.export.Dim("n", min=1)}
-        shapes = {name: free for name in example} if isinstance(example, dict) else free
+        shapes = dict.fromkeys(example, free) if isinstance(example, dict) else free
         program = torch.export.export(self, (example,), dynamic_shapes=(shapes,), strict=False)
         program.example_inputs = None  # which torch would save as a pickle
         for node in program.graph.nodes:
@@ -78,6 +90,19 @@ class Predictor(TrainedNetwork):
             for one in self.inputs
         }
         return tensors if self.preprocessing.columns is not None else next(iter(tensors.values()))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch's exporters log and warn of their own insides, which takes them most of their time."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _Rows(nn.Module):
@@ -100,57 +125,68 @@ class _Rows(nn.Module):
 
 
 class _Table(nn.Module):
-    """A table's columns, each (n,), as inputs (n, inputs): what ``Columns.apply`` does to rows that are stored."""
+    """A table's columns, each (n,), as inputs (n, inputs): what ``Columns.apply`` does to rows that are stored.
+
+    All numbers are computed at once, since what a trace costs is the number of its operations.
+    """
 
     def __init__(self, columns: Columns, of: Sequence[Column], inputs: Sequence[Input]) -> None:
         super().__init__()
         self.bend, self.one_hot = columns.bend, columns.one_hot
-        read = {one.name: one for one in inputs}
-        numbers = [place for place, one in enumerate(columns.of) if isinstance(one, Number)]
-        flagged = [index for index, place in enumerate(numbers) if columns.indicators[place]]
-        self.numbers = [of[place] for place in numbers]
-        self.categories: list[Input] = []
-        order = [columns.starts[place] for place in numbers] + [columns.starts[numbers[i]] + 1 for i in flagged]
+        places = [place for place, one in enumerate(columns.of) if isinstance(one, Number)]
+        plain, parts = ([place for place in places if bool(of[place].part) is dated] for dated in (False, True))
+        self.numbers = [of[place].origin for place in plain]
+        self.parts = _Parts([of[place] for place in parts]) if parts else None
+        numbers = [one for one in (columns.of[place] for place in (*plain, *parts)) if isinstance(one, Number)]
         for name in ("fill", "center", "scale"):
-            values = [getattr(columns.of[place], name) for place in numbers]
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
+            self.register_buffer(name, torch.tensor([getattr(one, name) for one in numbers], dtype=torch.float64))
+        self.ranks = _Ranks([one.quantiles for one in numbers]) if any(one.quantiles for one in numbers) else None
+        self.normal = NormalQuantile()
+        starts = [columns.starts[place] for place in (*plain, *parts)]
+        flagged = [index for index, place in enumerate((*plain, *parts)) if columns.indicators[place]]
         self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64))
-        self.quantiles = [_Quantiles(one.quantiles) for one in columns.of if isinstance(one, Number) and one.quantiles]
+        order = [*starts, *(starts[index] + 1 for index in flagged)]
+        read = {one.name: one for one in inputs}
+        self.categories: list[Input] = []
         for place, one in enumerate(columns.of):
             if isinstance(one, Category):
-                index = len(self.categories)
-                found = read[of[place].origin]
-                self.categories.append(found)
-                # Behind the codes −2 and −1 stand the levels.
-                self.register_buffer(f"slots_{index}", torch.tensor([one.missing, one.other, *one.slots]))
-                if not found.is_text:
-                    levels = torch.tensor([float(level) for level in found.categories], dtype=torch.float64)
-                    self.register_buffer(f"levels_{index}", levels)
-                start = columns.starts[place]
                 width = _width(columns, place) if columns.one_hot else 1
-                self.register_buffer(f"places_{index}", torch.arange(width))
-                order += range(start, start + width)
-        self.quantiles = nn.ModuleList(self.quantiles)
+                self._add(read[of[place].origin], one, width)
+                order += range(columns.starts[place], columns.starts[place] + width)
         back = torch.empty(len(order), dtype=torch.int64)
         back[torch.tensor(order)] = torch.arange(len(order))
-        self.is_ordered = bool((back == torch.arange(len(order))).all())
+        self.is_ordered = order == sorted(order)
         self.register_buffer("back", back)
 
+    def _add(self, read: Input, one: Category, width: int) -> None:
+        """A category that becomes so many inputs."""
+        index = len(self.categories)
+        self.categories.append(read)
+        self.register_buffer(f"slots_{index}", torch.tensor([one.missing, one.other, *one.slots]))  # from code −2 on
+        self.register_buffer(f"places_{index}", torch.arange(width))
+        if not read.is_text:
+            levels = [float(level) for level in read.categories]
+            self.register_buffer(f"levels_{index}", torch.tensor(levels, dtype=torch.float64))
+
     def forward(self, columns: dict[str, Tensor]) -> Tensor:
-        parts = self._numbers(columns) if self.numbers else []
+        parts = self._numbers(columns) if len(self.get_buffer("fill")) else []
         for index, one in enumerate(self.categories):
-            slots = self.get_buffer(f"slots_{index}")[self._codes(index, one, columns[one.name]) - ABSENT].unsqueeze(1)
+            codes = columns[one.name] if one.is_text else self._codes(index, columns[one.name])
+            slots = self.get_buffer(f"slots_{index}").index_select(0, codes - ABSENT).unsqueeze(1)
             parts.append((slots == self.get_buffer(f"places_{index}")).float() if self.one_hot else slots.float())
         x = torch.cat(parts, dim=1)
         return x if self.is_ordered else x.index_select(1, self.get_buffer("back"))
 
     def _numbers(self, columns: dict[str, Tensor]) -> list[Tensor]:
-        stored = [_stored(columns[column.origin], column.part) for column in self.numbers]
-        x = torch.stack(stored, dim=1).double()
+        """All numbers (n, numbers), and which were missing (n, flagged), where that is read."""
+        stored = [torch.stack([columns[name] for name in self.numbers], dim=1)] if self.numbers else []
+        if self.parts is not None:
+            stored.append(self.parts(columns))
+        x = torch.cat(stored, dim=1).double()
         missing = x.isnan()
         x = torch.where(missing, self.get_buffer("fill"), x)
-        if len(self.quantiles):
-            x = torch.stack([ranks(x[:, place]) for place, ranks in enumerate(self.quantiles)], dim=1)
+        if self.ranks is not None:
+            x = self.normal(self.ranks(x))
         else:
             x = (x - self.get_buffer("center")) / self.get_buffer("scale")
             x = x / (1 + (x / BEND) ** 2).sqrt() if self.bend else x
@@ -159,10 +195,8 @@ class _Table(nn.Module):
             found.append(missing.index_select(1, self.get_buffer("flagged")).float())
         return found
 
-    def _codes(self, index: int, one: Input, values: Tensor) -> Tensor:
-        """Positions among the levels, (n,)."""
-        if one.is_text:
-            return values
+    def _codes(self, index: int, values: Tensor) -> Tensor:
+        """Positions among levels that are numbers, (n,)."""
         same = values.unsqueeze(1) == self.get_buffer(f"levels_{index}")
         codes = torch.where(same.any(dim=1), same.float().argmax(dim=1), UNSEEN)
         return torch.where(values.isnan(), ABSENT, codes)
@@ -174,49 +208,71 @@ def _width(columns: Columns, place: int) -> int:
     return min([*later, columns.inputs]) - columns.starts[place]
 
 
-def _stored(values: Tensor, part: str) -> Tensor:
-    """A column as the stored matrix has it, float32: numbers as they are, of dates the part."""
-    if not part:
-        return values
-    days = values.double() / _MILLISECONDS - EPOCH
-    if part != "days":
-        cycle, wave = part.split("_")
-        angle = 2 * math.pi * days / DAYS_IN[cycle]
-        days = torch.sin(angle) if wave == "sin" else torch.cos(angle)
-    return torch.where(values == _NAT, torch.nan, days).float()
+class _Parts(nn.Module):
+    """What is stored of dates, (n, parts) float32: days, or where in their year, week or day these lie."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__()
+        self.dates = list(dict.fromkeys(column.origin for column in columns))
+        cycles, waves = zip(*([*column.part.split("_"), ""][:2] for column in columns), strict=True)
+        self.register_buffer("origin", torch.tensor([self.dates.index(column.origin) for column in columns]))
+        self.register_buffer(
+            "days_in", torch.tensor([DAYS_IN.get(cycle, 1.0) for cycle in cycles], dtype=torch.float64)
+        )
+        self.register_buffer("turn", torch.tensor(2 * math.pi, dtype=torch.float64))
+        self.register_buffer("is_day", torch.tensor([not wave for wave in waves]))
+        self.register_buffer("is_sine", torch.tensor([wave == "sin" for wave in waves]))
+
+    def forward(self, columns: dict[str, Tensor]) -> Tensor:
+        values = torch.stack([columns[name] for name in self.dates], dim=1)
+        days = torch.where(values == _NAT, torch.nan, values.double() / _MILLISECONDS - EPOCH)
+        days = days.index_select(1, self.get_buffer("origin"))
+        angle = self.get_buffer("turn") * days / self.get_buffer("days_in")
+        waves = torch.where(self.get_buffer("is_sine"), angle.sin(), angle.cos())
+        return torch.where(self.get_buffer("is_day"), days, waves).float()
 
 
-class _Quantiles(nn.Module):
-    """``numpy.interp`` among the quantiles of a column, from below and from above, as quantiles of N(0, 1)."""
+class _Ranks(nn.Module):
+    """Ranks (n, columns) among the quantiles of each column, within (0, 1): the mean of ``numpy.interp`` both ways."""
 
-    def __init__(self, quantiles: Sequence[float]) -> None:
+    def __init__(self, quantiles: Sequence[Sequence[float]]) -> None:
         super().__init__()
         edges = torch.tensor(quantiles, dtype=torch.float64)
-        self.register_buffer("edges", edges)
-        self.register_buffer("shares", torch.linspace(0, 1, len(edges), dtype=torch.float64))
-        self.last = len(edges) - 1
-        self.least, self.most = float(edges[0]), float(edges[-1])
+        columns, count = edges.shape
+        shares = torch.linspace(0, 1, count, dtype=torch.float64).expand_as(edges)
+        width = edges.diff(dim=1)
+        slopes = torch.where(width > 0, shares.diff(dim=1) / torch.where(width > 0, width, 1.0), 0.0)
+        first = (edges.unsqueeze(2) == edges.unsqueeze(1)).int().argmax(dim=2)  # of equal quantiles
+        self.steps = [1 << bit for bit in reversed(range(count.bit_length()))]
+        size = 2 * self.steps[0]
+        for name, values in (
+            ("edges", torch.nn.functional.pad(edges, (0, size - count), value=torch.inf)),
+            ("shares", torch.nn.functional.pad(shares, (0, size - count))),
+            ("firsts", torch.nn.functional.pad(shares.gather(1, first), (0, size - count))),
+            ("slopes", torch.nn.functional.pad(slopes, (0, size - count + 1))),
+        ):
+            self.register_buffer(name, values.flatten())
+        self.register_buffer("offset", torch.arange(columns) * size)
+        self.register_buffer("bounds", torch.tensor([CLIP, 1 - CLIP], dtype=torch.float64))
+        self.register_buffer("least", edges[:, 0].clone())
+        self.register_buffer("most", edges[:, -1].clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        edges = self.get_buffer("edges")
-        within = x.clamp(self.least, self.most)
-        at = within.unsqueeze(1)
-        # Of several equal quantiles x lies behind the last one, and before the first one.
-        up = self._between((at >= edges).sum(dim=1) - 1, within)
-        down = self._between((at > edges).sum(dim=1) - 1, within)
-        ranks = (up + down) / 2
-        ranks = torch.where(x + CLIP > self.most, 1.0, ranks)
-        ranks = torch.where(x - CLIP < self.least, 0.0, ranks)
-        return normal_quantile(ranks.clamp(CLIP, 1 - CLIP))
+        least, most = self.get_buffer("least"), self.get_buffer("most")
+        within = torch.minimum(torch.maximum(x, least), most)
+        place = self.get_buffer("offset").expand_as(x)
+        for step in self.steps:  # to the last quantile that is not above x, by halves
+            further = place + step
+            place = torch.where(self._at("edges", further) <= within, further, place)
+        from_edge = within - self._at("edges", place)
+        up = self._at("shares", place) + self._at("slopes", place) * from_edge
+        ranks = (up + torch.where(from_edge == 0, self._at("firsts", place), up)) / 2
+        low, high = self.get_buffer("bounds").unbind()
+        ranks = torch.where(x + low > most, 1.0, ranks)
+        return torch.where(x - low < least, 0.0, ranks).clamp(low, high)
 
-    def _between(self, place: Tensor, x: Tensor) -> Tensor:
-        """The share at x between the quantile at ``place`` and the next one."""
-        edges, shares = self.get_buffer("edges"), self.get_buffer("shares")
-        low = place.clamp(0, self.last - 1)
-        start, stop = edges[low], edges[low + 1]
-        width = stop - start
-        share = torch.where(width > 0, (x - start) / torch.where(width > 0, width, 1.0), 1.0)
-        return shares[low] + (shares[low + 1] - shares[low]) * share
+    def _at(self, name: str, place: Tensor) -> Tensor:
+        return self.get_buffer(name)[place]
 
 
 # Wichura, Algorithm AS 241: the percentage points of the normal distribution (1988), PPND16: numerators and
@@ -241,17 +297,28 @@ _OUTER = (
 )  # fmt: skip
 
 
-def normal_quantile(p: Tensor) -> Tensor:
+class NormalQuantile(nn.Module):
     """The quantile of N(0, 1) at p, float64 within (0, 1), in elementary operations, which ONNX has."""
-    q = p - 0.5
-    tail = torch.sqrt(-torch.log(torch.minimum(p, 1 - p)))
-    far = torch.where(tail <= 5, _ratio(_MIDDLE, tail - 1.6), _ratio(_OUTER, tail - 5))
-    return torch.where(q.abs() <= 0.425, q * _ratio(_CENTRAL, 0.180625 - q * q), torch.where(q < 0, -far, far))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ratios", torch.tensor([_CENTRAL, _MIDDLE, _OUTER], dtype=torch.float64))
+        self.register_buffer("points", torch.tensor([0.425, 0.425**2, 1.6], dtype=torch.float64))
+
+    def forward(self, p: Tensor) -> Tensor:
+        """The quantiles, of the shape of p (…)."""
+        central, middle, outer = self.get_buffer("ratios").unbind()
+        near, near_squared, start = self.get_buffer("points").unbind()
+        q = p - 0.5
+        tail = torch.sqrt(-torch.log(torch.minimum(p, 1 - p)))
+        far = torch.where(tail <= 5, _ratio(middle, tail - start), _ratio(outer, tail - 5))
+        return torch.where(q.abs() <= near, q * _ratio(central, near_squared - q * q), torch.where(q < 0, -far, far))
 
 
-def _ratio(of: tuple[tuple[float, ...], tuple[float, ...]], r: Tensor) -> Tensor:
-    """One polynomial over another, by Horner."""
-    above, below = (torch.full_like(r, first[0]) for first in of)
-    for a, b in zip(of[0][1:], of[1][1:], strict=True):
-        above, below = above * r + a, below * r + b
+def _ratio(of: Tensor, r: Tensor) -> Tensor:
+    """One polynomial over another, by Horner: their coefficients (2, powers), from the highest down."""
+    value, *rest = of.view(2, -1, *(1 for _ in r.shape)).unbind(dim=1)
+    for coefficient in rest:
+        value = value * r + coefficient
+    above, below = value.unbind()
     return above / below

@@ -123,7 +123,7 @@ class Periodic(NumericEmbedding):
     """
 
     numpy = (
-        "v = 2 * np.pi * v * {numeric_frequencies}",
+        "v = 2 * np.pi * {numeric_frequencies} * v",
         "v = np.concatenate([np.cos(v), np.sin(v)], axis=-1)",
     )
 
@@ -195,7 +195,7 @@ class PBLD(NumericEmbedding):
 
     has_kink = False
     keeps_numbers = True
-    numpy = ("v = np.cos(2 * np.pi * v * {numeric_frequencies} + {numeric_phases})",)
+    numpy = ("v = np.cos(2 * np.pi * {numeric_frequencies} * v + {numeric_phases})",)
 
     def parts(self, x: Tensor, own: Named) -> Tensor:
         phase = (2 * math.pi * own["numeric_frequencies"]).unsqueeze(2) * x.unsqueeze(1)
