@@ -102,11 +102,6 @@ def epoch_of(arrays: Mapping[str, NDArray[Any]]) -> int:
     return int(json.loads(str(arrays[ABOUT]))["epoch"])
 
 
-def is_of_columns(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the inputs are made of a table's columns, which takes more than the numbers of a scaling."""
-    return json.loads(str(arrays[ABOUT]))["preprocessing"]["columns"] is not None
-
-
 def is_export(file: Path) -> bool:
     """Whether an existing file is an exported run, by the names of its arrays."""
     if not zipfile.is_zipfile(file):
