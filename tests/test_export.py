@@ -237,7 +237,7 @@ def test_columns_of_a_table_are_described(call: Call) -> None:
 def test_what_cannot_be_exported(call: Call) -> None:
     assert call("train", DIGITS, *PLAIN, "--run-dir", "run").code == 0
     for arguments, message in (
-        (("run", "--to", "pickle"), "format 'pickle': choose onnx, torch or npz"),
+        (("run", "--to", "pickle"), "format 'pickle': choose onnx, torch, npz, tensorboard or mlflow"),
         (("run", "--to", "npz", "--out", "weights.pt"), "ends in .npz, not in '.pt'"),
         (("run", "--to", "npz", "--epochs", "9999999"), "expected 0 to 38,669 epochs of this run"),
         (("nowhere", "--to", "npz"), "nowhere: no such checkpoint or run folder"),

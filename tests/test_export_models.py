@@ -387,7 +387,7 @@ def test_what_cannot_be_exported(run: Path, call: Call, monkeypatch: pytest.Monk
             "diverged diverged, and has no trained network to export; to export the weights",
         ),
         (("diverged", "--to", "npz"), "diverged diverged, and has no trained network to export"),
-        (("run", "--to", "keras"), "format 'keras': choose onnx, torch or npz"),
+        (("run", "--to", "keras"), "format 'keras': choose onnx, torch, npz, tensorboard or mlflow"),
         (("run", "--to", "onnx", "--out", "model.pt2"), "ends in .onnx, not in '.pt2'"),
         (("run", "--to", "torch", "--rows"), "--rows adds arrays, which --to npz writes"),
         (("nowhere", "--to", "onnx"), "nowhere: no such checkpoint or run folder"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlptrain.cli import screen
+from mlptrain.cli.export_log import export_log
 from mlptrain.cli.options import DataDir, Json, Run, output_file
 from mlptrain.errors import UserError
 
@@ -16,14 +17,16 @@ _DEFAULTS = {"onnx": "model.onnx", "torch": "model.pt2", "npz": "weights.npz"}
 
 def export(
     run: Run,
+    of: Annotated[Path | None, typer.Argument(hidden=True)] = None,
     to: Annotated[
         str,
         typer.Option(
             "--to",
-            metavar="<onnx, torch or npz>",
-            help="onnx; torch: a .pt2 for torch.export.load; npz: arrays, and a script that predicts with NumPy.",
+            metavar="<onnx|torch|npz|tensorboard|mlflow>",
+            help="onnx; torch: a .pt2 for torch.export.load; npz: arrays, and a script that predicts with NumPy. "
+            "tensorboard, mlflow: the figures of a run, or of a group's runs.",
         ),
-    ],
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="The file; default: model.onnx, model.pt2 or weights.npz, here.")
     ] = None,
@@ -43,9 +46,17 @@ def export(
     the target's own unit come out. The NumPy script lies beside the arrays, which are kept, initial and last weights,
     scaling, class names, and the rows of every step.
     """
+    if of is not None and not to:  # `mlptrain export tensorboard RUN`
+        run, to, of = of, str(run), None
+    if of is not None or not to:
+        raise UserError("expected one run and a format, such as --to tensorboard")
+    if to in ("tensorboard", "mlflow"):
+        if rows:
+            raise UserError("--rows adds arrays, which --to npz writes; leave it out")
+        export_log(run, to, out=out, as_json=as_json)
+        return
     if to not in _DEFAULTS:
-        *others, last = _DEFAULTS
-        raise UserError(f"format '{to}': choose {', '.join(others)} or {last}")
+        raise UserError(f"format '{to}': choose {', '.join(_DEFAULTS)}, tensorboard or mlflow")
     default = Path(_DEFAULTS[to])
     file = output_file(out, default=default, what="network", suffixes=(default.suffix,))
     if to != "npz" and (rows or epochs is not None):
