@@ -59,7 +59,7 @@ def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
     assert list(trained) == [
         "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined", "calibration",
-        "stopped_early", "choice",
+        "stopped_early", "choice", "still_falling",
     ]  # fmt: skip
     evaluated = call("eval", "run", "--json").json
     assert list(evaluated) == [

@@ -93,7 +93,7 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     faults: list[Fault] = []
     for config in configs:
         try:
-            loaded = load_spec(config, overrides)
+            loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
             warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:

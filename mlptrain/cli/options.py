@@ -67,7 +67,9 @@ Runs = Annotated[
 Curves = Annotated[
     list[Path], _argument("RUN", "Run folders, and groups of `train --seeds` or `--folds`.", complete_run)
 ]
-RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
+RunOrComparison = Annotated[
+    Path, _argument("RUN_OR_COMPARISON", "The folder of a run, a group or a comparison.", complete_run)
+]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[
     list[str],

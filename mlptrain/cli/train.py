@@ -97,9 +97,9 @@ def _assist(worker: Launch, *, data_dir: Path | None) -> None:
     try:
         from mlptrain.experiment.together import assist
 
-        assist(worker, data_dir=data_dir)
+        assist(worker, data_dir=data_dir, on_loss=lambda text: screen.say(f"error: {text}", err=True))
     except InterruptedRunError:
-        raise typer.Exit(1) from None  # what there is to say of it, the first worker says
+        raise typer.Exit(1) from None  # what else there is to say of it, the first worker says
     except Exception:
         time.sleep(_SECONDS_TO_BE_ENDED)
         screen.say(f"worker {worker.rank} of {worker.count}, counted from 0, has failed:", err=True)

@@ -18,14 +18,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlptrain.data import Preprocessing
-from mlptrain.errors import CheckpointError, SpecError
+from mlptrain.errors import CheckpointError, DataError, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
+from mlptrain.system import sealed
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record, first_fault
-from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
+from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
@@ -34,6 +35,8 @@ MAX_BYTES = 6 * 4 * MAX_PARAMETERS  # weights, their average and three buffers o
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
 _RAW = "raw."  # before the names of the weights that training continues with, where the parameters are an average
+_FEW_COLUMNS = 10_000  # and levels of these, which always fit
+_ROOM = 100_000  # bytes of what a header holds besides columns
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
 
 
@@ -101,7 +104,22 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         {"mlptrain": json.dumps(header.plain())},
     )
-    write_atomically(path, sealed(content))
+    write_atomically(path, sealed.sealed(content))
+
+
+def check_room(experiment: Experiment, preprocessing: Preprocessing) -> None:
+    """Raises DataError where names and preprocessing of the columns are more than the header of a file may hold."""
+    facts = experiment.facts
+    if facts.n_features + sum(len(column.categories) for column in facts.columns) <= _FEW_COLUMNS:
+        return
+    text = json.dumps({"facts": facts.plain(), "preprocessing": preprocessing.plain()})
+    size = len(json.dumps(text)) + _ROOM  # a text of JSON in JSON, as the header has it
+    if size > sealed.MAX_HEADER_BYTES:
+        raise DataError(
+            f"data '{experiment.data.label}' has {facts.n_features:,} columns, whose names and preprocessing take "
+            f"{size / 1e6:,.0f} MB of a checkpoint's header, which may have {sealed.MAX_HEADER_BYTES / 1e6:,.0f}; "
+            "leave columns out, or give them shorter names"
+        )
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -14,6 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
+from mlptrain.experiment.checkpoints import check_room
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.parts import most_together
@@ -256,6 +257,7 @@ def _train(
             experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
         start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        check_room(experiments[0], splits[0].preprocessing)
         read_together(workers, splits, None)
         _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
@@ -344,7 +346,7 @@ def _recorded(
     starts: Sequence[Start] | None = None,
     workers: Workers | None = None,
 ) -> list[Outcome]:
-    recording = Recording(begin)
+    recording = Recording(begin, workers)
     with stop_on_signals() as should_stop, recording.resumable(), ExitStack() as stack:
         tracked = [stack.enter_context(Tracking(log, recording, on_note)) for log in logs]
         fit(

@@ -51,14 +51,14 @@ KEYS = {
     "data.x_val": "x_valid x_validation x_dev val_x validation_x",
     "data.y_val": "y_valid y_validation y_dev val_y validation_y",
     "data.transpose": "transposed transpose_images swap_axes fix_orientation",
-    "data.y": "y_name target_array targets_name y_key label_array labels_name y_train train_y",
+    "data.y": "y_name target_array targets_name y_key label_array labels_name y_train train_y labels",
     "data.size": "resize image_size img_size image_shape target_size crop center_crop",
     "data.mode": "color_mode colour_mode grayscale greyscale as_gray gray",
     "data.task": "task_type problem problem_type",
     "data.class_names": "labels label_names target_names categories",
     "data.maximum": "max_value maxval data_range max_pixel",
     "data.target": (
-        "targets target_column target_columns target_col target_variable label label_column label_col y_column "
+        "targets target_column target_columns target_col target_variable label labels label_column label_col y_column "
         "dependent_variable response response_column outcome"
     ),
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
