@@ -95,22 +95,25 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
 
     ``--json`` prints ``folder``, the keys of a ``Summary`` and ``timings`` with those of ``Timings``.
     """
+    from mlptrain.report.comparison.artist import Artist
+
     unwritten: list[MachineError] = []
     try:
-        from mlptrain.cli.compare_screen import TrialProgress, show_summary
-        from mlptrain.comparison import compare_optimizers as run
-        from mlptrain.report.comparison.outputs import write_outputs
+        with Artist() as artist:  # before the imports, which take as long as its own
+            from mlptrain.cli.compare_screen import TrialProgress, show_summary
+            from mlptrain.comparison import compare_optimizers as run
+            from mlptrain.report.comparison.outputs import write_outputs
 
-        def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
-            try:
-                write_outputs(folder.path, summary, folder.read_timings())
-            except MachineError as error:
-                unwritten.append(error)
+            def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
+                try:
+                    write_outputs(folder.path, summary, folder.read_timings(), artist=artist)
+                except MachineError as error:
+                    unwritten.append(error)
 
-        with TrialProgress() as progress:
-            folder, summary = run(
-                spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
-            )
+            with TrialProgress() as progress:
+                folder, summary = run(
+                    spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
+                )
         timings = folder.read_timings()
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from mlptrain.data import Splits
 from mlptrain.experiment.build import alike, device_of
@@ -21,6 +22,8 @@ from mlptrain.updates.optimizers import count_buffers
 # to the same bytes, on another machine too. On that machine 784-500-256-10 with Adam (8.4 MB a model) was fastest
 # alone, 784-256-10 (3.3 MB) in threes, 784-64-10 (0.8 MB) in sixes to eights.
 CACHE_BYTES = 10_000_000
+
+T = TypeVar("T")
 
 
 def parts_of(experiments: Sequence[Experiment], splits: Sequence[Splits]) -> list[list[int]]:
@@ -35,7 +38,7 @@ def parts_of(experiments: Sequence[Experiment], splits: Sequence[Splits]) -> lis
     if device_of(experiments[0]) != "cpu":
         return list(kinds.values())
     most = min(map(most_together, experiments))
-    return [part for places in kinds.values() for part in _chunks(places, most)]
+    return [part for places in kinds.values() for part in chunks(places, most)]
 
 
 def most_together(experiment: Experiment) -> int:
@@ -48,8 +51,8 @@ def most_together(experiment: Experiment) -> int:
     return max(1, CACHE_BYTES // (4 * weights * per_weight))
 
 
-def _chunks(places: Sequence[int], most: int) -> list[list[int]]:
+def chunks(models: Sequence[T], most: int) -> list[list[T]]:
     """Neighbours, at most so many together, in as few parts as that allows and of nearly equal lengths."""
-    parts = -(-len(places) // most)
-    bounds = [len(places) * part // parts for part in range(parts + 1)]
-    return [list(places[start:stop]) for start, stop in pairwise(bounds)]
+    parts = -(-len(models) // most)
+    bounds = [len(models) * part // parts for part in range(parts + 1)]
+    return [list(models[start:stop]) for start, stop in pairwise(bounds)]
