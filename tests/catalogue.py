@@ -49,6 +49,21 @@ class OptimizerRow:
     good: Sequence[Settings]
     cases: Sequence[Settings] = ({},)
     tolerance: float = 1e-12
+    parabola: Settings = field(default_factory=lambda: {"lr": 0.3})  # with which one is solved in 600 steps
+
+
+class _DecayedRprop(torch.optim.Rprop):
+    """torch.optim.Rprop on the gradient of a loss with an L2 penalty, which torch's own has no setting for."""
+
+    def __init__(self, params: Any, weight_decay: float = 0.0, **settings: Any) -> None:
+        super().__init__(params, **settings)
+        self._decay = weight_decay
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for leaf in group["params"]:
+                leaf.grad = leaf.grad + self._decay * leaf.detach()
+        return super().step(closure)
 
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
@@ -92,6 +107,26 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         torch.optim.Adagrad,
         good=({"lr": 0.05},),
         cases=({}, {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ),
+    "adadelta": OptimizerRow(
+        torch.optim.Adadelta,
+        good=({"lr": 1.0},),
+        cases=({}, {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+        parabola={"lr": 3.0, "eps": 1e-3},
+    ),
+    "radam": OptimizerRow(
+        torch.optim.RAdam,
+        good=({"lr": 0.01},),
+        cases=({}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1}),
+    ),
+    "asgd": OptimizerRow(
+        torch.optim.ASGD,
+        good=({"lr": 0.1},),
+        cases=({}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.6, "t0": 4.0, "weight_decay": 0.1}),
+        tolerance=2e-7,  # torch keeps the rate in float32, and rounds it as the compiler pleases
+    ),
+    "rprop": OptimizerRow(
+        _DecayedRprop, good=({"lr": 0.001},), cases=({}, {"lr": 0.1, "etas": [0.6, 1.1], "step_sizes": [1e-4, 0.2]})
     ),
 }
 

@@ -208,7 +208,8 @@ class Updates:
             for name, tensors in part.optimizer.buffers.items()
         }
         raw = {} if self._average is None else parameters
-        return ModelState(self.evaluated.members[model], buffers, part.optimizer.scalars, raw)
+        scalars = part.optimizer.scalars_of(model - part.first)
+        return ModelState(self.evaluated.members[model], buffers, scalars, raw)
 
     def load(self, model: int, state: ModelState) -> None:
         """Take over weights and state. Raises ValueError for those of another network or optimizer."""

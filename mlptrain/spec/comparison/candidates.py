@@ -12,13 +12,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
-from mlptrain.spec.base import MAX_NUMBER, Section, either
+from mlptrain.spec.base import MAX_NUMBER, Section, either, names_of, sections_in
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
 from mlptrain.spec.experiment import ExperimentSpec
@@ -31,9 +31,7 @@ MAX_OPTIMIZERS = 50
 MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
 CANDIDATE_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9 ._()=-]{0,62}[A-Za-z0-9_()=-])?$"
 
-SECTIONS = {
-    get_args(section.model_fields["name"].annotation)[0]: section for section in get_args(get_args(OptimizerSpec)[0])
-}
+SECTIONS = {name: section for section in sections_in(OptimizerSpec) for name in names_of(section)}
 SHORTHANDS: dict[str, dict[str, Any]] = {
     "momentum": {"name": "sgd", "momentum": 0.9},
     "nesterov": {"name": "sgd", "momentum": 0.9, "nesterov": True},
