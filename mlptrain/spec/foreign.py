@@ -26,12 +26,15 @@ from typing import Any
 
 from mlptrain.errors import UserError
 from mlptrain.spec.hints import close, compact
-from mlptrain.spec.optimizer import CODE_PATTERN, Foreign
+from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.system.files import read_regular
 from mlptrain.system.paths import user_path
 
-COLLECTIONS = {"pytorch_optimizer": "pytorch-optimizer", "schedulefree": "schedulefree"}  # modules, and what is installed
+COLLECTIONS = {
+    "pytorch_optimizer": "pytorch-optimizer",
+    "schedulefree": "schedulefree",
+}  # modules, and what is installed
 _OURS = ("name", "weight_decay_for", "path", "sha256")  # keys that no constructor is given
 _MAX_BYTES = 10_000_000  # of a module
 
@@ -123,6 +126,18 @@ def defaults_of(name: str) -> Mapping[str, Any]:
     return _usual.get(name, {})
 
 
+def accepts(section: OptimizerSpec) -> bool:
+    """Whether the constructor of a class by its import path takes the values of a section; others say so themselves."""
+    if not isinstance(section, Foreign):
+        return True
+    torch = importlib.import_module("torch")
+    try:
+        made(section, [torch.nn.Parameter(torch.zeros(4, 3))])
+    except UserError:
+        return False
+    return True
+
+
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
     try:
@@ -167,7 +182,9 @@ def _digest(file: Path) -> str:
 
 
 def _changed(file: Path | str) -> str:
-    return f"is code that has changed: {file} is not the file that was recorded; restore it, or start anew without sha256"
+    return (
+        f"is code that has changed: {file} is not the file that was recorded; restore it, or start anew without sha256"
+    )
 
 
 def _is_installed(module: str) -> bool:
@@ -182,14 +199,14 @@ def _class(place: _Place) -> Callable[..., Any]:
     first = place.module.partition(".")[0]
     if place.path is None and first in COLLECTIONS:
         if not _is_installed(first):
-            message = f"is of {COLLECTIONS[first]}, which is not installed: pip install \"mlptrain[optimizers]\""
+            message = f'is of {COLLECTIONS[first]}, which is not installed: pip install "mlptrain[optimizers]"'
             raise CodeError("name", message)
     elif not _allowed[0]:
         origin = place.path or f"the installed module {place.module}"
         raise CodeError(
             "name",
-            f"is code, '{place.name}': it would import {origin}; read that first, and then allow it with --allow-code, "
-            "from Python with allow_code=True",
+            f"is code: importing '{place.name}' would run {origin}; read that first, and then allow it with "
+            "--allow-code, from Python with allow_code=True",
         )
     try:
         module = importlib.import_module(place.module) if place.path is None else _loaded(place)

@@ -134,7 +134,9 @@ class Updates:
         if self._average is not None:
             self._after.append(self._average)
         self.evaluated = parameters if self._average is None else self._average.stack
-        self._averaging = [part for part in self._parts if isinstance(part.optimizer, Wrapped) and part.optimizer.averages]
+        self._averaging = [
+            part for part in self._parts if isinstance(part.optimizer, Wrapped) and part.optimizer.averages
+        ]
         if self._averaging:
             if self._average is not None:
                 name = self._averaging[0].optimizer.settings.name

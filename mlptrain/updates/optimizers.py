@@ -424,10 +424,8 @@ def alike(section: OptimizerSpec) -> dict[str, Any]:
 def count_buffers(section: OptimizerSpec) -> int:
     """How many numbers an optimizer keeps for every parameter, as a step of one parameter shows.
 
-    Of those that are wrapped it is an estimate: two, and of L-BFGS two for every step that it remembers.
+    Of those that are wrapped it is an estimate.
     """
-    if isinstance(section, optimizer.LBFGS):
-        return 2 * section.history_size
     if type(section) not in OPTIMIZERS:
         return 2
     made = make_optimizer(section, [torch.zeros(1)])

@@ -8,7 +8,7 @@ A class with methods ``train`` and ``eval``, as those of schedule-free have, tra
 that it stands for: ``averaged`` gives the latter, and leaves the former as they were, to the bit.
 """
 
-# ruff: noqa: D102 – the base class describes the methods
+# ruff: noqa: D102, ARG002 – the base class describes the methods, and its arguments are more than these need
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ class Wrapped(Optimizer[Any]):
         """Whether it stands for other parameters than those that it trains with."""
         return bool(self._modes)
 
-    def step(self, gradients: list[Tensor], lr: float | Tensor, evaluate: Evaluate | None = None, place: int = 0) -> None:
+    def step(
+        self, gradients: list[Tensor], lr: float | Tensor, evaluate: Evaluate | None = None, place: int = 0
+    ) -> None:
         """One update; with ``evaluate``, which a closure needs, of the model ``place`` of those that it evaluates."""
-        del gradients  # which are those of the views
         for name, leaf in self._leaves.items():
             leaf.grad = self._gradients[name]
         for one, lr_of_section in self._optimizers:
