@@ -55,8 +55,15 @@ class OptimizerRow:
 class _DecayedRprop(torch.optim.Rprop):
     """torch.optim.Rprop on the gradient of a loss with an L2 penalty, which torch's own has no setting for."""
 
-    def __init__(self, params: Any, weight_decay: float = 0.0, **settings: Any) -> None:
-        super().__init__(params, **settings)
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.01,
+        etas: Sequence[float] = (0.5, 1.2),
+        step_sizes: Sequence[float] = (1e-6, 50),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, etas, step_sizes)  # type: ignore[arg-type]
         self._decay = weight_decay
 
     def step(self, closure: Any = None) -> Any:
@@ -129,6 +136,48 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         _DecayedRprop, good=({"lr": 0.001},), cases=({}, {"lr": 0.1, "etas": [0.6, 1.1], "step_sizes": [1e-4, 0.2]})
     ),
 }
+
+# Those that need the shapes of parameters or a closure; a row of these, and the reference is of torch.
+WRAPPED: dict[str, OptimizerRow] = {
+    "adafactor": OptimizerRow(
+        torch.optim.Adafactor,
+        good=({"lr": 0.03},),
+        cases=({}, {"lr": 0.1, "beta2_decay": -0.5, "eps": [1e-8, 0.01], "d": 2.0, "weight_decay": 0.1}),
+    ),
+    "muon": OptimizerRow(
+        lambda *arguments, **settings: MuonWithAdamW(*arguments, **settings),
+        good=({"lr": 0.02, "adamw_lr": 0.01},),
+        cases=(
+            {},
+            {"lr": 0.1, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "weight_decay": 0.3},
+            {"lr": 0.1, "adjust_lr_fn": "match_rms_adamw", "adamw_lr": 0.02, "betas": [0.8, 0.9]},
+        ),
+        parabola={"lr": 0.05, "adamw_lr": 0.05},
+    ),
+    "lbfgs": OptimizerRow(
+        torch.optim.LBFGS,
+        good=({"max_iter": 5},),
+        cases=({}, {"lr": 0.5, "max_iter": 4, "history_size": 3}, {"lr": 0.1, "line_search_fn": "none"}),
+        parabola={},
+    ),
+}
+OPTIMIZER_NAMES = [*OPTIMIZERS, *WRAPPED]
+
+
+class MuonWithAdamW:
+    """torch.optim.Muon for the matrices among the parameters and torch.optim.AdamW for the others."""
+
+    def __init__(self, params: Iterable[Tensor], adamw_lr: float = 0.001, **settings: Any) -> None:
+        leaves = list(params)
+        decay = settings.get("weight_decay", 0.1)
+        betas = settings.pop("betas", (0.9, 0.999))
+        self.muon = torch.optim.Muon([leaf for leaf in leaves if leaf.dim() == 2], **settings)
+        others = [leaf for leaf in leaves if leaf.dim() < 2]
+        self.adamw = torch.optim.AdamW(others, lr=adamw_lr, betas=betas, weight_decay=decay)
+
+    def step(self) -> None:
+        self.muon.step()
+        self.adamw.step()
 
 
 @dataclass(frozen=True)
@@ -687,4 +736,4 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-COMPARED = ["sgd", "momentum", "nesterov", *list(OPTIMIZERS)[1:]]  # what a comparison calls them
+COMPARED = ["sgd", "momentum", "nesterov", *OPTIMIZER_NAMES[1:]]  # what a comparison calls them

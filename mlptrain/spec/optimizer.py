@@ -188,7 +188,7 @@ class Adafactor(Optimizer):
         [None, 0.001],
         min_length=2,
         max_length=2,
-        description="Least square of a gradient, null for float32's epsilon, and least norm of weights, by which steps go.",
+        description="Least square of a gradient, null for the epsilon of float32; least norm of weights, by which steps go.",
     )
     d: float = Field(1.0, ge=1, le=1e6, description="Largest root mean square of a step, before the learning rate.")
     weight_decay: float = Field(0.0, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
@@ -210,7 +210,7 @@ class Muon(Optimizer):
         [3.4445, -4.775, 2.0315], min_length=3, max_length=3, description="Of the Newton-Schulz iteration."
     )
     ns_steps: int = Field(5, ge=1, le=99, description="Steps of the Newton-Schulz iteration.")
-    eps: _Positive = 1e-7
+    eps: _Positive = Field(1e-7, description="Added to the norm of a matrix.")
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = Field(
         "original", description="How the rate follows a matrix's shape; match_rms_adamw suits the rates of AdamW."
     )
@@ -250,7 +250,7 @@ class Foreign(Optimizer):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field(pattern=CODE_PATTERN, max_length=200)
+    name: str = Field(pattern=CODE_PATTERN, max_length=200, description="module:Class, the class's import path.")
     weight_decay: float = Field(0.0, ge=0, le=1e6, description="As the class has it. Default: the constructor's.")
     path: str | None = Field(None, description="The module's file. Default: beside the YAML file, or as installed.")
     sha256: str | None = Field(
@@ -270,9 +270,14 @@ WRAPPED = (Adafactor, Muon, LBFGS, Foreign)
 
 
 def _kind(value: Any) -> str | None:
-    """The tag of a section: its name, but of one of an import path ``foreign``."""
-    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    return "foreign" if isinstance(name, str) and ":" in name else name
+    """The tag of a section: its name, but of one of an import path ``foreign``; None without a name."""
+    if isinstance(value, dict):
+        if "name" not in value:
+            return None
+        name = value["name"]
+    else:
+        name = getattr(value, "name", "sgd")  # whose section says what is expected
+    return "foreign" if isinstance(name, str) and ":" in name else str(name)
 
 
 OptimizerSpec = Annotated[

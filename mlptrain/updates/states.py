@@ -51,7 +51,7 @@ def unpacked(tensors: Mapping[str, Tensor], text: str) -> dict[str, Any]:
     """What ``packed`` was made of, with copies of the tensors. Raises ValueError for what it did not make."""
     try:
         state: dict[str, Any] = _unpacked(json.loads(text), tensors)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"the optimizer's state does not fit together ({error})") from None
     return state
 
