@@ -45,7 +45,7 @@ class OptimizerRow:
     both. Small networks train well with each of ``good``.
     """
 
-    reference: Callable[..., torch.optim.Optimizer]
+    reference: Callable[..., Any]
     good: Sequence[Settings]
     cases: Sequence[Settings] = ({},)
     tolerance: float = 1e-12
@@ -63,7 +63,7 @@ class _DecayedRprop(torch.optim.Rprop):
         step_sizes: Sequence[float] = (1e-6, 50),
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, etas, step_sizes)  # type: ignore[arg-type]
+        super().__init__(params, lr, (etas[0], etas[1]), (step_sizes[0], step_sizes[1]))
         self._decay = weight_decay
 
     def step(self, closure: Any = None) -> Any:
@@ -176,7 +176,8 @@ class MuonWithAdamW:
         self.adamw = torch.optim.AdamW(others, lr=adamw_lr, betas=betas, weight_decay=decay)
 
     def step(self) -> None:
-        self.muon.step()
+        step: Any = self.muon.step
+        step()
         self.adamw.step()
 
 

@@ -98,7 +98,7 @@ def inspect_code(document: Document, path: KeyPath) -> bool:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
         return True
-    faults = []
+    faults: list[CodeError] = []
     if not re.fullmatch(CODE_PATTERN, name):
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
     else:
@@ -115,9 +115,9 @@ def inspect_code(document: Document, path: KeyPath) -> bool:
             faults += signature.faults(section)
             _usual[name] = signature.defaults
     parent[path[-1]] = section
-    for error in faults:
-        unknown = str(error).startswith("unknown key")
-        document.faults.append(document.fault((*path, error.key), str(error), key=unknown))
+    for fault in faults:
+        unknown = str(fault).startswith("unknown key")
+        document.faults.append(document.fault((*path, fault.key), str(fault), key=unknown))
     return not faults
 
 

@@ -75,7 +75,7 @@ class Wrapped(Optimizer[Any]):
             if not self.needs_closure:
                 one.step()
             elif evaluate is not None:
-                one.step(lambda: self._objective(evaluate, place))
+                one.step(lambda: float(self._objective(evaluate, place)))
             else:
                 raise ValueError("an optimizer with a closure needs what evaluates it")
 

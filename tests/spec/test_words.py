@@ -59,7 +59,8 @@ BELONGS: dict[str, dict[str, str]] = {
     "optimizer": {
         "epochs batch_size": "training.{}",
         "schedule loss model seed": "the top level",
-        "betas": "optimizer adam, optimizer adamw, optimizer nadam, optimizer adamax, optimizer radam or optimizer muon",
+        "betas": "optimizer adam, optimizer adamw, optimizer nadam, optimizer adamax, "
+        "optimizer radam or optimizer muon",
         "validation": "data.validation",
     },
     "training": {

@@ -1,4 +1,4 @@
-"""Optimizers that are classes of torch's kind: against these classes, alone and among others, resumed, schedule-free."""
+"""Optimizers of torch's kind against their classes: alone, among others, resumed, schedule-free."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def reference_step(reference: Any, leaves: Sequence[Tensor]) -> None:
     gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
     bowl(leaves, gradients)
     if isinstance(reference, torch.optim.LBFGS):
-        reference.step(lambda: bowl(leaves, gradients))
+        step: Any = reference.step
+        step(lambda: bowl(leaves, gradients))
     else:
         reference.step()
 
@@ -245,9 +246,13 @@ def test_what_cannot_go_on_from_a_checkpoint_is_refused_at_the_start(
 
 
 def test_states_are_packed_without_pickle() -> None:
-    state = {"a": [1, 2.5, None, True, "x"], 3: (torch.ones(2), float("inf")), "q": deque([torch.float32])}
+    state: dict[Any, Any] = {
+        "a": [1, 2.5, None, True, "x"],
+        3: (torch.ones(2), float("inf")),
+        "q": deque([torch.float32]),
+    }
     tensors, text = packed(state)
-    back = unpacked(tensors, text)
+    back: dict[Any, Any] = unpacked(tensors, text)
     assert back["a"] == state["a"]
     assert torch.equal(back[3][0], torch.ones(2))
     assert back[3][1] == float("inf")
