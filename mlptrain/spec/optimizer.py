@@ -188,7 +188,7 @@ class Adafactor(Optimizer):
         [None, 0.001],
         min_length=2,
         max_length=2,
-        description="Least square of a gradient, null for the epsilon of float32; least norm of weights, by which steps go.",
+        description="Least square of a gradient, null for the epsilon of float32; least scale of a step.",
     )
     d: float = Field(1.0, ge=1, le=1e6, description="Largest root mean square of a step, before the learning rate.")
     weight_decay: float = Field(0.0, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")

@@ -164,7 +164,7 @@ KEYS = {
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
     "optimizer.etas": "eta_minus eta_plus",
-    "optimizer.step_sizes": "step_size_min step_size_max delta_min delta_max",
+    "optimizer.step_sizes": "step_size_min step_size_max",
     "optimizer.ns_steps": "newton_schulz_steps backend_steps",
     "optimizer.history_size": "maxcor memory_size lbfgs_memory",
     "optimizer.max_eval": "max_fun",
