@@ -28,6 +28,7 @@ from mlptrain.errors import UserError
 from mlptrain.spec.hints import close, compact
 from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.wording import must_be
 from mlptrain.system.files import read_regular
 from mlptrain.system.paths import user_path
 
@@ -36,6 +37,7 @@ COLLECTIONS = {
     "schedulefree": "schedulefree",
 }  # modules, and what is installed
 _OURS = ("name", "weight_decay_for", "path", "sha256")  # keys that no constructor is given
+_BASE = ("lr", "weight_decay")  # which every optimizer has, and whose values are checked alike
 _MAX_BYTES = 10_000_000  # of a module
 
 _allowed = [False]
@@ -315,6 +317,8 @@ class _Signature:
                 given[key] = value["log_grid"][0]
             elif isinstance(value, list) and value and self._is_grid(key, value):
                 given[key] = value[0]
+            elif key not in _BASE and (expected := _expected(self.defaults.get(key), value)):
+                found.append(CodeError(key, must_be(expected, value)))
         if section.get("weight_decay_for", "all") != "all" and "weight_decay" not in self.parameters:
             found.append(CodeError("weight_decay_for", "has no effect: the constructor takes no weight_decay"))
         for name, one in self.parameters.items():
@@ -343,7 +347,11 @@ class _Signature:
             return self.cls(groups, **arguments)
         except Exception as error:
             text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-            named = [key for key in sorted(values, key=len, reverse=True) if re.search(rf"\b{key}", str(error), re.I)]
+            named = [
+                key
+                for key in sorted(values, key=len, reverse=True)
+                if re.search(rf"\b{key.rstrip('s')}", str(error), re.I)
+            ]
             key = named[0] if named else "name"
             got = f", got {values[key]}" if named else ""
             raise CodeError(key, f"is refused by the constructor of {self.cls.__name__}{got} ({text})") from None
@@ -351,6 +359,16 @@ class _Signature:
     def _is_grid(self, key: str, value: list[Any]) -> bool:
         """Whether a list holds values to choose from, and is not one itself, as betas are."""
         return isinstance(value[0], list) or not isinstance(self.defaults.get(key), (tuple, list))
+
+
+def _expected(usual: object, value: object) -> str | None:
+    """What a value must be that is of another kind than its default; None where it is not, or nothing is known."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(usual, (tuple, list)) and usual and not isinstance(value, list):
+        return f"a list such as {_plain(usual)}"
+    if isinstance(usual, bool):
+        return None if isinstance(value, bool) else "true or false"
+    return "a number" if isinstance(usual, float) and not is_number and value is not None else None
 
 
 def _plain(value: Any) -> Any:

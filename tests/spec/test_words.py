@@ -545,6 +545,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         "kind",
         "maxiter",
         "rho",
+        "t0",
         "lrdecay",
         "scale",
         "weight",
