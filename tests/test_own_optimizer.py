@@ -213,9 +213,7 @@ def test_muon_of_an_older_torch_names_the_version(folder: Path, monkeypatch: pyt
 
 def test_an_average_of_an_average_is_refused(folder: Path) -> None:
     path = config(folder, "'schedulefree:AdamWScheduleFree'")
-    with pytest.raises(
-        UserError, match=r"training\.ema: optimizer 'schedulefree:AdamWScheduleFree' averages by itself"
-    ):
+    with pytest.raises(UserError, match=r"training\.ema: optimizer '.*' averages by itself"):
         mlptrain.train(path, overrides=["training.ema=0.9"], run_dir=folder / "run")
     assert not (folder / "run").exists()
 
