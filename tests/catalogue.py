@@ -64,13 +64,17 @@ class _DecayedRprop(torch.optim.Rprop):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, (etas[0], etas[1]), (step_sizes[0], step_sizes[1]))
-        self._decay = weight_decay
+        for group in self.param_groups:
+            group.setdefault("weight_decay", weight_decay)
 
     def step(self, closure: Any = None) -> Any:
+        before = [(leaf, leaf.grad) for group in self.param_groups for leaf in group["params"]]
         for group in self.param_groups:
             for leaf in group["params"]:
-                leaf.grad = leaf.grad + self._decay * leaf.detach()
-        return super().step(closure)
+                leaf.grad = leaf.grad + group["weight_decay"] * leaf.detach()
+        super().step(closure)
+        for leaf, gradient in before:
+            leaf.grad = gradient
 
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
