@@ -1,9 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
-Paths are text or objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same
-content.
+``compare_optimizers`` do what the commands do, and ``plot`` has what ``mlptrain plot`` draws; torch is imported when
+one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what
+``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlptrain import plot
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
@@ -26,6 +27,7 @@ __all__ = [
     "export",
     "load",
     "metrics",
+    "plot",
     "resume",
     "train",
     "train_folds",
@@ -47,7 +49,12 @@ _HOMES = {
 }
 
 
+_MODULES = ("plot",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"mlptrain.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mlptrain' has no attribute {name!r}")
     module, attribute = _HOMES[name]
@@ -55,4 +62,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

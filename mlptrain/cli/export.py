@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlptrain.cli import screen
+from mlptrain.cli.export_log import export_log
 from mlptrain.cli.options import DataDir, Json, Run, output_file
 from mlptrain.errors import UserError
 
@@ -16,7 +17,15 @@ _FORMATS = ("npz",)
 
 def export(
     run: Run,
-    to: Annotated[str, typer.Option("--to", metavar="<npz>", help="npz: arrays for numpy.load.")],
+    of: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="<npz|tensorboard|mlflow>",
+            help="npz: arrays for numpy.load. tensorboard, mlflow: the figures of a run, or of a group's runs.",
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="The file, ending in .npz; default: weights.npz, here.")] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Of how many epochs the batch order is given.")] = 1,
     rows: Annotated[bool, typer.Option("--rows", help="The scaled inputs and the targets of every split too.")] = False,
@@ -28,6 +37,15 @@ def export(
     Kept, initial and last weights under the names of the checkpoint, (outputs, inputs) as in torch, the numbers of the
     scaling, the class names, and the rows of every step.
     """
+    if of is not None and not to:  # `mlptrain export tensorboard RUN`
+        run, to, of = of, str(run), None
+    if of is not None or not to:
+        raise UserError("expected one run and a format, such as --to tensorboard")
+    if to in ("tensorboard", "mlflow"):
+        if rows:
+            raise UserError("--rows adds arrays, which --to npz writes; leave it out")
+        export_log(run, to, out=out, as_json=as_json)
+        return
     if to not in _FORMATS:
         raise UserError(
             f"format '{to}': choose {' or '.join(_FORMATS)}; mlptrain.load(RUN) is a torch.nn.Module, which "

@@ -37,6 +37,7 @@ Attacks = Callable[[str, int, int], Iterator[int]]
 # Reports every use of a socket and every program that is started to the file named first, then runs the commands.
 WATCHED = """
 import shlex, sys
+import urllib3.util.connection  # of MLflow's, which asks at its import whether this machine has an IPv6 of its own
 log = open(sys.argv[1], "w", encoding="utf-8", buffering=1)
 def watch(event, arguments):
     if event.startswith("socket.") or event in ("urllib.Request", "http.client.connect", "ftplib.connect"):
@@ -62,6 +63,8 @@ COMMANDS = (
     "predict run --index 0",
     "gradcheck small.yaml",
     "compare-optimizers small.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 --run-dir compared",
+    "train small.yaml --log tensorboard --log mlflow --run-dir told",
+    "export run --to tensorboard",
     "report run",
     "report compared",
     "plot curves run",
@@ -99,6 +102,8 @@ def test_nothing_is_sent_anywhere_but_by_fetching(tmp_path: Path, attacks: Attac
     before, _, after = seen.partition(f"command {FETCH}")
     assert "network" not in before
     assert "network" in after
+    assert (tmp_path / "told" / "mlflow.txt").exists()
+    assert list((tmp_path / "told" / "tensorboard").iterdir())
     programs = [line.removeprefix("program ") for line in before.splitlines() if line.startswith("program ")]
     assert any("rev-parse" in line for line in programs), "the hook does not see what is started"
     assert {line.strip("[]").split(",")[0].strip("'") for line in programs} <= PROGRAMS, programs
@@ -118,7 +123,9 @@ def test_what_a_run_keeps_names_neither_its_user_nor_the_machine(
     Path("small.yaml").write_text(SMALL)
     assert call("train", "small.yaml", "--run-dir", "run", "--data-dir", tmp_path / "hidden-data")[0] == 0
     assert call("report", "run", "--data-dir", tmp_path / "hidden-data")[0] == 0
+    assert call("export", "run", "--to", "tensorboard")[0] == 0
     for path in Path("run").rglob("*"):
+        assert "hidden-" not in path.name
         if path.is_file():
             assert b"hidden-" not in path.read_bytes(), path
 
