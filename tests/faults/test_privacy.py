@@ -309,6 +309,53 @@ def test_a_page_does_not_overwrite_what_a_link_in_its_place_names(run: Path, tmp
     assert not (run / "report.html").is_symlink()
 
 
+def test_the_page_of_a_server_loads_nothing_from_elsewhere(run: Path) -> None:
+    import httpx
+
+    from tests.servers import serving
+
+    with serving(run) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        answers = {path: client.get(path) for path in ("/", "/page.js", "/page.css")}
+        refused = client.post("/predict", content=b"", headers={"Origin": "http://elsewhere.example"})
+    page = Elements(answers["/"].text)
+    assert page.targets <= {"page.js", "page.css", "openapi.json", "data"}
+    assert not {"style", "iframe", "form", "attribute style", "attribute onclick", "attribute onload"} & page.found
+    for path, answer in answers.items():
+        assert not re.search(r"https?:|//[a-z]|@import|url\(", answer.text.replace("// ", "")), path
+        rules = dict(rule.split(" ", 1) for rule in answer.headers["Content-Security-Policy"].split("; "))
+        assert rules["default-src"] == "'none'"
+        assert {source for rule in rules.values() for source in rule.split()} == {"'none'", "'self'", "data:"}
+    assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+def test_no_name_of_a_column_or_class_acts_in_the_page_of_a_server(tmp_path: Path) -> None:
+    import httpx
+    import polars as pl
+
+    import mlptrain
+    from tests.servers import serving
+
+    pages = []
+    for number, names in enumerate((HOSTILE, [f"level {place}" for place in range(len(HOSTILE))])):
+        columns: dict[str, list[Any]] = {names[place]: [0.5 * place, 1, 2, 3] * 10 for place in range(4)}
+        columns |= {names[4]: [names[place % len(names)] for place in range(40)], "y": [names[0], names[1]] * 20}
+        pl.DataFrame(columns).write_csv(tmp_path / f"{number}.csv")
+        data = {
+            "name": "table",
+            "path": str(tmp_path / f"{number}.csv"),
+            "target": "y",
+            "columns": {names[4]: "categorical"},
+        }
+        experiment = {"data": data, "model": {"hidden": [4]}, "optimizer": "adam", "training": {"epochs": 1}}
+        mlptrain.train(experiment, run_dir=tmp_path / f"run {number}")
+        with serving(tmp_path / f"run {number}") as address:
+            pages.append(httpx.get(address, trust_env=False).text)
+    assert_harmless(pages[0])
+    assert Elements(pages[0]).found == Elements(pages[1]).found
+    assert Elements(pages[0]).targets == Elements(pages[1]).targets
+    assert {printable(name.strip()) for name in HOSTILE} <= set(Elements(pages[0]).words)
+
+
 HOSTILE = (
     *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "</style><script>"),
     *(
