@@ -1,9 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do, and ``plot`` has what ``mlptrain plot`` draws; torch is imported when
-one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what
-``train`` returns; a configuration is a file's path or a mapping of the same content.
+``compare_optimizers`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, ``sklearn`` has estimators;
+torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the
+home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlptrain import plot
+    from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
@@ -49,7 +50,7 @@ _HOMES = {
 }
 
 
-_MODULES = ("plot",)
+_MODULES = ("plot", "sklearn")
 
 
 def __getattr__(name: str) -> Any:
