@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import DataDir, Json
+from mlptrain.cli.options import AllowCode, DataDir, Json
 from mlptrain.errors import InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def compare_optimizers(
     ] = False,
     run_dir: Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)] = None,
     data_dir: DataDir = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
 ) -> None:
     """Compare optimizers fairly: same noise, tuned on validation data, scored over seeds, judged by exact tests.
