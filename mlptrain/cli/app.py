@@ -17,7 +17,7 @@ import typer
 
 import mlptrain
 from mlptrain.cli import screen
-from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.compare import compare, compare_optimizers
 from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
@@ -218,6 +218,7 @@ app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
+app.command(rich_help_panel=COMPARE, short_help="Compare arms over any keys, tuned, over seeds, by exact tests")(compare)
 app.command(
     "compare-optimizers",
     rich_help_panel=COMPARE,
