@@ -12,11 +12,11 @@ from typing import Any, Literal
 import torch
 
 import mlptrain
+from mlptrain.comparison.guess import guessed
 from mlptrain.data import Splits
 from mlptrain.errors import RunFolderError, is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
-from mlptrain.comparison.guess import guessed
 from mlptrain.experiment.fit import fit
 from mlptrain.experiment.recorder import metrics_line, named
 from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord

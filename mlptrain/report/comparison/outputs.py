@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError, SpecError
+from mlptrain.keys import metric_of, split_of
 from mlptrain.report.comparison.files import summary_csv, summary_latex, summary_markdown
 from mlptrain.report.comparison.rates import rates_are_tuned
 from mlptrain.report.loading import load_matplotlib
@@ -105,14 +106,14 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
 
 def _pictures(summary: Summary) -> Iterator[tuple[str, Figure]]:
     """The pictures that the comparison can give, with the names of their files."""
-    from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
+    from mlptrain.report.comparison.curves import curves_of, draw_learning_curves, draw_learning_rates
     from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 
     yield "scores", draw_scores(summary)
     yield "differences", draw_differences(summary)
-    if summary.lasted:
-        yield "loss_curves", draw_learning_curves(summary, "loss")
-        yield "accuracy_curves", draw_learning_curves(summary, "accuracy")
+    for key in curves_of(summary) if summary.lasted else ():
+        name = metric_of(key) if key != "validation_loss" else key
+        yield f"{name}_curves", draw_learning_curves(summary, metric_of(key), split=split_of(key))
     if rates_are_tuned(summary):
         yield "learning_rates", draw_learning_rates(summary)
     if summary.target is not None:

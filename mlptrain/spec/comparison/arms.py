@@ -23,7 +23,13 @@ from pydantic import BaseModel
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import TAGS, sections_at
-from mlptrain.spec.comparison.candidates import MAX_OPTIMIZERS, MAX_SETTINGS, FaultyError, log_grid_values, unusable_name
+from mlptrain.spec.comparison.candidates import (
+    MAX_OPTIMIZERS,
+    MAX_SETTINGS,
+    FaultyError,
+    log_grid_values,
+    unusable_name,
+)
 from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.rules import BASE_RULES
@@ -111,7 +117,9 @@ class _Reader:
         if entry is None:
             entry = {}  # the base as it is
         if not isinstance(entry, dict):
-            message = f"must be a mapping of keys of the base, such as {{model.activation: gelu}}, got {described(entry)}"
+            message = (
+                f"must be a mapping of keys of the base, such as {{model.activation: gelu}}, got {described(entry)}"
+            )
             raise SpecError([self.document.fault(self.path, message)])
         values: dict[KeyPath, _Value] = {}
         faults: list[Fault] = []
@@ -122,7 +130,9 @@ class _Reader:
                     raise FaultyError([((key,), "must be a key of the base such as model.activation or optimizer.lr")])
                 if (reason := _refusal(path)) is not None:
                     raise FaultyError([((key,), reason)])
-                values |= {one: of for one, of in self._split(path, value, (key,)) if one not in values or not of.is_grid}
+                values |= {
+                    one: of for one, of in self._split(path, value, (key,)) if one not in values or not of.is_grid
+                }
             except FaultyError as error:
                 faults += [self.document.fault((*self.path, *at), message) for at, message in error.findings]
         total = math.prod(len(value.values) for value in values.values())
@@ -147,7 +157,7 @@ class _Reader:
                 _set(whole, one[len(path) :], of.values[0])
             yield path, _Value(at, [whole])
             yield from grids
-        elif not isinstance(value, list) or (form := form_at(path)) == "list" and not _of_lists(value):
+        elif not isinstance(value, list) or ((form := form_at(path)) == "list" and not _of_lists(value)):
             yield path, _Value(at, [value])
         elif form == "either" and len(value) == 1 and _of_lists(value):
             yield path, _Value(at, value)
@@ -176,7 +186,9 @@ class _Reader:
             resolved = plain(spec)
             for (path, of), place in zip(values.items(), places, strict=True):
                 value = _dig(resolved, _lifted(path), default=of.values[place])
-                if not of.is_grid and not any(_lifted(path)[:end] in map(path_of, fixed) for end in range(1, len(path))):
+                if not of.is_grid and not any(
+                    _lifted(path)[:end] in map(path_of, fixed) for end in range(1, len(path))
+                ):
                     fixed.setdefault(dotted(_lifted(path)), value)
                 elif not of.is_grid:
                     continue  # a part of a section that is there as a whole
@@ -205,9 +217,7 @@ class _Reader:
                 return None, None, [self.document.fault(at, fault.message) for fault in error.faults]
         anchor(document)
         changes_data = any(path[0] == "data" for path in places)
-        spec, sections, found = check(
-            document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts
-        )
+        spec, sections, found = check(document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts)
         faults = [self._relocated(fault, places, values) for fault in found]
         facts = sections.get("facts")
         if spec is None or faults or not isinstance(facts, DataFacts):
@@ -215,7 +225,9 @@ class _Reader:
         spec = with_defaults(spec)
         if changes_data and not _same_rows(facts, base.facts):
             key = next(value.at for path, value in values.items() if path[0] == "data")
-            message = "changes which rows are trained on or scored, so that arms could not be compared; set it in the base"
+            message = (
+                "changes which rows are trained on or scored, so that arms could not be compared; set it in the base"
+            )
             return None, None, [self.document.fault((*self.path, *key), message)]
         if isinstance(init := spec.model.init, FileInit):  # pinned, as the base's is
             experiment = Experiment(spec, facts)
@@ -243,7 +255,10 @@ def as_optimizers(arms: Mapping[str, Arm]) -> dict[str, Candidate] | None:
         if any(path_of(key)[0] != "optimizer" for key in (*arm.fixed, *arm.grids)):
             return None
         paths = {key: path_of(key) for key in arm.grids}
-        if any(len(path) != 2 or not (is_ordered(arm.grids[key]) or _of_lists(arm.grids[key])) for key, path in paths.items()):
+        if any(
+            len(path) != 2 or not (is_ordered(arm.grids[key]) or _of_lists(arm.grids[key]))
+            for key, path in paths.items()
+        ):
             return None
         spec = changed_spec(arm.base, arm.settings()[0]).optimizer
         grids = {str(path[1]): arm.grids[key] for key, path in paths.items()}
@@ -260,7 +275,9 @@ def as_arms(optimizers: Mapping[str, Candidate], base: ExperimentSpec) -> dict[s
     for name, candidate in optimizers.items():
         first = candidate.settings()[0].model_dump()
         whole = {"name": first.pop("name")} | first
-        arms[name] = Arm(base, {"optimizer": whole}, {f"optimizer.{key}": grid for key, grid in candidate.grids.items()})
+        arms[name] = Arm(
+            base, {"optimizer": whole}, {f"optimizer.{key}": grid for key, grid in candidate.grids.items()}
+        )
     return arms
 
 
@@ -333,5 +350,8 @@ def _set(values: dict[str, Any], path: KeyPath, value: Any) -> None:
 def _same_rows(facts: DataFacts, others: DataFacts) -> bool:
     """Whether the same rows are trained on and scored, for the same targets."""
     return facts.rows == others.rows and (facts.class_names, facts.n_targets, facts.target_names, facts.weight) == (
-        others.class_names, others.n_targets, others.target_names, others.weight
+        others.class_names,
+        others.n_targets,
+        others.target_names,
+        others.weight,
     )

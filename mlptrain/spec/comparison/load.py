@@ -37,10 +37,10 @@ from mlptrain.spec.comparison.sections import (
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
+from mlptrain.spec.metrics import METRICS, higher_is_better, is_share
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
-from mlptrain.spec.metrics import METRICS, higher_is_better, is_share
 from mlptrain.spec.rules import warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described

@@ -189,7 +189,9 @@ def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpe
     if reason is not None:
         return f"{key} {reason}"
     name = "{name: top_k, k: " + str(listed["k"]) + "}" if "k" in listed else key
-    return f"{key} is not recorded by runs of this base; add it there, evaluation: {{metrics: [{name}]}}, or use {known}"
+    return (
+        f"{key} is not recorded by runs of this base; add it there, evaluation: {{metrics: [{name}]}}, or use {known}"
+    )
 
 
 def split_and_key(name: str) -> tuple[str, str]:

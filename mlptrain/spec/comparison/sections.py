@@ -225,7 +225,9 @@ class Arm:
         ``grids`` replaces the values of the keys that it names.
         """
         chosen = {**self.grids, **(grids or {})}
-        return [{**self.fixed, **dict(zip(chosen, values, strict=True))} for values in itertools.product(*chosen.values())]
+        return [
+            {**self.fixed, **dict(zip(chosen, values, strict=True))} for values in itertools.product(*chosen.values())
+        ]
 
     def accepts(self, field: str, value: float) -> bool:
         """Whether the key takes ``value``."""
@@ -279,7 +281,6 @@ class ComparedMetric(Section):
     def higher_is_better(self) -> bool:
         """The goal, as load_comparison has written it out."""
         return self.goal == "max"
-
 
 
 class ComparisonSpec(Section):
