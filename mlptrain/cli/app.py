@@ -218,9 +218,7 @@ app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
-app.command(rich_help_panel=COMPARE, short_help="Compare arms over any keys, tuned, over seeds, by exact tests")(
-    compare
-)
+app.command(rich_help_panel=COMPARE, short_help="Compare arms over any keys, by any metric")(compare)
 app.command(
     "compare-optimizers",
     rich_help_panel=COMPARE,

@@ -89,8 +89,8 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
     if plan["assumed_spread"] is None:
         say(
             f"verdicts: {plan['seeds']} seeds would show a true difference of about "
-            f"{plan['smallest_detectable']:.1f} times the standard deviation of differences by seed, in four comparisons "
-            "of five"
+            f"{plan['smallest_detectable']:.1f} times the standard deviation of differences by seed, in four of five "
+            "comparisons"
         )
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
@@ -118,7 +118,7 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
     say(summary.sentence)
     say(f"comparison: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
-    command = "compare-optimizers" if summary.metric is None else "compare"
+    command = "compare-optimizers" if summary.compared_by is None else "compare"
     say(f"repeat: mlptrain {command} {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW")
 
 
@@ -134,6 +134,7 @@ def _failures(summary: Summary) -> Iterator[str]:
     retry = "; rerun the same command to retry"
     for name, entry in summary.ranked:
         for status, trials in what_failed(entry):
-            yield f"{name} {status}: {describe_failure(trials, summary.split, Units.of(summary))}{retry if status == 'failed' else ''}"
+            where = describe_failure(trials, summary.split, Units.of(summary))
+            yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"

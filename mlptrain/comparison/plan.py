@@ -110,8 +110,8 @@ class Plan:
         batches = []
         for trials in by_seed:
             unique = list({self.identity(trial): trial for trial in trials}.values())
-            for start in range(0, len(unique), self.models_at_once):
-                batches.append(self.batch(unique[start : start + self.models_at_once], data_dir=data_dir))
+            starts = range(0, len(unique), self.models_at_once)
+            batches += [self.batch(unique[at : at + self.models_at_once], data_dir=data_dir) for at in starts]
         return batches
 
     def batch(self, trials: Sequence[Trial], *, data_dir: Path | None = None) -> TrialBatch:

@@ -15,11 +15,11 @@ from mlptrain.comparison.executors import Executor, make_executor
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
 from mlptrain.comparison.summary import Tuned, summarise
-from mlptrain.comparison.timing import time_alone, timed_settings
+from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.runs.comparison import Summary, TrialRecord, TriedChanges, TriedSetting
+from mlptrain.runs.comparison import StudyTimings, Summary, TrialRecord, TriedChanges, TriedSetting
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
@@ -98,7 +98,7 @@ def _are_timed(folder: ComparisonFolder, chosen: Mapping[str, Changes]) -> bool:
     """Whether the recorded seconds are of these settings; damaged ones are measured again."""
     try:
         timings = folder.read_timings()
-        return timed_settings(chosen) == {"settings": timings.settings, "changes": timings.changes}
+        return chosen == (timings.changes if isinstance(timings, StudyTimings) else timings.settings)
     except RunFolderError:
         return False
 

@@ -29,7 +29,7 @@ from mlptrain.runs.comparison import (
 )
 from mlptrain.spec.comparison.changes import Changes, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
-from mlptrain.spec.metrics import is_share, name_of
+from mlptrain.spec.metrics import is_share, short_name_of
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
 _MAX_NAMED = 6  # arms in a row of the sentence
@@ -75,10 +75,9 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     first = chances.get(plan.spec.scoring_seeds[0], _Chance())
     has_bar = first.examples is not None
     return _summary(
-        is_study,
+        plan.spec.metric,
         name=plan.spec.name,
         plan=plan.digest,
-        metric=plan.spec.metric,
         split=plan.split,
         seeds=list(plan.spec.scoring_seeds),
         tuning_seeds=list(plan.spec.tuning_seeds),
@@ -97,11 +96,11 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     )
 
 
-def _summary(is_study: bool, **values: Any) -> Summary:
-    if not is_study:
+def _summary(metric: ComparedMetric | None, **values: Any) -> Summary:
+    if metric is None:
         return Summary(**values)
     arms = values.pop("optimizers")
-    return StudySummary.model_validate({**values, "arms": arms})
+    return StudySummary.model_validate({**values, "metric": metric, "arms": arms})
 
 
 class _Chance(NamedTuple):
@@ -267,7 +266,7 @@ def sentence(
         for key, phrase in phrases.items()
         if key in by_verdict
     ]
-    mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else name_of(metric.key)
+    mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else short_name_of(metric.key)
     extreme = "highest" if metric is None or metric.higher_is_better else "lowest"
     value = f"{100 * mean:.2f} %" if metric is None or is_share(metric.key) else f"{mean:.4g}"
     text = f"{best} has the {extreme} mean {name}, {value}: {'; '.join(parts)}."

@@ -11,8 +11,8 @@ from typing import Any
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.trials import Trial, splits_of
 from mlptrain.experiment.build import build_trainer
-from mlptrain.runs.comparison import Timings
-from mlptrain.spec.comparison.changes import Changes
+from mlptrain.runs.comparison import StudyTimings, Timings
+from mlptrain.spec.comparison.changes import Changes, plain_changes
 from mlptrain.training.device import applied
 
 ROUNDS, MAX_ROUNDS = 3, 30
@@ -36,14 +36,10 @@ def time_alone(
             samples |= _interleaved(runs, on_share)
     medians = {name: statistics.median(seconds) if seconds else None for name, seconds in samples.items()}
     rounds = max(map(len, samples.values()))
-    return Timings(rounds=rounds, seconds_per_epoch=medians, samples=samples, **timed_settings(chosen))
-
-
-def timed_settings(chosen: Mapping[str, Changes]) -> dict[str, Any]:
-    """What seconds are of, as ``Timings`` has it: settings of optimizers, or the changes of arms."""
-    changes = {name: dict(one) for name, one in chosen.items() if isinstance(one, Mapping)}
-    settings = {name: one for name, one in chosen.items() if not isinstance(one, Mapping)}
-    return {"settings": settings, "changes": changes or None}
+    timed: dict[str, Any] = {"rounds": rounds, "seconds_per_epoch": medians, "samples": samples}
+    if plan.spec.metric is not None:
+        return StudyTimings(**timed, changes={name: plain_changes(one) for name, one in chosen.items()})
+    return Timings.model_validate(timed | {"settings": dict(chosen)})
 
 
 def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float], None]) -> dict[str, list[float]]:

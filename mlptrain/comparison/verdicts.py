@@ -29,8 +29,8 @@ def compare_all(
 ) -> list[Pair]:
     """Every unordered pair of arms, in the order of ``scores``.
 
-    Higher scores are better, or lower ones; position i of every arm comes from the same scoring seed, and a diverged trial
-    stands there with the score of answers that ignore the inputs. The first rule that applies gives the verdict:
+    Higher scores are better, or lower ones; position i of every arm comes from the same scoring seed, and a diverged
+    trial stands there with the score of answers that ignore the inputs. The first rule that applies gives the verdict:
 
     - *no verdict* where the seeds are too few for any p-value to survive Holm's correction;
     - *tie* where the 95 % interval lies inside ±``tie``;

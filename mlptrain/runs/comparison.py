@@ -218,8 +218,8 @@ class OptimizerResult(_Sparse):
 class Pair(Record):
     """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
 
-    ``mean``, ``low`` and ``high`` are of a's score minus b's, in the unit of the scores: the mean and its 95 % bootstrap interval, whose bounds
-    are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs of the comparison.
+    ``mean``, ``low`` and ``high`` are of a's score minus b's, in their unit: the mean and its 95 % bootstrap interval,
+    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs of the comparison.
     """
 
     a: str
@@ -240,7 +240,7 @@ class Pair(Record):
         return self.model_copy(update=swapped)
 
 
-class Summary(_Sparse):
+class Summary(Record):
     """A finished comparison. ``optimizers`` stand in the order of the plan, ``ranking`` names them best mean first.
 
     ``majority`` is the share of the largest class in the scored split, ``majority_bar`` the lowest accuracy that is
@@ -250,7 +250,6 @@ class Summary(_Sparse):
 
     name: Name
     plan: Name
-    metric: ComparedMetric | None = None  # of a study; optimizers are compared by their accuracy
     split: SplitName
     seeds: Annotated[list[Count], Field(min_length=1)]
     tuning_seeds: list[Count]
@@ -266,6 +265,11 @@ class Summary(_Sparse):
     inclusion: Sequence[Pair]
     seeds_for_verdict: Positive
     sentence: str
+
+    @property
+    def compared_by(self) -> ComparedMetric | None:
+        """The metric of a study; None of optimizers, which are compared by their accuracy."""
+        return None
 
     @property
     def ranked(self) -> Iterator[tuple[str, OptimizerResult]]:
@@ -344,11 +348,16 @@ class StudySummary(Summary):
     pairs: Sequence[StudyPair]
     inclusion: Sequence[StudyPair]
 
+    @property
+    def compared_by(self) -> ComparedMetric:
+        """The metric."""
+        return self.metric
+
 
 # --- timings.json ---
 
 
-class Timings(_Sparse):
+class Timings(Record):
     """Seconds per training epoch of each chosen setting trained alone, without evaluation, checkpoints or warm-up.
 
     ``seconds_per_epoch`` is the median of the rounds in ``samples``, None where the setting could not be timed.
@@ -358,7 +367,12 @@ class Timings(_Sparse):
     seconds_per_epoch: dict[str, Seconds | None] = Field(default_factory=dict)
     samples: dict[str, list[Seconds]] = Field(default_factory=dict)
     settings: dict[str, OptimizerSpec] = Field(default_factory=dict)
-    changes: dict[str, Changes] | None = None  # of a study, in the place of settings
+
+
+class StudyTimings(Timings):
+    """The same of a study, whose arms have ``changes`` and no settings."""
+
+    changes: dict[str, Changes]
 
 
 class ComparisonFiles:
@@ -375,20 +389,23 @@ class ComparisonFiles:
         """Raises RunFolderError where there is none yet, or a damaged one."""
         if not self.summary.is_file():
             raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
-        return self._read(self.summary, StudySummary if self._is_of_arms() else Summary)
+        return self._read(self.summary, StudySummary if self._has(self.summary, "arms") else Summary)
 
     def read_timings(self) -> Timings:
         """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
-        return self._read(self.timings, Timings) if self.timings.is_file() else Timings()
+        if not self.timings.is_file():
+            return Timings()
+        return self._read(self.timings, StudyTimings if self._has(self.timings, "changes") else Timings)
 
     def write(self, results: Summary | Timings) -> None:
         """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
         write_atomically(self.summary if isinstance(results, Summary) else self.timings, to_json(results))
 
-    def _is_of_arms(self) -> bool:
-        """Whether the summary is a study's; what is wrong with it is said by who reads it."""
+    @staticmethod
+    def _has(path: Path, key: str) -> bool:
+        """Whether a file has the key of a study; what is wrong with the file is said by who reads it."""
         try:
-            return "arms" in from_json(read_regular(self.summary, most=MAX_BYTES))
+            return key in from_json(read_regular(path, most=MAX_BYTES))
         except (OSError, ValueError, TypeError):
             return False
 

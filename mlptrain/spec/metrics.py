@@ -281,8 +281,13 @@ def title_of(key: str) -> str:
 
 
 def name_of(key: str) -> str:
-    """The metric in a sentence, without its unit: ``ROC-AUC``, ``root mean squared error``, ``loss``."""
+    """The metric without its unit: ``ROC-AUC``, ``root mean squared error``, ``loss``."""
     return title_of(key).partition(" (")[0]
+
+
+def short_name_of(key: str) -> str:
+    """``name_of`` in a sentence about its mean: ``RMSE``."""
+    return key.upper() if key in ("rmse", "mae", "mape", "ece") else name_of(key)
 
 
 def title_of_fraction(key: str) -> str:

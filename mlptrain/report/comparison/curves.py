@@ -130,7 +130,7 @@ def draw_learning_rates(summary: Summary) -> Figure:
     figure, panels = _grid(
         [f"{wrapped(name)}\n{describe_good_range(entry, units)}" for name, entry in shown],
         x="learning rate (logarithmic scale)",
-        y=_accuracy_label(high) if units.key == "accuracy" else units.title,
+        y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
         title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
     )

@@ -178,7 +178,7 @@ def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: 
     low, high = values[0], values[-1]
     for below, above in pairwise(values):
         shown = sum(max(row) >= above for row in rows)
-        least = _LEAST_GAP if units.is_share else 0.0
+        least = _LEAST_GAP if units.is_share else 0.1 * abs(high)
         if above - below > max(_FAR * (high - above), least) and shown >= max(2, len(rows) / 2):
             low = above
             break

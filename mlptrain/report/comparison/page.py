@@ -15,7 +15,7 @@ from mlptrain.report.comparison.units import Units
 from mlptrain.report.frame import render
 from mlptrain.runs.comparison import Pair, Summary, Timings
 from mlptrain.spec import Experiment, describe_model
-from mlptrain.spec.metrics import higher_is_better, name_of
+from mlptrain.spec.metrics import higher_is_better, short_name_of
 
 
 def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, plan: str, folder: Path) -> str:
@@ -65,9 +65,8 @@ def _curves(summary: Summary) -> Iterator[dict[str, Any]]:
         figure = draw_learning_curves(summary, metric, split=split)
         halves = Units(metric, higher_is_better(metric)).halves_errors
         name = metric if key != "validation_loss" else key.replace("_", "-")
-        yield {
-            "name": name, "metric": name_of(metric), "split": words.split_name(split), "figure": figure, "halves": halves
-        }  # fmt: skip
+        named = {"name": name, "metric": short_name_of(metric), "split": words.split_name(split)}
+        yield named | {"figure": figure, "halves": halves}
 
 
 def _incomplete(summary: Summary) -> Iterator[str]:

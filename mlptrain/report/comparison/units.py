@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mlptrain.runs.comparison import Summary
-from mlptrain.spec.metrics import is_share, name_of, title_of, title_of_fraction
+from mlptrain.spec.metrics import is_share, short_name_of, title_of, title_of_fraction
 
 MINUS = "\N{MINUS SIGN}"
 _DIGITS = 4  # significant ones of the best mean; all scores of a comparison have as many decimals
@@ -23,11 +23,11 @@ class Units:
     @classmethod
     def of(cls, summary: Summary) -> Units:
         """Of the accuracy, or of a study's own metric."""
-        if summary.metric is None:
+        if summary.compared_by is None:
             return cls()
         best = abs(summary.optimizers[summary.ranking[0]].accuracy.mean)
-        decimals = 2 if is_share(summary.metric.key) or not best else _DIGITS - 1 - math.floor(math.log10(best))
-        return cls(summary.metric.key, summary.metric.higher_is_better, min(max(decimals, 0), 12))
+        decimals = 2 if is_share(summary.compared_by.key) or not best else _DIGITS - 1 - math.floor(math.log10(best))
+        return cls(summary.compared_by.key, summary.compared_by.higher_is_better, min(max(decimals, 0), 12))
 
     @property
     def is_share(self) -> bool:
@@ -46,14 +46,20 @@ class Units:
 
     @property
     def name(self) -> str:
-        """``accuracy``, ``root mean squared error``."""
-        return name_of(self.key)
+        """``accuracy``, ``RMSE``."""
+        return short_name_of(self.key)
 
     @property
     def title(self) -> str:
         """With its unit, and its direction where lower is better."""
         title = title_of(self.key) if "(" in title_of(self.key) else f"{self.key} (mean per example)"
         return title if self.higher_is_better else f"{title[:-1]}; lower is better)"
+
+    @property
+    def axis(self) -> str:
+        """A short title for small panels: ``RMSE (lower is better)``."""
+        unit = " (%)" if self.is_share else ""
+        return f"{self.name}{unit}" + ("" if self.higher_is_better else " (lower is better)")
 
     @property
     def unit(self) -> str:

@@ -151,8 +151,8 @@ def basis(summary: Summary) -> str:
     seeds, pairs, units = len(summary.seeds), len(summary.pairs), Units.of(summary)
     way = "" if units.higher_is_better else " (lower is better)"
     return (
-        f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with Student's "
-        f"95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the p-value of "
+        f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
+        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the p-value of "
         f"the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies within "
         f"{units.width(summary.tie)} {units.unit}; better or worse: else, if the corrected p is at most 0.05; "
         f"else not decided. Plan {summary.plan}."
@@ -182,7 +182,7 @@ def caveats(summary: Summary) -> list[str]:
 
 def what(summary: Summary) -> str:
     """What is compared: ``optimizer`` or ``arm``."""
-    return "optimizer" if summary.metric is None else "arm"
+    return "optimizer" if summary.compared_by is None else "arm"
 
 
 def counted(number: int, what: str) -> str:

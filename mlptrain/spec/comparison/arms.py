@@ -178,7 +178,7 @@ class _Reader:
         grids: dict[str, list[Any]] = {dotted(_lifted(path)): [] for path, of in values.items() if of.is_grid}
         contents = set()
         for places in product(*(range(len(of.values)) for of in values.values())):
-            spec, facts, found = self._check(dict(zip(values, places, strict=True)), values, base)
+            spec, found = self._check(dict(zip(values, places, strict=True)), values, base)
             if spec is None or found:
                 faults += found
                 continue
@@ -201,8 +201,8 @@ class _Reader:
 
     def _check(
         self, places: Mapping[KeyPath, int], values: Mapping[KeyPath, _Value], base: Base
-    ) -> tuple[ExperimentSpec | None, DataFacts | None, list[Fault]]:
-        """One setting: its experiment, the facts of its data, and what is wrong with it."""
+    ) -> tuple[ExperimentSpec | None, list[Fault]]:
+        """One setting: its experiment, and what is wrong with it."""
         written = base.document
         document = Document(
             written.source, copy.deepcopy(written.value), dict(written.positions), dict(written.key_positions)
@@ -214,26 +214,26 @@ class _Reader:
                 put(document, path, copy.deepcopy(value.values[place]), ExperimentSpec, position=position)
             except SpecError as error:
                 at = (*self.path, *value.at)
-                return None, None, [self.document.fault(at, fault.message) for fault in error.faults]
+                return None, [self.document.fault(at, fault.message) for fault in error.faults]
         anchor(document)
         changes_data = any(path[0] == "data" for path in places)
         spec, sections, found = check(document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts)
         faults = [self._relocated(fault, places, values) for fault in found]
         facts = sections.get("facts")
         if spec is None or faults or not isinstance(facts, DataFacts):
-            return None, None, faults
+            return None, faults
         spec = with_defaults(spec)
         if changes_data and not _same_rows(facts, base.facts):
             key = next(value.at for path, value in values.items() if path[0] == "data")
             message = (
                 "changes which rows are trained on or scored, so that arms could not be compared; set it in the base"
             )
-            return None, None, [self.document.fault((*self.path, *key), message)]
+            return None, [self.document.fault((*self.path, *key), message)]
         if isinstance(init := spec.model.init, FileInit):  # pinned, as the base's is
             experiment = Experiment(spec, facts)
             weights = read_weights(Path(init.path), experiment.shapes)
             spec = experiment.with_weights(Path(init.path), sha256=weights.sha256).spec
-        return spec, facts, []
+        return spec, []
 
     def _relocated(self, fault: Fault, places: Mapping[KeyPath, int], values: Mapping[KeyPath, _Value]) -> Fault:
         """A fault of the base with the arm's changes in it, at what the arm says."""
