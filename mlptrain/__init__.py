@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlptrain.comparison import compare_optimizers
+    from mlptrain.comparison import compare, compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export import export
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "compare",
     "compare_optimizers",
     "evaluate",
     "export",
@@ -35,6 +36,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": ("mlptrain.comparison", "compare"),
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
     "export": ("mlptrain.inference.export", "export"),

@@ -81,26 +81,35 @@ def init(
 
 @app.command(rich_help_panel=TRAIN)
 def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006 - typer copies it
-    """Check configurations; show layers and parameters.
+    """Check configurations; show layers and parameters, or the arms of a comparison.
 
     Nothing is trained, and torch is not loaded.
     """
     from mlptrain.spec import check_report, load_spec
+    from mlptrain.spec.comparison.load import check_comparison
 
     reports: list[dict[str, Any]] = []
+    comparisons: list[tuple[dict[str, Any], Sequence[Fault]]] = []
     warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
+            if (found := check_comparison(config, overrides)) is not None:
+                comparisons.append(found)
+                continue
             loaded = load_spec(config, overrides)
             reports.append(check_report(str(config), loaded))
             warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:
             faults += error.faults
     if as_json:
-        screen.say_json(reports)
+        screen.say_json([*reports, *(compared for compared, _ in comparisons)])
     else:
         from mlptrain.cli.data_screen import show_columns
+
+        for compared, doubts in comparisons:
+            screen.show_check_of_comparison(compared)
+            screen.show_warnings(doubts)
 
         for shown, doubts in zip(reports, warnings, strict=True):
             show_columns(shown["columns"])

@@ -214,7 +214,11 @@ class TrialRecorder:
             threads=torch.get_num_threads(),
             hashes=self._hashes,
             steps_per_epoch=self._experiment.steps_per_epoch,
-            curves={name: curve for name, curve in self._curves.items() if None not in curve},
+            curves={
+                name: [value for value in curve if value is not None]
+                for name, curve in self._curves.items()
+                if None not in curve
+            },
         )
 
     def _scored(self, split: SplitName) -> ScoredSplit:

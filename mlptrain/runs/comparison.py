@@ -219,7 +219,7 @@ class Pair(Record):
     """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
 
     ``mean``, ``low`` and ``high`` are of a's score minus b's, in their unit: the mean and its 95 % bootstrap interval,
-    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs of the comparison.
+    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs.
     """
 
     a: str

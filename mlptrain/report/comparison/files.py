@@ -29,9 +29,9 @@ def summary_csv(summary: Summary) -> str:
     """A line per scored trial; numbers are written so that reading them gives the same floats.
 
     The name is followed by the setting, or by what an arm changes (one without a field has an empty cell). ``score``
-    enters the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says where
-    it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached and empty where there is none. An
-    apostrophe stands before a name that a spreadsheet would execute as a formula.
+    enters the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says
+    where it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached, and empty where there is none.
+    An apostrophe stands before a name that a spreadsheet would execute as a formula.
     """
     settings = {name: _setting(entry) for name, entry in summary.optimizers.items()}
     fields = list(dict.fromkeys(key for setting in settings.values() for key in setting))

@@ -46,7 +46,7 @@ from mlptrain.spec.wording import described
 # What an arm may change of these sections: the rows that are scored, and what is measured on them, are everybody's.
 _OF_DATA = ("scaling", "numeric", "categorical", "columns", "target_scaling")
 _OF_EVALUATION = ("keep", "metric")
-_OF_ALL = {
+_OF_ALL: dict[KeyPath, str] = {
     ("seed",): "is not an arm's own: every arm trains with the same seeds; set scoring.seeds",
     ("name",): "names nothing in a trial; leave it out",
     ("training", "epochs"): "would give arms unequal budgets; set base.training.epochs, for all of them",
@@ -343,7 +343,7 @@ def _dig(values: Any, path: KeyPath, *, default: Any) -> Any:
 
 def _set(values: dict[str, Any], path: KeyPath, value: Any) -> None:
     for part in path[:-1]:
-        values = values[part]
+        values = values[str(part)]
     values[str(path[-1])] = value
 
 

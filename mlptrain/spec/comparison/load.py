@@ -88,6 +88,32 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
 
 
+def check_comparison(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:
+    """What `mlptrain check` prints about a comparison's file, and its warnings; None for another file.
+
+    Raises SpecError as ``load_comparison``.
+    """
+    if (
+        isinstance(config, Mapping)
+        or not user_path(config).is_file()
+        or not is_comparison(read_file(user_path(config))[1])
+    ):
+        return None
+    loaded = load_comparison(config, overrides)
+    spec = loaded.spec
+    report = {
+        "config": str(config),
+        "name": spec.name,
+        "arms": {name: {"settings": spec.budgets[name], **arm.plain()} for name, arm in spec.compared.items()},
+        "metric": spec.judged_by.name,
+        "goal": spec.judged_by.goal,
+        "tuning_seeds": list(spec.tuning_seeds),
+        "scoring_seeds": list(spec.scoring_seeds),
+        "warnings": [str(warning) for warning in loaded.warnings],
+    }
+    return report, loaded.warnings
+
+
 def plan_digest(plan: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of SHA-256 over the content of a plan, as made or as read, without its format."""
     content = {key: value for key, value in plan.items() if key != "format"}
@@ -192,8 +218,10 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         values["optimizers"], more = read_candidates(document)
         faults += more
     if is_study:
-        is_whole = base is not None and base_document is not None and isinstance(facts, DataFacts)
-        values["arms"], more = read_arms(document, Base(base_document, base, facts) if is_whole else None)
+        whole: Base | None = None
+        if base is not None and base_document is not None and isinstance(facts, DataFacts):
+            whole = Base(base_document, base, facts)
+        values["arms"], more = read_arms(document, whole)
         faults += more
     compared = (*values.get("optimizers", {}).values(), *values.get("arms", {}).values())
     if any(one.grids for one in compared) and "tuning" not in values:

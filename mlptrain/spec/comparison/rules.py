@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
@@ -25,7 +25,7 @@ from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.metrics import higher_is_better, is_share, metric_named, metrics_at_end
+from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit
 
 WIDE_TIE = 0.05
@@ -77,11 +77,12 @@ def values_have_tuning(
     optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm], tuning: TuningSpec | None
 ) -> Iterator[Finding]:
     """Something must choose among several values."""
-    for section, entries in (("optimizers", optimizers), ("arms", arms)):
-        for name, entry in entries.items():
-            for field in entry.grids if tuning is None else ():
-                message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
-                yield (section, name, field), message
+    tuned = [("optimizers", name, key) for name, one in optimizers.items() for key in one.grids]
+    tuned += [("arms", name, key) for name, arm in arms.items() for key in arm.grids]
+    for place in tuned:
+        if tuning is None:
+            message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
+            yield place, message
 
 
 def tuning_has_validation(
@@ -92,7 +93,8 @@ def tuning_has_validation(
     tuning: TuningSpec | None,
 ) -> Iterator[Finding]:
     """Values are chosen by validation data, never by the test set."""
-    if tuning is None or not any(entry.grids for entry in (*optimizers.values(), *arms.values())):
+    has_grids = any(one.grids for one in optimizers.values()) or any(arm.grids for arm in arms.values())
+    if tuning is None or not has_grids:
         return
     if not data.has_validation:
         message = (
@@ -176,19 +178,14 @@ def metric_is_recorded(
 
 def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpec, data: DataSpec) -> str:
     """Why no run records a metric, and what to do."""
-    known = first_of(recorded, 8)
-    kind = metric_named(key)
+    known, kind = first_of(recorded, 8), metric_named(key)
     if kind is None:
-        return (
-            f"there is no metric '{key}', so which way is better is not known"
-            + (f"; did you mean '{name}'?" if (name := meant(key, [*recorded], "metrics")) else "")
-            + f" Runs of this base record {known}"
-        ).replace("known Runs", "known; runs")
-    listed = {"name": key} if not key.startswith("top_") else {"name": "top_k", "k": int(key.removeprefix("top_"))}
-    reason = kind.model_validate(listed).misfit(facts, loss, data=data.label) if key == listed["name"] else None
-    if reason is not None:
+        name = meant(key, [*METRICS, "loss"], "metrics")
+        hint = f"; did you mean '{name}'?" if name else ";"
+        return f"there is no metric '{key}', so which way is better is not known{hint} this base records {known}"
+    if kind is not TopK and (reason := kind.model_validate({"name": key}).misfit(facts, loss, data=data.label)):
         return f"{key} {reason}"
-    name = "{name: top_k, k: " + str(listed["k"]) + "}" if "k" in listed else key
+    name = f"{{name: top_k, k: {key.removeprefix('top_')}}}" if kind is TopK else key
     return (
         f"{key} is not recorded by runs of this base; add it there, evaluation: {{metrics: [{name}]}}, or use {known}"
     )
@@ -230,7 +227,12 @@ def ties_of_fractions(tie: float | None, metric: ComparedMetric | None) -> Itera
         yield ("tie",), f"must be below 1, got {tie:g}"
 
 
-BASE_RULES = (*RULES, base_is_trained, budgets_are_equal, initial_weights_fit)
+BASE_RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
+    *RULES,
+    base_is_trained,
+    budgets_are_equal,
+    initial_weights_fit,
+)
 COMPARISON_RULES = (
     has_arms,
     base_has_classes,
