@@ -1,7 +1,7 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
+``compare`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
 Paths are text or objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same
 content.
 """

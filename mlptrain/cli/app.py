@@ -81,9 +81,9 @@ def init(
 
 @app.command(rich_help_panel=TRAIN)
 def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006 - typer copies it
-    """Check configurations; show layers and parameters, or the arms of a comparison.
+    """Check configurations; show layers and parameters.
 
-    Nothing is trained, and torch is not loaded.
+    Of a comparison its arms and trials. Nothing is trained, and torch is not loaded.
     """
     from mlptrain.spec import check_report, load_spec
     from mlptrain.spec.comparison.load import check_comparison

@@ -244,7 +244,10 @@ class _Reader:
                 index: KeyPath = (places[path],) if of.is_grid else ()
                 at = (*self.path, *of.at, *index, *(below or ("x",))[1:])
                 return self.document.fault(at, fault.message, key=fault.message.startswith("unknown key"))
-        # A key that the arm leaves as it is, beside one that it changes.
+        # A section around a key that the arm names, or a key that it leaves as it is beside one that it changes.
+        above = next((of for path, of in values.items() if dotted(path).startswith(f"{fault.path}.")), None)
+        if above is not None:
+            return self.document.fault((*self.path, *above.at), f"{fault.path}: {fault.message}", key=True)
         return self.document.fault(self.path, f"{fault.path}: {fault.message}", key=True)
 
 
