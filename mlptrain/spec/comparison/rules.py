@@ -107,10 +107,21 @@ def tuning_has_validation(
 
 
 def target_is_measured(
-    data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, target: TargetSpec | None
+    data: DataSpec,
+    facts: DataFacts,
+    evaluation: EvaluationSpec,
+    target: TargetSpec | None,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
 ) -> Iterator[Finding]:
     """The metric of the target is measured after every epoch."""
-    if target is None or not facts.class_names:
+    if target is None or _is_refused(facts, optimizers, metric):
+        return
+    if not facts.class_names and target.metric.endswith("accuracy"):
+        yield (
+            ("target", "metric"),
+            f"is not measured: the targets of '{data.label}' are numbers; use {target.split}_loss",
+        )
         return
     split = evaluation.resolved(data).split
     if target.split == "validation" and not data.has_validation:
@@ -121,9 +132,20 @@ def target_is_measured(
         yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
 
 
-def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec) -> Iterator[Finding]:
+def _is_refused(facts: DataFacts, optimizers: Mapping[str, Candidate], metric: ComparedMetric | None) -> bool:
+    """Whether ``base_has_classes`` refuses the data anyway."""
+    return bool(optimizers) and metric is None and not facts.class_names
+
+
+def scoring_has_its_split(
+    data: DataSpec,
+    facts: DataFacts,
+    scoring: ScoringSpec,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
+) -> Iterator[Finding]:
     """There are rows to score on."""
-    if not facts.class_names:
+    if _is_refused(facts, optimizers, metric) or (metric is not None and split_and_key(metric.name)[0]):
         return
     if scoring.split == "test" and facts.test_rows == 0:
         yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
