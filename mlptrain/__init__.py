@@ -1,9 +1,10 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare`` do what the commands do; torch is imported when one of them needs it, not by ``import mlptrain``.
-Paths are text or objects, with ``~`` for the home folder; a configuration is a file's path or a mapping of the same
-content.
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
+``export_model`` and ``compare`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
+``sklearn`` has estimators;
+torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the
+home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlptrain import plot
+    from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare, compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
-    from mlptrain.inference.export import export
+    from mlptrain.inference.export.arrays import export
+    from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
 
@@ -25,8 +29,10 @@ __all__ = [
     "compare_optimizers",
     "evaluate",
     "export",
+    "export_model",
     "load",
     "metrics",
+    "plot",
     "resume",
     "train",
     "train_folds",
@@ -39,7 +45,8 @@ _HOMES = {
     "compare": ("mlptrain.comparison", "compare"),
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
-    "export": ("mlptrain.inference.export", "export"),
+    "export": ("mlptrain.inference.export.arrays", "export"),
+    "export_model": ("mlptrain.inference.export.model", "export_model"),
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
@@ -49,7 +56,12 @@ _HOMES = {
 }
 
 
+_MODULES = ("plot", "sklearn")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"mlptrain.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mlptrain' has no attribute {name!r}")
     module, attribute = _HOMES[name]
@@ -57,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})

@@ -26,6 +26,7 @@ from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
+from mlptrain.cli.serve import serve
 from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
@@ -173,6 +174,7 @@ def evaluate(
 
 app.command(rich_help_panel=TRAIN)(predict)
 app.command(rich_help_panel=TRAIN)(export)
+app.command(rich_help_panel=TRAIN)(serve)
 
 
 @app.command(rich_help_panel=LOOK)

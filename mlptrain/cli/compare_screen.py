@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, duration, say, show_table
+from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.system.text import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -73,6 +73,15 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. optimizer.lr=0.1. May be repeated."),
 ]
+Logs = Annotated[
+    list[str],
+    typer.Option(
+        "--log",
+        metavar="<tensorboard|mlflow>",
+        help="Show the training live in TensorBoard, from the run folder or with tensorboard:FOLDER from there, or in "
+        "MLflow; with --resume too. May be repeated.",
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,6 @@ Matplotlib, Jinja and torch are imported inside the commands.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +15,11 @@ from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
 from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
 from mlptrain.errors import UserError
-from mlptrain.system.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from mlptrain.views.inputs import Source
 
 plot_app = new_group("Draw runs, activations and data as PNG or SVG files.")
 _RUNS, _DATA, _FUNCTIONS = "Runs", "Data", "Functions"
@@ -62,79 +62,58 @@ def curves(
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """
     file = _picture(out, "steps" if steps else "curves")
-    limits = _limits(ylim, accuracy_ylim, log=log)
-    names = None if labels is None else _names(labels, runs)
-    from mlptrain.report.curves import Look, draw_curves, draw_steps
-    from mlptrain.report.history import read_curves, run_labels
+    from mlptrain import plot
 
-    if names is None and len(runs) > 1:
-        names = run_labels(runs)
-    histories = [read_curves(run, label=names[at] if names else None, steps=steps) for at, run in enumerate(runs)]
-    draw = draw_steps if steps else draw_curves
-    _save(draw(histories, look=Look(log=log, limits=limits, guess=guess)), file)
+    names, ends = _names(labels), {"ylim": ylim, "accuracy_ylim": accuracy_ylim}
+    _save(plot.curves(*runs, steps=steps, labels=names, log=log, guess=guess, **ends), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     """Predicted classes in the plane, for data with two inputs."""
     file = _picture(out, "decision")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_decisions
+    from mlptrain import plot
 
-    labelled = _labelled(runs)
-    folders = {run.resolve().name for run, _ in labelled}
-    alike = len(folders) < len(labelled)  # and then do not say which run is which
-    maps = [views.decision_map(run, label=label if alike else None, data_dir=data_dir) for run, label in labelled]
-    _save(draw_decisions(maps), file)
+    _save(plot.decision(*runs, data_dir=data_dir), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def fit(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     """Targets and outputs over the input, for data with one input."""
     file = _picture(out, "fit")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_fits
+    from mlptrain import plot
 
-    _save(draw_fits([views.fitted_curve(run, label=label, data_dir=data_dir) for run, label in _labelled(runs)]), file)
+    _save(plot.fit(*runs, data_dir=data_dir), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def confusion(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """The confusion matrix, in counts."""
     file = _picture(out, "confusion")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_confusion
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        _save(draw_confusion(views.confusion(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+        _save(plot.confusion(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, data_dir: DataDir = None) -> None:
     """The most confident errors, with true and predicted class."""
     file = _picture(out, "mistakes")
-    from mlptrain import views
-    from mlptrain.report.images import draw_mistakes
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        errors = views.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=fetching.fetch)
-    if not errors.wrong:
-        raise UserError(
-            f"{run} predicts all {errors.examples:,} {errors.split} examples correctly, so there is nothing to draw; "
-            "--split chooses other examples"
-        )
-    _save(draw_mistakes(errors), file)
+        _save(plot.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """Predicted against true values of a regression, and residuals."""
     file = _picture(out, "residuals")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_residuals
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        _save(draw_residuals(views.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+        _save(plot.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -144,23 +123,20 @@ def reliability(run: Run, split: Split = None, out: Out = None, data_dir: DataDi
     With evaluation.calibrate: temperature both; of validation rows the second was fitted on them.
     """
     file = _picture(out, "reliability")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_reliability
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        _save(draw_reliability(views.reliability(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+        _save(plot.reliability(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def roc(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """ROC and precision–recall curves, of each class against the rest."""
     file = _picture(out, "roc")
-    from mlptrain import views
-    from mlptrain.report.tables import draw_class_curves
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        found = views.class_curves(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch)
-    _save(draw_class_curves(found), file)
+        _save(plot.roc(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -176,14 +152,10 @@ def importance(
     scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows.
     """
     file = _picture(out, "importance")
-    from mlptrain import views
-    from mlptrain.report.tables import draw_importance
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        found = views.permutation_importance(
-            run, split=split, repeats=repeats, data_dir=data_dir, on_fetch=fetching.fetch
-        )
-    _save(draw_importance(found), file)
+        _save(plot.importance(run, split=split, repeats=repeats, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -212,10 +184,9 @@ def seen(
 def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     """The first layer's weights as images, one per hidden unit."""
     file = _picture(out, "weights")
-    from mlptrain import views
-    from mlptrain.report.images import draw_weights
+    from mlptrain import plot
 
-    _save(draw_weights(views.first_layer_weights(run, count=count)), file)
+    _save(plot.weights(run, count=count), file)
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -225,11 +196,10 @@ def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
     Before training, with the kept weights and with the last; with training.record_layers also by epoch.
     """
     file = _picture(out, "layers")
-    from mlptrain import views
-    from mlptrain.report.layers import draw_layers
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        _save(draw_layers(views.layer_profiles(run, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+        _save(plot.layers(run, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -247,47 +217,30 @@ def samples(
 ) -> None:
     """The first training images; of one or two inputs all points."""
     file = _picture(out, "samples")
-    from mlptrain.spec import load_spec
-
-    spec = load_spec(_configuration(config), overrides).experiment
-    from mlptrain import views
-    from mlptrain.report.arrays import FittedCurve, LabelledPoints
-    from mlptrain.report.figures import draw_fits, draw_points
-    from mlptrain.report.images import draw_augmented, draw_samples
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        if augmented:
-            changed = views.augmented_samples(spec, count=count or 8, data_dir=data_dir, on_fetch=fetching.fetch)
-            return _save(draw_augmented(changed), file)
-        rows = views.samples(spec, count=count or 40, data_dir=data_dir, on_fetch=fetching.fetch)
-    if isinstance(rows, FittedCurve):
-        return _save(draw_fits([rows]), file)
-    return _save(draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows), file)
+        source: Source = {"data_dir": data_dir, "on_fetch": fetching.fetch}
+        _save(plot.samples(config, overrides=overrides, augmented=augmented, count=count, **source), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
 def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None:
     """Input values of the scaled training rows, in 100 bins."""
     file = _picture(out, "histogram")
-    from mlptrain.spec import load_spec
-
-    spec = load_spec(_configuration(config)).experiment
-    from mlptrain import views
-    from mlptrain.report.figures import draw_histogram
+    from mlptrain import plot
 
     with screen.Fetching() as fetching:
-        _save(draw_histogram(views.input_histogram(spec, data_dir=data_dir, on_fetch=fetching.fetch)), file)
+        _save(plot.histogram(config, data_dir=data_dir, on_fetch=fetching.fetch), file)
 
 
 @plot_app.command(rich_help_panel=_DATA)
 def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # noqa: B006 - typer copies it
     """The learning rate of every step of a run."""
     file = _picture(out, "schedule")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_rates
-    from mlptrain.spec import load_spec
+    from mlptrain import plot
 
-    _save(draw_rates(views.learning_rates(load_spec(_configuration(config), overrides).experiment)), file)
+    _save(plot.schedule(config, overrides=overrides), file)
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
@@ -311,12 +264,10 @@ def activation(
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
     file = _picture(out, "activation")
-    from mlptrain import views
-    from mlptrain.report.figures import draw_activations
+    from mlptrain import plot
 
-    low, high = interval or ((-4.0, 4.0) if derivatives == 1 else (-7.0, 7.0))
-    curves = views.activation_curves(names, derivatives=derivatives, low=low, high=high)
-    _save(draw_activations(curves, shared=shared, overlay=overlay), file)
+    drawn = plot.activation(*names, derivatives=derivatives, interval=interval, shared=shared, overlay=overlay)
+    _save(drawn, file)
 
 
 def report(
@@ -350,49 +301,11 @@ def report(
     screen.write_file(file, render_page(run, **parts).encode())
 
 
-def _configuration(path: Path) -> Path:
-    """The configuration file that is named, or that of the run folder."""
-    return own if (own := path / "resolved.yaml").is_file() else path
-
-
-def _labelled(paths: list[Path]) -> list[tuple[Path, str]]:
-    """The runs, with those of a group in its place, and their labels."""
-    from mlptrain.report.history import run_labels
-    from mlptrain.runs import runs_of_group
-
-    runs = [run for path in paths for run in runs_of_group(path) or [path]]
-    return list(zip(runs, run_labels(runs), strict=True))
-
-
-def _limits(
-    loss: tuple[float, float] | None, accuracy: tuple[float, float] | None, *, log: bool | None
-) -> dict[str, tuple[float, float]]:
-    """Ends of the axes, by metric. Raises UserError for ends that an axis cannot have."""
-    limits: dict[str, tuple[float, float]] = {}
-    for option, ends in (("--ylim", loss), ("--accuracy-ylim", accuracy)):
-        if ends is None:
-            continue
-        low, high = ends
-        if not -1e300 < low < high < 1e300:
-            raise UserError(f"{option} {low:g} {high:g}: expected two numbers, the lower first")
-        if option == "--ylim":
-            if log and low <= 0:
-                raise UserError(f"{option} {low:g} {high:g}: a logarithmic axis begins above 0; leave --log out")
-            limits["loss"] = low, high
-        else:
-            limits["accuracy"] = low / 100, high / 100
-    return limits
-
-
-def _names(labels: str, runs: Sequence[Path]) -> list[str]:
-    """The names in ``--labels``, one for each run. Raises UserError where they are not."""
-    names = [name.strip() for name in next(csv.reader([labels], skipinitialspace=True))]
-    if len(names) != len(runs) or not all(names) or len(set(names)) < len(names):
-        raise UserError(
-            f"--labels {labels}: expected a name for each of {len(runs)} runs, all different, with commas between "
-            f"them, got {len(names)}; a name that holds a comma stands in double quotes"
-        )
-    return list(map(printable, names))
+def _names(labels: str | None) -> list[str] | None:
+    """The names in ``--labels``."""
+    if labels is None:
+        return None
+    return [name.strip() for name in next(csv.reader([labels], skipinitialspace=True))]
 
 
 def _picture(out: Path | None, kind: str) -> Path:

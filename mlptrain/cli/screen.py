@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mlptrain.errors import Fault, MachineError
 from mlptrain.keys import SPLITS, metrics_among
-from mlptrain.system.text import printable
+from mlptrain.system.text import duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -411,13 +411,3 @@ def show_finding(finding: Finding) -> None:
     say(f"{level:<8} {finding.about}: {finding.found}")
     if finding.advice:
         say(f"{'':<8} → {finding.advice}")
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in the unit that suits them, as text."""
-    if seconds is None:
-        return ""
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:.0f} d"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlptrain.cli import screen, train_screen
-from mlptrain.cli.options import SEEDS, DataDir, Json, Set, complete_config, complete_run, parse_seeds
+from mlptrain.cli.options import SEEDS, DataDir, Json, Logs, Set, complete_config, complete_run, parse_seeds
 from mlptrain.errors import DivergedError, InterruptedRunError, UserError
 from mlptrain.system.launch import Launch, launched
 
@@ -55,6 +55,7 @@ def train(
         ),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
+    logs: Logs = [],  # noqa: B006 - typer copies it
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -71,9 +72,10 @@ def train(
     try:
         if resume is not None:
             _check_resume(resume, config=config, seeds=seeds, folds=folds, from_run=from_run, run_dir=run_dir)
-            outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir)
+            outcome = _resume(resume, _new_epochs(overrides), data_dir=data_dir, log=logs)
         else:
-            outcome = _train(config, overrides, seeds, folds, from_run=from_run, run_dir=run_dir, data_dir=data_dir)
+            options: dict[str, Any] = {"run_dir": run_dir, "data_dir": data_dir, "log": logs}
+            outcome = _train(config, overrides, seeds, folds, from_run=from_run, **options)
     except DivergedError as error:  # of one run; diverged seeds are part of an outcome
         if error.run is not None:
             _show_run(error.run, as_json=as_json)
@@ -139,8 +141,7 @@ def _train(
     folds: int | None,
     *,
     from_run: Path | None,
-    run_dir: Path | None,
-    data_dir: Path | None,
+    **options: Any,
 ) -> Outcome | GroupOutcome:
     if config is None and from_run is not None and (own := from_run / "resolved.yaml").is_file():
         raise UserError(f"--from needs a configuration too; that of the run itself is {own}")
@@ -169,13 +170,7 @@ def _train(
     from mlptrain import experiment
 
     with train_screen.Progress(shown, epochs=loaded.spec.training.epochs, numbers=numbers, word=word) as progress:
-        options: dict[str, Any] = {
-            "run_dir": run_dir,
-            "data_dir": data_dir,
-            "on_fetch": progress.fetch,
-            "on_note": progress.note,
-            "launch": launched(),
-        }
+        options |= {"on_fetch": progress.fetch, "on_note": progress.note, "launch": launched(), "progress": False}
         if folds is not None:
             return experiment.train_folds(loaded, folds, listeners=[progress], **options)
         if numbers is None:
@@ -183,7 +178,7 @@ def _train(
         return experiment.train_seeds(loaded, numbers, listeners=[progress], **options)
 
 
-def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome | GroupOutcome:
+def _resume(path: Path, epochs: int | None, **options: Any) -> Outcome | GroupOutcome:
     from mlptrain.runs import RunFolder, RunGroup
 
     group = RunGroup.open(path) if RunGroup.is_group(path) else None
@@ -198,12 +193,12 @@ def _resume(path: Path, epochs: int | None, *, data_dir: Path | None) -> Outcome
 
     word, until = "seed" if group is None else group.word, epochs or spec.training.epochs
     with train_screen.Progress(spec, epochs=until, numbers=numbers, word=word) as progress:
-        options: dict[str, Any] = {
-            "epochs": epochs,
-            "data_dir": data_dir,
+        options |= {
             "on_fetch": progress.fetch,
             "on_note": progress.note,
             "launch": launched(),
+            "progress": False,
+            "epochs": epochs,
         }
         if group is None:
             return experiment.resume(path, listeners=[progress], **options)

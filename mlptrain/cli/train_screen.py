@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, duration, figure, new_table, print_table, say, show_table
+from mlptrain.cli.screen import Fetching, figure, new_table, print_table, say, show_table
 from mlptrain.keys import metric_of, metrics_among, split_of, table_of
 from mlptrain.system.cores import Pressure
 
@@ -23,7 +23,6 @@ _KEPT_FIGURES = "figures of the kept weights; losses are means per example:"
 _MAX_KINDS = 5  # figures beside each other; of more there is a row for each
 _MAX_FIGURES = 6  # of a group's runs beside each other; of more those of a split stand below each other
 _MAX_WEIGHTS = 20  # of classes in a line
-_PLAIN_EPOCHS = 30  # without a terminal up to so many epochs have a line each; longer runs one per second
 
 
 class Progress(Fetching):
@@ -36,11 +35,13 @@ class Progress(Fetching):
     def __init__(
         self, experiment: Experiment, *, epochs: int, numbers: Sequence[int] | None = None, word: str = "seed"
     ) -> None:
+        from mlptrain.experiment.progress import Course
+
         super().__init__()
-        self.experiment, self.epochs, self.numbers, self.word = experiment, epochs, numbers, word
+        self.epochs, self.numbers, self.word = epochs, numbers, word
+        self._course = Course(experiment, epochs=epochs, word="" if numbers is None else word)
         self._training: RichProgress | None = None
         self._task: Any = None
-        self._first: tuple[int, float] | None = None
         self._printed_at = 0.0
         self._pressure: Pressure | None = None
 
@@ -52,15 +53,17 @@ class Progress(Fetching):
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """One epoch of every model is over; None for a model that takes no part in it."""
+        from mlptrain.experiment.progress import living
+
         ended: dict[str, list[int]] = {}
         for number, epoch in zip(self.numbers or (), epochs, strict=self.numbers is not None):
             if epoch is not None and epoch.ending is not None:
                 ended.setdefault(epoch.ending.message, []).append(number)
         for message, numbers in ended.items():
             self._console.print(f"{name_numbers(numbers, self.word)} {message}", soft_wrap=True)
-        if living := [epoch for epoch in epochs if epoch is not None and not _has_diverged(epoch)]:
-            self._show(living)
-            if self._pressure is not None and (note := self._pressure.note(living[0].waiting_seconds)):
+        if taken := living(epochs):
+            self._show(taken)
+            if self._pressure is not None and (note := self._pressure.note(taken[0].waiting_seconds)):
                 self._pressure = None  # once is enough
                 self._console.print(f"note: {note}", soft_wrap=True)
 
@@ -73,34 +76,17 @@ class Progress(Fetching):
 
     def _show(self, epochs: Sequence[Epoch]) -> None:
         """One epoch of one model, or of several that train together."""
-        number, now = epochs[0].epoch, time.monotonic()
-        if self._first is None:
-            self._first = (number, now)
-        done, seconds = number - self._first[0], now - self._first[1]
-        left = f"{duration(seconds / done * (self.epochs - number))} left" if done and number < self.epochs else ""
-        if self._console.is_terminal:
-            self._draw(number, self._figures(epochs), left)
-        elif self.epochs <= _PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
-            self._printed_at = now
-            parts = [f"epoch {number}/{self.epochs}", self._figures(epochs), left]
-            self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
+        from mlptrain.experiment.progress import PLAIN_EPOCHS
 
-    def _figures(self, epochs: Sequence[Epoch]) -> str:
-        """Means over the models, with their standard deviations; examples per second of all models together."""
-        parts, split = [], self.experiment.evaluation.split
-        measured = {"train": [epoch.train for epoch in epochs], split: [epoch.evaluated for epoch in epochs]}
-        for name, of_split in measured.items():
-            losses = [figures.loss for figures in of_split if figures is not None]
-            accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
-            if losses:
-                accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
-                when = " (during the epoch)" if name == "train" else ""
-                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
-        if seconds := epochs[0].training_seconds:
-            parts.append(f"{len(epochs) * self.experiment.facts.train_rows / seconds:,.0f} examples/s")
-        if self.numbers is not None:
-            parts.append(f"({name_count(len(epochs), self.word)})")
-        return "  ".join(parts)
+        number, now = epochs[0].epoch, time.monotonic()
+        figures, left = self._course.figures(epochs), self._course.left(number)
+        if self._console.is_terminal:
+            self._draw(number, figures, left)
+        elif self.epochs <= PLAIN_EPOCHS or now - self._printed_at >= 1 or number == self.epochs:
+            self._printed_at = now
+            self._console.print(
+                "  ".join(filter(None, [f"epoch {number}/{self.epochs}", figures, left])), soft_wrap=True
+            )
 
     def _draw(self, epoch: int, figures: str, left: str) -> None:
         if self._training is None:
@@ -251,10 +237,6 @@ def show_causes(diagnosis: Diagnosis) -> None:
         say(f"  with it: {diagnosis.trial}", err=True)
 
 
-def _has_diverged(epoch: Epoch) -> bool:
-    return epoch.ending is not None and epoch.ending.kind == "diverged"
-
-
 def name_numbers(numbers: Sequence[int], word: str) -> str:
     """``seed 1`` or ``folds 1, 2``."""
     return f"{word}{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
@@ -263,12 +245,3 @@ def name_numbers(numbers: Sequence[int], word: str) -> str:
 def name_count(count: int, word: str) -> str:
     """``1 seed`` or ``2 folds``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
-def _mean_and_spread(values: Sequence[float]) -> str:
-    """The mean, and where there are several values ± their sample standard deviation."""
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    import statistics
-
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"

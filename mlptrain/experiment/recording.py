@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlptrain.data import Examples, Splits
 from mlptrain.errors import InterruptedRunError, RunFolderError
@@ -18,7 +19,9 @@ from mlptrain.experiment.diagnosis import diagnose, diagnose_divergence
 from mlptrain.experiment.fit import Listener, Start, follows_metrics
 from mlptrain.experiment.recorder import Recorder, named
 from mlptrain.nn.parameters import Parameters
+from mlptrain.report.loading import load_matplotlib
 from mlptrain.runs import RunFolder
+from mlptrain.runs.metrics import history
 from mlptrain.runs.records import (
     Choice,
     CompletedRun,
@@ -37,13 +40,37 @@ from mlptrain.training.metrics import Metrics
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: its folder and the content of its ``result.json``."""
+    """A finished run: its folder and the content of its ``result.json``.
+
+    It stands for its folder wherever a path may, and a notebook shows its figures and curves.
+    """
 
     folder: RunFolder
     result: RunResult
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """The figures of every epoch, as ``mlptrain.metrics`` names them; null where undefined.
+
+        Its ``to_pandas()`` needs pandas and pyarrow; ``pandas.DataFrame(mlptrain.metrics(outcome))`` does without the
+        latter. Raises RunFolderError where the folder is damaged or gone.
+        """
+        return history(self)
+
+    def __fspath__(self) -> str:
+        return str(self.folder.path)
+
+    def _repr_html_(self) -> str:
+        load_matplotlib()
+        from mlptrain.report.outcomes import run_html
+
+        return run_html(self.folder.path, self.result)
 
     @classmethod
     def read(cls, folder: RunFolder) -> Outcome:

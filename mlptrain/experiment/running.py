@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import safetensors.numpy
 
@@ -17,13 +17,17 @@ from mlptrain.experiment.build import initial_weights, load_data_of_seeds
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.parts import most_together
+from mlptrain.experiment.progress import listeners_of
 from mlptrain.experiment.recording import Begin, Outcome, RecordedRun, Recording
 from mlptrain.experiment.resuming import Reopened, check_members, is_done, reopen
 from mlptrain.experiment.starting import notes_on, started_from
 from mlptrain.experiment.together import read_together, start_together
+from mlptrain.experiment.tracking import Tracking
+from mlptrain.report.loading import load_matplotlib
 from mlptrain.runs import FoldGroup, RunFolder, RunGroup, SeedGroup
 from mlptrain.runs.folder import INITIAL
 from mlptrain.runs.group import AnySummary
+from mlptrain.runs.metrics import history
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
@@ -32,16 +36,22 @@ from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
+from mlptrain.trackers import Log, parse_logs
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
     A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
-    the first of its workers, and the others ``assist``.
+    the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it
+    trains: ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; of one that fails there is a note, and the
+    run goes on. ``progress`` is shown in a notebook, with True elsewhere too, on standard error, with False nowhere.
     """
 
     data_dir: AnyPath | None
@@ -49,15 +59,35 @@ class Options(TypedDict, total=False):
     on_fetch: Progress | None
     on_note: Callable[[str], None]
     launch: Launch | None
+    log: str | Sequence[str]
+    progress: bool | None
 
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """The finished runs of several seeds or folds, and the content of their group's ``summary.json``."""
+    """The finished runs of several seeds or folds, and the content of their group's ``summary.json``.
+
+    It stands for the group's folder wherever a path may, and a notebook shows its figures and curves.
+    """
 
     group: RunGroup
     outcomes: tuple[Outcome, ...]
     summary: AnySummary
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """As of an Outcome, of all runs below each other; the first column is the seed or fold."""
+        return history(self)
+
+    def __fspath__(self) -> str:
+        return str(self.group.path)
+
+    def _repr_html_(self) -> str:
+        load_matplotlib()
+        from mlptrain.report.outcomes import group_html
+
+        results = {number: one.result for number, one in zip(self.group.numbers, self.outcomes, strict=True)}
+        return group_html(self.group.path, self.group.word, results, self.summary)
 
 
 def train(
@@ -212,8 +242,11 @@ def _train(
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
+    log: str | Sequence[str] = (),
+    progress: bool | None = None,
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
+    logs = parse_logs(log)
     name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
     with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
@@ -263,7 +296,8 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, workers=workers)
+        listeners = [*listeners, *listeners_of(progress, experiments, kind.word if issubclass(kind, RunGroup) else "")]
+        return _recorded(experiments, splits, begin, listeners, logs, on_note, workers=workers)
 
 
 def _resume(
@@ -275,9 +309,11 @@ def _resume(
     on_fetch: Progress | None = None,
     on_note: Callable[[str], None] = warnings.warn,
     launch: Launch | None = None,
+    log: str | Sequence[str] = (),
+    progress: bool | None = None,
 ) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
-    experiments = [one.experiment for one in opened]
+    logs, experiments = parse_logs(log), [one.experiment for one in opened]
     resolved = _resolve(experiments[0], launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         start_together(workers, experiments, resolved)
@@ -293,7 +329,9 @@ def _resume(
                     home.summary.unlink(missing_ok=True)
             return home.path, runs
 
-        return _recorded(experiments, splits, begin, listeners, starts=starts, workers=workers)
+        word = home.word if isinstance(home, RunGroup) else ""
+        listeners = [*listeners, *listeners_of(progress, experiments, word)]
+        return _recorded(experiments, splits, begin, listeners, logs, on_note, starts=starts, workers=workers)
 
 
 def _recorded(
@@ -301,15 +339,18 @@ def _recorded(
     splits: Sequence[Splits],
     begin: Begin,
     listeners: Sequence[Listener],
+    logs: Sequence[Log],
+    on_note: Callable[[str], None],
     starts: Sequence[Start] | None = None,
     workers: Workers | None = None,
 ) -> list[Outcome]:
     recording = Recording(begin)
-    with stop_on_signals() as should_stop, recording.resumable():
+    with stop_on_signals() as should_stop, recording.resumable(), ExitStack() as stack:
+        tracked = [stack.enter_context(Tracking(log, recording, on_note)) for log in logs]
         fit(
             experiments,
             splits,
-            [recording, *listeners],
+            [recording, *tracked, *listeners],
             starts=starts,
             should_stop=should_stop,
             workers=workers,

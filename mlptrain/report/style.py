@@ -106,9 +106,22 @@ def _look(more: dict[Any, Any] | None = None) -> Iterator[None]:
 styled = _look()  # decorates a function whose figure has the look of all others
 
 
+class _Picture(Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        engine, dots = self.get_layout_engine(), self.dpi
+        width, height = (round(96 * inches) for inches in self.get_size_inches())  # dots of a page: more are sharpness
+        try:
+            return picture_bytes(self, "png"), {"width": width, "height": height}
+        finally:  # it may be changed, and shown once more
+            self.set_layout_engine(engine)
+            self.set_dpi(dots)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, sizes in inches, outside any window system."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = _Picture(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

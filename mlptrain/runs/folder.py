@@ -69,6 +69,9 @@ class NewFolder(LockedFolder):
                 f"no run folder can be made at {run_dir or 'runs'}: {error.strerror or error}. {remedies}"
             ) from error
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     def discard(self) -> None:
         """Remove a folder that was made a moment ago and holds nothing worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.runs.folder import RunFolder
+from mlptrain.runs.folder import RunFolder, member_word, runs_of_group
 from mlptrain.runs.records import figures_of
 from mlptrain.runs.steps import recorded_steps
 from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Columns = dict[str, NDArray[Any]]  # float64, and int64 where numbers count steps, epochs or examples
 
@@ -41,6 +44,21 @@ def metrics(run: AnyPath, *, by: str = "epoch", reduction: str = "mean") -> Colu
     experiment = folder.experiment()
     columns, examples = (_by_epoch if by == "epoch" else _by_step)(folder, experiment)
     return _sums(columns, examples) if reduction == "sum" else columns
+
+
+def history(run: AnyPath) -> pl.DataFrame:
+    """``metrics`` by epoch as a data frame, with null for what is undefined; of a group with its seed or fold before.
+
+    Raises as ``metrics``.
+    """
+    import polars as pl
+
+    if members := runs_of_group(run):
+        word = member_word(members[0])
+        numbered = {int(member.name.rpartition("-")[2]): history(member) for member in members}
+        frames = [frame.select(pl.lit(number).alias(word), pl.all()) for number, frame in numbered.items()]
+        return pl.concat(frames, how="diagonal")
+    return pl.DataFrame(metrics(run)).fill_nan(None)
 
 
 def _by_epoch(folder: RunFolder, experiment: Experiment) -> tuple[Columns, Columns]:

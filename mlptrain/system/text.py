@@ -1,4 +1,4 @@
-"""Text from outside, as in names of files and folders, made safe to show: none of it acts on a terminal."""
+"""Durations in words, and text from outside, as in names of files, made safe to show: none of it acts on a terminal."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def shortened(text: str, letters: int) -> str:
     """A printable text in one line of at most so many letters."""
     text = printable(text).replace("\n", " ")
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that suits them, as text."""
+    if seconds is None:
+        return ""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} d"

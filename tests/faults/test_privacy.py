@@ -37,6 +37,7 @@ Attacks = Callable[[str, int, int], Iterator[int]]
 # Reports every use of a socket and every program that is started to the file named first, then runs the commands.
 WATCHED = """
 import shlex, sys
+import urllib3.util.connection  # of MLflow's, which asks at its import whether this machine has an IPv6 of its own
 log = open(sys.argv[1], "w", encoding="utf-8", buffering=1)
 def watch(event, arguments):
     if event.startswith("socket.") or event in ("urllib.Request", "http.client.connect", "ftplib.connect"):
@@ -62,6 +63,8 @@ COMMANDS = (
     "predict run --index 0",
     "gradcheck small.yaml",
     "compare-optimizers small.yaml --optimizers sgd,adam --lr 0.1 --seeds 2 --set tuning.seeds=1 --run-dir compared",
+    "train small.yaml --log tensorboard --log mlflow --run-dir told",
+    "export run --to tensorboard",
     "report run",
     "report compared",
     "plot curves run",
@@ -99,6 +102,8 @@ def test_nothing_is_sent_anywhere_but_by_fetching(tmp_path: Path, attacks: Attac
     before, _, after = seen.partition(f"command {FETCH}")
     assert "network" not in before
     assert "network" in after
+    assert (tmp_path / "told" / "mlflow.txt").exists()
+    assert list((tmp_path / "told" / "tensorboard").iterdir())
     programs = [line.removeprefix("program ") for line in before.splitlines() if line.startswith("program ")]
     assert any("rev-parse" in line for line in programs), "the hook does not see what is started"
     assert {line.strip("[]").split(",")[0].strip("'") for line in programs} <= PROGRAMS, programs
@@ -118,7 +123,9 @@ def test_what_a_run_keeps_names_neither_its_user_nor_the_machine(
     Path("small.yaml").write_text(SMALL)
     assert call("train", "small.yaml", "--run-dir", "run", "--data-dir", tmp_path / "hidden-data")[0] == 0
     assert call("report", "run", "--data-dir", tmp_path / "hidden-data")[0] == 0
+    assert call("export", "run", "--to", "tensorboard")[0] == 0
     for path in Path("run").rglob("*"):
+        assert "hidden-" not in path.name
         if path.is_file():
             assert b"hidden-" not in path.read_bytes(), path
 
@@ -300,6 +307,53 @@ def test_a_page_does_not_overwrite_what_a_link_in_its_place_names(run: Path, tmp
     assert call("report", run)[0] == 0
     assert (tmp_path / "outside").read_text() == "mine"
     assert not (run / "report.html").is_symlink()
+
+
+def test_the_page_of_a_server_loads_nothing_from_elsewhere(run: Path) -> None:
+    import httpx
+
+    from tests.servers import serving
+
+    with serving(run) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        answers = {path: client.get(path) for path in ("/", "/page.js", "/page.css")}
+        refused = client.post("/predict", content=b"", headers={"Origin": "http://elsewhere.example"})
+    page = Elements(answers["/"].text)
+    assert page.targets <= {"page.js", "page.css", "openapi.json", "data"}
+    assert not {"style", "iframe", "form", "attribute style", "attribute onclick", "attribute onload"} & page.found
+    for path, answer in answers.items():
+        assert not re.search(r"https?:|//[a-z]|@import|url\(", answer.text.replace("// ", "")), path
+        rules = dict(rule.split(" ", 1) for rule in answer.headers["Content-Security-Policy"].split("; "))
+        assert rules["default-src"] == "'none'"
+        assert {source for rule in rules.values() for source in rule.split()} == {"'none'", "'self'", "data:"}
+    assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+def test_no_name_of_a_column_or_class_acts_in_the_page_of_a_server(tmp_path: Path) -> None:
+    import httpx
+    import polars as pl
+
+    import mlptrain
+    from tests.servers import serving
+
+    pages = []
+    for number, names in enumerate((HOSTILE, [f"level {place}" for place in range(len(HOSTILE))])):
+        columns: dict[str, list[Any]] = {names[place]: [0.5 * place, 1, 2, 3] * 10 for place in range(4)}
+        columns |= {names[4]: [names[place % len(names)] for place in range(40)], "y": [names[0], names[1]] * 20}
+        pl.DataFrame(columns).write_csv(tmp_path / f"{number}.csv")
+        data = {
+            "name": "table",
+            "path": str(tmp_path / f"{number}.csv"),
+            "target": "y",
+            "columns": {names[4]: "categorical"},
+        }
+        experiment = {"data": data, "model": {"hidden": [4]}, "optimizer": "adam", "training": {"epochs": 1}}
+        mlptrain.train(experiment, run_dir=tmp_path / f"run {number}")
+        with serving(tmp_path / f"run {number}") as address:
+            pages.append(httpx.get(address, trust_env=False).text)
+    assert_harmless(pages[0])
+    assert Elements(pages[0]).found == Elements(pages[1]).found
+    assert Elements(pages[0]).targets == Elements(pages[1]).targets
+    assert {printable(name.strip()) for name in HOSTILE} <= set(Elements(pages[0]).words)
 
 
 HOSTILE = (

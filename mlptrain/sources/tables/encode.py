@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 MAX_FLOAT32 = 3.4028234663852886e38
 _MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 UNSEEN = -1.0  # the code of a level that the training file does not have
-_DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
+DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _ROWS = 1 << 14  # that are written at once: the lines of memory that 16 columns share stay in the cache
 _LABELS = 1 << 18  # that are looked up at once
 _FEW = 16  # such parts that are not worth threads
-_EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
+EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
 
 
 def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32]:
@@ -162,9 +162,9 @@ def _part(values: pl.Series, part: str) -> NDArray[np.float64]:
     import polars as pl
 
     milliseconds = values.cast(pl.Datetime("ms")).dt.timestamp("ms").cast(pl.Float64).to_numpy()
-    days = milliseconds / 86_400_000 - _EPOCH
+    days = milliseconds / 86_400_000 - EPOCH
     if part == "days":
         return days
     cycle, wave = part.split("_")
-    angle = 2 * math.pi * days / _DAYS_IN[cycle]
+    angle = 2 * math.pi * days / DAYS_IN[cycle]
     return np.sin(angle) if wave == "sin" else np.cos(angle)
