@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,12 +17,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
+from mlptrain.report.comparison.budgets import budgets
 from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, what, wrapped
 from mlptrain.report.curves import thinned
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
-from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
+from mlptrain.runs.comparison import Curve, OptimizerResult, Summary, Timings
 from mlptrain.spec.metrics import higher_is_better
 
 _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
@@ -147,6 +149,59 @@ def draw_learning_rates(summary: Summary) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(numticks=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+@styled
+def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", "seconds"] = "trials") -> Figure:
+    """The expected best validation score of every arm by how much of its tuning is done, in trials or in seconds.
+
+    Up to six arms share a panel; of more, each has its own, with the others in grey. The ring is at half the budget.
+    """
+    units, known = Units.of(summary), budgets(summary, timings)
+    lines: dict[str, tuple[FloatArray, FloatArray, int]] = {}
+    for name, budget in known.items():
+        step = budget.trials if over == "trials" else budget.seconds
+        if step is not None:
+            lines[name] = step * np.arange(1.0, len(budget.best) + 1), np.array(budget.best), budget.half - 1
+    low = min(min(y) for _, y, _ in lines.values())
+    high = max(max(y) for _, y, _ in lines.values())
+    title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
+    x = "tuning trials, settings in a random order" if over == "trials" else "seconds of tuning, one trial after another"
+    y = _accuracy_label(high) if units.key == "accuracy" else units.axis
+    half = Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="half the budget")
+    if len(lines) <= _TOGETHER:
+        figure = new_figure(5.6, 4.1)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
+        axes = figure.add_subplot()
+        axes.set(title=titled(summary, title, width=54), xlabel=x, ylabel=y)
+        panels: dict[str | None, Axes] = {None: axes}
+    else:
+        others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
+        heads = [wrapped(name) for name in lines]
+        figure, grid = _grid(heads, x=x, y=y, title=titled(summary, title), legend=[half, others])
+        panels = dict(zip(lines, grid, strict=True))
+    most = max(max(x) for x, _, _ in lines.values())
+    for alone, axes in panels.items():
+        axes.set_xlim(0, 1.04 * most)
+        if units.halves_errors:
+            _set_accuracy_scale(axes, low, high)
+        elif units.is_share:
+            _set_shares(axes, low, high)
+        else:
+            _set_loss_scale(axes, low, high, logarithmic=False)
+        if alone is not None:
+            grey = [np.column_stack(line[:2]) for name, line in lines.items() if name != alone]
+            axes.add_collection(LineCollection(grey, colors=_OTHERS, linewidths=0.8, zorder=1))
+            axes.yaxis.set_minor_locator(NullLocator())
+        for name, (at, best, middle) in lines.items():
+            if alone in (None, name):
+                axes.plot(at, best, markersize=4.2, label=wrapped(name), zorder=3, **series(summary.number(name)))
+                axes.plot(at[middle], best[middle], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=over == "trials", nbins=6 if alone is None else 4))
+    if None in panels:
+        handles = [*panels[None].get_legend_handles_labels()[0], half]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
     return figure
 
 
