@@ -33,8 +33,9 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
 
     Keys: plan (its hash), tuning_trials, most_extension_trials, scoring_trials, batches, models_at_once, seconds,
     bytes, seeds, seeds_for_verdict, verdict_possible, assumed_spread, smallest_detectable (None where no verdict is
-    possible). Of another metric than the accuracy assumed_spread is None, and smallest_detectable counts standard deviations of the differences.
-    ``seconds`` are of one process on this machine; they and ``bytes`` are without extensions.
+    possible). Of another metric than the accuracy assumed_spread is None, and smallest_detectable counts standard
+    deviations of the differences. ``seconds`` are of one process on this machine; they and ``bytes`` are without
+    extensions.
     """
     spec, data_dir = plan.spec, data_folder(data_dir)
     task_data(plan.task, data_dir, on_fetch=on_fetch)

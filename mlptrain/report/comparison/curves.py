@@ -29,6 +29,7 @@ from mlptrain.spec.metrics import higher_is_better
 _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
+_MANY, _SMALL_COLUMNS, _SMALL_PANEL = 16, 5, (1.6, 1.25)  # from so many panels on
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
@@ -135,6 +136,7 @@ def draw_learning_rates(summary: Summary) -> Figure:
         y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
         title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
+        wide=True,  # room for what the titles say
     )
     for axes, (name, entry) in zip(panels, shown, strict=True):
         axes.set_xscale("log")
@@ -167,7 +169,11 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
     low = min(min(y) for _, y, _ in lines.values())
     high = max(max(y) for _, y, _ in lines.values())
     title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
-    x = "tuning trials, settings in a random order" if over == "trials" else "seconds of tuning, one trial after another"
+    x = (
+        "tuning trials, settings in a random order"
+        if over == "trials"
+        else "seconds of tuning, one trial after another"
+    )
     y = _accuracy_label(high) if units.key == "accuracy" else units.axis
     half = Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="half the budget")
     if len(lines) <= _TOGETHER:
@@ -205,29 +211,32 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
     return figure
 
 
-def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist]) -> tuple[Figure, list[Axes]]:
+def _grid(
+    titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist], wide: bool = False
+) -> tuple[Figure, list[Axes]]:
     """Panels under their titles, row by row, with one name for all x-axes, one for all y-axes, and one legend.
 
     Placed by hand: for fifteen panels matplotlib's constrained layout takes longer than drawing them.
     """
-    columns = min(_COLUMNS, len(titles))
+    columns, panel = (_COLUMNS, _PANEL) if wide or len(titles) < _MANY else (_SMALL_COLUMNS, _SMALL_PANEL)
+    columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
-    width = max(_PANEL[0] * columns + 0.9, 5.6)
+    width = max(panel[0] * columns + 0.9, 5.6)
     above = [  # inches of the panels' titles, by row
         0.16 * max(one.count("\n") + 1 for one in titles[row * columns : (row + 1) * columns]) + 0.2
         for row in range(rows)
     ]
     top, bottom = 0.24 * (title.count("\n") + 1) + 0.06, 0.95
-    height = rows * _PANEL[1] + sum(above) + top + bottom
+    height = rows * panel[1] + sum(above) + top + bottom
     figure = new_figure(width, height)
     figure.set_layout_engine(None)
     across = (width - 0.75 - 0.12) / columns
     panels = []
     for index, one in enumerate(titles):
         row, column = divmod(index, columns)
-        left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * _PANEL[1]
-        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, _PANEL[1] / height))
-        axes.set_title(one, fontsize=9, pad=4)
+        left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * panel[1]
+        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, panel[1] / height))
+        axes.set_title(one, fontsize=9 if columns == _COLUMNS else 8, pad=4)
         axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)

@@ -85,7 +85,9 @@ def comparison_page(path: AnyPath) -> str:
     try:
         return render_comparison(summary, timings, base=base, plan=content.decode(), folder=path)
     except (LookupError, TypeError, ValueError, ZeroDivisionError):  # types are right, but parts do not fit together
-        raise RunFolderError(f"{files.summary} is damaged: its parts disagree; {rerun(path)}, which rewrites it") from None
+        raise RunFolderError(
+            f"{files.summary} is damaged: its parts disagree; {rerun(path)}, which rewrites it"
+        ) from None
 
 
 def _write_pictures(folder: Path, summary: Summary, timings: Timings) -> None:

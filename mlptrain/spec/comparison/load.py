@@ -85,8 +85,9 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
             del document.value[key]
     if not is_comparison(document) and "data" in document.value:
         message = (
-            f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`, or name "
-            f"it as the base of a study, {{base: {path.name}, arms: {{ReLU: {{model.activation: relu}}, GELU: …}}}}"
+            f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`, or "
+            f"name it as the base of a study, {{base: {path.name}, arms: "
+            "{ReLU: {model.activation: relu}, GELU: …}}"
         )
         raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
