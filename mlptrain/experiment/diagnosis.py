@@ -23,7 +23,7 @@ from mlptrain.nn.noise import TrainingMode
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import FileInit
-from mlptrain.spec.optimizer import SGD, AdamW
+from mlptrain.spec.optimizer import SGD, Foreign
 from mlptrain.spec.schedule import Plateau
 from mlptrain.training.endings import Ending
 from mlptrain.training.layers import LayerFigures, measure_layers
@@ -408,8 +408,11 @@ _CENTERED = (
 def _optimizer_settings(case: _Case) -> None:
     """Settings that stop an optimizer or make it divide by nothing."""
     optimizer = case.changed.optimizer
+    if isinstance(optimizer, Foreign):
+        return  # what its settings mean, its class knows alone
     fields = type(optimizer).model_fields
     eps = getattr(optimizer, "eps", None)
+    eps = None if isinstance(eps, list) else eps
     usual_eps = fields["eps"].default if eps is not None else None
     if case.kind == "diverged" and eps is not None and float(torch.tensor(eps, dtype=torch.float32)) == 0:
         rounded = "" if eps == 0 else ", which is 0 in float32,"
@@ -476,11 +479,14 @@ def _weight_decay(case: _Case) -> None:
     """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     experiment, optimizer = case.experiment, case.experiment.optimizer
     decay, lr = optimizer.weight_decay, optimizer.lr
-    if decay == 0:
+    if decay == 0 or isinstance(optimizer, Foreign):
         return
     less = min(decay / 1000, 1e-4)
-    shrinks = isinstance(optimizer, SGD | AdamW)  # elsewhere the decay is divided by the size of the gradient
-    per_step = lr * decay / (1 - min(getattr(optimizer, "momentum", 0.0), 0.99))
+    shrinks = (
+        isinstance(optimizer, SGD) or optimizer.decoupled
+    )  # elsewhere the decay is divided by the size of the gradient
+    momentum = 0.0 if optimizer.decoupled else getattr(optimizer, "momentum", 0.0)
+    per_step = lr * decay / (1 - min(momentum, 0.99))
     if case.kind == "diverged":
         if shrinks and lr * decay >= 1:
             case.add(

@@ -16,6 +16,7 @@ from mlptrain.data import Splits
 from mlptrain.experiment.build import alike, device_of
 from mlptrain.nn.parameters import padded
 from mlptrain.spec import Experiment
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.updates.optimizers import count_buffers
 
 # A constant and no measurement: the last bits of a model depend on how many it trains with, and a resumed group repeats
@@ -46,6 +47,8 @@ def most_together(experiment: Experiment) -> int:
 
     Counted is what a step of one reads or writes besides its batch: weights, gradients, buffers, averages.
     """
+    if isinstance(experiment.optimizer, LBFGS):  # each of whose evaluations is one of all models of a trainer
+        return 1
     weights = sum(map(padded, experiment.parameter_shapes.values()))
     per_weight = 2 + count_buffers(experiment.optimizer) + bool(experiment.training.ema)
     return max(1, CACHE_BYTES // (4 * weights * per_weight))

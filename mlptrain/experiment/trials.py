@@ -16,6 +16,7 @@ from mlptrain.experiment.build import build_network, fitted_loss, initial_parame
 from mlptrain.experiment.parts import chunks, most_together
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.spec import Experiment, OptimizerSpec
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Model, Trainer
 
@@ -122,6 +123,8 @@ class Trials:
         return [self._found[key, rate] for rate in rates]
 
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
+        if isinstance(experiment.optimizer, LBFGS) and len(rates) > 1:  # see experiment.parts.most_together
+            return [self._run(experiment, [rate])[0] for rate in rates]
         rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
         initial = initial_parameters(experiment, network, rows).clone(device=self._device)
