@@ -1,7 +1,8 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, ``sklearn`` has estimators;
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
+``export_model`` and ``compare_optimizers`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
+``sklearn`` has estimators;
 torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the
 home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
-    from mlptrain.inference.export import export
+    from mlptrain.inference.export.arrays import export
+    from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
 
@@ -26,6 +28,7 @@ __all__ = [
     "compare_optimizers",
     "evaluate",
     "export",
+    "export_model",
     "load",
     "metrics",
     "plot",
@@ -40,7 +43,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
-    "export": ("mlptrain.inference.export", "export"),
+    "export": ("mlptrain.inference.export.arrays", "export"),
+    "export_model": ("mlptrain.inference.export.model", "export_model"),
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
