@@ -249,7 +249,7 @@ class _MLP(BaseEstimator):
         return tags
 
     @property
-    def network_(self) -> Any:
+    def network_(self) -> TrainedNetwork:
         """The trained network as a ``torch.nn.Module``, a ``TrainedNetwork`` as ``mlptrain.load`` gives it; a copy."""
         check_is_fitted(self)
         return TrainedNetwork(self._fitted.checkpoint)
