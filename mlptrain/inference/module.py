@@ -81,7 +81,8 @@ class TrainedNetwork(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor) -> Tensor: ...
+        def __call__(self, x: Tensor) -> Tensor:  # noqa: D102 - nn.Module says Any
+            ...
 
     @property
     def gives_probabilities(self) -> bool:

@@ -230,8 +230,8 @@ class _MLP(BaseEstimator):
 
     def _note(self, lines: Sequence[Line]) -> None:
         self.history_ = list(lines)
-        self.loss_curve_ = [line["train_loss"] for line in lines if "train_loss" in line]
-        self.n_iter_ = lines[-1]["epoch"]
+        self.loss_curve_: list[float] = [line["train_loss"] for line in lines if "train_loss" in line]
+        self.n_iter_: int = lines[-1]["epoch"]
         self.best_epoch_ = self._fitted.checkpoint.epoch
 
     def _outputs(self, rows: Any) -> NDArray[np.float64]:
