@@ -15,7 +15,7 @@ or a mapping of the same content.
 ('setosa', 'versicolor', 'virginica')
 >>> mlptrain.train(config, overrides=["optimizer.lr=fast"])
 Traceback (most recent call last):
-mlptrain.errors.SpecError: --set optimizer.lr=fast  optimizer.lr: expected a number, got the text 'fast'
+mlptrain.errors.SpecError: --set optimizer.lr=fast  optimizer.lr: must be a number, got the text 'fast'
 """
 
 from __future__ import annotations
