@@ -75,8 +75,11 @@ def a_network(run: Outcome, folder: Path) -> None:
     arrays = assert_type(mlptrain.export(run, epochs=0), dict[str, NDArray[Any]])
     assert (report["examples"], len(columns["epoch"]), arrays["layers.0.weight"].shape) == (108, 3, (4, 4))
     with pytest.raises(UserError, match=r"ends in \.onnx or \.pt2"):  # the types without the seconds that a model takes
-        model = assert_type(mlptrain.export_model(run, folder / "model.h5"), ExportedModel)
-        assert_type((model.output, model.shape, model.epoch), tuple[str, tuple[int, ...], int])
+        of_a_model(mlptrain.export_model(run, folder / "model.h5"))
+
+
+def of_a_model(model: ExportedModel) -> None:
+    assert_type((model.output, model.shape, model.epoch), tuple[str, tuple[int, ...], int])
 
 
 def a_comparison(folder: Path) -> None:
