@@ -75,6 +75,7 @@ def test_every_arm_is_drawn_with_its_half(samples: Samples, kind: str, panels: i
         for line, ring, budget in zip(lines, rings, found.values(), strict=True):
             assert np.asarray(line.get_ydata()).tolist() == budget.best
             step = budget.trials if over == "trials" else budget.seconds
+            assert step is not None
             assert np.asarray(line.get_xdata()) == pytest.approx(step * np.arange(1, 5))
             assert np.asarray(ring.get_xdata())[0] == pytest.approx(2 * step)
             assert np.asarray(ring.get_ydata())[0] == budget.best[1]
