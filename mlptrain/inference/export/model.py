@@ -31,7 +31,7 @@ MAX_INPUTS = 1_000  # of a graph
 class ExportedModel:
     """The bytes of a file; what it reads, what its only output is called, and of which shape that is behind n.
 
-    ``about`` is its metadata: texts, of which ``class_names``, ``target_names`` and ``inputs`` are JSON.
+    ``about`` is its metadata: texts, of which those called ``…names`` and ``inputs`` are JSON.
     """
 
     content: bytes
@@ -111,6 +111,7 @@ def _about(checkpoint: Checkpoint, predictor: Predictor) -> dict[str, str]:
         "task": "regression" if facts.is_regression else "multi_label" if facts.is_multi_label else "classification",
         "class_names": json.dumps(facts.class_names, ensure_ascii=False),
         "target_names": json.dumps(facts.target_names, ensure_ascii=False),
+        "output_names": json.dumps(facts.class_names or experiment.value_names, ensure_ascii=False),
         "inputs": json.dumps([one.plain() for one in predictor.inputs], ensure_ascii=False),
         "output": predictor.output,
         "temperature": str(predictor.temperature),
