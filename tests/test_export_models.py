@@ -33,6 +33,9 @@ from sklearn import datasets
 
 import mlptrain
 from mlptrain.experiment import train
+from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.export.model import MODELS, model_of
+from mlptrain.inference.export.predictor import Predictor
 from mlptrain.inference.tables import predict_table
 from mlptrain.spec import load_text
 from mlptrain.spec.model import ActivationSpec, BatchNorm, Dropout, LayerNorm, LayerSpec, ModelSpec, PlainActivation
@@ -155,7 +158,7 @@ def cases() -> dict[str, dict[str, str]]:
 
 
 CASES = cases()
-REAL = ("mnist", "adult", "california", "diabetes")
+REAL = ("mnist", "adult", "california")
 
 
 def layer(model: ModelSpec, index: int) -> LayerSpec:
@@ -206,8 +209,10 @@ def export_all(run: Path, folder: Path, raw: Any, expected: NDArray[Any]) -> Non
     """Every format into the folder, and beside them rows for all of them and the predictions of ONNX."""
     folder.mkdir()
     np.save(folder / "expected.npy", expected)
-    model = mlptrain.export_model(run, folder / "model.onnx")
-    mlptrain.export_model(run, folder / "model.pt2")
+    predictor = Predictor(load_kept(run))
+    for to, (suffix, _) in MODELS.items():
+        model = model_of(predictor, to)
+        (folder / f"model{suffix}").write_bytes(model.content)
     mlptrain.export(run, folder / "model.npz", epochs=0)
     inputs = json.loads(model.about["inputs"])
     np.savez(folder / "rows.npz", allow_pickle=False, **rows_for(inputs, raw, texts=False))
@@ -273,8 +278,8 @@ def of_data(name: str, raw: Path) -> list[str]:
     lines = [re.sub(", *", ",", line) for line in lines]
     Path("train.csv").write_text("\n".join(lines) + "\n")
     raw.write_text("\n".join([lines[0], *lines[-1000:]]) + "\n")
-    target = "income" if name == "adult" else "median_house_value"
-    data = f"{{name: table, path: train.csv, target: {target}, numeric: {{scaling: quantile}}, validation: 1000}}"
+    target = "income" if name == "adult" else "median_house_value, numeric: {scaling: quantile}"
+    data = f"{{name: table, path: train.csv, target: {target}, validation: 1000}}"
     return [f"data={data}", "model={hidden: [256, 256], dropout: 0.2}", "training.batch_size=256"]
 
 
@@ -289,12 +294,7 @@ def export_real(name: str, folder: Path, request: pytest.FixtureRequest) -> None
         images = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28)[:1000]
         export_all(run, folder, images, predictions(run, images))
         return
-    if name == "diabetes":
-        settings = ["data=diabetes"]
-        datasets.load_diabetes(as_frame=True, scaled=False).data.to_csv(raw, index=False)
-    else:
-        settings = of_data(name, raw)
-    train(load_text(CONFIG, overrides=settings), run_dir=run)
+    train(load_text(CONFIG, overrides=of_data(name, raw)), run_dir=run)
     export_all(run, folder, columns_in(raw), predictions(run, raw))
     (folder / "rows.csv").write_bytes(raw.read_bytes())
 

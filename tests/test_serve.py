@@ -454,7 +454,7 @@ class Looked:
 
     def verdict(self, text: str) -> None:
         """Wait until the page says so."""
-        self.page.get_by_text(text, exact=True).and_(self.page.locator("#verdict")).wait_for(timeout=10_000)
+        self.page.get_by_text(text, exact=True).and_(self.page.locator("#verdict")).wait_for(timeout=30_000)
 
     def draw(self, strokes: Strokes) -> None:
         box = self.page.locator("#paper").bounding_box()

@@ -236,7 +236,7 @@ def _embedding(embedding: Embedding) -> Iterator[str]:
             yield "v = np.maximum(v, 0)"
         if embedding.numeric.keeps_numbers:
             yield "v = np.concatenate([u, v], axis=-1)"
-        parts.append("v.reshape(len(x), -1)")
+        parts.append("v.reshape(len(x), math.prod(v.shape[1:]))")
     for index, (position, _) in enumerate(embeddings.layout.coded):
         yield f"c{index} = x[:, {position}].astype(int)"
         parts.append(f'p(i, "category_{index}")[c{index}] * (c{index} >= 0)[:, None]')
