@@ -158,7 +158,7 @@ def cases() -> dict[str, dict[str, str]]:
 
 
 CASES = cases()
-REAL = ("mnist", "adult", "california")
+REAL = ("mnist", "adult", "california", "diabetes")
 
 
 def layer(model: ModelSpec, index: int) -> LayerSpec:
@@ -278,8 +278,8 @@ def of_data(name: str, raw: Path) -> list[str]:
     lines = [re.sub(", *", ",", line) for line in lines]
     Path("train.csv").write_text("\n".join(lines) + "\n")
     raw.write_text("\n".join([lines[0], *lines[-1000:]]) + "\n")
-    target = "income" if name == "adult" else "median_house_value, numeric: {scaling: quantile}"
-    data = f"{{name: table, path: train.csv, target: {target}, validation: 1000}}"
+    target = "income" if name == "adult" else "median_house_value"
+    data = f"{{name: table, path: train.csv, target: {target}, numeric: {{scaling: quantile}}, validation: 1000}}"
     return [f"data={data}", "model={hidden: [256, 256], dropout: 0.2}", "training.batch_size=256"]
 
 
@@ -294,7 +294,12 @@ def export_real(name: str, folder: Path, request: pytest.FixtureRequest) -> None
         images = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28)[:1000]
         export_all(run, folder, images, predictions(run, images))
         return
-    train(load_text(CONFIG, overrides=of_data(name, raw)), run_dir=run)
+    if name == "diabetes":
+        settings = ["data=diabetes"]
+        datasets.load_diabetes(as_frame=True, scaled=False).data.to_csv(raw, index=False)
+    else:
+        settings = of_data(name, raw)
+    train(load_text(CONFIG, overrides=settings), run_dir=run)
     export_all(run, folder, columns_in(raw), predictions(run, raw))
     (folder / "rows.csv").write_bytes(raw.read_bytes())
 
