@@ -240,7 +240,7 @@ def test_dates_are_days_and_cycles_as_in_a_table(tmp_path: Path) -> None:
 def test_a_row_may_have_several_labels(tmp_path: Path) -> None:
     x, y = make_multilabel_classification(300, n_classes=4, random_state=0)
     model = classifier(epochs=40, run_dir=tmp_path / "run").fit(x, y)
-    assert roc_auc_score(y, model.predict_proba(x)) > 0.95
+    assert roc_auc_score(y, model.predict_proba(x)) > 0.9
     np.testing.assert_array_equal(model.predict(x), model.predict_proba(x) > 0.5)
     assert (model.classes_.tolist(), model.network_.experiment.loss.name) == ([0, 1, 2, 3], "multi_label_bce")
     kept = mlptrain.load(tmp_path / "run")
