@@ -253,7 +253,13 @@ def test_a_row_may_have_several_labels(tmp_path: Path) -> None:
 
 def test_a_search_that_is_interrupted_ends(tmp_path: Path) -> None:
     """Rather than that the fit is one that failed."""
-    Thread(target=lambda: (sleep(0.5), os.kill(os.getpid(), signal.SIGINT))).start()
+
+    def interrupt() -> None:
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         cross_val_score(classifier(epochs=100_000, run_dir=tmp_path / "run"), X, Y, cv=2)
     assert (tmp_path / "run" / "checkpoints").is_dir()
