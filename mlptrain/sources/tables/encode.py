@@ -47,7 +47,7 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
             if column.kind == "categorical":
                 into[:, place] = _codes(values, column.categories)
             elif column.part:
-                into[:, place] = _part(values, column.part)
+                into[:, place] = date_part(values, column.part)
             else:
                 into[:, place] = _numbers(table, values, start)
 
@@ -155,7 +155,7 @@ def as_text(values: pl.Series) -> pl.Series:
     return whole.cast(pl.String).zip_with(whole.cast(values.dtype) == values, values.cast(pl.String))
 
 
-def _part(values: pl.Series, part: str) -> NDArray[np.float64]:
+def date_part(values: pl.Series, part: str) -> NDArray[np.float64]:
     """A number made of dates: days since 2000 with fractions, or where in its year, week or day one lies."""
     import numpy as np
     import polars as pl
