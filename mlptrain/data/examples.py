@@ -50,15 +50,15 @@ class Examples:
         index, starts = None if self.index is None else self.index.numpy(), range(0, len(self), _ROWS)
         with Threads(1 if len(starts) < _FEW else torch.get_num_threads()) as pool:
             for first in range(0, x.shape[1], at_once):
-                into = columns[: x.shape[1] - first]
+                into = columns.numpy()[: x.shape[1] - first]
 
-                def write(start: int, first: int = first, into: NDArray[np.generic] = into.numpy()) -> None:
+                def write(start: int, first: int = first, into: NDArray[np.generic] = into) -> None:
                     part = slice(start, start + _ROWS)
                     rows = x[part] if index is None else x.take(index[part], axis=0)
                     into[:, part] = rows[:, first : first + at_once].T
 
                 deque((map if len(starts) < _FEW else pool.map)(write, starts), maxlen=0)
-                yield into.T
+                yield torch.from_numpy(into.T)
 
     def head(self, n: int) -> Examples:
         """The first ``n`` rows alone."""

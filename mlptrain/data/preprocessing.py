@@ -124,7 +124,10 @@ class Preprocessing(Record):
         targets: Callable[[], Tensor],
         facts: DataFacts,
     ) -> Preprocessing:
-        """That of a table, fitted on its training rows: ``stored`` gives so many of their columns at a time. Raises DataError."""
+        """That of a table, fitted on its training rows, of which ``stored`` gives so many columns at a time.
+
+        Raises DataError.
+        """
         target = None
         if facts.is_regression and data.target_scaling != "none":
             target = TargetScaling.fit(targets(), log1p=data.target_scaling == "log1p")

@@ -261,7 +261,8 @@ def _standard(values: np.ndarray, fill: float) -> tuple[float, float]:
 
     def squared(some: np.ndarray) -> np.ndarray:
         np.subtract(filled(some), center, out=some)
-        return np.square(some, out=some)
+        np.square(some, out=some)
+        return some
 
     center = _mean(values, filled)
     scale = math.sqrt(_mean(values, squared))

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 T = TypeVar("T")
-# Bytes that are parsed at once: beyond 32 MiB of a few such pieces the C library gives memory back, and asks for it again.
+# Bytes that are parsed at once. Of more than 32 MiB, a few of these, the C library gives memory back, and asks for it
+# again.
 PIECE = 1 << 23
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
 SAMPLE = 1 << 20  # bytes to look at before reading, more where a line is longer

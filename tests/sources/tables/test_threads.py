@@ -110,7 +110,8 @@ def test_fitting_in_threads_is_fitting(scaling: str, missing: str) -> None:
     )
     rows = torch.from_numpy(x)
     one, three = (
-        Columns.fit(data, count, lambda some: rows.split(some, dim=1), facts, threads=threads) for threads in (1, 3)
+        Columns.fit(data, count, lambda some: torch.split(rows, some, dim=1), facts, threads=threads)
+        for threads in (1, 3)
     )
     assert one == three
     if scaling == "standard":  # to the bit what NumPy says of the whole column
