@@ -32,6 +32,7 @@ from mlptrain.runs.metrics import history
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
@@ -98,6 +99,7 @@ def train(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
@@ -111,10 +113,12 @@ def train(
     target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
     ``resume`` and ``evaluate`` take them again.
 
+    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``.
+
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    with holding(data) as given, ExitStack() as locks:
+    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
@@ -128,6 +132,7 @@ def train_seeds(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> GroupOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
@@ -138,7 +143,11 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    with holding(data) as given, ExitStack() as locks:  # the group stays locked until its summary is written
+    with (
+        holding(data) as given,
+        code_allowed(allow_code),
+        ExitStack() as locks,
+    ):  # the group stays locked until its summary is written
         loaded = _loaded(config, overrides, from_run, given)
         experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
         outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, numbers=seeds, **options)
@@ -153,6 +162,7 @@ def train_folds(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> GroupOutcome:
     """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
@@ -165,7 +175,7 @@ def train_folds(
     which all runs share. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but for
     DivergedError, and UserError for a configuration that is one fold already.
     """
-    with holding(data) as given, ExitStack() as locks:
+    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         experiments = in_folds(loaded, folds)
         note = options.get("on_note", warnings.warn)
@@ -186,7 +196,14 @@ def _notes_on_folds(whole: Experiment, last: Experiment) -> Iterator[str]:
         yield f"no test rows are drawn: {meaning}, whatever data.test is"
 
 
-def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:
+def resume(
+    run: AnyPath,
+    *,
+    epochs: int | None = None,
+    data: Any = None,
+    allow_code: bool = False,
+    **options: Unpack[Options],
+) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     ``data`` are those that ``train`` was given, where it was given some.
@@ -199,17 +216,22 @@ def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **optio
             f"{folder.path} was trained together with other {RunGroup.open(path).word}s; resume all of them: "
             f"`mlptrain train --resume {path}`"
         )
-    with holding(data), _locked(folder):
+    with holding(data), code_allowed(allow_code), _locked(folder):
         [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
     return _sound(outcome)
 
 
 def resume_group(
-    path: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]
+    path: AnyPath,
+    *,
+    epochs: int | None = None,
+    data: Any = None,
+    allow_code: bool = False,
+    **options: Unpack[Options],
 ) -> GroupOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = RunGroup.open(path)
-    with holding(data), _locked(group):
+    with holding(data), code_allowed(allow_code), _locked(group):
         folders = [RunFolder.open(group.member(number)) for number in group.numbers]
         check_members(group, folders)
         done = [folder for folder in folders if is_done(folder, epochs)]

@@ -21,6 +21,7 @@ from mlptrain.experiment.build import build_network, load_data_of_seeds
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.nn.engines import Analytic
 from mlptrain.spec import Experiment
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.system.launch import Launch
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath
@@ -46,6 +47,8 @@ def check_can_share(experiment: Experiment, launch: Launch) -> None:
     if experiment.training.adversarial is not None:
         name = experiment.training.adversarial.name
         raise UserError(f"training.adversarial: '{name}' cannot be computed by several workers; {alone}")
+    if isinstance(experiment.optimizer, LBFGS):
+        raise UserError(f"optimizer: 'lbfgs' cannot evaluate a batch that several workers share; {alone}")
     if not Analytic.runs(build_network(experiment)):
         what = "model.members" if experiment.model.members.k > 1 else "model.input_dropout with an embedding"
         raise UserError(f"{what} cannot be computed by several workers; {alone}")

@@ -20,6 +20,7 @@ from mlptrain.sources.held import ARRAYS, is_held
 from mlptrain.spec.base import Section
 from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
@@ -36,6 +37,7 @@ PATHS: tuple[KeyPath, ...] = (
     ("data", "test_path"),
     ("data", "validation_path"),
 )
+STAND_IN = "sgd"  # for an optimizer that is not checked any further
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
@@ -80,8 +82,9 @@ def load_spec(
         return _load(document, content, default_name="experiment", overrides=overrides, facts=facts)
     path = user_path(config)
     content, document = read_file(path)
-    if {"base", "optimizers"} <= document.value.keys():
-        message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
+    if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
+        command = "compare-optimizers" if "optimizers" in document.value else "compare"
+        message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"
         raise refusal(str(path), message)
     put_given(document, given)
     return _load(
@@ -143,6 +146,8 @@ def _load(
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
+        if not inspect_code(document, ("optimizer",)):
+            document.value["optimizer"] = STAND_IN  # whose faults are reported already
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:

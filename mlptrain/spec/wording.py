@@ -18,7 +18,7 @@ from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
 from mlptrain.spec.scaling import SCALING_FORMS
 
-_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
+_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS, "foreign")
 _OTHER_FORMS = {  # beside words, by the last keys of the path
     "data.scaling": ["{mean: …, std: …}"],
     "loss.class_weights": ["a list of a number for each class", "{CLASS: number}"],
