@@ -230,8 +230,8 @@ class _MLP(BaseEstimator):
 
     def _note(self, lines: Sequence[Line]) -> None:
         self.history_ = list(lines)
-        self.loss_curve_ = [line["train_loss"] for line in lines if "train_loss" in line]
-        self.n_iter_ = lines[-1]["epoch"]
+        self.loss_curve_: list[float] = [line["train_loss"] for line in lines if "train_loss" in line]
+        self.n_iter_: int = lines[-1]["epoch"]
         self.best_epoch_ = self._fitted.checkpoint.epoch
 
     def _outputs(self, rows: Any) -> NDArray[np.float64]:
@@ -249,7 +249,7 @@ class _MLP(BaseEstimator):
         return tags
 
     @property
-    def network_(self) -> Any:
+    def network_(self) -> TrainedNetwork:
         """The trained network as a ``torch.nn.Module``, a ``TrainedNetwork`` as ``mlptrain.load`` gives it; a copy."""
         check_is_fitted(self)
         return TrainedNetwork(self._fitted.checkpoint)
@@ -320,11 +320,11 @@ class MLPClassifier(ClassifierMixin, _MLP):
     _classify = True
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+        """Train one epoch on X (n, columns) and y, from the weights and the optimizer's state so far.
 
-        The first call needs all ``classes`` that there will be, unless ``fit`` came before, and what preprocessing
-        fits is of its rows. The learning rate stays ``lr``, and no rows are held out. Raises as ``fit``, and ValueError
-        for other classes.
+        ``sample_weight`` (n,) is as in ``fit``. The first call needs all ``classes`` that there will be, unless ``fit``
+        came before, and what preprocessing fits is of its rows. The learning rate stays ``lr``, and no rows are held
+        out. Raises as ``fit``, and ValueError for other classes.
         """
         if classes is None and not hasattr(self, "_fitted"):
             raise ValueError("classes must be passed on the first call to partial_fit")
@@ -333,15 +333,15 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return self._continue(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The class of every row (n,)."""
+        """The class of every row of X, (n,). Raises NotFittedError before ``fit``, and ValueError for other columns."""
         outputs = self._outputs(X)
         found: NDArray[Any] = self.classes_[predicted_classes(torch.from_numpy(outputs)).numpy()]
         return found
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probability of every class (n, k), in the order of ``classes_``.
+        """The probability of every class for the rows of X, (n, k), in the order of ``classes_``.
 
-        Raises AttributeError where the loss, such as mse, makes none.
+        Raises AttributeError where the loss, such as mse, makes none, and as ``predict``.
         """
         check_is_fitted(self)
         checkpoint = self._fitted.checkpoint
@@ -352,7 +352,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return found
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Logarithms of ``predict_proba``."""
+        """Logarithms of ``predict_proba`` for the rows of X, (n, k). Raises as that."""
         with np.errstate(divide="ignore"):
             found: NDArray[np.float64] = np.log(self.predict_proba(X))
         return found
@@ -388,15 +388,18 @@ class MLPRegressor(RegressorMixin, _MLP):
     _classify = False
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+        """Train one epoch on X (n, columns) and y, from the weights and the optimizer's state so far.
 
-        What preprocessing fits, the scale of the targets too, is of the rows of the first call. The learning rate stays
-        ``lr``, and no rows are held out. Raises as ``fit``.
+        ``sample_weight`` (n,) is as in ``fit``. What preprocessing fits, the scale of the targets too, is of the rows
+        of the first call. The learning rate stays ``lr``, and no rows are held out. Raises as ``fit``.
         """
         return self._continue(X, y, sample_weight, None)
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The values of every row, (n,) or as many to a row as y had; of quantiles each in turn."""
+        """The values of every row of X, (n,) or as many to a row as y had; of quantiles each in turn.
+
+        Raises NotFittedError before ``fit``, and ValueError for other columns.
+        """
         outputs = self._outputs(X)
         return outputs[:, 0] if self._flat and outputs.shape[1] == 1 else outputs
 

@@ -43,7 +43,7 @@ class ExportedModel:
 
 
 def export_model(run: AnyPath, out: AnyPath) -> ExportedModel:
-    """Write a run, or a checkpoint file, as a model that takes raw rows; the suffix says which, .onnx or .pt2.
+    """Write a run, or a checkpoint file, as a model that takes raw rows; the suffix of ``out`` is .onnx or .pt2.
 
     `mlptrain/README.md` says how each is used. Raises UserError for another suffix, where the extra ``onnx`` is not
     installed, and for networks that the format cannot hold; RunFolderError for a run that diverged; the errors of a run
