@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -240,7 +241,7 @@ class Experiment:
         """The further figures of the kept weights."""
         return metrics_at_end(self.evaluation.metrics, self.facts, self.loss)
 
-    @property
+    @cached_property  # asked for a dozen times, which takes a second of 100,000 columns
     def layout(self) -> InputLayout:
         """The columns of the matrix that the network reads."""
         return self.data.layout(self.facts)
