@@ -244,7 +244,7 @@ def test_report_tables_and_pictures_of_a_study(tmp_path: Path) -> None:
     assert isinstance(summary, StudySummary)
     write_outputs(files.path, summary, timings)
     assert {path.stem for path in (files.path / "pictures").iterdir()} == {
-        "scores", "differences", "loss_curves", "rmse_curves", "learning_rates"
+        "scores", "differences", "loss_curves", "rmse_curves", "learning_rates", "budget", "budget_seconds"
     }  # fmt: skip
     table = (files.path / "summary.md").read_text()
     assert "| arm | chosen setting | mean RMSE |" in table
