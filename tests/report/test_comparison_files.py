@@ -271,7 +271,7 @@ def test_the_process_that_draws_gives_the_same_pictures(samples: Samples, tmp_pa
     (folder / "summary.json").write_text("{}")
     shutil.rmtree(folder / "pictures")
     with Artist() as artist:
-        write_outputs(folder, summary, Timings(), artist=artist)
+        write_outputs(folder, summary, ComparisonFiles(folder).read_timings(), artist=artist)
     assert drawn == {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
 
 
