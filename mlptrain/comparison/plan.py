@@ -52,6 +52,11 @@ class Plan:
         return trial.identity(self._task_text)
 
     @property
+    def name(self) -> str:
+        """The comparison's name."""
+        return self.spec.name
+
+    @property
     def split(self) -> SplitName:
         """The split that scoring reads."""
         return self.spec.scoring.split or "test"
