@@ -121,8 +121,8 @@ class SearchSpec(Section):
         None,
         ge=1,
         le=MAX_TRIALS,
-        description="Trials that are drawn at once, before any of them is known. Default: 8 for tpe, 4 for gp, else "
-        "as many as train together.",
+        description="Trials that are drawn at once, before any of them is known. Default: 8 for tpe, 4 for gp; as "
+        "many as train together for the others, and with halving.",
     )
     together: int = Field(
         16, ge=1, le=MAX_TOGETHER, description="Trials at most that train together, in one process or on one node."
@@ -146,6 +146,8 @@ class SearchSpec(Section):
     @property
     def at_once(self) -> int:
         """How many trials are drawn at once."""
+        if self.prune is not None:
+            return self.batch or self.together  # of fewer, halving would compare too few
         return self.batch or _AT_ONCE.get(self.method, self.together)
 
     @property
