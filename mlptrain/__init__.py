@@ -1,7 +1,7 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
-``export_model`` and ``compare`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
+``export_model``, ``compare`` and ``search`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
 ``sklearn`` has estimators;
 torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the
 home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the same content.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
+    from mlptrain.search import search
 
 __all__ = [
     "__version__",
@@ -34,6 +35,7 @@ __all__ = [
     "metrics",
     "plot",
     "resume",
+    "search",
     "train",
     "train_folds",
     "train_seeds",
@@ -50,6 +52,7 @@ _HOMES = {
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
+    "search": ("mlptrain.search", "search"),
     "train": ("mlptrain.experiment", "train"),
     "train_folds": ("mlptrain.experiment", "train_folds"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

@@ -110,14 +110,6 @@ class SearchSummary(Record):
         """The best trial; None where none lasted."""
         return None if self.best is None else self.trials[self.best]
 
-    def best_so_far(self) -> list[float | None]:
-        """After every trial the best value until then, None before the first that lasted."""
-        found: list[float | None] = []
-        for trial in self.trials:
-            known = [value for value in (*found[-1:], trial.value) if value is not None]
-            found.append((max if self.metric.higher_is_better else min)(known) if known else None)
-        return found
-
     def choices(self) -> dict[str, Choice]:
         """The space."""
         return {key: choice_of(entry) for key, entry in self.space.items()}
@@ -132,9 +124,10 @@ def choice_of(entry: Any) -> Choice:
 
 
 class SearchTimings(Record):
-    """Seconds of every batch of trials, by its name, in the order in which they ended; they follow each other."""
+    """Seconds of every batch of trials, and which these are, in the order in which they ended one after the other."""
 
     seconds: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = Field(default_factory=dict)
+    trials: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class SearchFiles:
@@ -161,11 +154,6 @@ class SearchFiles:
     def write(self, results: SearchSummary | SearchTimings) -> None:
         """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
         write_atomically(self.summary if isinstance(results, SearchSummary) else self.timings, to_json(results))
-
-
-def is_search(path: AnyPath) -> bool:
-    """Whether a folder belongs to a search: it holds its plan."""
-    return (user_path(path) / "search.yaml").is_file()
 
 
 def _read(path: Path, kind: type[Result]) -> Result:

@@ -24,6 +24,7 @@ from mlptrain.search.sampling import Sampling, Setting, Told
 from mlptrain.search.summary import best_of, best_yaml, outcome_of, summarise
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Overrides
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.sections import ADAPTIVE, SearchSpec
 from mlptrain.system.disk import machine_errors
@@ -50,17 +51,20 @@ def search(
     hours: float | None = None,
     progress: SearchProgress | None = None,
     on_summary: OnSummary = lambda *_: None,
+    allow_code: bool = False,
 ) -> tuple[SearchFolder, SearchSummary]:
     """Run a search, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. After
     ``hours`` no further settings are drawn: how many there are then depends on the machine, what they are does not.
+    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
 
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked. Raises the errors of mlptrain.errors; after an InterruptedRunError the same call resumes.
     """
     if not isinstance(spec, SearchSpec):
-        spec = load_search(spec, overrides).spec
+        with code_allowed(allow_code):
+            spec = load_search(spec, overrides).spec
     elif overrides:
         raise UserError("overrides of a search that is loaded already: give them to load_search")
     if hours is not None and not hours > 0:
@@ -71,6 +75,7 @@ def search(
         ended_by_signals("stopped by a signal"),
         closing(make_executor(spec.executor)) as executor,
         machine_errors(files.path, what="search's folder", then=_THEN),
+        code_allowed(allow_code),
         files,
     ):
         running = _Search(plan, files, executor, progress or SearchProgress(), data_folder(data_dir).resolve(), hours)
@@ -100,7 +105,7 @@ class _Search:
         """All trials, then the best setting's scores."""
         spec = self.plan.spec
         sampling = Sampling(spec.space, method=spec.method, seed=spec.seed, goal=spec.judged_by.goal or "max")
-        self._seconds = self._known_seconds()
+        self._timings = self._known_timings()
         self.progress.phase("search", trials=spec.budget, done=0)
         started = time.monotonic()
         while len(self.drawn) < spec.budget:
@@ -173,9 +178,10 @@ class _Search:
         """A batch is trained."""
         self.folder.add(records)
         now = time.monotonic()
-        self._seconds[records[0].batch] = now - self._mark
+        self._timings.seconds[records[0].batch] = now - self._mark
+        self._timings.trials[records[0].batch] = [record.trial for record in records]
         self._mark = now
-        self.folder.write_result(SearchTimings(seconds=self._seconds))
+        self.folder.write_result(self._timings)
         self._follow(records)
 
     def _follow(self, records: list[TrialRecord]) -> None:
@@ -202,9 +208,9 @@ class _Search:
         self._train(batches)
         return [self.records[name] for batch in batches for name in batch.identities]
 
-    def _known_seconds(self) -> dict[str, float]:
+    def _known_timings(self) -> SearchTimings:
         """The seconds of recorded batches; damaged ones are lost."""
         try:
-            return self.folder.read_search_timings().seconds
+            return self.folder.read_search_timings()
         except RunFolderError:
-            return {}
+            return SearchTimings()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.errors import SpecError
+from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
 from mlptrain.search.plan import SearchPlan
@@ -18,7 +18,6 @@ from mlptrain.search.sampling import Setting, Told
 from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.changes import changed_spec
 from mlptrain.spec.comparison.grids import is_ordered
-from mlptrain.spec.metrics import is_share
 from mlptrain.spec.search.sections import Choice, Range
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
@@ -95,7 +94,7 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     spec = experiment.spec.model_copy(update={"name": f"{plan.name[:59]}-best"})
     first = summary.scored[0]
     metric = summary.metric
-    figures = [f"{metric.name} {first.validation}"] if first.validation is not None else [first.status]
+    figures: list[str] = [first.status if first.validation is None else f"{metric.name} {first.validation}"]
     if first.test is not None:
         figures.append(f"test_{metric.key} {first.test}")
     head = (
@@ -174,29 +173,11 @@ def _sentence(plan: SearchPlan, best: Tried | None, validation: Spread | None, t
     spec, key = plan.spec, plan.spec.judged_by.key
     if best is None or best.value is None:
         return "no trial trained to its last epoch with a value, so there is no best setting"
-    values = ", ".join(f"{name} {_short(value)}" for name, value in best.changes.items())
-    found = f"trial {best.number} was best with {spec.judged_by.name} {shown(key, best.value)}: {values}"
+    values = ", ".join(f"{name} {value_text(value)}" for name, value in best.changes.items())
+    found = f"trial {best.number} was best with {spec.judged_by.name} {figure_text(key, best.value)}: {values}"
     if validation is None:
         return f"{found}; none of its trainings with other seeds lasted"
     seeds = f"{validation.n} other {'seed' if validation.n == 1 else 'seeds'}"
     again = f"; with {seeds} it reaches {spread_text(key, validation)}"
     tested = "" if test is None else f", and {spread_text(key, test)} on test rows"
     return found + again + tested
-
-
-def shown(key: str, value: float) -> str:
-    """A figure as text: fractions in per cent."""
-    return f"{100 * value:.2f} %" if is_share(key) else f"{value:.4g}"
-
-
-def spread_text(key: str, spread: Spread) -> str:
-    """Mean ± standard deviation."""
-    if spread.std is None:
-        return shown(key, spread.mean)
-    if is_share(key):
-        return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f} %"
-    return f"{spread.mean:.4g} ± {spread.std:.2g}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

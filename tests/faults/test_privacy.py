@@ -43,6 +43,8 @@ def watch(event, arguments):
     if event.startswith("socket.") or event in ("urllib.Request", "http.client.connect", "ftplib.connect"):
         print("network", event, arguments[-1:], file=log)
         raise ConnectionRefusedError("the network is forbidden")
+    if event == "subprocess.Popen" and "mlptrain.report.comparison.artist" in arguments[1]:
+        raise OSError("draw in this process, which is watched")
     if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
         print("program", [str(one) for one in arguments[1]] if len(arguments) > 1 else arguments, file=log)
 sys.addaudithook(watch)

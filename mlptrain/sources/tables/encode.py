@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import Column
+from mlptrain.sources.facts import MAX_TARGET, Column
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.cores import usable_cores
 from mlptrain.system.text import printable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_FLOAT32 = 3.4028234663852886e38
-_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 UNSEEN = -1.0  # the code of a level that the training file does not have
 DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _ROWS = 1 << 14  # that are written at once: the lines of memory that 16 columns share stay in the cache
@@ -102,7 +101,7 @@ def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
 
     most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
     columns = [
-        _numbers(table, table.frame[name], at_most=_MAX_TARGET, why=most.format(printable(name))) for name in names
+        _numbers(table, table.frame[name], at_most=MAX_TARGET, why=most.format(printable(name))) for name in names
     ]
     return np.column_stack(columns)
 

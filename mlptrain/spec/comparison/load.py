@@ -35,7 +35,8 @@ from mlptrain.spec.comparison.sections import (
     optimizer_adapter,
 )
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.foreign import inspect_code
+from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.metrics import METRICS, higher_is_better, is_share
 from mlptrain.spec.model import FileInit
@@ -153,14 +154,14 @@ def comparison_from_options(
     values: dict[str, Any] = {
         "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
-        "optimizers": {key: {"name": key, **rate} for key in names},
+        "optimizers": {_label(key): {"name": key, **rate} for key in names},
         "scoring": {"seeds": _seeds(seeds)},
     }
     places: dict[KeyPath, Position] = {
         (): Position("compare-optimizers"),
         ("base",): Position(str(base_path)),
         ("optimizers",): Position("--optimizers"),
-        **{("optimizers", key, "lr"): Position("--lr") for key in names},
+        **{("optimizers", _label(key), "lr"): Position("--lr") for key in names},
         ("scoring", "seeds"): Position("--seeds"),
     }
     document = Document("compare-optimizers", values, places)
@@ -185,6 +186,11 @@ def _seeds(text: str) -> Any:
     # One seed more than there may be is enough to be refused.
     of_parts = [[*islice(seed_range(part), MAX_SEEDS + 1)] or [scalar(part)] for part in _parts(text)]
     return [seed for seeds in of_parts for seed in seeds]
+
+
+def _label(name: str) -> str:
+    """What an optimizer is called: of an import path the class."""
+    return name.rpartition(":")[2]
 
 
 def _parts(text: str) -> list[str]:
@@ -220,9 +226,13 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     if "base" in values:
         values["base"] = base or stand_in()  # whose faults are reported already
     if "optimizers" in values:
+        for key in values["optimizers"] if isinstance(values["optimizers"], dict) else ():
+            if not inspect_code(document, ("optimizers", key)):
+                values["optimizers"][key] = STAND_IN
         values["optimizers"], more = read_candidates(document)
         faults += more
     if is_study:
+        _inspect_arms(document)
         whole: Base | None = None
         if base is not None and base_document is not None and isinstance(facts, DataFacts):
             whole = Base(base_document, base, facts)
@@ -246,6 +256,20 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
     warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
     return LoadedComparison(spec, experiment, tuple(warnings))
+
+
+def _inspect_arms(document: Document) -> None:
+    """Check the classes that arms name by their import path; one that has faults is not looked at further."""
+    arms = document.value["arms"]
+    for name, entry in arms.items() if isinstance(arms, dict) else ():
+        if not isinstance(entry, dict):
+            continue
+        if "optimizer" in entry and not inspect_code(document, ("arms", name, "optimizer")):
+            entry["optimizer"] = STAND_IN
+        if ":" in str(entry.get("optimizer.name", "")):
+            message = "an optimizer by its import path is a section: optimizer: {name: my_module:MyOptimizer, lr: 0.01}"
+            document.faults.append(document.fault(("arms", name, "optimizer.name"), message))
+            del entry["optimizer.name"]
 
 
 def base_document_of(document: Document, folder: Path) -> Document | None:
@@ -293,6 +317,8 @@ def read_base(
     anchor(base)
     if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(document.value.get("arms"))):
         base.value["optimizer"] = NO_OPTIMIZER
+    elif not inspect_code(base, ("optimizer",)):
+        base.value["optimizer"] = STAND_IN
     base.value.setdefault("name", folder_name(str(document.value["name"])))
     spec, sections, faults = check(base, ExperimentSpec, BASE_RULES)
     if spec is None or faults:
@@ -305,6 +331,7 @@ def read_base(
 
 
 def stand_in() -> ExperimentSpec:
+    """An experiment in the place of a base that has faults."""
     values = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
     return ExperimentSpec.model_validate(values)
 

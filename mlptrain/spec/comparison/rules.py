@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import first_of
 from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.comparison.sections import (
@@ -26,7 +27,9 @@ from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
-from mlptrain.spec.rules import RULES, Finding, initial_weights_fit
+from mlptrain.spec.model import ModelSpec
+from mlptrain.spec.reader import dotted
+from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
 
 WIDE_TIE = 0.05
 
@@ -169,6 +172,21 @@ def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[
             yield ("tuning", "seeds", index), message
 
 
+def optimizers_fit_base(
+    optimizers: Mapping[str, Candidate],
+    model: ModelSpec,
+    facts: DataFacts,
+    training: TrainingSpec,
+    augmentation: AugmentationSpec,
+) -> Iterator[Finding]:
+    """Every optimizer can train the base."""
+    for name, candidate in optimizers.items():
+        for path, message in optimizer_fits(candidate.settings()[0], model, facts, training, augmentation):
+            where = ("name",) if path[0] == "optimizer" else ()
+            of_base = "" if where else f"cannot train the base, whose {dotted(path)} "
+            yield ("optimizers", name, *where), of_base + message
+
+
 def metric_is_recorded(
     data: DataSpec,
     facts: DataFacts,
@@ -266,6 +284,7 @@ COMPARISON_RULES = (
     target_is_measured,
     scoring_has_its_split,
     seeds_disjoint,
+    optimizers_fit_base,
 )
 
 

@@ -32,6 +32,7 @@ from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import Side, extended, is_ordered
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
+from mlptrain.spec.foreign import accepts
 from mlptrain.spec.metrics import is_share
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import KeyPath
@@ -188,10 +189,10 @@ class Candidate:
     def accepts(self, field: str, value: float) -> bool:
         """Whether ``value`` lies in the field's range."""
         try:
-            self.settings({field: [value]})
+            [setting, *_] = self.settings({field: [value]})
         except ValidationError:
             return False
-        return True
+        return accepts(setting)
 
     def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
         """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.

@@ -12,6 +12,7 @@ from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.arms import Base
 from mlptrain.spec.comparison.load import (
+    NO_OPTIMIZER,
     OF_THE_BASE,
     base_document_of,
     explicit_seeds,
@@ -23,7 +24,8 @@ from mlptrain.spec.comparison.load import (
 from mlptrain.spec.comparison.rules import metric_is_recorded, recorded_keys, split_and_key
 from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.experiment import EvaluationSpec, Experiment, ExperimentSpec
+from mlptrain.spec.experiment import EvaluationSpec, Experiment
+from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.load import check, folder_name, in_order
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
@@ -137,6 +139,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     whole: Base | None = None
     if base is not None and base_document is not None and isinstance(facts, DataFacts):
         whole = Base(base_document, base, facts)
+    _inspect_optimizers(document)
     space, more = read_space(document, whole)
     faults += more
     values["space"] = space or {"none": Choices([0, 1])}
@@ -149,6 +152,19 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
     warnings += [document.fault(path, message) for path, message in _warnings(spec)]
     return LoadedSearch(spec, experiment, tuple(warnings))
+
+
+def _inspect_optimizers(document: Document) -> None:
+    """Check the classes that the space names by their import path; one that has faults is not looked at further."""
+    space = document.value["space"]
+    optimizers = space.get("optimizer") if isinstance(space, dict) else None
+    if not isinstance(optimizers, list):
+        return
+    space["optimizer"] = numbered = dict(enumerate(optimizers))
+    for index in numbered:
+        if not inspect_code(document, ("space", "optimizer", index)):
+            numbered[index] = {"name": NO_OPTIMIZER, "lr": 1e-3 * (1 + index)}
+    space["optimizer"] = list(numbered.values())
 
 
 def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:

@@ -136,5 +136,3 @@ def _combinations(values: Mapping[KeyPath, Values]) -> Iterator[dict[KeyPath, in
     first = dict.fromkeys(values, 0)
     for path, of in values.items():
         yield from (first | {path: place} for place in range(len(of.values)))
-
-
