@@ -100,8 +100,8 @@ def check(
 ) -> None:
     """Check configurations; show layers and parameters.
 
-    Of a comparison its arms and trials, of a search its space. Nothing is trained, and torch is not loaded, but for an optimizer that is named
-    by its import path.
+    Of a comparison its arms and trials, of a search its space. Nothing is trained, and torch is not loaded, but for an
+    optimizer that is named by its import path.
     """
     from mlptrain.spec import check_report, load_spec
     from mlptrain.spec.comparison.load import check_comparison

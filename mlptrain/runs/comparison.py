@@ -98,9 +98,9 @@ class ScoredSplit(_Sparse):
 class TrialRecord(_Sparse):
     """One trial, without any clock value: of an ``optimizer`` with its ``setting``, or of an ``arm`` with its changes.
 
-    ``kept`` is there where it completed or a search has pruned it, ``diverged`` where it diverged, ``message`` where the machine could not train
-    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training, running
-    means over each epoch as it was trained, from 1.
+    ``kept`` is there where it completed or a search pruned it, ``diverged`` where it diverged, ``message`` where the
+    machine could not train it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those
+    of training, running means over each epoch as it was trained, from 1.
     """
 
     trial: Identity

@@ -136,7 +136,7 @@ class _Search:
         return -(-spec.at_once // spec.together) * spec.together  # whole batches: the same with and without hours
 
     def _try(self, asked: list[Setting]) -> list[str]:
-        """The names of the trials of some settings, once all are recorded; those that were tried before are not again."""
+        """The names of the trials of some settings, once all are recorded; what was tried before is not again."""
         trials = [self.plan.trial(setting) for setting in asked]
         names = [self.plan.identity(trial) for trial in trials]
         new: dict[str, Trial] = {}

@@ -26,7 +26,7 @@ EDGE = 0.05  # the part of a range at each end that counts as its edge, on the s
 def outcome_of(plan: SearchPlan, record: TrialRecord) -> Told:
     """A recorded trial as the sampler is told of it."""
     value = None if record.kept is None else record.kept.figure(f"validation_{plan.spec.judged_by.key}")
-    return Told(value, is_pruned=record.status == "pruned", epochs=_epochs(plan, record))
+    return Told(value, is_pruned=record.status == "pruned", epochs=_epochs(record))
 
 
 def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialRecord]) -> int | None:
@@ -55,7 +55,7 @@ def summarise(
             trial=name,
             changes=setting,
             status=records[name].status,
-            epochs=_epochs(plan, records[name]),
+            epochs=_epochs(records[name]),
             value=outcome_of(plan, records[name]).value,
         )
         for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
@@ -104,7 +104,7 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     return head + to_yaml(spec)
 
 
-def _epochs(plan: SearchPlan, record: TrialRecord) -> int:
+def _epochs(record: TrialRecord) -> int:
     """How many epochs a trial was trained."""
     if record.diverged is not None:
         return record.diverged.epoch

@@ -25,8 +25,8 @@ _GOOD = 0.5  # the part of the trials whose values the colours spread out; worse
 
 
 def axis_title(summary: SearchSummary) -> str:
-    """``validation accuracy``."""
-    return f"validation {short_name_of(summary.metric.key)}"
+    """``validation accuracy (%)``."""
+    return f"validation {short_name_of(summary.metric.key)}{' (%)' if is_share(summary.metric.key) else ''}"
 
 
 @styled

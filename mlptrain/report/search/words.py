@@ -34,8 +34,8 @@ def edge_note(edge: Edge) -> str:
     """The warning about a value on an edge."""
     beyond = "below" if edge.side == "low" else "above"
     return (
-        f"the best {edge.key}, {value_text(edge.value)}, lies on the edge of what was searched ({value_text(edge.end)}); "
-        f"better values may lie {beyond} it: widen the range and search again"
+        f"the best {edge.key}, {value_text(edge.value)}, lies on the edge of what was searched "
+        f"({value_text(edge.end)}); better values may lie {beyond} it: widen the range and search again"
     )
 
 
