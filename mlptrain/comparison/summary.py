@@ -187,7 +187,8 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     if kept is None:
         return kind(
             seed=record.seed, trial=record.trial, status="failed" if lost is None else "diverged", score=chance.share,
-            accuracy=None, loss=None, epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step,
+            accuracy=None, loss=None,
+            epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step,
             message=record.message,
         )  # fmt: skip
     accuracy, loss, score = (
