@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
-    from mlptrain.search import search
+    from mlptrain.searching import search
 
 __all__ = [
     "__version__",
@@ -52,7 +52,7 @@ _HOMES = {
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
-    "search": ("mlptrain.search", "search"),
+    "search": ("mlptrain.searching", "search"),
     "train": ("mlptrain.experiment", "train"),
     "train_folds": ("mlptrain.experiment", "train_folds"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

@@ -13,7 +13,7 @@ from mlptrain.errors import InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.runs.search import SearchSummary
-    from mlptrain.search.folder import SearchFolder
+    from mlptrain.searching.folder import SearchFolder
 
 
 def search(
@@ -60,7 +60,7 @@ def search(
     try:
         from mlptrain.cli.search_screen import ShownProgress, show_summary
         from mlptrain.report.search.outputs import write_outputs
-        from mlptrain.search import search as run
+        from mlptrain.searching import search as run
 
         def write_pictures(folder: SearchFolder, summary: SearchSummary) -> None:
             try:

@@ -10,7 +10,7 @@ from mlptrain.cli.compare_screen import TrialProgress
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, value_text
 from mlptrain.runs.search import SearchSummary
-from mlptrain.search.protocol import SearchProgress
+from mlptrain.searching.protocol import SearchProgress
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown

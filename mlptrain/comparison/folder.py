@@ -153,8 +153,16 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         """The records of recorded batches, by the names of their trials."""
         return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
-    def sort(self, order: Sequence[str]) -> None:
-        """Bring the batches into the plan's order, by their names. Raises OSError."""
+    def sort(self, order: Sequence[str], *, drop_scored: bool = False) -> None:
+        """Bring the batches into the plan's order, by their names. Raises OSError.
+
+        With ``drop_scored`` those that scored a setting which is no longer the chosen one are left out.
+        """
+        if drop_scored:
+            known = set(order)
+            self._batches = {
+                name: batch for name, batch in self._batches.items() if name in known or batch[0].role == "tuning"
+            }
         ranks = {name: rank for rank, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():

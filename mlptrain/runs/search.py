@@ -1,6 +1,6 @@
 """What a search leaves in its folder, typed once: the summary, seconds of its batches.
 
-``mlptrain.search`` computes these results, the report and the command line read them. The files lie in the open, so
+``mlptrain.searching`` computes these results, the report and the command line read them. The files lie in the open, so
 their content is checked against these types whenever it is read.
 
 search.yaml        everything that decides the results; its hash is in the folder's name

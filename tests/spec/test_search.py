@@ -23,6 +23,7 @@ base:
   optimizer: {name: adam, lr: 0.01}
   training: {epochs: 2}
 """
+DROPOUTS = [number / 1000 for number in range(1, 200)]
 RATE = "space: {optimizer.lr: {log_uniform: [0.001, 0.1]}}\n"
 
 
@@ -40,7 +41,7 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
     ("text", "says"),
     [
         ("space: {}\n", "6:1  space: must be a mapping such as"),
-        ("space: {optimizer.rate: [1, 2]}\n", "6:9  space.optimizer.rate: unknown key; did you mean 'lr'?"),
+        ("space: {optimizer.learning_rate: [1, 2]}\n", "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?"),
         ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: []}\n", "6:24  space.model.dropout: has no values to choose from"),
@@ -64,7 +65,7 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
             "8:9  trials: are 2, but the grid has 3 settings",
         ),
         (
-            f"space: {{training.batch_size: {list(range(1, 200))}, model.hidden[0]: {list(range(1, 200))}}}\nmethod: grid",
+            f"space: {{training.batch_size: {list(range(1, 200))}, model.dropout: {DROPOUTS}}}\nmethod: grid",
             "6:8  space: makes a grid of 39,601 settings; the limit is 10,000",
         ),
         (f"{RATE}prune: halving\n", "7:8  prune: halving compares trials after a part of their epochs"),
@@ -75,7 +76,7 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         (f"{RATE}model: {{hidden: [4]}}\n", "7:1  model: unknown key here; it belongs to base.model"),
         (
             "space: {optimizer: [{name: 'signs:Sign', lr: 0.1}, {name: sgd, lr: 0.1}]}\n",
-            "6:27  space.optimizer[0].name: ",
+            "6:28  space.optimizer[0].name: ",
         ),
     ],
 )

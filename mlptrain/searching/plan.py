@@ -11,7 +11,7 @@ from typing import Any
 from mlptrain.comparison.plan import MAX_BYTES, training_bytes
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch, software
 from mlptrain.runs.comparison import SplitName
-from mlptrain.search.sampling import Setting, sampler_version
+from mlptrain.searching.sampling import Setting, sampler_version
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.spec.comparison.load import plan_digest
 from mlptrain.spec.search.sections import FORMAT, SearchSpec, rungs

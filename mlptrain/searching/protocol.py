@@ -18,10 +18,10 @@ from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.errors import RunFolderError, SpecError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import SearchSummary, SearchTimings
-from mlptrain.search.folder import SearchFolder
-from mlptrain.search.plan import SearchPlan, make_plan
-from mlptrain.search.sampling import Sampling, Setting, Told
-from mlptrain.search.summary import best_of, best_yaml, outcome_of, summarise
+from mlptrain.searching.folder import SearchFolder
+from mlptrain.searching.plan import SearchPlan, make_plan
+from mlptrain.searching.sampling import Sampling, Setting, Told
+from mlptrain.searching.summary import best_of, best_yaml, outcome_of, summarise
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.foreign import code_allowed
@@ -119,7 +119,7 @@ class _Search:
         if (best := best_of(self.plan, self.drawn, self.records)) is not None:
             setting = self.settings[best]
         scored = self._score(setting) if setting is not None else []
-        self.folder.sort(self.order)
+        self.folder.sort(self.order, drop_scored=True)
         summary = summarise(self.plan, self.settings, self.drawn, self.records, scored, sampling.importances())
         if setting is not None:
             self.folder.write_best(best_yaml(self.plan, setting, summary))

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
-from mlptrain.search.sampling import Sampling, Told
+from mlptrain.searching.sampling import Sampling, Told
 from mlptrain.seeds import derived_seed
 from mlptrain.spec.search.sections import Choices, Method, Range
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.runs.search import SearchSummary
-from mlptrain.search import search
+from mlptrain.searching import search
 
 BASE: dict[str, Any] = {
     "data": {"name": "digits", "train_size": 300, "validation": 100, "test_size": 200},

@@ -13,8 +13,8 @@ from mlptrain.errors import SpecError
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
-from mlptrain.search.plan import SearchPlan
-from mlptrain.search.sampling import Setting, Told
+from mlptrain.searching.plan import SearchPlan
+from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.changes import changed_spec
 from mlptrain.spec.comparison.grids import is_ordered
