@@ -20,12 +20,12 @@ TRIALS, BATCH = 40, 8
 
 def surface(setting: dict[str, Any]) -> float:
     """Smallest, 0, at x 1, rate 0.01 and n 3."""
-    return (setting["x"] - 1) ** 2 + (math.log10(setting["rate"]) + 2) ** 2 + 0.1 * (setting["n"] - 3) ** 2
+    return float((setting["x"] - 1) ** 2 + (math.log10(setting["rate"]) + 2) ** 2 + 0.1 * (setting["n"] - 3) ** 2)
 
 
 def searched(method: Method, seed: int, value: Callable[[dict[str, Any]], float] = surface) -> list[dict[str, Any]]:
     sampling = Sampling(SPACE, method=method, seed=seed, goal="min")
-    tried = []
+    tried: list[dict[str, Any]] = []
     while len(tried) < TRIALS:
         asked = sampling.ask(BATCH)
         sampling.tell([Told(value(setting)) for setting in asked])

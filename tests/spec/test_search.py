@@ -41,7 +41,10 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
     ("text", "says"),
     [
         ("space: {}\n", "6:1  space: must be a mapping such as"),
-        ("space: {optimizer.learning_rate: [1, 2]}\n", "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?"),
+        (
+            "space: {optimizer.learning_rate: [1, 2]}\n",
+            "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?",
+        ),
         ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: []}\n", "6:24  space.model.dropout: has no values to choose from"),
