@@ -276,7 +276,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html in the folder.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write one HTML page on a run, group, comparison or search.
+    """One HTML page on a run, group, comparison or search.
 
     Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a group of seeds or folds: figures
     with their spread, every run, learning curves. Of a comparison: scores, verdicts, learning curves, learning rates,
