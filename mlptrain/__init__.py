@@ -3,8 +3,8 @@
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
 ``export_model``, ``compare`` and ``search`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does,
 ``sklearn`` has estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by
-``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a configuration
-is a file's path or a mapping of the same content.
+``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a
+configuration is a file's path or a mapping of the same content.
 
 >>> import mlptrain
 >>> config = {"data": "iris", "model": {"hidden": [16]}, "optimizer": {"name": "adam", "lr": 0.03}}
