@@ -1,10 +1,10 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
-``export_model`` and ``compare`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, ``sklearn`` has
-estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by ``import mlptrain``.
-Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a configuration is a file's path
-or a mapping of the same content.
+``export_model``, ``compare`` and ``search`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does,
+``sklearn`` has estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by
+``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a
+configuration is a file's path or a mapping of the same content.
 
 >>> import mlptrain
 >>> config = {"data": "iris", "model": {"hidden": [16]}, "optimizer": {"name": "adam", "lr": 0.03}}
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
+    from mlptrain.searching import search
 
 __all__ = [
     "__version__",
@@ -46,6 +47,7 @@ __all__ = [
     "metrics",
     "plot",
     "resume",
+    "search",
     "train",
     "train_folds",
     "train_seeds",
@@ -62,6 +64,7 @@ _HOMES = {
     "load": ("mlptrain.inference.module", "load"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
+    "search": ("mlptrain.searching", "search"),
     "train": ("mlptrain.experiment", "train"),
     "train_folds": ("mlptrain.experiment", "train_folds"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

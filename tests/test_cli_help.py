@@ -17,7 +17,7 @@ PANELS = {
     (): {
         "Train and evaluate": ["init", "check", "train", "eval", "predict", "export", "serve"],
         "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
-        "Compare": ["compare", "compare-optimizers"],
+        "Compare": ["compare", "compare-optimizers", "search"],
         "Data": ["data"],
         "Help": ["doctor", "schema"],
     },

@@ -259,6 +259,9 @@ def every_command() -> Iterator[tuple[str, Any]]:
                 yield f"{prefix}{name}", command
 
 
+QUICK = ("--set", "trials=4", "--set", "method=random", "--set", "base.training.epochs=1", "--set", "scoring.seeds=1")
+
+
 def test_every_json_output_is_documented() -> None:
     documented = {re.split(r" --| [A-Z]", name)[0] for name, _ in rows("mlptrain/README.md", "command")}
     printing = {name for name, command in every_command() if any("--json" in option.opts for option in command.params)}
@@ -289,6 +292,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "doctor": ("doctor",),
         "data verify": ("data", "verify", "digits"),
         "data show": ("data", "show", str(ROOT / penguins)),
+        "search": ("search", str(ROOT / "configs/searches/digits.yaml"), *QUICK, "--run-dir", "searched"),
         "predict TABLE": ("predict", str(table), str(ROOT / "mlptrain/sources/tables/penguins.csv")),
     }
     elsewhere = {"compare", "compare-optimizers", "compare-optimizers --plan", "data fetch"}
