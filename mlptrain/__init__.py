@@ -1,9 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export`` and
-``compare_optimizers`` do what the commands do, and ``plot`` has what ``mlptrain plot`` draws; torch is imported when
-one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what
-``train`` returns; a configuration is a file's path or a mapping of the same content.
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``
+and ``compare_optimizers`` do what the commands do, and ``plot`` has what ``mlptrain plot`` draws; torch is imported
+when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or
+what ``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlptrain import plot
     from mlptrain.comparison import compare_optimizers
-    from mlptrain.experiment import resume, train, train_folds, train_seeds
+    from mlptrain.experiment import lr_find, resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export import export
     from mlptrain.inference.module import load
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "lr_find",
     "metrics",
     "plot",
     "resume",
@@ -41,6 +42,7 @@ _HOMES = {
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
     "export": ("mlptrain.inference.export", "export"),
     "load": ("mlptrain.inference.module", "load"),
+    "lr_find": ("mlptrain.experiment", "lr_find"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
     "train": ("mlptrain.experiment", "train"),
