@@ -1,9 +1,10 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``
-and ``compare_optimizers`` do what the commands do, and ``plot`` has what ``mlptrain plot`` draws; torch is imported
-when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or
-what ``train`` returns; a configuration is a file's path or a mapping of the same content.
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``,
+``export_model`` and ``compare_optimizers`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
+``sklearn`` has estimators; torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or
+objects, with ``~`` for the home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the
+same content.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlptrain import plot
+    from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare_optimizers
     from mlptrain.experiment import lr_find, resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
-    from mlptrain.inference.export import export
+    from mlptrain.inference.export.arrays import export
+    from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
 
@@ -25,6 +28,7 @@ __all__ = [
     "compare_optimizers",
     "evaluate",
     "export",
+    "export_model",
     "load",
     "lr_find",
     "metrics",
@@ -40,7 +44,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
-    "export": ("mlptrain.inference.export", "export"),
+    "export": ("mlptrain.inference.export.arrays", "export"),
+    "export_model": ("mlptrain.inference.export.model", "export_model"),
     "load": ("mlptrain.inference.module", "load"),
     "lr_find": ("mlptrain.experiment", "lr_find"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
@@ -51,7 +56,7 @@ _HOMES = {
 }
 
 
-_MODULES = ("plot",)
+_MODULES = ("plot", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

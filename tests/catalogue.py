@@ -45,10 +45,36 @@ class OptimizerRow:
     both. Small networks train well with each of ``good``.
     """
 
-    reference: Callable[..., torch.optim.Optimizer]
+    reference: Callable[..., Any]
     good: Sequence[Settings]
     cases: Sequence[Settings] = ({},)
     tolerance: float = 1e-12
+    parabola: Settings = field(default_factory=lambda: {"lr": 0.3})  # with which one is solved in 600 steps
+
+
+class _DecayedRprop(torch.optim.Rprop):
+    """torch.optim.Rprop on the gradient of a loss with an L2 penalty, which torch's own has no setting for."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.01,
+        etas: Sequence[float] = (0.5, 1.2),
+        step_sizes: Sequence[float] = (1e-6, 50),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, (etas[0], etas[1]), (step_sizes[0], step_sizes[1]))
+        for group in self.param_groups:
+            group.setdefault("weight_decay", weight_decay)
+
+    def step(self, closure: Any = None) -> Any:
+        before = [(leaf, leaf.grad) for group in self.param_groups for leaf in group["params"]]
+        for group in self.param_groups:
+            for leaf in group["params"]:
+                leaf.grad = leaf.grad + group["weight_decay"] * leaf.detach()
+        super().step(closure)
+        for leaf, gradient in before:
+            leaf.grad = gradient
 
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
@@ -93,7 +119,70 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         good=({"lr": 0.05},),
         cases=({}, {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
     ),
+    "adadelta": OptimizerRow(
+        torch.optim.Adadelta,
+        good=({"lr": 1.0},),
+        cases=({}, {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+        parabola={"lr": 3.0, "eps": 1e-3},
+    ),
+    "radam": OptimizerRow(
+        torch.optim.RAdam,
+        good=({"lr": 0.01},),
+        cases=({}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1}),
+    ),
+    "asgd": OptimizerRow(
+        torch.optim.ASGD,
+        good=({"lr": 0.1},),
+        cases=({}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.6, "t0": 4.0, "weight_decay": 0.1}),
+        tolerance=2e-7,  # torch keeps the rate in float32, and rounds it as the compiler pleases
+    ),
+    "rprop": OptimizerRow(
+        _DecayedRprop, good=({"lr": 0.001},), cases=({}, {"lr": 0.1, "etas": [0.6, 1.1], "step_sizes": [1e-4, 0.2]})
+    ),
 }
+
+# Those that need the shapes of parameters or a closure; a row of these, and the reference is of torch.
+WRAPPED: dict[str, OptimizerRow] = {
+    "adafactor": OptimizerRow(
+        torch.optim.Adafactor,
+        good=({"lr": 0.03},),
+        cases=({}, {"lr": 0.1, "beta2_decay": -0.5, "eps": [1e-8, 0.01], "d": 2.0, "weight_decay": 0.1}),
+    ),
+    "muon": OptimizerRow(
+        lambda *arguments, **settings: MuonWithAdamW(*arguments, **settings),
+        good=({"lr": 0.02, "adamw_lr": 0.01},),
+        cases=(
+            {},
+            {"lr": 0.1, "momentum": 0.8, "nesterov": False, "ns_steps": 3, "weight_decay": 0.3},
+            {"lr": 0.1, "adjust_lr_fn": "match_rms_adamw", "adamw_lr": 0.02, "betas": [0.8, 0.9]},
+        ),
+        parabola={"lr": 0.05, "adamw_lr": 0.05},
+    ),
+    "lbfgs": OptimizerRow(
+        torch.optim.LBFGS,
+        good=({"max_iter": 5},),
+        cases=({}, {"lr": 0.5, "max_iter": 4, "history_size": 3}, {"lr": 0.1, "line_search_fn": "none"}),
+        parabola={},
+    ),
+}
+OPTIMIZER_NAMES = [*OPTIMIZERS, *WRAPPED]
+
+
+class MuonWithAdamW:
+    """torch.optim.Muon for the matrices among the parameters and torch.optim.AdamW for the others."""
+
+    def __init__(self, params: Iterable[Tensor], adamw_lr: float = 0.001, **settings: Any) -> None:
+        leaves = list(params)
+        decay = settings.get("weight_decay", 0.1)
+        betas = settings.pop("betas", (0.9, 0.999))
+        self.muon = torch.optim.Muon([leaf for leaf in leaves if leaf.dim() == 2], **settings)
+        others = [leaf for leaf in leaves if leaf.dim() < 2]
+        self.adamw = torch.optim.AdamW(others, lr=adamw_lr, betas=betas, weight_decay=decay)
+
+    def step(self) -> None:
+        step: Any = self.muon.step
+        step()
+        self.adamw.step()
 
 
 @dataclass(frozen=True)
@@ -652,4 +741,4 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-COMPARED = ["sgd", "momentum", "nesterov", *list(OPTIMIZERS)[1:]]  # what a comparison calls them
+COMPARED = ["sgd", "momentum", "nesterov", *OPTIMIZER_NAMES[1:]]  # what a comparison calls them

@@ -31,7 +31,7 @@ def names_of_all(sections: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("rows", "sections"),
     [
-        (catalogue.OPTIMIZERS, OptimizerSpec),
+        ({**catalogue.OPTIMIZERS, **catalogue.WRAPPED}, OptimizerSpec),
         (catalogue.ACTIVATIONS, ActivationSpec),
         (catalogue.LOSSES, LossSpec),
         (catalogue.SCHEDULES, ScheduleSpec),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from tests.catalogue import OPTIMIZERS, either
+from tests.catalogue import OPTIMIZER_NAMES, either
 from tests.command import Call
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -59,7 +59,7 @@ def test_json_keys(call: Call) -> None:
     trained = call("train", DIGITS, *SHORT, "--run-dir", "run", "--json").json
     assert list(trained) == [
         "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined", "calibration",
-        "stopped_early", "choice",
+        "stopped_early", "choice", "still_falling",
     ]  # fmt: skip
     evaluated = call("eval", "run", "--json").json
     assert list(evaluated) == [
@@ -179,7 +179,7 @@ def test_check_goes_on_after_a_faulty_file(call: Call) -> None:
     assert "6 parameter tensors" in result.out
     assert result.err.splitlines() == [
         "bad.yaml:2:18  model.hidden[0]: must be at least 1, got 0",
-        f"bad.yaml:3:12  optimizer: must be {either(OPTIMIZERS)}, got the text 'sgdd'; did you mean 'sgd'?",
+        f"bad.yaml:3:12  optimizer: must be {either(OPTIMIZER_NAMES)}, got the text 'sgdd'; did you mean 'sgd'?",
         "absent.yaml  no such file; in that folder: bad.yaml",
     ]
 

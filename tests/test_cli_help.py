@@ -15,7 +15,7 @@ from tests.command import Call
 ROOT = Path(__file__).parent.parent
 PANELS = {
     (): {
-        "Train and evaluate": ["init", "check", "lr-find", "train", "eval", "predict", "export"],
+        "Train and evaluate": ["init", "check", "lr-find", "train", "eval", "predict", "export", "serve"],
         "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
         "Compare": ["compare-optimizers"],
         "Data": ["data"],

@@ -120,7 +120,7 @@ def test_json_keys(call: Call) -> None:
     assert [(run["seed"], run["run"]) for run in found["runs"]] == [(4, "group/seed-4"), (2, "group/seed-2")]
     assert list(found["runs"][0]) == [
         "seed", "run", "status", "epochs", "steps", "kept", "last", "diagnosis", "test_evaluations", "undefined",
-        "calibration", "stopped_early", "choice",
+        "calibration", "stopped_early", "choice", "still_falling",
     ]  # fmt: skip
     accuracies = [run["kept"]["test_accuracy"] for run in found["runs"]]
     assert found["kept"]["test_accuracy"] == pytest.approx(
@@ -324,7 +324,6 @@ def test_a_group_with_a_run_that_is_not_its_own(call: Call, group: None, other: 
     [
         ("eval", "RUN"),
         ("predict", "RUN", "--index", "0"),
-        ("report", "RUN"),
         ("plot", "confusion", "RUN"),
         ("plot", "weights", "RUN"),
     ],

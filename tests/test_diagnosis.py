@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from mlptrain.errors import DivergedError, UserError
 from mlptrain.experiment import train
@@ -247,6 +248,21 @@ def test_where_there_is_nothing_to_learn_no_remedy_is_promised() -> None:
     ]
     assert diagnosis["remedies"] == {}
     assert "the inputs may say little about the targets" in diagnosis["causes"][-1]
+
+
+@pytest.mark.parametrize("broken", [SGD % 1e-6, SGD % 1e9])
+def test_a_diagnosis_costs_at_most_1e11_operations_or_as_many_as_the_run(broken: str) -> None:
+    """Counted by torch, beside the same run when it learns. Trials of all rates for 40 steps would take 2.1e11."""
+    counts, diagnoses = [], []
+    for optimizer in (SGD % 0.1, broken):
+        with FlopCounterMode(display=False) as counter:
+            result = result_of(["model.hidden=[1024, 1024]", optimizer])
+        counts.append(counter.get_total_flops())
+        diagnoses.append(result["diagnosis"])
+    assert diagnoses[0] is None
+    assert list(diagnoses[1]["remedies"]) == ["optimizer.lr"]
+    assert counts[0] < 5e10
+    assert 1e10 < counts[1] - counts[0] < 1e11
 
 
 @pytest.mark.parametrize(

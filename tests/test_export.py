@@ -38,7 +38,7 @@ def test_what_it_holds(call: Call) -> None:
 
     assert call("train", DIGITS, *PLAIN, "--set", "data.scaling=standard", "--run-dir", "run").code == 0
     shown = call("export", "run", "--to", "npz", "--rows", "--epochs", "2")
-    assert (shown.code, shown.out.splitlines()[-1]) == (0, "weights.npz")
+    assert (shown.code, shown.out.splitlines()[-2:]) == (0, ["weights.npz", "weights.py"])
     with np.load("weights.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     best, last = (load_file(f"run/checkpoints/{name}.safetensors") for name in ("best", "last"))
@@ -197,7 +197,9 @@ def test_the_same_run_gives_the_same_bytes_and_no_data_are_needed_for_weights(
     for name in ("a", "b"):
         assert call("export", "run", "--to", "npz", "--out", f"{name}.npz").code == 0
     assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
-    monkeypatch.setattr("mlptrain.inference.export.load_data", lambda *_, **__: pytest.fail("the data were read"))
+    monkeypatch.setattr(
+        "mlptrain.inference.export.arrays.load_data", lambda *_, **__: pytest.fail("the data were read")
+    )
     report = call("export", "run", "--to", "npz", "--epochs", "0", "--json").json
     assert (report["file"], report["to"]) == ("weights.npz", "npz")
     assert report["arrays"]["layers.0.weight"] == [64, 64]
@@ -216,30 +218,26 @@ def test_regression_has_targets(call: Call) -> None:
     assert "class_names" not in arrays
 
 
-def test_rows_of_a_table_need_what_the_file_only_describes(call: Call) -> None:
-    """Which is said, and is enough to compute a column of the exported inputs from the table's own."""
+def test_columns_of_a_table_are_described(call: Call) -> None:
+    """Which is enough to compute a column of the exported inputs from the table's own."""
     config = str(ROOT / "configs/tables/penguins.yaml")
     assert call("train", config, "--set", "training.epochs=1", "--run-dir", "run").code == 0
-    exported = call("export", "run", "--to", "npz", "--rows")
-    [note] = [line for line in exported.err.splitlines() if line.startswith("note: ")]
-    assert "raw rows need the preprocessing of their columns, which the file does not hold as code" in note
-    assert exported.out.splitlines()[-1] == "weights.npz"
+    assert call("export", "run", "--to", "npz", "--rows").code == 0
     with np.load("weights.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     assert not [name for name in arrays if name.startswith("scaling.")]
     with (ROOT / "mlptrain/sources/tables/penguins.csv").open(newline="") as table:
         year = np.array([float(row["year"]) for row in csv.DictReader(table)])[arrays["train.index"]]
-    described = json.loads(str(arrays["about"]))["preprocessing"]["columns"]["of"][-1]
+    described = json.loads(str(arrays["about"]))["columns"][-1]
+    assert described["column"] == "year"
     expected = (year - described["center"]) / described["scale"]
-    assert np.abs(arrays["train.x"] - expected[:, None]).max(axis=0).min() < 1e-5
-    assert call("train", DIGITS, *PLAIN, "--run-dir", "digits").code == 0
-    assert "preprocessing" not in call("export", "digits", "--to", "npz").err
+    np.testing.assert_allclose(arrays["train.x"][:, described["start"]], expected, atol=1e-5)
 
 
 def test_what_cannot_be_exported(call: Call) -> None:
     assert call("train", DIGITS, *PLAIN, "--run-dir", "run").code == 0
     for arguments, message in (
-        (("run", "--to", "pickle"), "format 'pickle': choose npz; mlptrain.load(RUN) is a torch.nn.Module"),
+        (("run", "--to", "pickle"), "format 'pickle': choose onnx, torch, npz, tensorboard or mlflow"),
         (("run", "--to", "npz", "--out", "weights.pt"), "ends in .npz, not in '.pt'"),
         (("run", "--to", "npz", "--epochs", "9999999"), "expected 0 to 38,669 epochs of this run"),
         (("nowhere", "--to", "npz"), "nowhere: no such checkpoint or run folder"),

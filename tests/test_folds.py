@@ -257,7 +257,7 @@ def test_a_fold_that_diverges_leaves_the_others_alone(call: Call) -> None:
 
 
 def test_other_commands_on_the_group(call: Call, group: None) -> None:
-    for command in (("eval", "group"), ("predict", "group", "--index", "0"), ("report", "group")):
+    for command in (("eval", "group"), ("predict", "group", "--index", "0")):
         refused = call(*command)
         assert refused.code == 2
         assert "group holds the runs of 4 folds; name one of them: group/fold-0" in refused.err
@@ -272,6 +272,24 @@ def test_other_commands_on_the_group(call: Call, group: None) -> None:
     assert call("train", "iris.yaml", "--from", "group", "--run-dir", "x").err.startswith(
         "error: group holds the runs of 4 folds; name one of them, e.g. group/fold-0"
     )
+
+
+def test_the_page_of_the_group(call: Call, group: None) -> None:
+    assert call("report", "group").out == "group/report.html\n"
+    page = Path("group/report.html").read_text()
+    summary = json.loads(Path("group/summary.json").read_text())["kept"]
+    accuracy = summary["test_accuracy"]
+    row = [f"{100 * accuracy[name]:.2f} %" for name in ("mean", "std", "standard_error", "min", "max")]
+    cells = re.sub(r"\s*<[^>]*>\s*", "|", page)
+    assert f"Test accuracy||{'||'.join(row)}|" in cells
+    for fold in FOLDS:
+        kept = json.loads(Path(f"group/fold-{fold}/result.json").read_text())["kept"]
+        assert f"{fold}||completed||epoch {kept['epoch']}||" in cells
+        assert f"{100 * kept['test_accuracy']:.2f} %" in cells
+    assert "Mean, in a band from the lowest to the highest" in page
+    Path("group/fold-2/result.json").unlink()
+    assert call("report", "group", "--out", "x.html").code == 0
+    assert "Resume with <code>mlptrain train --resume group</code>" in Path("x.html").read_text()
 
 
 @pytest.mark.parametrize(

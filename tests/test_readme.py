@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import typer.main
@@ -20,7 +22,10 @@ from PIL import Image
 
 from mlptrain.cli import main
 from tests.command import Call
+from tests.conftest import heed_signals
 from tests.data.own_files import idx_bytes
+from tests.servers import command as serving
+from tests.servers import end
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "configs/README.md", "mlptrain/README.md", "tests/README.md", "tests/benchmarks/README.md")
@@ -123,6 +128,12 @@ def test_every_command_and_example_runs(
 
 
 def run(command: str) -> None:
+    if command.startswith("serve "):
+        heed_signals()
+        with serving(Path(command.split()[1]), *command.split()[2:]) as (process, address):
+            assert httpx.get(f"{address}/health", trust_env=False).json()["status"] == "ok"
+            assert end(process, signal.SIGINT)[0] == 130
+        return
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(command))
     assert not ended.value.code, command

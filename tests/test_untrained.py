@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mlptrain
-from mlptrain.inference.export import export
+from mlptrain.inference.export.arrays import export
 from tests import catalogue
 from tests.command import Call
 

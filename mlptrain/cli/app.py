@@ -24,9 +24,20 @@ from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
 from mlptrain.cli.lr_find import lr_find
 from mlptrain.cli.metrics import metrics
-from mlptrain.cli.options import Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
+from mlptrain.cli.options import (
+    AllowCode,
+    Checkpoints,
+    Configs,
+    DataDir,
+    DataName,
+    Json,
+    Set,
+    Split,
+    complete_run,
+)
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
+from mlptrain.cli.serve import serve
 from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
 from mlptrain.cli.train import train
 from mlptrain.errors import (
@@ -81,10 +92,15 @@ def init(
 
 
 @app.command(rich_help_panel=TRAIN)
-def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:  # noqa: B006 - typer copies it
+def check(
+    configs: Configs,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+    as_json: Json = False,
+) -> None:
     """Check configurations; show layers and parameters.
 
-    Nothing is trained, and torch is not loaded.
+    Nothing is trained, and torch is not loaded, but for an optimizer that is named by its import path.
     """
     from mlptrain.spec import check_report, load_spec
 
@@ -93,7 +109,7 @@ def check(configs: Configs, overrides: Set = [], as_json: Json = False) -> None:
     faults: list[Fault] = []
     for config in configs:
         try:
-            loaded = load_spec(config, overrides)
+            loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
             warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:
@@ -166,6 +182,7 @@ def evaluate(
 
 app.command(rich_help_panel=TRAIN)(predict)
 app.command(rich_help_panel=TRAIN)(export)
+app.command(rich_help_panel=TRAIN)(serve)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import DataDir, Json
+from mlptrain.cli.options import AllowCode, DataDir, Json
 from mlptrain.errors import InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def compare_optimizers(
     ] = False,
     run_dir: Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)] = None,
     data_dir: DataDir = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
 ) -> None:
     """Compare optimizers fairly: same noise, tuned on validation data, scored over seeds, judged by exact tests.
@@ -95,22 +96,25 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
 
     ``--json`` prints ``folder``, the keys of a ``Summary`` and ``timings`` with those of ``Timings``.
     """
+    from mlptrain.report.comparison.artist import Artist
+
     unwritten: list[MachineError] = []
     try:
-        from mlptrain.cli.compare_screen import TrialProgress, show_summary
-        from mlptrain.comparison import compare_optimizers as run
-        from mlptrain.report.comparison.outputs import write_outputs
+        with Artist() as artist:  # before the imports, which take as long as its own
+            from mlptrain.cli.compare_screen import TrialProgress, show_summary
+            from mlptrain.comparison import compare_optimizers as run
+            from mlptrain.report.comparison.outputs import write_outputs
 
-        def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
-            try:
-                write_outputs(folder.path, summary, folder.read_timings())
-            except MachineError as error:
-                unwritten.append(error)
+            def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
+                try:
+                    write_outputs(folder.path, summary, folder.read_timings(), artist=artist)
+                except MachineError as error:
+                    unwritten.append(error)
 
-        with TrialProgress() as progress:
-            folder, summary = run(
-                spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
-            )
+            with TrialProgress() as progress:
+                folder, summary = run(
+                    spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
+                )
         timings = folder.read_timings()
     except (InterruptedRunError, KeyboardInterrupt) as error:
         what = str(error) or "stopped by a signal"

@@ -12,6 +12,7 @@ from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.spec.foreign import is_code_allowed
 from mlptrain.system.text import duration
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
     say(summary.sentence)
     say(f"comparison: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
-    say(f"repeat: mlptrain compare-optimizers {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW")
+    allowed = " --allow-code" if is_code_allowed() else ""
+    say(f"repeat: mlptrain compare-optimizers {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW{allowed}")
 
 
 def _show_rows(rows: Rows, title: str, *, text: int = 1) -> None:

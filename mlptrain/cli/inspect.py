@@ -9,7 +9,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.gradcheck_screen import show_check, show_seeds_check
-from mlptrain.cli.options import SEEDS, ConfigOrRun, DataDir, Json, Set, parse_seeds
+from mlptrain.cli.options import SEEDS, AllowCode, ConfigOrRun, DataDir, Json, Set, parse_seeds
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def gradcheck(
     show: Annotated[bool, typer.Option("--show", help="Print the three derivatives side by side.")] = False,
     count: Annotated[int, typer.Option(min=1, max=200, help="How many of each tensor --show prints.")] = 10,
     data_dir: DataDir = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
 ) -> None:
     """Check the gradients against autograd and differences.

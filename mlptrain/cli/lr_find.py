@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlptrain.cli import screen
-from mlptrain.cli.options import Config, DataDir, Json, Set, output_file
+from mlptrain.cli.options import AllowCode, Config, DataDir, Json, Set, output_file
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -35,6 +35,7 @@ def lr_find(
         Path | None,
         typer.Option(help="The picture's file, ending in .png or .svg; default: lr-find.png, in this folder."),
     ] = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

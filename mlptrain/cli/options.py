@@ -67,7 +67,9 @@ Runs = Annotated[
 Curves = Annotated[
     list[Path], _argument("RUN", "Run folders, and groups of `train --seeds` or `--folds`.", complete_run)
 ]
-RunOrComparison = Annotated[Path, _argument("RUN_OR_COMPARISON", "A run's or a comparison's folder.", complete_run)]
+RunOrComparison = Annotated[
+    Path, _argument("RUN_OR_COMPARISON", "The folder of a run, a group or a comparison.", complete_run)
+]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[
     list[str],
@@ -92,6 +94,25 @@ Split = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+]
+
+
+def _allow_code(context: typer.Context, allow: bool) -> bool:
+    """Let modules that a configuration names be imported until the command ends; otherwise none are."""
+    if allow:
+        from mlptrain.spec.foreign import code_allowed
+
+        context.with_resource(code_allowed())
+    return allow
+
+
+AllowCode = Annotated[  # no command has to read it
+    bool,
+    typer.Option(
+        "--allow-code",
+        callback=_allow_code,
+        help="Import the optimizer that the file names by an import path. Only for code that you trust.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 

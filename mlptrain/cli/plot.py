@@ -149,7 +149,8 @@ def importance(
 ) -> None:
     """How much worse predictions are where a column is shuffled.
 
-    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows.
+    scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows and
+    200 columns: of more, those that the first layer weighs most, or where inputs are embedded, drawn at random.
     """
     file = _picture(out, "importance")
     from mlptrain import plot
@@ -275,15 +276,16 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html in the folder.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write one HTML page on a run or a comparison.
+    """Write one HTML page on a run, a group or a comparison.
 
-    Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a comparison: scores, verdicts,
-    learning curves, learning rates, time to target, what failed, the protocol. The page is self-contained.
+    Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a group of seeds or folds: figures
+    with their spread, every run, learning curves. Of a comparison: scores, verdicts, learning curves, learning rates,
+    time to target, what failed, the protocol. The page is self-contained.
     """
-    from mlptrain.runs import RunFolder, is_comparison
+    from mlptrain.runs import RunFolder, RunGroup, is_comparison
 
-    comparison = is_comparison(run)
-    folder = run if comparison else RunFolder.open(run).path
+    comparison, group = is_comparison(run), RunGroup.is_group(run)
+    folder = run if comparison or group else RunFolder.open(run).path
     file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
@@ -293,6 +295,11 @@ def report(
     from mlptrain.report.loading import load_matplotlib
 
     load_matplotlib()
+    if group:
+        from mlptrain.report.group import render_group_page
+
+        screen.write_file(file, render_group_page(run).encode())
+        return
     from mlptrain import views
     from mlptrain.report.page import render_page
 

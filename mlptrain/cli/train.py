@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlptrain.cli import screen, train_screen
-from mlptrain.cli.options import SEEDS, DataDir, Json, Logs, Set, complete_config, complete_run, parse_seeds
+from mlptrain.cli.options import (
+    SEEDS,
+    AllowCode,
+    DataDir,
+    Json,
+    Logs,
+    Set,
+    complete_config,
+    complete_run,
+    parse_seeds,
+)
 from mlptrain.errors import DivergedError, InterruptedRunError, UserError
 from mlptrain.system.launch import Launch, launched
 
@@ -57,6 +67,7 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself; new or empty.")] = None,
     logs: Logs = [],  # noqa: B006 - typer copies it
     data_dir: DataDir = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
 ) -> None:
     """Train a network, or resume a run.
@@ -97,9 +108,9 @@ def _assist(worker: Launch, *, data_dir: Path | None) -> None:
     try:
         from mlptrain.experiment.together import assist
 
-        assist(worker, data_dir=data_dir)
+        assist(worker, data_dir=data_dir, on_loss=lambda text: screen.say(f"error: {text}", err=True))
     except InterruptedRunError:
-        raise typer.Exit(1) from None  # what there is to say of it, the first worker says
+        raise typer.Exit(1) from None  # what else there is to say of it, the first worker says
     except Exception:
         time.sleep(_SECONDS_TO_BE_ENDED)
         screen.say(f"worker {worker.rank} of {worker.count}, counted from 0, has failed:", err=True)

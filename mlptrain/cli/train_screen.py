@@ -135,7 +135,14 @@ def show_result(
         say(f"class weights: {', '.join(shown + more)}")
     if result.diagnosis is not None:
         show_diagnosis(result.diagnosis)
+    if result.still_falling is not None:
+        say(f"note: {result.still_falling}: {_longer(run, result)}", err=True)
     say(f"run folder: {run}")
+
+
+def _longer(path: str, result: CompletedRun) -> str:
+    """The command that trains on for as many epochs again."""
+    return f"`mlptrain train --resume {shlex.quote(path)} --set training.epochs={2 * result.epochs}`"
 
 
 def show_calibration(calibration: Calibration) -> None:
@@ -198,6 +205,12 @@ def show_group(
             reasons.setdefault(f"{name} is undefined: {reason}", []).append(number)
     for reason, numbers in reasons.items():
         say(f"note: {name_numbers(numbers, word)}: {reason}", err=True)
+    falling = {n: run for n, run in runs.items() if run.status == "completed" and run.still_falling is not None}
+    if falling:
+        first, result = next(iter(falling.items()))
+        others = f"; so was that of {name_numbers(list(falling)[1:], word)}" if len(falling) > 1 else ""
+        said = f"{word} {first}: {result.still_falling}"
+        say(f"note: {said}{others}: {_longer(group, result)}", err=True)
     _show_diagnoses({number: run.diagnosis for number, run in runs.items() if run.diagnosis is not None}, word)
     if word == "fold":
         say("test: the rows of each fold, which it is not trained on; no row is in two of them")

@@ -17,6 +17,7 @@ from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
+from mlptrain.spec.foreign import code_allowed, is_code_allowed
 
 RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0
@@ -97,7 +98,7 @@ class Ray:
         self._cpus = min(batches[0].resolved.threads, self._largest_node(batches[0]))
         gpus = 0 if batches[0].resolved.device == "cpu" else 1
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
-        return {task.remote(batch, software()): batch for batch in batches}
+        return {task.remote(batch, software(), is_code_allowed()): batch for batch in batches}
 
     def _records(self, task: Any, batch: TrialBatch) -> list[TrialRecord]:
         try:
@@ -192,14 +193,15 @@ class Ray:
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {remedy}")
 
 
-def run_on_node(batch: TrialBatch, expected: dict[str, str]) -> list[TrialRecord]:
+def run_on_node(batch: TrialBatch, expected: dict[str, str], allow_code: bool = False) -> list[TrialRecord]:
     """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
     if (here := software()) != expected:
         raise UserError(
             f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(expected)}; "
             "results would differ, so install the same versions on every node"
         )
-    return run_batch(batch)
+    with code_allowed(allow_code):
+        return run_batch(batch)
 
 
 def _listed(versions: dict[str, str]) -> str:

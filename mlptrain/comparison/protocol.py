@@ -23,6 +23,7 @@ from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, OptimizerSpec, Overrides
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.system.disk import machine_errors
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
@@ -52,17 +53,21 @@ def compare_optimizers(
     data_dir: AnyPath | None = None,
     progress: Progress | None = None,
     on_summary: OnSummary = lambda *_: None,
+    allow_code: bool = False,
 ) -> tuple[ComparisonFolder, Summary]:
     """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
+
+    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
 
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
     if not isinstance(spec, ComparisonSpec):
-        spec = load_comparison(spec, overrides).spec
+        with code_allowed(allow_code):
+            spec = load_comparison(spec, overrides).spec
     elif overrides:
         raise UserError("overrides of a comparison that is loaded already: give them to load_comparison")
     plan, progress = make_plan(spec), progress or Progress()
@@ -72,6 +77,7 @@ def compare_optimizers(
         ended_by_signals("stopped by a signal"),
         closing(make_executor(spec.executor)) as executor,
         machine_errors(files.path, what="comparison's folder", then=_THEN),
+        code_allowed(allow_code),
         files,
     ):
         comparison = _Comparison(plan, files, executor, progress, data_dir)

@@ -44,6 +44,11 @@ class Splits:
         """What was fitted on the training rows."""
         return self.fitted or self.train.preprocessing
 
+    @property
+    def drawn(self) -> bool:
+        """Whether any split is a part of the stored rows, so that it may follow from the seed or the fold."""
+        return any(some.index is not None for some in (self.train, self.validation, self.test) if some is not None)
+
     def missing_classes(self, class_names: Sequence[str]) -> str:
         """What there is to say of classes without training rows; empty where every class has some."""
         rows = self.train.chosen_targets()

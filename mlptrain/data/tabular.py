@@ -24,9 +24,9 @@ from mlptrain.system.threads import Threads
 _CHUNK = 2**15
 _MANY = 100_000  # rows that are worth threads
 _FITTED = 1 << 25  # numbers that are laid out by column at once: 134 MB
-_CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
-_MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
-_BEND = 3.0  # where robust_clip ends
+CLIP = 1e-7  # as scikit-learn's QuantileTransformer: where the normal distribution ends, at ±5.2
+MAX_INPUT = 1e30  # where numbers far outside of those of training are cut off, so that products stay finite
+BEND = 3.0  # where robust_clip ends
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -185,8 +185,8 @@ class _Numbers:
         else:
             x.sub_(self.center).div_(self.scale)
             if self.bend:
-                x.div_((1 + (x / _BEND) ** 2).sqrt())
-        out[:, _run(self.starts)] = x.clamp_(-_MAX_INPUT, _MAX_INPUT).float()
+                x.div_((1 + (x / BEND) ** 2).sqrt())
+        out[:, _run(self.starts)] = x.clamp_(-MAX_INPUT, MAX_INPUT).float()
         if self.flagged:
             out[:, [self.starts[column] + 1 for column in self.flagged]] = missing[:, self.flagged].float()
 
@@ -286,9 +286,9 @@ def _to_normal(x: Tensor, quantiles: tuple[float, ...]) -> Tensor:
     up = np.interp(values, edges, references)
     down = -np.interp(-values, -edges[::-1], -references[::-1])
     ranks = (up + down) / 2
-    ranks[values + _CLIP > edges[-1]] = 1
-    ranks[values - _CLIP < edges[0]] = 0
-    normal: Tensor = torch.special.ndtri(torch.from_numpy(ranks).clamp_(_CLIP, 1 - _CLIP))
+    ranks[values + CLIP > edges[-1]] = 1
+    ranks[values - CLIP < edges[0]] = 0
+    normal: Tensor = torch.special.ndtri(torch.from_numpy(ranks).clamp_(CLIP, 1 - CLIP))
     return normal
 
 

@@ -92,6 +92,7 @@ class SharedData:
         self._experiment, self._data_dir = experiment, data_dir
         by_seed = experiment.data.source().by_seed
         self._raw = None if by_seed else _read(experiment, data_dir=data_dir, on_fetch=on_fetch)
+        self._undrawn: Splits | None = None
 
     def __call__(self, seed: int) -> Splits:
         """The splits of one seed."""
@@ -99,8 +100,13 @@ class SharedData:
 
     def of(self, experiment: Experiment) -> Splits:
         """The splits of an experiment with another seed or fold."""
+        if self._undrawn is not None:
+            return self._undrawn
         raw = self._raw or _read(experiment, data_dir=self._data_dir, on_fetch=None)
-        return load_splits(experiment, raw)
+        splits = load_splits(experiment, raw)
+        if self._raw is not None and not splits.drawn:
+            self._undrawn = splits  # that of every seed: fitting and hashing is done once
+        return splits
 
 
 def load_data_of_seeds(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,22 +18,27 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlptrain.data import Preprocessing
-from mlptrain.errors import CheckpointError, SpecError
+from mlptrain.errors import CheckpointError, DataError, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import MAX_PARAMETERS
+from mlptrain.system import sealed
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import open_regular
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record, first_fault
-from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header, sealed
+from mlptrain.system.sealed import BLANK, FORMAT_VERSION, read_header
 from mlptrain.training.keep import Best
 from mlptrain.updates.chain import ModelState
 from mlptrain.updates.optimizers import make_optimizer
+from mlptrain.updates.wrapped import check_state, is_wrapped
 
 MAX_BYTES = 6 * 4 * MAX_PARAMETERS  # weights, their average and three buffers of float32, and room
 _MAX_DETAIL = 500  # characters; a name in a foreign file may have a million
 _STATE = "optimizer."
 _RAW = "raw."  # before the names of the weights that training continues with, where the parameters are an average
+_FEW_COLUMNS = 10_000  # and levels of these, which always fit
+_ROOM = 100_000  # bytes of what a header holds besides columns
+_OWN = "own."  # before the numbers of the tensors in the state of a wrapped optimizer
 _MAX_COUNTED = 2**24  # where float32, in which optimizers count their steps, adds 1 in vain
 
 
@@ -55,6 +60,7 @@ class _Header(Record):
     class_weights: ClassWeights = ()
     spec: str
     temperature: Positive | None = None  # files of earlier versions have none
+    optimizer_state: str | None = None  # of a wrapped optimizer: what is no tensor of its state, as JSON
 
 
 @dataclass(frozen=True)
@@ -90,18 +96,36 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         tensors |= {f"{_STATE}{name}.{parameter}": tensor for parameter, tensor in buffers.items()}
     tensors |= {f"{_STATE}{name}": tensor for name, tensor in state.scalars.items()}
     tensors |= {f"{_RAW}{name}": tensor for name, tensor in state.raw.items()}
+    tensors |= {f"{_OWN}{name}": tensor for name, tensor in state.own.items()}
     header = _Header(
         format=FORMAT_VERSION,
         digest=BLANK,
         facts=checkpoint.experiment.facts,
         spec=to_yaml(checkpoint.experiment.spec),
+        optimizer_state=state.plain or None,
         **{name: getattr(checkpoint, name) for name in _SHARED},
     )
+    plain = {key: value for key, value in header.plain().items() if key != "optimizer_state" or value is not None}
     content = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        {"mlptrain": json.dumps(header.plain())},
+        {"mlptrain": json.dumps(plain)},
     )
-    write_atomically(path, sealed(content))
+    write_atomically(path, sealed.sealed(content))
+
+
+def check_room(experiment: Experiment, preprocessing: Preprocessing) -> None:
+    """Raises DataError where names and preprocessing of the columns are more than the header of a file may hold."""
+    facts = experiment.facts
+    if facts.n_features + sum(len(column.categories) for column in facts.columns) <= _FEW_COLUMNS:
+        return
+    text = json.dumps({"facts": facts.plain(), "preprocessing": preprocessing.plain()})
+    size = len(json.dumps(text)) + _ROOM  # a text of JSON in JSON, as the header has it
+    if size > sealed.MAX_HEADER_BYTES:
+        raise DataError(
+            f"data '{experiment.data.label}' has {facts.n_features:,} columns, whose names and preprocessing take "
+            f"{size / 1e6:,.0f} MB of a checkpoint's header, which may have {sealed.MAX_HEADER_BYTES / 1e6:,.0f}; "
+            "leave columns out, or give them shorter names"
+        )
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -135,6 +159,12 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
     Sums and means of squares may be infinite, where weights stay as they are; all that is nan makes nan of weights.
     """
     state = checkpoint.state
+    if is_wrapped(checkpoint.experiment.optimizer):
+        try:
+            check_state(checkpoint.experiment.optimizer, checkpoint.experiment.parameter_shapes, state.own, state.plain)
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not what training stopped at: {error}") from None
+        return
     optimizer = make_optimizer(checkpoint.experiment.optimizer, [torch.zeros(1)])
     try:
         optimizer.load_state({name: [torch.zeros(1)] for name in state.buffers}, state.scalars)  # of checked shapes
@@ -156,7 +186,7 @@ def check_resumable(path: Path, checkpoint: Checkpoint) -> None:
 def _checkpoint(header: _Header, tensors: Mapping[str, Tensor], *, source: str) -> Checkpoint:
     """Metadata and tensors as a checkpoint. Raises SpecError or ValueError where they do not fit together."""
     experiment = load_text(header.spec, source=source, facts=header.facts).experiment
-    state = _sorted_tensors(experiment, tensors)
+    state = replace(_sorted_tensors(experiment, tensors), plain=header.optimizer_state or "")
     if not header.preprocessing.fits(experiment.facts.n_features):
         raise ValueError("its preprocessing is of other columns than its facts")
     weighted = getattr(experiment.loss, "class_weights", "none") != "none"
@@ -176,13 +206,18 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
     raw: dict[str, Tensor] = {}
     state: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Tensor] = {}
+    own: dict[str, Tensor] = {}
+    wrapped = is_wrapped(experiment.optimizer)
     for name, tensor in tensors.items():
+        if wrapped and name.startswith(_OWN):
+            own[name.removeprefix(_OWN)] = tensor
+            continue
         if tensor.dtype != torch.float32:
             raise ValueError(f"tensor {name!r} is {tensor.dtype}, expected torch.float32")
         buffer, _, parameter = name.removeprefix(_STATE).partition(".")
         if name in shapes:
             parameters[name] = tensor
-        elif name.startswith(_RAW) and experiment.training.ema:
+        elif name.startswith(_RAW) and (experiment.training.ema or wrapped):
             raw[name.removeprefix(_RAW)] = tensor
         elif not name.startswith(_STATE):
             raise ValueError(f"unexpected tensor {name!r}")
@@ -203,4 +238,4 @@ def _sorted_tensors(experiment: Experiment, tensors: Mapping[str, Tensor]) -> Mo
         raise ValueError(f"the optimizer's {wrong[0]!r} is not a single number")
     ordered = {buffer: {name: state[buffer][name] for name in learnt} for buffer in sorted(state)}
     of_raw = {name: raw[name] for name in shapes} if raw else {}
-    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars, of_raw)
+    return ModelState({name: parameters[name] for name in shapes}, ordered, scalars, of_raw, own)

@@ -18,13 +18,12 @@ import torch
 from mlptrain.data import Splits
 from mlptrain.errors import MlptrainError
 from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters
-from mlptrain.experiment.trials import RATES, Trials, best_constant_loss
+from mlptrain.experiment.trials import MIN_STEPS, Trials, best_constant_loss
 from mlptrain.nn.noise import TrainingMode
-from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
 from mlptrain.spec.model import FileInit
-from mlptrain.spec.optimizer import SGD, AdamW
+from mlptrain.spec.optimizer import SGD, Foreign
 from mlptrain.spec.schedule import Plateau
 from mlptrain.training.endings import Ending
 from mlptrain.training.layers import LayerFigures, measure_layers
@@ -84,7 +83,8 @@ def diagnose(
         return None
     if not falling and train.accuracy is not None and train.accuracy >= accuracy_line:
         return None
-    layers = _measured(model, model.parameters)
+    trials = Trials(experiment, splits.train, models=models)
+    layers = _measured(model, trials.measured)
     blocked = any(layer.idle == 1 for layer in layers)
     if falling and not blocked and train.accuracy is None and train.loss <= losses[0] / 2:
         return None
@@ -94,9 +94,7 @@ def diagnose(
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
-    case = _Case(
-        experiment, splits, model, kind=kind, loss=train.loss, layers=layers, epochs=len(losses), models=models
-    )
+    case = _Case(experiment, splits, model, trials, kind=kind, loss=train.loss, layers=layers, epochs=len(losses))
     case.look()
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:
@@ -111,14 +109,15 @@ def diagnose_divergence(
 
     ``models`` train together.
     """
-    case = _Case(experiment, splits, model, kind="diverged", models=models)
+    case = _Case(experiment, splits, model, Trials(experiment, splits.train, models=models), kind="diverged")
     case.look()
     return case.diagnosis(ending.message)
 
 
-def _measured(model: TrainedModel, parameters: Parameters) -> list[LayerFigures]:
-    rows, trainer = model.examples.spaced(_PROBE_ROWS), model.trainer
-    return measure_layers(trainer.network, parameters, loss=model.loss, x=rows.inputs, targets=rows.targets)
+def _measured(model: TrainedModel, n: int) -> list[LayerFigures]:
+    """The layers after training, on ``n`` rows."""
+    rows = model.examples.spaced(n)
+    return measure_layers(model.trainer.network, model.parameters, loss=model.loss, x=rows.inputs, targets=rows.targets)
 
 
 class _Case:
@@ -133,19 +132,20 @@ class _Case:
         experiment: Experiment,
         splits: Splits,
         model: TrainedModel,
+        trials: Trials,
         *,
         kind: Kind,
         loss: float = math.inf,
         layers: Sequence[LayerFigures] = (),
         epochs: int | None = None,
-        models: int = 1,
     ) -> None:
         self.experiment = self.changed = experiment
         self.model, self.kind, self.loss, self.layers = model, kind, loss, layers
         self._train = splits.train
         self.epochs = experiment.training.epochs if epochs is None else epochs
-        self.trials = Trials(experiment, splits.train, models=models)
+        self.trials = trials
         self.remedies: dict[str, Any] = {}
+        self._first_layers: dict[str, list[LayerFigures]] = {}
         self._causes: list[tuple[str, tuple[str, ...]]] = []
 
     def look(self) -> None:
@@ -162,26 +162,34 @@ class _Case:
 
     def first_layers(self) -> list[LayerFigures]:
         """The layers before training, with the changes so far."""
-        experiment, rows = self.changed, self.trials.rows(self.changed, _PROBE_ROWS)
-        network = build_network(experiment)
-        initial = initial_parameters(experiment, network, rows).clone(device=experiment.training.device)
-        loss = fitted_loss(experiment, self._train)
-        return measure_layers(network, initial, loss=loss, x=rows.inputs, targets=rows.targets)
+        experiment = self.changed
+        if (key := repr((experiment.model, experiment.data, experiment.loss))) not in self._first_layers:
+            rows, network = self.trials.rows(experiment, self.trials.measured), build_network(experiment)
+            initial = initial_parameters(experiment, network, rows).clone(device=experiment.training.device)
+            self._first_layers[key] = measure_layers(
+                network, initial, loss=fitted_loss(experiment, self._train), x=rows.inputs, targets=rows.targets
+            )
+        return self._first_layers[key]
 
     def helps(self, *, share: float = 0.5, **remedies: Any) -> bool:
         """Whether the trials learn more with a change at the run's own learning rate.
 
         Or where without it even the best rate learns less than a ``share`` of what the best one learns with it. A
-        change that the data or the specification refuse does not help.
+        change that the data or the specification refuse does not help, nor is one tried that costs too much.
         """
         changes = {key.replace("__", "."): value for key, value in remedies.items()}
+        rates = self.trials.rates
+        if not self.trials.affords(2):
+            return False
         try:
             before, after = self.changed, with_changes(self.changed, changes)
             lr = self.experiment.optimizer.lr
             old, new = self._gain(before, [lr]), self._gain(after, [lr])
             if new > max(1.5 * old, old + 0.05):
                 return True
-            return share > 0 and self._gain(before, RATES) < share * self._gain(after, RATES)
+            if share == 0 or not self.trials.affords(2 * len(rates)):
+                return False
+            return self._gain(before, rates) < share * self._gain(after, rates)
         except MlptrainError:
             return False
 
@@ -197,7 +205,7 @@ class _Case:
 
     def learnable(self) -> bool:
         """Whether any learning rate of the trials does better than a constant guess."""
-        return self._gain(self.changed, RATES) > 0.03
+        return self._gain(self.changed, self.trials.rates) > 0.03
 
     def diagnosis(self, message: str) -> Diagnosis:
         """What was found, with every piece of advice as it is at the end."""
@@ -217,12 +225,13 @@ class _Case:
         return f"; try {' and '.join(tried)}" if tried else ""
 
     def _nothing_learns(self) -> str:
+        rates = self.trials.rates
         best, constant = (
-            min(one.loss for one in self.trials.at(self.changed, RATES)),
+            min(one.loss for one in self.trials.at(self.changed, rates)),
             self.trials.constant_loss(self.changed),
         )
         return (
-            f"of the learning rates from {RATES[0]:g} to {RATES[-1]:g} none ends below a loss of {best:.4g} in "
+            f"of the learning rates from {rates[0]:g} to {rates[-1]:g} none ends below a loss of {best:.4g} in "
             f"{self.trials.steps} trial steps"
             + (
                 ", so that the network may be too small, or the inputs may say little about the targets"
@@ -399,8 +408,11 @@ _CENTERED = (
 def _optimizer_settings(case: _Case) -> None:
     """Settings that stop an optimizer or make it divide by nothing."""
     optimizer = case.changed.optimizer
+    if isinstance(optimizer, Foreign):
+        return  # what its settings mean, its class knows alone
     fields = type(optimizer).model_fields
     eps = getattr(optimizer, "eps", None)
+    eps = None if isinstance(eps, list) else eps
     usual_eps = fields["eps"].default if eps is not None else None
     if case.kind == "diverged" and eps is not None and float(torch.tensor(eps, dtype=torch.float32)) == 0:
         rounded = "" if eps == 0 else ", which is 0 in float32,"
@@ -467,11 +479,14 @@ def _weight_decay(case: _Case) -> None:
     """Weight decay that is not small beside the data gradient: where training has settled, the two balance."""
     experiment, optimizer = case.experiment, case.experiment.optimizer
     decay, lr = optimizer.weight_decay, optimizer.lr
-    if decay == 0:
+    if decay == 0 or isinstance(optimizer, Foreign):
         return
     less = min(decay / 1000, 1e-4)
-    shrinks = isinstance(optimizer, SGD | AdamW)  # elsewhere the decay is divided by the size of the gradient
-    per_step = lr * decay / (1 - min(getattr(optimizer, "momentum", 0.0), 0.99))
+    shrinks = (
+        isinstance(optimizer, SGD) or optimizer.decoupled
+    )  # elsewhere the decay is divided by the size of the gradient
+    momentum = 0.0 if optimizer.decoupled else getattr(optimizer, "momentum", 0.0)
+    per_step = lr * decay / (1 - min(momentum, 0.99))
     if case.kind == "diverged":
         if shrinks and lr * decay >= 1:
             case.add(
@@ -483,7 +498,7 @@ def _weight_decay(case: _Case) -> None:
     steps = experiment.training.epochs * experiment.steps_per_epoch
     if shrinks and per_step * steps < 0.5:
         return
-    model, rows = case.model, case.model.examples.spaced(_PROBE_ROWS)
+    model, rows = case.model, case.model.examples.spaced(case.trials.measured)
     weights = model.parameters.clone(dtype=torch.float64)
     network, mode = model.trainer.network, TrainingMode(update_statistics=False)
     leaves = {name: weights[name].detach().requires_grad_() for name in network.parameter_shapes}
@@ -545,11 +560,13 @@ def _learning_rate(case: _Case) -> None:
     """The run's own learning rate in the trials, beside all others."""
     lr, trials = case.experiment.optimizer.lr, case.trials
     constant = trials.constant_loss(case.changed)
-    [own], found = trials.at(case.changed, [lr]), trials.at(case.changed, RATES)
-    by_rate = {rate: one.loss for rate, one in zip(RATES, found, strict=True)}
+    [own], found = trials.at(case.changed, [lr]), trials.at(case.changed, trials.rates)
+    by_rate = {rate: one.loss for rate, one in zip(trials.rates, found, strict=True)}
     best = min(by_rate.values())
     if best <= 0.97 * constant:
-        start = min(constant, by_rate[RATES[0]])  # less than the constant's where the initial weights had learnt before
+        start = min(
+            constant, by_rate[trials.rates[0]]
+        )  # less than the constant's where the initial weights had learnt before
         enough = start - _BEST * (start - best)
         advised = next(rate for rate, loss in by_rate.items() if loss <= enough)
         if start - best < _LOST * (constant - best):  # a rate that leaves the weights as they are is no advice
@@ -594,7 +611,7 @@ def _idle_units(case: _Case) -> None:
         return
     alive = {layer.name: layer.idle < 0.5 and layer.flat < 0.9 for layer in case.first_layers()}
     for layer in worst:
-        rows = min(_PROBE_ROWS, len(case.model.examples))
+        rows = min(case.trials.measured, len(case.model.examples))
         if layer.silent >= 0.5:
             what = f"{layer.silent:.0%} of the units of {layer.name} give 0 for every one of {rows:,} examples"
         elif layer.idle >= 0.5:
@@ -622,8 +639,8 @@ def _length(case: _Case) -> None:
             "that it took longer; a lower rate is what usually helps",
             optimizer__lr=lr / 10,
         )
-    elif steps < case.trials.steps:
-        more = math.ceil(10 * case.trials.steps / case.experiment.steps_per_epoch)
+    elif steps < (enough := max(MIN_STEPS, case.trials.steps)):
+        more = math.ceil(10 * enough / case.experiment.steps_per_epoch)
         case.add(
             f"training.epochs: {epochs} are {steps:,} step{'s' * (steps > 1)} in all",
             training__epochs=min(more, _MAX_EPOCHS),

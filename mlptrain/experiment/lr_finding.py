@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from mlptrain.runs.records import plain_value
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
+from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 LOW, HIGH, RATES, STEPS = 1e-6, 10.0, 22, 200  # three rates in every factor of ten
 MIN_RATES, MAX_RATES, MAX_STEPS = 3, 200, 100_000
 _CONSTANT = Constant(name="constant")
-_UNCHANGED = 1e-30  # a rate that leaves float32 weights as they are
+_UNTRAINED = SGD(name="sgd", lr=1e-30)  # float32 weights stay as they are
 _SHARE = 0.98  # of the largest fall of the loss: the lowest rate that reaches it is suggested
 _AVERAGED = 0.1  # of the steps, the last ones, whose mean is the loss at the end
 _FALL = 0.01  # of the untrained network's loss: where no rate takes off as much, nothing is learnt
@@ -107,6 +110,7 @@ def lr_find(
     high: float = HIGH,
     rates: int = RATES,
     steps: int | None = None,
+    allow_code: bool = False,
     data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
     on_steps: OnSteps | None = None,
@@ -116,8 +120,9 @@ def lr_find(
 
     All start from the run's initial weights, read its batches and draw its noise; models that can share a call do, as
     seeds do. The rate is constant: schedule, average and early stopping are left out. Only training rows are read, and
-    nothing is written. ``steps`` are by default 200, or those of the run where it has fewer. ``config``, ``overrides``
-    and ``data`` are as of ``train``; ``on_steps`` is given the steps that are done, of all rates, and their number.
+    nothing is written. ``steps`` are by default 200, or those of the run where it has fewer. ``config``, ``overrides``,
+    ``data`` and ``allow_code`` are as of ``train``; ``on_steps`` is given the steps that are done, and how many there
+    are at all rates together.
 
     Suggested is the lowest rate that lowers the loss by 98 % of what the best one does: the bottom of such a curve is
     flat, and its lower end holds for more steps than these. The table in configs/README.md has what that is worth.
@@ -128,7 +133,7 @@ def lr_find(
     tried = _spaced(low, high, rates)
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise UserError(f"steps {steps}: expected 1 to {MAX_STEPS:,}")
-    with holding(data) as given:
+    with holding(data) as given, code_allowed(allow_code):
         experiment = as_loaded(config, overrides, given).experiment
         if steps is None:
             run = experiment.training.run_length(experiment.facts.train_rows).steps
@@ -167,6 +172,8 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
 
     The lowest rate that lowers the loss by 98 % of what the best one does.
     """
+    if not math.isfinite(start):
+        return None, "nothing is learnt: the loss of the untrained network is not finite"
     best = min(range(len(rates)), key=lambda index: losses[index])
     fall = start - losses[best]
     if not fall > _FALL * abs(start):
@@ -184,13 +191,16 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
 
 
 def _doubts(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> list[str]:
+    """What the range of the rates leaves open."""
     best = rates[min(range(len(rates)), key=lambda index: losses[index])]
     if suggestion is None:
         return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
     if best == rates[-1]:
-        return [f"the loss is lowest at the highest rate tried, {best:g}: a higher one may be better"]
+        return [f"the loss is lowest at the highest rate tried, {best:g}: try higher ones, up to {100 * best:g}"]
     if suggestion == rates[0]:
-        return [f"the lowest rate tried, {suggestion:g}, is suggested: a lower one may do as well or better"]
+        return [
+            f"the lowest rate tried, {suggestion:g}, does as well as any: try lower ones, from {suggestion / 100:g} on"
+        ]
     return []
 
 
@@ -203,7 +213,7 @@ def _spaced(low: float, high: float, count: int) -> list[float]:
     exact = np.geomspace(low, high, count)[1:-1].tolist()
     for digits in range(2, 17):
         spaced = [low, *(float(f"{rate:.{digits}g}") for rate in exact), high]
-        if all(before < after for before, after in zip(spaced, spaced[1:], strict=False)):
+        if all(before < after for before, after in pairwise(spaced)):
             return spaced
     raise UserError(f"rates from {low:g} to {high:g}: between them there are no {count} different ones")
 
@@ -229,7 +239,8 @@ def _train(
     with applied(resolved):
         one = one.with_training(**asdict(resolved))
         splits = load_data(one, data_dir=data_dir, on_fetch=on_fetch)
-        models = [one.changed(optimizer=one.optimizer.model_copy(update={"lr": rate})) for rate in (_UNCHANGED, *rates)]
+        of_rates = [one.optimizer.model_copy(update={"lr": rate}) for rate in rates]
+        models = [one.changed(optimizer=optimizer) for optimizer in (_UNTRAINED, *of_rates)]
         parts = parts_of(models, [splits] * len(models))
         curves = np.full((len(models), steps), np.nan)
         ended: list[int | None] = [None] * len(models)

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from mlptrain.data import Splits
 from mlptrain.experiment.build import alike, device_of
 from mlptrain.nn.parameters import padded
 from mlptrain.spec import Experiment
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.updates.optimizers import count_buffers
 
 # A constant and no measurement: the last bits of a model depend on how many it trains with, and a resumed group repeats
 # to the same bytes, on another machine too. On that machine 784-500-256-10 with Adam (8.4 MB a model) was fastest
 # alone, 784-256-10 (3.3 MB) in threes, 784-64-10 (0.8 MB) in sixes to eights.
 CACHE_BYTES = 10_000_000
+
+T = TypeVar("T")
 
 
 def parts_of(experiments: Sequence[Experiment], splits: Sequence[Splits]) -> list[list[int]]:
@@ -35,7 +39,7 @@ def parts_of(experiments: Sequence[Experiment], splits: Sequence[Splits]) -> lis
     if device_of(experiments[0]) != "cpu":
         return list(kinds.values())
     most = min(map(most_together, experiments))
-    return [part for places in kinds.values() for part in _chunks(places, most)]
+    return [part for places in kinds.values() for part in chunks(places, most)]
 
 
 def most_together(experiment: Experiment) -> int:
@@ -43,13 +47,15 @@ def most_together(experiment: Experiment) -> int:
 
     Counted is what a step of one reads or writes besides its batch: weights, gradients, buffers, averages.
     """
+    if isinstance(experiment.optimizer, LBFGS):  # each of whose evaluations is one of all models of a trainer
+        return 1
     weights = sum(map(padded, experiment.parameter_shapes.values()))
     per_weight = 2 + count_buffers(experiment.optimizer) + bool(experiment.training.ema)
     return max(1, CACHE_BYTES // (4 * weights * per_weight))
 
 
-def _chunks(places: Sequence[int], most: int) -> list[list[int]]:
+def chunks(models: Sequence[T], most: int) -> list[list[T]]:
     """Neighbours, at most so many together, in as few parts as that allows and of nearly equal lengths."""
-    parts = -(-len(places) // most)
-    bounds = [len(places) * part // parts for part in range(parts + 1)]
-    return [list(places[start:stop]) for start, stop in pairwise(bounds)]
+    parts = -(-len(models) // most)
+    bounds = [len(models) * part // parts for part in range(parts + 1)]
+    return [list(models[start:stop]) for start, stop in pairwise(bounds)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class Recorder:
         self._buffers: dict[str, Parameters] = {}
         self._scalars: dict[str, Tensor] = {}
         self._raw: Parameters | None = None
+        self._packed: tuple[Mapping[str, Tensor], str] = ({}, "")
         self._step_figures: dict[str, list[Tensor]] = {"loss": [], "accuracy": []}
         if checkpoint is not None and folder.steps.exists():
             for name, values in step_figures(folder.steps, least=checkpoint.step).items():
@@ -102,7 +104,7 @@ class Recorder:
             step = best.epoch * self.experiment.steps_per_epoch
             save_checkpoint(self.folder.best, self._checkpoint(best.epoch, step, ModelState(self.keep.parameters)))
             self._best_is_new = False
-        state = ModelState(self._parameters, self._buffers, self._scalars, self._raw or {})
+        state = ModelState(self._parameters, self._buffers, self._scalars, self._raw or {}, *self._packed)
         last = self._checkpoint(self._epoch, self._step, state, metrics_digest=self.log.metrics_digest)
         save_checkpoint(self.folder.last, last)
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
@@ -134,6 +136,7 @@ class Recorder:
                 )
             self._buffers[name].copy_(buffers)
         self._scalars = {name: scalar.clone() for name, scalar in state.scalars.items()}
+        self._packed = state.own, state.plain  # copies already
 
     def _layers(self, epoch: int) -> dict[str, Any]:
         """The line of ``layers.jsonl``: every figure with the number of its layer, such as ``gradient_1``."""

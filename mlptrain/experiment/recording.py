@@ -35,10 +35,11 @@ from mlptrain.runs.records import (
 )
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.disk import machine_errors
-from mlptrain.training.endings import Ending, early_ending
+from mlptrain.training.endings import Ending, early_ending, still_falling
 from mlptrain.training.metrics import Metrics
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.workers import Workers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -115,11 +116,11 @@ Begin = Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]
 class Recording(Listener):
     """Records all runs that ``begin`` gives below ``path``, and finishes their folders.
 
-    ``outcomes`` has one entry per run when training is over.
+    ``outcomes`` has one entry per run when training is over. Of several ``workers`` the others are told the path.
     """
 
-    def __init__(self, begin: Begin) -> None:
-        self._begin = begin
+    def __init__(self, begin: Begin, workers: Workers | None = None) -> None:
+        self._begin, self._workers = begin, workers
         self.path = Path()
         self.runs: list[RecordedRun] = []
         self.outcomes: list[Outcome] = []
@@ -136,6 +137,8 @@ class Recording(Listener):
                     run.recorder = Recorder(run.folder, run.experiment, run.splits, model, checkpoint=run.checkpoint)
                     if run.checkpoint is not None:
                         run.folder.extend(resolved=to_yaml(run.experiment.spec))
+        if self._workers is not None:
+            self._workers.from_first(lambda: self.path)
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """Record every model's epoch. Raises MachineError."""
@@ -238,7 +241,13 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
         undefined["choice"] = f"{metric} has no value in any epoch, so that the last one is kept"
     if calibration is not None and calibration.temperature is None:
         undefined["temperature"] = NO_TEMPERATURE
-    earlier = run.folder.read_environment().earlier_test_evaluations
+    environment = run.folder.read_environment()
+    earlier, diagnosis = environment.earlier_test_evaluations, _diagnosed(run, model, lines)
+    stopped = _stopped_early(run.experiment, lines)
+    guess = (environment.constant_guess or {}).get("loss")
+    falling = (
+        "" if diagnosis or stopped else still_falling(lines, split=str(run.experiment.evaluation.split), guess=guess)
+    )
     return CompletedRun(
         epochs=last["epoch"],
         steps=last["step"],
@@ -246,12 +255,13 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
             {"checkpoint": file, "epoch": kept["epoch"], **figures["train"], **by_epoch, **further}
         ),
         last=figures_of(last),
-        diagnosis=_diagnosed(run, model, lines),
+        diagnosis=diagnosis,
         test_evaluations=earlier + len(lines) * (run.experiment.evaluation.split == "test") + ("test" in rows),
         undefined=undefined,
         calibration=calibration,
-        stopped_early=_stopped_early(run.experiment, lines),
+        stopped_early=stopped,
         choice=choice,
+        still_falling=falling or None,
     )
 
 

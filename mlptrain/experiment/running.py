@@ -14,6 +14,7 @@ import safetensors.numpy
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
 from mlptrain.experiment.build import initial_weights, load_data_of_seeds
+from mlptrain.experiment.checkpoints import check_room
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.parts import most_together
@@ -31,6 +32,7 @@ from mlptrain.runs.metrics import history
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
@@ -97,6 +99,7 @@ def train(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> Outcome:
     """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
@@ -110,10 +113,12 @@ def train(
     target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
     ``resume`` and ``evaluate`` take them again.
 
+    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``.
+
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    with holding(data) as given, ExitStack() as locks:
+    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, **options)
     return _sound(outcome)
@@ -127,6 +132,7 @@ def train_seeds(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> GroupOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
@@ -137,7 +143,11 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    with holding(data) as given, ExitStack() as locks:  # the group stays locked until its summary is written
+    with (
+        holding(data) as given,
+        code_allowed(allow_code),
+        ExitStack() as locks,
+    ):  # the group stays locked until its summary is written
         loaded = _loaded(config, overrides, from_run, given)
         experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
         outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, numbers=seeds, **options)
@@ -152,6 +162,7 @@ def train_folds(
     data: Any = None,
     run_dir: AnyPath | None = None,
     from_run: AnyPath | None = None,
+    allow_code: bool = False,
     **options: Unpack[Options],
 ) -> GroupOutcome:
     """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
@@ -164,7 +175,7 @@ def train_folds(
     which all runs share. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but for
     DivergedError, and UserError for a configuration that is one fold already.
     """
-    with holding(data) as given, ExitStack() as locks:
+    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         experiments = in_folds(loaded, folds)
         note = options.get("on_note", warnings.warn)
@@ -185,7 +196,14 @@ def _notes_on_folds(whole: Experiment, last: Experiment) -> Iterator[str]:
         yield f"no test rows are drawn: {meaning}, whatever data.test is"
 
 
-def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]) -> Outcome:
+def resume(
+    run: AnyPath,
+    *,
+    epochs: int | None = None,
+    data: Any = None,
+    allow_code: bool = False,
+    **options: Unpack[Options],
+) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
     ``data`` are those that ``train`` was given, where it was given some.
@@ -198,17 +216,22 @@ def resume(run: AnyPath, *, epochs: int | None = None, data: Any = None, **optio
             f"{folder.path} was trained together with other {RunGroup.open(path).word}s; resume all of them: "
             f"`mlptrain train --resume {path}`"
         )
-    with holding(data), _locked(folder):
+    with holding(data), code_allowed(allow_code), _locked(folder):
         [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
     return _sound(outcome)
 
 
 def resume_group(
-    path: AnyPath, *, epochs: int | None = None, data: Any = None, **options: Unpack[Options]
+    path: AnyPath,
+    *,
+    epochs: int | None = None,
+    data: Any = None,
+    allow_code: bool = False,
+    **options: Unpack[Options],
 ) -> GroupOutcome:
     """``resume`` for all runs of a group. Runs that are finished, or further than others, wait for these."""
     group = RunGroup.open(path)
-    with holding(data), _locked(group):
+    with holding(data), code_allowed(allow_code), _locked(group):
         folders = [RunFolder.open(group.member(number)) for number in group.numbers]
         check_members(group, folders)
         done = [folder for folder in folders if is_done(folder, epochs)]
@@ -256,6 +279,7 @@ def _train(
             experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
         start_together(workers, experiments, resolved)
         splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        check_room(experiments[0], splits[0].preprocessing)
         read_together(workers, splits, None)
         _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
@@ -344,7 +368,7 @@ def _recorded(
     starts: Sequence[Start] | None = None,
     workers: Workers | None = None,
 ) -> list[Outcome]:
-    recording = Recording(begin)
+    recording = Recording(begin, workers)
     with stop_on_signals() as should_stop, recording.resumable(), ExitStack() as stack:
         tracked = [stack.enter_context(Tracking(log, recording, on_note)) for log in logs]
         fit(

@@ -7,22 +7,30 @@ are sent the experiments, read the same data by themselves, and only train.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 import mlptrain
 from mlptrain.data import Splits
-from mlptrain.errors import DeviceError, UserError
+from mlptrain.errors import DeviceError, InterruptedRunError, UserError
 from mlptrain.experiment.build import build_network, load_data_of_seeds
-from mlptrain.experiment.fit import Start, fit
+from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.nn.engines import Analytic
 from mlptrain.spec import Experiment
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.system.launch import Launch
+from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
+from mlptrain.training.endings import Ending
+from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.training.workers import Workers, joined
+
+_ATTEMPTS, _PAUSE = 5, 0.01  # times and seconds: torchrun ends the other workers after 0.1 s
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ def check_can_share(experiment: Experiment, launch: Launch) -> None:
     if experiment.training.adversarial is not None:
         name = experiment.training.adversarial.name
         raise UserError(f"training.adversarial: '{name}' cannot be computed by several workers; {alone}")
+    if isinstance(experiment.optimizer, LBFGS):
+        raise UserError(f"optimizer: 'lbfgs' cannot evaluate a batch that several workers share; {alone}")
     if not Analytic.runs(build_network(experiment)):
         what = "model.members" if experiment.model.members.k > 1 else "model.input_dropout with an embedding"
         raise UserError(f"{what} cannot be computed by several workers; {alone}")
@@ -66,10 +76,44 @@ def read_together(workers: Workers | None, splits: Sequence[Splits], starts: Seq
         workers.from_first(lambda: starts)
 
 
-def assist(launch: Launch, *, data_dir: AnyPath | None = None) -> None:
+class _Home(Listener):
+    """The folder that the first worker records in, once it has made it."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers, self._path = workers, Path()
+
+    def started(self, models: Sequence[TrainedModel]) -> None:  # noqa: ARG002 - as every listener
+        """Wait for it."""
+        self._path = self._workers.receive()
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        """The first worker records it."""
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        """Likewise."""
+
+    def is_left(self) -> bool:
+        """Whether nobody trains there any more: the first worker has ended without a word, or after its last one."""
+        for _ in range(_ATTEMPTS):  # the system gives back the lock of a killed process after its connections
+            if self._path == Path() or not is_locked(self._path):
+                return self._path != Path()
+            time.sleep(_PAUSE)
+        return False
+
+    @property
+    def advice(self) -> str:
+        """What there is to do then."""
+        return (
+            "worker 0, which recorded the run, has ended; the epochs saved before are kept, resume with "
+            f"`mlptrain train --resume {self._path}`"
+        )
+
+
+def assist(launch: Launch, *, data_dir: AnyPath | None = None, on_loss: Callable[[str], None]) -> None:
     """Of all workers but the first: train what it trains, until it is done.
 
-    Raises InterruptedRunError where another worker ends before, and the errors of data and device.
+    Raises InterruptedRunError where another worker ends before, and the errors of data and device. Where that was the
+    first one, worker 1 says to ``on_loss`` how to resume.
     """
     with joined(launch) as workers:
         if workers is None:
@@ -82,7 +126,13 @@ def assist(launch: Launch, *, data_dir: AnyPath | None = None) -> None:
             splits = load_data_of_seeds(experiments, data_dir=data_dir)
             workers.check_alike("data", [its.fingerprint for its in splits])
             starts: Sequence[Start] | None = workers.receive()
-            fit(experiments, splits, starts=starts, workers=workers)
+            home = _Home(workers)
+            try:
+                fit(experiments, splits, [home], starts=starts, workers=workers)
+            except InterruptedRunError:
+                if launch.rank == 1 and home.is_left():
+                    on_loss(home.advice)
+                raise
 
 
 def on_own_device(resolved: ResolvedDevice, launch: Launch) -> ResolvedDevice:

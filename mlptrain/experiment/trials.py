@@ -13,24 +13,38 @@ from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing
 from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters, prepared
+from mlptrain.experiment.parts import chunks, most_together
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.spec import Experiment, OptimizerSpec
+from mlptrain.spec.optimizer import LBFGS
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Model, Trainer
 
 STEPS = 100
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
-_MIN_STEPS = 40
+_FEW_RATES = (1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of a network that many are too costly for
+MIN_STEPS = 40
 _MAX_BATCH = 64  # where the loss is a mean, a smaller batch says as much of a rate
-_BUDGET = 1e11  # multiplications and additions of all trials of a call: about 2 s on one core
+_BUDGET = 1e11  # multiplications and additions that a diagnosis may cost at least: 0.6 s of one core
 _FEW = 10  # models that train together have trials as long as one alone; of more, each has a share of the time
 _PROBE_ROWS = 1024
+_MEASURED_ROWS = 2048
+_FOR_MEASURING = 0.2  # of the budget: for measurements of layers
+_MEASUREMENTS = 6  # of all layers, counted twice for float64: after training, before it, and with changes
+# Where the budget is short:
+_SHORT_STEPS, _SHORT_BATCH, _FEW_ROWS = 5, 32, 128
+_SINGLES = 4  # trials besides those of all rates: the run's own rate, and changes at that
 # So short a run is no average's measure, and a step is to cost what ``_BUDGET`` counts.
 _LEFT_OUT = {"ema": 0.0, "adversarial": None, "norm_statistics": "running"}
 
 
 class Trials:
-    """Trials of an experiment's variants on its training rows. ``models`` train together."""
+    """Trials of an experiment's variants on its training rows. ``models`` train together.
+
+    All that a diagnosis computes is to cost no more than the run, counted in multiplications and additions so that it
+    repeats, or than ``_BUDGET`` where the run costs less. Where that does not last, ``steps`` and ``batch_size`` are
+    smaller, there are fewer ``rates``, and fewer rows, ``measured``, that its layers are measured on.
+    """
 
     def __init__(self, experiment: Experiment, train: Examples, *, models: int = 1) -> None:
         self._train = train
@@ -38,11 +52,39 @@ class Trials:
         self._found: dict[tuple[str, float], Metrics] = {}
         self._constants: dict[str, float] = {}
         self._scalings = {repr(experiment.data.scaling): train.preprocessing}
-        batch = experiment.batch_size
-        self.batch_size = batch if experiment.loss.reduction == "sum" else min(batch, _MAX_BATCH)
         weights = sum(math.prod(shape) for shape in experiment.parameter_shapes.values()) * experiment.model.members.k
-        affordable = _BUDGET / max(1, models / _FEW) / (6 * weights * self.batch_size * (len(RATES) + 1))
-        self.steps = max(_MIN_STEPS, min(STEPS, int(affordable)))
+        self._row = 6 * weights  # what a row costs, forward and backward
+        least = _BUDGET / max(1, models / _FEW)
+        budget = max(least, self._row * experiment.facts.train_rows * experiment.training.epochs)
+        self._left = (1 - _FOR_MEASURING) * budget
+        self._probe = max(_FEW_ROWS, min(_PROBE_ROWS, int(self._left / self._row / 100)))
+        self.measured = max(_FEW_ROWS, min(_MEASURED_ROWS, int(_FOR_MEASURING * budget / (_MEASUREMENTS * self._row))))
+        self.rates: Sequence[float] = RATES
+        self.batch_size = self._batch(experiment, _MAX_BATCH)
+        wanted = max(MIN_STEPS, min(STEPS, int(least / (self._row * self.batch_size * (len(RATES) + 1)))))
+        self.steps = min(wanted, self._affordable_steps())
+        if self.steps < MIN_STEPS / 2:
+            self.rates, self.batch_size = _FEW_RATES, self._batch(experiment, _SHORT_BATCH)
+            self.steps = max(_SHORT_STEPS, min(wanted, self._affordable_steps()))
+
+    @staticmethod
+    def _batch(experiment: Experiment, most: int) -> int:
+        return experiment.batch_size if experiment.loss.reduction == "sum" else min(experiment.batch_size, most)
+
+    def _affordable_steps(self) -> int:
+        """The steps of a trial, of which all rates and a few settings at the run's own are to be affordable."""
+        return int(
+            (self._left / (len(self.rates) + _SINGLES) - self._row * self._probe / 3) / (self._row * self.batch_size)
+        )
+
+    def affords(self, trials: int) -> bool:
+        """Whether so many trials leave enough to try every learning rate once more."""
+        return (trials + len(self.rates)) * self._cost <= self._left
+
+    @property
+    def _cost(self) -> float:
+        """What a trial costs."""
+        return self._row * (self.steps * self.batch_size + self._probe / 3)
 
     def rows(self, experiment: Experiment, n: int) -> Examples:
         """``n`` training rows of a variant, as its scaling and its loss make them, on the device. Raises DataError."""
@@ -80,28 +122,37 @@ class Trials:
         return [self._found[key, rate] for rate in rates]
 
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
+        if isinstance(experiment.optimizer, LBFGS) and len(rates) > 1:  # see experiment.parts.most_together
+            return [self._run(experiment, [rate])[0] for rate in rates]
         rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
         initial = initial_parameters(experiment, network, rows).clone(device=self._device)
-        trainer = Trainer(
-            network,
-            models=[
-                Model(initial, _with_rate(experiment, rate), experiment.seed, examples=rows, evaluated=None)
-                for rate in rates
-            ],
-            loss=loss,
-            classify=classify,
-            batch_size=self.batch_size,
-            shuffle=True,
-            training=experiment.training.model_copy(update=_LEFT_OUT),
-        )
-        epochs = -(-self.steps // trainer.steps_per_epoch)
-        for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
-            pass
-        probe = rows.spaced(_PROBE_ROWS)
+        probe = rows.spaced(self._probe)
         measure = partial(evaluate, network, loss=loss, examples=probe, classify=classify)
-        found = [measure(member) for member in trainer.parameters.members]
+        found: list[Metrics] = []
+        for part in self._parts(experiment, rates):
+            trainer = Trainer(
+                network,
+                models=[
+                    Model(initial, _with_rate(experiment, rate), experiment.seed, examples=rows, evaluated=None)
+                    for rate in part
+                ],
+                loss=loss,
+                classify=classify,
+                batch_size=self.batch_size,
+                shuffle=True,
+                training=experiment.training.model_copy(update=_LEFT_OUT),
+            )
+            epochs = -(-self.steps // trainer.steps_per_epoch)
+            for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
+                pass
+            found += map(measure, trainer.parameters.members)
+        self._left -= len(rates) * self._cost
         return [one if math.isfinite(one.loss) else Metrics(math.inf, one.accuracy) for one in found]
+
+    def _parts(self, experiment: Experiment, rates: Sequence[float]) -> Sequence[Sequence[float]]:
+        """The rates whose models train together: as many as a group has in one trainer."""
+        return chunks(rates, most_together(experiment) if self._device == "cpu" else len(rates))
 
 
 def _with_rate(experiment: Experiment, rate: float) -> OptimizerSpec:

@@ -10,6 +10,7 @@ in mean, half a pixel beyond). Fashion-MNIST and the digits fill the whole image
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -24,7 +25,7 @@ from scipy import ndimage
 
 from mlptrain.errors import UserError
 from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_ink, find_strokes, small_copy
-from mlptrain.sources.arrays.image_files import FORMATS, decoded, quiet
+from mlptrain.sources.arrays.image_files import FORMATS, SENT, decoded, quiet
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -96,14 +97,15 @@ _FULL_INK = 0.85  # the strongest of an image as stored: 14 of 16 in the digits,
 _INVERTED = "dark on light, inverted"
 
 
-def read_image(path: AnyPath) -> Picture:
-    """A file as it is seen: turned as its EXIF entry says, on white where it is transparent, 0 black and 1 white.
+def read_image(image: AnyPath | bytes) -> Picture:
+    """A file, or the bytes of one, as it is seen: 0 black and 1 white.
 
-    Raises UserError for anything but a readable image of at most ``MAX_PIXELS`` pixels.
+    Turned as its EXIF entry says, on white where it is transparent. Raises UserError for anything but a readable image
+    of at most ``MAX_PIXELS`` pixels.
     """
-    path = user_path(path)
+    path = SENT if isinstance(image, bytes) else user_path(image)
     try:
-        file = open_regular(path)
+        file = io.BytesIO(image) if isinstance(image, bytes) else open_regular(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image file") from None
     except OSError as error:
@@ -111,28 +113,28 @@ def read_image(path: AnyPath) -> Picture:
     with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _decoded(path, image)
+            with Image.open(file, formats=FORMATS) as opened:
+                return _decoded(path, opened)
         except (UserError, MemoryError):
             raise
         except Image.DecompressionBombError:
             raise UserError(f"{path}: the image is far too large; {_LIMITS}") from None
         except UnidentifiedImageError:
-            empty = not os.fstat(file.fileno()).st_size
+            empty = not file.seek(0, os.SEEK_END)
             raise UserError(f"{path} is {'empty' if empty else f'not an image in {_LISTED}'}") from None
         except Exception as error:  # decoders raise nearly anything for damaged files
             raise UserError(f"{path} is a damaged image and cannot be decoded: {error}") from None
 
 
-def plain_image(path: AnyPath, shape: tuple[int, ...], *, invert: bool | None = None) -> Picture:
-    """A file as the images of one's own data are read: scaled to ``shape``, grey or of colours, and nothing else.
+def plain_image(image: AnyPath | bytes, shape: tuple[int, ...], *, invert: bool | None = None) -> Picture:
+    """A file, or the bytes of one, as the images of one's own data are read: scaled to ``shape``, and nothing else.
 
     ``invert`` makes it its negative. Raises UserError for anything but a readable image.
     """
+    file = image if isinstance(image, bytes) else user_path(image)
     with quiet():
-        pixels = decoded(user_path(path), (shape[0], shape[1]), grey=len(shape) == 2).astype(np.float32) / np.float32(
-            255
-        )
+        whole = decoded(file, (shape[0], shape[1]), grey=len(shape) == 2)
+    pixels = whole.astype(np.float32) / np.float32(255)
     return Picture(1 - pixels, (_INVERTED,), inverted=True) if invert else Picture(pixels)
 
 

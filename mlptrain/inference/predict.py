@@ -16,7 +16,7 @@ from mlptrain.errors import CheckpointError, DataError, UserError
 from mlptrain.inference.evaluate import Outputs, load_split
 from mlptrain.inference.image_files import fit, plain_image, read_image
 from mlptrain.inference.module import TrainedNetwork
-from mlptrain.sources.arrays.image_files import SUFFIXES
+from mlptrain.sources.arrays.image_files import SENT, SUFFIXES
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.published import IMAGE_DATASETS
 from mlptrain.system.paths import AnyPath, user_path
@@ -76,9 +76,9 @@ class ImagePredictions:
 
 @torch.no_grad()
 def predict_images(
-    network: TrainedNetwork, paths: Sequence[AnyPath], *, invert: bool | None = None
+    network: TrainedNetwork, paths: Sequence[AnyPath | bytes], *, invert: bool | None = None
 ) -> ImagePredictions:
-    """Predict image files, and those in folders and below them, in the order of their names.
+    """Predict image files, and those in folders and below them, in the order of their names; or the bytes of files.
 
     In a folder images are known by the end of their names, and what begins with a dot does not count. ``invert`` says
     whether images are dark on light; None decides for each one. A file that cannot be read withholds no other. Raises
@@ -93,9 +93,9 @@ def predict_images(
             f"the network was trained on data '{label}', which are not images; predict its rows with --index"
         )
     pixels, facts, faults, others = [], [], list[str](), list[Path]()
-    for file in _expanded(list(map(Path, paths)), others):
+    for file in _expanded(paths, others):
         try:
-            if _is_folder(file):
+            if isinstance(file, Path) and _is_folder(file):
                 raise UserError(f"{file} holds no image files, whose names end in {', '.join(SUFFIXES)}")
             picture = read_image(file) if data in IMAGE_DATASETS else plain_image(file, shape, invert=invert)
         except UserError as error:
@@ -107,7 +107,8 @@ def predict_images(
         # Whole numbers as stored in the data set: a test image of 0 to 16, saved as 0 to 255, is recovered exactly.
         pixels.append(np.rint(fitted.grey * maximum).astype(np.uint8))
         notes = picture.notes + (fitted.notes if fitted is not picture else ())
-        facts.append({"image": str(file), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
+        image = SENT if isinstance(file, bytes) else file
+        facts.append({"image": str(image), "inverted": fitted.inverted, "notes": notes, "seen": pixels[-1] / maximum})
     if not pixels:
         return ImagePredictions((), tuple(faults), tuple(others))
     # Without the check of network.preprocess: so dark an image is the file's, not a mistake of scale.
@@ -117,11 +118,11 @@ def predict_images(
     return ImagePredictions(predictions, tuple(faults), tuple(others))
 
 
-def _expanded(paths: Sequence[Path], others: list[Path]) -> Iterator[Path]:
+def _expanded(paths: Sequence[AnyPath | bytes], others: list[Path]) -> Iterator[Path | bytes]:
     """The paths with the images of folders in place of these, if any. Other files go to ``others``."""
-    for path in paths:
-        if not _is_folder(path):
-            yield path
+    for given in paths:
+        if isinstance(given, bytes) or not _is_folder(path := Path(given)):
+            yield given if isinstance(given, bytes) else Path(given)
             continue
         folder = user_path(path)
         files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
@@ -170,6 +171,13 @@ def predict_rows(
         outputs = Outputs(network.checkpoint, device=str(network.device))(chosen.inputs)
         return _predictions(network, outputs[list(indices)], facts)
     return _predictions(network, network(chosen.inputs[list(indices)].to(network.device)).cpu(), facts)
+
+
+@torch.no_grad()
+def predict_raw(network: TrainedNetwork, rows: Any) -> tuple[Prediction, ...]:
+    """Predict raw rows that are no table, as ``network.preprocess`` takes them, which says what it raises."""
+    outputs = network(network.preprocess(rows)).cpu()
+    return _predictions(network, outputs, [{"split": "row", "index": index} for index in range(len(outputs))])
 
 
 def _predictions(network: TrainedNetwork, outputs: Tensor, facts: Sequence[dict[str, Any]]) -> tuple[Prediction, ...]:

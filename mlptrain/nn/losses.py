@@ -147,6 +147,12 @@ class Loss(ABC):
             return terms.mean(dim=-1)
         return terms.sum(dim=-1) / at_least_tiny(weights.double().sum(dim=-1))
 
+    def objectives(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The objective of every model, (models,), reduced and in float64, of examples in columns."""
+        if self.section.reduction == "mean":
+            return self.mean_of_terms(outputs, targets)
+        return self.terms(outputs, targets).double().sum(dim=-1) * self.elements(outputs)
+
     @abstractmethod
     def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """``correct`` of examples in columns: (models, k, n) to bool (models, n)."""

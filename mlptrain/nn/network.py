@@ -110,7 +110,13 @@ class Layer:
 
     def forward(self, parameters: Mapping[str, Tensor], x: Tensor, *, mode: TrainingMode | None = None) -> Tensor:
         """What the next layer reads, (n, outputs), for what this one is given; ``mode`` is that of Op.apply."""
-        y = self.activate(parameters, self.product(parameters, self.read(parameters, x, mode=mode)), mode=mode)
+        return self.close(parameters, self.product(parameters, self.read(parameters, x, mode=mode)), x, mode=mode)
+
+    def close(
+        self, parameters: Mapping[str, Tensor], z: Tensor, x: Tensor, *, mode: TrainingMode | None = None
+    ) -> Tensor:
+        """The rest of ``forward`` behind its product z."""
+        y = self.activate(parameters, z, mode=mode)
         return y + x if self.residual else y
 
     def of_embedding(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

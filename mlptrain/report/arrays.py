@@ -212,7 +212,7 @@ class PermutationImportance:
     """How much worse a network is on ``rows`` rows of a split where the values of a column are shuffled.
 
     ``increase`` (columns, repeats) of the mean ``loss``, ``decrease`` of the ``second`` figure, accuracy or R², None
-    where there is none. ``columns`` are the first of ``all_columns``.
+    where there is none. ``columns`` are some of ``all_columns``, and ``chosen`` says in words which.
     """
 
     label: str
@@ -221,10 +221,18 @@ class PermutationImportance:
     repeats: int
     columns: tuple[str, ...]
     all_columns: int
+    chosen: str
     loss: str
     increase: FloatArray
     second: str
     decrease: FloatArray | None
+
+    @property
+    def which(self) -> str:
+        """Which columns were shuffled, where that are not all."""
+        if len(self.columns) == self.all_columns:
+            return ""
+        return f"of {self.all_columns:,} columns {len(self.columns)}, {self.chosen}"
 
     @property
     def order(self) -> IntArray:

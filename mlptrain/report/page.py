@@ -48,7 +48,7 @@ _MAX_ROWS = 100
 _HEADS = {"loss": "loss, mean per example", "objective": "objective minimised"}
 _OF_NUMBERS = {"rmse": "in the target's own unit", "r2": "share of the variance that is explained"}
 _MAX_KINDS = 3  # figures beside each other; of more there is a row for each
-_SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
+SPLIT_NAMES = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
 def render_page(
@@ -91,8 +91,8 @@ def render_page(
         kept=_kept_rows(result.kept.metrics) if isinstance(result, CompletedRun) else [],
         calibration=list(_calibration_rows(result)),
         missing_classes=missing_classes,
-        layers=[("layer", "units", "operations", "tensors", "parameters"), *_layers(experiment)],
-        curves=list(_curves(read_history(run))) if len(lines) > 1 else [],
+        layers=[("layer", "units", "operations", "tensors", "parameters"), *layer_rows(experiment)],
+        curves=list(curve_pictures(read_history(run))) if len(lines) > 1 else [],
         steps=list(_steps(read_steps(run))) if folder.steps.exists() else [],
         decision=decision,
         decision_figure=decision and draw_decisions([decision]),
@@ -111,7 +111,7 @@ def render_page(
         importance_figure=importance and draw_importance(importance, titled=False),
         importance_rows=importance and _importance_rows(importance),
         evaluation=evaluation,
-        split_names=_SPLIT_NAMES,
+        split_names=SPLIT_NAMES,
         mix_ups=_mix_ups(evaluation) if evaluation and evaluation["confusion"] else [],
         mistakes=mistakes,
         png=_png,
@@ -124,7 +124,7 @@ def render_page(
 
 
 def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    split, examples = _SPLIT_NAMES[evaluation["split"]], evaluation["examples"]
+    split, examples = SPLIT_NAMES[evaluation["split"]], evaluation["examples"]
     loss = (f"{split} loss", f"{evaluation['loss']:.4f}", f"mean over {examples:,} examples")
     if evaluation["accuracy"] is None:
         found = {key: value for key, value in evaluation["metrics"].items() if key in _OF_NUMBERS and value is not None}
@@ -146,14 +146,15 @@ def _kept_rows(metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
     """
     if not any(f"{split}_loss" in metrics for split in SPLITS):
         return []
-    return table_of(metrics, show=_figure, widest=_MAX_KINDS, named=_head, split_named=_SPLIT_NAMES.__getitem__)
+    return table_of(metrics, show=shown_figure, widest=_MAX_KINDS, named=_head, split_named=SPLIT_NAMES.__getitem__)
 
 
 def _head(metric: str) -> str:
     return _HEADS.get(metric) or within(metric)
 
 
-def _figure(kind: str, value: float | None) -> str:
+def shown_figure(kind: str, value: float | None) -> str:
+    """A figure of this kind as a table shows it, – where it is undefined."""
     if value is None:
         return "–"
     return f"{100 * value:.2f} %" if is_share(kind) else f"{value:.4f}"
@@ -168,13 +169,17 @@ def _calibration_rows(result: RunResult | None) -> Iterator[tuple[str, ...]]:
     for key, value in before.items():
         split, kind = split_of(key), metric_of(key)
         fitted_on = " (of the rows it was fitted on)" if split == "validation" and after else ""
-        yield f"{_SPLIT_NAMES[split]} {within(kind)}{fitted_on}", _figure(kind, value), _figure(kind, after.get(key))
+        yield (
+            f"{SPLIT_NAMES[split]} {within(kind)}{fitted_on}",
+            shown_figure(kind, value),
+            shown_figure(kind, after.get(key)),
+        )
 
 
 def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """Of a run that did not end: what its last epoch was measured at, or in training came to on the way."""
     for split in reversed(SPLITS if lines else ()):
-        name, when = _SPLIT_NAMES[split], "during" if split == "train" else "after"
+        name, when = SPLIT_NAMES[split], "during" if split == "train" else "after"
         note = f"{when} epoch {lines[-1]['epoch']:,}"
         if (accuracy := lines[-1].get(f"{split}_accuracy")) is not None:
             yield f"{name} accuracy", f"{100 * accuracy:.2f} %", note
@@ -194,7 +199,7 @@ def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
         yield "Training time", f"{seconds:.1f} s" if seconds < 100 else long, f"on {folder.read_environment().device}"
 
 
-def _curves(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str, ...]]]]:
+def curve_pictures(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str, ...]]]]:
     """Metric, its name, picture, and of every curve what it is, first epoch and value, last epoch and value."""
     for metric in metrics_of([history]):
         ends: list[tuple[str, ...]] = []
@@ -204,7 +209,7 @@ def _curves(history: History) -> Iterator[tuple[str, str, Figure, list[tuple[str
                 first, last = (percentage(float(v)) if is_share(metric) else f"{v:.4g}" for v in (y[0], y[-1]))
                 start, end = (math.ceil(place) for place in (x[0], x[-1]))  # a mean's place is its epoch's middle
                 kind = ", mean during the epoch," if split == "train" else ""
-                ends.append((f"{_SPLIT_NAMES[split]} {within(metric)}{kind}", f"{start:,}", first, f"{end:,}", last))
+                ends.append((f"{SPLIT_NAMES[split]} {within(metric)}{kind}", f"{start:,}", first, f"{end:,}", last))
         if ends:
             yield (
                 metric,
@@ -220,7 +225,7 @@ def _steps(history: History) -> Iterator[tuple[str, Figure]]:
             yield metric, draw_steps([history], metrics=(metric,), panel=_PHONE, titled=False)
 
 
-def _layers(experiment: Experiment) -> Iterator[tuple[str, ...]]:
+def layer_rows(experiment: Experiment) -> Iterator[tuple[str, ...]]:
     """Of each layer its number, widths, operations, tensors, and how many numbers it learns."""
     layers = layers_of(experiment)
     for index, layer in enumerate(layers):

@@ -88,5 +88,6 @@ def draw_importance(found: PermutationImportance, *, width: float = 7.2, titled:
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_title(fitted(f"Permutation importance: mean and spread of {found.repeats} repeats", width - 1))
-    axes.set_xlabel(f"increase of the loss where the column is shuffled\n{found.loss}")
+    which = f"\n{found.which}" if found.which else ""
+    axes.set_xlabel(f"increase of the loss where the column is shuffled\n{found.loss}{which}")
     return figure

@@ -79,11 +79,17 @@ class RunGroup(NewFolder, ABC):
         """Write what is known before training. Raises OSError."""
 
     def write_summary(self, results: Sequence[RunResult]) -> AnySummary:
-        """Write and return mean, sample standard deviation, smallest and largest of every metric of the kept weights.
+        """Write and return ``summarised``. Raises as that, and OSError."""
+        summary = self.summarised(results)
+        remove_temporary(self.path)
+        write_atomically(self.summary, to_json(summary))
+        return summary
+
+    def summarised(self, results: Sequence[RunResult]) -> AnySummary:
+        """Mean, sample standard deviation, smallest and largest of every metric of the kept weights.
 
         ``results`` are those of the runs, in their order; diverged ones are counted and have no metrics. A metric that
-        is undefined for one of them is left out. Raises RunFolderError where one lacks a metric of another, and
-        OSError.
+        is undefined for one of them is left out. Raises RunFolderError where one lacks a metric of another.
         """
         numbers = self.numbers
         completed = [
@@ -96,14 +102,11 @@ class RunGroup(NewFolder, ABC):
         for number, metrics in kept.items():
             if not set(names) <= metrics.keys():
                 raise RunFolderError(f"{self.member(number)}: its result lacks metrics of the others'; it was edited")
-        summary = self._summary(
+        return self._summary(
             numbers,
             [number for number in numbers if number not in kept],
             {name: [metrics[name] for metrics in kept.values()] for name in names},
         )
-        remove_temporary(self.path)
-        write_atomically(self.summary, to_json(summary))
-        return summary
 
     @abstractmethod
     def _summary(self, numbers: list[int], diverged: list[int], kept: dict[str, list[float]]) -> AnySummary:

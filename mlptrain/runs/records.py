@@ -134,7 +134,8 @@ class CompletedRun(Record):
     """``result.json`` of a run that was trained to its end; ``last`` are the figures of its last epoch.
 
     ``undefined`` says why figures of the kept weights are absent, by their names: ``test_roc_auc`` and so on.
-    ``stopped_early`` is None where that is the last of the configuration, ``choice`` where the last weights are kept.
+    ``stopped_early`` is None where that is the last of the configuration, ``choice`` where the last weights are kept,
+    ``still_falling`` but for a run whose loss was clearly falling at its end; it says so in words.
     """
 
     status: Literal["completed"] = "completed"
@@ -148,6 +149,7 @@ class CompletedRun(Record):
     calibration: Calibration | None = None
     stopped_early: StoppedEarly | None = None
     choice: Choice | None = None
+    still_falling: str | None = None
 
     @property
     def state(self) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
 Shape = Annotated[tuple[Count, Count], Field(strict=False)]
+MAX_TARGET = 1e18  # of a regression: its square, and sums of such, float32 has
 # How test and validation rows are drawn from the training rows; see ``mlptrain/spec/splitting.py``.
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column"]
 

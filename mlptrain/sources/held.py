@@ -25,7 +25,7 @@ _EXPECTED = (
     "expected arrays (x, y) or (x, y, x_test, y_test), a data frame or a mapping of columns, two of them for training "
     "and test, or inputs and targets (frame, column)"
 )
-_HELD: dict[str, Any] = {}  # a frame, or arrays by their names
+_HELD: dict[str, Any] = {}  # a frame, arrays by their names, or the settled content of a table
 
 
 def is_held(path: object) -> bool:
@@ -34,7 +34,7 @@ def is_held(path: object) -> bool:
 
 
 def held(name: str, *, key: str = "path") -> Any:
-    """What is held under a name: a polars frame, or arrays by their names. Raises DataKeyError where it is not."""
+    """What is held under a name: a frame, arrays by their names, or a table. Raises DataKeyError where it is not."""
     if name in _HELD:
         return _HELD[name]
     given = "others were given now" if _HELD else "give them again: mlptrain.train(spec, data=…), resume or evaluate"
@@ -47,7 +47,8 @@ def holding(data: Any) -> Iterator[dict[str, Any]]:
 
     Arrays or tensors (x, y) or (x, y, x_test, y_test), or a mapping with these names, and x_val, y_val; a frame
     of polars or pandas, a mapping of columns or a list of rows, or two of them, the second of test rows; inputs and
-    targets apart, as (frame, column), and of test rows behind these. Raises UserError for anything else.
+    targets apart, as (frame, column), and of test rows behind these; or a ``TableContent`` that is settled already.
+    Raises UserError for anything else.
     """
     named = {} if data is None else _named(data)
     names = {key: value for key, (value, _) in named.items()}
@@ -63,7 +64,12 @@ def holding(data: Any) -> Iterator[dict[str, Any]]:
 def _named(data: Any) -> dict[str, tuple[str, Any]]:
     """Each key of the data section with its value, and what is held under that."""
     from mlptrain.sources.tables.given import holds_rows
+    from mlptrain.sources.tables.source import TableContent
 
+    if isinstance(data, TableContent):
+        target: Any = [*data.facts.target_names]
+        section: dict[str, Any] = {"name": "table", "target": target[0] if len(target) == 1 else target}
+        return {key: (value, None) for key, value in section.items()} | {"path": (_name(data.facts.digest), data)}
     if isinstance(data, Mapping) and {"x", "y"} <= data.keys() <= {*ARRAYS} and _dimensions(data["x"]) > 1:
         return _of_arrays({key: data[key] for key in ARRAYS if key in data}, data)
     if holds_rows(data):

@@ -117,7 +117,9 @@ class UnknownKey:
         near = (self.path, ("",)) if self.path else (self.path,)  # the experiment's own name is not that of a section
         own = [path[-1] for path in paths if path[-1] in self.allowed and path[:-1] in near]
         if own or word in here:
-            return f"unknown key; did you mean '{here.get(word) or own[0]}'?"
+            names = [here[word]] if word in here else dict.fromkeys(own)
+            meant_ones = either([f"'{name}'" for name in names])
+            return f"unknown key; did you mean {meant_ones}?"
         key = _keys(self.model).get(word)
         homes = self._homes(key) if key else []
         beside = [path for path in paths if path[:-1] == self.path]  # of another of the sections that this may be

@@ -20,6 +20,7 @@ from mlptrain.sources.held import ARRAYS, is_held
 from mlptrain.spec.base import Section
 from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
@@ -36,6 +37,7 @@ PATHS: tuple[KeyPath, ...] = (
     ("data", "test_path"),
     ("data", "validation_path"),
 )
+STAND_IN = "sgd"  # for an optimizer that is not checked any further
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
@@ -64,12 +66,14 @@ def load_spec(
     *,
     facts: DataFacts | None = None,
     given: Mapping[str, Any] = MappingProxyType({}),
+    examine: bool = False,
 ) -> Loaded:
     """Read, override and check an experiment. Raises SpecError with every fault.
 
     ``config`` is a YAML file, or a mapping of the same content, which then is the source as YAML. ``overrides`` are
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``facts`` are recorded ones; by default they are read from
     the data. ``given`` are keys of the data section that stand for data in memory, see ``mlptrain.sources.held``.
+    ``examine``: also look at values that are known by the heads of files only, as far as that takes about a second.
     """
     if isinstance(config, Mapping):
         document = document_of(config)
@@ -82,7 +86,9 @@ def load_spec(
         message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
         raise refusal(str(path), message)
     put_given(document, given)
-    return _load(document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent)
+    return _load(
+        document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent, examine=examine
+    )
 
 
 def put_given(document: Document, given: Mapping[str, Any]) -> None:
@@ -132,12 +138,15 @@ def _load(
     overrides: Overrides,
     facts: DataFacts | None,
     folder: Path = Path(),
+    examine: bool = False,
 ) -> Loaded:
     for override in assignments(overrides):
         apply_override(document, override, ExperimentSpec)
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
+        if not inspect_code(document, ("optimizer",)):
+            document.value["optimizer"] = STAND_IN  # whose faults are reported already
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:
@@ -148,9 +157,17 @@ def _load(
     dropped: tuple[Fault, ...] = ()
     if facts is None:
         warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
-        notes = tuple(spec.data.notes())
+        notes = tuple(spec.data.notes()) + (_examined(document, spec) if examine else ())
         dropped = tuple(document.fault(("data", "columns"), message) for message in spec.data.dropped())
     return Loaded(experiment, content, tuple(warnings), notes, dropped)
+
+
+def _examined(document: Document, spec: ExperimentSpec) -> tuple[str, ...]:
+    """What was looked at. Raises SpecError for what would be refused when it is read."""
+    try:
+        return tuple(spec.data.examined())
+    except DataError as error:
+        raise SpecError([document.fault(("data", "path"), str(error))]) from None
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:

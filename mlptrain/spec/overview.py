@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.text import printable
 
 _MAX_LEVELS = 5  # that are named
+_WIDE = 10_000  # numbers of a row, from which on a column costs more than its values
 _SCALINGS = {
     "none": "unscaled",
     "standard": "standardized",
@@ -188,6 +190,8 @@ def _hashed(*arrays: Any) -> Any:
     import polars as pl
 
     n = len(arrays[0])
+    if n and sum(array[0].size for array in arrays) > _WIDE:
+        return _hashed_wide(arrays)
     width = max(1, sum(array[0].size for array in arrays if n))
     step = max(1, 2**24 // width)
     parts = []
@@ -202,3 +206,19 @@ def _hashed(*arrays: Any) -> Any:
         )
         parts.append(frame.hash_rows(seed=0).to_numpy())
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def _hashed_wide(arrays: Sequence[Any]) -> Any:
+    """As ``_hashed``, by the bytes of each row; +0 and −0 are one number, and so are all nan."""
+    import numpy as np
+
+    found = []
+    for row in range(len(arrays[0])):
+        digest = hashlib.sha256()
+        for array in arrays:
+            values = np.atleast_1d(array[row])
+            if values.dtype.kind == "f":
+                values = np.where(np.isnan(values), np.nan, values + 0.0)
+            digest.update(np.ascontiguousarray(values).tobytes())
+        found.append(int.from_bytes(digest.digest()[:8], "little"))
+    return np.array(found, dtype=np.uint64)

@@ -68,6 +68,11 @@ class _Own(DataSection):
         """What was detected."""
         return list(self.source().facts().notes)
 
+    def examined(self) -> list[str]:
+        """Of inputs; targets are read for the facts."""
+        source = self.source()
+        return source.examined() if isinstance(source, ArraySource) else []
+
     def _of(
         self, find: Callable[[], Parts], class_names: Sequence[str] | None = None, maximum: int | None = None
     ) -> ArraySource:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
+from mlptrain.sources.tables.formats import by_name
 from mlptrain.spec.syntax import LOADER, NOT_PRINTABLE, explain
 from mlptrain.system.files import read_regular
 
@@ -109,6 +110,8 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     Raises SpecError for a file that is absent, unreadable, too large, not UTF-8 or not YAML.
     """
     source = str(path)
+    if path.is_file() and (hint := _data_hint(path)):
+        raise refusal(source, f"is a file of data, expected a configuration; {hint}")
     try:
         content = read_regular(path, most=MAX_BYTES)
     except FileNotFoundError:
@@ -127,6 +130,15 @@ def read_file(path: Path) -> tuple[bytes, Document]:
         reason = "it looks like UTF-16" if is_utf16 else f"byte {error.start} is 0x{content[error.start]:02x}"
         raise refusal(source, f"is not UTF-8 text: {reason}; save it as UTF-8") from None
     return content, parse(text, source=source)
+
+
+def _data_hint(path: Path) -> str:
+    """What to do with a file that its name says to hold rows; empty for others."""
+    if by_name(path) is not None:
+        return f"`mlptrain data show {path}` shows what it holds, and how a configuration for it begins"
+    if path.suffix.lower() in (".npz", ".npy", ".mat"):
+        return f"one for it begins with: data: {{name: arrays, path: {path.name}}}"
+    return ""
 
 
 def parse(text: str, *, source: str, has_lines: bool = True) -> Document:

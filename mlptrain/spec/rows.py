@@ -107,3 +107,10 @@ class DataSection(Section):
     def notes(self) -> list[str]:
         """What was detected in the files, in words."""
         return []
+
+    def examined(self) -> list[str]:
+        """Which values were looked at, in words, of data whose facts come from the heads of files.
+
+        As many as take about a second. Raises DataError for what would be refused when they are read to train.
+        """
+        return []

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from mlptrain.spec.inputs import CategoryEmbedding, NoEmbedding
 from mlptrain.spec.loss import BinaryCrossEntropy, LossSpec, targets_of
 from mlptrain.spec.metrics import METRICS, WEIGHTED, TopK, metric_named, metrics_of_targets
 from mlptrain.spec.model import MAX_PARAMETERS, BatchNorm, FileInit, LayerNorm, ModelSpec, NoNorm, NormalInit
-from mlptrain.spec.optimizer import SGD
+from mlptrain.spec.optimizer import LBFGS, SGD, Muon, OptimizerSpec
 from mlptrain.spec.reader import KeyPath
 from mlptrain.spec.scaling import FixedScaling
 from mlptrain.spec.schedule import Cosine, CosLog, MultiStep, Plateau, Schedule, Step
@@ -348,6 +349,49 @@ def initial_weights_fit(data: DataSpec, facts: DataFacts, loss: LossSpec, model:
             yield ("model", "init", "path"), str(error)
 
 
+def optimizer_fits(
+    optimizer: OptimizerSpec,
+    model: ModelSpec,
+    facts: DataFacts,
+    training: TrainingSpec,
+    augmentation: AugmentationSpec,
+) -> Iterator[Finding]:
+    """Muon is there; and what L-BFGS minimises is the same function whenever a step evaluates it."""
+    if isinstance(optimizer, Muon) and (installed := _torch_version()) < (2, 9):
+        found = ".".join(map(str, installed))
+        yield ("optimizer", "name"), f"'muon' needs torch 2.9 or newer, and {found} is installed"
+    if not isinstance(optimizer, LBFGS):
+        return
+    whole, size = facts.train_rows, training.batch_size
+    if isinstance(size, int) and size < whole:
+        message = f"must be full for the optimizer 'lbfgs', which evaluates the same rows again and again, got {size}"
+        yield ("training", "batch_size"), message
+    changing = {
+        ("model", "dropout"): any(model.rates()),
+        ("model", "input_dropout"): bool(model.input_dropout),
+        ("augmentation",): bool(augmentation.active()),
+        ("training", "adversarial"): training.adversarial is not None,
+    }
+    for path, does in changing.items():
+        if does:
+            yield path, "draws at random in every evaluation, and the optimizer 'lbfgs' needs the same function in each"
+    others = {
+        ("model", "members"): model.members.k > 1,
+        ("training", "clip_norm"): training.clip_norm is not None,
+        ("training", "clip_value"): training.clip_value is not None,
+        ("training", "max_norm"): training.max_norm is not None,
+        ("training", "l1"): bool(training.l1),
+    }
+    for path, is_set in others.items():
+        if is_set:
+            yield path, "is no part of what the optimizer 'lbfgs' minimises; leave it out, or take another optimizer"
+
+
+def _torch_version() -> tuple[int, ...]:
+    """That of the installed torch, without importing it."""
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version("torch"))[:2])
+
+
 RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     loss_fits_data,
     class_weights_fit,
@@ -369,6 +413,7 @@ RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
     max_norm_fits_layers,
     adversarial_fits_loss,
     augmentation_fits_data,
+    optimizer_fits,
 )
 
 

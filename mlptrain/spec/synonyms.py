@@ -51,14 +51,14 @@ KEYS = {
     "data.x_val": "x_valid x_validation x_dev val_x validation_x",
     "data.y_val": "y_valid y_validation y_dev val_y validation_y",
     "data.transpose": "transposed transpose_images swap_axes fix_orientation",
-    "data.y": "y_name target_array targets_name y_key label_array labels_name y_train train_y",
+    "data.y": "y_name target_array targets_name y_key label_array labels_name y_train train_y labels",
     "data.size": "resize image_size img_size image_shape target_size crop center_crop",
     "data.mode": "color_mode colour_mode grayscale greyscale as_gray gray",
     "data.task": "task_type problem problem_type",
     "data.class_names": "labels label_names target_names categories",
     "data.maximum": "max_value maxval data_range max_pixel",
     "data.target": (
-        "targets target_column target_columns target_col target_variable label label_column label_col y_column "
+        "targets target_column target_columns target_col target_variable label labels label_column label_col y_column "
         "dependent_variable response response_column outcome"
     ),
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
@@ -163,6 +163,14 @@ KEYS = {
     "optimizer.betas": "beta beta1 beta2 b1 b2 adam_beta1 adam_beta2 adam_betas opt_betas",
     "optimizer.eps": "epsilon adam_epsilon adam_eps opt_eps",
     "optimizer.alpha": "rho smoothing_constant",
+    "optimizer.etas": "eta_minus eta_plus",
+    "optimizer.step_sizes": "step_size_min step_size_max",
+    "optimizer.ns_steps": "newton_schulz_steps backend_steps",
+    "optimizer.history_size": "maxcor memory_size lbfgs_memory",
+    "optimizer.max_eval": "max_fun",
+    "optimizer.line_search_fn": "line_search",
+    "optimizer.tolerance_grad": "gtol pgtol tol_grad",
+    "optimizer.tolerance_change": "ftol tol_change",
     "schedule": (
         "scheduler scheduler_type scheduler_name sched lr_scheduler lr_schedule lr_scheduler_type lr_policy "
         "lr_strategy lr_mode lr_config lr_decay lr_decay_type learning_rate_schedule learning_rate_scheduler "
@@ -329,9 +337,6 @@ KEYS_NOT_OFFERED = {
     ),
     "an equal average of late weights is not offered; training.ema averages all along the way": (
         "swa swa_start swa_lr swa_epoch_start swa_freq"
-    ),
-    "settings of L-BFGS are not offered": (
-        "max_fun max_eval history_size line_search_fn tolerance_grad tolerance_change"
     ),
     "an interval of evaluation is not offered; every epoch is evaluated, on evaluation.split": (
         "eval_every eval_interval eval_period validation_steps eval_freq eval_frequency validation_frequency "
@@ -517,6 +522,11 @@ VALUES = {
             "nesterov nag nesterov_momentum sgd_nesterov nesterov_accelerated_gradient"
         ),
         "{name: adam, amsgrad: true}": "amsgrad",
+        "adadelta": "zeiler",
+        "radam": "rectified_adam",
+        "asgd": "averaged_sgd polyak polyak_averaging",
+        "rprop": "resilient_backpropagation resilient_propagation",
+        "lbfgs": "bfgs lbfgsb limited_memory_bfgs",
     },
     "schedule": {
         "constant": "none null no off fixed const",
@@ -652,11 +662,13 @@ VALUES_NOT_OFFERED = {
         "mse has the same minimum": "rmse root_mean_squared_error",
     },
     "optimizer": {
-        "": (
-            "adadelta adafactor adabelief adabound adamp adan adopt apollo asgd bfgs cg conjugate_gradient ftrl "
-            "fromage lamb lars lbfgs lbfgsb lion lookahead madgrad muon nadamw newton novograd prodigy radam ranger "
-            "rmsprop_tf rprop sag saga sgdp sgdw shampoo soap sophia sparse_adam tadam yogi zero schedule_free "
-            "levenberg_marquardt"
+        "": "cg conjugate_gradient newton sag saga sparse_adam tadam zero levenberg_marquardt",
+        "by this name; write its import path, such as pytorch_optimizer:Lion of mlptrain[optimizers]": (
+            "adabelief adabound adamp adan adopt apollo ftrl fromage lamb lars lion lookahead madgrad nadamw novograd "
+            "prodigy ranger rmsprop_tf sgdp sgdw shampoo soap sophia yogi"
+        ),
+        "by this name; write schedulefree:AdamWScheduleFree, of mlptrain[optimizers]": (
+            "schedule_free adamw_schedule_free sgd_schedule_free"
         ),
     },
     "schedule": {

@@ -18,7 +18,7 @@ from mlptrain.spec.loss import WEIGHTS_FORMS
 from mlptrain.spec.reader import Document, KeyPath, dotted, scalar
 from mlptrain.spec.scaling import SCALING_FORMS
 
-_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS)
+_FORMS_OF_VALUES = (*SCALING_FORMS, *WEIGHTS_FORMS, "foreign")
 _OTHER_FORMS = {  # beside words, by the last keys of the path
     "data.scaling": ["{mean: …, std: …}"],
     "loss.class_weights": ["a list of a number for each class", "{CLASS: number}"],
@@ -138,7 +138,16 @@ def _wrong_value(finding: _Finding) -> str:
     limits = {key: f"{limit:,}" if isinstance(limit, int) else f"{limit:,.15g}" for key, limit in context.items()}
     if finding.key == "device":
         return must_be(_FORMS["device"], finding.value) + _device_hint(finding.value)
+    if kind == "dict_type" and finding.key == "columns" and isinstance(finding.value, list):
+        return must_be("a mapping", finding.value) + _columns_hint(finding.value)
     return must_be(_EXPECTED[kind].format(**limits), finding.value) + _plain_hint(kind, finding)
+
+
+def _columns_hint(names: list[Any]) -> str:
+    """A list of columns may be of those to leave out, or of those to use."""
+    shown = [str(name) for name in names if isinstance(name, (str, int))][:3]
+    example = ", ".join(f"{name}: drop" for name in shown) or "host: drop"
+    return f"; write {{{example}}} to leave columns out; all others are inputs"
 
 
 def _wrong_length(finding: _Finding) -> str:

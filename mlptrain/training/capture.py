@@ -22,6 +22,8 @@ def step_runner(engine: Engine, updates: Updates, workers: Workers | None = None
     """
     if workers is not None:
         return _shared_step(engine, updates, workers)
+    if updates.needs_closure:
+        return _closure_step(engine, updates)
 
     def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         outputs = engine(inputs, targets)
@@ -39,6 +41,26 @@ def _shared_step(engine: Engine, updates: Updates, workers: Workers) -> StepFunc
         updates.advance()
         updates.apply()
         return outputs
+
+    return step
+
+
+def _closure_step(engine: Engine, updates: Updates) -> StepFunction:
+    """An optimizer with a closure evaluates all models, as often as it wants to, to read one of them."""
+
+    def step(inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+        before: list[Tensor] = []
+
+        def evaluate() -> Tensor:
+            outputs = engine(inputs, targets)
+            if not before:
+                before.append(outputs.clone())
+            return engine.loss.objectives(outputs, targets)
+
+        evaluate()
+        updates.advance()
+        updates.apply(evaluate=evaluate)
+        return before[0]
 
     return step
 

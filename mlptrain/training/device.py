@@ -7,8 +7,9 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -114,14 +115,24 @@ def _fastest_exact_precision(device: str) -> Precision:
     ``medium`` sends products to faster kernels; on a processor with bfloat16 matrix units, or a GPU with TF32, those
     round. The error is a property of the machine, so the decision is the same every time; a stop-watch's would not be.
     """
+    return _fastest_exact(device, product_error)
+
+
+@lru_cache
+def _fastest_exact(device: str, measure: Callable[[str], float]) -> Precision:
+    """Measured once in a process: it takes as long as training on a hundred rows."""
     levels: tuple[Precision, ...] = ("medium", "high")
-    return next((level for level in levels if error_under(level, device) < LARGEST_ERROR), "highest")
+    return next((level for level in levels if _error_under(level, device, measure) < LARGEST_ERROR), "highest")
 
 
 def error_under(level: Precision, device: str) -> float:
     """``product_error`` with the setting ``level``; the current one is put back."""
+    return _error_under(level, device, product_error)
+
+
+def _error_under(level: Precision, device: str, measure: Callable[[str], float]) -> float:
     with applied(ResolvedDevice(device, level, torch.get_num_threads())):
-        return product_error(device)
+        return measure(device)
 
 
 def product_error(device: str) -> float:

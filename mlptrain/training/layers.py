@@ -61,8 +61,9 @@ def measure_layers(
     z_of, y_of = [], []
     y = x
     for layer in network.layers:
-        z_of.append(layer.normalise(weights, layer.product(weights, layer.read(weights, y, mode=mode)), mode=mode))
-        y = layer.forward(weights, y, mode=mode)
+        product = layer.product(weights, layer.read(weights, y, mode=mode))
+        z_of.append(layer.normalise(weights, product, mode=mode))
+        y = layer.close(weights, product, y, mode=mode)
         y_of.append(y)
     names = [f"{layer.prefix}weight" for layer in network.layers]
     objective = network.objective(loss, y, encoded) / (len(x) if loss.section.reduction == "sum" else 1)

@@ -166,7 +166,7 @@ def predicted_classes(outputs: Tensor) -> Tensor:
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
-def probabilities(outputs: Tensor, temperature: float = 1.0, *, multi_label: bool = False) -> Tensor:
+def probabilities(outputs: Tensor, temperature: float | Tensor = 1.0, *, multi_label: bool = False) -> Tensor:
     """Class probabilities (n, k) in float64: softmax of k outputs, or 1 − σ and σ of a single logit, each over T.
 
     Of several labels at once σ of every logit.

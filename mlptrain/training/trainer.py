@@ -254,6 +254,7 @@ class Trainer:
                 weights.append(self._counted(every).sum(dim=1))
         if self._workers is not None:
             self._workers.check_bits(self.parameters.flat, when=f"after epoch {epoch}")
+        self.updates.settle()
         finite = self._finite()
         step_losses = self._of_all(_joined(losses).double().cpu())  # the one wait for the device in an epoch
         step_hits = self._of_all(_joined(hits).cpu()) if self.classify else None

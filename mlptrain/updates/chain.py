@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlptrain.errors import UserError
 from mlptrain.nn.parameters import Parameters, Stack
 from mlptrain.spec.experiment import TrainingSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import Constant, Plateau, RunLength, Schedule
 from mlptrain.updates.ingredients import Average, Decay, Ingredient, MaxNorm, on_gradients
 from mlptrain.updates.optimizers import Optimizer, alike, make_optimizer
+from mlptrain.updates.wrapped import Evaluate, Wrapped, check_usable, is_wrapped
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,16 @@ class ModelState:
     """Weights of one model and the state of its updates: parameter names to tensors, for weights and every buffer.
 
     ``parameters`` are those that the model is evaluated with. Where they are an average, training continues with
-    ``raw``, which is empty otherwise. ``scalars`` are tensors of shape ().
+    ``raw``, which is empty otherwise. ``scalars`` are tensors of shape (). Of a wrapped optimizer ``own`` holds the
+    tensors of its state, and ``plain`` the rest as JSON, see ``mlptrain.updates.states``.
     """
 
     parameters: Mapping[str, Tensor]
     buffers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     scalars: Mapping[str, Tensor] = field(default_factory=dict)
     raw: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    plain: str = ""
 
 
 NO_INGREDIENTS = TrainingSpec()
@@ -70,13 +75,19 @@ class _Part:
         now = self.optimizer.settings.lr * factors[0] * scale
         self.rate = self.rate.fill_(now) if isinstance(self.rate, Tensor) else now
 
-    def step(self) -> None:
+    def step(self, evaluate: Evaluate | None = None) -> None:
         if self.decay is not None:
             self.decay(self.rate if self.rates is None else self.rates)
-        if self.rates is None:
+        if isinstance(self.optimizer, Wrapped):
+            self.optimizer.step(self.gradients, self.rate, evaluate, self.first)
+        elif self.rates is None:
             self.optimizer.step(self.gradients, self.rate)
         else:
             self.optimizer.step_each(self.gradients, self.rates)
+
+
+def _has_closure(part: _Part) -> bool:
+    return isinstance(part.optimizer, Wrapped) and part.optimizer.needs_closure
 
 
 class Updates:
@@ -113,6 +124,7 @@ class Updates:
         for _, kin in groupby(range(len(settings)), key=self._kind):
             self._parts.append(self._part(list(kin)))
         self._part_of = [part for part in self._parts for _ in range(part.count)]  # by model
+        self.needs_closure = any(map(_has_closure, self._parts))
         self._all_capturable = all(part.optimizer.capturable for part in self._parts)
         self._before = on_gradients(training, parameters, gradients, weights)
         self._after: list[Ingredient] = []
@@ -122,16 +134,34 @@ class Updates:
         if self._average is not None:
             self._after.append(self._average)
         self.evaluated = parameters if self._average is None else self._average.stack
+        self._averaging = [
+            part for part in self._parts if isinstance(part.optimizer, Wrapped) and part.optimizer.averages
+        ]
+        if self._averaging:
+            if self._average is not None:
+                name = self._averaging[0].optimizer.settings.name
+                raise UserError(f"training.ema: optimizer '{name}' averages by itself; leave one of them out")
+            shapes = parameters.parameter_shapes, parameters.state_shapes
+            flat = parameters.flat
+            self.evaluated = Stack(*shapes, models=parameters.models, dtype=flat.dtype, device=flat.device)
+            self.evaluated.flat.copy_(flat)
 
     def _kind(self, model: int) -> tuple[object, ...]:
         """What models of one call have in common."""
-        section, is_alone = self._settings[model], isinstance(self._schedules[model], Plateau)
-        return type(section), alike(section), model if is_alone else None
+        section, schedule = self._settings[model], self._schedules[model]
+        if is_wrapped(section):
+            return type(section), model
+        return type(section), alike(section), model if isinstance(schedule, Plateau) else None
 
     def _part(self, models: Sequence[int]) -> _Part:
         parameters, flat, first, count = self._stack, self._stack.flat, models[0], len(models)
         sections, schedules = [self._settings[one] for one in models], [self._schedules[one] for one in models]
         section = sections[0]
+        if is_wrapped(section):
+            check_usable(section)
+            of_model = self._stack.members[first], self._of_gradients.members[first]
+            wrapped = Wrapped(section, *of_model, self._weights)
+            return _Part(first, 1, wrapped, [], None, schedules, section.lr)
         apart = any(one != section for one in sections) or any(one != schedules[0] for one in schedules)
         decays, of_weights = [one.weight_decay for one in sections], section.weight_decay_for == "weights"
         decay = None
@@ -175,20 +205,29 @@ class Updates:
             part.follow([factors[id(schedule)] for schedule in part.schedules], self._scales[part.first])
         self._step += 1
 
-    def apply(self, *, captured: bool | None = None) -> None:
+    def apply(self, *, captured: bool | None = None, evaluate: Evaluate | None = None) -> None:
         """A step; with ``captured`` only what of it can be captured in a CUDA graph, or what cannot.
 
-        What cannot are the updates of some optimizers, and what comes after them.
+        What cannot are the updates of some optimizers, and what comes after them. ``evaluate`` is what an optimizer
+        with a closure calls; the others have their turn before those.
         """
         if captured is not False:
             for call in self._before:
                 call()
-        for part in self._parts:
+        for part in sorted(self._parts, key=_has_closure) if self.needs_closure else self._parts:
             if captured is None or part.optimizer.capturable == captured:
-                part.step()
+                part.step(evaluate)
         if captured is None or captured == self._all_capturable:
             for call in self._after:
                 call()
+
+    def settle(self) -> None:
+        """Bring ``evaluated`` up to date where an optimizer averages by itself."""
+        if self._averaging:
+            self.evaluated.flat.copy_(self._stack.flat)
+        for part in self._averaging:
+            if isinstance(part.optimizer, Wrapped):
+                part.optimizer.averaged(self.evaluated.members[part.first], self._stack.members[part.first])
 
     def lr(self, model: int, step: int) -> float:
         """The learning rate of a model in step ``step``, counted from 0, as its plateau stands now."""
@@ -207,25 +246,33 @@ class Updates:
             )
             for name, tensors in part.optimizer.buffers.items()
         }
-        raw = {} if self._average is None else parameters
-        return ModelState(self.evaluated.members[model], buffers, part.optimizer.scalars, raw)
+        raw = parameters if self._has_raw(part) else {}
+        scalars = part.optimizer.scalars_of(model - part.first)
+        packed = part.optimizer.packed() if isinstance(part.optimizer, Wrapped) else ()
+        return ModelState(self.evaluated.members[model], buffers, scalars, raw, *packed)
+
+    def _has_raw(self, part: _Part) -> bool:
+        """Whether models are evaluated with other parameters than those that they train with."""
+        return self._average is not None or part in self._averaging
 
     def load(self, model: int, state: ModelState) -> None:
         """Take over weights and state. Raises ValueError for those of another network or optimizer."""
         part, parameters = self._part_of[model], self._stack.members[model]
-        if bool(state.raw) != (self._average is not None):
+        if bool(state.raw) != self._has_raw(part):
             raise ValueError(
                 f"a state with{'' if state.raw else 'out'} raw weights beside an average: expected the other"
             )
         self.evaluated.members[model].copy_(state.parameters)
-        if state.raw:
-            parameters.copy_(state.raw)
+        if self.evaluated is not self._stack:
+            parameters.copy_(state.raw or state.parameters)
         sizes = [len(piece) for piece in self._stack.pieces(model, model + 1)]
         pieces = {
             name: torch.split(Parameters.zeros(self._stack.parameter_shapes).copy_(tensors).flat, sizes)
             for name, tensors in state.buffers.items()
         }
         part.optimizer.load_state(pieces, state.scalars, place=model - part.first, count=part.count)
+        if isinstance(part.optimizer, Wrapped):
+            part.optimizer.unpack(state.own, state.plain)
         # Where a model diverged, clipping leaves nan between its gradients, which no step overwrites.
         for piece in self._of_gradients.pieces(model, model + 1):
             piece.zero_()

@@ -22,9 +22,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim.adadelta import adadelta
 from torch.optim.adagrad import adagrad
 from torch.optim.adamax import adamax
 from torch.optim.nadam import nadam
+from torch.optim.radam import radam
 from torch.optim.rmsprop import rmsprop
 
 from mlptrain.spec import optimizer
@@ -40,8 +42,9 @@ class Optimizer(ABC, Generic[Settings]):
     ``settings`` are the optimizer section of a configuration; its ``lr`` is scheduled, so a step is told which to use.
     ``each`` holds the sections of models that differ in what is their ``own``, and that lie side by side in every
     parameter; ``step_each`` updates them.
-    ``buffers`` maps names to one tensor for each of the parameters, ``scalars`` names to tensors of shape (); together
-    they are all that a checkpoint needs.
+    ``buffers`` maps names to one tensor for each of the parameters, ``scalars`` names to tensors of shape (), and
+    ``own_scalars`` to those of ``each`` model, (models, 1), where they are not equal; together they are all that a
+    checkpoint needs.
     """
 
     own: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # what models in one call may differ in
@@ -55,6 +58,7 @@ class Optimizer(ABC, Generic[Settings]):
         self._directions: list[Tensor] = []
         self.buffers: State = {name: self._filled(0.0) for name in self.zeros}
         self.scalars: dict[str, Tensor] = {}
+        self.own_scalars: dict[str, Tensor] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -96,14 +100,19 @@ class Optimizer(ABC, Generic[Settings]):
         Raises ValueError where names or sizes do not fit.
         """
         ours = {name: [tensor.view(count, -1)[place] for tensor in tensors] for name, tensors in self.buffers.items()}
-        expected, given = _sizes(ours, self.scalars), _sizes(buffers, scalars)
+        mine_alone = self.scalars_of(place)
+        expected, given = _sizes(ours, mine_alone), _sizes(buffers, scalars)
         if expected != given:
             raise ValueError(f"optimizer state has {given}, expected {expected}")
         for name, tensors in buffers.items():
             for mine, theirs in zip(ours[name], tensors, strict=True):
                 mine.copy_(theirs.flatten())
         for name, scalar in scalars.items():
-            self.scalars[name].copy_(scalar)
+            mine_alone[name].copy_(scalar)
+
+    def scalars_of(self, place: int) -> dict[str, Tensor]:
+        """``scalars`` and those of its own of the model ``place``, as views of shape ()."""
+        return self.scalars | {name: values[place, 0] for name, values in self.own_scalars.items()}
 
     def _filled(self, value: float) -> list[Tensor]:
         return [torch.full_like(tensor, value) for tensor in self.parameters]
@@ -299,8 +308,99 @@ class Adagrad(Functional[optimizer.Adagrad]):
         self.arguments |= {"fused": on_cpu, "foreach": not on_cpu}
 
 
+class Adadelta(Functional[optimizer.Adadelta]):
+    """torch.optim.Adadelta."""
+
+    form = staticmethod(adadelta)
+    takes = zeros = non_negative = ("square_avg", "acc_delta")
+
+
+class RAdam(Functional[optimizer.RAdam]):
+    """torch.optim.RAdam."""
+
+    form = staticmethod(radam)
+    takes = zeros = ("exp_avg", "exp_avg_sq")
+    non_negative = ("exp_avg_sq",)
+
+
+class ASGD(Optimizer[optimizer.ASGD]):
+    """torch.optim.ASGD. What its rate is in the next step, ``eta``, is found at the end of this one."""
+
+    zeros = ("ax",)
+
+    def _begin(self) -> None:
+        """The step, the weight of the next parameters in their average, and the rate, which torch keeps in float32."""
+        self.scalars = {"mu": torch.ones(()), "step": torch.zeros(())}
+        rates = self.own_scalars if self.each else self.scalars
+        rates["eta"] = torch.zeros(len(self.each), 1) if self.each else torch.zeros(())
+
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
+        eta = self.scalars["eta"]
+        self._start(eta, float(lr))
+        rate, decay = eta.item(), self.settings.weight_decay
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            joined = gradient.add(parameter, alpha=decay) if decay else gradient
+            parameter.mul_(1 - self.settings.lambd * rate).add_(joined, alpha=-rate)
+        self._end(parameters, eta, torch.as_tensor(float(lr), dtype=torch.float64))
+
+    def step_each(self, gradients: list[Tensor], lr: Tensor) -> None:
+        eta, models = self.own_scalars["eta"], len(lr)
+        self._start(eta, lr)
+        rate = eta.to(self.parameters[0])
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            rows = parameter.view(models, -1)
+            rows.mul_(1 - self.settings.lambd * rate).addcmul_(gradient.view(models, -1), rate, value=-1)
+        self._end(self.parameters, eta, lr.to(eta.device, torch.float64))
+
+    def _start(self, eta: Tensor, lr: float | Tensor) -> None:
+        """The first rate is the learning rate itself."""
+        if not self.scalars["step"]:
+            eta.copy_(torch.as_tensor(lr, dtype=torch.float64))
+
+    def _end(self, parameters: list[Tensor], eta: Tensor, lr: Tensor) -> None:
+        """The average, and the rate of the next step."""
+        mu, step, settings = self.scalars["mu"], self.scalars["step"], self.settings
+        step.add_(1)
+        for average, parameter in zip(self.buffers["ax"], parameters, strict=True):
+            average.copy_(parameter) if mu == 1 else average.lerp_(parameter, mu.item())
+        eta.copy_(lr / (1 + settings.lambd * lr * step.double()) ** settings.alpha)
+        mu.fill_(1 / max(1.0, step.item() - settings.t0))
+
+
+class Rprop(Optimizer[optimizer.Rprop]):
+    """torch.optim.Rprop, which has no use for a learning rate after its first step."""
+
+    zeros = ("prev", "step_size")
+    non_negative = ("step_size",)
+
+    def _begin(self) -> None:
+        """The step."""
+        self.scalars["step"] = torch.zeros(())
+
+    def update(self, parameters: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> None:
+        settings, decay = self.settings, self.settings.weight_decay
+        if not self.scalars["step"]:
+            for length in self.buffers["step_size"]:
+                rows = len(lr) if isinstance(lr, Tensor) and lr.dim() else 1
+                length.view(rows, -1).copy_(torch.as_tensor(lr, dtype=length.dtype))
+        self.scalars["step"].add_(1)
+        groups = zip(parameters, gradients, self.buffers["prev"], self.buffers["step_size"], strict=True)
+        for parameter, gradient, before, length in groups:
+            joined = gradient.add(parameter, alpha=decay) if decay else gradient
+            factors = joined * before
+            turned, goes_on = factors < 0, factors > 0
+            factors.fill_(1).masked_fill_(turned, settings.etas[0]).masked_fill_(goes_on, settings.etas[1])
+            length.mul_(factors).clamp_(*settings.step_sizes)
+            before.copy_(joined).masked_fill_(turned, 0)
+            parameter.addcmul_(before.sign(), length, value=-1)
+
+    def step_each(self, gradients: list[Tensor], lr: Tensor) -> None:
+        self.update(self.parameters, gradients, lr)
+
+
 OPTIMIZERS: dict[type[optimizer.Optimizer], type[Optimizer[Any]]] = {  # by the sections of the same names
-    getattr(optimizer, kind.__name__): kind for kind in (SGD, Adam, AdamW, NAdam, Adamax, RMSprop, Adagrad)
+    getattr(optimizer, kind.__name__): kind
+    for kind in (SGD, Adam, AdamW, NAdam, Adamax, RMSprop, Adagrad, Adadelta, RAdam, ASGD, Rprop)
 }
 
 
@@ -322,7 +422,12 @@ def alike(section: OptimizerSpec) -> dict[str, Any]:
 
 
 def count_buffers(section: OptimizerSpec) -> int:
-    """How many numbers an optimizer keeps for every parameter, as a step of one parameter shows."""
-    optimizer = make_optimizer(section, [torch.zeros(1)])
-    optimizer.step([torch.zeros(1)], section.lr)
-    return len(optimizer.buffers)
+    """How many numbers an optimizer keeps for every parameter, as a step of one parameter shows.
+
+    Of those that are wrapped it is an estimate.
+    """
+    if type(section) not in OPTIMIZERS:
+        return 2
+    made = make_optimizer(section, [torch.zeros(1)])
+    made.step([torch.zeros(1)], section.lr)
+    return len(made.buffers)

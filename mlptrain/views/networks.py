@@ -314,5 +314,8 @@ def _load_classifier(run: AnyPath, what: str) -> TrainedNetwork:
     if not facts.has_classes:
         others = f"a row of data '{data}' may have several labels at once"
         found = others if facts.is_multi_label else f"the targets of data '{data}' are numbers"
-        raise UserError(f"{run}: {what} needs classes, but {found}; `mlptrain plot curves` works for every run")
+        of_numbers = "" if facts.is_multi_label else f"`mlptrain plot residuals {run}` is for numbers, and "
+        raise UserError(
+            f"{run}: {what} needs classes, but {found}; {of_numbers}`mlptrain plot curves` works for every run"
+        )
     return network

@@ -92,8 +92,8 @@ def permutation_importance(
     """How much worse a run's kept checkpoint is where a column is shuffled: scikit-learn's permutation importance.
 
     Breiman (2001). The columns are those of the file: all inputs that come from one are shuffled together. Of large
-    splits evenly spaced rows, and of many columns the first 200, which bounds the time. Raises UserError for data whose
-    inputs have no names.
+    splits evenly spaced rows, and of many columns 200, which bounds the time; ``_chosen`` says which. Raises UserError
+    for data whose inputs have no names.
     """
     from sklearn import inspection
 
@@ -103,7 +103,7 @@ def permutation_importance(
     if not groups:
         raise UserError(f"{run}: the inputs of data '{experiment.data.label}' have no names, which are no columns")
     split, rows = load_split(network.checkpoint, split, **source)
-    columns = dict(list(groups.items())[:_MAX_COLUMNS])
+    columns, chosen = _chosen(network, groups, rows.spaced(_MIN_ROWS).inputs)
     rows = rows.spaced(_rows_at_most(experiment, len(columns) * repeats))
     order = np.repeat(np.arange(len(rows))[:, None], len(columns), axis=1)  # rows, of which a column is shuffled
     scorer = _Scorer(network, rows.inputs, rows.targets, [torch.tensor(places) for places in columns.values()])
@@ -123,11 +123,36 @@ def permutation_importance(
         repeats=repeats,
         columns=tuple(columns),
         all_columns=len(groups),
+        chosen=chosen,
         loss=experiment.loss.title,
         increase=found["loss"].importances,
         second=second,
         decrease=found[second].importances if second else None,
     )
+
+
+def _chosen(
+    network: TrainedNetwork, groups: Mapping[str, list[int]], inputs: torch.Tensor
+) -> tuple[dict[str, list[int]], str]:
+    """Up to 200 columns with their inputs, in the order of the file, and in words which they are.
+
+    Of more, those whose inputs the first layer weighs most: by the root of the sum, over their inputs, of the squared
+    norm of the weights times the variance of the input over some rows (n, inputs). Where inputs are embedded, whose
+    weights are of other quantities, 200 are drawn by the seed.
+    """
+    if len(groups) <= _MAX_COLUMNS:
+        return dict(groups), "all"
+    weights = network.get_parameter("layers.0.weight").detach()
+    names = list(groups)
+    if weights.shape[-1] == inputs.shape[1]:
+        of_inputs = weights.reshape(-1, inputs.shape[1]).square().sum(dim=0) * inputs.var(dim=0, correction=0)
+        of_columns = torch.stack([of_inputs[places].sum() for places in groups.values()])
+        best = of_columns.argsort(descending=True, stable=True)[:_MAX_COLUMNS]
+        chosen, how = best.tolist(), "those that the first layer weighs most"
+    else:
+        draw = torch.Generator().manual_seed(derived_seed(network.experiment.seed, "columns of importance"))
+        chosen, how = torch.randperm(len(names), generator=draw)[:_MAX_COLUMNS].tolist(), "drawn at random"
+    return {names[place]: groups[names[place]] for place in sorted(chosen)}, how
 
 
 def _rows_at_most(experiment: Experiment, permutations: int) -> int:

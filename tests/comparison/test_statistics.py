@@ -151,6 +151,15 @@ def test_bootstrap_interval_is_scipys_in_the_limit_of_many_values() -> None:
     assert wider[0] < ours[0] < ours[1] < wider[1]
 
 
+@pytest.mark.parametrize("n", [2, 3, 10, 25])
+def test_bootstrap_interval_is_scipys_of_the_expanded_level(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.001, 0.003, n)
+    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
+    options = {"method": "percentile", "n_resamples": 10_000, "confidence_level": 1 - 2 * tail}
+    scipys = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
+    assert bootstrap_interval(values) == pytest.approx((scipys.low, scipys.high), rel=1e-12)
+
+
 def test_bootstrap_interval_of_degenerate_differences() -> None:
     assert bootstrap_interval([0.003]) is None
     assert bootstrap_interval([0.1] * 3) == (0.1, 0.1)  # whose mean is 0.10000000000000002

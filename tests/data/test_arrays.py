@@ -16,12 +16,14 @@ import scipy.io
 import yaml
 from numpy.typing import NDArray
 
-from mlptrain.errors import SpecError, UserError
+from mlptrain.errors import DataError, SpecError, UserError
+from mlptrain.experiment import train
 from mlptrain.experiment.build import load_data
+from mlptrain.experiment.checkpoints import check_room, load_checkpoint
 from mlptrain.sources.facts import DataFacts, RawData
 from mlptrain.spec import load_spec
 from mlptrain.spec.load import Loaded, in_folds
-from mlptrain.system import memory
+from mlptrain.system import memory, sealed
 
 Values = NDArray[Any]
 N, D = 40, 3
@@ -198,6 +200,42 @@ def test_test_rows_are_drawn_where_none_are_stored(folder: Path) -> None:
     test = load_data(experiment).test
     assert test is not None
     np.testing.assert_allclose(test.stored().numpy(), x[:5] + 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [("X", "labels"), ("x", "label"), ("X", "targets"), ("x", "target"), ("X", "y")])
+@pytest.mark.parametrize("kind", ["npz", "mat"])
+def test_inputs_called_x_beside_targets_of_any_usual_name(folder: Path, names: tuple[str, str], kind: str) -> None:
+    x, y = inputs(), labels()
+    arrays = dict(zip(names, (x, y), strict=True))
+    if kind == "mat":
+        scipy.io.savemat("d.mat", arrays)
+        rows = loaded(path="d.mat").spec.data.source().read(seed=0, folder=Path())
+    else:
+        save(**arrays)
+        rows = rows_of()
+    np.testing.assert_array_equal(rows.x, x.astype(rows.x.dtype))
+    np.testing.assert_array_equal(rows.y, y)
+
+
+def test_labels_are_targets_or_names_of_classes(folder: Path) -> None:
+    save(x=inputs(), y=labels())
+    with pytest.raises(SpecError, match=r"data\.labels: unknown key; did you mean 'y' or 'class_names'\?"):
+        loaded(labels="y")
+
+
+def test_columns_that_no_checkpoint_has_room_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million columns in small: found before a folder is made, by what the checkpoint would hold."""
+    save(x=inputs(N, 10_100, kind="float32"), y=labels())
+    loaded()
+    train(Path("c.yaml"), overrides=["training.epochs=0"], run_dir="run")
+    header = int.from_bytes(Path("run/checkpoints/last.safetensors").read_bytes()[:8], "little")
+    monkeypatch.setattr(sealed, "MAX_HEADER_BYTES", int(1.15 * header))
+    checkpoint = load_checkpoint(Path("run/checkpoints/last.safetensors"))
+    check_room(checkpoint.experiment, checkpoint.preprocessing)
+    monkeypatch.setattr(sealed, "MAX_HEADER_BYTES", header - 1)
+    with pytest.raises(DataError, match=r"data 'arrays' has 10,100 columns, whose names and preprocessing "):
+        train(Path("c.yaml"), run_dir="third")
+    assert not Path("third").exists()
 
 
 @pytest.mark.parametrize("names", [("x_val", "y_val"), ("X_valid", "Y_valid"), ("xDev", "yDev")])

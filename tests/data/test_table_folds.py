@@ -122,7 +122,7 @@ def test_training_rows_that_a_column_states_are_parted_by_class(table: Path) -> 
             r"data.fold: splits 200 training rows into 201 blocks of time, one more than folds; take fewer",
         ),
         (COLUMN, 199, r"data.fold: splits \d+ training rows into 199 folds; take fewer"),
-        (GROUP | {"column": "y"}, 3, r"data.split: 'y' is the target already"),
+        (GROUP | {"column": "y"}, 3, r"data.split.column: 'y' is the target already"),
         (TIME, 199, r"data.validation: takes no rows: 0.1 of 1 rows rounds to 0; use a count, or 0 for none"),
     ],
 )

@@ -260,9 +260,13 @@ def test_a_file_of_its_own_needs_no_column_of_the_split(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[dict[str, Any], dict[int, dict[str, Any]], str]] = [
-    ({"split": {"by": "group", "column": "patien"}}, {}, r"data.split: there is no column 'patien'; did you mean"),
-    ({"split": {"by": "group", "column": "y"}}, {}, r"data.split: 'y' is the target already"),
-    ({"split": {"by": "time", "column": "w"}, "weight": "w"}, {}, r"data.split: 'w' is the column of weights already"),
+    ({"split": {"by": "group", "column": "patien"}}, {}, r"data.split.column: there is no column 'patien'; did you m"),
+    ({"split": {"by": "group", "column": "y"}}, {}, r"data.split.column: 'y' is the target already"),
+    (
+        {"split": {"by": "time", "column": "w"}, "weight": "w"},
+        {},
+        r"data.split.column: 'w' is the column of weights al",
+    ),
     (
         {"split": {"by": "time", "column": "patient"}},
         {},

@@ -85,6 +85,9 @@ evaluation: {{split: {split}}}
 """
 
 
+CAN_DIVERGE = [name for name in OPTIMIZERS if name != "rprop"]  # whose steps are at most 50, whatever the rate
+
+
 def first_bad_epoch(text: str) -> int | None:
     """The first epoch in which a step's loss, or a weight after it, is no number: a loop of torch's own."""
     one = load_text(text).experiment
@@ -108,7 +111,7 @@ def first_bad_epoch(text: str) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CAN_DIVERGE)
 def test_divergence_is_found_in_its_epoch_alone_and_among_others(optimizer: str) -> None:
     """A diverging model between two sound ones: found in the epoch of torch's own loop, and the others continue."""
     wild, tame = configuration(optimizer=optimizer, lr=1e25), configuration(optimizer=optimizer, lr=1e-3)
@@ -138,7 +141,7 @@ def train(text: str, folder: Path) -> experiment.Outcome:
 DIGITS = "{name: digits, train_size: 60, test_size: 40, validation: 0}"
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CAN_DIVERGE)
 @pytest.mark.parametrize("data", ["generated, without test rows", "digits"])
 def test_weights_thrown_away_by_the_very_last_step_are_no_result(optimizer: str, data: str, tmp_path: Path) -> None:
     """The loss of the only step was sound and the weights after it are finite; what they give is not a number."""

@@ -43,6 +43,8 @@ def watch(event, arguments):
     if event.startswith("socket.") or event in ("urllib.Request", "http.client.connect", "ftplib.connect"):
         print("network", event, arguments[-1:], file=log)
         raise ConnectionRefusedError("the network is forbidden")
+    if event == "subprocess.Popen" and "mlptrain.report.comparison.artist" in arguments[1]:
+        raise OSError("draw in this process, which is watched")
     if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
         print("program", [str(one) for one in arguments[1]] if len(arguments) > 1 else arguments, file=log)
 sys.addaudithook(watch)
@@ -307,6 +309,53 @@ def test_a_page_does_not_overwrite_what_a_link_in_its_place_names(run: Path, tmp
     assert call("report", run)[0] == 0
     assert (tmp_path / "outside").read_text() == "mine"
     assert not (run / "report.html").is_symlink()
+
+
+def test_the_page_of_a_server_loads_nothing_from_elsewhere(run: Path) -> None:
+    import httpx
+
+    from tests.servers import serving
+
+    with serving(run) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        answers = {path: client.get(path) for path in ("/", "/page.js", "/page.css")}
+        refused = client.post("/predict", content=b"", headers={"Origin": "http://elsewhere.example"})
+    page = Elements(answers["/"].text)
+    assert page.targets <= {"page.js", "page.css", "openapi.json", "data"}
+    assert not {"style", "iframe", "form", "attribute style", "attribute onclick", "attribute onload"} & page.found
+    for path, answer in answers.items():
+        assert not re.search(r"https?:|//[a-z]|@import|url\(", answer.text.replace("// ", "")), path
+        rules = dict(rule.split(" ", 1) for rule in answer.headers["Content-Security-Policy"].split("; "))
+        assert rules["default-src"] == "'none'"
+        assert {source for rule in rules.values() for source in rule.split()} == {"'none'", "'self'", "data:"}
+    assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+def test_no_name_of_a_column_or_class_acts_in_the_page_of_a_server(tmp_path: Path) -> None:
+    import httpx
+    import polars as pl
+
+    import mlptrain
+    from tests.servers import serving
+
+    pages = []
+    for number, names in enumerate((HOSTILE, [f"level {place}" for place in range(len(HOSTILE))])):
+        columns: dict[str, list[Any]] = {names[place]: [0.5 * place, 1, 2, 3] * 10 for place in range(4)}
+        columns |= {names[4]: [names[place % len(names)] for place in range(40)], "y": [names[0], names[1]] * 20}
+        pl.DataFrame(columns).write_csv(tmp_path / f"{number}.csv")
+        data = {
+            "name": "table",
+            "path": str(tmp_path / f"{number}.csv"),
+            "target": "y",
+            "columns": {names[4]: "categorical"},
+        }
+        experiment = {"data": data, "model": {"hidden": [4]}, "optimizer": "adam", "training": {"epochs": 1}}
+        mlptrain.train(experiment, run_dir=tmp_path / f"run {number}")
+        with serving(tmp_path / f"run {number}") as address:
+            pages.append(httpx.get(address, trust_env=False).text)
+    assert_harmless(pages[0])
+    assert Elements(pages[0]).found == Elements(pages[1]).found
+    assert Elements(pages[0]).targets == Elements(pages[1]).targets
+    assert {printable(name.strip()) for name in HOSTILE} <= set(Elements(pages[0]).words)
 
 
 HOSTILE = (

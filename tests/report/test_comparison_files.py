@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from mlptrain.errors import MachineError
+from mlptrain.report.comparison.artist import Artist
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
@@ -250,6 +251,25 @@ def test_writing_again_gives_the_same_bytes(samples: Samples, tmp_path: Path) ->
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert len(files) == 3 + 3 + 12
     assert all((one / file).read_bytes() == (two / file).read_bytes() for file in files)
+
+
+def test_the_process_that_draws_gives_the_same_pictures(samples: Samples, tmp_path: Path) -> None:
+    """All of them, so that this process need not load matplotlib; none of a folder whose summary it cannot read."""
+    folder = shutil.copytree(samples("failures"), tmp_path / "copy")
+    (folder / "pictures").mkdir()
+    with Artist() as artist:
+        assert artist.draw(folder)
+        assert not artist.draw(folder)
+    here = write(samples("failures"), tmp_path / "here")
+    drawn = {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in (here / "pictures").iterdir()}
+
+    summary = summary_of(folder)
+    (folder / "summary.json").write_text("{}")
+    shutil.rmtree(folder / "pictures")
+    with Artist() as artist:
+        write_outputs(folder, summary, Timings(), artist=artist)
+    assert drawn == {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
 
 
 def test_what_cannot_be_written(samples: Samples, tmp_path: Path) -> None:

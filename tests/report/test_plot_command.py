@@ -130,6 +130,7 @@ def test_what_cannot_be_drawn(runs: Runs, capsys: pytest.CaptureFixture[str]) ->
         "over two inputs, but data 'digits' has 64": ("decision", digits),
         "needs classes, but the targets": ("decision", regression),
         "a confusion matrix needs classes": ("confusion", regression),
+        f"`mlptrain plot residuals {regression}` is for numbers": ("confusion", regression),
         "which are not an image": ("mistakes", spirals),
         "has 2 numbers per row, which are not an image": ("weights", spirals),
         "no steps on record": ("curves", spirals, "--steps"),

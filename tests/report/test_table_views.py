@@ -118,6 +118,29 @@ def test_importance_is_that_of_scikit_learn(place: Path, target: str, scores: An
     assert found.columns[found.order[0]] == "size"  # what the rows were made from
 
 
+@pytest.mark.parametrize("is_embedded", [False, True])
+def test_which_of_many_columns_are_shuffled(tmp_path: Path, is_embedded: bool) -> None:
+    """The ones that say something stand behind 220 that say nothing, and are among those that the network weighs."""
+    draw = np.random.default_rng(0)
+    noise = {f"noise {number}": draw.normal(size=300) for number in range(220)}
+    told = {f"told {number}": draw.normal(size=300) for number in range(5)}
+    pl.DataFrame({**noise, **told, "y": sum(told.values())}).write_csv(tmp_path / "rows.csv")
+    embedding = {"model.numeric_embedding": "periodic"} if is_embedded else {}
+    many = {"data.target": "y", "data.columns": {}, "loss": "mse", "training.epochs": 10, "model.hidden": []}
+    train(tmp_path, "many", **many, **embedding)
+    found = permutation_importance(tmp_path / "many", repeats=2)
+    assert (len(found.columns), found.all_columns) == (200, 225)
+    assert list(found.columns) == sorted(found.columns, key=[*noise, *told].index)
+    if is_embedded:
+        assert found.which == "of 225 columns 200, drawn at random"
+        assert found.columns == permutation_importance(tmp_path / "many", repeats=2).columns
+    else:
+        assert found.which == "of 225 columns 200, those that the first layer weighs most"
+        assert set(told) <= set(found.columns)
+        assert {found.columns[column] for column in found.order[:5]} == set(told)
+    assert found.which in draw_importance(found).axes[0].get_xlabel()
+
+
 def test_pictures(place: Path) -> None:
     figure = draw_class_curves(class_curves(place / "colour", split="train"))
     roc, precision = figure.axes

@@ -39,7 +39,8 @@ def test_a_figure_of_the_result(tmp_path: Path, key: str, value: float) -> None:
     folder.result.write_text(json.dumps(RESULT))
     result = folder.read_result()
     assert result is not None
-    later: dict[str, object] = {"undefined": {}, "calibration": None, "stopped_early": None, "choice": None}
+    later: dict[str, object] = dict.fromkeys(("calibration", "stopped_early", "choice", "still_falling"))
+    later["undefined"] = {}
     assert result.plain() == RESULT | later  # which earlier versions did not write
     folder.result.write_text(json.dumps(RESULT | {"kept": KEPT | {key: value}}))
     with pytest.raises(RunFolderError, match=r"result\.json is damaged: completed\.kept.* is not "):

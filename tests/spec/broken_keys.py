@@ -79,12 +79,12 @@ UNKNOWN_KEYS: dict[str, Case] = {
     "optimizer, of another one": (
         "optimizer: {name: adam, «momentum: 0.9}",
         "optimizer.momentum",
-        ["unknown key here", "optimizer sgd or optimizer rmsprop"],
+        ["unknown key here", "optimizer sgd, optimizer rmsprop or optimizer muon"],
     ),
     "optimizer, of another one though alike": (
         "optimizer: {name: nadam, «momentum: 0.9}",
         "optimizer.momentum",
-        ["unknown key here", "optimizer sgd or optimizer rmsprop"],
+        ["unknown key here", "optimizer sgd, optimizer rmsprop or optimizer muon"],
     ),
     "training, misspelt": ("training: {«epoch: 3}", "training.epoch", ["did you mean 'epochs'?"]),
     "training, of Lightning": ("training: {«max_epochs: 3}", "training.max_epochs", ["did you mean 'epochs'?"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.catalogue import COMPARED, either
 
 NAMES = either(COMPARED)
+LION = "not offered: by this name; write its import path, such as pytorch_optimizer:Lion of mlptrain[optimizers]"
 PAIR = "optimizers: {SGD: sgd, Adam: adam}"
 
 Case = tuple[str, str, str]  # the text, the path of the fault, and its whole message
@@ -26,7 +27,7 @@ OPTIMIZERS: dict[str, Case] = {
         "optimizers.A.name",
         f"must be {NAMES}, got the text 'nestrov'; did you mean 'nesterov'?",
     ),
-    "unknown, like none": (one("«lion"), "optimizers.A", f"must be {NAMES}, got the text 'lion'; not offered"),
+    "unknown, like none": (one("«lion"), "optimizers.A", f"must be {NAMES}, got the text 'lion'; {LION}"),
     "no name": (
         "optimizers: {«Adam: {lr: 0.1}, SGD: sgd}",
         "optimizers.Adam.name",
@@ -94,7 +95,7 @@ OPTIMIZERS: dict[str, Case] = {
     "another optimizer's key": (
         one("{name: adam, «momentum: [0.5, 0.9]}"),
         "optimizers.A.momentum",
-        "unknown key here; it belongs to optimizer sgd or optimizer rmsprop",
+        "unknown key here; it belongs to optimizer sgd, optimizer rmsprop or optimizer muon",
     ),
     "batch size": (
         one("{name: sgd, «batch_size: [32, 64]}"),

@@ -74,7 +74,16 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{WORDS}the text 'NA'",
     ),
     "missing_values of numbers": ("path: FILE, target: kind, missing_values: «[-9]", "missing_values", f"{WORDS}[-9]"),
-    "columns of a list": ("path: FILE, target: kind, columns: «[age]", "columns", "must be a mapping, got ['age']"),
+    "columns of a list": (
+        "path: FILE, target: kind, columns: «[age, when]",
+        "columns",
+        "must be a mapping, got ['age', 'when']; write {age: drop, when: drop} to leave columns out; all others are i…",
+    ),
+    "split misspelt": (
+        "path: FILE, target: kind, split: {by: group, column: «colur}",
+        "split.column",
+        "there is no column 'colur'; did you mean 'colour'?",
+    ),
     "column misspelt": ("path: FILE, target: kind, columns: {colour: drop, aeg: «drop}", "columns.aeg", "…mean 'age'?"),
     "column beyond the last": ("path: FILE, target: kind, columns: {9: «drop}", "columns.9", "…there is no column 9…"),
     "column twice": ("path: FILE, target: kind, columns: {age: drop, 0: «drop}", "columns.0", "names 'age' twice"),

@@ -12,6 +12,7 @@ from mlptrain.errors import CheckpointError, Fault, SpecError, UserError
 from mlptrain.spec import load_spec
 from mlptrain.spec.reader import read_file
 from mlptrain.system.files import open_regular, read_regular
+from tests.command import Call
 
 TEXT = "name: größe\ndata: digits\nmodel: {hidden: [4]}\noptimizer: {name: sgd, lr: 0.1}\n"
 
@@ -105,3 +106,24 @@ def test_line_feeds_in_names_make_no_second_line(tmp_path: Path) -> None:
     for text in (r"e\nf: unknown key", r"g\nh", r"data.i\nj: unknown key", r"k\nl"):
         assert text in str(told.value)
     assert str(Fault("a", 1, 2, "b\nc", "d\ne")) == r"a:1:2  b\nc: d\ne"
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.TSV", "log.csv.gz", "rows.parquet", "d.arff", "x.jsonl"])
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_a_table_in_place_of_a_configuration(
+    call: Call, name: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"a,b\n1,2\n\xff")
+    refused = call(command, name)
+    assert refused.code == 2
+    assert refused.message == (
+        f"{name}  is a file of data, expected a configuration; `mlptrain data show {name}` shows what it holds, and "
+        "how a configuration for it begins"
+    )
+    assert "no such file" in call(command, f"other-{name}").message
+
+
+def test_arrays_in_place_of_a_configuration(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "d.npz").write_bytes(b"PK")
+    assert call("check", str(tmp_path / "d.npz")).message.endswith("begins with: data: {name: arrays, path: d.npz}")

@@ -59,7 +59,8 @@ BELONGS: dict[str, dict[str, str]] = {
     "optimizer": {
         "epochs batch_size": "training.{}",
         "schedule loss model seed": "the top level",
-        "betas": "optimizer adam, optimizer adamw, optimizer nadam or optimizer adamax",
+        "betas": "optimizer adam, optimizer adamw, optimizer nadam, optimizer adamax, "
+        "optimizer radam or optimizer muon",
         "validation": "data.validation",
     },
     "training": {
@@ -83,8 +84,8 @@ BELONGS: dict[str, dict[str, str]] = {
         "epochs batch_size record_steps threads precision EPOCHS batchSize": "training.{}",
         "slope": "model.activation leaky_relu, model.activation prelu, model.output_activation leaky_relu or "
         "model.output_activation prelu",
-        "momentum": "model.norm batch, model.output_norm batch, optimizer sgd or optimizer rmsprop",
-        "nesterov": "optimizer sgd",
+        "momentum": "model.norm batch, model.output_norm batch, optimizer sgd, optimizer rmsprop or optimizer muon",
+        "nesterov": "optimizer sgd or optimizer muon",
         "final": "schedule linear, schedule cosine or schedule one_cycle",
         "delta": "loss huber",
         "bias": "model.bias or model.init normal",
@@ -115,7 +116,7 @@ MEANS: dict[str, dict[str, str]] = {
         "eval_metrics scoring": "evaluation.metrics",
         "temperature_scaling": "evaluation.calibrate",
         "fc_dims": "model.hidden",
-        "n_epochs max_epochs num_epochs nb_epoch max_iter maxEpochs": "training.epochs",
+        "n_epochs max_epochs num_epochs nb_epoch maxEpochs": "training.epochs",
         "bs train_batch_size minibatch_size samples_per_gpu": "training.batch_size",
         "no-cuda gpus accelerator use_cuda solver_mode n_gpu": "training.device",
         "n_jobs nthread": "training.threads",
@@ -176,14 +177,12 @@ MEANS: dict[str, dict[str, str]] = {
         "l2 alpha decay wd": "'weight_decay'",
         "nesterovs_momentum use_nesterov": "'nesterov'",
         "mom mu": "'momentum'",
-        "beta_1": "betas of optimizer adam, adamw, nadam or adamax",
-        "rho": "alpha of optimizer rmsprop",
+        "beta_1": "betas of optimizer adam, adamw, nadam, adamax, radam or muon",
         "lr_scheduler": "schedule at the top level",
-        "max_iter": "training.epochs",
         "type kind": "'name'",
         "weight_decay_rate": "'weight_decay'",
         "no_decay filter_bias_and_bn": "'weight_decay_for'",
-        "b1 beta": "betas of optimizer adam, adamw, nadam or adamax",
+        "b1 beta": "betas of optimizer adam, adamw, nadam, adamax, radam or muon",
     },
     "adam": {"beta beta_1 beta2 adam_betas": "'betas'", "epsilon": "'eps'"},
     "training": {
@@ -353,7 +352,10 @@ def test_a_word_with_two_meanings_is_answered_by_both() -> None:
     assert _answer("", "epsilon") == answer
     answer = _answer("optimizer", "eps")
     assert answer.startswith("unknown key here; it belongs to optimizer adam, optimizer adamw, optimizer nadam, ")
-    assert answer.endswith("or optimizer adagrad; or did you mean training.adversarial.epsilon?")
+    assert answer.endswith("or optimizer muon; or did you mean training.adversarial.epsilon?")
+    answer = "unknown key here; it belongs to optimizer lbfgs; or did you mean training.epochs?"
+    assert _answer("", "max_iter") == _answer("optimizer", "max_iter") == answer
+    assert "belongs to optimizer adadelta; or did you mean alpha of" in _answer("optimizer", "rho")
     answer = _answer("training", "iterations")
     assert answer.startswith("unknown key here; it belongs to training.adversarial vat; or else a number of steps is ")
     answer = _answer("optimizer", "lr_decay")
@@ -403,7 +405,11 @@ VALUE = {
         "RMSProp RMSprop": "rmsprop",
         "momentum sgdm": "; did you mean '{name: sgd, momentum: 0.9}'?",
         "nag nesterov": "; did you mean '{name: sgd, momentum: 0.9, nesterov: true}'?",
-        "Adadelta lbfgs L-BFGS lion RAdam rprop asgd madgrad Ftrl": "; not offered",
+        "bfgs L-BFGS-B": "lbfgs",
+        "Rectified-Adam": "radam",
+        "lion madgrad Ftrl": "; not offered: by this name; write its import path, such as pytorch_optimizer:Lion of "
+        "mlptrain[optimizers]",
+        "sag newton": "; not offered",
         "none": "",
     },
     "model: {hidden: [4], activation: «}": {
@@ -529,9 +535,23 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
 
 def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     """A key of some sections only may also be a word for another key."""
-    ambiguous = {"alpha", "beta", "encoding", "eps", "epsilon", "iterations", "kind", "lrdecay", "scale", "weight"}
+    ambiguous = {
+        "alpha",
+        "beta",
+        "encoding",
+        "eps",
+        "epsilon",
+        "iterations",
+        "kind",
+        "maxiter",
+        "rho",
+        "t0",
+        "lrdecay",
+        "scale",
+        "weight",
+    }
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
-    assert [word for word, count in words.items() if count > 1] == ["alpha", "beta", "monitor"]
+    assert [word for word, count in words.items() if count > 1] == ["labels", "alpha", "beta", "monitor"]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
     assert set(words) & keys == ambiguous
     for table in (VALUES, VALUES_NOT_OFFERED):

@@ -145,7 +145,7 @@ def test_state_of_another_network_is_refused(name: str, given: Settings) -> None
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_solves_a_parabola(name: str) -> None:
     x = torch.full((3,), 5.0)
-    optimizer = optimizer_of(name, {"lr": 0.3, "weight_decay": 0.0}, [x])
+    optimizer = optimizer_of(name, {"weight_decay": 0.0, **OPTIMIZERS[name].parabola}, [x])
     for _ in range(600):
         step(optimizer, [2 * (x - 1)])
     torch.testing.assert_close(x, torch.ones(3), atol=0.2, rtol=0)

@@ -160,24 +160,10 @@ def test_two_workers_give_the_figures_of_one_process(unbroken: Path, tmp_path: P
 def test_a_killed_worker_ends_the_run_and_two_resume_it_to_the_same_bytes(
     start: Start, place: Path, unbroken: Path
 ) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--master-addr=127.0.0.1"]
-    launch = Worker(
-        subprocess.Popen(
-            [
-                *launcher,
-                f"--master-port={free_port()}",
-                "--nproc-per-node=2",
-                *("-m", "mlptrain", "train", "small.yaml", "--run-dir", "run"),
-            ],
-            cwd=place,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    )
+    launch = under_torchrun(place)
     try:
         wait_for_epochs(place / "run", 1)
-        second = second_worker(launch.process.pid)
+        second = worker_of(launch.process.pid, rank=1)
         wait_for_epochs(place / "run", 4)
         os.kill(second, signal.SIGKILL)
         _, said = launch.end(10)
@@ -195,13 +181,47 @@ def test_a_killed_worker_ends_the_run_and_two_resume_it_to_the_same_bytes(
     same_bytes(place / "run", unbroken / "two")
 
 
-def second_worker(launcher: int) -> int:
-    """The process that torchrun started as RANK 1."""
+def test_where_the_first_worker_is_killed_the_second_says_how_to_resume(place: Path) -> None:
+    launch = under_torchrun(place)
+    try:
+        wait_for_epochs(place / "run", 4)
+        os.kill(worker_of(launch.process.pid, rank=0), signal.SIGKILL)
+        _, said = launch.end(10)
+    finally:
+        launch.process.kill()
+    assert (
+        said.count("worker 0, which recorded the run, has ended; the epochs saved before are kept, resume with ") == 1
+    )
+    assert "`mlptrain train --resume run`" in said
+    assert not (place / "run" / "result.json").exists()
+
+
+def under_torchrun(place: Path) -> Worker:
+    """Two workers of torchrun, which train into ``run``."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--master-addr=127.0.0.1"]
+    return Worker(
+        subprocess.Popen(
+            [
+                *launcher,
+                f"--master-port={free_port()}",
+                "--nproc-per-node=2",
+                *("-m", "mlptrain", "train", "small.yaml", "--run-dir", "run"),
+            ],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    )
+
+
+def worker_of(launcher: int, *, rank: int) -> int:
+    """The process that torchrun started as this RANK."""
     [found] = [
         int(environment.parent.name)
         for environment in Path("/proc").glob("[0-9]*/environ")
         if f"PPid:\t{launcher}\n" in (environment.parent / "status").read_text()
-        and b"\0RANK=1\0" in environment.read_bytes()
+        and f"\0RANK={rank}\0".encode() in environment.read_bytes()
     ]
     return found
 

@@ -27,6 +27,7 @@ class Identity(Activation):
     """y = z, dy/dz = 1."""
 
     name: ClassVar[str] = "identity"
+    numpy = "z"
     formula = r"z"
     needs_output = False
 
@@ -65,6 +66,7 @@ class Sigmoid(_Fused):
     """y = 1/(1 + e⁻ᶻ), dy/dz = y(1 − y)."""
 
     name: ClassVar[str] = "sigmoid"
+    numpy = "(1 + np.tanh(z / 2)) / 2"
     formula = r"1/(1 + e^{-z})"
     function = staticmethod(torch.sigmoid)
     write = staticmethod(_aten.sigmoid.out)
@@ -76,6 +78,7 @@ class Tanh(_Fused):
     """y = tanh z, dy/dz = 1 − y²."""
 
     name: ClassVar[str] = "tanh"
+    numpy = "np.tanh(z)"
     formula = r"(e^z - e^{-z})/(e^z + e^{-z})"
     function = staticmethod(torch.tanh)
     write = staticmethod(_aten.tanh.out)
@@ -92,6 +95,7 @@ class Softplus(Activation):
 
     beta: float = 1.0
     name: ClassVar[str] = "softplus"
+    numpy = "np.logaddexp({beta} * z, 0) / {beta}"
     formula = r"\log(1 + e^{\beta z})/\beta"
     symbols: ClassVar[Mapping[str, str]] = {"beta": "β"}
 
@@ -111,6 +115,7 @@ class Arctan(Activation):
     """y = arctan z, dy/dz = 1/(1 + z²)."""
 
     name: ClassVar[str] = "arctan"
+    numpy = "np.arctan(z)"
     formula = r"\arctan z"
     needs_input = True
 
@@ -132,6 +137,7 @@ class GELU(_Fused):
     """
 
     name: ClassVar[str] = "gelu"
+    numpy = "z * (1 + np.vectorize(math.erf, [float])(z / 2**0.5)) / 2"
     formula = r"z\,\Phi(z)\ \mathrm{with}\ \Phi\ \mathrm{of}\ N(0, 1)"
     needs_input = True
     function = staticmethod(functional.gelu)
@@ -147,6 +153,7 @@ class SiLU(_Fused):
     """
 
     name: ClassVar[str] = "silu"
+    numpy = "z * (1 + np.tanh(z / 2)) / 2"
     formula = r"z/(1 + e^{-z})"
     needs_input = True
     function = staticmethod(functional.silu)

@@ -29,6 +29,7 @@ class Op(ABC):
 
     name: ClassVar[str]
     formula: ClassVar[str] = ""  # f(z) as a title shows it, in TeX's notation
+    numpy: ClassVar[str] = ""  # f(z) outside of training steps in NumPy; {names} are the op's numbers and parameters
     symbols: ClassVar[Mapping[str, str]] = {}  # of the op's numbers, by attribute, the letters in the formula
     by_row: ClassVar[bool] = True  # whether a row's result hangs on that row alone: on no noise and no other row
     elementwise: ClassVar[bool] = True  # whether a value's result hangs on no other value

@@ -23,6 +23,7 @@ class Dropout(CompiledOp):
 
     p: float = 0.5
     name: ClassVar[str] = "dropout"
+    numpy = "z"
     by_row: ClassVar[bool] = False
     needs_output: ClassVar[bool] = False
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +28,14 @@ Named = Mapping[str, Tensor]
 
 
 class NumericEmbedding(ABC):
-    """From every number to a vector of ``section.size`` numbers."""
+    """From every number to a vector of ``section.size`` numbers.
+
+    ``numpy`` is ``parts`` in lines of NumPy that change v: from (n, columns, 1) to (n, columns, parts); {names} are the
+    parameters and statistics. ``keeps_numbers``: every vector starts with the number itself.
+    """
+
+    numpy: ClassVar[tuple[str, ...]]
+    keeps_numbers: ClassVar[bool] = False
 
     def __init__(self, section: Any) -> None:
         self.section = section
@@ -115,6 +122,11 @@ class Periodic(NumericEmbedding):
     Gorishniy, Rubachev & Babenko (2022), section 3.3; the truncation is that of their rtdl_num_embeddings.
     """
 
+    numpy = (
+        "v = 2 * np.pi * {numeric_frequencies} * v",
+        "v = np.concatenate([np.cos(v), np.sin(v)], axis=-1)",
+    )
+
     def parts(self, x: Tensor, own: Named) -> Tensor:
         phase = (2 * math.pi * own["numeric_frequencies"]).unsqueeze(2) * x.unsqueeze(1)
         return torch.cat([phase.cos(), phase.sin()], dim=1)
@@ -146,13 +158,19 @@ class PiecewiseLinear(NumericEmbedding):
     between equally spaced quantiles of the training rows. A column that has one value alone has no bin.
     """
 
+    numpy = (
+        "low, high = {numeric_edges}[:, :-1], {numeric_edges}[:, 1:]",
+        "least, most = np.where(np.arange(low.shape[1]), 0, -np.inf), np.where(high < high[:, -1:], 1, np.inf)",
+        "v = np.clip((v - low) / np.where(high > low, high - low, 1), least, most) * (high > low)",
+    )
+
     def parts(self, x: Tensor, own: Named) -> Tensor:
         lower, upper = own["numeric_edges"][:, :-1], own["numeric_edges"][:, 1:]
         width = upper - lower
         is_bin = width > 0
-        least, most = torch.zeros_like(lower), torch.ones_like(lower)
-        least[:, 0] = -torch.inf
-        most[upper == upper[:, -1:]] = torch.inf
+        first = torch.arange(lower.shape[1], device=lower.device) == 0
+        least = torch.zeros_like(lower).masked_fill(first, -torch.inf)
+        most = torch.ones_like(lower).masked_fill(upper == upper[:, -1:], torch.inf)
         share = (x.unsqueeze(1) - lower.unsqueeze(2)) / width.where(is_bin, 1).unsqueeze(2)
         return share.clamp(least.unsqueeze(2), most.unsqueeze(2)) * is_bin.unsqueeze(2)
 
@@ -176,6 +194,8 @@ class PBLD(NumericEmbedding):
     """
 
     has_kink = False
+    keeps_numbers = True
+    numpy = ("v = np.cos(2 * np.pi * {numeric_frequencies} * v + {numeric_phases})",)
 
     def parts(self, x: Tensor, own: Named) -> Tensor:
         phase = (2 * math.pi * own["numeric_frequencies"]).unsqueeze(2) * x.unsqueeze(1)

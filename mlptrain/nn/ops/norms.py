@@ -88,6 +88,7 @@ class BatchNorm(_Norm):
 
     momentum: float = 0.1
     name: ClassVar[str] = "batch"
+    numpy = "(z - {running_mean}) / np.sqrt({running_var} + {eps}) * {norm_weight} + {norm_bias}"
     by_row: ClassVar[bool] = False
     axis = 2
 
@@ -174,6 +175,7 @@ class LayerNorm(_Norm):
     """Ba, Kiros & Hinton (2016): mean and var of every row over the units, as torch.nn.LayerNorm."""
 
     name: ClassVar[str] = "layer"
+    numpy = "(z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + {eps}) * {norm_weight} + {norm_bias}"
     axis = 1
 
     def apply(self, z: Tensor, parameters: Sequence[Tensor], *, mode: TrainingMode | None = None) -> Tensor:  # noqa: ARG002

@@ -23,6 +23,7 @@ class ReLU(Activation):
     """y = max(z, 0); dy/dz = 1 where z > 0, else 0. Since y > 0 exactly where z > 0, y is enough."""
 
     name: ClassVar[str] = "relu"
+    numpy = "np.maximum(z, 0)"
     formula = r"\max(0, z)"
     kinks = (0.0,)
 
@@ -46,6 +47,7 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
     name: ClassVar[str] = "leaky_relu"
+    numpy = "np.where(z > 0, z, {slope} * z)"
     formula = r"\max(0, z) + \alpha\,\min(0, z)"
     symbols: ClassVar[Mapping[str, str]] = {"slope": "α"}
     kinks = (0.0,)
@@ -81,6 +83,7 @@ class ELU(Activation):
 
     alpha: float = 1.0
     name: ClassVar[str] = "elu"
+    numpy = "np.where(z > 0, z, {alpha} * np.expm1(np.minimum(z, 0)))"
     formula = r"z\ \mathrm{for}\ z > 0,\ \mathrm{else}\ \alpha\,(e^z - 1)"
     symbols: ClassVar[Mapping[str, str]] = {"alpha": "α"}
 
@@ -113,6 +116,7 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
+    numpy = "{scale} * np.where(z > 0, z, {alpha} * np.expm1(np.minimum(z, 0)))"
     formula = r"\lambda z\ \mathrm{for}\ z > 0,\ \mathrm{else}\ \lambda\alpha\,(e^z - 1)"
     symbols: ClassVar[Mapping[str, str]] = {"alpha": "α", "scale": "λ"}
     alpha: ClassVar[float] = 1.6732632423543772
@@ -141,6 +145,7 @@ class PReLU(CompiledOp):
 
     slope: float = 0.25
     name: ClassVar[str] = "prelu"
+    numpy = "np.where(z > 0, z, {slope} * z)"
     formula = r"\max(0, z) + \alpha\,\min(0, z)"
     symbols: ClassVar[Mapping[str, str]] = {"slope": "α"}
     kinks = (0.0,)

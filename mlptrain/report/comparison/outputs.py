@@ -9,7 +9,8 @@ Matplotlib and Jinja are imported where something is drawn.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,13 @@ from mlptrain.system.paths import AnyPath, user_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mlptrain.report.comparison.artist import Artist
 
-def write_outputs(path: Path, summary: Summary, timings: Timings) -> None:
-    """Write the tables and then the pictures of a comparison into its folder.
+
+def write_outputs(path: Path, summary: Summary, timings: Timings, *, artist: Artist | None = None) -> None:
+    """Write the tables and then the pictures of a comparison into its folder, where summary.json lies.
+
+    The pictures are drawn here, unless the ``artist`` draws them.
 
     Raises MachineError where the disk refuses, or a picture cannot be drawn; what was written before stays.
     """
@@ -41,7 +46,9 @@ def write_outputs(path: Path, summary: Summary, timings: Timings) -> None:
             ("summary.tex", summary_latex(summary, timings)),
         ):
             write_atomically(path / name, text.encode())
-        _write_pictures(path / "pictures", summary)
+        (path / "pictures").mkdir(exist_ok=True)
+        if artist is None or not artist.draw(path):
+            _write_pictures(path / "pictures", summary)
     except OSError as error:
         raise MachineError(
             f"{error.filename or path}: {error.strerror or error}; the comparison's tables and pictures cannot be "
@@ -82,14 +89,10 @@ def comparison_page(path: AnyPath) -> str:
 def _write_pictures(folder: Path, summary: Summary) -> None:
     """Every picture that the comparison can give, as PNG and SVG. Raises OSError, and MachineError where one fails."""
     load_matplotlib()
-    folder.mkdir(exist_ok=True)
     gc.disable()  # collecting garbage among the many small parts of pictures took a sixth of the time
     try:
-        from mlptrain.report.style import picture_bytes
-
-        for name, figure in _pictures(summary):
-            for kind in ("png", "svg"):
-                write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
+        for name, draw in pictures(summary):
+            write_picture(folder, name, draw)
     except (MlptrainError, OSError):
         raise
     except Exception as error:  # of matplotlib's, whatever is wrong with it here
@@ -103,17 +106,29 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
         gc.enable()
 
 
-def _pictures(summary: Summary) -> Iterator[tuple[str, Figure]]:
-    """The pictures that the comparison can give, with the names of their files."""
+def pictures(summary: Summary) -> list[tuple[str, Callable[[], Figure]]]:
+    """The pictures that the comparison can give, by the names of their files. Matplotlib is loaded."""
     from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
     from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 
-    yield "scores", draw_scores(summary)
-    yield "differences", draw_differences(summary)
+    found: list[tuple[str, Callable[[], Figure]]] = [
+        ("scores", partial(draw_scores, summary)),
+        ("differences", partial(draw_differences, summary)),
+    ]
     if summary.lasted:
-        yield "loss_curves", draw_learning_curves(summary, "loss")
-        yield "accuracy_curves", draw_learning_curves(summary, "accuracy")
+        found.append(("loss_curves", partial(draw_learning_curves, summary, "loss")))
+        found.append(("accuracy_curves", partial(draw_learning_curves, summary, "accuracy")))
     if rates_are_tuned(summary):
-        yield "learning_rates", draw_learning_rates(summary)
+        found.append(("learning_rates", partial(draw_learning_rates, summary)))
     if summary.target is not None:
-        yield "time_to_target", draw_times(summary)
+        found.append(("time_to_target", partial(draw_times, summary)))
+    return found
+
+
+def write_picture(folder: Path, name: str, draw: Callable[[], Figure]) -> None:
+    """Draw a picture and write it as PNG and SVG. Raises OSError, and what matplotlib raises."""
+    from mlptrain.report.style import picture_bytes
+
+    figure = draw()
+    for kind in ("png", "svg"):
+        write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))

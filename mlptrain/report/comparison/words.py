@@ -14,7 +14,15 @@ SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "
 
 _LINE = 22  # letters of a name in a picture before it continues in the next line
 _MAX_LISTED = 40
-_HIDDEN = ("betas", "eps", "alpha", "momentum_decay", "initial_accumulator_value")  # shown only where they are tuned
+_HIDDEN = (
+    "betas",
+    "eps",
+    "alpha",
+    "momentum_decay",
+    "initial_accumulator_value",
+    "path",
+    "sha256",
+)  # shown only where they are tuned
 
 
 def split_name(split: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import time
 import warnings
@@ -36,6 +37,7 @@ Mode = Literal["auto", "grey", "rgb"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that only decode; EPS would run a program
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+SENT = Path("the image")  # instead of a file, in messages
 _LISTED = ", ".join(FORMATS)
 _MAX_PIXELS = 50_000_000
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
@@ -55,6 +57,7 @@ _FILE_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "y")
 _AT_ONCE, _MAX_THREADS = 256, 16  # files that a thread decodes in one go
+_MAX_HEADS, _MAX_DECODED, _SECONDS = 1000, 200, 1.0  # of images that are looked at without reading all
 _SLOW = 2.0  # seconds of decoding, from which on the pixels are kept
 _MAX_KEPT = 20  # folders, the latest ones
 _WITHOUT_COLOUR = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
@@ -132,7 +135,8 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Size
 
     def images_of(files: tuple[str, ...]) -> Stored:
         decode = partial(_images, files, (height, width), mode, root, is_scaled=size is not None)
-        return Stored(f"{root.name}", (len(files), height, width, *pixel), "uint8", decode)
+        look = partial(_look, files, (height, width), mode, root.name, is_scaled=size is not None)
+        return Stored(f"{root.name}", (len(files), height, width, *pixel), "uint8", decode, look)
 
     def labels_of(labels: tuple[str, ...]) -> Stored:
         values = np.array(labels) if root.is_dir() else _numbers_or_texts(labels)
@@ -297,12 +301,14 @@ def _upright_size(image: Image) -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _opened(file: Path, read: Callable[[Image], Any]) -> Any:
-    """What ``read`` makes of an image file. Raises DataError, one message, for anything else."""
+def _opened(content: Path | bytes, read: Callable[[Image], Any]) -> Any:
+    """What ``read`` makes of an image file, or of its bytes. Raises DataError, one message, for anything else."""
     from PIL import Image, UnidentifiedImageError
 
+    file = SENT if isinstance(content, bytes) else content
     try:
-        with open_regular(file) as stream, Image.open(stream, formats=FORMATS) as image:
+        opened = io.BytesIO(content) if isinstance(content, bytes) else open_regular(content)
+        with opened as stream, Image.open(stream, formats=FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 size = f"{image.width:,} × {image.height:,}"
                 raise DataError(f"{file} has {size} pixels; at most {_MAX_PIXELS:,} are read")
@@ -310,7 +316,7 @@ def _opened(file: Path, read: Callable[[Image], Any]) -> Any:
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
-        empty = not file.stat().st_size
+        empty = not (content if isinstance(content, bytes) else file.stat().st_size)
         raise DataError(f"{file} is {'empty' if empty else f'not an image in {_LISTED}'}") from None
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
@@ -318,8 +324,8 @@ def _opened(file: Path, read: Callable[[Image], Any]) -> Any:
         raise DataError(f"{file} is a damaged image and cannot be decoded: {error}") from None
 
 
-def decoded(file: AnyPath, size: tuple[int, int] | None, *, grey: bool) -> NDArray[np.uint8]:
-    """An image as it is seen, uint8 (height, width) or (height, width, 3), scaled to ``size`` where there is one.
+def decoded(file: AnyPath | bytes, size: tuple[int, int] | None, *, grey: bool) -> NDArray[np.uint8]:
+    """A file, or the bytes of one, as it is seen, uint8 (height, width) or (height, width, 3), scaled to any ``size``.
 
     Turned as its EXIF entry says, on white where it is transparent, 16 bits as 8. Scaling is bilinear, antialiased, and
     does not keep proportions. Raises DataError.
@@ -329,7 +335,7 @@ def decoded(file: AnyPath, size: tuple[int, int] | None, *, grey: bool) -> NDArr
     def read(image: Image) -> NDArray[np.uint8]:
         return np.asarray(_scaled(_plain(image, _GREY if grey else _RGB), size))
 
-    pixels: NDArray[np.uint8] = _opened(Path(file), read)
+    pixels: NDArray[np.uint8] = _opened(file if isinstance(file, bytes) else Path(file), read)
     return pixels
 
 
@@ -387,10 +393,7 @@ def _images(
             if pixels.shape == shape[1:]:
                 images[number] = pixels
                 continue
-            faults[number] = (
-                f"{files[number]} has {pixels.shape[0]} × {pixels.shape[1]} pixels, but {Path(files[0]).name} "
-                f"{size[0]} × {size[1]}; set data.size, e.g. [{size[0]}, {size[1]}], to which all are scaled"
-            )
+            faults[number] = _other_size(files[number], pixels.shape, files[0], size)
 
     start = time.perf_counter()
     parts = [range(at, min(at + _AT_ONCE, len(files))) for at in range(0, len(files), _AT_ONCE)]
@@ -403,6 +406,52 @@ def _images(
     if time.perf_counter() - start > _SLOW:
         _keep(images, kept)
     return images
+
+
+def _other_size(file: str, found: Sequence[int], first: str, size: tuple[int, int]) -> str:
+    return (
+        f"{file} has {found[0]} × {found[1]} pixels, but {Path(first).name} {size[0]} × {size[1]}; set data.size, e.g. "
+        f"[{size[0]}, {size[1]}], to which all are scaled"
+    )
+
+
+def _look(files: tuple[str, ...], size: tuple[int, int], mode: Mode, title: str, *, is_scaled: bool) -> str:
+    """The heads of up to 1,000 files, evenly spaced, and up to 200 decoded, in about a second; says how many.
+
+    Raises DataError as ``_images``, of those.
+    """
+    import numpy as np
+
+    def spaced(most: int) -> list[int]:
+        return sorted({int(place) for place in np.linspace(0, len(files) - 1, most).round()})
+
+    faults: dict[int, str] = {}
+    start, looked = time.perf_counter(), 0
+    with quiet():
+        for number in spaced(_MAX_HEADS):
+            looked += 1
+            try:
+                found, _ = _head_of(files[number])
+            except DataError as error:
+                faults[number] = str(error)
+                continue
+            if found != size and not is_scaled:
+                faults[number] = _other_size(files[number], found, files[0], size)
+        decoded_ones = 0
+        for number in spaced(_MAX_DECODED):
+            if decoded_ones and time.perf_counter() - start > _SECONDS:
+                break
+            decoded_ones += 1
+            try:
+                decoded(files[number], None, grey=mode == "grey")
+            except DataError as error:
+                faults.setdefault(number, str(error))
+    if faults:
+        others = f" ({len(faults):,} such files among {looked:,} that were looked at)" if len(faults) > 1 else ""
+        raise DataError(faults[min(faults)] + others)
+    if decoded_ones == len(files):
+        return f"{title}: all {len(files):,} images were looked at"
+    return f"{title}: {looked:,} of {len(files):,} images were looked at, {decoded_ones:,} of them to the last pixel"
 
 
 def _kept_file(files: Sequence[str], shape: tuple[int, ...], root: Path) -> Path:
@@ -423,8 +472,6 @@ def _keep(images: NDArray[np.uint8], file: Path) -> None:
 
     60,000 PNGs of 28 × 28 take 10 s to decode, and 1.8 s to list and read kept pixels (2-core AMD EPYC, 2026-11-26).
     """
-    import io
-
     import numpy as np
 
     header = io.BytesIO()

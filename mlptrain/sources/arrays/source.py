@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 20  # classes in a message
 LARGEST_BYTE = 255
+_MAX_EXAMINED = 128_000_000  # bytes: 0.1 to 1 s, packed or not
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,28 @@ class ArraySource:
             rows[f"{before}x"] = inputs if chosen is None else inputs[new >= 0]
             rows[f"{before}y"] = new if chosen is None else new[new >= 0]
         return RawData(**rows)
+
+    def examined(self) -> list[str]:
+        """What was looked at of the inputs, in words: all values of arrays up to 128 MB, and some of the image files.
+
+        Raises DataError for what ``read`` refuses there.
+        """
+        import numpy as np
+
+        splits, _, layouts = self._checked(self._found())
+        notes = []
+        for (x, _), layout in zip(splits.values(), layouts, strict=True):
+            maximum = self._maximum(x)
+            if x.look is not None:
+                notes.append(x.look())
+            elif is_bytes(x.dtype) and maximum == (1 if x.dtype == "bool" else LARGEST_BYTE):
+                continue  # all that can be written so is right
+            elif (size := math.prod(x.shape) * np.dtype(x.dtype).itemsize) > _MAX_EXAMINED:
+                notes.append(f"{x.title}: its {size / 1e6:,.0f} MB of values were not looked at, as training does")
+            else:
+                inputs_of(x, layout, maximum=maximum)
+                notes.append(f"{x.title}: all values were looked at")
+        return notes
 
     def _found(self) -> Parts:
         parts = self.find()

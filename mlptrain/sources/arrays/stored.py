@@ -22,13 +22,15 @@ SHAPES = "(n, d), (n, height, width), (n, height, width, 3) or (n, 3, height, wi
 class Stored:
     """An array of a file: ``title`` names both, ``dtype`` is NumPy's word, or that of the file where NumPy has none.
 
-    ``load`` reads it. Raises DataError where its values are not as the head of the file says.
+    ``load`` reads it. Raises DataError where its values are not as the head of the file says. ``look``, where the array
+    is many files, looks at some of these, raises the same, and says in words at which.
     """
 
     title: str
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], NDArray[Any]]
+    look: Callable[[], str] | None = None
 
     @property
     def described(self) -> str:

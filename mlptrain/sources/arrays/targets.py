@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.stored import Stored, check_type
+from mlptrain.sources.facts import MAX_TARGET
 from mlptrain.sources.files import natural
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ def read_targets(stored: Sequence[Stored], *, task: Task) -> Targets:
         raise DataError(f"{title} holds the one value {values[0]:g} in all rows: nothing to learn")
     ends = np.cumsum([len(array) for array in arrays])[:-1]
     codes, names, note = _understood(values, task, title, is_matlab=".mat" in title)
-    return Targets(tuple(np.ascontiguousarray(part) for part in np.split(codes, ends)), names, f"{title}: {note}")
+    parts = tuple(np.ascontiguousarray(part) for part in np.split(codes, ends))
+    if not names:
+        for one, part in zip(stored, parts, strict=True):
+            _refuse_large(part, one.title)
+    return Targets(parts, names, f"{title}: {note}")
 
 
 def _upright(one: Stored, values: NDArray[Any]) -> NDArray[Any]:
@@ -100,6 +105,20 @@ def _refuse_missing(values: NDArray[Any], title: str) -> None:
         more = f", and {int(odd.sum()) - 1:,} more" if odd.sum() > 1 else ""
         raise DataError(
             f"{title}: the target of row {row:,} (counted from 0) is {value or 'empty'}{more}; leave those rows out"
+        )
+
+
+def _refuse_large(values: NDArray[Any], title: str) -> None:
+    """Raises DataError for a target of a regression, (n, t) float32, whose square float32 has not."""
+    import numpy as np
+
+    too_large = np.abs(values) > MAX_TARGET
+    if too_large.any():
+        row, column = np.argwhere(too_large)[0]
+        more = f", and {int(too_large.sum()) - 1:,} more" if too_large.sum() > 1 else ""
+        raise DataError(
+            f"{title}: the target of row {row:,} (counted from 0) is {values[row, column]:g}{more}: its square is "
+            "beyond the numbers of float32, 3.4e38; give the targets in a larger unit"
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import Column
+from mlptrain.sources.facts import MAX_TARGET, Column
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.cores import usable_cores
 from mlptrain.system.text import printable
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_FLOAT32 = 3.4028234663852886e38
-_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 UNSEEN = -1.0  # the code of a level that the training file does not have
-_DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
+DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _ROWS = 1 << 14  # that are written at once: the lines of memory that 16 columns share stay in the cache
 _LABELS = 1 << 18  # that are looked up at once
 _FEW = 16  # such parts that are not worth threads
-_EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
+EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
 
 
 def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32]:
@@ -102,7 +101,7 @@ def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
 
     most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
     columns = [
-        _numbers(table, table.frame[name], at_most=_MAX_TARGET, why=most.format(printable(name))) for name in names
+        _numbers(table, table.frame[name], at_most=MAX_TARGET, why=most.format(printable(name))) for name in names
     ]
     return np.column_stack(columns)
 
@@ -162,9 +161,9 @@ def _part(values: pl.Series, part: str) -> NDArray[np.float64]:
     import polars as pl
 
     milliseconds = values.cast(pl.Datetime("ms")).dt.timestamp("ms").cast(pl.Float64).to_numpy()
-    days = milliseconds / 86_400_000 - _EPOCH
+    days = milliseconds / 86_400_000 - EPOCH
     if part == "days":
         return days
     cycle, wave = part.split("_")
-    angle = 2 * math.pi * days / _DAYS_IN[cycle]
+    angle = 2 * math.pi * days / DAYS_IN[cycle]
     return np.sin(angle) if wave == "sin" else np.cos(angle)

@@ -46,14 +46,23 @@ def read_content(path: Path, format_: str, wishes: Wishes) -> Content:
     return FORMATS[_detected(path, start) if format_ == "auto" else format_](path, start, wishes)
 
 
+def by_name(path: Path) -> str | None:
+    """The kind of file that its name says, before that of an archive; None where it says none."""
+    return _SUFFIXES.get(_suffix(path))
+
+
+def _suffix(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
+    return suffixes[-1] if suffixes else ""
+
+
 def _detected(path: Path, start: bytes) -> str:
     """By the first bytes, then the suffix, then the first lines."""
     if start.startswith(MAGIC):
         return "parquet"
     if words := foreign_kind(start):
         raise DataError(f"{path} is {words}")
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
-    if suffixes and (known := _SUFFIXES.get(suffixes[-1])):
+    if known := by_name(path):
         return known
     _, text = detect_encoding(start[: 1 << 16], path)
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()[:1000]]
@@ -64,7 +73,7 @@ def _detected(path: Path, start: bytes) -> str:
         return "arff"
     if lines[0].startswith("{") and _is_json(lines[0]):
         return "jsonl"
-    if lines[0].startswith("[") and suffixes[-1:] == [".json"]:
+    if lines[0].startswith("[") and _suffix(path) == ".json":
         raise DataError(f"{path} is one JSON array; write one object a line, as `jq -c '.[]'` does")
     if all(re.fullmatch(LINE, line) for line in lines[:-1][:20] or lines):
         return "libsvm"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FRAME = Path("the data frame")  # instead of a file, in messages
+A_FRAME = "a data frame"  # instead of a format, in notes
 
 
 def as_table(data: Any, *, like: Table | Like | None = None, optional: Collection[str] = (), **reading: Any) -> Table:
@@ -42,7 +43,7 @@ def as_table(data: Any, *, like: Table | Like | None = None, optional: Collectio
     if known is not None:
         names = wishes.names_by_place(frame.width, has_header=has_names)
         frame = _numbers_of_text(frame.rename(dict(zip(frame.columns, names, strict=True))) if names else frame, known)
-    content = replace(plain_columns(frame, FRAME, wishes, lines=None, name="a data frame"), has_names=has_names)
+    content = replace(plain_columns(frame, FRAME, wishes, lines=None, name=A_FRAME), has_names=has_names)
     table = settled([FRAME], [content], wishes, digest_of(frame) if like is None else "")
     return table if like is None else conformed(table, like, optional)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlptrain.sources.tables.wide import is_wide, parted, together
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -52,12 +54,38 @@ def _polars_ends(frame: pl.DataFrame) -> dict[str, Ends]:
     frame = frame.select(wide)
     if not frame.width:
         return {}
+    if is_wide(frame) and frame.height:
+        return _wide_ends(frame)
     has_nan = frame.select(pl.col(pl.Float64).is_nan().any())
     nan = {name for name, some in zip(has_nan.columns, has_nan.row(0) if has_nan.width else (), strict=True) if some}
     frame = frame.with_columns(pl.col(name).fill_nan(None) for name in nan)
     lows, highs = frame.select(wide.min()).row(0), frame.select(wide.max()).row(0)
     columns = zip(frame.columns, lows, highs, strict=True)
     return {name: Ends(low, high, name in nan) for name, low, high in columns}
+
+
+def _wide_ends(frame: pl.DataFrame) -> dict[str, Ends]:
+    """Of all columns of a type at once."""
+    import numpy as np
+    import polars as pl
+
+    found: dict[str, Ends] = {}
+    for dtype in (pl.Int64(), pl.Float64()):
+        columns = [values for values in frame.get_columns() if values.dtype == dtype]
+        if not columns:
+            continue
+        stacked = together(pl.DataFrame(columns))
+        is_null = stacked.is_null().to_numpy().reshape(len(columns), -1)
+        numbers = stacked.fill_null(0).to_numpy().reshape(len(columns), -1)
+        is_nan = np.isnan(numbers)
+        absent = is_null | is_nan
+        largest, smallest = (np.inf, -np.inf) if dtype == pl.Float64 else (2**63 - 1, -(2**63))
+        lows = np.where(absent, largest, numbers).min(axis=1).tolist()
+        highs = np.where(absent, smallest, numbers).max(axis=1).tolist()
+        empty, with_nan = absent.all(axis=1).tolist(), is_nan.any(axis=1).tolist()
+        for values, low, high, is_empty, has_nan in zip(columns, lows, highs, empty, with_nan, strict=True):
+            found[values.name] = Ends(None, None, has_nan) if is_empty else Ends(low, high, has_nan)
+    return {name: found[name] for name in frame.columns}
 
 
 def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.DataFrame:
@@ -87,9 +115,20 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
     whole = [columns[name] for name in narrow if not columns[name].null_count()]
     if whole and frame.height >= _LONG:
         columns |= {values.name: values for values in _owned(whole)}
-        frame = pl.DataFrame(list(columns.values()))
-    others = [pl.col(name).cast(dtype) for name, dtype in narrow.items() if columns[name].dtype != dtype]
-    return frame.with_columns(others) if others else frame
+    for dtype in (pl.Int32(), pl.Float32()):
+        wide = [columns[name] for name, wanted in narrow.items() if wanted == dtype and columns[name].dtype != dtype]
+        if wide:
+            columns |= {values.name: values for values in _cast(pl.DataFrame(wide), dtype)}
+    return pl.DataFrame(list(columns.values()))
+
+
+def _cast(frame: pl.DataFrame, dtype: pl.DataType) -> list[pl.Series]:
+    """Columns of one type as another."""
+    import polars as pl
+
+    if is_wide(frame) and frame.height:
+        return parted(together(frame).cast(dtype), frame.columns)
+    return frame.select(pl.all().cast(dtype)).get_columns()
 
 
 def _keeps(low: float, high: float) -> bool:

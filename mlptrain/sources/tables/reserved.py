@@ -67,7 +67,8 @@ def read_parts(table: Table, name: str) -> NDArray[np.int64]:
     parts = values.str.strip_chars().str.to_lowercase().replace_strict(PARTS, default=-1, return_dtype=pl.Int64)
     _refuse("split", table, name, parts < 0, f"says no split; {words}")
     if not (parts == 0).any():
-        raise DataKeyError("split", f"no row has train in column '{printable(name)}': there is nothing to train on")
+        message = f"no row has train in column '{printable(name)}': there is nothing to train on"
+        raise DataKeyError("split", message, inside=("column",))
     return parts.to_numpy(writable=True)
 
 
@@ -91,4 +92,5 @@ def _refuse(key: str, table: Table, name: str, bad: pl.Series, why: str) -> None
     value = table.frame[name][row]
     written = f"{value:g}" if isinstance(value, float) else str(value)
     shown = "a value" if value is None else f"'{printable(written)}'"
-    raise DataKeyError(key, f"{shown} in column '{printable(name)}' at {table.where(row, name)} {why}")
+    message = f"{shown} in column '{printable(name)}' at {table.where(row, name)} {why}"
+    raise DataKeyError(key, message, inside=("column",) if key == "split" else ())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _TIMES = ("%H:%M:%S%.f", "%H:%M:%S", "%H:%M")
+_TIMES_OF_HALF_DAYS = ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p")
 # What a value must look like, and the formats that may then be meant, in turn.
 _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{4}-\d{1,2}-\d{1,2}", ("%Y-%m-%d",)),
@@ -21,8 +22,8 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
     (r"^\d{1,2}/\d{1,2}/\d{4}", ("%d/%m/%Y", "%m/%d/%Y")),
     (r"^\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
-    (r"^\d{1,2}[ -][A-Za-z]{3}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y")),
-    (r"^[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
+    (r"^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y", "%d-%B-%Y", "%d %B %Y")),
+    (r"^[A-Za-z]{3,9} \d{1,2}, \d{4}", ("%b %d, %Y", "%B %d, %Y")),
 )
 _SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
@@ -92,7 +93,7 @@ def _dates(values: pl.Series) -> Settled | None:
 
 def _with_times(date: str) -> list[str]:
     times = [f"{date}{between}{time}{zone}" for between in ("T", " ") for time in _TIMES for zone in ("", "%#z", "Z")]
-    return [date, *times]
+    return [date, *times, *(f"{date} {time}" for time in _TIMES_OF_HALF_DAYS)]
 
 
 def as_date(values: pl.Series, format_: str) -> pl.Series | None:
@@ -101,7 +102,7 @@ def as_date(values: pl.Series, format_: str) -> pl.Series | None:
 
     sample = values.drop_nulls().head(1)
     for part in (sample, values):
-        if "%H" not in format_:
+        if "%H" not in format_ and "%I" not in format_:
             dated = part.str.to_date(format_, strict=False, exact=True)
         elif "%#z" in format_:
             dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(
@@ -121,7 +122,12 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
 
     name, rows = printable(values.name), values.len() - values.null_count()
     plain = values.cast(pl.Float64, strict=False)
-    if plain.count() == rows and decimal_comma:
+    if plain.count() == rows and not decimal_comma:  # of a file with types: a text file's are numbers already
+        if values.str.contains(r"^[+-]?0\d").any():
+            return None  # codes, such as postal ones
+        whole = values.cast(pl.Int64, strict=False)
+        return Settled(whole if whole.count() == rows else plain, f"column '{name}': texts that are all numbers")
+    if plain.count() == rows:
         grouped = (
             values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum() == values.str.contains(".", literal=True).sum()
         )

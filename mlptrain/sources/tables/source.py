@@ -55,6 +55,8 @@ class TableSource:
 
     def content(self) -> TableContent:
         """All of it; read again where a file has changed."""
+        if is_held(self.path[0] if self.path else "") and isinstance(ready := held(self.path[0]), TableContent):
+            return ready
         keys = {"path": self.path, "test_path": self.test_path, "validation_path": self.validation_path}
         files = [stamp for key, paths in keys.items() for stamp in _stamps(paths, key)]
         return _content(self, tuple(files))
@@ -110,7 +112,8 @@ def _content(source: TableSource, files: tuple[Any, ...]) -> TableContent:  # no
     inferred = infer(table, target=source.target, task=source.task, kinds=dict(source.kinds), reserved=reserved)
     for name, key in reserved.items():
         if name in inferred.targets:
-            raise DataKeyError(key, f"'{printable(name)}' is the target already")
+            inside = ("column",) if key == "split" else ()
+            raise DataKeyError(key, f"'{printable(name)}' is the target already", inside=inside)
     names: dict[str, str] = {key: name for name, key in reserved.items()}
     notes, warnings = list(table.notes), list(inferred.notes)
     table, raw, dropped = _rows(table, source, inferred, names.get("weight"), key="path")
@@ -182,9 +185,10 @@ def _reserved(source: TableSource, names: Sequence[str]) -> dict[str, Role]:
     wishes: dict[Role, str | int | None] = {"weight": source.weight, "split": source.split and source.split[1]}
     for key, wanted in wishes.items():
         if wanted is not None:
-            name = find_column(names, wanted, key=key)
+            inside = ("column",) if key == "split" else ()
+            name = find_column(names, wanted, key=key, inside=inside)
             if name in reserved:
-                raise DataKeyError(key, f"'{printable(name)}' is the column of weights already")
+                raise DataKeyError(key, f"'{printable(name)}' is the column of weights already", inside=inside)
             reserved[name] = key
     return reserved
 

@@ -151,7 +151,10 @@ def _as(values: pl.Series, wanted: Kind, where: Callable[[int], str]) -> pl.Seri
     if wanted == "text" or are_dates or values.null_count() == values.len():
         return values.cast(types[wanted])
     if wanted == "number" and values.dtype == pl.String:
-        bad = values.cast(pl.Float64, strict=False).is_null() & values.is_not_null()
+        numbers = values.cast(pl.Float64, strict=False)
+        bad = numbers.is_null() & values.is_not_null()
+        if not bad.any():
+            return numbers
     else:
         bad = values.is_not_null()
     row = bad.arg_max() or 0

@@ -30,6 +30,7 @@ from mlptrain.sources.tables.files import (
 from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
+from mlptrain.sources.tables.wide import is_wide, null_counts, together
 
 if TYPE_CHECKING:
     import polars as pl
@@ -163,7 +164,7 @@ class _Columns:
         for number, piece in enumerate(ahead(text_pieces(self._path, self._dialect))):
             if not number:
                 self._blank_lines = has_blank_lines(piece.content[:_SAMPLE])
-                self._convert(self._strings(piece, self._content(piece), rows=_SAMPLE_ROWS), 0)
+                self._look_at(piece)
             yield piece, self._piece(piece, number)
 
     def _content(self, piece: Piece) -> bytes:
@@ -245,16 +246,34 @@ class _Columns:
             n_rows=rows,
         )
 
-    def _strings(self, piece: Piece, content: bytes, *, rows: int | None = None) -> pl.DataFrame:
-        """All columns as text. Raises what is wrong with the piece, located."""
+    def _look_at(self, piece: Piece) -> None:
+        """Tell the kinds of the columns by the first rows."""
+        import polars as pl
+
+        frame = self._texts(piece, self._content(piece), rows=_SAMPLE_ROWS)
+        if not is_wide(frame):
+            self._convert(self._stripped(frame), 0)
+            return
+        values = self._stripped(together(frame).to_frame())
+        numbers = [values.select(self._as_number(pl.all(), dtype)) for dtype in (pl.Int64(), pl.Float64())]
+        counts = (null_counts(found.to_series(), frame.width) for found in (values, *numbers))
+        for name, none, no_whole, no_number in zip(self._names, *counts, strict=True):
+            if self._kinds[name] == "integer" and no_whole > none:
+                self._kinds[name] = "text" if no_number > none else "number"
+
+    def _texts(self, piece: Piece, content: bytes, *, rows: int | None = None) -> pl.DataFrame:
+        """All columns as text, as written. Raises what is wrong with the piece, located."""
         import polars as pl
 
         try:
-            frame = self._parsed(content, dict.fromkeys(self._kinds, "text"), rows=rows)
+            return self._parsed(content, dict.fromkeys(self._kinds, "text"), rows=rows)
         except pl.exceptions.PolarsError as error:
             raise self._fault(piece) or DataError(f"{self._path}: {_first_line(error)}") from None
-        if rows is None:
-            self._check_width(frame, piece, content)
+
+    def _strings(self, piece: Piece, content: bytes) -> pl.DataFrame:
+        """All columns as text without blanks around it. Raises what is wrong with the piece, located."""
+        frame = self._texts(piece, content)
+        self._check_width(frame, piece, content)
         return self._stripped(frame)
 
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -277,13 +296,7 @@ class _Columns:
             names = [name for name, of_column in self._kinds.items() if of_column == kind]
             if not names:
                 continue
-            values = pl.col(names)
-            if self._dialect.decimal_comma:
-                # Points beside decimal commas group thousands, which is decided when the whole column is known.
-                values = pl.when(~values.str.contains(".", literal=True)).then(
-                    values.str.replace(",", ".", literal=True)
-                )
-            cast = strings.select(values.cast(dtype, strict=False))
+            cast = strings.select(self._as_number(pl.col(names), dtype))
             lost = zip(names, cast.null_count().row(0), strings.select(names).null_count().row(0), strict=True)
             unfit = [name for name, after, before in lost if after > before]
             for name in unfit:
@@ -292,6 +305,15 @@ class _Columns:
                     self._late[name] = number
             typed = typed.with_columns(cast.drop(unfit))
         return typed
+
+    def _as_number(self, texts: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+        """Numbers of texts, null where one is none."""
+        import polars as pl
+
+        if self._dialect.decimal_comma:
+            # Points beside decimal commas group thousands, which is decided when the whole column is known.
+            texts = pl.when(~texts.str.contains(".", literal=True)).then(texts.str.replace(",", ".", literal=True))
+        return texts.cast(dtype, strict=False)
 
     def _read_late_text(self, frames: list[pl.DataFrame]) -> None:
         """Columns that turned out to be text late: their numbers before that as they are written."""

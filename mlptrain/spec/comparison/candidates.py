@@ -12,18 +12,19 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlptrain.errors import Fault
-from mlptrain.spec.base import MAX_NUMBER, Section, either
+from mlptrain.spec.base import MAX_NUMBER, Section, either, names_of, sections_in
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.hints import meant, value_hint
-from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.optimizer import Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.spec.wording import described, message_for, must_be
 
@@ -31,9 +32,7 @@ MAX_OPTIMIZERS = 50
 MAX_SETTINGS = 1000  # of one optimizer; with ten seeds that is 10,000 trainings
 CANDIDATE_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9 ._()=-]{0,62}[A-Za-z0-9_()=-])?$"
 
-SECTIONS = {
-    get_args(section.model_fields["name"].annotation)[0]: section for section in get_args(get_args(OptimizerSpec)[0])
-}
+SECTIONS = {name: section for section in sections_in(OptimizerSpec) for name in names_of(section)}
 SHORTHANDS: dict[str, dict[str, Any]] = {
     "momentum": {"name": "sgd", "momentum": 0.9},
     "nesterov": {"name": "sgd", "momentum": 0.9, "nesterov": True},
@@ -108,14 +107,16 @@ def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
 def read_candidate(entry: object, key: str) -> Candidate:
     """One optimizer of the section. Raises _FaultyError with every fault of it."""
     written = _named(entry, key)
-    section = SECTIONS[str(written["name"])]
+    section = SECTIONS.get(written["name"], Foreign)
+    usual = defaults_of(written["name"])
     fixed: dict[str, Any] = {}
     grids: dict[str, _Grid] = {}
     findings: list[Finding] = []
     for field, value in written.items():
-        known = section.model_fields.get(field)
+        known, foreign = section.model_fields.get(field), section is Foreign
+        annotation = known.annotation if known is not None else _kind_of(usual.get(field)) if foreign else None
         try:
-            if known is not None and (grid := _grid_of(field, value, known.annotation)) is not None:
+            if annotation is not None and (grid := _grid_of(field, value, annotation)) is not None:
                 grids[field] = grid
             else:
                 fixed[field] = value
@@ -142,10 +143,17 @@ def _named(entry: object, key: str) -> dict[str, Any]:
             [(("name",), f"required key is missing; e.g. name: {meant(key, NAMES, 'optimizer') or 'sgd'}")]
         )
     name = entry["name"]
-    if not isinstance(name, str) or name not in NAMES:
+    if not isinstance(name, str) or (name not in NAMES and ":" not in name):
         raise _FaultyError([(path, must_be(either(NAMES), name) + value_hint(name, NAMES, "optimizer"))])
     shorthand = SHORTHANDS.get(name, {"name": name})
     return shorthand | {field: value for field, value in entry.items() if field != "name"}
+
+
+def _kind_of(usual: object) -> object:
+    """What a constructor's argument is, as the annotation of a field, by its default."""
+    if isinstance(usual, (tuple, list)):
+        return list
+    return type(usual) if isinstance(usual, (bool, str)) else float
 
 
 def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
@@ -225,9 +233,10 @@ def _resolved(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any
     total = math.prod(len(grid.values) for grid in grids.values())
     if total > MAX_SETTINGS:
         raise _FaultyError([((), f"the grids make {total:,} settings; the limit is {MAX_SETTINGS:,}")])
+    own = [field for field in grids if field not in section.model_fields]  # of a class by its import path
     chosen = {
-        field: [value if isinstance(value, list) else float(value) for value in grids[field].values]
-        for field in section.model_fields
+        field: [value if isinstance(value, list) or field in own else float(value) for value in grids[field].values]
+        for field in (*section.model_fields, *own)
         if field in grids
     }
     ordered = {field: values if isinstance(values[0], list) else sorted(values) for field, values in chosen.items()}

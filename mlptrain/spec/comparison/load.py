@@ -18,7 +18,8 @@ from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, budgets_are_equal, comparison_warnings
 from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.load import anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.foreign import inspect_code
+from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
@@ -104,14 +105,14 @@ def comparison_from_options(
     values: dict[str, Any] = {
         "name": folder_name(f"{Path(base_path).stem}-optimizers"),
         "base": str(base_path),
-        "optimizers": {key: {"name": key, **rate} for key in names},
+        "optimizers": {_label(key): {"name": key, **rate} for key in names},
         "scoring": {"seeds": _seeds(seeds)},
     }
     places: dict[KeyPath, Position] = {
         (): Position("compare-optimizers"),
         ("base",): Position(str(base_path)),
         ("optimizers",): Position("--optimizers"),
-        **{("optimizers", key, "lr"): Position("--lr") for key in names},
+        **{("optimizers", _label(key), "lr"): Position("--lr") for key in names},
         ("scoring", "seeds"): Position("--seeds"),
     }
     document = Document("compare-optimizers", values, places)
@@ -136,6 +137,11 @@ def _seeds(text: str) -> Any:
     # One seed more than there may be is enough to be refused.
     of_parts = [[*islice(seed_range(part), MAX_SEEDS + 1)] or [scalar(part)] for part in _parts(text)]
     return [seed for seeds in of_parts for seed in seeds]
+
+
+def _label(name: str) -> str:
+    """What an optimizer is called: of an import path the class."""
+    return name.rpartition(":")[2]
 
 
 def _parts(text: str) -> list[str]:
@@ -168,6 +174,9 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     if "base" in values:
         values["base"] = base or _stand_in()  # whose faults are reported already
     if "optimizers" in values:
+        for key in values["optimizers"] if isinstance(values["optimizers"], dict) else ():
+            if not inspect_code(document, ("optimizers", key)):
+                values["optimizers"][key] = STAND_IN
         values["optimizers"], more = read_candidates(document)
         faults += more
         tuned = any(candidate.grids for candidate in values["optimizers"].values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparisonSpec,
@@ -18,7 +19,9 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
-from mlptrain.spec.rules import Finding
+from mlptrain.spec.model import ModelSpec
+from mlptrain.spec.reader import dotted
+from mlptrain.spec.rules import Finding, optimizer_fits
 
 WIDE_TIE = 0.05
 
@@ -117,6 +120,21 @@ def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[
             yield ("tuning", "seeds", index), message
 
 
+def optimizers_fit_base(
+    optimizers: Mapping[str, Candidate],
+    model: ModelSpec,
+    facts: DataFacts,
+    training: TrainingSpec,
+    augmentation: AugmentationSpec,
+) -> Iterator[Finding]:
+    """Every optimizer can train the base."""
+    for name, candidate in optimizers.items():
+        for path, message in optimizer_fits(candidate.settings()[0], model, facts, training, augmentation):
+            where = ("name",) if path[0] == "optimizer" else ()
+            of_base = "" if where else f"cannot train the base, whose {dotted(path)} "
+            yield ("optimizers", name, *where), of_base + message
+
+
 COMPARISON_RULES = (
     base_has_classes,
     values_have_tuning,
@@ -124,6 +142,7 @@ COMPARISON_RULES = (
     target_is_measured,
     scoring_has_its_split,
     seeds_disjoint,
+    optimizers_fit_base,
 )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from mlptrain.spec.comparison.candidates import CANDIDATE_PATTERN, MAX_OPTIMIZERS, NAMES, SECTIONS, SHORTHANDS, LogGrid
 from mlptrain.spec.comparison.sections import ComparisonSpec
 
+_CODE = "compared_code"  # an optimizer by its import path
+
 
 def comparison_json_schema() -> dict[str, Any]:
     """The JSON Schema of a comparison (draft 2020-12)."""
@@ -18,6 +20,8 @@ def comparison_json_schema() -> dict[str, Any]:
     base["required"] = [key for key in base["required"] if key not in ("name", "optimizer")]
     for name in NAMES:
         definitions[_title(name)] = _with_grids(definitions, name)
+    definitions[_CODE] = _grids_in(copy.deepcopy(definitions["Foreign"]), {})
+    definitions[_CODE]["title"] = _CODE
     properties = schema["properties"]
     properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
     properties["tuning"]["anyOf"] = [{"const": "none"}, {"$ref": "#/$defs/TuningSpec"}]
@@ -26,7 +30,10 @@ def comparison_json_schema() -> dict[str, Any]:
         "maxProperties": MAX_OPTIMIZERS,
         "propertyNames": {"pattern": CANDIDATE_PATTERN},
         "additionalProperties": {
-            "anyOf": [{"enum": list(NAMES)}, *({"$ref": f"#/$defs/{_title(name)}"} for name in NAMES)]
+            "anyOf": [
+                {"enum": list(NAMES)},
+                *({"$ref": f"#/$defs/{title}"} for title in (*map(_title, NAMES), _CODE)),
+            ]
         },
     }
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -45,9 +52,16 @@ def _with_grids(definitions: dict[str, Any], name: str) -> dict[str, Any]:
     shorthand = SHORTHANDS.get(name, {"name": name})
     section: dict[str, Any] = copy.deepcopy(definitions[SECTIONS[shorthand["name"]].__name__])
     section["title"] = _title(name)
+    return _grids_in(section, shorthand)
+
+
+def _grids_in(section: dict[str, Any], shorthand: dict[str, Any]) -> dict[str, Any]:
+    """The section with lists where it has numbers, and with the values of a shorthand."""
     for key, field in section["properties"].items():
         if key in shorthand:
-            field |= {"const": name} if key == "name" else {"default": shorthand[key]}
+            field |= (
+                {"const": section["title"].removeprefix("compared_")} if key == "name" else {"default": shorthand[key]}
+            )
         if field.get("type") in ("number", "array"):
             about = {word: field.pop(word) for word in ("description", "default", "title") if word in field}
             several = {"type": "array", "items": dict(field), "minItems": 2, "uniqueItems": True}

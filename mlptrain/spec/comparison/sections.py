@@ -28,6 +28,7 @@ from mlptrain.spec.base import Section, ShortName
 from mlptrain.spec.comparison.grids import Side, extended
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
+from mlptrain.spec.foreign import accepts
 from mlptrain.spec.optimizer import OptimizerSpec
 
 MAX_SEEDS = 1000
@@ -182,10 +183,10 @@ class Candidate:
     def accepts(self, field: str, value: float) -> bool:
         """Whether ``value`` lies in the field's range."""
         try:
-            self.settings({field: [value]})
+            [setting, *_] = self.settings({field: [value]})
         except ValidationError:
             return False
-        return True
+        return accepts(setting)
 
     def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
         """What extends ``values`` of a tuned field beyond one edge, by the rule of ``extended``.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,3 +124,46 @@ def test_the_least_recently_used_goes_first(write: Write, cache: Path, monkeypat
     read_table(paths[2])
     assert len(list(cache.glob("*.parquet"))) == 2
     assert not columns.exists()
+
+
+KILLED = """
+import os, resource, signal, sys
+from pathlib import Path
+from mlptrain.sources import tables
+from mlptrain.sources.tables import cache
+
+path, moment = Path(sys.argv[1]), sys.argv[2]
+cache.WORTH_KEEPING = 0
+if moment == "amid the columns":  # the system ends a process that writes beyond the largest file
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+else:
+    count, when = int(moment[0]), moment[2:]
+    move, done = os.replace, []
+    def moved(*arguments, **more):
+        done.append(arguments)
+        if len(done) == count and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        move(*arguments, **more)
+        if len(done) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.replace = moved
+tables.read_table(path)
+cache.finish_writing()
+"""
+
+
+@pytest.mark.parametrize("moment", ["amid the columns", "1 before", "1 after", "2 before", "2 after"])
+def test_a_writer_that_is_killed_leaves_no_wrong_table(moment: str, write: Write, cache: Path) -> None:
+    """Amid the columns, around their taking their place, and around that of the note."""
+    path = old(write("x.csv", TEXT))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False)
+    assert killed.returncode == -(signal.SIGXFSZ if moment.startswith("amid") else signal.SIGKILL)
+    assert len(list(cache.glob("*.json"))) == (moment == "2 after")
+    assert len(list(cache.glob("*.parquet"))) == (moment[0] == "2" or moment == "1 after")
+    assert bool(list(cache.glob(".*.tmp"))) == (moment in ("amid the columns", "1 before", "2 before"))
+    first = read_table(path)
+    assert first.frame["k"].to_list() == [f'a "{i % 5}"' for i in range(500)] + ["oops"]
+    assert same(first, read_table(path))
+    (columns,), (note,) = cache.glob("*.parquet"), cache.glob("*.json")
+    assert hashlib.sha256(columns.read_bytes()).hexdigest().encode() in note.read_bytes()

@@ -15,6 +15,7 @@ from scipy.io import arff
 from sklearn.datasets import load_svmlight_file
 
 from mlptrain.sources.tables import read_table
+from mlptrain.sources.tables.given import as_table
 from tests.sources.tables.conftest import Write
 
 
@@ -62,8 +63,33 @@ def test_json_lines(write: Write) -> None:
     table = read_table(path)
     assert table.frame.rows() == [(1.0, "x", "true"), (2.5, None, None), (None, "y", None)]
     assert table.where(1, "a") == f"{path}:3:12"
+    words = '{"a": 1, "b": "01", "c": 1, "d": "n/a"}\n{"a": "n/a", "b": "N/A", "c": 2.5, "d": 2}\n{"a": 3, "c": "?"}\n'
+    found = read_table(write("w.jsonl", words)).frame
+    assert found.to_dict(as_series=False) == {
+        "a": [1, None, 3], "b": ["01", None, None], "c": [1.0, 2.5, None], "d": [None, 2, None],
+    }  # fmt: skip
+    again = read_table(
+        write("again.jsonl", words), like=read_table(write("t.jsonl", '{"a": "x", "b": 1, "c": "y", "d": 1}'))
+    )
+    assert again.frame["c"].to_list() == ["1", "2.5", None]
     mixed = read_table(write("m.txt", '{"a": 1, "b": 1}\n{"a": "x", "b": 0.5}\n'))
     assert mixed.frame.rows() == [("1", 1.0), ("x", 0.5)]
+
+
+def test_texts_of_digits_are_numbers_but_for_codes(write: Write) -> None:
+    """As in a text file, where nothing else could be told; a leading zero says that it is no number."""
+    digits = {"a": ["12", "?", "7"], "b": ["1.5", "-2", "3e2"], "zip": ["01234", "90210", "00001"], "y": ["0"] * 3}
+    frame = pl.DataFrame(digits)
+    frame.write_parquet(path := write("x.parquet", ""))
+    for table in (read_table(path), as_table(frame)):
+        assert table.frame.to_dict(as_series=False) == {
+            "a": [12, None, 7], "b": [1.5, -2.0, 300.0], "zip": digits["zip"], "y": [0, 0, 0],
+        }  # fmt: skip
+        assert "column 'b': texts that are all numbers" in table.notes
+    later = as_table(frame.with_columns(zip=pl.lit("90210"), a=pl.lit("5")), like=as_table(frame))
+    assert (later.frame["zip"].to_list(), later.frame["a"].to_list()) == (["90210"] * 3, [5] * 3)
+    later = as_table(pl.DataFrame({"a": ["05"], "b": ["1"], "zip": ["1"], "y": ["0"]}), like=as_table(frame))
+    assert later.frame["a"].to_list() == [5]
 
 
 def test_arff(write: Write) -> None:

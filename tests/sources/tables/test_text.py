@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables import read_table
@@ -144,6 +145,11 @@ DATES = {
     "1/12/2021 7:05": ("2/29/2020 13:59", "%m/%d/%Y %H:%M"),
     "2020/02/29": ("2021/12/01", "%Y/%m/%d"),
     "29-Feb-2020": ("01-Dec-2021", "%d-%b-%Y"),
+    "29 February 2020": ("1 May 2021", "%d %B %Y"),
+    "29-February-2020": ("01-May-2021", "%d-%B-%Y"),
+    "02/29/2020 1:05 PM": ("12/01/2021 12:30 am", "%m/%d/%Y %I:%M %p"),
+    "2020-02-29 11:05:09 AM": ("2021-12-01 12:30:00 PM", "%Y-%m-%d %I:%M:%S %p"),
+    "29 Feb 2020 1:05PM": ("1 May 2021 12:30AM", "%d %b %Y %I:%M%p"),
 }
 
 
@@ -152,8 +158,17 @@ def test_dates_are_as_python_reads_them(first: str, write: Write) -> None:
     second, form = DATES[first]
     table = read_table(write("x.csv", f"d,y\n{first},1\n,2\n{second},3\n"))
     parsed = [datetime.datetime.strptime(text, form) for text in (first, second)]
-    expected = parsed if "%H" in form else [value.date() for value in parsed]
+    expected = parsed if "%H" in form or "%I" in form else [value.date() for value in parsed]
     assert table.frame["d"].to_list() == [expected[0], None, expected[1]]
+
+
+def test_month_day_year_in_words(write: Write) -> None:
+    """Quoted, since of a comma."""
+    frame = read_table(
+        write("x.csv", 'd,e,y\n"March 5, 2020","Mar 5, 2020 3:07 PM",1\n"May 1, 2021","May 1, 2021 12:00 AM",2\n')
+    ).frame
+    assert frame["d"].to_list() == [datetime.date(2020, 3, 5), datetime.date(2021, 5, 1)]
+    assert frame["e"].to_list() == [datetime.datetime(2020, 3, 5, 15, 7), datetime.datetime(2021, 5, 1)]
 
 
 def test_times_with_zones_are_in_utc(write: Write) -> None:
@@ -342,3 +357,26 @@ def test_real_text_is_as_numpy_reads_it(name: str, tables: Path) -> None:
     path = tables / "uci_regression" / name / "data.txt"
     frame = read_table(path).frame
     np.testing.assert_array_equal(frame.cast(pl.Float32).to_numpy(), np.loadtxt(path).astype(np.float32))
+
+
+def test_more_columns_than_rows_are_read_as_few(write: Write) -> None:
+    """They are looked at all together: kinds, ends and narrow types are those that each has by itself."""
+    draw, kinds = np.random.default_rng(0), 7
+    of_kind = [
+        lambda: str(draw.integers(-9, 9)),
+        lambda: f"{draw.normal():.4f}",
+        lambda: str(draw.choice(["", "NA", "3"])),
+        lambda: str(draw.choice(["red", " blue ", "?"])),
+        lambda: str(draw.choice(["1.5", "2", ""])),
+        lambda: str(draw.choice([2**40, -(2**40), 1])),
+        lambda: str(draw.choice(["1e9", "1000000001", "nan"])),
+    ]
+    rows = [[of_kind[column % kinds]() for column in range(1001)] for _ in range(6)]
+    names = [f"c{column}" for column in range(1001)]
+    path = write("x.csv", "\n".join(",".join(row) for row in [names, *rows]) + "\n")
+    frame = read_table(path).frame
+    assert frame.shape == (6, 1001)
+    for at in range(0, 1001, 91):
+        some = names[at : at + 91]
+        few = "\n".join(",".join(row[at : at + 91]) for row in [names, *rows]) + "\n"
+        assert_frame_equal(frame.select(some), read_table(write("y.csv", few)).frame)

@@ -21,10 +21,13 @@ from mlptrain.experiment.build import build_network, initial_parameters, load_da
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.experiment.resuming import load_own_checkpoint
 from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.export.inputs import missing_texts
+from mlptrain.inference.export.script import columns_of, script_of
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment, to_yaml
+from mlptrain.spec.table import TableData
 from mlptrain.spec.weights import ABOUT
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.paths import AnyPath, user_path
@@ -44,6 +47,8 @@ def export(
     on_fetch: Progress | None = None,
 ) -> Arrays:
     """What a run, or a checkpoint file, is made of, by name; written to ``out`` as an .npz file where that is named.
+
+    A script beside it, of the same name but for .py, predicts from raw rows with NumPy alone.
 
     `mlptrain/README.md` lists the names, shapes and meanings. Weights are float32 (outputs, inputs). The order is that
     of the first ``epochs``; ``rows`` adds the scaled inputs and the targets of every split.
@@ -65,6 +70,8 @@ def export(
         "epoch": checkpoint.epoch,
         "mlptrain": mlptrain.__version__,
     }
+    if isinstance(section := experiment.data, TableData):
+        about |= {"columns": columns_of(checkpoint), "missing": missing_texts(section)}
     if path.is_dir():
         folder = RunFolder.open(path)
         network = build_network(experiment)
@@ -84,18 +91,15 @@ def export(
         arrays |= dict(_rows(_splits(checkpoint, data_dir, on_fetch), rows=rows))
     arrays[ABOUT] = np.array(json.dumps(about))
     if out is not None:
-        write_atomically(user_path(out), npz(arrays))
+        file = user_path(out)
+        write_atomically(file, npz(arrays))
+        write_atomically(file.with_suffix(".py"), script_of(checkpoint).encode())
     return arrays
 
 
 def epoch_of(arrays: Mapping[str, NDArray[Any]]) -> int:
     """The epoch after which the kept weights were saved."""
     return int(json.loads(str(arrays[ABOUT]))["epoch"])
-
-
-def is_of_columns(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the inputs are made of a table's columns, which takes more than the numbers of a scaling."""
-    return json.loads(str(arrays[ABOUT]))["preprocessing"]["columns"] is not None
 
 
 def is_export(file: Path) -> bool:

@@ -1,0 +1,424 @@
+"""``MLPClassifier`` and ``MLPRegressor``: an experiment on data in memory, as scikit-learn calls it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length, check_is_fitted
+
+from mlptrain.errors import DivergedError, MlptrainError
+from mlptrain.experiment import train
+from mlptrain.experiment.in_memory import Trained, train_in_memory
+from mlptrain.experiment.recorder import metrics_line
+from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.module import TrainedNetwork
+from mlptrain.runs.records import Line
+from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load
+from mlptrain.sklearn.fitted import Fitted, without_updates
+from mlptrain.sklearn.rows import SMALL, Inputs, Matrix, merged
+from mlptrain.sources.held import holding
+from mlptrain.sources.tables.prepared import prepared
+from mlptrain.spec import Experiment
+from mlptrain.system.paths import AnyPath
+from mlptrain.training.endings import Ending
+from mlptrain.training.metrics import predicted_classes, probabilities
+from mlptrain.training.trainer import Epoch, TrainedModel
+
+_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
+_ONE_AT_A_TIME = threading.Lock()  # the number of torch's threads, and turns at the cores, are the process's
+
+
+def _unsaid(_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _Saying:
+    """Says the line of every epoch of the only model."""
+
+    experiment: Experiment
+    say: Callable[[Line], None]
+
+    def started(self, models: Sequence[TrainedModel]) -> None:
+        pass
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        for epoch in epochs:
+            if epoch is not None:
+                self.say(metrics_line(epoch, self.experiment))
+
+    def ended(self, endings: Sequence[Ending | None]) -> None:
+        pass
+
+
+class _MLP(BaseEstimator):
+    _classify: bool
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 256),
+        *,
+        activation: str | Mapping[str, Any] = "relu",
+        norm: str | Mapping[str, Any] = "none",
+        dropout: float | Sequence[float] = 0.2,
+        numeric_embedding: str | Mapping[str, Any] = "none",
+        members: int | Mapping[str, Any] = 1,
+        loss: str | Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] = "adamw",
+        lr: float = 0.003,
+        weight_decay: float = 0.01,
+        schedule: str | Mapping[str, Any] = "cosine",
+        epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        ema: float = 0.0,
+        clip_norm: float | None = None,
+        validation: float | str = "auto",
+        patience: int | Mapping[str, Any] | None = None,
+        scaling: str = "robust_clip",
+        encoding: str = "one_hot",
+        device: str = "auto",
+        threads: int | str = "auto",
+        random_state: Any = None,
+        verbose: bool = False,
+        run_dir: AnyPath | None = None,
+        spec: AnyPath | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self.norm = norm
+        self.dropout = dropout
+        self.numeric_embedding = numeric_embedding
+        self.members = members
+        self.loss = loss
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.ema = ema
+        self.clip_norm = clip_norm
+        self.validation = validation
+        self.patience = patience
+        self.scaling = scaling
+        self.encoding = encoding
+        self.device = device
+        self.threads = threads
+        self.random_state = random_state
+        self.verbose = verbose
+        self.run_dir = run_dir
+        self.spec = spec
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Train on all rows of X (n, columns) with the targets y; ``sample_weight`` (n,) says how much each counts.
+
+        X is an array, nan where a value is missing, or a data frame of pandas or polars, whose texts and categories
+        are encoded. Rows of weight 0 are left out. Where up to 256 rows make one batch, equal ones become one with the
+        sum of their weights, so that a weight of 2 is exactly a row twice. Raises ValueError and TypeError for what
+        cannot be trained on, with the argument's name.
+        """
+        inputs, x = Inputs.fit(self, X)
+        x, targets, weight = self._checked(x, y, sample_weight)
+        encoded, names = self._learnt_targets(targets)
+        if len(x) <= min(self._batch(len(x)), SMALL):
+            x, encoded, weight = merged(x, encoded, weight)
+        trained = self._train(inputs, x, encoded, names, weight)
+        self._inputs, self._fitted = inputs, Fitted(without_updates(trained.checkpoint))
+        self._note(trained.lines)
+        return self
+
+    def _continue(self, rows: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
+        """An epoch on these rows, behind those that were trained before."""
+        before: Fitted | None = getattr(self, "_fitted", None)
+        inputs, x = Inputs.fit(self, rows) if before is None else (self._inputs, self._inputs(self, rows))
+        x, targets, weight = self._checked(x, y, sample_weight)
+        if before is None:
+            encoded, names = self._learnt_targets(targets, classes)
+        else:
+            names = before.checkpoint.experiment.facts.class_names
+            encoded = self._encoded_targets(targets)
+        trained = self._train(inputs, x, encoded, names, weight, partial=True, after=before)
+        lines = [] if before is None else [one for one in self.history_ if one["epoch"] <= before.checkpoint.epoch]
+        self._inputs, self._fitted = inputs, Fitted(trained.checkpoint)
+        self._note((*lines, *trained.lines))
+        return self
+
+    def _checked(self, x: Matrix, y: Any, sample_weight: Any) -> tuple[Matrix, NDArray[Any], Matrix | None]:
+        """Rows that count, their targets and weights, where some are given and not all are equal."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        targets = self._validated(y)
+        check_consistent_length(x, targets)
+        if sample_weight is None:
+            return x, targets, None
+        weight: Matrix = _check_sample_weight(sample_weight, x, dtype=np.float32, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight: all weights are zero, so that no row counts")
+        x, targets, weight = (values[weight > 0] for values in (x, targets, weight))
+        return x, targets, None if (weight == weight[0]).all() else weight
+
+    def _batch(self, rows: int) -> int:
+        """Rows of a step, as far as the arguments say."""
+        if self.batch_size == "auto":
+            return automatic_batch(rows)
+        return self.batch_size if isinstance(self.batch_size, int) else rows
+
+    def _train(
+        self,
+        inputs: Inputs,
+        x: Matrix,
+        targets: NDArray[Any],
+        names: Sequence[str],
+        weight: Matrix | None,
+        *,
+        partial: bool = False,
+        after: Fitted | None = None,
+    ) -> Trained:
+        content = prepared(x, targets, columns=inputs.columns, class_names=names, weight=weight, has_names=inputs.named)
+        forced: dict[str, Any] = {"data.test": 0}
+        if self.spec is None or self.random_state is not None:
+            forced["seed"] = self._seed()
+        if weight is not None and self.spec is None:
+            forced["evaluation.metric"] = "validation_objective"
+        if partial:
+            forced |= {**ONE_EPOCH, "training.epochs": 1 if after is None else after.checkpoint.epoch + 1}
+        with _ONE_AT_A_TIME, holding(content) as given:
+            values, defaults = self.get_params(deep=False), defaults_of(type(self))
+            loaded = load(self.spec, values, defaults, forced, given=given, rows=len(x), classify=self._classify)
+            if after is not None and after.checkpoint.experiment.shapes != loaded.experiment.shapes:
+                raise ValueError(
+                    "partial_fit continues the network that was trained so far, and the arguments now make another "
+                    "one; set them back, or call fit to start over"
+                )
+            try:
+                if self.run_dir is not None and not partial:
+                    listeners = [_Saying(loaded.experiment, self._say)] if self.verbose else []
+                    folder = train(
+                        loaded, run_dir=self.run_dir, listeners=listeners, on_note=_unsaid, progress=False
+                    ).folder
+                    return Trained(load_kept(folder.path), tuple(folder.read_metrics()))
+                return train_in_memory(
+                    loaded,
+                    after=None if after is None else after.checkpoint,
+                    on_line=self._say if self.verbose else _unsaid,
+                )
+            except DivergedError as error:
+                advice = "" if "; try " in str(error) else "; lower lr, or set clip_norm"
+                raise ValueError(f"{error}{advice}") from None
+            except MlptrainError as error:
+                raise ValueError(str(error)) from None
+
+    def _seed(self) -> int:
+        """A number is the seed itself; of a generator, or None for NumPy's, the next number is."""
+        if isinstance(self.random_state, (int, np.integer)) and self.random_state >= 0:
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _say(self, line: Line) -> None:
+        figures = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step", "lr"))
+        sys.stdout.write(f"epoch {line['epoch']}  {figures}\n")
+
+    def _note(self, lines: Sequence[Line]) -> None:
+        self.history_ = list(lines)
+        self.loss_curve_ = [line["train_loss"] for line in lines if "train_loss" in line]
+        self.n_iter_ = lines[-1]["epoch"]
+        self.best_epoch_ = self._fitted.checkpoint.epoch
+
+    def _outputs(self, rows: Any) -> NDArray[np.float64]:
+        """What the network gives for rows X, (n, outputs)."""
+        check_is_fitted(self)
+        found: NDArray[np.float64] = self._fitted.outputs(self._inputs(self, rows)).numpy()
+        return found
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @property
+    def network_(self) -> Any:
+        """The trained network as a ``torch.nn.Module``, a ``TrainedNetwork`` as ``mlptrain.load`` gives it; a copy."""
+        check_is_fitted(self)
+        return TrainedNetwork(self._fitted.checkpoint)
+
+
+class MLPClassifier(ClassifierMixin, _MLP):
+    """A multi-layer perceptron that tells classes apart, trained by mlptrain.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Widths of the hidden layers; () is a linear model.
+    activation, norm, numeric_embedding, schedule : str or mapping
+        As in a YAML file: a name, or a mapping such as ``{"name": "leaky_relu", "slope": 0.01}``.
+    dropout : float or sequence of float
+        Share of values dropped after every hidden activation.
+    members : int or mapping
+        Members of an ensemble that trains as one network, such as 8 or ``{"k": 8, "kind": "mini"}``.
+    loss : str or mapping, optional
+        ``cross_entropy`` by default, such as ``{"name": "cross_entropy", "class_weights": "balanced"}``.
+    optimizer : str or mapping
+        Such as ``adamw`` or ``{"name": "sgd", "momentum": 0.9}``; a mapping's own ``lr`` and ``weight_decay`` count.
+    lr, weight_decay : float
+        Learning rate and weight decay of the optimizer.
+    epochs : int or "auto"
+        Passes over the rows; auto: about 2,000 steps, in at most 100 epochs.
+    batch_size : int, "full" or "auto"
+        Rows of a step; auto: 32 to 256, by the number of rows.
+    ema : float
+        Share of the average of the weights that a step keeps, such as 0.99; 0 averages nothing.
+    clip_norm : float, optional
+        The norm that a longer gradient is scaled down to.
+    validation : float, int or "auto"
+        A fraction, or a number, of the rows to choose the best epoch by; 0 trains on all rows to the last epoch. auto:
+        15 % of 200 rows or more.
+    patience : int or mapping, optional
+        Epochs without a better validation loss after which training ends.
+    scaling, encoding : str
+        What becomes of numbers and of categories: ``data.numeric.scaling`` and ``data.categorical.encoding``.
+    device, threads : str or int
+        Where to train, and with how many threads of the CPU; the bytes of a fit are those of a number of threads.
+    random_state : int, RandomState instance or None
+        A number is the file's ``seed``: the same one gives the same bytes. None draws another from NumPy in each fit.
+    verbose : bool
+        Print the figures of every epoch.
+    run_dir : path, optional
+        A new run folder for the commands of mlptrain, such as ``mlptrain report``. By default nothing is written.
+    spec : path or mapping, optional
+        A configuration, as a YAML file or a mapping, whose ``data`` says at most how columns become inputs. Of the
+        arguments those count besides that are not at their defaults; its ``data.test`` has no effect.
+
+    Attributes
+    ----------
+    classes_ : array (k,)
+        The classes, sorted; probabilities are in their order.
+    n_features_in_, feature_names_in_ : int, array
+        As everywhere in scikit-learn.
+    history_ : list of dict
+        The figures of every epoch, as in ``metrics.jsonl``; the first is of the network before training.
+    loss_curve_ : list of float
+        The mean training loss of every epoch.
+    n_iter_, best_epoch_ : int
+        Epochs that were trained, and the one whose weights were kept.
+    network_ : TrainedNetwork
+        The network as a ``torch.nn.Module``.
+    """
+
+    _classify = True
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+
+        The first call needs all ``classes`` that there will be, unless ``fit`` came before, and what preprocessing
+        fits is of its rows. The learning rate stays ``lr``, and no rows are held out. Raises as ``fit``, and ValueError
+        for other classes.
+        """
+        if classes is None and not hasattr(self, "_fitted"):
+            raise ValueError("classes must be passed on the first call to partial_fit")
+        if classes is not None and hasattr(self, "_fitted") and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_!r}")
+        return self._continue(X, y, sample_weight, classes)
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """The class of every row (n,)."""
+        outputs = self._outputs(X)
+        found: NDArray[Any] = self.classes_[predicted_classes(torch.from_numpy(outputs)).numpy()]
+        return found
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The probability of every class (n, k), in the order of ``classes_``.
+
+        Raises AttributeError where the loss, such as mse, makes none.
+        """
+        check_is_fitted(self)
+        checkpoint = self._fitted.checkpoint
+        if (loss := checkpoint.experiment.loss).reads != "logits":
+            raise AttributeError(f"loss={loss.name!r} gives no probabilities; use cross_entropy")
+        outputs = torch.from_numpy(self._outputs(X))
+        found: NDArray[np.float64] = probabilities(outputs, checkpoint.temperature or 1.0).numpy()
+        return found
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Logarithms of ``predict_proba``."""
+        with np.errstate(divide="ignore"):
+            found: NDArray[np.float64] = np.log(self.predict_proba(X))
+        return found
+
+    def _validated(self, y: Any) -> NDArray[Any]:
+        targets: NDArray[Any] = _check_y(y, estimator=self)
+        check_classification_targets(targets)
+        return targets
+
+    def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[NDArray[np.int64], list[str]]:
+        self.classes_ = np.unique(targets if classes is None else np.asarray(classes))
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has rows of one class, {self.classes_[0]!r}: {type(self).__name__} needs at least two classes"
+            )
+        return self._encoded_targets(targets), [str(one) for one in self.classes_]
+
+    def _encoded_targets(self, targets: NDArray[Any]) -> NDArray[np.int64]:
+        found = np.searchsorted(self.classes_, targets).clip(max=len(self.classes_) - 1)
+        if (other := self.classes_[found] != targets).any():
+            raise ValueError(f"y has the class {targets[other][0]!r}, which is not among {self.classes_!r}")
+        return found.astype(np.int64)
+
+
+class MLPRegressor(RegressorMixin, _MLP):
+    """A multi-layer perceptron for one or several numbers of a row, trained by mlptrain.
+
+    The parameters and attributes are those of ``MLPClassifier``, but that ``loss`` is ``mse`` by default, or ``mae``,
+    ``huber`` or ``{"name": "quantile", "quantiles": [0.05, 0.5, 0.95]}``, and that there are no classes. Targets are
+    standardised while it trains; predictions are in their own unit.
+    """
+
+    _classify = False
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+
+        What preprocessing fits, the scale of the targets too, is of the rows of the first call. The learning rate stays
+        ``lr``, and no rows are held out. Raises as ``fit``.
+        """
+        return self._continue(X, y, sample_weight, None)
+
+    def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The values of every row, (n,) or as many to a row as y had; of quantiles each in turn."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._flat and outputs.shape[1] == 1 else outputs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _validated(self, y: Any) -> NDArray[Any]:
+        targets: NDArray[Any] = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        if targets.dtype.kind not in "biuf":
+            raise ValueError(f"y holds {targets.dtype}: expected numbers; MLPClassifier takes classes")
+        return targets
+
+    def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[Matrix, list[str]]:  # noqa: ARG002
+        self._flat, self.n_outputs_ = targets.ndim == 1, 1 if targets.ndim == 1 else targets.shape[1]
+        return self._encoded_targets(targets), []
+
+    def _encoded_targets(self, targets: NDArray[Any]) -> Matrix:
+        wide = targets.reshape(len(targets), -1)
+        if wide.shape[1] != self.n_outputs_:
+            raise ValueError(f"y has {wide.shape[1]} targets of a row, but {self.n_outputs_} were trained on")
+        if not (np.abs(wide) <= _MAX_TARGET).all():
+            raise ValueError(f"y: the squares of numbers beyond {_MAX_TARGET:g} are beyond float32; use a larger unit")
+        return wide.astype(np.float32)

@@ -1,0 +1,431 @@
+"""A network in ONNX, in torch.export and as a NumPy script: raw rows in, the predictions of mlptrain out, to 1e-6.
+
+The rows are put together here by what a model says of its inputs, and read by the csv module. The .pt2 files and the
+scripts run in processes that have no mlptrain, the scripts without torch as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import yaml
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from safetensors.numpy import load_file
+from sklearn import datasets
+
+import mlptrain
+from mlptrain.experiment import train
+from mlptrain.inference.tables import predict_table
+from mlptrain.spec import load_text
+from mlptrain.spec.model import ActivationSpec, BatchNorm, Dropout, LayerNorm, LayerSpec, ModelSpec, PlainActivation
+from tests import catalogue
+from tests.command import Call
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("a number", "skewed", "where", "größe", "zip", "layers.0.weight", "day", "moment", "kind", "amount", "yes")
+LEVELS = ("low, or lower", 'the "middle"', "hoch", "rare")
+
+# Reads what lies in the folder of its argument: loads every model, and predicts from the rows beside it.
+WITH_TORCH = """
+import sys
+sys.modules["mlptrain"] = None
+import json, pathlib, numpy, torch
+def watch(event, arguments):
+    assert not event.startswith(("pickle.", "socket.")), event
+sys.addaudithook(watch)
+for file in pathlib.Path(sys.argv[1]).glob("*/model.pt2"):
+    extra = {"about.json": ""}
+    program = torch.export.load(file, extra_files=extra).module()
+    about = json.loads(extra["about.json"])
+    arrays = {name: torch.from_numpy(array) for name, array in numpy.load(file.parent / "rows.npz").items()}
+    rows = arrays["rows"] if list(arrays) == ["rows"] else arrays
+    found = program(rows)
+    assert len(program({name: array[:1] for name, array in rows.items()} if isinstance(rows, dict) else rows[:1])) == 1
+    numpy.save(file.parent / "torch.npy", found.numpy())
+"""
+WITH_NUMPY = """
+import sys
+sys.modules["mlptrain"] = sys.modules["torch"] = None
+import csv, pathlib, runpy, numpy
+numpy.seterr(all="raise", under="ignore")
+for file in pathlib.Path(sys.argv[1]).glob("*/model.py"):
+    names = runpy.run_path(str(file))
+    if (file.parent / "rows.csv").exists():
+        with open(file.parent / "rows.csv", newline="", encoding="utf-8") as stream:
+            lines = list(csv.DictReader(stream))
+        rows = {name: [line[name] for line in lines] for name in lines[0]}
+    else:
+        rows = numpy.load(file.parent / "rows.npz")["rows"]
+    numpy.save(file.parent / "numpy.npy", names["predict"](rows))
+"""
+
+
+def table(path: Path, rows: int, seed: int, *, later: bool = False) -> None:
+    """Rows of a table with columns of every kind and missing values; ``later`` ones have levels that are not known."""
+    draw = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(NAMES)
+        for index in range(rows):
+            number, level = draw.normal(), int(draw.choice(4, p=[0.5, 0.3, 0.19, 0.01]))
+            day = np.datetime64("2021-03-01") + int(draw.integers(900))
+            moment = np.datetime64("2021-03-01T00:00") + int(draw.integers(900 * 1440))
+            values: list[Any] = [
+                f"{number:.4f}",
+                round(float(np.exp(3 * draw.normal())), 3),
+                int(draw.integers(5)),
+                LEVELS[level],
+                int(draw.choice([10115, 20095, 80331])),
+                "ja" if draw.random() < 0.5 else "nein",
+                str(day),
+                str(moment).replace("T", " "),
+            ]
+            if later and index % 5 == 0:
+                values[3], values[4] = "unheard of", 12345
+            values = [
+                value if draw.random() > 0.08 else ("" if place % 2 else "?") for place, value in enumerate(values)
+            ]
+            if later and index == 1:
+                values[:8] = [""] * 8
+            if later and index == 2:
+                values[0], values[1] = "-50", 1e4
+            kind = ("red", "green", "blue")[(level + (number > 0)) % 3]
+            writer.writerow([*values, kind, f"{np.exp(number + level / 2):.3f}", int(number + level > 1)])
+
+
+def of_table(target: str, **more: str) -> dict[str, str]:
+    """The overrides of a data section."""
+    others = "".join(f", {name}: drop" for name in ("kind", "amount", "'yes'") if name != target)
+    keys = "".join(f", {key}: {value}" for key, value in more.items())
+    columns = f"columns: {{zip: categorical{others}}}"
+    return {"data": f"{{name: table, path: table.csv, target: {target}, validation: 0.3, {columns}{keys}}}"}
+
+
+DEEP = {"data": "{name: iris, scaling: standard, validation: 0.3}", "model.residual": "true"}
+BASES: dict[str, Mapping[str, str]] = {
+    "every op": DEEP | {"model.input_dropout": "0.1", "evaluation.calibrate": "temperature"},
+    "classes": of_table("kind", numeric="{scaling: quantile}") | {"model.members": "{k: 3, kind: tabm}"},
+    "binary": of_table("'yes'", numeric="{scaling: minmax, missing: mean}", categorical="{encoding: ordinal}")
+    | {"loss": "bce", "model.members": "3", "evaluation.calibrate": "temperature"},
+    "amounts": of_table("amount", target_scaling="log1p", numeric="{scaling: robust_clip}") | {"loss": "huber"},
+    "quantiles": of_table("amount", numeric="{scaling: robust, indicator: false}")
+    | {"loss": "quantile", "model.members": "{k: 3, kind: mini}"},
+    "embedded": of_table("amount", target_scaling="none", categorical="{encoding: embedding, min_frequency: 4}")
+    | {"loss": "mae", "model.embedding": "3", "model.input_dropout": "0.1"},
+    "no logits": of_table("kind", numeric="{missing: {constant: -1}, scaling: none}", categorical="{max_levels: 2}")
+    | {"loss": "mse", "model.bias": "false"},
+    "labels": {"data": "{name: random_multilabel, validation: 0.3}", "loss": "multi_label_bce"},
+}
+ACTIVATIONS = catalogue.cases(catalogue.ACTIVATIONS)
+
+
+def cases() -> dict[str, dict[str, str]]:
+    """Every embedding of the catalogue with each of its settings, spread over the bases that are tables."""
+    embeddings = [catalogue.yaml(*case) for case in catalogue.cases(catalogue.EMBEDDINGS)]
+    of_tables = [name for name, base in BASES.items() if "path" in base["data"]]
+    found = {name: dict(base) for name, base in BASES.items()}
+    for number, (embedding, name) in enumerate(zip(embeddings, cycle(of_tables), strict=False)):
+        key = name if number < len(of_tables) else f"{name}, embedded otherwise"
+        found[key] = {**BASES[name], "model.numeric_embedding": embedding}
+    return found
+
+
+CASES = cases()
+REAL = ("mnist", "adult", "california", "diabetes")
+
+
+def layer(model: ModelSpec, index: int) -> LayerSpec:
+    """Of the network with every op: each hidden layer has another activation of the catalogue, and norms in turn."""
+    if index == len(model.hidden):
+        return LayerSpec((), [LayerNorm(name="layer"), PlainActivation(name="identity")])
+    name, settings = ACTIVATIONS[index]
+    norms = ([], [BatchNorm(name="batch")], [LayerNorm(name="layer")])[index % 3]
+    section = TypeAdapter(ActivationSpec).validate_python({"name": name, **settings})
+    before = [] if index else [Dropout(name="dropout", p=0.1)]
+    return LayerSpec(before, [*norms, section, Dropout(name="dropout", p=0.1)], residual=index > 0)
+
+
+CONFIG = """\
+name: exported
+data: {name: iris}
+model: {hidden: [7, 7, 6]}
+optimizer: {name: adam, lr: 0.01}
+training: {epochs: 2, batch_size: 32, device: cpu, threads: 1, precision: highest}
+"""
+
+
+def rows_for(inputs: Sequence[Mapping[str, Any]], raw: Any, *, texts: bool) -> dict[str, NDArray[Any]]:
+    """Raw values, an array or texts by column, as inputs that describe themselves; ``texts``: for ONNX."""
+    if inputs[0]["name"] == "rows":
+        return {"rows": np.asarray(raw).reshape(-1, *inputs[0]["shape"]).astype(inputs[0]["dtype"])}
+    rows: dict[str, NDArray[Any]] = {}
+    for one in inputs:
+        values, dtype = raw[one["name"]], one["dtype"]
+        if dtype == "category":
+            codes = {level: code for code, level in enumerate(one["categories"])} | dict.fromkeys(one["missing"], -2)
+            rows[one["name"]] = np.array(values, object) if texts else np.array([codes.get(v, -1) for v in values])
+        elif one["kind"] == "date":
+            dates = [value if value not in ("", "?") else "NaT" for value in values]
+            rows[one["name"]] = np.array(dates, "datetime64[ms]").astype(dtype)
+        else:
+            rows[one["name"]] = np.array([np.nan if v in ("", "?", "NA") else v for v in values], dtype)
+    return rows
+
+
+def columns_in(file: Path) -> dict[str, list[str]]:
+    with file.open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    return {name: [line[name] for line in lines] for name in lines[0]}
+
+
+def export_all(run: Path, folder: Path, raw: Any, expected: NDArray[Any]) -> None:
+    """Every format into the folder, and beside them rows for all of them and the predictions of ONNX."""
+    folder.mkdir()
+    np.save(folder / "expected.npy", expected)
+    model = mlptrain.export_model(run, folder / "model.onnx")
+    mlptrain.export_model(run, folder / "model.pt2")
+    mlptrain.export(run, folder / "model.npz", epochs=0)
+    inputs = json.loads(model.about["inputs"])
+    np.savez(folder / "rows.npz", allow_pickle=False, **rows_for(inputs, raw, texts=False))
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    [found] = session.run([model.output], rows_for(inputs, raw, texts=True))
+    np.save(folder / "onnx.npy", found)
+
+
+def run_elsewhere(folder: Path) -> None:
+    """The models and scripts of every folder there, each kind in a process of its own."""
+    for code in (WITH_TORCH, WITH_NUMPY):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False, cwd=folder
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def check(folder: Path) -> None:
+    """All formats gave what was expected."""
+    expected = np.load(folder / "expected.npy")
+    for by in ("onnx", "torch", "numpy"):
+        found = np.load(folder / f"{by}.npy")
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=f"{folder.name} by {by}")
+
+
+def predictions(run: Path, raw: Any) -> NDArray[Any]:
+    """What mlptrain predicts, of a file or an array."""
+    if isinstance(raw, Path):
+        table = predict_table(run, raw, device="cpu")
+        return table.outputs if table.probabilities is None else table.probabilities
+    network = mlptrain.load(run)
+    with torch.no_grad():
+        found = network.predict_proba(raw) if network.gives_probabilities else network(network.preprocess(raw))
+    return np.asarray(found)
+
+
+def export_case(run: Path, folder: Path, settings: Mapping[str, str]) -> None:
+    train(load_text(CONFIG, overrides=[f"{key}={value}" for key, value in settings.items()]), run_dir=run)
+    if "path" in settings["data"]:
+        later = Path("later.csv")
+        export_all(run, folder, columns_in(later), predictions(run, later))
+        (folder / "rows.csv").write_bytes(later.read_bytes())
+    else:
+        raw = np.random.default_rng(0).normal(size=(20, mlptrain.load(run).experiment.facts.n_features)).astype("f4")
+        export_all(run, folder, raw, predictions(run, raw))
+
+
+def of_data(name: str, raw: Path) -> list[str]:
+    """What is said of a real table, and a thousand rows of it with the names of their columns in ``raw``."""
+    tables = Path(os.environ.get("MLPTRAIN_DATA_DIR", "")) / "tables"
+    file = tables / {"adult": "adult/adult.data", "california": "california/housing_with_missing.csv"}[name]
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    section = yaml.safe_load((ROOT / f"configs/tables/{name}.yaml").read_text())["data"]
+    header = [",".join(section["header"])] if "header" in section else []
+    lines = [*header, *file.read_text().splitlines()[: 6000 + (not header)]]
+    lines = [re.sub(", *", ",", line) for line in lines]
+    Path("train.csv").write_text("\n".join(lines) + "\n")
+    raw.write_text("\n".join([lines[0], *lines[-1000:]]) + "\n")
+    target = "income" if name == "adult" else "median_house_value"
+    data = f"{{name: table, path: train.csv, target: {target}, numeric: {{scaling: quantile}}, validation: 1000}}"
+    return [f"data={data}", "model={hidden: [256, 256], dropout: 0.2}", "training.batch_size=256"]
+
+
+def export_real(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    """A network that was trained on some rows of real data, and a thousand rows."""
+    run, raw = Path("runs") / name, Path(f"{name}.csv")
+    if name == "mnist":
+        data_dir = request.getfixturevalue("data_dir")
+        settings = ["data={name: mnist, train_size: 6000, validation: 1000}", "model.hidden=[500, 256]"]
+        train(load_text(CONFIG, overrides=settings), run_dir=run, data_dir=data_dir)
+        pixels = gzip.decompress((data_dir / "MNIST/raw/t10k-images-idx3-ubyte.gz").read_bytes())
+        images = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28)[:1000]
+        export_all(run, folder, images, predictions(run, images))
+        return
+    if name == "diabetes":
+        settings = ["data=diabetes"]
+        datasets.load_diabetes(as_frame=True, scaled=False).data.to_csv(raw, index=False)
+    else:
+        settings = of_data(name, raw)
+    train(load_text(CONFIG, overrides=settings), run_dir=run)
+    export_all(run, folder, columns_in(raw), predictions(run, raw))
+    (folder / "rows.csv").write_bytes(raw.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder for each of the cases."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        table(Path("table.csv"), 240, 0)
+        table(Path("later.csv"), 60, 1, later=True)
+        for name, settings in CASES.items():
+            run = Path("runs") / name
+            with pytest.MonkeyPatch.context() as deeper:
+                if name == "every op":
+                    deeper.setattr(ModelSpec, "layer", layer)
+                    settings = {**settings, "model.hidden": str([7] * len(ACTIVATIONS))}
+                export_case(run, Path(name), settings)
+        for name in REAL:
+            with contextlib.suppress(pytest.skip.Exception):
+                export_real(name, Path(name), request)
+    run_elsewhere(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_predictions_are_those_of_mlptrain(name: str, exported: Path) -> None:
+    check(exported / name)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_thousand_real_rows(name: str, exported: Path) -> None:
+    if not (exported / name).is_dir():
+        pytest.skip("MLPTRAIN_DATA_DIR has no such data")
+    check(exported / name)
+
+
+def test_the_cases_have_everything() -> None:
+    """Whatever the catalogue names is exported at least once."""
+    text = json.dumps(list(CASES.values()))
+    for name in (*catalogue.EMBEDDINGS, *catalogue.LOSSES):
+        assert f"{{name: {name}" in text or f'"{name}"' in text or name == "cross_entropy", name
+    assert {*catalogue.OPS} - {*catalogue.ACTIVATIONS} == {"dropout"}
+    assert [*catalogue.NORMS] == ["batch", "layer"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that was trained for no epoch."""
+    monkeypatch.chdir(tmp_path)
+    Path("iris.yaml").write_text(CONFIG)
+    train(load_text(CONFIG, overrides=["training.epochs=0"]), run_dir=Path("run"))
+    return Path("run")
+
+
+def test_what_a_model_says_of_itself(run: Path, call: Call) -> None:
+    """Names, shapes, opset and metadata are inside, and nothing of this machine; the same run gives the same bytes."""
+    shown = call("export", str(run), "--to", "onnx", "--json").json
+    assert shown == {
+        "file": "model.onnx",
+        "script": None,
+        "to": "onnx",
+        "epoch": 0,
+        "inputs": {"rows": ["n", 4]},
+        "outputs": {"probabilities": ["n", 3]},
+        "arrays": {},
+    }
+    first = Path("model.onnx").read_bytes()
+    assert call("export", str(run), "--to", "onnx").code == 0  # an export may be repeated
+    assert Path("model.onnx").read_bytes() == first
+    assert str(ROOT).encode() not in first
+    session = onnxruntime.InferenceSession(first, providers=["CPUExecutionProvider"])
+    [given], [made] = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("rows", "tensor(float)", ["n", 4])
+    assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["n", 3])
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == ["setosa", "versicolor", "virginica"]
+    assert (about["name"], about["epoch"], about["task"]) == ("exported", "0", "classification")
+    weights = load_file(run / "checkpoints/best.safetensors")
+    parameters = hashlib.sha256()
+    for layer in range(4):
+        for part in ("weight", "bias"):
+            parameters.update(weights[f"layers.{layer}.{part}"].tobytes())
+    assert about["weights_sha256"] == parameters.hexdigest()
+    assert call("export", str(run), "--to", "torch").out.splitlines()[-1] == "model.pt2"
+    with zipfile.ZipFile("model.pt2") as archive:
+        content = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    assert json.loads(content["extra/about.json"]) == about
+    assert not any(str(ROOT).encode() in part for part in content.values())
+
+
+def test_what_cannot_be_exported(run: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear error each, before anything is written."""
+    diverging = ("--set", "optimizer={name: sgd, lr: 1e25}", "--run-dir", "diverged")
+    assert call("train", "iris.yaml", *diverging).code == 3
+    before = sorted(Path().rglob("*"))
+    for arguments, message in (
+        (
+            ("diverged", "--to", "onnx"),
+            "diverged diverged, and has no trained network to export; to export the weights",
+        ),
+        (("diverged", "--to", "npz"), "diverged diverged, and has no trained network to export"),
+        (("run", "--to", "keras"), "format 'keras': choose onnx, torch, npz, tensorboard or mlflow"),
+        (("run", "--to", "onnx", "--out", "model.pt2"), "ends in .onnx, not in '.pt2'"),
+        (("run", "--to", "torch", "--rows"), "--rows adds arrays, which --to npz writes"),
+        (("nowhere", "--to", "onnx"), "nowhere: no such checkpoint or run folder"),
+    ):
+        refused = call("export", *arguments)
+        assert (refused.code, refused.out) == (2, "")
+        assert message in refused.err
+        assert len(refused.err.splitlines()) == 1
+    assert sorted(Path().rglob("*")) == before
+    for name, to in (("model.onnx", "onnx"), ("model.pt2", "torch"), ("weights.py", "npz")):
+        Path(name).write_text("mine")
+        refused = call("export", "run", "--to", to)
+        assert refused.code == 2
+        assert f"{name} is here already" in refused.err
+        assert Path(name).read_text() == "mine"
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused = call("export", "run", "--to", "onnx", "--out", "other.onnx")
+    assert refused.code == 2
+    assert 'pip install "mlptrain[onnx]"' in refused.err
+    kept = next(Path("diverged/checkpoints").iterdir())
+    assert call("export", str(kept), "--to", "torch", "--out", "kept.pt2").code == 0
+
+
+def test_a_script_of_images_has_some_twenty_lines(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And predicts from its command line as mlptrain does."""
+    monkeypatch.chdir(tmp_path)
+    assert call("train", str(ROOT / "configs/digits.yaml"), "--set", "training.epochs=2", "--run-dir", "run").code == 0
+    assert call("export", "run", "--to", "npz").out.splitlines()[-2:] == ["weights.npz", "weights.py"]
+    lines = Path("weights.py").read_text().split('"""')[2].splitlines()
+    assert len([line for line in lines if line and not line.startswith(("import", "from"))]) <= 20
+    pixels = datasets.load_digits().images[:50]
+    np.save("rows.npy", pixels)
+    command = [sys.executable, "-c", f"import sys; sys.modules['mlptrain'] = None\n{SCRIPT}", "weights.py", "rows.npy"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    head, *rows = shown.splitlines()
+    assert head == "# 0 1 2 3 4 5 6 7 8 9"
+    found = np.array([line.split() for line in rows], float)
+    np.testing.assert_allclose(found, mlptrain.load("run").predict_proba(pixels), atol=1e-6)
+
+
+SCRIPT = "import runpy\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"

@@ -1,0 +1,245 @@
+"""Optimizers by their import path: what is imported and when, and faults with their places."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlptrain
+from mlptrain.errors import SpecError, UserError
+from mlptrain.spec import load_spec
+from mlptrain.spec.foreign import code_allowed, is_code_allowed
+from tests.command import Call
+
+SIGNS = (Path(__file__).parents[1] / "configs" / "comparisons" / "signs.py").read_text()
+YAML = """\
+data: {{name: digits, classes: [0, 1], train_size: 200, test_size: 50}}
+model: {{hidden: [8]}}
+optimizer: {optimizer}
+training: {{epochs: 3, batch_size: 8}}
+"""
+OWN = "{name: 'signs:SignMomentum', lr: 0.003}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A module, which leaves a mark when it is imported, beside a configuration that names it."""
+    (tmp_path / "signs.py").write_text(
+        SIGNS + f"\n\nfrom pathlib import Path\n(Path({str(tmp_path)!r}) / 'imported').touch()\n"
+    )
+    config(tmp_path, OWN)
+    return tmp_path
+
+
+def config(folder: Path, optimizer: str) -> Path:
+    (path := folder / "c.yaml").write_text(YAML.format(optimizer=optimizer))
+    return path
+
+
+def fault(folder: Path, optimizer: str, *, allow: bool = True) -> str:
+    with pytest.raises(SpecError) as caught, code_allowed(allow):
+        load_spec(config(folder, optimizer))
+    [only] = caught.value.faults
+    return str(only).removeprefix(f"{folder}/")
+
+
+REFUSED = (
+    "c.yaml:3:19  optimizer.name: is code: importing 'signs:SignMomentum' would run {}/signs.py; read that first, "
+)
+
+
+@pytest.mark.parametrize("command", ["train", "check", "gradcheck"])
+def test_nothing_is_imported_without_being_allowed(call: Call, folder: Path, command: str) -> None:
+    found = call(command, str(folder / "c.yaml"))
+    assert found.code == 2
+    assert found.err.removeprefix(f"{folder}/").startswith(REFUSED.format(folder))
+    assert "--allow-code" in found.err
+    assert len(found.err.splitlines()) == 1
+    assert not (folder / "imported").exists()
+    assert not is_code_allowed()
+
+
+def test_nor_by_a_comparison(call: Call, folder: Path) -> None:
+    (folder / "compare.yaml").write_text(f"base: c.yaml\noptimizers: {{Own: {OWN}, Adam: adam}}\n")
+    found = call("compare-optimizers", str(folder / "compare.yaml"))
+    assert found.code == 2
+    assert ":2:26  optimizers.Own.name: is code: importing 'signs:SignMomentum' would run" in found.err
+    found = call("compare-optimizers", str(folder / "c.yaml"), "--optimizers", "signs:SignMomentum,adam", "--lr", "0.1")
+    assert found.code == 2
+    assert not (folder / "imported").exists()
+
+
+def test_a_run_resumes_with_the_code_and_is_evaluated_without(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bytes of one that was never stopped; the code is gone before it is evaluated."""
+    monkeypatch.chdir(folder)
+    for run, epochs in (("whole", 5), ("part", 3)):
+        options = ["--set", f"training.epochs={epochs}", "--run-dir", run, "--allow-code"]
+        assert call("train", "c.yaml", *options).code == 0
+    found = call("train", "--resume", "part", "--set", "training.epochs=5")
+    assert (found.code, "--allow-code" in found.err) == (2, True)
+    assert call("train", "--resume", "part", "--set", "training.epochs=5", "--allow-code").code == 0
+    whole, part = (json.loads(Path(run, "result.json").read_text()) for run in ("whole", "part"))
+    assert whole["kept"] == part["kept"]
+    lines = [Path(run, "metrics.jsonl").read_bytes() for run in ("whole", "part")]
+    assert lines[0] == lines[1]
+    (folder / "signs.py").rename(folder / "elsewhere.py")
+    assert call("eval", "part", "--json").code == 0
+    assert call("predict", "part", "--index", "0").code == 0
+    assert mlptrain.load("part") is not None
+    assert not is_code_allowed()
+
+
+def test_changed_code_is_another_optimizer(folder: Path) -> None:
+    run = mlptrain.train(folder / "c.yaml", run_dir=folder / "run", allow_code=True).folder.path
+    (folder / "signs.py").write_text(SIGNS.replace("lr", "rate", 0) + "\n")
+    with pytest.raises(UserError, match=r"has changed: .*signs\.py is not the file that was recorded"):
+        mlptrain.resume(run, epochs=4, allow_code=True)
+    with pytest.raises(SpecError, match="has changed"):
+        mlptrain.train(run / "resolved.yaml", allow_code=True)
+
+
+def test_resolved_values_are_those_of_the_constructor(folder: Path) -> None:
+    with code_allowed():
+        spec: Any = load_spec(config(folder, "'signs:SignMomentum'")).spec.optimizer
+    assert (spec.lr, spec.momentum, spec.weight_decay) == (0.001, 0.9, 0.0)
+    assert spec.path == str(folder / "signs.py")
+    for text, momentum in (("lr: 1", 0.9), ("momentum: 0.5", 0.5)):
+        with code_allowed():
+            spec = load_spec(config(folder, f"{{name: 'signs:SignMomentum', {text}}}")).spec.optimizer
+        assert spec.momentum == momentum
+
+
+FAULTS = {
+    "{name: 'signs:SignMomentum', lr: 0.1, momentun: 0.5}": (
+        "c.yaml:3:50  optimizer.momentun: unknown key; did you mean 'momentum'?"
+    ),
+    "{name: 'signs:SignMomentum', betas: 0.5}": (
+        "c.yaml:3:41  optimizer.betas: unknown key; its constructor takes lr, momentum"
+    ),
+    "{name: 'signs:SignMomentun'}": (
+        "c.yaml:3:19  optimizer.name: names a class that is not there: signs has no SignMomentun; did you mean "
+        "'signs:SignMomentum'?"
+    ),
+    "{name: 'signs:Path'}": "c.yaml:3:19  optimizer.name: must be a subclass of torch.optim.Optimizer",
+    "{name: 'sings:A'}": "c.yaml:3:19  optimizer.name: names the module 'sings', which neither lies in ",
+    "{name: 'a b:C'}": "c.yaml:3:19  optimizer.name: must be module:Class, such as pytorch_optimizer:Lion, got 'a b:C'",
+    "{name: 'signs:SignMomentum', lr: -1}": "c.yaml:3:45  optimizer.lr: must be above 0, got -1",
+    "{name: 'signs:SignMomentum', lr: fast}": "c.yaml:3:45  optimizer.lr: must be a number, got the text 'fast'",
+    "{name: 'signs:SignMomentum', momentum: .inf}": (
+        "c.yaml:3:51  optimizer.momentum: must be a finite number, got inf"
+    ),
+    "{name: 'signs:SignMomentum', weight_decay_for: weights}": (
+        "c.yaml:3:59  optimizer.weight_decay_for: has no effect: the constructor takes no weight_decay"
+    ),
+    "{name: 'bad:NoRate'}": "c.yaml:3:19  optimizer.name: takes no lr, which schedules drive and records show; its ",
+    "{name: 'bad:Wants', lr: 1.0}": (
+        "c.yaml:3:1  optimizer.depth: required key is missing: the constructor has no default for it"
+    ),
+    "{name: 'bad:Wants', lr: 1.0, depth: -2}": (
+        "c.yaml:3:48  optimizer.depth: is refused by the constructor of Wants, got -2 (ValueError: depth must be "
+        "positive)"
+    ),
+    "{name: 'broken:A'}": "c.yaml:3:19  optimizer.name: cannot be imported: ",
+    "{name: 'pytorch_optimizer:Lionn'}": (
+        "c.yaml:3:19  optimizer.name: names a class that is not there: pytorch_optimizer has no Lionn; did you mean "
+        "'pytorch_optimizer:Lion'?"
+    ),
+    "{name: 'pytorch_optimizer:Lion', betas: 3}": (
+        "c.yaml:3:52  optimizer.betas: must be a list such as [0.9, 0.99], got 3"
+    ),
+    "{name: 'pytorch_optimizer:Lion', betas: [0.9, 2.0]}": (
+        "c.yaml:3:52  optimizer.betas: is refused by the constructor of Lion, got [0.9, 2.0] ("
+    ),
+    "{name: 'signs:SignMomentum', momentum: high}": (
+        "c.yaml:3:51  optimizer.momentum: must be a number, got the text 'high'"
+    ),
+}
+BAD = """
+import torch
+
+class NoRate(torch.optim.Optimizer):
+    def __init__(self, params, speed=1.0): ...
+
+class Wants(torch.optim.Optimizer):
+    def __init__(self, params, lr, depth):
+        if depth < 0:
+            raise ValueError("depth must be positive")
+        super().__init__(params, {"lr": lr})
+"""
+
+
+@pytest.mark.parametrize(("optimizer", "says"), FAULTS.items())
+def test_faults_have_their_place(folder: Path, optimizer: str, says: str) -> None:
+    (folder / "bad.py").write_text(BAD)
+    (folder / "broken.py").write_text("import torch\nraise SystemExit(3)\n")
+    assert fault(folder, optimizer).startswith(says)
+
+
+def test_a_collection_needs_no_leave_but_has_to_be_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lion = "{name: 'pytorch_optimizer:Lion', weight_decay: 0.1}"
+    spec: Any = load_spec(config(folder, lion)).spec.optimizer
+    assert (spec.lr, spec.betas, spec.weight_decay) == (0.0001, [0.9, 0.99], 0.1)
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "pytorch_optimizer")
+    assert 'not installed: pip install "mlptrain[optimizers]"' in fault(folder, lion, allow=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training.batch_size=64", "training.batch_size: must be full for the optimizer 'lbfgs'"),
+        ("model.dropout=0.1", "model.dropout: draws at random in every evaluation"),
+        ("augmentation.noise=0.1", "augmentation: draws at random in every evaluation"),
+        ("training.clip_norm=1", "training.clip_norm: is no part of what the optimizer 'lbfgs' minimises"),
+    ],
+)
+def test_lbfgs_needs_the_same_function_in_every_evaluation(folder: Path, text: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec(config(folder, "lbfgs"), ["training.batch_size=full", text])
+    assert [str(fault).partition("  ")[2].startswith(says) for fault in caught.value.faults] == [True]
+
+
+def test_muon_of_an_older_torch_names_the_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlptrain.spec.rules.version", lambda _: "2.8.0+cpu")
+    assert fault(folder, "muon").endswith("optimizer.name: 'muon' needs torch 2.9 or newer, and 2.8 is installed")
+
+
+def test_an_average_of_an_average_is_refused(folder: Path) -> None:
+    path = config(folder, "'schedulefree:AdamWScheduleFree'")
+    with pytest.raises(UserError, match=r"training\.ema: optimizer '.*' averages by itself"):
+        mlptrain.train(path, overrides=["training.ema=0.9"], run_dir=folder / "run")
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["schedulefree:AdamWScheduleFree", "muon", "adafactor", "lbfgs"])
+def test_a_run_resumes_to_the_same_bytes(folder: Path, optimizer: str) -> None:
+    path = config(folder, f"{{name: '{optimizer}', lr: {1.0 if optimizer == 'lbfgs' else 0.01}}}")
+    more = ["training.batch_size=full"] if optimizer == "lbfgs" else []
+    whole = mlptrain.train(path, overrides=[*more, "training.epochs=6"], run_dir=folder / "whole").folder
+    mlptrain.train(path, overrides=more, run_dir=folder / "part")
+    part = mlptrain.resume(folder / "part", epochs=6).folder
+    assert whole.metrics.read_bytes() == part.metrics.read_bytes()
+    arrays = [mlptrain.export(folder.path) for folder in (whole, part)]
+    assert all((arrays[0][name] == arrays[1][name]).all() for name in arrays[0] if name.startswith("l"))
+
+
+def test_an_own_optimizer_is_compared_with_adam(folder: Path) -> None:
+    base = {"data": {"name": "digits", "train_size": 200, "test_size": 50}, "model": {"hidden": [8]}}
+    own = {"name": "signs:SignMomentum", "path": str(folder), "lr": [0.001, 0.01], "momentum": [0.5, 0.9]}
+    study = {
+        "base": {**base, "training": {"epochs": 1}},
+        "optimizers": {"Own": own, "Adam": {"name": "adam", "lr": [0.001, 0.01]}},
+        "tuning": {"seeds": 1, "extensions": 1},
+        "scoring": {"seeds": 2},
+    }
+    found, summary = mlptrain.compare_optimizers(study, folder=folder / "compared", allow_code=True)
+    assert set(summary.ranking) == {"Own", "Adam"}
+    assert summary.optimizers["Own"].setting.name == "signs:SignMomentum"
+    assert "sha256" in (found.path / "plan.yaml").read_text()
