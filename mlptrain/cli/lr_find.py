@@ -132,7 +132,7 @@ class _Steps(screen.Fetching):
             return
         self._shown_at = now
         if not self._console.is_terminal:
-            self._console.print(f"{done / total:.0%} of the steps")
+            self._console.print(f"{100 * done / total:.0f} % of the steps")
             return
         if self._training is None:
             from rich.progress import BarColumn, TextColumn, TimeRemainingColumn

@@ -18,10 +18,10 @@ from mlptrain.experiment.fit import epochs_of
 from mlptrain.experiment.parts import most_together, parts_of
 from mlptrain.report.arrays import FloatArray, RateTrials
 from mlptrain.report.loading import load_matplotlib
-from mlptrain.runs.records import plain_value
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
+from mlptrain.spec.dump import yaml_line
 from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.schedule import Constant
@@ -76,10 +76,9 @@ class LearningRates:
         """The section ``optimizer`` with the suggested rate, or empty."""
         if self.suggestion is None:
             return ""
-        section = self.optimizer
-        given = section.model_dump(exclude_defaults=True) | {"name": section.name, "lr": self.suggestion}
-        keys = ["name", "lr", *(key for key in given if key not in ("name", "lr"))]
-        return "optimizer: {" + ", ".join(f"{key}: {plain_value(given[key])}" for key in keys) + "}"
+        given = self.optimizer.model_dump(exclude_defaults=True, exclude_none=True)
+        first = {"name": self.optimizer.name, "lr": self.suggestion}
+        return yaml_line({"optimizer": first | given | first})
 
     @cached_property
     def figure(self) -> Figure:
@@ -192,16 +191,15 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
 
 def _doubts(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> list[str]:
     """What the range of the rates leaves open."""
-    best = rates[min(range(len(rates)), key=lambda index: losses[index])]
     if suggestion is None:
         return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
+    doubts, best = [], rates[min(range(len(rates)), key=lambda index: losses[index])]
     if best == rates[-1]:
-        return [f"the loss is lowest at the highest rate tried, {best:g}: try higher ones, up to {100 * best:g}"]
+        doubts.append(f"the loss is lowest at the highest rate tried, {best:g}: try higher ones, up to {100 * best:g}")
     if suggestion == rates[0]:
-        return [
-            f"the lowest rate tried, {suggestion:g}, does as well as any: try lower ones, from {suggestion / 100:g} on"
-        ]
-    return []
+        lower = f"try lower ones, from {suggestion / 100:g} on"
+        doubts.append(f"the lowest rate tried, {suggestion:g}, does nearly as well as the best: {lower}")
+    return doubts
 
 
 def _spaced(low: float, high: float, count: int) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import yaml
@@ -38,6 +40,12 @@ def plain(spec: ExperimentSpec) -> dict[str, Any]:
 def yaml_text(values: dict[str, Any]) -> str:
     """Plain values as YAML that the reader gives back unchanged."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def yaml_line(values: dict[str, Any]) -> str:
+    """The same in one line, each value as short as YAML has it: ``optimizer: {name: adam, lr: 0.01}``."""
+    flow = partial(yaml.dump, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return ", ".join(f"{key}: {flow(value, default_flow_style=True).strip()}" for key, value in values.items())
 
 
 def _name_first(value: Any) -> Any:
