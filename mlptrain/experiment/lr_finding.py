@@ -36,7 +36,8 @@ LOW, HIGH, RATES, STEPS = 1e-6, 10.0, 22, 200  # three rates in every factor of 
 MIN_RATES, MAX_RATES, MAX_STEPS = 3, 200, 100_000
 _CONSTANT = Constant(name="constant")
 _UNTRAINED = SGD(name="sgd", lr=1e-30)  # float32 weights stay as they are
-_SHARE = 0.98  # of the largest fall of the loss: the lowest rate that reaches it is suggested
+_SHARE = 0.95  # of the largest fall of the loss, in logarithms: the lowest rate that reaches it is suggested
+_ALIKE = 1e-3  # of the untrained network's loss: lower ones are as good as this
 _AVERAGED = 0.1  # of the steps, the last ones, whose mean is the loss at the end
 _FALL = 0.01  # of the untrained network's loss: where no rate takes off as much, nothing is learnt
 _ABOVE = 1e-3  # of the same: a loss that ends higher than that above it diverges
@@ -123,8 +124,8 @@ def lr_find(
     ``data`` and ``allow_code`` are as of ``train``; ``on_steps`` is given the steps that are done, and how many there
     are at all rates together.
 
-    Suggested is the lowest rate that lowers the loss by 98 % of what the best one does: the bottom of such a curve is
-    flat, and its lower end holds for more steps than these. The table in configs/README.md has what that is worth.
+    Suggested is the lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: the bottom of such
+    a curve is flat, and its lower end holds for more steps than these. configs/README.md has what that is worth.
 
     Raises the errors of ``train`` on specification, data and device, UserError for rates that cannot be, and
     InterruptedRunError after a signal.
@@ -169,23 +170,25 @@ def lr_find(
 def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> tuple[float | None, str]:
     """A learning rate and why, from the losses at the end and that of the untrained network; None if nothing is learnt.
 
-    The lowest rate that lowers the loss by 98 % of what the best one does.
+    The lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: to best^0.95 · start^0.05. So
+    it is near the best where losses differ by factors and also where most of the loss is noise; below a thousandth of
+    ``start`` all losses are alike.
     """
     if not math.isfinite(start):
         return None, "nothing is learnt: the loss of the untrained network is not finite"
     best = min(range(len(rates)), key=lambda index: losses[index])
-    fall = start - losses[best]
-    if not fall > _FALL * abs(start):
+    if not start - losses[best] > _FALL * abs(start):
         return None, (
             f"nothing is learnt: no rate lowers the training loss by 1 % of the untrained network's, {start:.4g}"
         )
-    chosen = next(index for index, loss in enumerate(losses) if start - loss >= _SHARE * fall)
+    lowest = max(losses[best], _ALIKE * start)
+    chosen = next(index for index, loss in enumerate(losses) if loss <= lowest**_SHARE * start ** (1 - _SHARE))
     fell = f"from {start:.4g} to {losses[chosen]:.4g}"
     if chosen == best:
-        return rates[best], f"the training loss falls most with it, {fell}, and no lower rate reaches 98 % of that fall"
+        return rates[best], f"the training loss falls furthest with it, {fell}, and with no lower rate nearly as far"
     return rates[chosen], (
-        f"it is the lowest rate that lowers the training loss by 98 % of what the best one does: {fell}, with "
-        f"{rates[best]:g} to {losses[best]:.4g}"
+        f"it is the lowest rate with which the training loss falls 95 % as far, in logarithms, as with the best one: "
+        f"{fell}, with {rates[best]:g} to {losses[best]:.4g}"
     )
 
 
