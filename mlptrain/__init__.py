@@ -1,10 +1,9 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
 ``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``,
-``export_model`` and ``compare_optimizers`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and
-``sklearn`` has estimators; torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or
-objects, with ``~`` for the home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the
-same content.
+``export_model`` and ``compare`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, and ``sklearn``
+has estimators; torch is imported when one of them needs it, not by ``import mlptrain``. Paths are text or objects, with
+``~`` for the home folder, or what ``train`` returns; a configuration is a file's path or a mapping of the same content.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlptrain import plot
     from mlptrain import sklearn as sklearn
-    from mlptrain.comparison import compare_optimizers
+    from mlptrain.comparison import compare, compare_optimizers
     from mlptrain.experiment import lr_find, resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export.arrays import export
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "compare",
     "compare_optimizers",
     "evaluate",
     "export",
@@ -42,6 +42,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": ("mlptrain.comparison", "compare"),
     "compare_optimizers": ("mlptrain.comparison", "compare_optimizers"),
     "evaluate": ("mlptrain.inference.evaluate", "evaluate_checkpoint"),
     "export": ("mlptrain.inference.export.arrays", "export"),

@@ -17,7 +17,7 @@ PANELS = {
     (): {
         "Train and evaluate": ["init", "check", "lr-find", "train", "eval", "predict", "export", "serve"],
         "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
-        "Compare": ["compare-optimizers"],
+        "Compare": ["compare", "compare-optimizers"],
         "Data": ["data"],
         "Help": ["doctor", "schema"],
     },

@@ -241,5 +241,23 @@ def test_an_own_optimizer_is_compared_with_adam(folder: Path) -> None:
     }
     found, summary = mlptrain.compare_optimizers(study, folder=folder / "compared", allow_code=True)
     assert set(summary.ranking) == {"Own", "Adam"}
-    assert summary.optimizers["Own"].setting.name == "signs:SignMomentum"
+    setting = summary.optimizers["Own"].setting
+    assert setting is not None
+    assert setting.name == "signs:SignMomentum"
+    assert "sha256" in (found.path / "plan.yaml").read_text()
+
+
+def test_an_arm_of_a_study_may_name_an_own_optimizer(folder: Path) -> None:
+    study = folder / "study.yaml"
+    study.write_text(
+        "base: {data: {name: digits, train_size: 200, test_size: 50}, model: {hidden: [8]}, training: {epochs: 1}}\n"
+        "arms:\n"
+        "  Adam: {optimizer: {name: adam, lr: 0.01}}\n"
+        "  Own: {optimizer: {name: 'signs:SignMomentum', lr: 0.01}, model.activation: tanh}\n"
+        "scoring: {seeds: 2}\n"
+    )
+    with pytest.raises(SpecError, match=r"study.yaml:4:.*arms.Own.optimizer.name.*--allow-code"):
+        mlptrain.compare(study, folder=folder / "refused")
+    found, summary = mlptrain.compare(study, folder=folder / "compared", allow_code=True)
+    assert set(summary.ranking) == {"Own", "Adam"}
     assert "sha256" in (found.path / "plan.yaml").read_text()

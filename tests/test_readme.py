@@ -266,7 +266,10 @@ def test_every_json_output_is_documented() -> None:
 
 
 def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of `compare-optimizers` are held against its functions in test_cli_compare, of `data fetch` below."""
+    """Those of `compare` and `compare-optimizers` are held against their functions in test_cli_compare and test_study.
+
+    Those of `data fetch` are below.
+    """
     table, penguins = tmp_path / "table", "configs/tables/penguins.yaml"
     monkeypatch.chdir(tmp_path)
     assert call("train", str(ROOT / penguins), *EPOCH, "--run-dir", str(table)).code == 0
@@ -288,7 +291,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "data show": ("data", "show", str(ROOT / penguins)),
         "predict TABLE": ("predict", str(table), str(ROOT / "mlptrain/sources/tables/penguins.csv")),
     }
-    elsewhere = {"compare-optimizers", "compare-optimizers --plan", "data fetch"}
+    elsewhere = {"compare", "compare-optimizers", "compare-optimizers --plan", "data fetch"}
     assert {name for name, _ in rows("mlptrain/README.md", "command")} == {*outputs, *elsewhere}
     for name, arguments in outputs.items():
         assert_documented(name, call(*arguments, "--json").json)

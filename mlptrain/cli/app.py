@@ -17,7 +17,7 @@ import typer
 
 import mlptrain
 from mlptrain.cli import screen
-from mlptrain.cli.compare import compare_optimizers
+from mlptrain.cli.compare import compare, compare_optimizers
 from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
@@ -100,24 +100,34 @@ def check(
 ) -> None:
     """Check configurations; show layers and parameters.
 
-    Nothing is trained, and torch is not loaded, but for an optimizer that is named by its import path.
+    Of a comparison its arms and trials. Nothing is trained, and torch is not loaded, but for an optimizer that is named
+    by its import path.
     """
     from mlptrain.spec import check_report, load_spec
+    from mlptrain.spec.comparison.load import check_comparison
 
     reports: list[dict[str, Any]] = []
+    comparisons: list[tuple[dict[str, Any], Sequence[Fault]]] = []
     warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
+            if (found := check_comparison(config, overrides)) is not None:
+                comparisons.append(found)
+                continue
             loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
             warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:
             faults += error.faults
     if as_json:
-        screen.say_json(reports)
+        screen.say_json([*reports, *(compared for compared, _ in comparisons)])
     else:
         from mlptrain.cli.data_screen import show_columns
+
+        for compared, doubts in comparisons:
+            screen.show_check_of_comparison(compared)
+            screen.show_warnings(doubts)
 
         for shown, doubts in zip(reports, warnings, strict=True):
             show_columns(shown["columns"])
@@ -237,6 +247,7 @@ app.command(rich_help_panel=LOOK)(metrics)
 app.add_typer(plot_app, name="plot", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
+app.command(rich_help_panel=COMPARE, short_help="Compare arms over any keys, by any metric")(compare)
 app.command(
     "compare-optimizers",
     rich_help_panel=COMPARE,

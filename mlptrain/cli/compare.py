@@ -1,4 +1,4 @@
-"""`mlptrain compare-optimizers`."""
+"""`mlptrain compare` and its short form, `mlptrain compare-optimizers`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,46 @@ if TYPE_CHECKING:
     from mlptrain.runs.comparison import Summary
     from mlptrain.spec.comparison.load import LoadedComparison
     from mlptrain.spec.comparison.sections import ComparisonSpec
+
+_Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value, e.g. base.training.epochs=3, tuning.seeds=5 or executor=ray.",
+    ),
+]
+_PlanOnly = Annotated[
+    bool,
+    typer.Option("--plan", help="Show trials, time, disk and the smallest detectable difference; train nothing."),
+]
+_RunDir = Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)]
+
+
+def compare(
+    study: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study, e.g. configs/comparisons/digits_activations.yaml, or the folder of one, to resume it.",
+            show_default=False,
+        ),
+    ],
+    overrides: _Set = [],  # noqa: B006 - typer copies it
+    plan_only: _PlanOnly = False,
+    run_dir: _RunDir = None,
+    data_dir: DataDir = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+    as_json: Json = False,
+) -> None:
+    """Compare arms that change any keys, by any metric: same noise, tuned apart from scoring, judged by exact tests.
+
+    Rerun the same command to resume a stopped study. The plan.yaml that it leaves is a study too: it repeats it.
+    """
+    from mlptrain.spec.comparison.load import load_comparison
+
+    study, run_dir = _file_of(study, run_dir)
+    _run(load_comparison(study, overrides), plan_only=plan_only, run_dir=run_dir, data_dir=data_dir, as_json=as_json)
 
 
 def compare_optimizers(
@@ -38,19 +78,9 @@ def compare_optimizers(
         str | None,
         typer.Option(help="Scoring seeds: a count, by default 10, or seeds such as 0,1,2 or 0..9.", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a value, e.g. base.training.epochs=3, tuning.seeds=5 or executor=ray.",
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    plan_only: Annotated[
-        bool,
-        typer.Option("--plan", help="Show trials, time, disk and the smallest detectable difference; train nothing."),
-    ] = False,
-    run_dir: Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)] = None,
+    overrides: _Set = [],  # noqa: B006 - typer copies it
+    plan_only: _PlanOnly = False,
+    run_dir: _RunDir = None,
     data_dir: DataDir = None,
     code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
@@ -60,16 +90,28 @@ def compare_optimizers(
     Rerun the same command to resume a stopped comparison. The plan.yaml that a comparison leaves is a comparison too:
     it repeats it.
     """
-    from mlptrain.runs import is_comparison
-
-    if config.is_dir():
-        if not is_comparison(config):
-            raise UserError(
-                f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
-            )
-        config, run_dir = config / "plan.yaml", run_dir or config
+    config, run_dir = _file_of(config, run_dir)
     given = {"optimizers": optimizers, "lr": lr, "seeds": seeds}
     loaded = _load(config, {key: value for key, value in given.items() if value is not None}, overrides)
+    _run(loaded, plan_only=plan_only, run_dir=run_dir, data_dir=data_dir, as_json=as_json)
+
+
+def _file_of(config: Path, run_dir: Path | None) -> tuple[Path, Path | None]:
+    """The plan of a folder that is to be resumed, and that folder; a file as it is."""
+    from mlptrain.runs import is_comparison
+
+    if not config.is_dir():
+        return config, run_dir
+    if not is_comparison(config):
+        raise UserError(
+            f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
+        )
+    return config / "plan.yaml", run_dir or config
+
+
+def _run(
+    loaded: LoadedComparison, *, plan_only: bool, run_dir: Path | None, data_dir: Path | None, as_json: bool
+) -> None:
     screen.show_warnings(loaded.warnings)
     if plan_only:
         _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
@@ -102,7 +144,7 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
     try:
         with Artist() as artist:  # before the imports, which take as long as its own
             from mlptrain.cli.compare_screen import TrialProgress, show_summary
-            from mlptrain.comparison import compare_optimizers as run
+            from mlptrain.comparison import compare as run
             from mlptrain.report.comparison.outputs import write_outputs
 
             def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.protocol import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
+from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
 from mlptrain.spec.foreign import is_code_allowed
@@ -87,6 +88,13 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
     if plan["smallest_detectable"] is None:
         say(f"verdicts: none possible with {counted(plan['seeds'], 'seed')}, {plan['seeds_for_verdict']} are needed")
         return
+    if plan["assumed_spread"] is None:
+        say(
+            f"verdicts: {plan['seeds']} seeds would show a true difference of about "
+            f"{plan['smallest_detectable']:.1f} times the standard deviation of differences by seed, in four of five "
+            "comparisons"
+        )
+        return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
     say(
         f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
@@ -101,17 +109,20 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
     if len(pairs) > _MAX_PAIRS:
         title += f": the best mean against the others (all {len(pairs):,} pairs: summary.md and the page)"
         pairs = [pair for pair in pairs if pair.a == summary.ranking[0]]
-    _show_rows(result_rows(summary, timings), f"{summary.split} accuracy over {seeds}", text=2)
+    units = Units.of(summary)
+    way = "" if units.higher_is_better else ", lower is better"
+    _show_rows(result_rows(summary, timings), f"{summary.split} {units.name} over {seeds}{way}", text=2)
     if summary.target is not None:
         _show_rows(time_rows(summary, timings), f"median time to {describe_target(summary.target)}")
-    _show_rows(pair_rows(pairs), title)
+    _show_rows(pair_rows(pairs, units), title)
     for note in (*caveats(summary), *_failures(summary)):
         say(f"note: {note}")
     say(summary.sentence)
     say(f"comparison: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
+    command = "compare-optimizers" if summary.compared_by is None else "compare"
     allowed = " --allow-code" if is_code_allowed() else ""
-    say(f"repeat: mlptrain compare-optimizers {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW{allowed}")
+    say(f"repeat: mlptrain {command} {shlex.quote(f'{folder}/plan.yaml')} --run-dir NEW{allowed}")
 
 
 def _show_rows(rows: Rows, title: str, *, text: int = 1) -> None:
@@ -126,6 +137,7 @@ def _failures(summary: Summary) -> Iterator[str]:
     retry = "; rerun the same command to retry"
     for name, entry in summary.ranked:
         for status, trials in what_failed(entry):
-            yield f"{name} {status}: {describe_failure(trials, summary.split)}{retry if status == 'failed' else ''}"
+            where = describe_failure(trials, summary.split, Units.of(summary))
+            yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"

@@ -246,6 +246,17 @@ class Counting(Fetching):
 _MAX_TENSORS = 2  # in one line of a table that is to fit into 80 columns
 
 
+def show_check_of_comparison(found: Mapping[str, Any]) -> None:
+    """What a comparison compares, and by what."""
+    arms, tuning = found["arms"], len(found["tuning_seeds"])
+    tuned = sum(arm["settings"] for arm in arms.values() if arm["settings"] > 1) * tuning
+    say(
+        f"{found['name']}: {len(arms)} arms ({', '.join(arms)}) by {found['metric']}, "
+        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; {tuned:,} tuning trials before extensions, "
+        f"{len(arms) * len(found['scoring_seeds']):,} scoring trials"
+    )
+
+
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")

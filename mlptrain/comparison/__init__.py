@@ -1,9 +1,9 @@
-"""A fair comparison of optimizers: trials paired by seed, tuned on validation data, judged by exact tests.
+"""A fair comparison of arms: trials paired by seed, tuned on validation data, judged by exact tests.
 
-``compare_optimizers`` is what the command runs.
+``compare`` is what the commands run, and ``compare_optimizers`` another name of it.
 """
 
 from mlptrain.comparison.plan import make_plan
-from mlptrain.comparison.protocol import compare_optimizers
+from mlptrain.comparison.protocol import compare, compare_optimizers
 
-__all__ = ["compare_optimizers", "make_plan"]
+__all__ = ["compare", "compare_optimizers", "make_plan"]

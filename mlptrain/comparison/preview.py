@@ -11,11 +11,12 @@ from typing import Any
 
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.statistics import smallest_detectable, verdict_possible
-from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
+from mlptrain.comparison.trials import OnFetch, TrialBatch, splits_of, task_data
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_trainer
 from mlptrain.experiment.parts import parts_of
 from mlptrain.sources.store import data_folder
+from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.sections import seeds_for_verdict
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import applied
@@ -32,17 +33,20 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
 
     Keys: plan (its hash), tuning_trials, most_extension_trials, scoring_trials, batches, models_at_once, seconds,
     bytes, seeds, seeds_for_verdict, verdict_possible, assumed_spread, smallest_detectable (None where no verdict is
-    possible). ``seconds`` are of one process on this machine; they and ``bytes`` are without extensions.
+    possible). Of a study assumed_spread is None, and smallest_detectable counts standard deviations of the differences.
+    ``seconds`` are of one process on this machine; they and ``bytes`` are without extensions.
     """
     spec, data_dir = plan.spec, data_folder(data_dir)
     task_data(plan.task, data_dir, on_fetch=on_fetch)
     tuning = plan.tuning_batches(plan.first_grids(), data_dir=data_dir)
-    chosen = {name: candidate.settings()[0] for name, candidate in spec.optimizers.items()}
+    chosen = {name: candidate.settings()[0] for name, candidate in spec.compared.items()}
     scoring = plan.scoring_batches(chosen, data_dir=data_dir)
     tuning_trials, scoring_trials = (sum(len(batch.trials) for batch in some) for some in (tuning, scoring))
     epochs, trials = spec.base.training.epochs, tuning_trials + scoring_trials
     possible = verdict_possible(len(spec.scoring_seeds), pairs=spec.pairs)
-    detectable = smallest_detectable(len(spec.scoring_seeds), pairs=spec.pairs, spread=ASSUMED_SPREAD, tie=spec.tie)
+    # Of figures in another unit nothing is known beforehand: then in standard deviations of the differences.
+    spread, tie = (ASSUMED_SPREAD, spec.tie_width) if spec.metric is None else (1.0, 0.0)
+    detectable = smallest_detectable(len(spec.scoring_seeds), pairs=spec.pairs, spread=spread, tie=tie)
     return {
         "plan": plan.digest,
         "tuning_trials": tuning_trials,
@@ -55,7 +59,7 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
         "seeds": len(spec.scoring_seeds),
         "seeds_for_verdict": seeds_for_verdict(spec.pairs),
         "verdict_possible": possible,
-        "assumed_spread": ASSUMED_SPREAD,
+        "assumed_spread": ASSUMED_SPREAD if spec.metric is None else None,
         "smallest_detectable": detectable if possible else None,
     }
 
@@ -65,7 +69,7 @@ def max_extension_trials(plan: Plan) -> int:
     extensions = plan.spec.tuning.extensions if plan.spec.tuning else 0
     settings = 0
     for grids in plan.first_grids().values():
-        sizes = [(len(values), 0 if isinstance(values[0], list) else extensions) for values in grids.values()]
+        sizes = [(len(values), extensions if is_ordered(values) else 0) for values in grids.values()]
         settings += math.prod(size + more for size, more in sizes) - math.prod(size for size, _ in sizes)
     return settings * len(plan.spec.tuning_seeds)
 
@@ -81,7 +85,6 @@ def probe(batch: TrialBatch) -> float:
 
     Its largest part is trained, and stands for the others.
     """
-    data = task_data(batch.base, batch.data_dir)
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0
 
@@ -91,9 +94,8 @@ def probe(batch: TrialBatch) -> float:
         return time.perf_counter() - began > PROBE_SECONDS
 
     with applied(batch.resolved):
-        by_seed = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
         experiments = [trial.experiment(batch.base) for trial in batch.trials]
-        splits = [by_seed[trial.seed] for trial in batch.trials]
+        splits = splits_of(batch, experiments)
         part = max(parts_of(experiments, splits), key=len)
         trainer = build_trainer([experiments[place] for place in part], [splits[place] for place in part])
         with contextlib.suppress(InterruptedRunError):

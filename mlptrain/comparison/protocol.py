@@ -5,10 +5,11 @@ Recorded trials are not retrained, so the same call resumes wherever an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlptrain.comparison.executors import Executor, make_executor
 from mlptrain.comparison.folder import ComparisonFolder
@@ -18,9 +19,10 @@ from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial, TrialBatch, task_data
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.runs.comparison import Summary, TrialRecord, TriedSetting
+from mlptrain.runs.comparison import StudyTimings, Summary, TrialRecord, TriedChanges, TriedSetting
 from mlptrain.sources.store import data_folder
-from mlptrain.spec import Config, OptimizerSpec, Overrides
+from mlptrain.spec import Config, Overrides
+from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.foreign import code_allowed
@@ -45,7 +47,7 @@ class Progress:
         """So many bytes of a data set's archive are loaded."""
 
 
-def compare_optimizers(
+def compare(
     spec: ComparisonSpec | Config,
     *,
     overrides: Overrides = (),
@@ -82,7 +84,7 @@ def compare_optimizers(
     ):
         comparison = _Comparison(plan, files, executor, progress, data_dir)
         tuned = comparison.tune()
-        chosen = {name: tuned[name].setting for name in spec.optimizers}
+        chosen = {name: tuned[name].setting for name in spec.compared}
         scored = comparison.score(chosen)
         files.sort(comparison.order)
         executor.close()  # what it has started would disturb the timing
@@ -95,10 +97,14 @@ def compare_optimizers(
     return files, summary
 
 
-def _are_timed(folder: ComparisonFolder, chosen: Mapping[str, OptimizerSpec]) -> bool:
+compare_optimizers = compare  # its short form: arms over the optimizer
+
+
+def _are_timed(folder: ComparisonFolder, chosen: Mapping[str, Changes]) -> bool:
     """Whether the recorded seconds are of these settings; damaged ones are measured again."""
     try:
-        return folder.read_timings().settings == chosen
+        timings = folder.read_timings()
+        return chosen == (timings.changes if isinstance(timings, StudyTimings) else timings.settings)
     except RunFolderError:
         return False
 
@@ -115,9 +121,9 @@ class _Comparison:
     order: list[str] = field(default_factory=list)
 
     def tune(self) -> dict[str, Tuned]:
-        """The chosen setting of every optimizer. Each round tries what the last one's choices ask for."""
+        """The chosen setting of every arm. Each round tries what the last one's choices ask for."""
         spec = self.plan.spec
-        tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.optimizers.items()}
+        tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.compared.items()}
         growing = self.plan.first_grids()
         records: dict[str, TrialRecord] = {}
         most = spec.tuning.extensions if spec.tuning else 0
@@ -129,13 +135,13 @@ class _Comparison:
             larger: dict[str, Grids] = {}
             for name, grids in growing.items():
                 tuned[name] = _chosen(self.plan, records, name, grids, extensions=extension)
-                if extension < most and (more := grown(spec.optimizers[name], grids, tuned[name].setting)) is not None:
+                if extension < most and (more := grown(spec.compared[name], grids, tuned[name].setting)) is not None:
                     larger[name] = more
             growing = larger
         return tuned
 
-    def score(self, chosen: Mapping[str, OptimizerSpec]) -> dict[str, list[TrialRecord]]:
-        """The record of every scoring seed for every optimizer."""
+    def score(self, chosen: Mapping[str, Changes]) -> dict[str, list[TrialRecord]]:
+        """The record of every scoring seed for every arm."""
         records = self._run("scoring", self.plan.scoring_batches(chosen, data_dir=self.data_dir))
         return {
             name: [
@@ -160,23 +166,31 @@ class _Comparison:
 
 
 def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Grids, *, extensions: int) -> Tuned:
-    """The setting with the best median of the validation accuracy over the tuning seeds."""
-    settings = plan.spec.optimizers[name].settings(grids)
+    """The setting with the best median of the metric on validation rows over the tuning seeds."""
+    settings = plan.spec.compared[name].settings(grids)
     tried = [
         [records[plan.identity(Trial("tuning", name, setting, seed))] for seed in plan.spec.tuning_seeds]
         for setting in settings
     ]
-    accuracies = [[record.kept.validation_accuracy if record.kept else None for record in row] for row in tried]
-    values = [[float("-inf") if accuracy is None else accuracy for accuracy in row] for row in accuracies]
+    metric = plan.spec.judged_by
+    key, sign = f"validation_{metric.key}", 1 if metric.higher_is_better else -1
+    found = [[record.kept.figure(key) if record.kept else None for record in row] for row in tried]
+    values = [[float("-inf") if value is None else sign * value for value in row] for row in found]
     best = settings[choose(dict(enumerate(values)))]
     return Tuned(
         setting=best,
         grids=grids,
         extensions=extensions,
-        under_tuned=ends_on_edge(plan.spec.optimizers[name], grids, best),
+        under_tuned=ends_on_edge(plan.spec.compared[name], grids, best),
         tried=[
-            TriedSetting(setting={key: getattr(setting, key) for key in grids}, accuracies=row)
-            for setting, row in zip(settings, accuracies, strict=True)
+            _tried({key: value_of(setting, key) for key in grids}, row, is_study=plan.spec.metric is not None)
+            for setting, row in zip(settings, found, strict=True)
         ],
         failed=sum(record.status == "failed" for row in tried for record in row),
     )
+
+
+def _tried(values: dict[str, Any], figures: Sequence[float | None], *, is_study: bool) -> TriedSetting:
+    if is_study:
+        return TriedChanges.model_validate({"setting": values, "scores": figures})
+    return TriedSetting(setting=values, accuracies=[*figures])

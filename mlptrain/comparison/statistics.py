@@ -127,8 +127,10 @@ def _resampled(n: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, n, (resamples, n))
 
 
-def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> tuple[float, float | None, float | None]:
-    """The mean of accuracies over seeds and the bounds of Student's interval, of which only [0, 1] is given.
+def mean_interval(
+    values: Sequence[float] | Floats, *, level: float = 0.95, within: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float | None, float | None]:
+    """The mean of scores over seeds and the bounds of Student's interval, of which only what is ``within`` is given.
 
     No bounds (None) for one value, both the mean where all are equal.
     """
@@ -141,7 +143,7 @@ def mean_interval(values: Sequence[float] | Floats, *, level: float = 0.95) -> t
 
     mean = float(array.mean())
     half = float(stdtrit(n - 1, (1 + level) / 2) * array.std(ddof=1) / math.sqrt(n))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    return mean, max(within[0], mean - half), min(within[1], mean + half)
 
 
 # --- what a number of seeds can show ---

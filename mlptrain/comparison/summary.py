@@ -13,32 +13,36 @@ from mlptrain.comparison.plan import Grids, Plan
 from mlptrain.comparison.statistics import majority_bar, mean_interval
 from mlptrain.comparison.verdicts import compare_all, inclusion_violations, median_time, time_to_target
 from mlptrain.runs.comparison import (
-    Accuracy,
+    ArmResult,
     Curve,
     OptimizerResult,
     Pair,
     ScoredTrial,
     Status,
+    StudyPair,
+    StudySummary,
+    StudyTrial,
     Summary,
     TimeToTarget,
     TrialRecord,
     TriedSetting,
 )
-from mlptrain.spec import OptimizerSpec
-from mlptrain.spec.comparison.sections import Candidate, seeds_for_verdict
+from mlptrain.spec.comparison.changes import Changes, plain_changes
+from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
+from mlptrain.spec.metrics import is_share, short_name_of
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
-_MAX_NAMED = 6  # optimizers in a row of the sentence
+_MAX_NAMED = 6  # arms in a row of the sentence
 
 
 @dataclass
 class Tuned:
-    """The choice for one optimizer: the setting, the grids it was chosen from, and how often they were extended.
+    """The choice for one arm: the setting, the grids it was chosen from, and how often they were extended.
 
     ``tried`` holds every setting of the grids; ``failed`` counts the trials that the machine could not train.
     """
 
-    setting: OptimizerSpec
+    setting: Changes
     grids: Grids = field(default_factory=dict)
     extensions: int = 0
     under_tuned: bool = False
@@ -47,20 +51,31 @@ class Tuned:
 
 
 def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Sequence[TrialRecord]]) -> Summary:
-    """The summary; ``scored`` holds one record per scoring seed for every optimizer."""
-    chances = _chances([record for records in scored.values() for record in records])
-    optimizers = {name: _optimizer(plan, tuned[name], records, chances) for name, records in scored.items()}
+    """The summary; ``scored`` holds one record per scoring seed for every arm."""
+    metric, is_study = plan.spec.judged_by, plan.spec.metric is not None
+    everything = [record for records in scored.values() for record in records]
+    chances = _chances(everything, metric)
+    optimizers = {name: _arm(plan, tuned[name], records, chances) for name, records in scored.items()}
     under_tuned = [name for name, entry in optimizers.items() if entry.under_tuned]
     scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
-    pairs = compare_all(scores, tie=plan.spec.tie, under_tuned=under_tuned)
-    ranking = sorted(optimizers, key=lambda name: -statistics.fmean(scores[name]))
+    pairs = compare_all(
+        scores,
+        tie=plan.spec.tie_width,
+        under_tuned=under_tuned,
+        higher_is_better=metric.higher_is_better,
+        kind=StudyPair if is_study else Pair,
+    )
+    sign = -1 if metric.higher_is_better else 1
+    ranking = sorted(optimizers, key=lambda name: sign * statistics.fmean(scores[name]))
     families = [
         (wide, narrow)
-        for (wide, of_wide), (narrow, of_narrow) in itertools.permutations(plan.spec.optimizers.items(), 2)
+        for (wide, of_wide), (narrow, of_narrow) in itertools.permutations(plan.spec.compared.items(), 2)
         if _contains(of_wide, of_narrow)
     ]
     first = chances.get(plan.spec.scoring_seeds[0], _Chance())
-    return Summary(
+    has_bar = first.examples is not None
+    return _summary(
+        plan.spec.metric,
         name=plan.spec.name,
         plan=plan.digest,
         split=plan.split,
@@ -69,85 +84,119 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
         epochs=plan.spec.base.training.epochs,
         steps_per_epoch=plan.task.steps_per_epoch,
         target=plan.spec.target,
-        tie=plan.spec.tie,
-        majority=first.share,
-        majority_bar=first.bar if math.isfinite(first.bar) else None,
+        tie=plan.spec.tie_width,
+        majority=first.share if metric.key == "accuracy" and has_bar else None,
+        majority_bar=first.bar if has_bar and math.isfinite(first.bar) else None,
         ranking=ranking,
         optimizers=optimizers,
         pairs=pairs,
         inclusion=inclusion_violations(pairs, families=families),
         seeds_for_verdict=seeds_for_verdict(plan.spec.pairs),
-        sentence=sentence(ranking, optimizers, pairs),
+        sentence=sentence(ranking, optimizers, pairs, metric=plan.spec.metric),
     )
 
 
-class _Chance(NamedTuple):
-    """What always naming the largest class of a scored split is worth, and the accuracy significantly above it.
+def _summary(metric: ComparedMetric | None, **values: Any) -> Summary:
+    if metric is None:
+        return Summary(**values)
+    arms = values.pop("optimizers")
+    return StudySummary.model_validate({**values, "metric": metric, "arms": arms})
 
-    The level of one trial's test is 5 % over all scored trials (Bonferroni): of forty that name nearly always the same
-    class, two would be called learnt at 5 % each.
+
+class _Chance(NamedTuple):
+    """What answers that ignore the inputs are worth, and the score from which a trial has learnt something.
+
+    Of accuracies that is what always naming the largest class is worth, and the bar is significantly above it: the
+    level of one trial's test is 5 % over all scored trials (Bonferroni): of forty that name nearly always the same
+    class, two would be called learnt at 5 % each. Of other metrics (``examples`` None) any better score is beyond it.
     """
 
     share: float = 0.0
     bar: float = math.inf  # the lowest such accuracy
-    examples: int = 1
+    examples: int | None = 1
+    higher_is_better: bool = True
+
+    def is_learnt(self, score: float) -> bool:
+        """Whether a trial with this score has learnt something."""
+        if self.examples is None:
+            return score > self.share if self.higher_is_better else score < self.share
+        return round(score * self.examples) / self.examples >= self.bar  # in float64, as the bar is
 
 
-def _chances(records: Sequence[TrialRecord]) -> dict[int, _Chance]:
+def _chances(records: Sequence[TrialRecord], metric: ComparedMetric) -> dict[int, _Chance]:
     """By seed, since a validation split is drawn by it; a seed whose trials all failed has none."""
     chances = {}
     for record in records:
         if (scored := record.scored) is not None and record.seed not in chances:
-            bar = majority_bar(scored.majority, n=scored.examples, level=0.05 / len(records))
-            chances[record.seed] = _Chance(scored.majority / scored.examples, bar, scored.examples)
-    return chances
+            if metric.key == "accuracy" and scored.majority is not None:
+                bar = majority_bar(scored.majority, n=scored.examples, level=0.05 / len(records))
+                chances[record.seed] = _Chance(scored.majority / scored.examples, bar, scored.examples)
+            elif scored.guess is not None:
+                chances[record.seed] = _Chance(scored.guess, scored.guess, None, metric.higher_is_better)
+    if chances or metric.key == "accuracy":
+        return chances
+    # Undefined for such answers: then what is worst.
+    scores = [value for record in records if (value := _scored(record, metric)) is not None]
+    if not scores:
+        return {}
+    worst = min(scores) if metric.higher_is_better else max(scores)
+    beyond = -math.inf if metric.higher_is_better else math.inf
+    return {record.seed: _Chance(worst, beyond, None, metric.higher_is_better) for record in records}
 
 
-def _optimizer(
-    plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]
-) -> OptimizerResult:
+def _scored(record: TrialRecord, metric: ComparedMetric) -> float | None:
+    return None if record.kept is None else record.kept.figure(metric.name)
+
+
+def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]) -> OptimizerResult:
     other = next(iter(chances.values()), _Chance())
     trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
     scores = [trial.score for trial in trials]
     states = [trial.status for trial in trials]
-    mean, low, high = mean_interval(scores)
-    return OptimizerResult(
-        setting=tuned.setting,
-        grids=tuned.grids,
-        tuning_trials=len(tuned.tried) * len(plan.spec.tuning_seeds),
-        failed_tuning_trials=tuned.failed,
-        extensions=tuned.extensions,
-        under_tuned=tuned.under_tuned,
-        tuning=tuned.tried,
-        trials=trials,
-        accuracy=Accuracy(mean=mean, low=low, high=high, median=statistics.median(scores)),
-        completed=states.count("completed"),
-        did_not_learn=states.count("did not learn"),
-        diverged=states.count("diverged"),
-        failed=states.count("failed"),
-        epochs_to_target=_epochs_to_target(plan, records),
-        curves=_curves(records),
-    )
+    bounds = (0.0, 1.0) if plan.spec.is_of_fractions and plan.spec.judged_by.key != "mape" else (-math.inf, math.inf)
+    mean, low, high = mean_interval(scores, within=bounds)
+    of_mean = {"mean": mean, "low": low, "high": high, "median": statistics.median(scores)}
+    values: dict[str, Any] = {
+        "grids": tuned.grids,
+        "tuning_trials": len(tuned.tried) * len(plan.spec.tuning_seeds),
+        "failed_tuning_trials": tuned.failed,
+        "extensions": tuned.extensions,
+        "under_tuned": tuned.under_tuned,
+        "tuning": tuned.tried,
+        "trials": trials,
+        "completed": states.count("completed"),
+        "did_not_learn": states.count("did not learn"),
+        "diverged": states.count("diverged"),
+        "failed": states.count("failed"),
+        "epochs_to_target": _epochs_to_target(plan, records),
+        "curves": _curves(records),
+    }
+    if plan.spec.metric is not None:
+        return ArmResult.model_validate(values | {"changes": plain_changes(tuned.setting), "score": of_mean})
+    return OptimizerResult.model_validate(values | {"setting": tuned.setting, "accuracy": of_mean})
 
 
 def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     """A scored trial: what it came to, and the score that enters paired differences.
 
-    A trial that diverged, or that the machine failed, enters with the accuracy of the majority class.
+    A trial that diverged, or that the machine failed, enters with the score of answers that ignore the inputs; so does
+    one whose metric is undefined, which has not learnt.
     """
     kept, lost = record.kept, record.diverged
+    kind = ScoredTrial if plan.spec.metric is None else StudyTrial
     if kept is None:
-        return ScoredTrial(
+        return kind(
             seed=record.seed, trial=record.trial, status=record.status, score=chance.share, accuracy=None, loss=None,
             epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step,
             message=record.message,
         )  # fmt: skip
-    accuracy, loss = (float(getattr(kept, f"{plan.split}_{figure}")) for figure in ("accuracy", "loss"))
-    share = round(accuracy * chance.examples) / chance.examples  # in float64, as the bar is
-    status: Status = "completed" if share >= chance.bar else "did not learn"
-    return ScoredTrial(
-        seed=record.seed, trial=record.trial, status=status, score=accuracy, accuracy=accuracy, loss=loss,
-        epoch=kept.epoch,
+    accuracy, loss, score = (
+        kept.figure(f"{plan.split}_{key}") for key in ("accuracy", "loss", plan.spec.judged_by.key)
+    )
+    status: Status = "completed" if score is not None and chance.is_learnt(score) else "did not learn"
+    return kind(
+        seed=record.seed, trial=record.trial, status=status, score=chance.share if score is None else score,
+        accuracy=accuracy, loss=loss, epoch=kept.epoch,
     )  # fmt: skip
 
 
@@ -164,7 +213,8 @@ def _epochs_to_target(plan: Plan, records: Sequence[TrialRecord]) -> TimeToTarge
 def _curves(records: Sequence[TrialRecord]) -> dict[str, Curve]:
     """Mean, lowest and highest over the trials that lasted, epoch by epoch."""
     lasting = [record.curves for record in records if record.kept is not None]
-    by_name = {name: list(zip(*(curves[name] for curves in lasting), strict=True)) for name in next(iter(lasting), {})}
+    shared = [name for name in next(iter(lasting), {}) if all(name in curves for curves in lasting)]
+    by_name = {name: list(zip(*(curves[name] for curves in lasting), strict=True)) for name in shared}
     return {
         name: Curve(
             mean=[statistics.fmean(values) for values in by_epoch],
@@ -175,11 +225,13 @@ def _curves(records: Sequence[TrialRecord]) -> dict[str, Curve]:
     }
 
 
-def _contains(wide: Candidate, narrow: Candidate) -> bool:
+def _contains(wide: Candidate | Arm, narrow: Candidate | Arm) -> bool:
     """Whether the narrower family is the wider one with momentum, or weight decay, held at 0, and alike in all else.
 
     Learning rates may differ: they are what is searched. Nesterov's momentum is momentum, and 0 makes both the same.
     """
+    if isinstance(wide, Arm) or isinstance(narrow, Arm):
+        return False  # which families of other keys contain each other is not known
     field = _HELD_AT_0.get((wide.fixed["name"], narrow.fixed["name"]))
     if field is None or _values(narrow, field) != [0] or max(_values(wide, field)) == 0:
         return False
@@ -191,8 +243,14 @@ def _values(candidate: Candidate, field: str) -> list[Any]:
     return candidate.grids.get(field, [candidate.fixed.get(field)])
 
 
-def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], pairs: Sequence[Pair]) -> str:
-    """The outcome in plain words."""
+def sentence(
+    ranking: Sequence[str],
+    optimizers: Mapping[str, OptimizerResult],
+    pairs: Sequence[Pair],
+    *,
+    metric: ComparedMetric | None = None,
+) -> str:
+    """The outcome in plain words; without a ``metric`` it is the accuracy."""
     best = ranking[0]
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
     verdicts = {side.b: side.verdict for side in sides if side.a == best}
@@ -208,7 +266,10 @@ def sentence(ranking: Sequence[str], optimizers: Mapping[str, OptimizerResult], 
         for key, phrase in phrases.items()
         if key in by_verdict
     ]
-    text = f"{best} has the highest mean accuracy, {100 * optimizers[best].accuracy.mean:.2f} %: {'; '.join(parts)}."
+    mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else short_name_of(metric.key)
+    extreme = "highest" if metric is None or metric.higher_is_better else "lowest"
+    value = f"{100 * mean:.2f} %" if metric is None or is_share(metric.key) else f"{mean:.4g}"
+    text = f"{best} has the {extreme} mean {name}, {value}: {'; '.join(parts)}."
     if all(entry.failed == len(entry.trials) for entry in optimizers.values()):
         text = "The machine could not train a single trial."
     for key in ("did_not_learn", "diverged", "failed"):

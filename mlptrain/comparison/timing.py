@@ -6,12 +6,13 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mlptrain.comparison.plan import Plan
-from mlptrain.comparison.trials import Trial, task_data
+from mlptrain.comparison.trials import Trial, splits_of
 from mlptrain.experiment.build import build_trainer
-from mlptrain.runs.comparison import Timings
-from mlptrain.spec import OptimizerSpec
+from mlptrain.runs.comparison import StudyTimings, Timings
+from mlptrain.spec.comparison.changes import Changes, plain_changes
 from mlptrain.training.device import applied
 
 ROUNDS, MAX_ROUNDS = 3, 30
@@ -20,12 +21,12 @@ ENOUGH_SECONDS = 1.0  # rounds that take less together are as many as fit, since
 
 
 def time_alone(
-    plan: Plan, chosen: Mapping[str, OptimizerSpec], *, data_dir: Path, on_share: Callable[[float], None]
+    plan: Plan, chosen: Mapping[str, Changes], *, data_dir: Path, on_share: Callable[[float], None]
 ) -> Timings:
-    """Seconds per training epoch of every optimizer, without evaluation, checkpoints or warm-up.
+    """Seconds per training epoch of every arm, without evaluation, checkpoints or warm-up.
 
-    Each optimizer trains alone; after an epoch that is not counted, rounds of one epoch each take turns, so that a
-    machine that gets slower or faster does so for all. ``on_share`` is given the parts of optimizers that are done.
+    Each trains alone; after an epoch that is not counted, rounds of one epoch each take turns, so that a
+    machine that gets slower or faster does so for all. ``on_share`` is given the parts of arms that are done.
     """
     names = list(chosen)
     samples: dict[str, list[float]] = {}
@@ -35,7 +36,10 @@ def time_alone(
             samples |= _interleaved(runs, on_share)
     medians = {name: statistics.median(seconds) if seconds else None for name, seconds in samples.items()}
     rounds = max(map(len, samples.values()))
-    return Timings(rounds=rounds, seconds_per_epoch=medians, samples=samples, settings=dict(chosen))
+    timed: dict[str, Any] = {"rounds": rounds, "seconds_per_epoch": medians, "samples": samples}
+    if plan.spec.metric is not None:
+        return StudyTimings(**timed, changes={name: plain_changes(one) for name, one in chosen.items()})
+    return Timings.model_validate(timed | {"settings": dict(chosen)})
 
 
 def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float], None]) -> dict[str, list[float]]:
@@ -53,11 +57,12 @@ def _interleaved(runs: Mapping[str, Iterator[float]], on_share: Callable[[float]
     return samples
 
 
-def _epochs(plan: Plan, setting: OptimizerSpec, data_dir: Path) -> Iterator[float]:
+def _epochs(plan: Plan, changes: Changes, data_dir: Path) -> Iterator[float]:
     """Seconds of one epoch after the other; ends where the model diverges or the machine cannot train it."""
     seed = plan.spec.scoring_seeds[0]
-    experiment = Trial("scoring", "", setting, seed).experiment(plan.task)
-    splits = task_data(plan.task, data_dir)(seed)
+    trial = Trial("scoring", "", changes, seed)
+    experiment = trial.experiment(plan.task)
+    [splits] = splits_of(plan.batch([trial], data_dir=data_dir), [experiment])
     try:
         trainer = build_trainer([experiment], [splits], evaluate=False)
         for [epoch] in trainer.epochs(first=1, last=MAX_ROUNDS + 1, should_stop=lambda: False):

@@ -12,18 +12,21 @@ from typing import Any, Literal
 import torch
 
 import mlptrain
+from mlptrain.comparison.guess import guessed
 from mlptrain.data import Splits
 from mlptrain.errors import RunFolderError, is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import fit
-from mlptrain.experiment.recorder import metrics_line
+from mlptrain.experiment.recorder import metrics_line, named
 from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
-from mlptrain.spec import Experiment, OptimizerSpec
+from mlptrain.spec import Experiment
+from mlptrain.spec.comparison.changes import Changes, plain_changes, with_changes
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
-from mlptrain.training.metrics import evaluate
+from mlptrain.training.metrics import Metrics, evaluate
+from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
@@ -32,24 +35,27 @@ OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: a named optimizer with one setting, and a seed."""
+    """One training: of a named arm with what it changes in the base, and a seed.
+
+    The changes are an optimizer's whole section, or values by key path such as ``{"model.dropout": 0.5}``.
+    """
 
     role: Literal["tuning", "scoring"]
-    optimizer: str
-    setting: OptimizerSpec
+    arm: str
+    changes: Changes
     seed: int
 
     def identity(self, task: str) -> str:
-        """A name from the content: 16 hexadecimal digits of SHA-256 over task (as YAML), role, setting and seed.
+        """A name from the content: 16 hexadecimal digits of SHA-256 over task (as YAML), role, changes and seed.
 
-        The optimizer's name in the comparison is not part of it: what is trained does not depend on it.
+        The arm's name in the comparison is not part of it: what is trained does not depend on it.
         """
-        content = json.dumps([task, self.role, self.setting.model_dump(), self.seed], sort_keys=True)
+        content = json.dumps([task, self.role, plain_changes(self.changes), self.seed], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def experiment(self, base: Experiment) -> Experiment:
-        """What it trains: the base with its optimizer and seed."""
-        return base.changed(optimizer=self.setting, seed=self.seed)
+        """What it trains: the base with its changes and seed."""
+        return with_changes(base, self.changes, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class TrialBatch:
     """Trials that train together, on the task and with the device, precision and threads of the plan; picklable.
 
     ``identities`` are the names of the trials, in order; ``split`` is the one that scoring reads, once per trial and
-    after its training. Tuning reads none.
+    after its training. Tuning reads none. ``metric`` is what is recorded besides loss and accuracy, if it is another.
     """
 
     base: Experiment
@@ -66,6 +72,7 @@ class TrialBatch:
     resolved: ResolvedDevice
     split: SplitName
     data_dir: Path | None = None
+    metric: str = "accuracy"
 
     @property
     def identity(self) -> str:
@@ -98,32 +105,52 @@ def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
     """What a record says of its trial, whatever its outcome."""
     common = {"batch": batch.identity, "batch_size": len(batch.trials)}
     return [
-        {"trial": name, **common, "role": trial.role, "optimizer": trial.optimizer, "setting": trial.setting,
-         "seed": trial.seed} for trial, name in zip(batch.trials, batch.identities, strict=True)
-    ]  # fmt: skip
+        {"trial": name, **common, "role": trial.role, **_what(trial), "seed": trial.seed}
+        for trial, name in zip(batch.trials, batch.identities, strict=True)
+    ]
+
+
+def _what(trial: Trial) -> dict[str, Any]:
+    if isinstance(trial.changes, Mapping):
+        return {"arm": trial.arm, "changes": dict(trial.changes)}
+    return {"optimizer": trial.arm, "setting": trial.changes}
 
 
 def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
     experiments = [trial.experiment(batch.base) for trial in batch.trials]
-    data = task_data(batch.base, batch.data_dir)
-    by_seed = {seed: data(seed) for seed in dict.fromkeys(trial.seed for trial in batch.trials)}
-    splits = [by_seed[experiment.seed] for experiment in experiments]
-    recorder = _BatchRecorder(experiments, splits, on_epoch)
+    splits = splits_of(batch, experiments)
+    recorder = _BatchRecorder(experiments, splits, on_epoch, batch.metric)
     fit(experiments, splits, [recorder])
     scored = [batch.split if trial.role == "scoring" else None for trial in batch.trials]
     ended = zip(recorder.trials, _heads(batch), scored, strict=True)
     return [trial.record(head, split) for trial, head, split in ended]
 
 
+def splits_of(batch: TrialBatch, experiments: Sequence[Experiment]) -> list[Splits]:
+    """The splits of every trial; those of one seed, and of the same data section, are shared."""
+    shared: dict[tuple[int, str], Splits] = {}
+    splits = []
+    for experiment in experiments:
+        key = experiment.seed, "" if experiment.data == batch.base.data else repr(experiment.data)
+        if key not in shared:
+            data = task_data(batch.base if not key[1] else experiment.changed(seed=batch.base.seed), batch.data_dir)
+            shared[key] = data(experiment.seed)
+        splits.append(shared[key])
+    return splits
+
+
 class _BatchRecorder:
     """Follows the trials of a batch while they train."""
 
-    def __init__(self, experiments: Sequence[Experiment], splits: Sequence[Splits], on_epoch: OnEpoch) -> None:
-        self._experiments, self._splits, self._on_epoch = experiments, splits, on_epoch
+    def __init__(
+        self, experiments: Sequence[Experiment], splits: Sequence[Splits], on_epoch: OnEpoch, metric: str
+    ) -> None:
+        self._experiments, self._splits, self._on_epoch, self._metric = experiments, splits, on_epoch, metric
         self.trials: list[TrialRecorder] = []
 
     def started(self, models: Sequence[TrainedModel]) -> None:
-        self.trials = list(map(TrialRecorder, models, self._experiments, self._splits))
+        each = zip(models, self._experiments, self._splits, strict=True)
+        self.trials = [TrialRecorder(*one, metric=self._metric) for one in each]
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         for trial, epoch in zip(self.trials, epochs, strict=True):
@@ -138,10 +165,10 @@ class _BatchRecorder:
 class TrialRecorder:
     """One trial while it trains: its curves, and the weights that are scored."""
 
-    def __init__(self, model: TrainedModel, experiment: Experiment, splits: Splits) -> None:
-        self._model, self._experiment, self._splits = model, experiment, splits
+    def __init__(self, model: TrainedModel, experiment: Experiment, splits: Splits, *, metric: str) -> None:
+        self._model, self._experiment, self._splits, self._metric = model, experiment, splits, metric
         self._hashes = hashes_of(splits, model)
-        self._curves: dict[str, list[float]] = {}
+        self._curves: dict[str, list[float | None]] = {}
         self._ending: Ending | None = None
         self._last_epoch = 0
         self._keep = KeepBest(model, experiment.evaluation.metric) if experiment.evaluation.keep == "best" else None
@@ -152,11 +179,18 @@ class TrialRecorder:
         if epoch.ending is not None:
             return
         self._last_epoch = epoch.epoch
-        for split, figures in (("train", epoch.train), (self._experiment.evaluation.split, epoch.evaluated)):
-            for key, value in figures.always.items() if figures is not None else ():
-                self._curves.setdefault(f"{split}_{key}", []).append(value)
+        for split, figures in (("train", epoch.train), (str(self._experiment.evaluation.split), epoch.evaluated)):
+            for key, value in self._figures(split, figures).items() if figures is not None else ():
+                self._curves.setdefault(key, []).append(value)
         if self._keep is not None:
             self._keep.take(epoch.epoch, metrics_line(epoch, self._experiment))
+
+    def _figures(self, split: str, metrics: Metrics) -> dict[str, float | None]:
+        """Loss, accuracy and the metric, None where it is undefined; it is not measured while training."""
+        known = named(split, metrics)
+        keys = ["loss", "accuracy", *([self._metric] if split != "train" else [])]
+        always = {f"{split}_{key}": known[f"{split}_{key}"] for key in keys[:2] if f"{split}_{key}" in known}
+        return always | {f"{split}_{key}": known.get(f"{split}_{key}") for key in keys[2:]}
 
     @property
     def _kept_epoch(self) -> int:
@@ -166,10 +200,11 @@ class TrialRecorder:
         """The outcome of the trial; where a ``split`` is scored, with the kept weights' figures on it."""
         outcome: dict[str, Any] = {}
         if split is not None:
-            labels = getattr(self._splits, split).targets
-            outcome["scored"] = ScoredSplit(split=split, examples=len(labels), majority=int(labels.bincount().max()))
+            outcome["scored"] = self._scored(split)
         if (ending := self._ending) is None:
-            outcome["kept"] = KeptFigures(epoch=self._kept_epoch, **self._kept_figures(split))
+            figures = self._kept_figures(split)
+            further = {name: figures.pop(name) for name in list(figures) if name not in KeptFigures.model_fields}
+            outcome["kept"] = KeptFigures(epoch=self._kept_epoch, **figures, further=further or None)
         else:
             outcome["diverged"] = Divergence(epoch=ending.epoch, step=ending.step, message=ending.message)
         return TrialRecord(
@@ -179,21 +214,62 @@ class TrialRecorder:
             threads=torch.get_num_threads(),
             hashes=self._hashes,
             steps_per_epoch=self._experiment.steps_per_epoch,
-            curves=self._curves,
+            curves={
+                name: [value for value in curve if value is not None]
+                for name, curve in self._curves.items()
+                if None not in curve
+            },
         )
+
+    def _scored(self, split: SplitName) -> ScoredSplit:
+        """What is known of the scored rows without the trial's weights; only their targets are read."""
+        targets, facts = getattr(self._splits, split).targets, self._experiment.facts
+        majority = int(targets.bincount().max()) if facts.has_classes else None
+        guess = None
+        if self._metric != "accuracy" or majority is None:
+            guess = guessed(self._experiment, self._splits, split, self._metric, loss=self._model.loss)
+        return ScoredSplit(split=split, examples=len(targets), majority=majority, guess=guess)
 
     def _kept_figures(self, split: str | None) -> dict[str, float]:
         """What was measured after the kept epoch, and the scores; curves of training are means during the epochs."""
         measured = {name: curve for name, curve in self._curves.items() if not name.startswith("train_")}
         figures = {name: curve[self._kept_epoch] for name, curve in measured.items()}
+        known = {name: value for name, value in figures.items() if value is not None}
         if split is None:
-            return figures
+            return known
         trainer, kept = self._model.trainer, None if self._keep is None else self._keep.parameters
         device = str(self._model.examples.x.device)
         rows = prepared(getattr(self._splits, split), loss=self._model.loss, experiment=self._experiment, device=device)
         parameters = self._model.parameters if kept is None else kept
-        scores = evaluate(trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify)
-        return figures | {f"{split}_{key}": value for key, value in scores.always.items()}
+        scorer = Scorer.of(self._experiment) if self._metric not in ("loss", "accuracy") else NO_SCORES
+        scores = evaluate(
+            trainer.network,
+            parameters,
+            loss=self._model.loss,
+            examples=rows,
+            classify=trainer.classify,
+            scorer=scorer,
+        )
+        scored = {name: value for name, value in self._figures(split, scores).items() if value is not None}
+        return known | scored
+
+
+def _noise_key(record: TrialRecord, what: str) -> str:
+    """What of a trial's changes decides a part of its noise, as a text; nothing of one that changes its optimizer."""
+    changes = record.changes or {}
+    deciding = {key: changes[key] for key in changes if key.partition(".")[0] in _NOISE_OF[what]}
+    for key in list(deciding):
+        if what == "initial_weights" and _leaves_weights(key, deciding[key], changes):
+            del deciding[key]
+    return json.dumps(deciding, sort_keys=True)
+
+
+def _leaves_weights(key: str, value: object, changes: Mapping[str, Any]) -> bool:
+    """Whether a change leaves the initial weights as they are."""
+    if key == "model.activation":  # a slope that is learnt is a weight; He's gain goes by the slope below zero
+        name = value.get("name") if isinstance(value, dict) else value
+        return name != "prelu" and not any(other.startswith("model.init") for other in changes)
+    return key in _NO_WEIGHTS
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB
@@ -211,14 +287,29 @@ def software() -> dict[str, str]:
     return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}
 
 
+# What the noise of a trial depends on, by the key paths that it may change; all else leaves it as it is.
+_NOISE_OF = {
+    "data": ("data",),
+    "batch_order": ("data",),
+    "initial_weights": ("data", "model"),
+}
+_NO_WEIGHTS = ("model.dropout", "model.input_dropout", "model.output_activation")
+
+
 def check_paired(records: Sequence[TrialRecord]) -> None:
-    """Trials of one seed had the same data, initial weights and batch order. Raises RunFolderError otherwise."""
-    first: dict[int, TrialRecord] = {}
+    """Trials of one seed had the same data, initial weights and batch order, where their arms agree in what decides it.
+
+    Raises RunFolderError otherwise.
+    """
+    first: dict[tuple[int, str, str], TrialRecord] = {}
     for record in records:
-        other = first.setdefault(record.seed, record) if record.hashes else record
-        if record.hashes != other.hashes:
-            theirs = dict(other.hashes or ())
-            different = [key.replace("_", " ") for key, digest in record.hashes or () if digest != theirs[key]]
+        other, different = record, []
+        for key, digest in record.hashes or ():
+            before = first.setdefault((record.seed, key, _noise_key(record, key)), record)
+            if digest != dict(before.hashes or ())[key]:
+                other = before
+                different.append(key.replace("_", " "))
+        if different:
             raise RunFolderError(
                 f"trials {other.trial} and {record.trial} of seed {record.seed} had different "
                 f"{' and '.join(different)}, so that they cannot be compared: the data changed between them, or "

@@ -24,11 +24,13 @@ def compare_all(
     under_tuned: Collection[str] = (),
     resamples: int = 10_000,
     seed: int = 0,
+    higher_is_better: bool = True,
+    kind: type[Pair] = Pair,
 ) -> list[Pair]:
-    """Every unordered pair of optimizers, in the order of ``scores``.
+    """Every unordered pair of arms, in the order of ``scores``.
 
-    Higher scores are better; position i of every optimizer comes from the same scoring seed, and a diverged trial
-    stands there with the accuracy of the majority class. The first rule that applies gives the verdict:
+    Higher scores are better, or lower ones; position i of every arm comes from the same scoring seed, and a diverged
+    trial stands there with the score of answers that ignore the inputs. The first rule that applies gives the verdict:
 
     - *no verdict* where the seeds are too few for any p-value to survive Holm's correction;
     - *tie* where the 95 % interval lies inside ±``tie``;
@@ -45,24 +47,26 @@ def compare_all(
     for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
         low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
         n, mean = len(values), float(values.mean())
-        pair = Pair(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict")
+        pair = kind(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict")
         if verdict_possible(n, pairs=len(names), level=level):
-            verdict = _verdict(pair, tie=tie, level=level, under_tuned=under_tuned)
+            sign = 1 if higher_is_better else -1
+            verdict = _verdict(pair, sign * pair.mean, tie=tie, level=level, under_tuned=under_tuned)
             pair = pair.model_copy(update={"verdict": verdict})
         pairs.append(pair)
     return pairs
 
 
-def _verdict(pair: Pair, *, tie: float, level: float, under_tuned: Collection[str]) -> Verdict:
+def _verdict(pair: Pair, gain: float, *, tie: float, level: float, under_tuned: Collection[str]) -> Verdict:
+    """``gain`` is by how much the first is better."""
     width = tie + 1e-12  # a difference of exactly the tie's width is one, whichever way its last bit fell
     if pair.low is not None and pair.high is not None and -width <= pair.low and pair.high <= width:
         return "not decided" if pair.a in under_tuned or pair.b in under_tuned else "tie"
     if pair.p_holm > level:
         return "not decided"
-    loser = pair.b if pair.mean > 0 else pair.a
+    loser = pair.b if gain > 0 else pair.a
     if loser in under_tuned:
         return "not decided"
-    return "better" if pair.mean > 0 else "worse"
+    return "better" if gain > 0 else "worse"
 
 
 def inclusion_violations(pairs: Sequence[Pair], *, families: Sequence[tuple[str, str]]) -> list[Pair]:

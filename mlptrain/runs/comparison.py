@@ -12,7 +12,7 @@ timings.json       seconds per epoch of the chosen settings, timed alone and int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,10 +20,11 @@ from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, mo
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.records import Hashes
-from mlptrain.spec.comparison.sections import TargetSpec
+from mlptrain.spec.comparison.sections import ComparedMetric, TargetSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.system.atomic import write_atomically
-from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
+from mlptrain.system.files import read_regular
+from mlptrain.system.jsonfiles import MAX_BYTES, Count, Figure, Fraction, Record, from_json, read_json, to_json
 from mlptrain.system.paths import AnyPath, user_path
 
 Difference = Annotated[float, Field(ge=-1, le=1)]
@@ -32,8 +33,9 @@ Positive = Annotated[int, Field(ge=1, lt=2**63)]
 Epoch = Annotated[int, Field(ge=1, le=10_000_000)]
 Identity = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-CurveName = Annotated[str, StringConstraints(pattern="^(train|validation|test)_(loss|accuracy)$")]
+CurveName = Annotated[str, StringConstraints(pattern="^(train|validation|test)_[a-z0-9_]{1,60}$")]
 TunedValue = Annotated[float, Field(ge=0, le=1e30)] | list[Fraction]  # a number, or a pair of betas
+Changes = dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], Any]  # by key path of the base
 SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
@@ -65,6 +67,12 @@ class KeptFigures(_Sparse):
     validation_accuracy: Fraction | None = None
     test_loss: Figure | None = None
     test_accuracy: Fraction | None = None
+    further: dict[CurveName, Figure] | None = None  # of a study: its metric, where it is neither of these
+
+    def figure(self, name: str) -> float | None:
+        """A figure by its name, such as ``test_rmse``; None where it is undefined."""
+        value: float | None = getattr(self, name, None)
+        return (self.further or {}).get(name) if value is None else value
 
 
 class Divergence(Record):
@@ -75,16 +83,20 @@ class Divergence(Record):
     message: str
 
 
-class ScoredSplit(Record):
-    """The split that scoring reads: its examples, and how many belong to its largest class."""
+class ScoredSplit(_Sparse):
+    """The split that scoring reads: its examples, and how many belong to its largest class.
+
+    ``guess`` is the metric of answers that ignore the inputs, of a study by another metric than the accuracy.
+    """
 
     split: SplitName
     examples: Positive
-    majority: Count
+    majority: Count | None
+    guess: Figure | None = None
 
 
 class TrialRecord(_Sparse):
-    """One trial, without any clock value.
+    """One trial, without any clock value: of an ``optimizer`` with its ``setting``, or of an ``arm`` with its changes.
 
     ``kept`` is there where it completed, ``diverged`` where it diverged, ``message`` where the machine could not train
     it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training, running
@@ -95,8 +107,10 @@ class TrialRecord(_Sparse):
     batch: Identity
     batch_size: Positive
     role: Literal["tuning", "scoring"]
-    optimizer: str
-    setting: OptimizerSpec
+    optimizer: str | None = None
+    setting: OptimizerSpec | None = None
+    arm: str | None = None
+    changes: Changes | None = None
     seed: Count
     status: Literal["completed", "diverged", "failed"]
     message: str | None = None
@@ -162,17 +176,18 @@ class TriedSetting(Record):
     accuracies: Annotated[list[Fraction | None], Field(min_length=1)]
 
 
-class OptimizerResult(Record):
-    """One optimizer of the comparison; ``curves`` has no entry where no trial lasted."""
+class OptimizerResult(_Sparse):
+    """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted."""
 
-    setting: OptimizerSpec
-    grids: dict[str, list[TunedValue]]
+    setting: OptimizerSpec | None = None
+    changes: Changes | None = None  # of an arm
+    grids: Mapping[str, Sequence[TunedValue]]
     tuning_trials: Count
     failed_tuning_trials: Count
     extensions: Count
     under_tuned: bool
-    tuning: list[TriedSetting]
-    trials: list[ScoredTrial]
+    tuning: Sequence[TriedSetting]
+    trials: Sequence[ScoredTrial]
     accuracy: Accuracy
     completed: Count
     did_not_learn: Count
@@ -186,12 +201,25 @@ class OptimizerResult(Record):
         """Of every tuning trial, None where it did not last."""
         return [value for tried in self.tuning for value in tried.accuracies]
 
+    @property
+    def rate_key(self) -> str:
+        """The name of the learning rate among the tuned fields."""
+        return "lr" if self.changes is None else "optimizer.lr"
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate of the chosen setting; None of an arm that leaves it as it is."""
+        if self.setting is not None:
+            return self.setting.lr
+        value = (self.changes or {}).get("optimizer.lr")
+        return value if isinstance(value, float) else None
+
 
 class Pair(Record):
-    """Optimizer ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
+    """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
 
-    ``mean``, ``low`` and ``high`` are of a's score minus b's: the mean and its 95 % bootstrap interval, whose bounds
-    are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs of the comparison.
+    ``mean``, ``low`` and ``high`` are of a's score minus b's, in their unit: the mean and its 95 % bootstrap interval,
+    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs.
     """
 
     a: str
@@ -229,14 +257,19 @@ class Summary(Record):
     steps_per_epoch: Positive
     target: TargetSpec | None
     tie: Fraction
-    majority: Fraction
+    majority: Fraction | None
     majority_bar: Fraction | None
     ranking: list[str]
-    optimizers: Annotated[dict[Name, OptimizerResult], Field(min_length=2)]
-    pairs: list[Pair]
-    inclusion: list[Pair]
+    optimizers: Annotated[Mapping[Name, OptimizerResult], Field(min_length=2)]
+    pairs: Sequence[Pair]
+    inclusion: Sequence[Pair]
     seeds_for_verdict: Positive
     sentence: str
+
+    @property
+    def compared_by(self) -> ComparedMetric | None:
+        """The metric of a study; None of optimizers, which are compared by their accuracy."""
+        return None
 
     @property
     def ranked(self) -> Iterator[tuple[str, OptimizerResult]]:
@@ -260,6 +293,67 @@ class Summary(Record):
         return list(self.optimizers).index(name)
 
 
+# --- summary.json of a study: any arms, by any metric, in its own unit ---
+
+
+class Score(Accuracy):
+    """The metric's mean over the seeds with Student's 95 % interval, and its median."""
+
+    mean: Figure
+    low: Figure | None
+    high: Figure | None
+    median: Figure
+
+
+class StudyTrial(ScoredTrial):
+    """One scored trial; the ``score`` of one that did not last is that of answers that ignore the inputs."""
+
+    score: Figure
+
+
+class TriedChanges(TriedSetting):
+    """The tuned values of a setting, and its metric on validation rows by tuning seed."""
+
+    setting: Changes
+    accuracies: Annotated[list[Figure | None], Field(min_length=1, alias="scores")]
+
+
+class StudyPair(Pair):
+    """Differences in the metric's unit."""
+
+    mean: Figure
+    low: Figure | None
+    high: Figure | None
+
+
+class ArmResult(OptimizerResult):
+    """One arm of a study."""
+
+    changes: Changes
+    grids: Mapping[str, Sequence[Any]]
+    tuning: Sequence[TriedChanges]
+    trials: Sequence[StudyTrial]
+    accuracy: Score = Field(alias="score")
+
+
+class StudySummary(Summary):
+    """A finished study: as a comparison of optimizers, with ``arms`` and the ``metric`` that they are compared by.
+
+    ``majority`` is None but where that is the accuracy.
+    """
+
+    metric: ComparedMetric
+    tie: Figure
+    optimizers: Annotated[Mapping[Name, ArmResult], Field(min_length=2, alias="arms")]
+    pairs: Sequence[StudyPair]
+    inclusion: Sequence[StudyPair]
+
+    @property
+    def compared_by(self) -> ComparedMetric:
+        """The metric."""
+        return self.metric
+
+
 # --- timings.json ---
 
 
@@ -273,6 +367,12 @@ class Timings(Record):
     seconds_per_epoch: dict[str, Seconds | None] = Field(default_factory=dict)
     samples: dict[str, list[Seconds]] = Field(default_factory=dict)
     settings: dict[str, OptimizerSpec] = Field(default_factory=dict)
+
+
+class StudyTimings(Timings):
+    """The same of a study, whose arms have ``changes`` and no settings."""
+
+    changes: dict[str, Changes]
 
 
 class ComparisonFiles:
@@ -289,15 +389,25 @@ class ComparisonFiles:
         """Raises RunFolderError where there is none yet, or a damaged one."""
         if not self.summary.is_file():
             raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
-        return self._read(self.summary, Summary)
+        return self._read(self.summary, StudySummary if self._has(self.summary, "arms") else Summary)
 
     def read_timings(self) -> Timings:
         """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
-        return self._read(self.timings, Timings) if self.timings.is_file() else Timings()
+        if not self.timings.is_file():
+            return Timings()
+        return self._read(self.timings, StudyTimings if self._has(self.timings, "changes") else Timings)
 
     def write(self, results: Summary | Timings) -> None:
         """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
         write_atomically(self.summary if isinstance(results, Summary) else self.timings, to_json(results))
+
+    @staticmethod
+    def _has(path: Path, key: str) -> bool:
+        """Whether a file has the key of a study; what is wrong with the file is said by who reads it."""
+        try:
+            return key in from_json(read_regular(path, most=MAX_BYTES))
+        except (OSError, ValueError, TypeError):
+            return False
 
     @staticmethod
     def _read(path: Path, kind: type[Result]) -> Result:

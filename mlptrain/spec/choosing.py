@@ -18,7 +18,7 @@ def higher_is_better(key: str) -> bool:
 def best_in_words(key: str) -> str:
     """``lowest validation loss`` or ``highest validation ROC-AUC``."""
     split, _, name = key.partition("_")
-    return f"{'highest' if higher_is_better(key) else 'lowest'} {split} {metrics.title_of(name).partition(' (')[0]}"
+    return f"{'highest' if higher_is_better(key) else 'lowest'} {split} {metrics.name_of(name)}"
 
 
 def recorded_metrics(split: str, facts: DataFacts, further: Sequence[str] = ()) -> list[str]:

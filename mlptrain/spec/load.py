@@ -82,8 +82,9 @@ def load_spec(
         return _load(document, content, default_name="experiment", overrides=overrides, facts=facts)
     path = user_path(config)
     content, document = read_file(path)
-    if {"base", "optimizers"} <= document.value.keys():
-        message = f"is a comparison, expected an experiment; run it with `mlptrain compare-optimizers {path}`"
+    if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
+        command = "compare-optimizers" if "optimizers" in document.value else "compare"
+        message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"
         raise refusal(str(path), message)
     put_given(document, given)
     return _load(

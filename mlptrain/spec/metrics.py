@@ -280,6 +280,16 @@ def title_of(key: str) -> str:
     return title if plain == key else f"weighted {title}"
 
 
+def name_of(key: str) -> str:
+    """The metric without its unit: ``ROC-AUC``, ``root mean squared error``, ``loss``."""
+    return title_of(key).partition(" (")[0]
+
+
+def short_name_of(key: str) -> str:
+    """``name_of`` in a sentence about its mean: ``RMSE``."""
+    return key.upper() if key in ("rmse", "mae", "mape", "ece") else name_of(key)
+
+
 def title_of_fraction(key: str) -> str:
     """The title where the figure is not shown in per cent: ``top-5 accuracy (fraction of examples)``."""
     return title_of(key).replace("% points", "fraction").replace("%", "fraction") if is_share(key) else title_of(key)

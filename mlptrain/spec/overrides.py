@@ -27,16 +27,28 @@ def apply_override(document: Document, assignment: str, model: type[BaseModel], 
     key, equals, text = assignment.partition("=")
     key = key.strip().removeprefix(within)
     try:
-        if not equals or not _PATH.fullmatch(key):
+        path = key_path(key)
+        if not equals or path is None:
             message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
             raise refusal(position.source, message)
-        path: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[\w-]+", key))
         value, faults = parse_value(text, source=position.source)
-        _parent(document, path, position, model)[path[-1]] = value
+        put(document, path, value, model, position=position)
     except SpecError as error:
         document.faults += [Fault(position.source, None, None, "", fault.message) for fault in error.faults]
         return
     document.faults += [Fault(position.source, None, None, key, fault.message) for fault in faults]
+
+
+def key_path(text: str) -> KeyPath | None:
+    """``model.hidden[0]`` as ``("model", "hidden", 0)``; None for what is not the path of a key."""
+    if not _PATH.fullmatch(text):
+        return None
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[\w-]+", text))
+
+
+def put(document: Document, path: KeyPath, value: Any, model: type[BaseModel], *, position: Position) -> None:
+    """Put a value at ``path``, as ``apply_override`` does. Raises SpecError where the document has no such place."""
+    _parent(document, path, position, model)[path[-1]] = value
     for table in (document.positions, document.key_positions):
         for replaced in [known for known in table if known[: len(path)] == path]:
             del table[replaced]

@@ -35,7 +35,7 @@ class Record(BaseModel):
 
     def plain(self) -> dict[str, Any]:
         """As mappings, lists, numbers and text, in the order of the fields."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def to_json(value: Record | Mapping[str, Any]) -> bytes:

@@ -124,6 +124,13 @@ def test_a_cluster_gives_the_same_bytes(tmp_path: Path, two_nodes: TwoNodes, mon
     assert there.bytes == here.bytes
 
 
+def test_a_study_gives_the_same_bytes_there(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    arms = "{ReLU: {optimizer: adam, model.activation: relu}, wide: {optimizer: adam, model.hidden: [[9], [4, 4]]}}"
+    text = f"arms: {arms}\nmetric: test_loss\ntuning: {{seeds: 2}}\nscoring: {{seeds: 2}}\n"
+    here = compare(text, tmp_path)
+    assert compare(text, tmp_path, two_nodes.override, name="there").bytes == here.bytes
+
+
 def test_a_node_killed_half_way_loses_nothing(tmp_path: Path, two_nodes: TwoNodes) -> None:
     """Two threads ask for two CPUs, which only one of the nodes has. When it is gone, the other takes over.
 

@@ -225,7 +225,8 @@ def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summa
             one.setting["lr"]: np.median([-1 if v is None else v for v in one.accuracies]) for one in entry.tuning
         }
         assert dict(zip(np.asarray(medians.get_xdata()), np.asarray(medians.get_ydata()), strict=True)) == wanted
-        assert (x_of(chosen), y_of(chosen)) == (entry.setting.lr, wanted[entry.setting.lr])
+        assert entry.rate is not None
+        assert (x_of(chosen), y_of(chosen)) == (entry.rate, wanted[entry.rate])
         (band,) = axes.patches
         assert isinstance(band, Rectangle)
         good = good_range(entry)

@@ -119,7 +119,7 @@ SECTIONS: dict[str, Case] = {
     "a key of each optimizer": (
         f"{PAIR}\n«lr: 3",
         "lr",
-        "unknown key; known here: name, base, optimizers, tuning, scoring, target, tie, executor",
+        "unknown key; known here: name, base, optimizers, arms, metric, tuning, scoring, target, tie, executor",
     ),
     "name": (
         f"{PAIR}\nname: «a/b",

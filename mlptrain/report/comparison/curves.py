@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -18,12 +17,14 @@ from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
 from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
-from mlptrain.report.comparison.words import describe_good_range, split_name, titled, wrapped
+from mlptrain.report.comparison.units import Units
+from mlptrain.report.comparison.words import describe_good_range, split_name, titled, what, wrapped
 from mlptrain.report.curves import thinned
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
 from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
+from mlptrain.spec.metrics import higher_is_better
 
-_TOGETHER = 6  # optimizers whose bands one panel can hold; more get a panel each
+_TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
 _OTHERS = "#d5dae0"
@@ -35,22 +36,30 @@ _FEW_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995,
 
 
 @styled
-def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) -> Figure:
-    """Training loss, or the accuracy measured after every epoch: the mean over the seeds in the band of all of them.
+def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = None) -> Figure:
+    """Training loss, or a metric measured after every epoch: the mean over the seeds in the band of all of them.
 
-    Up to six optimizers share a panel; of more, each has its own, with the others in grey. Trials that diverged or
-    failed have no curve.
+    Up to six arms share a panel; of more, each has its own, with the others in grey. Trials that diverged or failed
+    have no curve. ``split`` is by default that of ``curve_split``.
     """
-    split = curve_split(summary, metric)
+    split = split or curve_split(summary, metric)
     key = f"{split}_{metric}"
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
     low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
-    logarithmic = metric == "loss" and low >= _LEAST_LOSS and 10 * low <= high
+    units = Units(metric)
+    halves = units.is_share and higher_is_better(metric)
+    logarithmic = not units.is_share and low >= _LEAST_LOSS and 10 * low <= high
     scale = " (log scale)" if logarithmic else ""
     kind = ", mean during the epoch," if split == "train" else ""
-    title = titled(summary, f"{split_name(split)} {metric}{kind} by epoch{scale}", width=54)
+    title = titled(summary, f"{split_name(split)} {units.name}{kind} by epoch{scale}", width=54)
     x = "epoch (passes over the training rows)"
-    y = "loss (mean per example)" if metric == "loss" else _accuracy_label(high)
+    y = (
+        _accuracy_label(high)
+        if metric == "accuracy"
+        else "loss (mean per example)"
+        if metric == "loss"
+        else units.title
+    )
     band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
     first = 0.5 if split == "train" else 0.0  # a mean during an epoch lies at its middle
     last = first + max(len(curve.mean) for curve in curves.values()) - 1
@@ -63,7 +72,7 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
         panels: dict[str | None, Axes] = {None: axes}
     else:
         mean = Line2D([], [], color=INK, label="mean over the seeds")
-        others = Line2D([], [], color=_OTHERS, label="the other optimizers")
+        others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
         figure, grid = _grid([wrapped(name) for name in curves], x=x, y=y, title=title, legend=[mean, *band, others])
         panels = dict(zip(curves, grid, strict=True))
     target = summary.target.value if summary.target is not None and summary.target.metric == key else None
@@ -77,8 +86,10 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
             axes.axhline(target, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.0, label="target", zorder=1)
         axes.set_xlim(first - around, last + around)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if alone is None else 4, min_n_ticks=1))
-        if metric == "accuracy":
+        if halves:
             _set_accuracy_scale(axes, low, high)
+        elif units.is_share:
+            _set_shares(axes, low, high)
         else:
             _set_loss_scale(axes, low, high, logarithmic=logarithmic)
         if alone is not None:
@@ -89,35 +100,50 @@ def draw_learning_curves(summary: Summary, metric: Literal["loss", "accuracy"]) 
     return figure
 
 
-def curve_split(summary: Summary, metric: Literal["loss", "accuracy"]) -> str:
-    """The split whose curve stands for ``metric``: training for the loss, the measured one for the accuracy."""
+def curve_split(summary: Summary, metric: str) -> str:
+    """The split whose curve stands for ``metric``: training for the loss, the measured one for all others."""
     known = {key for entry in summary.optimizers.values() for key in entry.curves}
     splits = ("train",) if metric == "loss" else ("validation", "test", "train")
     return next(split for split in splits if f"{split}_{metric}" in known)
 
 
+def curves_of(summary: Summary) -> list[str]:
+    """The curves that are shown: the loss while training, and the metric where it is measured after every epoch."""
+    known = {key for entry in summary.optimizers.values() for key in entry.curves}
+    key = Units.of(summary).key
+    splits = ("validation", "test") if key == "loss" else ("validation", "test", "train")
+    measured = [f"{split}_{key}" for split in splits if f"{split}_{key}" in known]
+    return [*(["train_loss"] if "train_loss" in known else []), *measured[:1]]
+
+
 @styled
 def draw_learning_rates(summary: Summary) -> Figure:
-    """Validation accuracy over every tried learning rate, a panel for each optimizer that tuned it.
+    """The validation score over every tried learning rate, a panel for each arm that tuned it.
 
     Dots are tuning seeds, the line goes through their medians, the band is the good range.
     """
+    units = Units.of(summary)
     shown = [(name, entry) for name, entry in summary.ranked if medians_by_rate(entry)]
     values = [value for _, entry in shown for value in entry.tuning_accuracies if value is not None]
     rates = [rate for _, entry in shown for rate in medians_by_rate(entry)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     figure, panels = _grid(
-        [f"{wrapped(name)}\n{describe_good_range(entry)}" for name, entry in shown],
+        [f"{wrapped(name)}\n{describe_good_range(entry, units)}" for name, entry in shown],
         x="learning rate (logarithmic scale)",
-        y=_accuracy_label(high),
-        title=titled(summary, "validation accuracy by learning rate", width=80 if len(shown) > 2 else 58),
+        y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
+        title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
     )
     for axes, (name, entry) in zip(panels, shown, strict=True):
         axes.set_xscale("log")
         axes.set_xlim(min(rates) / 1.6, max(rates) * 1.6)
-        _set_accuracy_scale(axes, low, high, below=0.12)
-        _draw_rates(axes, entry, summary.number(name))
+        if units.halves_errors:
+            _set_accuracy_scale(axes, low, high, below=0.12)
+        elif units.is_share:
+            _set_shares(axes, low, high)
+        else:
+            _set_loss_scale(axes, low, high, logarithmic=False)
+        _draw_rates(axes, entry, summary.number(name), units)
         axes.xaxis.set_major_locator(LogLocator(numticks=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -181,6 +207,12 @@ def _set_loss_scale(axes: Axes, low: float, high: float, *, logarithmic: bool) -
         axes.set_ylim(low - margin, high + margin)
 
 
+def _set_shares(axes: Axes, low: float, high: float) -> None:
+    """Per cent, of shares that are better when lower."""
+    _set_loss_scale(axes, low, high, logarithmic=False)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+
+
 def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0.0) -> None:
     """Per cent; where the best accuracy is 90 % or more, a step up halves the error, so that 98 and 99 lie apart.
 
@@ -213,8 +245,8 @@ def _from_halvings(halvings: ArrayLike) -> FloatArray:
     return 1 - np.exp2(-np.asarray(halvings, dtype=np.float64))
 
 
-def _draw_rates(axes: Axes, entry: OptimizerResult, index: int) -> None:
-    good, medians = good_range(entry), medians_by_rate(entry)
+def _draw_rates(axes: Axes, entry: OptimizerResult, index: int, units: Units) -> None:
+    good, medians = good_range(entry, units), medians_by_rate(entry, units)
     if good is not None:
         axes.axvspan(good.low / 1.02, good.high * 1.02, color=colour(index), alpha=0.16, linewidth=0, zorder=0)
     tried = [(rate, value) for rate, accuracies in outcomes_by_rate(entry) for value in accuracies]
@@ -224,7 +256,7 @@ def _draw_rates(axes: Axes, entry: OptimizerResult, index: int) -> None:
     axes.plot(lost, [0.06] * len(lost), "x", color=INK, markersize=4.5, zorder=3, transform=foot)
     finite = {rate: value for rate, value in medians.items() if math.isfinite(value)}
     axes.plot(list(finite), list(finite.values()), color=colour(index), linewidth=1.4, zorder=2)
-    if (chosen := entry.setting.lr) in finite:
+    if (chosen := entry.rate) in finite and chosen is not None:
         axes.plot([chosen], [finite[chosen]], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
 
 

@@ -1,9 +1,10 @@
-"""Pictures of a comparison with a row for each optimizer: scores, differences, time to target."""
+"""Pictures of a comparison with a row for each arm: scores, differences, time to target."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rows import fastest_first
+from mlptrain.report.comparison.units import Units
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
 from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
 
@@ -23,7 +25,7 @@ _ROW = 0.46
 _FIRST_COLUMN, _SECOND_COLUMN = 7.0, 66.0  # points right of the axes
 _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middle
 _PLACES = 90  # side by side in a row before values count as equal
-_MAX_PAIRED = 3  # optimizers, up to which the scores of a seed are joined by a line
+_MAX_PAIRED = 3  # arms, up to which the scores of a seed are joined by a line
 _MAX_SEEDS_PAIRED = 20
 _TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
@@ -33,67 +35,72 @@ _LEAST_GAP = 0.05
 
 @styled
 def draw_scores(summary: Summary) -> Figure:
-    """Every scored trial, a row for each optimizer, with the mean and its 95 % interval; best mean first.
+    """Every scored trial, a row for each arm, with the mean and its 95 % interval; best mean first.
 
-    Values far below all others stand as a text at the left edge, so that the axis can spread out the others.
+    Better is further right. Values far below all others stand as a text at the left edge, so that the axis can spread
+    out the others.
     """
-    split, seeds = words.split_name(summary.split), len(summary.seeds)
-    title = words.titled(summary, f"{split} accuracy over {words.counted(seeds, 'seed')}")
-    figure, axes = _rows(summary.ranking, title=title, x=f"{split} accuracy (% of examples)")
-    values = [[trial.score for trial in entry.trials] for _, entry in summary.ranked]
-    low, high = _limits(values, [entry.accuracy for _, entry in summary.ranked])
+    split, seeds, units = words.split_name(summary.split), len(summary.seeds), Units.of(summary)
+    title = words.titled(summary, f"{split} {units.name} over {words.counted(seeds, 'seed')}")
+    figure, axes = _rows(summary.ranking, title=title, x=f"{split} {units.title}")
+    values = [[units.sign * trial.score for trial in entry.trials] for _, entry in summary.ranked]
+    means = [_Interval.of(entry.accuracy, units) for _, entry in summary.ranked]
+    low, high = _limits(values, means, units)
     axes.set_xlim(low, high)
     heights = [_stacked(row, y=y, span=high - low) for y, row in enumerate(values)]
     if scores_are_joined(summary):
         axes.plot(values, heights, color="#b9c0c9", linewidth=0.6, zorder=1)  # a line for each column: a seed's
     for y, (name, entry) in enumerate(summary.ranked):
-        if seeds > 1 and low < entry.accuracy.mean < high:
-            _interval(axes, y, entry.accuracy, colour(summary.number(name)), linewidth=11, alpha=0.25, zorder=1.5)
-            _bar(axes, entry.accuracy.mean, y)
+        if seeds > 1 and low < means[y].mean < high:
+            _interval(axes, y, means[y], colour(summary.number(name)), linewidth=11, alpha=0.25, zorder=1.5)
+            _bar(axes, means[y].mean, y)
         _draw_trials(axes, values[y], heights[y], [trial.status for trial in entry.trials], index=summary.number(name))
-        _name_beyond(axes, entry, y, low)
-    if low < summary.majority < high:
-        axes.axvline(summary.majority, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
-    _right_labels(axes, "mean", [words.percent(entry.accuracy.mean) for _, entry in summary.ranked])
+        _name_beyond(axes, entry, y, low, units)
+    shows_majority = summary.majority is not None and low < summary.majority < high
+    if shows_majority:
+        axes.axvline(summary.majority or 0.0, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
+    _right_labels(axes, "mean", [units.value(entry.accuracy.mean) for _, entry in summary.ranked])
     verdicts = [pair.verdict for pair in _against_best(summary)]
     _right_labels(axes, "against the best", ["", *verdicts], start=_SECOND_COLUMN)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
-    _legend_of_scores(figure, summary, majority=low < summary.majority < high)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
+    _legend_of_scores(figure, summary, majority=shows_majority)
     return figure
 
 
 @styled
 def draw_differences(summary: Summary) -> Figure:
-    """The best mean against every other optimizer: the mean difference by seed, its 95 % interval, the verdict.
+    """The best mean against every other arm: the mean difference by seed, its 95 % interval, the verdict.
 
     The shaded band is the width of a tie.
     """
     best, *others = summary.ranking
-    pairs = _against_best(summary)
-    title = words.titled(summary, f"{words.split_name(summary.split)} accuracy compared with {best}'s")
-    tie = f"grey: a tie, ±{100 * summary.tie:g}"
-    x = f"mean difference by seed, 95 % interval (percentage points; {tie})"
+    pairs, units = _against_best(summary), Units.of(summary)
+    title = words.titled(summary, f"{words.split_name(summary.split)} {units.name} compared with {best}'s")
+    tie = f"; grey: a tie, {units.width(summary.tie)}" if summary.tie else ""
+    way = "" if units.higher_is_better else "; worse is left"
+    x = f"mean difference by seed, 95 % interval ({units.unit}{way}{tie})"
     figure, axes = _rows(others, title=title, x=x)
-    low, high = _limits([[pair.mean] for pair in pairs] + [[0.0]], pairs)
+    intervals = [_Interval.of(pair, units) for pair in pairs]
+    low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     axes.set_xlim(low, high)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    for y, pair in enumerate(pairs):
+    for y, (pair, interval) in enumerate(zip(pairs, intervals, strict=True)):
         index = summary.number(pair.a)
-        if pair.mean >= low:
-            _interval(axes, y, pair, colour(index), linewidth=2.4, zorder=3)
+        if interval.mean >= low:
+            _interval(axes, y, interval, colour(index), linewidth=2.4, zorder=3)
         else:
-            _at_edge(axes, y, words.points(pair.mean))
-        axes.plot([pair.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
+            _at_edge(axes, y, units.difference(pair.mean))
+        axes.plot([interval.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
     _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}".replace("-", words.MINUS)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
     return figure
 
 
 @styled
 def draw_times(summary: Summary) -> Figure:
-    """The epoch after which each trial reached the target, fastest optimizer first; misses are on the right."""
+    """The epoch after which each trial reached the target, the fastest arm first; misses are on the right."""
     assert summary.target is not None
     fastest = fastest_first(summary)
     title = words.titled(summary, f"time to a {words.describe_target(summary.target)}")
@@ -118,7 +125,7 @@ def draw_times(summary: Summary) -> Figure:
 
 
 def _against_best(summary: Summary) -> list[Pair]:
-    """Every other optimizer against the one with the best mean, in the order of the ranking."""
+    """Every other arm against the one with the best mean, in the order of the ranking."""
     return [pair.mirrored() for pair in summary.ranked_pairs if pair.a == summary.ranking[0]]
 
 
@@ -150,20 +157,37 @@ def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: flo
         )  # fmt: skip
 
 
-def _limits(rows: Sequence[Sequence[float]], means: Sequence[Accuracy | Pair]) -> tuple[float, float]:
+@dataclass(frozen=True)
+class _Interval:
+    """A mean and its 95 % interval on an axis where better is further right."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, found: Accuracy | Pair, units: Units) -> _Interval:
+        if units.higher_is_better:
+            return cls(found.mean, found.low, found.high)
+        return cls(-found.mean, *(None if end is None else -end for end in (found.high, found.low)))
+
+
+def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: Units) -> tuple[float, float]:
     """The axis: all values, or those above a gap that would squeeze them; of the means' intervals, what fits beside."""
     values = sorted(value for row in rows for value in row)
     low, high = values[0], values[-1]
     for below, above in pairwise(values):
         shown = sum(max(row) >= above for row in rows)
-        if above - below > max(_FAR * (high - above), _LEAST_GAP) and shown >= max(2, len(rows) / 2):
+        least = _LEAST_GAP if units.is_share else 0.1 * abs(high)
+        if above - below > max(_FAR * (high - above), least) and shown >= max(2, len(rows) / 2):
             low = above
             break
-    room = 1.5 * (high - low) or 0.01
+    least = 0.01 if units.is_share else 0.01 * abs(high) or 0.01
+    room = 1.5 * (high - low) or least
     ends = [end for mean in means if mean.mean >= low for end in (mean.low, mean.high)]
     bounds = [end for end in ends if end is not None and low - room <= end <= high + room]
     low, high = min([low, *bounds]), max([high, *bounds])
-    margin = 0.04 * (high - low) or 0.01
+    margin = 0.04 * (high - low) or least
     return low - margin, high + margin
 
 
@@ -185,7 +209,7 @@ def scores_are_joined(summary: Summary) -> bool:
     return len(summary.optimizers) <= _MAX_PAIRED and 1 < len(summary.seeds) <= _MAX_SEEDS_PAIRED
 
 
-def _interval(axes: Axes, y: int, mean: Accuracy | Pair, shade: str, **line: Any) -> None:
+def _interval(axes: Axes, y: int, mean: _Interval, shade: str, **line: Any) -> None:
     """The 95 % interval of a mean, where there is one."""
     if mean.low is not None and mean.high is not None:
         axes.plot([mean.low, mean.high], [y, y], color=shade, solid_capstyle="butt", **line)
@@ -212,13 +236,13 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
         axes.plot(np.array(x)[own], np.array(y)[own], linestyle="", markersize=6.2, zorder=3, **styles[state])
 
 
-def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float) -> None:
+def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float, units: Units) -> None:
     """A text at the left edge for the trials that lie beyond it."""
-    outside = [trial for trial in entry.trials if trial.score < low]
+    outside = [trial for trial in entry.trials if units.sign * trial.score < low]
     if not outside:
         return
     least, most = (pick(trial.score for trial in outside) for pick in (min, max))
-    shown = words.percent(least) if least == most else words.percent_interval(least, most)
+    shown = units.value(least) if least == most else units.interval(least, most)
     states = Counter(trial.status for trial in outside)
     what = f"{len(outside)} of {len(entry.trials)} seeds"
     if len(states) > 1:

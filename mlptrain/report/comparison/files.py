@@ -7,10 +7,12 @@ import io
 import re
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows
-from mlptrain.report.comparison.words import MINUS, basis, caveats, target_note
-from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.report.comparison.units import MINUS, Units
+from mlptrain.report.comparison.words import basis, caveats, number, target_note, what
+from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula to be executed
@@ -26,17 +28,17 @@ _LATEX = {
 def summary_csv(summary: Summary) -> str:
     """A line per scored trial; numbers are written so that reading them gives the same floats.
 
-    The optimizer's name is followed by its setting (an optimizer without a field has an empty cell). ``score`` enters
-    the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says where
-    it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached and empty where there is none. An
-    apostrophe stands before a name that a spreadsheet would execute as a formula.
+    The name is followed by the setting, or by what an arm changes (one without a field has an empty cell). ``score``
+    enters the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says
+    where it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached, and empty where there is none.
+    An apostrophe stands before a name that a spreadsheet would execute as a formula.
     """
-    settings = {name: entry.setting.model_dump() for name, entry in summary.optimizers.items()}
+    settings = {name: _setting(entry) for name, entry in summary.optimizers.items()}
     fields = list(dict.fromkeys(key for setting in settings.values() for key in setting))
     fields.sort(key=lambda key: (key != "name", key != "lr"))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["optimizer", *fields, *_OF_A_TRIAL, "epochs_to_target"])
+    writer.writerow([what(summary), *fields, *_OF_A_TRIAL, "epochs_to_target"])
     for name, entry in summary.optimizers.items():
         text = f"'{name}" if name.startswith(_FORMULA) else name
         setting = [settings[name].get(key) for key in fields]
@@ -45,6 +47,13 @@ def summary_csv(summary: Summary) -> str:
             figures = [getattr(trial, key) for key in _OF_A_TRIAL]
             writer.writerow([text, *map(_plain, [*setting, *figures, "inf" if epochs is None else epochs])])
     return stream.getvalue()
+
+
+def _setting(entry: OptimizerResult) -> dict[str, Any]:
+    """The chosen setting, or what an arm changes by key path; a section as one text."""
+    if entry.setting is not None:
+        return entry.setting.model_dump()
+    return {key: number(value) if isinstance(value, dict) else value for key, value in (entry.changes or {}).items()}
 
 
 def _plain(value: object) -> str:
@@ -67,7 +76,7 @@ def summary_latex(summary: Summary, timings: Timings) -> str:
 def _document(
     summary: Summary, timings: Timings, *title: str, text: Callable[[str], str], table: Callable[[Rows], str]
 ) -> str:
-    tables = result_rows(summary, timings), pair_rows(summary.ranked_pairs)
+    tables = result_rows(summary, timings), pair_rows(summary.ranked_pairs, Units.of(summary))
     notes = [target_note(summary), basis(summary), *caveats(summary)]
     return "\n\n".join([*title, text(summary.sentence), *map(table, tables), *map(text, filter(None, notes))]) + "\n"
 

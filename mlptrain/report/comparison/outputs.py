@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError, SpecError
+from mlptrain.keys import metric_of, split_of
 from mlptrain.report.comparison.files import summary_csv, summary_latex, summary_markdown
 from mlptrain.report.comparison.rates import rates_are_tuned
 from mlptrain.report.loading import load_matplotlib
@@ -108,16 +109,17 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
 
 def pictures(summary: Summary) -> list[tuple[str, Callable[[], Figure]]]:
     """The pictures that the comparison can give, by the names of their files. Matplotlib is loaded."""
-    from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
+    from mlptrain.report.comparison.curves import curves_of, draw_learning_curves, draw_learning_rates
     from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 
     found: list[tuple[str, Callable[[], Figure]]] = [
         ("scores", partial(draw_scores, summary)),
         ("differences", partial(draw_differences, summary)),
     ]
-    if summary.lasted:
-        found.append(("loss_curves", partial(draw_learning_curves, summary, "loss")))
-        found.append(("accuracy_curves", partial(draw_learning_curves, summary, "accuracy")))
+    for key in curves_of(summary) if summary.lasted else ():
+        name = metric_of(key) if key != "validation_loss" else key
+        curves = partial(draw_learning_curves, summary, metric_of(key), split=split_of(key))
+        found.append((f"{name}_curves", curves))
     if rates_are_tuned(summary):
         found.append(("learning_rates", partial(draw_learning_rates, summary)))
     if summary.target is not None:

@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mlptrain.keys import metric_of, split_of
 from mlptrain.report.comparison import rows, words
-from mlptrain.report.comparison.curves import curve_split, draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison.curves import curves_of, draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times, scores_are_joined
 from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
+from mlptrain.report.comparison.units import Units
 from mlptrain.report.frame import render
 from mlptrain.runs.comparison import Pair, Summary, Timings
 from mlptrain.spec import Experiment, describe_model
+from mlptrain.spec.metrics import higher_is_better, short_name_of
 
 
 def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, plan: str, folder: Path) -> str:
     """The page. ``base`` is the task, ``plan`` the plan's own text, which lies in the comparison's ``folder``."""
-    head, *listed = rows.pair_rows(summary.ranked_pairs)
+    units = Units.of(summary)
+    head, *listed = rows.pair_rows(summary.ranked_pairs, units)
     signs = [words.SYMBOLS[pair.verdict] for pair in summary.ranked_pairs]
     return render(
         "comparison.html.jinja",
@@ -28,6 +32,8 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         plan_path=str(folder / "plan.yaml"),
         model=describe_model(base),
         words=words,
+        units=units,
+        what=words.what(summary),
         rows=rows,
         caveats=words.caveats(summary),
         matrix=_matrix(summary),
@@ -46,7 +52,7 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
 
 
 def _matrix(summary: Summary) -> dict[str, list[Pair | None]]:
-    """For each optimizer, best first, its pairs with all of them in that order; None with itself."""
+    """For each arm, best first, its pairs with all of them in that order; None with itself."""
     pairs = {}
     for pair in summary.pairs:
         pairs[pair.a, pair.b], pairs[pair.b, pair.a] = pair, pair.mirrored()
@@ -54,13 +60,17 @@ def _matrix(summary: Summary) -> dict[str, list[Pair | None]]:
 
 
 def _curves(summary: Summary) -> Iterator[dict[str, Any]]:
-    for metric in ("loss", "accuracy"):
-        split = words.split_name(curve_split(summary, metric))
-        yield {"metric": metric, "split": split, "figure": draw_learning_curves(summary, metric)}
+    for key in curves_of(summary):
+        split, metric = split_of(key), metric_of(key)
+        figure = draw_learning_curves(summary, metric, split=split)
+        halves = Units(metric, higher_is_better(metric)).halves_errors
+        name = metric if key != "validation_loss" else key.replace("_", "-")
+        named = {"name": name, "metric": short_name_of(metric), "split": words.split_name(split)}
+        yield named | {"figure": figure, "halves": halves}
 
 
 def _incomplete(summary: Summary) -> Iterator[str]:
-    """The optimizers that have a curve for some of the seeds only."""
+    """The arms that have a curve for some of the seeds only."""
     n = len(summary.seeds)
     for name, entry in summary.ranked:
         lasted = sum(trial.status in ("completed", "did not learn") for trial in entry.trials)

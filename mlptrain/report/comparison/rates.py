@@ -8,14 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, Summary
 
-GOOD_WITHIN = 0.01  # of the best median accuracy: what still counts as a good learning rate
+GOOD_WITHIN = 0.01  # of the best median: what still counts as good, a percentage point or a hundredth of it
+
+ACCURACY = Units()
 
 
 @dataclass(frozen=True)
 class GoodRange:
-    """The learning rates around the chosen one whose median accuracy lies within ``GOOD_WITHIN`` of its own.
+    """The learning rates around the chosen one whose median score lies within ``GOOD_WITHIN`` of its own.
 
     Between two tried values the median is taken on the straight line between theirs, over the logarithm of the rate;
     towards a value that did not last there is no line, and the range ends. ``ends`` says whether it reaches the lowest
@@ -33,37 +36,38 @@ class GoodRange:
 
 
 def outcomes_by_rate(entry: OptimizerResult) -> Iterator[tuple[float, list[float | None]]]:
-    """Every tried setting's learning rate, and its accuracies by tuning seed; nothing where the rate was not tuned."""
+    """Every tried setting's learning rate, and its scores by tuning seed; nothing where the rate was not tuned."""
     for tried in entry.tuning:
-        rate = tried.setting.get("lr")
+        rate = tried.setting.get(entry.rate_key)
         if isinstance(rate, float) and rate > 0:
             yield rate, tried.accuracies
 
 
-def medians_by_rate(entry: OptimizerResult) -> dict[float, float]:
-    """The median validation accuracy at each tried learning rate, ascending; with other tuned values the best one.
+def medians_by_rate(entry: OptimizerResult, units: Units = ACCURACY) -> dict[float, float]:
+    """The median validation score at each tried learning rate, ascending; with other tuned values the best one.
 
-    A trial that did not last is worse than any other, and the median ``-inf`` where it is the median trial. Empty where
+    A trial that did not last is worse than any other, and the median infinite where it is the median trial. Empty where
     the learning rate was not tuned.
     """
     best: dict[float, float] = {}
-    for rate, accuracies in outcomes_by_rate(entry):
-        median = statistics.median(-math.inf if value is None else value for value in accuracies)
+    for rate, scores in outcomes_by_rate(entry):
+        median = statistics.median(-math.inf if value is None else units.sign * value for value in scores)
         best[rate] = max(best.get(rate, -math.inf), median)
-    return dict(sorted(best.items())) if len(best) > 1 else {}
+    return {rate: units.sign * median for rate, median in sorted(best.items())} if len(best) > 1 else {}
 
 
 def rates_are_tuned(summary: Summary) -> bool:
-    """Whether any optimizer tuned its learning rate."""
+    """Whether any arm tuned its learning rate."""
     return any(map(medians_by_rate, summary.optimizers.values()))
 
 
-def good_range(entry: OptimizerResult) -> GoodRange | None:
+def good_range(entry: OptimizerResult, units: Units = ACCURACY) -> GoodRange | None:
     """The good range of the learning rate; None where it was not tuned, or where nothing tried lasted."""
-    medians, chosen = medians_by_rate(entry), entry.setting.lr
-    if chosen not in medians or math.isinf(medians[chosen]):
+    medians, chosen = medians_by_rate(entry, units), entry.rate
+    if chosen is None or chosen not in medians or math.isinf(medians[chosen]):
         return None
-    points, bar = list(medians.items()), medians[chosen] - GOOD_WITHIN
+    points = [(rate, units.sign * median) for rate, median in medians.items()]
+    bar = units.sign * medians[chosen] - GOOD_WITHIN * (1.0 if units.is_share else abs(medians[chosen]))
     start = list(medians).index(chosen)
     low, low_end = _last_above(points[start::-1], bar)
     high, high_end = _last_above(points[start:], bar)

@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 
 from mlptrain.report.comparison import words
-from mlptrain.report.comparison.rates import good_range, medians_by_rate
+from mlptrain.report.comparison.rates import ACCURACY, good_range, medians_by_rate
+from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
 
 Rows = list[list[str]]
 
 
 def result_rows(summary: Summary, timings: Timings) -> Rows:
-    """A row for each optimizer, best mean accuracy first."""
+    """A row for each arm, best mean first."""
+    units = Units.of(summary)
     timed, has_target = bool(timings.seconds_per_epoch), summary.target is not None
-    rows = [["optimizer", "chosen setting", "mean accuracy", "95 % interval", "median", "learnt"]]
+    rows = [[words.what(summary), "chosen setting", f"mean {units.name}", "95 % interval", "median", "learnt"]]
     rows[0] += ["s/epoch alone"] if timed else []
     rows[0] += ["epochs to target"] if has_target else []
     for name, entry in summary.ranked:
@@ -24,9 +26,9 @@ def result_rows(summary: Summary, timings: Timings) -> Rows:
             [
                 name,
                 words.describe_setting(entry) + (" (under-tuned)" if entry.under_tuned else ""),
-                words.percent(accuracy.mean),
-                words.percent_interval(accuracy.low, accuracy.high),
-                words.percent(accuracy.median),
+                units.value(accuracy.mean),
+                units.interval(accuracy.low, accuracy.high),
+                units.value(accuracy.median),
                 f"{entry.completed} of {len(entry.trials)}",
                 *([_seconds(timings.seconds_per_epoch.get(name))] if timed else []),
                 *([words.epochs_and_reached(times)] if times is not None else []),
@@ -35,14 +37,21 @@ def result_rows(summary: Summary, timings: Timings) -> Rows:
     return rows
 
 
-def pair_rows(pairs: Sequence[Pair]) -> Rows:
+def pair_rows(pairs: Sequence[Pair], units: Units = ACCURACY) -> Rows:
     """A row for each pair, as differences of the first from the second."""
-    head = ["pair", "difference (points)", "95 % interval", "p (Holm)", "p (uncorrected)", "verdict on the first"]
+    head = [
+        "pair",
+        "difference (points)" if units.is_share else "difference",
+        "95 % interval",
+        "p (Holm)",
+        "p (uncorrected)",
+        "verdict on the first",
+    ]
     return [head] + [
         [
             f"{pair.a} against {pair.b}",
-            words.points(pair.mean),
-            words.points_interval(pair.low, pair.high),
+            units.difference(pair.mean),
+            units.differences(pair.low, pair.high),
             f"{pair.p_holm:.3g}",
             f"{pair.p:.3g}",
             pair.verdict,
@@ -52,12 +61,12 @@ def pair_rows(pairs: Sequence[Pair]) -> Rows:
 
 
 def time_rows(summary: Summary, timings: Timings) -> Rows:
-    """A row for each optimizer, the fastest first: the median time to target in epochs and steps, and in seconds.
+    """A row for each arm, the fastest first: the median time to target in epochs and steps, and in seconds.
 
-    Seconds are there where optimizers were timed alone: the median of the rounds with their range, times the epochs.
+    Seconds are there where arms were timed alone: the median of the rounds with their range, times the epochs.
     """
     timed = bool(timings.seconds_per_epoch)
-    rows = [["optimizer", "reached", "median epochs", "median steps"]]
+    rows = [[words.what(summary), "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
     for name, times in fastest_first(summary):
         seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
@@ -74,18 +83,19 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
 
 
 def rate_rows(summary: Summary) -> Rows:
-    """Of every optimizer that tuned its learning rate: the chosen one, the good range, what did not last."""
-    rows = [["optimizer", "chosen", "its median accuracy", "good range", "width", "tried", "did not last"]]
+    """Of every arm that tuned its learning rate: the chosen one, the good range, what did not last."""
+    units = Units.of(summary)
+    rows = [[words.what(summary), "chosen", f"its median {units.name}", "good range", "width", "tried", "did not last"]]
     for name, entry in summary.ranked:
-        medians, good, outcomes = medians_by_rate(entry), good_range(entry), entry.tuning_accuracies
-        if medians:
+        medians, good, outcomes = medians_by_rate(entry, units), good_range(entry, units), entry.tuning_accuracies
+        if medians and entry.rate is not None:
             rows.append(
                 [
                     name,
-                    words.number(entry.setting.lr),
-                    "–" if good is None else words.percent(medians[entry.setting.lr]),
+                    words.number(entry.rate),
+                    "–" if good is None else units.value(medians[entry.rate]),
                     "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
-                    words.describe_good_range(entry).removeprefix("good over "),
+                    words.describe_good_range(entry, units).removeprefix("good over "),
                     f"{len(medians)} values",
                     f"{outcomes.count(None)} of {len(outcomes)} trials",
                 ]
@@ -94,17 +104,22 @@ def rate_rows(summary: Summary) -> Rows:
 
 
 def failure_rows(summary: Summary) -> Rows:
-    """The trials that diverged, did not learn or failed, by optimizer."""
-    return [["optimizer", "what", "where", "trials"]] + [
-        [name, status, words.describe_failure(trials, summary.split), f"{len(trials)} of {len(entry.trials)}"]
+    """The trials that diverged, did not learn or failed, by arm."""
+    return [[words.what(summary), "what", "where", "trials"]] + [
+        [
+            name,
+            status,
+            words.describe_failure(trials, summary.split, Units.of(summary)),
+            f"{len(trials)} of {len(entry.trials)}",
+        ]
         for name, entry in summary.ranked
         for status, trials in words.what_failed(entry)
     ]
 
 
 def budget_rows(summary: Summary) -> Rows:
-    """What was tried for every optimizer, in the order of the plan."""
-    return [["optimizer", "tried values", "tuning trials", "grid extended", "under-tuned"]] + [
+    """What was tried for every arm, in the order of the plan."""
+    return [[words.what(summary), "tried values", "tuning trials", "grid extended", "under-tuned"]] + [
         [
             name,
             "; ".join(f"{field} {words.listed(values)}" for field, values in entry.grids.items())
@@ -118,7 +133,7 @@ def budget_rows(summary: Summary) -> Rows:
 
 
 def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:
-    """The optimizers by their median time to target; of equals, those that more trials reached it with."""
+    """The arms by their median time to target; of equals, those that more trials reached it with."""
     timed = [(name, times) for name, entry in summary.ranked if (times := entry.epochs_to_target) is not None]
     return sorted(timed, key=lambda item: (item[1].median or math.inf, -item[1].reached))
 

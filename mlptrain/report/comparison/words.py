@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from mlptrain.report.comparison.rates import good_range
+from mlptrain.report.comparison.rates import ACCURACY, good_range
+from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.comparison.sections import TargetSpec
 
-MINUS = "\N{MINUS SIGN}"
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
 _LINE = 22  # letters of a name in a picture before it continues in the next line
@@ -35,29 +35,21 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def percent_interval(low: float | None, high: float | None) -> str:
-    """``96.54 to 97.51 %``; a dash for one seed."""
-    return "–" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f} %"
-
-
 def majority(summary: Summary) -> str:
-    """The share of the largest class in the scored split; a validation split is drawn by each seed."""
+    """The share of the largest class in the scored split; a validation split is drawn by each seed. Empty without."""
+    if summary.majority is None:
+        return ""
     return percent(summary.majority) + (" for the first seed" if summary.split == "validation" else "")
 
 
-def points(difference: float) -> str:
-    """A difference of accuracies in percentage points: ``+0.86``, with a proper minus sign; ``0.00`` has none."""
-    text = f"{100 * difference:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def points_interval(low: float | None, high: float | None) -> str:
-    """``+0.31 to +1.47``; a dash for one seed."""
-    return "–" if low is None or high is None else f"{points(low)} to {points(high)}"
-
-
 def number(value: object, *, digits: int = 4) -> str:
-    """A setting's value: four digits of a number, a list in brackets."""
+    """A setting's value: four digits of a number, a list in brackets, a section as its name and what it says."""
+    if isinstance(value, dict):
+        name = [str(value["name"])] if "name" in value else []
+        inner = [f"{key} {number(one)}" for key, one in value.items() if key != "name"]
+        return " ".join(name + ([f"({', '.join(inner)})"] if inner else []))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -66,11 +58,29 @@ def number(value: object, *, digits: int = 4) -> str:
 
 
 def describe_setting(entry: OptimizerResult) -> str:
-    """torch's name, the learning rate, and whatever else was tuned or is not off; all parameters decay by default."""
-    setting = entry.setting
-    parts = [f"{setting.name} lr {number(setting.lr)}"]
-    for key, value in setting:
-        if key in ("name", "lr") or (key not in entry.grids and (key in _HIDDEN or not value or value == "all")):
+    """torch's name, the learning rate, and whatever else was tuned or is not off; all parameters decay by default.
+
+    Of an arm what it changes, by the last word of each key where that is enough.
+    """
+    if entry.setting is not None:
+        return _optimizer(entry.setting.model_dump(), entry.grids)
+    changes = dict(entry.changes or {})
+    shared = [key.rpartition(".")[2] for key in changes]
+    parts = []
+    for key, value in changes.items():
+        if key == "optimizer" and isinstance(value, dict) and "lr" in value:
+            tuned = {name.removeprefix("optimizer."): one for name, one in changes.items() if name in entry.grids}
+            parts.append(_optimizer(value | {name: one for name, one in tuned.items() if name in value}, tuned))
+        elif "optimizer" not in changes or not key.startswith("optimizer."):
+            short = key.rpartition(".")[2]
+            parts.append(f"{short if shared.count(short) == 1 else key} {number(value)}")
+    return ", ".join(parts) or "the base as it is"
+
+
+def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
+    parts = [f"{setting['name']} lr {number(setting['lr'])}"]
+    for key, value in setting.items():
+        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or not value or value == "all")):
             continue
         parts.append(key if value is True else f"{key} {number(value)}")
     return ", ".join(parts)
@@ -109,9 +119,9 @@ def epochs_and_reached(times: TimeToTarget) -> str:
     return f"{median_epochs(times)} ({times.reached} of {times.n})" if times.reached else "not reached"
 
 
-def describe_good_range(entry: OptimizerResult) -> str:
+def describe_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
     """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
-    good = good_range(entry)
+    good = good_range(entry, units)
     if good is None:
         return "no good range"
     return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
@@ -126,14 +136,14 @@ def what_failed(entry: OptimizerResult) -> list[tuple[str, list[ScoredTrial]]]:
     return list(by_status.items())
 
 
-def describe_failure(trials: Sequence[ScoredTrial], split: str) -> str:
-    """Where trials of one status diverged, what accuracy they reached without learning, or why they failed."""
-    accuracies = [trial.accuracy for trial in trials if trial.accuracy is not None]
-    if accuracies:
-        low, high = percent(min(accuracies)), percent(max(accuracies))
+def describe_failure(trials: Sequence[ScoredTrial], split: str, units: Units = ACCURACY) -> str:
+    """Where trials of one status diverged, what they reached without learning, or why they failed."""
+    scores = [trial.score for trial in trials if trial.status == "did not learn"]
+    if scores:
+        low, high = units.value(min(scores)), units.value(max(scores))
         span = low if low == high else f"{low} to {high}"
         seeds = f"seed{'' if len(trials) == 1 else 's'} {listed([trial.seed for trial in trials])}"
-        return f"{split_name(split)} accuracy of {span} ({seeds})"
+        return f"{split_name(split)} {units.name} of {span} ({seeds})"
     parts = [
         f"seed {trial.seed} at step {trial.step} (epoch {trial.epoch})"
         if trial.status == "diverged"
@@ -146,12 +156,13 @@ def describe_failure(trials: Sequence[ScoredTrial], split: str) -> str:
 
 def basis(summary: Summary) -> str:
     """How the figures and the verdicts were made."""
-    seeds, pairs = len(summary.seeds), len(summary.pairs)
+    seeds, pairs, units = len(summary.seeds), len(summary.pairs), Units.of(summary)
+    way = "" if units.higher_is_better else " (lower is better)"
     return (
-        f"{split_name(summary.split).capitalize()} accuracy over {counted(seeds, 'seed')}: the mean with Student's "
-        f"95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the p-value of "
-        f"the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies within "
-        f"±{100 * summary.tie:g} percentage points; better or worse: else, if the corrected p is at most 0.05; "
+        f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
+        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the "
+        f"p-value of the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies "
+        f"within {units.width(summary.tie)} {units.unit}; better or worse: else, if the corrected p is at most 0.05; "
         f"else not decided. Plan {summary.plan}."
     )
 
@@ -161,7 +172,7 @@ def caveats(summary: Summary) -> list[str]:
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
         notes.append(
-            f"No verdicts: {counted(len(summary.pairs), 'pair')} of optimizers need at least "
+            f"No verdicts: {counted(len(summary.pairs), 'pair')} of {what(summary)}s need at least "
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
@@ -175,6 +186,11 @@ def caveats(summary: Summary) -> list[str]:
         for pair in summary.inclusion
     ]
     return notes
+
+
+def what(summary: Summary) -> str:
+    """What is compared: ``optimizer`` or ``arm``."""
+    return "optimizer" if summary.compared_by is None else "arm"
 
 
 def counted(number: int, what: str) -> str:

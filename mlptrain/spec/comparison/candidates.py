@@ -52,8 +52,8 @@ class LogGrid(Section):
     )
 
 
-class _FaultyError(Exception):
-    """An optimizer that cannot be read further, with what is wrong: paths below it and messages."""
+class FaultyError(Exception):
+    """An optimizer or an arm that cannot be read further, with what is wrong: paths below it and messages."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
@@ -82,20 +82,21 @@ def read_candidates(document: Document) -> tuple[dict[str, Candidate], list[Faul
         faults.append(document.fault(("optimizers",), message))
     for key, entry in section.items():
         path: KeyPath = ("optimizers", key)
-        faults += [document.fault(path, message, key=True) for message in _unusable_name(key, section)]
+        faults += [document.fault(path, message, key=True) for message in unusable_name(key, section)]
         try:
             candidates[key] = read_candidate(entry, key)
-        except _FaultyError as error:
+        except FaultyError as error:
             for below, message in error.findings:
                 unknown = message.startswith("unknown key")
                 faults.append(document.fault((*path, *below), message, key=unknown))
     return candidates, faults
 
 
-def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
+def unusable_name(key: str, section: Mapping[str, Any], what: str = "an optimizer") -> Iterator[str]:
+    """What is wrong with the name of an entry of ``section``."""
     if not re.fullmatch(CANDIDATE_PATTERN, key, re.ASCII):
         yield (
-            "an optimizer's name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit "
+            f"{what}'s name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit "
             "and end with no space or '.', since it names files"
         )
     keys = list(section)
@@ -105,7 +106,7 @@ def _unusable_name(key: str, section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_candidate(entry: object, key: str) -> Candidate:
-    """One optimizer of the section. Raises _FaultyError with every fault of it."""
+    """One optimizer of the section. Raises FaultyError with every fault of it."""
     written = _named(entry, key)
     section = SECTIONS.get(written["name"], Foreign)
     usual = defaults_of(written["name"])
@@ -120,12 +121,12 @@ def read_candidate(entry: object, key: str) -> Candidate:
                 grids[field] = grid
             else:
                 fixed[field] = value
-        except _FaultyError as error:
+        except FaultyError as error:
             findings += error.findings
     findings += _faults_of_values(fixed, grids)
     findings += [] if findings else _repeated(grids)
     if findings:
-        raise _FaultyError(dict.fromkeys(findings))
+        raise FaultyError(dict.fromkeys(findings))
     return _resolved(fixed, grids, section)
 
 
@@ -135,16 +136,16 @@ def _named(entry: object, key: str) -> dict[str, Any]:
     if isinstance(entry, str):
         entry = {"name": entry}
     if not isinstance(entry, dict):
-        raise _FaultyError(
+        raise FaultyError(
             [((), f"must be a name such as sgd, or a mapping of keys and values, got {described(entry)}")]
         )
     if "name" not in entry:
-        raise _FaultyError(
+        raise FaultyError(
             [(("name",), f"required key is missing; e.g. name: {meant(key, NAMES, 'optimizer') or 'sgd'}")]
         )
     name = entry["name"]
     if not isinstance(name, str) or (name not in NAMES and ":" not in name):
-        raise _FaultyError([(path, must_be(either(NAMES), name) + value_hint(name, NAMES, "optimizer"))])
+        raise FaultyError([(path, must_be(either(NAMES), name) + value_hint(name, NAMES, "optimizer"))])
     shorthand = SHORTHANDS.get(name, {"name": name})
     return shorthand | {field: value for field, value in entry.items() if field != "name"}
 
@@ -157,43 +158,44 @@ def _kind_of(usual: object) -> object:
 
 
 def _grid_of(field: str, value: object, annotation: object) -> _Grid | None:
-    """The values to choose from, or None where the field is fixed. Raises _FaultyError for a broken grid."""
+    """The values to choose from, or None where the field is fixed. Raises FaultyError for a broken grid."""
     if annotation is float and isinstance(value, dict):
-        return _Grid(_log_grid(field, value), [("log_grid", 0), ("log_grid", 1)])
+        return _Grid(log_grid_values(field, value), [("log_grid", 0), ("log_grid", 1)])
     pairs = isinstance(value, list) and any(isinstance(item, list) for item in value)
     if isinstance(value, list) and annotation is bool:
         message = (
             f"must be true or false, got {described(value)}; only numbers are tuned, so name an optimizer for each"
         )
-        raise _FaultyError([((field,), message)])
+        raise FaultyError([((field,), message)])
     if not isinstance(value, list) or (annotation is not float and not pairs):
         return None
     if len(value) < 2:
         had = "one" if value else "none"
         if value and (pairs or isinstance(value[0], (int, float))):
             had += f"; write {field}: {described(value[0])} for a fixed value"
-        raise _FaultyError([((field,), f"must have at least two values to choose from, got {had}")])
+        raise FaultyError([((field,), f"must have at least two values to choose from, got {had}")])
     return _Grid(value, [(index,) for index in range(len(value))])
 
 
-def _log_grid(field: str, value: dict[str, Any]) -> list[float]:
+def log_grid_values(field: str, value: dict[str, Any]) -> list[float]:
+    """The values of ``{log_grid: [low, high, points]}``. Raises FaultyError."""
     given, path = value.get("log_grid"), (field, "log_grid")
     if "log_grid" in value and (not isinstance(given, list) or len(given) != 3):
         message = f"must be [low, high, points] such as [1e-3, 1, 7], got {described(given)}"
-        raise _FaultyError([(path, message)])
+        raise FaultyError([(path, message)])
     try:
         low, high, points = LogGrid.model_validate(value).log_grid
     except ValidationError as error:
         details = [detail for detail in error.errors(include_url=False) if detail["type"] != "missing"]
         message = f"must be a number, a list or {{log_grid: [low, high, points]}}, got {described(value)}"
         findings = [((field, *detail["loc"]), message_for(detail, LogGrid)) for detail in details]
-        raise _FaultyError(findings or [((field,), message)]) from None
+        raise FaultyError(findings or [((field,), message)]) from None
     if low >= high:
-        raise _FaultyError([(path, f"low must be below high, got low {low:g} and high {high:g}")])
+        raise FaultyError([(path, f"low must be below high, got low {low:g} and high {high:g}")])
     values = log_grid(low, high, points)
     if any(value <= before for before, value in itertools.pairwise(values)):
         message = f"{points:,} points between {low:.15g} and {high:.15g} are too close; take fewer"
-        raise _FaultyError([(path, message)])
+        raise FaultyError([(path, message)])
     return values
 
 
@@ -229,10 +231,10 @@ def _repeated(grids: Mapping[str, _Grid]) -> Iterator[Finding]:
 
 
 def _resolved(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any) -> Candidate:
-    """Every default written out. Raises _FaultyError where values are fine alone but not together."""
+    """Every default written out. Raises FaultyError where values are fine alone but not together."""
     total = math.prod(len(grid.values) for grid in grids.values())
     if total > MAX_SETTINGS:
-        raise _FaultyError([((), f"the grids make {total:,} settings; the limit is {MAX_SETTINGS:,}")])
+        raise FaultyError([((), f"the grids make {total:,} settings; the limit is {MAX_SETTINGS:,}")])
     own = [field for field in grids if field not in section.model_fields]  # of a class by its import path
     chosen = {
         field: [value if isinstance(value, list) or field in own else float(value) for value in grids[field].values]
@@ -245,7 +247,7 @@ def _resolved(fixed: Mapping[str, Any], grids: Mapping[str, _Grid], section: Any
         settings = candidate.settings()
     except ValidationError as error:
         [detail] = error.errors(include_url=False)
-        raise _FaultyError([((detail["type"].removeprefix("at:"),), detail["msg"])]) from None
+        raise FaultyError([((detail["type"].removeprefix("at:"),), detail["msg"])]) from None
     values = settings[0].model_dump()
     return Candidate(
         {"name": values["name"]} | {key: value for key, value in values.items() if key not in grids}, ordered

@@ -39,5 +39,10 @@ def extended(values: Sequence[float], side: Side) -> float | None:
     return value if 0 < value < math.inf else None
 
 
+def is_ordered(values: Sequence[object]) -> bool:
+    """Whether values are numbers, so that they have a lowest and a highest one."""
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def _rounded(value: float) -> float:
     return float(f"{value:.12g}")

@@ -14,17 +14,35 @@ from typing import Any
 from mlptrain.errors import Fault, RunFolderError, SpecError
 from mlptrain.seeds import seed_range
 from mlptrain.sources.facts import DataFacts
+from mlptrain.spec.comparison.arms import Base, as_arms, as_optimizers, names_optimizer, read_arms
 from mlptrain.spec.comparison.candidates import read_candidates
-from mlptrain.spec.comparison.rules import COMPARISON_RULES, base_is_trained, budgets_are_equal, comparison_warnings
-from mlptrain.spec.comparison.sections import FORMAT, MAX_SEEDS, PLAN_KEYS, ComparisonSpec, ScoringSpec, TuningSpec
+from mlptrain.spec.comparison.rules import (
+    BASE_RULES,
+    COMPARISON_RULES,
+    comparison_warnings,
+    has_arms,
+    recorded_keys,
+    split_and_key,
+)
+from mlptrain.spec.comparison.sections import (
+    FORMAT,
+    MAX_SEEDS,
+    PLAN_KEYS,
+    ComparedMetric,
+    ComparisonSpec,
+    ScoringSpec,
+    TuningSpec,
+    optimizer_adapter,
+)
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
+from mlptrain.spec.metrics import METRICS, higher_is_better, is_share
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, read_file, scalar
-from mlptrain.spec.rules import RULES, initial_weights_fit, warnings_about
+from mlptrain.spec.rules import warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
 from mlptrain.system.paths import AnyPath, user_path
@@ -46,8 +64,8 @@ class LoadedComparison:
 
 
 def is_comparison(document: Document) -> bool:
-    """Whether a YAML file is a comparison (it has a base or optimizers) rather than an experiment."""
-    return "base" in document.value or "optimizers" in document.value
+    """Whether a YAML file is a comparison (it has a base, optimizers or arms) rather than an experiment."""
+    return bool({"base", "optimizers", "arms"} & document.value.keys())
 
 
 def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparison:
@@ -69,6 +87,32 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
         message = f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
         raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
+
+
+def check_comparison(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:
+    """What `mlptrain check` prints about a comparison's file, and its warnings; None for another file.
+
+    Raises SpecError as ``load_comparison``.
+    """
+    if (
+        isinstance(config, Mapping)
+        or not user_path(config).is_file()
+        or not is_comparison(read_file(user_path(config))[1])
+    ):
+        return None
+    loaded = load_comparison(config, overrides)
+    spec = loaded.spec
+    report = {
+        "config": str(config),
+        "name": spec.name,
+        "arms": {name: {"settings": spec.budgets[name], **arm.plain()} for name, arm in spec.compared.items()},
+        "metric": spec.judged_by.name,
+        "goal": spec.judged_by.goal,
+        "tuning_seeds": list(spec.tuning_seeds),
+        "scoring_seeds": list(spec.scoring_seeds),
+        "warnings": [str(warning) for warning in loaded.warnings],
+    }
+    return report, loaded.warnings
 
 
 def plan_digest(plan: Mapping[str, Any]) -> str:
@@ -168,9 +212,12 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         document.faults.append(document.fault((section,), message, key=True))
         del document.value[section]
     base_document = _base_document(document, folder)
-    ignored = base_document is not None and base_document.prefix and "optimizer" in base_document.value
-    base, base_sections, faults = _base(base_document, of_base, document)
     values = document.value
+    # Arms may leave the optimizer as it is.
+    is_study = "arms" in values
+    ignored = not is_study and base_document is not None and base_document.prefix and "optimizer" in base_document.value
+    base, base_sections, faults = _base(base_document, of_base, document, keep_optimizer=is_study)
+    facts = base_sections.get("facts")
     if "base" in values:
         values["base"] = base or _stand_in()  # whose faults are reported already
     if "optimizers" in values:
@@ -179,21 +226,45 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
                 values["optimizers"][key] = STAND_IN
         values["optimizers"], more = read_candidates(document)
         faults += more
-        tuned = any(candidate.grids for candidate in values["optimizers"].values())
-        if tuned and "tuning" not in values:
-            values["tuning"] = {}
-    spec, _, more = check(document, ComparisonSpec, COMPARISON_RULES, known=base_sections)
+    if is_study:
+        _inspect_arms(document)
+        whole: Base | None = None
+        if base is not None and base_document is not None and isinstance(facts, DataFacts):
+            whole = Base(base_document, base, facts)
+        values["arms"], more = read_arms(document, whole)
+        faults += more
+    compared = (*values.get("optimizers", {}).values(), *values.get("arms", {}).values())
+    if any(one.grids for one in compared) and "tuning" not in values:
+        values["tuning"] = {}
+    has_one = ("optimizers" in values) != is_study  # what could not be read of it is reported already
+    rules = [rule for rule in COMPARISON_RULES if rule is not has_arms or not has_one]
+    spec, _, more = check(document, ComparisonSpec, rules, known=base_sections)
     faults += more
-    facts = base_sections.get("facts")
     if spec is None or base is None or base_document is None or faults or not isinstance(facts, DataFacts):
         raise SpecError(in_order(faults, document.source))
-    spec, experiment = _written_out(spec, facts), Experiment(base, facts)
+    spec = _written_out(spec, facts)
+    experiment = Experiment(spec.base, facts)
     warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
     if ignored:
         warnings.append(document.fault(("base", "optimizer"), IGNORED))
-    warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
+    if not is_study:
+        warnings += [Fault(f"--set {key}", None, None, "", IGNORED) for key in of_base if "base.optimizer" in key]
     warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
     return LoadedComparison(spec, experiment, tuple(warnings))
+
+
+def _inspect_arms(document: Document) -> None:
+    """Check the classes that arms name by their import path; one that has faults is not looked at further."""
+    arms = document.value["arms"]
+    for name, entry in arms.items() if isinstance(arms, dict) else ():
+        if not isinstance(entry, dict):
+            continue
+        if "optimizer" in entry and not inspect_code(document, ("arms", name, "optimizer")):
+            entry["optimizer"] = STAND_IN
+        if ":" in str(entry.get("optimizer.name", "")):
+            message = "an optimizer by its import path is a section: optimizer: {name: my_module:MyOptimizer, lr: 0.01}"
+            document.faults.append(document.fault(("arms", name, "optimizer.name"), message))
+            del entry["optimizer.name"]
 
 
 def _base_document(document: Document, folder: Path) -> Document | None:
@@ -228,19 +299,23 @@ def _base_document(document: Document, folder: Path) -> Document | None:
 
 
 def _base(
-    base: Document | None, overrides: Sequence[str], document: Document
-) -> tuple[ExperimentSpec | None, dict[str, object], list[Fault]]:
-    """The base without its own optimizer, its faultless sections, and its faults."""
+    base: Document | None, overrides: Sequence[str], document: Document, *, keep_optimizer: bool
+) -> tuple[ExperimentSpec | None, dict[str, Any], list[Fault]]:
+    """The base, its faultless sections, and its faults; without its own optimizer where it is not to be kept.
+
+    One that has none needs none where every arm names one.
+    """
     if base is None:
         return None, {}, []
     for override in overrides:
         apply_override(base, override, ExperimentSpec, within="base.")
     anchor(base)
-    base.value["optimizer"] = NO_OPTIMIZER
+    if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(document.value["arms"])):
+        base.value["optimizer"] = NO_OPTIMIZER
+    elif not inspect_code(base, ("optimizer",)):
+        base.value["optimizer"] = STAND_IN
     base.value.setdefault("name", folder_name(str(document.value["name"])))
-    spec, sections, faults = check(
-        base, ExperimentSpec, (*RULES, base_is_trained, budgets_are_equal, initial_weights_fit)
-    )
+    spec, sections, faults = check(base, ExperimentSpec, BASE_RULES)
     if spec is None or faults:
         return None, sections, faults
     experiment = Experiment(with_defaults(spec), sections["facts"])
@@ -256,16 +331,48 @@ def _stand_in() -> ExperimentSpec:
 
 
 def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
-    """Counts of seeds as seeds, and the split that is scored on."""
+    """Counts of seeds as seeds, the split that is scored on, the metric with its goal, the width of a tie.
+
+    Arms that have an optimizer each and are compared by accuracy are its short form, optimizers; optimizers that are
+    compared by something else are arms.
+    """
     scoring, tuning = spec.scoring, spec.tuning
+    metric = _metric(spec, facts)
     taken = tuning.seeds if tuning is not None and isinstance(tuning.seeds, list) else []
     scored = _explicit(scoring.seeds, start=0, without=taken)
-    split = scoring.split or ("test" if facts.test_rows else "validation")
-    update: dict[str, Any] = {"scoring": ScoringSpec(seeds=scored, split=split)}
+    tie = spec.tie if spec.tie is not None else 0.001 if is_share(metric.key) else 0.0
+    update: dict[str, Any] = {"scoring": ScoringSpec(seeds=scored, split=metric.split), "metric": metric, "tie": tie}
     if tuning is not None:
         seeds = _explicit(tuning.seeds, start=FIRST_TUNING_SEED, without=scored)
         update["tuning"] = TuningSpec(seeds=seeds, extensions=tuning.extensions)
-    return spec.model_copy(update=update)
+    by_accuracy = metric.key == "accuracy" and facts.has_classes
+    if by_accuracy and (optimizers := spec.optimizers or as_optimizers(spec.arms)):
+        placeholder = optimizer_adapter.validate_python({"name": NO_OPTIMIZER})
+        base = spec.base.model_copy(update={"optimizer": placeholder})
+        return spec.model_copy(update=update | {"base": base, "optimizers": optimizers, "arms": {}, "metric": None})
+    base = _measuring(spec.base, metric.key)
+    arms = spec.arms or as_arms(spec.optimizers, base)
+    arms = {name: replace(arm, base=base) for name, arm in arms.items()}
+    return spec.model_copy(update=update | {"base": base, "optimizers": {}, "arms": arms})
+
+
+def _metric(spec: ComparisonSpec, facts: DataFacts) -> ComparedMetric:
+    """The metric with its split and goal: by default test rows where there are some, and accuracy, RMSE or loss."""
+    split, key = split_and_key(spec.metric.name) if spec.metric is not None else ("", "")
+    split = split or spec.scoring.split or ("test" if facts.test_rows else "validation")
+    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
+    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
+    return ComparedMetric(name=f"{split}_{key}", goal="max" if higher_is_better(key) else "min")
+
+
+def _measuring(base: ExperimentSpec, key: str) -> ExperimentSpec:
+    """The base that measures a metric after every epoch which runs otherwise measure at their end alone."""
+    evaluation = base.evaluation
+    if key not in ("rmse", "r2") or key in (metric.key for metric in evaluation.metrics):
+        return base
+    further = METRICS[key].model_validate({"name": key})
+    listed = evaluation.model_copy(update={"metrics": [*evaluation.metrics, further]})
+    return base.model_copy(update={"evaluation": listed})
 
 
 def _explicit(seeds: int | list[int], *, start: int, without: Sequence[int]) -> list[int]:

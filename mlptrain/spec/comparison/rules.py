@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import AugmentationSpec
+from mlptrain.spec.base import first_of
+from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.comparison.sections import (
+    Arm,
     Candidate,
+    ComparedMetric,
     ComparisonSpec,
     ScoringSpec,
     TargetSpec,
@@ -19,15 +24,31 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
+from mlptrain.spec.hints import meant
+from mlptrain.spec.loss import LossSpec
+from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
-from mlptrain.spec.rules import Finding, optimizer_fits
+from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
 
 WIDE_TIE = 0.05
 
 
-def base_has_classes(data: DataSpec, facts: DataFacts) -> Iterator[Finding]:
-    """Optimizers are compared by accuracy, which a regression does not have."""
+def has_arms(optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm]) -> Iterator[Finding]:
+    """One of the two sections says what is compared."""
+    if not optimizers and not arms:
+        example = "{SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
+        yield ("optimizers",), f"required key is missing; e.g. optimizers: {example}"
+    elif optimizers and arms:
+        yield ("optimizers",), "says a second time what is compared, beside arms; leave one of the two out"
+
+
+def base_has_classes(
+    data: DataSpec, facts: DataFacts, metric: ComparedMetric | None, optimizers: Mapping[str, Candidate]
+) -> Iterator[Finding]:
+    """Optimizers are compared by accuracy where no metric is named, which a regression does not have."""
+    if metric is not None or not optimizers:
+        return
     if not facts.class_names:
         message = (
             f"is a regression: the targets of '{data.label}' are numbers, but optimizers are compared by accuracy; "
@@ -55,24 +76,33 @@ def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
         yield ("training", "early_stopping"), message
 
 
-def values_have_tuning(optimizers: Mapping[str, Candidate], tuning: TuningSpec | None) -> Iterator[Finding]:
+def values_have_tuning(
+    optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm], tuning: TuningSpec | None
+) -> Iterator[Finding]:
     """Something must choose among several values."""
-    for name, candidate in optimizers.items():
-        for field in candidate.grids if tuning is None else ():
+    tuned = [("optimizers", name, key) for name, one in optimizers.items() for key in one.grids]
+    tuned += [("arms", name, key) for name, arm in arms.items() for key in arm.grids]
+    for place in tuned:
+        if tuning is None:
             message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
-            yield ("optimizers", name, field), message
+            yield place, message
 
 
 def tuning_has_validation(
-    data: DataSpec, evaluation: EvaluationSpec, optimizers: Mapping[str, Candidate], tuning: TuningSpec | None
+    data: DataSpec,
+    evaluation: EvaluationSpec,
+    optimizers: Mapping[str, Candidate],
+    arms: Mapping[str, Arm],
+    tuning: TuningSpec | None,
 ) -> Iterator[Finding]:
     """Values are chosen by validation data, never by the test set."""
-    if tuning is None or not any(candidate.grids for candidate in optimizers.values()):
+    has_grids = any(one.grids for one in optimizers.values()) or any(arm.grids for arm in arms.values())
+    if tuning is None or not has_grids:
         return
     if not data.has_validation:
         message = (
             "tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give every "
-            "optimizer fixed values"
+            f"{'arm' if arms else 'optimizer'} fixed values"
         )
         yield ("base",), message
     elif (split := evaluation.resolved(data).split) != "validation":
@@ -80,10 +110,21 @@ def tuning_has_validation(
 
 
 def target_is_measured(
-    data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, target: TargetSpec | None
+    data: DataSpec,
+    facts: DataFacts,
+    evaluation: EvaluationSpec,
+    target: TargetSpec | None,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
 ) -> Iterator[Finding]:
     """The metric of the target is measured after every epoch."""
-    if target is None or not facts.class_names:
+    if target is None or _is_refused(facts, optimizers, metric):
+        return
+    if not facts.class_names and target.metric.endswith("accuracy"):
+        yield (
+            ("target", "metric"),
+            f"is not measured: the targets of '{data.label}' are numbers; use {target.split}_loss",
+        )
         return
     split = evaluation.resolved(data).split
     if target.split == "validation" and not data.has_validation:
@@ -94,9 +135,20 @@ def target_is_measured(
         yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
 
 
-def scoring_has_its_split(data: DataSpec, facts: DataFacts, scoring: ScoringSpec) -> Iterator[Finding]:
+def _is_refused(facts: DataFacts, optimizers: Mapping[str, Candidate], metric: ComparedMetric | None) -> bool:
+    """Whether ``base_has_classes`` refuses the data anyway."""
+    return bool(optimizers) and metric is None and not facts.class_names
+
+
+def scoring_has_its_split(
+    data: DataSpec,
+    facts: DataFacts,
+    scoring: ScoringSpec,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
+) -> Iterator[Finding]:
     """There are rows to score on."""
-    if not facts.class_names:
+    if _is_refused(facts, optimizers, metric) or (metric is not None and split_and_key(metric.name)[0]):
         return
     if scoring.split == "test" and facts.test_rows == 0:
         yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
@@ -135,8 +187,98 @@ def optimizers_fit_base(
             yield ("optimizers", name, *where), of_base + message
 
 
+def metric_is_recorded(
+    data: DataSpec,
+    facts: DataFacts,
+    evaluation: EvaluationSpec,
+    loss: LossSpec,
+    metric: ComparedMetric | None,
+    scoring: ScoringSpec,
+) -> Iterator[Finding]:
+    """Runs record the figure, on rows that are not trained on, and better is the way that it is."""
+    if metric is None:
+        return
+    split, key = split_and_key(metric.name)
+    if split == "train":
+        yield ("metric", "name"), f"is of the rows that are trained on; use validation_{key}, or test_{key}"
+    elif split == "test" and facts.test_rows == 0:
+        yield ("metric", "name"), f"is not recorded: data '{data.label}' has no test rows; use validation_{key}"
+    elif split == "validation" and not data.has_validation:
+        remedy = f", or use test_{key}" if facts.test_rows else ""
+        yield ("metric", "name"), f"is not recorded: the base's data.validation is 0; set that{remedy}"
+    elif split and scoring.split not in (None, split):
+        yield ("scoring", "split"), f"is {scoring.split}, but the metric is {metric.name}; leave one of them out"
+    recorded = recorded_keys(evaluation, facts, loss)
+    if key not in recorded:
+        yield ("metric", "name"), _not_recorded(key, recorded, facts, loss, data)
+    elif metric.goal is not None and (metric.goal == "max") != higher_is_better(key):
+        way = "higher" if higher_is_better(key) else "lower"
+        yield ("metric", "goal"), f"is {metric.goal}, but {key} is better when {way}; leave the goal out"
+
+
+def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpec, data: DataSpec) -> str:
+    """Why no run records a metric, and what to do."""
+    known, kind = first_of(recorded, 8), metric_named(key)
+    if kind is None:
+        name = meant(key, [*METRICS, "loss"], "metrics")
+        hint = f"; did you mean '{name}'?" if name else ";"
+        return f"there is no metric '{key}', so which way is better is not known{hint} this base records {known}"
+    if kind is not TopK and (reason := kind.model_validate({"name": key}).misfit(facts, loss, data=data.label)):
+        return f"{key} {reason}"
+    name = f"{{name: top_k, k: {key.removeprefix('top_')}}}" if kind is TopK else key
+    return (
+        f"{key} is not recorded by runs of this base; add it there, evaluation: {{metrics: [{name}]}}, or use {known}"
+    )
+
+
+def split_and_key(name: str) -> tuple[str, str]:
+    """``("validation", "rmse")`` of ``validation_rmse``, and ``("", "rmse")`` of ``rmse``."""
+    if split_of(name) in ("train", "validation", "test") and metric_of(name):
+        return split_of(name), metric_of(name)
+    return "", name
+
+
+def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) -> list[str]:
+    """The figures of the kept weights, without their split."""
+    keys = [metric.key for metric in metrics_at_end(evaluation.metrics, facts, loss)]
+    of_split = [key for key in recorded_metrics("test", facts, keys) if key.startswith("test_")]
+    return [metric_of(key) for key in of_split]
+
+
+def losses_are_comparable(
+    metric: ComparedMetric | None, arms: Mapping[str, Arm], facts: DataFacts
+) -> Iterator[Finding]:
+    """Values of different losses are different quantities."""
+    key = split_and_key(metric.name)[1] if metric is not None else ""
+    if key not in ("loss", "objective"):
+        return
+    for name, arm in arms.items():
+        for path in (*arm.fixed, *arm.grids):
+            if path == "loss" or (path.startswith("loss.") and path != "loss.label_smoothing"):
+                others = "rmse" if facts.is_regression else "accuracy"
+                message = f"changes what the metric {key} measures, so that arms could not be compared; use {others}"
+                yield ("arms", name, path), message
+
+
+def ties_of_fractions(tie: float | None, metric: ComparedMetric | None) -> Iterator[Finding]:
+    """Half the width of a tie is below 1 where the figures are fractions."""
+    is_fraction = metric is None or is_share(split_and_key(metric.name)[1])
+    if tie is not None and tie >= 1 and is_fraction:
+        yield ("tie",), f"must be below 1, got {tie:g}"
+
+
+BASE_RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
+    *RULES,
+    base_is_trained,
+    budgets_are_equal,
+    initial_weights_fit,
+)
 COMPARISON_RULES = (
+    has_arms,
     base_has_classes,
+    metric_is_recorded,
+    losses_are_comparable,
+    ties_of_fractions,
     values_have_tuning,
     tuning_has_validation,
     target_is_measured,
@@ -156,20 +298,20 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
             f"corrected p cannot go below {min(1.0, spec.pairs * 2 / 2**seeds):.2g}; {needed} seeds are needed"
         )
         yield ("scoring", "seeds"), message
-    tuned = any(candidate.grids for candidate in spec.optimizers.values())
+    tuned = any(entry.grids for entry in spec.compared.values())
     if spec.tuning is not None and not tuned:
-        yield ("tuning",), "has no effect: no optimizer has values to choose from"
+        yield ("tuning",), f"has no effect: no {'arm' if spec.arms else 'optimizer'} has values to choose from"
     if tuned and spec.scoring.split == "validation":
         yield ("scoring", "split"), "scores on rows that tuning chooses by, which flatters the winner; use test data"
     if len(set(spec.budgets.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in spec.budgets.items())
         message = f"tuning budgets differ, which favours the larger: settings of {counts}; give each grid the same size"
-        yield ("optimizers",), message
+        yield ("arms" if spec.arms else "optimizers",), message
     contents = {name: candidate.plain() for name, candidate in spec.optimizers.items()}
     for name, content in contents.items():
         first = next(other for other in contents if contents[other] == content)
         if first != name:
             yield ("optimizers", name), f"is the same as '{first}', so the two can only tie"
-    if spec.tie > WIDE_TIE:
-        message = f"counts differences up to {spec.tie * 100:g} percentage points as ties; 0.001 is 0.1 points"
+    if spec.tie_width > WIDE_TIE and spec.is_of_fractions:
+        message = f"counts differences up to {spec.tie_width * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message

@@ -9,13 +9,14 @@ from mlptrain.spec.comparison.candidates import CANDIDATE_PATTERN, MAX_OPTIMIZER
 from mlptrain.spec.comparison.sections import ComparisonSpec
 
 _CODE = "compared_code"  # an optimizer by its import path
+_KEY = r"^[A-Za-z_][A-Za-z0-9_-]*([.\[][A-Za-z0-9_.\[\]-]*)?$"  # of the base, such as model.hidden[0]
 
 
 def comparison_json_schema() -> dict[str, Any]:
     """The JSON Schema of a comparison (draft 2020-12)."""
     schema = ComparisonSpec.model_json_schema()
     definitions = schema["$defs"]
-    del definitions["Candidate"]
+    del definitions["Candidate"], definitions["Arm"]
     base = definitions["ExperimentSpec"]
     base["required"] = [key for key in base["required"] if key not in ("name", "optimizer")]
     for name in NAMES:
@@ -36,9 +37,23 @@ def comparison_json_schema() -> dict[str, Any]:
             ]
         },
     }
+    properties["arms"] |= {
+        "minProperties": 2,
+        "maxProperties": MAX_OPTIMIZERS,
+        "propertyNames": {"pattern": CANDIDATE_PATTERN},
+        "additionalProperties": {"type": ["object", "null"], "propertyNames": {"pattern": _KEY}},
+    }
+    properties["metric"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/ComparedMetric"}]
+    for key in ("optimizers", "arms", "metric"):
+        properties[key].pop("default", None)
+    properties["tie"] |= {"type": "number", "minimum": 0, "maximum": properties["tie"].pop("anyOf")[0]["maximum"]}
+    del properties["tie"]["default"]
+    fractions = {"properties": {"tie": {"exclusiveMaximum": 1, "description": "A fraction, of accuracies."}}}
+    schema["if"], schema["then"] = {"not": {"anyOf": [{"required": ["metric"]}, {"required": ["arms"]}]}}, fractions
+    schema["oneOf"] = [{"required": ["optimizers"]}, {"required": ["arms"]}]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "mlptrain comparison"
-    schema["description"] = "Optimizers compared on one experiment, over the same seeds."
+    schema["description"] = "Optimizers, or arms over any keys, compared on one experiment over the same seeds."
     schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's name stands in for it
     return schema
 

@@ -1,7 +1,8 @@
-"""A comparison of optimizers: one base experiment, the optimizers' fixed values and grids, and the protocol's choices.
+"""A comparison: one base experiment, what its arms change in it, their fixed values and grids, the protocol's choices.
 
-A trial is (base, one setting of one optimizer, seed). Two more names stand for sgd: ``momentum`` (momentum 0.9) and
-``nesterov`` (momentum 0.9, nesterov true).
+A trial is (base, one setting of one arm, seed). Arms change any keys; ``optimizers`` is the short form of arms that
+each have an optimizer of their own. Two more names stand for sgd there: ``momentum`` (momentum 0.9) and ``nesterov``
+(momentum 0.9, nesterov true).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
@@ -24,12 +25,17 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from mlptrain.spec.base import Section, ShortName
-from mlptrain.spec.comparison.grids import Side, extended
+from mlptrain.errors import SpecError
+from mlptrain.keys import metric_of, split_of
+from mlptrain.spec.base import MAX_NUMBER, Section, ShortName
+from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
+from mlptrain.spec.comparison.grids import Side, extended, is_ordered
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.foreign import accepts
+from mlptrain.spec.metrics import is_share
 from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.reader import KeyPath
 
 MAX_SEEDS = 1000
 FORMAT = 2  # of a comparison's folder; raised whenever its files change their layout
@@ -202,10 +208,87 @@ class Candidate:
         return {"name": first.pop("name")} | {key: self.grids.get(key, value) for key, value in first.items()}
 
 
+@dataclass(frozen=True)
+class Arm:
+    """What one arm of a study changes in ``base``, by key path.
+
+    ``fixed`` holds the values that are not tuned, whole sections before what lies inside them; ``grids`` the values of
+    every tuned key, numbers ascending.
+    """
+
+    base: ExperimentSpec = field(repr=False)
+    fixed: dict[str, Any]
+    grids: dict[str, list[Any]]
+
+    def settings(self, grids: Mapping[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
+        """The changes of every combination of the grids' values, the last key's values next to each other.
+
+        ``grids`` replaces the values of the keys that it names.
+        """
+        chosen = {**self.grids, **(grids or {})}
+        return [
+            {**self.fixed, **dict(zip(chosen, values, strict=True))} for values in itertools.product(*chosen.values())
+        ]
+
+    def accepts(self, field: str, value: float) -> bool:
+        """Whether the key takes ``value``."""
+        try:
+            for changes in self.settings({field: [value]})[:1]:
+                changed_spec(self.base, changes)
+        except (SpecError, ValidationError):
+            return False
+        return True
+
+    def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
+        """What extends ``values`` of a tuned key beyond one edge, as ``Candidate.next_value``; of whole numbers one."""
+        value = extended(values, side) if is_ordered(values) else None
+        if value is not None and isinstance(values[0], int):
+            value = round(value)
+        return value if value is not None and value not in values and self.accepts(field, value) else None
+
+    def plain(self) -> dict[str, Any]:
+        """As the YAML's mapping: what it changes, and the values that it tunes."""
+        return {key: written(path_of(key), value) for key, value in self.fixed.items()} | self.grids
+
+
+def written(path: KeyPath, value: Any) -> Any:
+    """A fixed value as an arm writes it: a list in a list where the key takes numbers too, since a list is a grid."""
+    if isinstance(value, dict):
+        return {key: written((*path, key), inner) for key, inner in value.items()}
+    return [value] if isinstance(value, list) and form_at(path) != "list" else value
+
+
+class ComparedMetric(Section):
+    """The figure that arms are tuned and compared by."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9_]{1,80}$",
+        description="A figure of the kept weights such as test_accuracy or validation_rmse; without a split, as rmse, "
+        "it is scored on test rows where there are some.",
+    )
+    goal: Literal["min", "max"] | None = Field(None, description="Which way is better; known, so it may be left out.")
+
+    @property
+    def key(self) -> str:
+        """The metric without its split."""
+        return metric_of(self.name)
+
+    @property
+    def split(self) -> Literal["validation", "test"]:
+        """The split that is scored."""
+        return "test" if split_of(self.name) == "test" else "validation"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The goal, as load_comparison has written it out."""
+        return self.goal == "max"
+
+
 class ComparisonSpec(Section):
     """A YAML file of a comparison in full, with every default written out.
 
-    ``base.optimizer`` and ``base.seed`` are placeholders: each trial has its own.
+    It has either optimizers or arms. ``base.seed`` is a placeholder, and of optimizers ``base.optimizer`` too: each
+    trial has its own.
     """
 
     name: str = Field(pattern=NAME_PATTERN, description="Names the comparison's folder. Default: the file's name.")
@@ -213,7 +296,15 @@ class ComparisonSpec(Section):
         description="What every optimizer trains: a path beside this file, or an experiment without its optimizer."
     )
     optimizers: dict[str, Candidate] = Field(
-        description="What is compared, under names of your own: fixed values and values to choose from."
+        {}, description="What is compared, under names of your own: fixed values and values to choose from."
+    )
+    arms: dict[str, Arm] = Field(
+        {},
+        description="What is compared, under names of your own: keys of the base and their values, a list of values to "
+        "choose from, or {log_grid: [low, high, points]}.",
+    )
+    metric: Annotated[ComparedMetric | None, ShortName()] = Field(
+        None, description="What arms are compared by. Default: the accuracy, of a regression the RMSE."
     )
     tuning: Annotated[TuningSpec | None, BeforeValidator(_or_none)] = Field(
         None,
@@ -221,10 +312,34 @@ class ComparisonSpec(Section):
     )
     scoring: ScoringSpec = Field(ScoringSpec(), description="Seeds and split of the figures that are compared.")
     target: TargetSpec | None = Field(None, description="What time to target is measured by. Default: it is not.")
-    tie: float = Field(
-        0.001, ge=0, lt=1, description="Half the width of a tie, as a fraction: 0.001 is 0.1 percentage points."
+    tie: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_NUMBER,
+        description="Half the width of a tie, in the unit of the metric; a fraction of accuracies and the like. "
+        "Default: 0.001 for fractions (0.1 percentage points), else 0.",
     )
     executor: ExecutorSpec = Field(LocalExecutor(name="local"), description="Where trials run: local or ray.")
+
+    @property
+    def compared(self) -> Mapping[str, Candidate | Arm]:
+        """The arms of the comparison: its optimizers, or what changes other keys."""
+        return self.arms or self.optimizers
+
+    @property
+    def judged_by(self) -> ComparedMetric:
+        """The metric; of optimizers the accuracy on the scored split."""
+        return self.metric or ComparedMetric(name=f"{self.scoring.split or 'test'}_accuracy", goal="max")
+
+    @property
+    def is_of_fractions(self) -> bool:
+        """Whether the metric is a fraction, shown in per cent."""
+        return is_share(self.judged_by.key)
+
+    @property
+    def tie_width(self) -> float:
+        """Half the width of a tie, which load_comparison writes out."""
+        return 0.0 if self.tie is None else self.tie
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
@@ -238,23 +353,26 @@ class ComparisonSpec(Section):
 
     @property
     def budgets(self) -> dict[str, int]:
-        """The number of settings of each optimizer before any extension; the protocol wants them equal."""
-        return {name: math.prod(map(len, candidate.grids.values())) for name, candidate in self.optimizers.items()}
+        """The number of settings of each arm before any extension; the protocol wants them equal."""
+        return {name: math.prod(map(len, arm.grids.values())) for name, arm in self.compared.items()}
 
     @property
     def pairs(self) -> int:
-        """Pairs of optimizers, each of which gets a verdict."""
-        return math.comb(len(self.optimizers), 2)
+        """Pairs of arms, each of which gets a verdict."""
+        return math.comb(len(self.compared), 2)
 
     def to_plain(self) -> dict[str, Any]:
         """Every value, defaults included, as mappings, lists, numbers and text; loading it gives an equal one."""
         base = plain(self.base)
-        del base["optimizer"]
-        values = self.model_dump(exclude={"base", "optimizers"}, exclude_none=True)
+        values = self.model_dump(exclude={"base", "optimizers", "arms"}, exclude_none=True)
+        arms = {name: arm.plain() for name, arm in self.compared.items()}
+        if self.optimizers:
+            del base["optimizer"]
         return {
             "name": values.pop("name"),
             "base": base,
-            "optimizers": {name: candidate.plain() for name, candidate in self.optimizers.items()},
+            "optimizers" if self.optimizers else "arms": arms,
+            **({"metric": values.pop("metric")} if self.metric is not None else {}),
             "tuning": values.pop("tuning", "none"),
         } | values
 

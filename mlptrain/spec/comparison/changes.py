@@ -1,0 +1,83 @@
+"""What an arm of a study changes in its base: values by key path, such as ``{"model.activation": "gelu"}``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from mlptrain.spec.base import sections_at
+from mlptrain.spec.dump import plain
+from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.overrides import key_path, put
+from mlptrain.spec.reader import Document, KeyPath, Position
+
+# What one trial changes in the base: its optimizer as a whole section, or values by their key paths.
+Changes = OptimizerSpec | Mapping[str, Any]
+Form = Literal["list", "plain", "either"]
+
+
+def path_of(key: str) -> KeyPath:
+    """The path of a key that was read already."""
+    path = key_path(key)
+    assert path is not None, key
+    return path
+
+
+def changed_spec(spec: ExperimentSpec, changes: Mapping[str, Any]) -> ExperimentSpec:
+    """The experiment with other values, whole sections before what lies inside them.
+
+    Raises SpecError or pydantic's ValidationError for values that it cannot have.
+    """
+    document = Document("", plain(spec))
+    here = Position("")
+    for key in sorted(changes, key=lambda key: len(path_of(key))):  # stable: else as they stand
+        put(document, path_of(key), copy.deepcopy(changes[key]), ExperimentSpec, position=here)
+    return ExperimentSpec.model_validate(document.value)
+
+
+def with_changes(base: Experiment, changes: Changes, *, seed: int) -> Experiment:
+    """What a trial trains: the base with the changes of its arm and a seed."""
+    if not isinstance(changes, Mapping):
+        return base.changed(optimizer=changes, seed=seed)
+    spec = changed_spec(base.spec, changes)
+    facts = base.facts if spec.data == base.data else spec.data.facts()
+    return Experiment(spec, facts, base.folder).changed(seed=seed)
+
+
+def plain_changes(changes: Changes) -> dict[str, Any]:
+    """As a mapping of plain values, for a file or a name."""
+    return dict(changes) if isinstance(changes, Mapping) else changes.model_dump()
+
+
+def value_of(changes: Changes, field: str) -> Any:
+    """The value of a tuned field: a key path, or of an optimizer's section the name of the field."""
+    return changes[field] if isinstance(changes, Mapping) else getattr(changes, field)
+
+
+def form_at(path: KeyPath) -> Form:
+    """What the key at ``path`` takes: a list alone, no list, or either; of an unknown key no list."""
+    sections: list[type[BaseModel]] = [ExperimentSpec]
+    for part in path[:-1]:
+        sections = sections_at(sections, str(part))
+    fields = [section.model_fields[str(path[-1])] for section in sections if path[-1] in section.model_fields]
+    kinds = {kind for field in fields for kind in _kinds(field.annotation)}
+    if "list" not in kinds:
+        return "plain"
+    return "list" if kinds == {"list"} else "either"
+
+
+def _kinds(annotation: Any) -> Iterator[Form]:
+    """Of every alternative that an annotation has, whether it is a list."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        for inner in get_args(annotation):
+            yield from _kinds(inner)
+    elif hasattr(annotation, "__metadata__"):
+        yield from _kinds(annotation.__origin__)
+    elif annotation is not type(None):
+        yield "list" if origin in (list, tuple) else "plain"
