@@ -115,7 +115,7 @@ def test_losses_and_the_step_of_a_divergence_are_those_of_torch(tmp_path: Path) 
         for _ in range(40):
             optimizer.zero_grad()
             loss = torch.nn.functional.mse_loss(layer(rows), targets)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             losses.append(loss.item())
         finite = int(np.isfinite(losses).sum())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import yaml
@@ -44,8 +43,14 @@ def yaml_text(values: dict[str, Any]) -> str:
 
 def yaml_line(values: dict[str, Any]) -> str:
     """The same in one line, each value as short as YAML has it: ``optimizer: {name: adam, lr: 0.01}``."""
-    flow = partial(yaml.dump, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
-    return ", ".join(f"{key}: {flow(value, default_flow_style=True).strip()}" for key, value in values.items())
+    return ", ".join(f"{key}: {_flow(value)}" for key, value in values.items())
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
+    )
+    return text.strip()
 
 
 def _name_first(value: Any) -> Any:
