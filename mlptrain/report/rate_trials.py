@@ -10,7 +10,17 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from mlptrain.report.arrays import FloatArray, RateTrials
-from mlptrain.report.style import COLOURS, INK, LINE_STYLES, QUIET, fitted, new_figure, set_log_scale, styled
+from mlptrain.report.style import (
+    COLOURS,
+    INK,
+    LINE_STYLES,
+    QUIET,
+    fitted,
+    new_figure,
+    set_log_scale,
+    set_plain_ticks,
+    styled,
+)
 
 _WIDE = 8.0  # of the highest loss to the lowest that has room on a linear axis
 _ABOVE = 0.12  # of the height of an axis, over the loss of the untrained network
@@ -30,9 +40,10 @@ def draw_rate_trials(trials: RateTrials) -> Figure:
     mappable = _draw_curves(right, trials)
     bar = figure.colorbar(mappable, ax=right, aspect=28, pad=0.02, label="learning rate (no unit)")
     bar.outline.set_visible(False)
+    set_plain_ticks(bar.ax.yaxis)
     title = f"{trials.label}: {trials.curves.shape[1]:,} steps of {trials.optimizer} at each learning rate"
     figure.suptitle(fitted(title, 10.2), x=0.01, ha="left", fontsize=10.5)
-    left.legend(*left.get_legend_handles_labels(), loc="lower left", fontsize=8.5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return figure
 
 
@@ -41,6 +52,7 @@ def _draw_ends(axes: Axes, trials: RateTrials) -> None:
     top = _limits(axes, trials)
     fine = ~bad
     axes.set_xscale("log")
+    set_plain_ticks(axes.xaxis)
     axes.axhline(trials.start, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.1, label="untrained network")
     axes.plot(rates[fine], losses[fine], color=COLOURS[0], marker="o", label="after the steps")
     if bad.any():
