@@ -19,6 +19,10 @@ class MlptrainError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of the error: its message, as the command line prints it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the machine or of a GPU is exhausted.

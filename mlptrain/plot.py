@@ -1,9 +1,11 @@
 """What ``mlptrain plot`` draws, as figures of matplotlib, which a notebook shows and ``savefig`` writes.
 
-A run is a run folder, a checkpoint file, or what ``mlptrain.train`` returns. ``data`` are those that it was trained on
-where ``train`` was given some from Python, ``source`` are ``data_dir`` and ``on_fetch`` as of ``train``. Every function
-raises the errors of mlptrain.errors: UserError where there is nothing to draw, and those of a run or of data that
-cannot be read. Torch is imported where a network is asked.
+A ``run`` is a run folder, a checkpoint file, or what ``mlptrain.train`` returns, a ``config`` a run too, or what
+``train`` takes, with ``overrides`` as there. ``split`` is train, validation or test, by default test where there is
+one, else validation, else train. ``data`` are those that a run was trained on where ``train`` was given some from
+Python, ``source`` are ``data_dir`` and ``on_fetch`` as of ``train``. Every function raises the errors of
+mlptrain.errors: UserError where there is nothing to draw, and those of a run, a configuration or data that cannot be
+read. Torch is imported where a network is asked.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def curves(
     accuracy_ylim: Ends | None = None,
     guess: bool = True,
 ) -> Figure:
-    """Loss, accuracy and other figures of runs or groups, finished or not, by epoch, or with ``steps`` by step.
+    """Loss, accuracy and other figures of ``runs`` or groups, finished or not, by epoch, or with ``steps`` by step.
 
     ``labels`` name the runs; ``log`` is whether the axis of the loss is logarithmic, None for what suits the figures;
     ``ylim`` and ``accuracy_ylim`` (in %) are ends of axes, low and high; ``guess`` draws a line at what a constant
@@ -77,7 +79,10 @@ def curves(
 
 
 def decision(*runs: AnyPath, data: Any = None, **source: Unpack[Source]) -> Figure:
-    """Predicted classes in the plane, for data with two inputs; a group stands for its runs."""
+    """Predicted classes in the plane, for data with two inputs; a group stands for its runs.
+
+    For ``runs``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.figures import draw_decisions
@@ -91,7 +96,10 @@ def decision(*runs: AnyPath, data: Any = None, **source: Unpack[Source]) -> Figu
 
 
 def fit(*runs: AnyPath, data: Any = None, **source: Unpack[Source]) -> Figure:
-    """Targets and outputs over the input, for data with one input; a group stands for its runs."""
+    """Targets and outputs over the input, for data with one input; a group stands for its runs.
+
+    For ``runs``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.figures import draw_fits
@@ -107,7 +115,10 @@ def confusion(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """The confusion matrix, in counts, on a split: test, else validation, else train unless one is named."""
+    """The confusion matrix, in counts, on a split.
+
+    For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.figures import draw_confusion
@@ -124,7 +135,11 @@ def mistakes(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """The ``count`` most confident errors, with true and predicted class. Raises UserError where there is none."""
+    """The ``count`` most confident errors, with true and predicted class.
+
+    Raises UserError where there is none. For ``run``, ``split``, ``data``, ``source`` and the errors raised see
+    ``mlptrain.plot``.
+    """
     path = user_path(run)
     _load()
     from mlptrain import views
@@ -147,7 +162,10 @@ def residuals(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """Predicted against true values of a regression, and residuals."""
+    """Predicted against true values of a regression, and residuals.
+
+    For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.figures import draw_residuals
@@ -163,7 +181,10 @@ def reliability(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """Accuracy against confidence, before and after calibration."""
+    """Accuracy against confidence, before and after calibration.
+
+    For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.figures import draw_reliability
@@ -179,7 +200,10 @@ def roc(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """ROC and precision–recall curves, of each class against the rest."""
+    """ROC and precision–recall curves, of each class against the rest.
+
+    For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.tables import draw_class_curves
@@ -196,7 +220,10 @@ def importance(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """How much worse predictions are where a column is shuffled, ``repeats`` times each."""
+    """How much worse predictions are where a column is shuffled, ``repeats`` times each.
+
+    For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.tables import draw_importance
@@ -207,7 +234,11 @@ def importance(
 
 
 def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bool | None = None) -> Figure:
-    """Image files, or those in folders, as the network is given them; what cannot be read is a warning."""
+    """Image files, or those in folders, as the network is given them; what cannot be read is a warning.
+
+    At most ``count`` of ``images`` are drawn; ``invert`` is whether they are dark ink on light ground, None for each as
+    it looks. For ``run`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.images import draw_seen
@@ -219,7 +250,10 @@ def seen(run: AnyPath, images: Sequence[AnyPath], *, count: int = 24, invert: bo
 
 
 def weights(run: AnyPath, *, count: int = 64) -> Figure:
-    """The first layer's weights as images, one per hidden unit."""
+    """The first layer's weights as images, one for each of the first ``count`` hidden units.
+
+    For ``run`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.images import draw_weights
@@ -228,7 +262,10 @@ def weights(run: AnyPath, *, count: int = 64) -> Figure:
 
 
 def layers(run: AnyPath, *, data: Any = None, **source: Unpack[Source]) -> Figure:
-    """Activations and gradients by layer; with ``training.record_layers`` also by epoch."""
+    """Activations and gradients by layer; with ``training.record_layers`` also by epoch.
+
+    For ``run``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     _load()
     from mlptrain import views
     from mlptrain.report.layers import draw_layers
@@ -249,7 +286,8 @@ def samples(
     """The first training images of a configuration or run; of one or two inputs all points.
 
     ``augmented`` draws beside each image what the section augmentation makes of it. ``count`` defaults to 40 images,
-    with ``augmented`` 8.
+    with ``augmented`` 8. For ``config``, ``overrides``, ``data``, ``source`` and the errors raised see
+    ``mlptrain.plot``.
     """
     with holding(data) as given:
         spec = _experiment(config, overrides, given)
@@ -274,7 +312,10 @@ def histogram(
     data: Any = None,
     **source: Unpack[Source],
 ) -> Figure:
-    """Input values of the scaled training rows of a configuration or run, in 100 bins."""
+    """Input values of the scaled training rows of a configuration or run, in 100 bins.
+
+    For ``config``, ``overrides``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
+    """
     with holding(data) as given:
         spec = _experiment(config, overrides, given)
         _load()
@@ -285,7 +326,11 @@ def histogram(
 
 
 def schedule(config: Config, *, overrides: Overrides = (), data: Any = None) -> Figure:
-    """The learning rate of every step of a configuration's run."""
+    """The learning rate of every step of a configuration's run.
+
+    Raises UserError for one without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
+    ``mlptrain.plot``.
+    """
     with holding(data) as given:
         spec = _experiment(config, overrides, given)
     _load()
@@ -298,10 +343,11 @@ def schedule(config: Config, *, overrides: Overrides = (), data: Any = None) -> 
 def activation(
     *names: str, derivatives: int = 1, interval: Ends | None = None, shared: bool = False, overlay: bool = False
 ) -> Figure:
-    """Activation functions by name, ``elu:alpha=2`` with settings, and their ``derivatives`` up to the sixth.
+    """Activation functions by their ``names``, ``elu:alpha=2`` with settings, and ``derivatives`` up to the sixth.
 
     ``interval`` is the range of the inputs, by default -4 to 4, with ``derivatives`` above 1 from -7 to 7; ``shared``
-    gives all panels the same axes, ``overlay`` draws all activations in one panel.
+    gives all panels the same axes, ``overlay`` draws all activations in one panel. Raises UserError for a name, a
+    setting, an order or an interval that cannot be drawn.
     """
     _load()
     from mlptrain import views

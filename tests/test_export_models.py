@@ -33,6 +33,9 @@ from sklearn import datasets
 
 import mlptrain
 from mlptrain.experiment import train
+from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.export.model import MODELS, model_of
+from mlptrain.inference.export.predictor import Predictor
 from mlptrain.inference.tables import predict_table
 from mlptrain.spec import load_text
 from mlptrain.spec.model import ActivationSpec, BatchNorm, Dropout, LayerNorm, LayerSpec, ModelSpec, PlainActivation
@@ -58,7 +61,9 @@ for file in pathlib.Path(sys.argv[1]).glob("*/model.pt2"):
     arrays = {name: torch.from_numpy(array) for name, array in numpy.load(file.parent / "rows.npz").items()}
     rows = arrays["rows"] if list(arrays) == ["rows"] else arrays
     found = program(rows)
-    assert len(program({name: array[:1] for name, array in rows.items()} if isinstance(rows, dict) else rows[:1])) == 1
+    for count in (0, 1):
+        some = {name: array[:count] for name, array in rows.items()} if isinstance(rows, dict) else rows[:count]
+        assert program(some).shape == (count, *found.shape[1:])
     numpy.save(file.parent / "torch.npy", found.numpy())
 """
 WITH_NUMPY = """
@@ -74,7 +79,11 @@ for file in pathlib.Path(sys.argv[1]).glob("*/model.py"):
         rows = {name: [line[name] for line in lines] for name in lines[0]}
     else:
         rows = numpy.load(file.parent / "rows.npz")["rows"]
-    numpy.save(file.parent / "numpy.npy", names["predict"](rows))
+    found = names["predict"](rows)
+    for count in (0, 1):
+        some = {name: rows[name][:count] for name in rows} if isinstance(rows, dict) else rows[:count]
+        assert names["predict"](some).shape == (count, *found.shape[1:])
+    numpy.save(file.parent / "numpy.npy", found)
 """
 
 
@@ -200,13 +209,20 @@ def export_all(run: Path, folder: Path, raw: Any, expected: NDArray[Any]) -> Non
     """Every format into the folder, and beside them rows for all of them and the predictions of ONNX."""
     folder.mkdir()
     np.save(folder / "expected.npy", expected)
-    model = mlptrain.export_model(run, folder / "model.onnx")
-    mlptrain.export_model(run, folder / "model.pt2")
+    predictor = Predictor(load_kept(run))
+    for to, (suffix, _) in MODELS.items():
+        model = model_of(predictor, to)
+        (folder / f"model{suffix}").write_bytes(model.content)
     mlptrain.export(run, folder / "model.npz", epochs=0)
     inputs = json.loads(model.about["inputs"])
     np.savez(folder / "rows.npz", allow_pickle=False, **rows_for(inputs, raw, texts=False))
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    [found] = session.run([model.output], rows_for(inputs, raw, texts=True))
+    rows = rows_for(inputs, raw, texts=True)
+    [found] = session.run([model.output], rows)
+    for count in (0, 1):
+        [some] = session.run([model.output], {name: values[:count] for name, values in rows.items()})
+        assert some.shape == (count, *found.shape[1:])
+    assert len(json.loads(model.about["output_names"])) == found.shape[1]
     np.save(folder / "onnx.npy", found)
 
 
@@ -362,6 +378,7 @@ def test_what_a_model_says_of_itself(run: Path, call: Call) -> None:
     assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["n", 3])
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["class_names"]) == ["setosa", "versicolor", "virginica"]
+    assert about["output_names"] == about["class_names"]
     assert (about["name"], about["epoch"], about["task"]) == ("exported", "0", "classification")
     weights = load_file(run / "checkpoints/best.safetensors")
     parameters = hashlib.sha256()
@@ -387,6 +404,7 @@ def test_what_cannot_be_exported(run: Path, call: Call, monkeypatch: pytest.Monk
             "diverged diverged, and has no trained network to export; to export the weights",
         ),
         (("diverged", "--to", "npz"), "diverged diverged, and has no trained network to export"),
+        (("run", "onnx"), "expected one run and a format, such as --to onnx"),
         (("run", "--to", "keras"), "format 'keras': choose onnx, torch, npz, tensorboard or mlflow"),
         (("run", "--to", "onnx", "--out", "model.pt2"), "ends in .onnx, not in '.pt2'"),
         (("run", "--to", "torch", "--rows"), "--rows adds arrays, which --to npz writes"),
@@ -426,6 +444,22 @@ def test_a_script_of_images_has_some_twenty_lines(call: Call, tmp_path: Path, mo
     assert head == "# 0 1 2 3 4 5 6 7 8 9"
     found = np.array([line.split() for line in rows], float)
     np.testing.assert_allclose(found, mlptrain.load("run").predict_proba(pixels), atol=1e-6)
+
+
+def test_a_script_reads_the_file_that_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a spreadsheet writes it; and its values are called as `predict` calls them."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["größe;kind;price", *(f"{number / 10};{'ab'[number % 2]};{number}" for number in range(60))]
+    Path("prices.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    data = "data={name: table, path: prices.csv, target: price}"
+    train(load_text(CONFIG, overrides=[data, "loss={name: quantile, quantiles: [0.1, 0.9]}"]), run_dir=Path("run"))
+    mlptrain.export("run", "prices.npz", epochs=0)
+    command = [sys.executable, "-c", f"import sys; sys.modules['mlptrain'] = None\n{SCRIPT}", "prices.py", "prices.csv"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = np.array([line.split() for line in shown.splitlines()[1:]], float)
+    np.testing.assert_allclose(found, predict_table("run", "prices.csv").outputs, rtol=1e-6)
+    assert shown.splitlines()[0] == "# price_0.1 price_0.9"
+    assert json.loads(mlptrain.export_model("run", "prices.pt2").about["output_names"]) == ["price_0.1", "price_0.9"]
 
 
 SCRIPT = "import runpy\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"

@@ -62,7 +62,12 @@ def test_the_notebook_runs_from_data_to_report(path: Path, tmp_path: Path, monke
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     notebook = nbformat.read(path, as_version=4)
+    wrong = nbformat.v4.new_code_cell('mlptrain.train("digits.yaml", overrides={"model.hidden": [0]})')
+    wrong.metadata["tags"] = ["raises-exception"]
+    notebook.cells.append(wrong)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path / "configs")}}).execute()
+    [error] = notebook.cells.pop().outputs  # the message alone, as of the command
+    assert error.traceback == ["SpecError: --set model.hidden=[0]  model.hidden[0]: must be at least 1, got 0"]
     shown = {cell.source: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     for source, outputs in shown.items():
         kinds = [kind for output in outputs for kind in output.get("data", {})]

@@ -213,7 +213,7 @@ FAULTS: dict[str, tuple[str, bytes, int, str]] = {
     ),
     "too few values": (JSON, b"[[1, 2]]", 422, "row 1 has 2 values, expected 7 in the order island, bill_length_mm"),
     "a row that is a number": (JSON, b"[3]", 422, "row 1: expected an object or a list, got 3"),
-    "no list": (JSON, b'{"rows": []}', 422, "the body is no list"),
+    "no list": (JSON, b'{"rows": []}', 422, "the body is not a list"),
     "no rows": (JSON, b"[]", 422, "0 rows: expected at least one"),
     "too many rows": (
         JSON,
@@ -454,7 +454,7 @@ class Looked:
 
     def verdict(self, text: str) -> None:
         """Wait until the page says so."""
-        self.page.get_by_text(text, exact=True).and_(self.page.locator("#verdict")).wait_for(timeout=10_000)
+        self.page.get_by_text(text, exact=True).and_(self.page.locator("#verdict")).wait_for(timeout=30_000)
 
     def draw(self, strokes: Strokes) -> None:
         box = self.page.locator("#paper").bounding_box()
@@ -543,6 +543,11 @@ def test_pages_of_other_networks(name: str, browser: Any, runs: Path) -> None:
             looked.page.locator("#file").set_input_files(file)
             looked.verdict("green")
             assert looked.page.locator("#chosen").evaluate("image => image.naturalWidth") == 9
+            text = {"name": "x.yaml", "mimeType": "application/yaml", "buffer": b"x"}
+            looked.page.locator("#file").set_input_files(text)
+            looked.page.locator("#verdict.fault").get_by_text("the image is not an image in PNG").wait_for()
+            looked.page.locator("#chosen").wait_for(state="hidden")
+            looked.wrong.clear()  # a browser tells of each answer with an error
         assert looked.wrong == []
 
 

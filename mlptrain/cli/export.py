@@ -13,6 +13,7 @@ from mlptrain.cli.options import DataDir, Json, Run, output_file
 from mlptrain.errors import UserError
 
 _DEFAULTS = {"onnx": "model.onnx", "torch": "model.pt2", "npz": "weights.npz"}
+_TRACKERS = ("tensorboard", "mlflow")
 
 
 def export(
@@ -46,11 +47,11 @@ def export(
     the target's own unit come out. The NumPy script lies beside the arrays, which are kept, initial and last weights,
     scaling, class names, and the rows of every step.
     """
-    if of is not None and not to:  # `mlptrain export tensorboard RUN`
+    if of is not None and not to and str(run) in (*_DEFAULTS, *_TRACKERS):  # `mlptrain export tensorboard RUN`
         run, to, of = of, str(run), None
     if of is not None or not to:
-        raise UserError("expected one run and a format, such as --to tensorboard")
-    if to in ("tensorboard", "mlflow"):
+        raise UserError("expected one run and a format, such as --to onnx")
+    if to in _TRACKERS:
         if rows:
             raise UserError("--rows adds arrays, which --to npz writes; leave it out")
         export_log(run, to, out=out, as_json=as_json)

@@ -65,7 +65,7 @@ def _show(found: TablePredictions, top: int) -> None:
         written = screen.share if chances else "{:.4g}".format
         others = ", ".join(f"{names[label]} {written(values[label])}" for label in order[: top - 1])
         rows.append([row["index"], row["name"], "" if chances is None else screen.share(row["confidence"]), others])
-    columns = ("row", "class", "confidence", "runners-up") if names else ("row", *found.value_names())
+    columns = ("row", "class", "confidence", "runners-up") if names else ("row", *found.experiment.value_names)
     screen.show_table(columns, rows, right=(0, 2) if names else range(len(columns)))
     if len(found) > len(rows):
         screen.say(f"… and {len(found) - len(rows):,} rows more; --out FILE writes all, --json prints them")
@@ -80,7 +80,7 @@ def _summarise(found: TablePredictions) -> None:
         means = [
             f"{name} {low:.6g} … {high:.6g}, mean {mean:.6g}"
             for name, low, high, mean in zip(
-                found.value_names(),
+                found.experiment.value_names,
                 found.outputs.min(axis=0),
                 found.outputs.max(axis=0),
                 found.outputs.astype(np.float64).mean(axis=0),

@@ -63,6 +63,8 @@ def compare(
 
     With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
 
+    ``data_dir`` is where data sets lie, and ``progress`` is notified of phases and trials.
+
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.

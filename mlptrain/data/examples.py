@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlptrain.data.preprocessing import Preprocessing
@@ -41,23 +43,22 @@ class Examples:
         """The inputs of these rows as stored, (n, n_features); a copy where ``index`` chooses."""
         return self.x if self.index is None else self.x.index_select(0, self.index)
 
-    def by_column(self, places: slice) -> Tensor:
-        """Some columns of ``stored``, each of which is read in one go: (n, some), the view of a copy."""
+    def by_column(self, at_once: int) -> Iterator[Tensor]:
+        """``stored``, some columns (n, at_once) at a time, each of which is read in one go; they share their memory."""
         x = self.x.numpy()
-        columns = self.x.new_empty(len(range(x.shape[1])[places]), len(self))
-        index, into = None if self.index is None else self.index.numpy(), columns.numpy()
+        columns = self.x.new_empty(min(at_once, x.shape[1]), len(self))
+        index, starts = None if self.index is None else self.index.numpy(), range(0, len(self), _ROWS)
+        with Threads(1 if len(starts) < _FEW else torch.get_num_threads()) as pool:
+            for first in range(0, x.shape[1], at_once):
+                into = columns.numpy()[: x.shape[1] - first]
 
-        def write(start: int) -> None:
-            part = slice(start, start + _ROWS)
-            into[:, part] = (x[part] if index is None else x.take(index[part], axis=0))[:, places].T
+                def write(start: int, first: int = first, into: NDArray[np.generic] = into) -> None:
+                    part = slice(start, start + _ROWS)
+                    rows = x[part] if index is None else x.take(index[part], axis=0)
+                    into[:, part] = rows[:, first : first + at_once].T
 
-        starts = range(0, len(self), _ROWS)
-        if len(starts) < _FEW:
-            deque(map(write, starts), maxlen=0)
-        else:
-            with Threads(torch.get_num_threads()) as pool:
-                deque(pool.map(write, starts), maxlen=0)
-        return columns.T
+                deque((map if len(starts) < _FEW else pool.map)(write, starts), maxlen=0)
+                yield torch.from_numpy(into.T)
 
     def head(self, n: int) -> Examples:
         """The first ``n`` rows alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
@@ -120,11 +120,14 @@ class Preprocessing(Record):
         cls,
         data: TableData,
         rows: int,
-        stored: Callable[[slice], Tensor],
+        stored: Callable[[int], Iterable[Tensor]],
         targets: Callable[[], Tensor],
         facts: DataFacts,
     ) -> Preprocessing:
-        """That of a table, fitted on its training rows: ``stored`` gives some of their columns. Raises DataError."""
+        """That of a table, fitted on its training rows, of which ``stored`` gives so many columns at a time.
+
+        Raises DataError.
+        """
         target = None
         if facts.is_regression and data.target_scaling != "none":
             target = TargetScaling.fit(targets(), log1p=data.target_scaling == "log1p")

@@ -17,6 +17,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.jsonfiles import Figure, Positive, Record
+from mlptrain.system.memory import fresh
 from mlptrain.system.threads import Threads
 
 # Numbers that are prepared at once, in float64, which the cache holds. Of more, torch's threads would wait for each
@@ -66,22 +67,28 @@ class Columns(Record):
 
     @classmethod
     def fit(
-        cls, data: TableData, rows: int, stored: Callable[[slice], Tensor], facts: DataFacts, *, threads: int = 0
+        cls,
+        data: TableData,
+        rows: int,
+        stored: Callable[[int], Iterable[Tensor]],
+        facts: DataFacts,
+        *,
+        threads: int = 0,
     ) -> Columns:
-        """From stored training rows, of which ``stored`` gives some columns, (rows, some).
+        """From stored training rows, of which ``stored`` gives so many columns at a time, (rows, some).
 
-        Columns are read a few at a time, and fitted in ``threads``, 0 for as many as pay, with the same outcome. Raises
-        DataError for numbers that cannot be scaled.
+        They are fitted in ``threads``, 0 for as many as pay, with the same outcome. Raises DataError for numbers that
+        cannot be scaled.
         """
         blocks = list(data.blocks(facts))
         threads = threads or _threads(rows)
         at_once = max(threads, _FITTED // max(1, rows))
-        scratches = [np.empty(rows) for _ in range(min(threads, len(blocks)))]  # new memory takes longer than sums
+        # New memory takes longer than sums, and what is not written to costs nothing.
+        scratches = [fresh((rows,), np.float64) for _ in range(min(threads, len(blocks)))]
         of: list[Number | Category] = []
-        for start in range(0, len(blocks), at_once):
-            x = stored(slice(start, start + at_once))
+        for x in stored(at_once):
 
-            def fitted(place: int, x: Tensor = x, start: int = start) -> Number | Category:
+            def fitted(place: int, x: Tensor = x, start: int = len(of)) -> Number | Category:
                 block, values = blocks[start + place], x[:, place]
                 if block.column.kind == "categorical":
                     return _category(data, block, values)
@@ -175,8 +182,9 @@ class _Numbers:
 
     def write(self, x: Tensor, out: Tensor) -> None:
         """Some stored rows (n, columns) into their inputs (n, inputs)."""
-        x = x[:, _run(self.places)].double()
+        x = x[:, _run(self.places)]
         missing = x.isnan()
+        x = x.double()
         if missing.any():
             x = torch.where(missing, self.fill, x)
         if self.quantiles:
@@ -186,7 +194,9 @@ class _Numbers:
             x.sub_(self.center).div_(self.scale)
             if self.bend:
                 x.div_((1 + (x / BEND) ** 2).sqrt())
-        out[:, _run(self.starts)] = x.clamp_(-MAX_INPUT, MAX_INPUT).float()
+        starts = _run(self.starts)
+        x.clamp_(-MAX_INPUT, MAX_INPUT)
+        out[:, starts] = x if isinstance(starts, slice) else x.float()  # a slice is written without a copy
         if self.flagged:
             out[:, [self.starts[column] + 1 for column in self.flagged]] = missing[:, self.flagged].float()
 
@@ -221,16 +231,18 @@ def _number(data: TableData, block: Block, x: Tensor, scratch: np.ndarray) -> Nu
     if isinstance(wish.missing, ConstantFill):
         fill = wish.missing.constant
     elif wish.missing == "mean" and not _is_constant(present):  # of equal values a mean is rounded
-        values = scratch[: len(present)]
-        values[:] = present
-        fill = float(values.mean())
+        fill = _mean(present)
     else:
         fill = _median(present, scratch)
     filled = scratch
-    filled[:] = stored
-    if some_missing:
-        filled[missing] = fill
-    center, scale = _center_and_scale(filled, wish.scaling)
+    if wish.scaling == "standard":
+        is_constant = _is_constant(present) and (not some_missing or fill == present[0])
+        center, scale = (float(present[0]), 1.0) if is_constant else _standard(stored, fill)
+    else:
+        filled[:] = stored
+        if some_missing:
+            filled[missing] = fill
+        center, scale = _center_and_scale(filled, wish.scaling)
     if not (abs(center) + scale < 1e38):
         raise DataError(f"column '{name}' has numbers too large to be scaled: center {center:g}, scale {scale:g}")
     quantiles: tuple[float, ...] = ()
@@ -238,6 +250,38 @@ def _number(data: TableData, block: Block, x: Tensor, scratch: np.ndarray) -> Nu
         count = max(10, min(1000, len(filled) // 30))
         quantiles = tuple(np.maximum.accumulate(np.quantile(filled, np.linspace(0, 1, count))).tolist())
     return Number(fill=fill, center=center, scale=scale, quantiles=quantiles)
+
+
+def _standard(values: np.ndarray, fill: float) -> tuple[float, float]:
+    """Mean and population standard deviation of float32 with ``fill`` for missing ones, as of all in float64."""
+
+    def filled(some: np.ndarray) -> np.ndarray:
+        np.copyto(some, fill, where=np.isnan(some))
+        return some
+
+    def squared(some: np.ndarray) -> np.ndarray:
+        np.subtract(filled(some), center, out=some)
+        np.square(some, out=some)
+        return some
+
+    center = _mean(values, filled)
+    scale = math.sqrt(_mean(values, squared))
+    return center, scale if scale > 0 else 1.0
+
+
+def _mean(values: np.ndarray, of: Callable[[np.ndarray], np.ndarray] = lambda some: some) -> float:
+    """The mean of what ``of`` makes of float32 in float64, in place: to the bit ``mean`` of all of it at once.
+
+    Parts that the cache holds are halves of halves, as NumPy adds up neighbouring numbers.
+    """
+
+    def total(some: np.ndarray) -> float:
+        if len(some) <= _CHUNK:
+            return float(of(some.astype(np.float64)).sum())
+        half = len(some) // 2 // 8 * 8
+        return total(some[:half]) + total(some[half:])
+
+    return total(values) / len(values)
 
 
 def _is_constant(values: np.ndarray) -> bool:
@@ -255,14 +299,10 @@ def _median(values: np.ndarray, scratch: np.ndarray) -> float:
 
 
 def _center_and_scale(values: np.ndarray, scaling: str) -> tuple[float, float]:
-    """What is subtracted and divided by; a constant column is divided by 1. ``standard`` overwrites the values."""
-    if scaling != "none" and _is_constant(values):  # whose mean and std are rounded
+    """What is subtracted and divided by; a constant column is divided by 1."""
+    if scaling != "none" and _is_constant(values):
         return float(values[0]), 1.0
-    if scaling == "standard":
-        mean = values.mean()
-        np.square(np.subtract(values, mean, out=values), out=values)  # as values.std() does, in memory of its own
-        center, scale = float(mean), math.sqrt(values.mean())
-    elif scaling == "minmax":
+    if scaling == "minmax":
         center, scale = float(values.min()), float(values.max() - values.min())
     elif scaling in ("robust", "robust_clip"):
         low, center, high = map(float, np.quantile(values, [0.25, 0.5, 0.75]))

@@ -88,8 +88,8 @@ class Checkpoint:
 _SHARED = _Header.model_fields.keys() & {field.name for field in fields(Checkpoint)}
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file, whole or not at all. Raises OSError."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, spec: str = "") -> None:
+    """Write the file, whole or not at all; ``spec`` is ``to_yaml`` of its own, where it is at hand. Raises OSError."""
     state = checkpoint.state
     tensors = dict(state.parameters)
     for name, buffers in state.buffers.items():
@@ -101,7 +101,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         format=FORMAT_VERSION,
         digest=BLANK,
         facts=checkpoint.experiment.facts,
-        spec=to_yaml(checkpoint.experiment.spec),
+        spec=spec or to_yaml(checkpoint.experiment.spec),
         optimizer_state=state.plain or None,
         **{name: getattr(checkpoint, name) for name in _SHARED},
     )

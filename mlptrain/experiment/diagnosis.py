@@ -179,15 +179,15 @@ class _Case:
         """
         changes = {key.replace("__", "."): value for key, value in remedies.items()}
         rates = self.trials.rates
-        if not self.trials.affords(2):
-            return False
         try:
             before, after = self.changed, with_changes(self.changed, changes)
             lr = self.experiment.optimizer.lr
+            if not self.trials.affords([(before, lr), (after, lr)]):
+                return False
             old, new = self._gain(before, [lr]), self._gain(after, [lr])
             if new > max(1.5 * old, old + 0.05):
                 return True
-            if share == 0 or not self.trials.affords(2 * len(rates)):
+            if share == 0 or not self.trials.affords((one, rate) for one in (before, after) for rate in rates):
                 return False
             return self._gain(before, rates) < share * self._gain(after, rates)
         except MlptrainError:

@@ -16,7 +16,7 @@ from mlptrain.experiment.checkpoints import Checkpoint, save_checkpoint
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder, RunLog
 from mlptrain.runs.steps import step_figures
-from mlptrain.spec import Experiment
+from mlptrain.spec import Experiment, to_yaml
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.jsonfiles import LARGEST
 from mlptrain.training.keep import KeepBest
@@ -53,6 +53,7 @@ class Recorder:
         self.saved_epoch = checkpoint.epoch if checkpoint else -1
         self.log = RunLog(folder, epoch=self.saved_epoch, layers=experiment.training.record_layers)
         self.keep = KeepBest(model, experiment.evaluation.metric, checkpoint.best if checkpoint else None)
+        self._spec = to_yaml(experiment.spec)  # a millisecond
         self._best_is_new = False
         self._rows = model.examples.spaced(LAYER_ROWS)
         self._epoch, self._step = (checkpoint.epoch, checkpoint.step) if checkpoint else (-1, -1)
@@ -102,11 +103,12 @@ class Recorder:
         best = self.keep.best
         if self._best_is_new and best is not None and self.keep.parameters is not None:
             step = best.epoch * self.experiment.steps_per_epoch
-            save_checkpoint(self.folder.best, self._checkpoint(best.epoch, step, ModelState(self.keep.parameters)))
+            of_best = self._checkpoint(best.epoch, step, ModelState(self.keep.parameters))
+            save_checkpoint(self.folder.best, of_best, spec=self._spec)
             self._best_is_new = False
         state = ModelState(self._parameters, self._buffers, self._scalars, self._raw or {}, *self._packed)
         last = self._checkpoint(self._epoch, self._step, state, metrics_digest=self.log.metrics_digest)
-        save_checkpoint(self.folder.last, last)
+        save_checkpoint(self.folder.last, last, spec=self._spec)
         self.saved_epoch, self._saved_at = self._epoch, time.monotonic()
         return time.perf_counter() - started
 

@@ -75,7 +75,7 @@ class Outcome:
 
     @classmethod
     def read(cls, folder: RunFolder) -> Outcome:
-        """Of a run that was finished before. Raises RunFolderError for any other."""
+        """The outcome in the ``folder`` of a run that was finished before. Raises RunFolderError for any other."""
         result = folder.read_result()
         if result is None:
             raise RunFolderError(f"{folder.result} is missing; the run folder is damaged")

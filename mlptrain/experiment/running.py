@@ -102,7 +102,7 @@ def train(
     allow_code: bool = False,
     **options: Unpack[Options],
 ) -> Outcome:
-    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``; for ``options`` see Options.
+    """Train an experiment into a new run folder below ``runs/``, or at ``run_dir``.
 
     ``config`` is a YAML file or a mapping of the same content, checked alike; ``overrides`` are
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``from_run`` is a run, whose kept weights training starts
@@ -113,7 +113,10 @@ def train(
     target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
     ``resume`` and ``evaluate`` take them again.
 
-    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``.
+    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``. Further
+    ``options`` are ``data_dir``, where data sets lie; ``log``, trackers such as ``tensorboard`` that are told of the
+    run; ``progress``, whether it is shown; and ``on_note``, ``on_fetch`` and ``listeners``, which are notified of
+    notes, of a download's bytes and of epochs: see ``mlptrain.experiment.running.Options``.
 
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
@@ -137,9 +140,10 @@ def train_seeds(
 ) -> GroupOutcome:
     """Train an experiment with several seeds at once, each into a run folder of its own in one group folder.
 
-    Every run is what ``train`` gives with its seed alone, to float32 rounding; with ``from_run`` all start alike. A
-    diverged seed leaves the others alone: its outcome says so. Raises as ``train`` but for DivergedError, and UserError
-    for no seed, or one named twice.
+    The other arguments are those of ``train``: ``config``, ``overrides``, ``data``, ``run_dir``, the group's folder,
+    ``from_run``, ``allow_code`` and ``options``. Every run is what ``train`` gives with its seed alone, to float32
+    rounding; with ``from_run`` all start alike. A diverged seed leaves the others alone: its outcome says so. Raises as
+    ``train`` but for DivergedError, and UserError for no seed, or one named twice.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
@@ -165,15 +169,17 @@ def train_folds(
     allow_code: bool = False,
     **options: Unpack[Options],
 ) -> GroupOutcome:
-    """Cross-validation: train an experiment once for every fold of its training rows, held out as test rows.
+    """Cross-validation: train an experiment once for each of ``folds`` of its training rows, held out as test rows.
 
     All train at once, each into a run folder of its own in one group folder. Each row is held out exactly once, in a
     fold with the same share of every class; by group as scikit-learn's GroupKFold has it, and of a column that states
     the split each training row. By time a fold is trained on what lies before its rows, as in TimeSeriesSplit. Where
     rows are validated on, they are drawn from those that a fold leaves. Test rows that are stored are not read, and
     none are drawn. Folds follow from the seed, groups from ``data.split.draw``, and initial weights from the seed,
-    which all runs share. A diverged fold leaves the others alone: its outcome says so. Raises as ``train`` but for
-    DivergedError, and UserError for a configuration that is one fold already.
+    which all runs share. The other arguments are those of ``train``: ``config``, ``overrides``, ``data``, ``run_dir``,
+    the group's folder, ``from_run``, ``allow_code`` and ``options``. A diverged fold leaves the others alone: its
+    outcome says so. Raises as ``train`` but for DivergedError, and UserError for a configuration that is one fold
+    already.
     """
     with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
@@ -206,9 +212,10 @@ def resume(
 ) -> Outcome:
     """Resume an interrupted run, or with ``epochs`` extend a completed one, on the recorded device.
 
-    ``data`` are those that ``train`` was given, where it was given some.
+    ``data`` are those that ``train`` was given, where it was given some; ``allow_code`` and ``options`` are as there.
 
-    Raises RunFolderError for a run that cannot be resumed: completed, diverged, damaged, or one of a group.
+    Raises DivergedError and InterruptedRunError as ``train``, DataError where the data have changed, and RunFolderError
+    for a run that cannot be resumed: completed, diverged, damaged, or one of a group.
     """
     folder = RunFolder.open(run)
     if RunGroup.is_group(path := folder.path.resolve().parent):

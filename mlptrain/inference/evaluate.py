@@ -140,7 +140,7 @@ def evaluate_checkpoint(
     device: str = "auto",
     on_fetch: Progress | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a checkpoint file, or of a run's kept checkpoint, on one of its splits.
+    """Metrics of a checkpoint file at ``path``, or of a run's kept checkpoint, on one of its splits.
 
     Keys: split, examples, loss (the mean per example, whatever the reduction), accuracy, wrong, interval, per_class,
     confusion, metrics, undefined, temperature; those from accuracy to confusion are None for regression, as is a
@@ -154,6 +154,10 @@ def evaluate_checkpoint(
     Of a network that was trained on a table ``data`` are other rows with their targets: a file or a frame with its
     columns, as ``as_table`` takes them. ``split`` is then None, and there are keys data (what they are called), missing
     and unseen (how many values, by column). The very data that ``train`` was given are those of its splits instead.
+
+    ``data_dir`` is where data sets lie, ``on_fetch`` is notified of a download's bytes, and ``device`` is auto, cpu,
+    cuda or cuda:N. Raises UserError for a split that there is not, or one of other rows, DataError for rows that cannot
+    be read, and the errors of a run or checkpoint that cannot.
     """
     return evaluation_of(path, split=split, data=data, data_dir=data_dir, device=device, on_fetch=on_fetch).report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -79,6 +79,11 @@ class TrainedNetwork(nn.Module):
         )
         self.eval()
 
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor:  # noqa: D102 - nn.Module says Any
+            ...
+
     @property
     def gives_probabilities(self) -> bool:
         """Whether the loss makes the outputs logits of classes; those of mse and mae are not."""
@@ -90,14 +95,17 @@ class TrainedNetwork(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs (n, outputs) for scaled inputs (n, n_features), float32."""
+        """Outputs (n, outputs) for scaled inputs ``x`` (n, n_features), float32.
+
+        Raises RuntimeError for another number of features, as torch does.
+        """
         for layer in self.layers:
             x = layer(x)
         outputs, target = self._network.combined(x), self.preprocessing.target
         return outputs if target is None else target.restored(outputs)
 
     def preprocess(self, images: Any) -> Tensor:
-        """Inputs (n, n_features) for ``forward`` from raw data, on the device of the parameters.
+        """Inputs (n, n_features) for ``forward`` from raw data, ``images``, on the device of the parameters.
 
         Images are (n, height, width), (height, width) or (n, height·width), of colours (n, height, width, 3) and so on,
         with pixels from 0 to ``maximum`` as in the data set, light ink on dark ground, of any real type; other data are
@@ -132,13 +140,13 @@ class TrainedNetwork(nn.Module):
 
     @torch.no_grad()
     def predict_proba(self, images: Any) -> Tensor:
-        """Class probabilities (n, classes), float64, for what ``preprocess`` takes; two columns for bce.
+        """Class probabilities (n, classes), float64, for ``images`` as ``preprocess`` takes them; two columns for bce.
 
         They are those of the logits divided by ``temperature``. Of several labels at once that of each label, which do
         not sum to 1.
 
         Raises UserError where the outputs are not logits of classes: for regression, and for mse, mae or huber on
-        classes.
+        classes; and as ``preprocess``.
         """
         if not self.gives_probabilities:
             loss = self.experiment.loss.name
@@ -148,10 +156,11 @@ class TrainedNetwork(nn.Module):
 
 
 def load(run_or_checkpoint: AnyPath, device: str = "cpu") -> TrainedNetwork:
-    """The network of a checkpoint file, or of a run folder's kept checkpoint, with preprocessing and class names.
+    """The network in ``run_or_checkpoint``: a checkpoint file, or a run folder's kept one.
 
-    An unfinished run gives its best checkpoint so far, or the last where the run keeps that. The data set is not
-    needed, and no random number is drawn. ``device`` is auto, cpu, cuda or cuda:N.
+    It has its preprocessing and class names with it. An unfinished run gives its best checkpoint so far, or the last
+    where the run keeps that. The data set is not needed, and no random number is drawn. ``device`` is auto, cpu, cuda
+    or cuda:N.
 
     Raises CheckpointError, RunFolderError or DeviceError, one message each.
     """

@@ -52,22 +52,13 @@ class TablePredictions:
         names = self.experiment.facts.class_names
         return [] if self.labels is None else [names[label] for label in self.labels[rows].tolist()]
 
-    def value_names(self) -> list[str]:
-        """The names of a regression's outputs: those of the targets, of quantiles with their levels."""
-        facts, outputs = self.experiment.facts, self.outputs.shape[1]
-        targets = facts.target_names or tuple(f"target {number}" for number in range(facts.n_targets))
-        levels = getattr(self.experiment.loss, "quantiles", None)
-        if levels and len(targets) * len(levels) == outputs:
-            return [f"{target}_{level:g}" for target in targets for level in levels]
-        return list(targets) if len(targets) == outputs else [f"output {number}" for number in range(outputs)]
-
     def frame(self) -> pl.DataFrame:
         """A row for each: ``predicted_`` and the target's name, then ``probability_`` and the name of every class."""
         import polars as pl
 
         facts = self.experiment.facts
         if self.labels is None:
-            columns = zip(self.value_names(), self.outputs.T, strict=True)
+            columns = zip(self.experiment.value_names, self.outputs.T, strict=True)
             return pl.DataFrame({f"predicted_{name}": np.ascontiguousarray(values) for name, values in columns})
         target = facts.target_names[0] if facts.target_names else "class"
         classes = pl.Series(range(len(facts.class_names)), dtype=pl.Int64)

@@ -289,7 +289,7 @@ class Summary(Record):
         return any(entry.curves for entry in self.optimizers.values())
 
     def number(self, name: str) -> int:
-        """Which series an optimizer is: its colour and marker in every picture."""
+        """Which series the optimizer ``name`` is: its colour and marker in every picture. Raises ValueError."""
         return list(self.optimizers).index(name)
 
 

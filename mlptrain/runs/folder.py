@@ -122,9 +122,9 @@ class RunFolder(NewFolder):
         """Write what is known before training, ``initial`` weights where they came from a file. Raises OSError."""
         self.last.parent.mkdir(exist_ok=True)
         if initial is not None:
-            write_atomically(self.path / INITIAL, initial)
-        write_atomically(self.facts, to_json(facts))
-        write_atomically(self.environment, to_json(environment))
+            write_atomically(self.path / INITIAL, initial, last=False)
+        write_atomically(self.facts, to_json(facts), last=False)
+        write_atomically(self.environment, to_json(environment), last=False)
         write_atomically(self.config, config)
         write_atomically(self.resolved, resolved.encode())  # last: a folder that has it can be resumed
 

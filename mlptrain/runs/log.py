@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.records import METRICS, Line
-from mlptrain.system.atomic import remove_temporary, write_atomically
+from mlptrain.system.atomic import remove_temporary, sync_folder, write_atomically
 from mlptrain.system.files import read_regular
 from mlptrain.system.jsonfiles import from_json, to_line
 
@@ -66,6 +66,7 @@ class RunLog:
         for path in self._paths:
             _drop_lines_after(path, epoch)
             os.close(_to_append(path))  # a disk that cannot be written is detected before an epoch is trained
+        sync_folder(folder.path)  # the names of new logs
         self._digest = hashlib.sha256(self._metrics.read_bytes())
 
     @property
@@ -106,5 +107,7 @@ def _to_append(path: Path) -> int:
 def _drop_lines_after(path: Path, epoch: int) -> None:
     """Rewrite a log where it holds later epochs, or a line that a crash cut off."""
     kept = b"".join(to_line(line) for line in read_lines(path) if line["epoch"] <= epoch)
-    if path.is_symlink() or not path.exists() or path.read_bytes() != kept:  # a link could lead out of the folder
+    if not os.path.lexists(path):
+        path.touch(exist_ok=False)
+    elif path.is_symlink() or path.read_bytes() != kept:  # a link could lead out of the folder
         write_atomically(path, kept)

@@ -14,7 +14,7 @@ import torch
 from mlptrain.errors import DataError, UserError
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.inference.predict import predict_images, predict_raw
-from mlptrain.inference.tables import TablePredictions, predict_table
+from mlptrain.inference.tables import predict_table
 from mlptrain.serving.columns import Rows, check_numbers
 from mlptrain.sources.tables.given import A_FRAME, FRAME
 
@@ -86,7 +86,7 @@ class Answers:
     def of_csv(self, content: bytes) -> dict[str, Any]:
         """For the text of a table's file. Raises UserError, located."""
         if self.columns is None:
-            raise DataError("the network was trained on no table, so that it reads no CSV")
+            raise DataError("CSV is read by networks that were trained on a table, which this one was not")
         with tempfile.TemporaryDirectory(prefix="mlptrain-") as folder:
             file = Path(folder, "rows.csv")
             file.write_bytes(content)
@@ -122,16 +122,14 @@ class Answers:
             "missing": found.missing,
             "unseen": found.unseen,
             "notes": [note for note in found.notes if note != A_FRAME],
-            "predictions": [self._named(row, found) for row in found.rows()],
+            "predictions": [self._named(row) for row in found.rows()],
         }
 
-    def _named(self, row: Mapping[str, Any], of: TablePredictions | None = None) -> dict[str, Any]:
+    def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A prediction with the keys of `mlptrain predict --json`, its numbers by their names."""
         shown = {"index": row["index"]}
         if not self.network.class_names:
-            experiment = self.network.experiment
-            names = of.value_names() if of is not None else experiment.loss.output_names(experiment.facts) or ["value"]
-            return shown | {"values": dict(zip(names, row["outputs"], strict=True))}
+            return shown | {"values": dict(zip(self.network.experiment.value_names, row["outputs"], strict=True))}
         shown |= {key: row[key] for key in ("class", "name", "confidence") if row[key] is not None}
         kind = "outputs" if row["probabilities"] is None else "probabilities"
         return shown | {kind: dict(zip(self.network.class_names, row[kind], strict=True))}

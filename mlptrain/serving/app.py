@@ -250,7 +250,7 @@ def _rows(body: bytes) -> list[Any]:
     except ValueError as error:
         raise HTTPException(400, f"the body is not JSON: {printable(str(error))}") from None
     if not isinstance(rows, list):
-        raise HTTPException(422, "the body is no list: expected a list of rows, each an object or a list")
+        raise HTTPException(422, "the body is not a list: expected a list of rows, each an object or a list")
     if not 0 < len(rows) <= MAX_ROWS:
         raise HTTPException(422, f"{len(rows):,} rows: expected at least one and at most {MAX_ROWS:,}")
     return rows

@@ -54,7 +54,7 @@ _MOST_EPOCHS = 100
 VALIDATION, _ENOUGH = 0.15, 200  # of as many rows or more
 
 
-def resolved(values: Mapping[str, Any], *, rows: int, classify: bool) -> dict[str, Any]:
+def resolved(values: Mapping[str, Any], *, rows: int) -> dict[str, Any]:
     """The arguments without ``auto``, and validation rows only where the fraction makes some, by key; without None."""
     found = {argument: values[argument] for argument in KEYS if values.get(argument) is not None}
     if found.get("batch_size") == "auto":
@@ -71,7 +71,6 @@ def resolved(values: Mapping[str, Any], *, rows: int, classify: bool) -> dict[st
         )
     if found.get("epochs") == "auto":
         found["epochs"] = automatic_epochs(rows, found.get("batch_size", _FEWEST))
-    found.setdefault("loss", "cross_entropy" if classify else "mse")
     return {KEYS[argument]: value for argument, value in found.items()}
 
 
@@ -94,7 +93,6 @@ def load(
     *,
     given: Mapping[str, Any],
     rows: int,
-    classify: bool,
 ) -> Loaded:
     """The experiment of an estimator with its data. Raises ValueError with every fault.
 
@@ -106,7 +104,7 @@ def load(
         stated = {name: value for name, value in values.items() if repr(value) != repr(defaults[name])}
     try:
         if spec is None:
-            settings = resolved(stated, rows=rows, classify=classify)
+            settings = resolved(stated, rows=rows)
             return load_spec(_nested({**settings, **forced}), given=given)
         settings = {KEYS[name]: stated[name] for name in KEYS if name in stated}
         loaded = load_spec(spec, {**settings, **forced}, given=given)

@@ -11,12 +11,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length, check_is_fitted
 
-from mlptrain.errors import DivergedError, MlptrainError
+from mlptrain.errors import DivergedError, InterruptedRunError, MlptrainError
 from mlptrain.experiment import train
 from mlptrain.experiment.in_memory import Trained, train_in_memory
 from mlptrain.experiment.recorder import metrics_line
@@ -62,8 +63,6 @@ class _Saying:
 
 
 class _MLP(BaseEstimator):
-    _classify: bool
-
     def __init__(
         self,
         hidden: Sequence[int] = (256, 256),
@@ -122,10 +121,10 @@ class _MLP(BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Train on all rows of X (n, columns) with the targets y; ``sample_weight`` (n,) says how much each counts.
 
-        X is an array, nan where a value is missing, or a data frame of pandas or polars, whose texts and categories
-        are encoded. Rows of weight 0 are left out. Where up to 256 rows make one batch, equal ones become one with the
-        sum of their weights, so that a weight of 2 is exactly a row twice. Raises ValueError and TypeError for what
-        cannot be trained on, with the argument's name.
+        X is an array, nan where a value is missing, or a data frame of pandas or polars, whose texts, categories and
+        dates are encoded. Rows of weight 0 are left out. Where up to 256 rows make one batch, equal ones become one
+        with the sum of their weights, so that a weight of 2 is exactly a row twice. Raises ValueError and TypeError for
+        what cannot be trained on, with the argument's name.
         """
         inputs, x = Inputs.fit(self, X)
         x, targets, weight = self._checked(x, y, sample_weight)
@@ -194,7 +193,7 @@ class _MLP(BaseEstimator):
             forced |= {**ONE_EPOCH, "training.epochs": 1 if after is None else after.checkpoint.epoch + 1}
         with _ONE_AT_A_TIME, holding(content) as given:
             values, defaults = self.get_params(deep=False), defaults_of(type(self))
-            loaded = load(self.spec, values, defaults, forced, given=given, rows=len(x), classify=self._classify)
+            loaded = load(self.spec, values, defaults, forced, given=given, rows=len(x))
             if after is not None and after.checkpoint.experiment.shapes != loaded.experiment.shapes:
                 raise ValueError(
                     "partial_fit continues the network that was trained so far, and the arguments now make another "
@@ -212,6 +211,8 @@ class _MLP(BaseEstimator):
                     after=None if after is None else after.checkpoint,
                     on_line=self._say if self.verbose else _unsaid,
                 )
+            except InterruptedRunError as error:  # that no search takes for a fit that failed
+                raise KeyboardInterrupt(str(error)) from None
             except DivergedError as error:
                 advice = "" if "; try " in str(error) else "; lower lr, or set clip_norm"
                 raise ValueError(f"{error}{advice}") from None
@@ -225,13 +226,14 @@ class _MLP(BaseEstimator):
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _say(self, line: Line) -> None:
-        figures = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step", "lr"))
-        sys.stdout.write(f"epoch {line['epoch']}  {figures}\n")
+        figures = [f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step", "lr")]
+        if figures:  # none before training without validation rows
+            sys.stdout.write("  ".join([f"epoch {line['epoch']}", *figures]) + "\n")
 
     def _note(self, lines: Sequence[Line]) -> None:
         self.history_ = list(lines)
-        self.loss_curve_ = [line["train_loss"] for line in lines if "train_loss" in line]
-        self.n_iter_ = lines[-1]["epoch"]
+        self.loss_curve_: list[float] = [line["train_loss"] for line in lines if "train_loss" in line]
+        self.n_iter_: int = lines[-1]["epoch"]
         self.best_epoch_ = self._fitted.checkpoint.epoch
 
     def _outputs(self, rows: Any) -> NDArray[np.float64]:
@@ -249,7 +251,7 @@ class _MLP(BaseEstimator):
         return tags
 
     @property
-    def network_(self) -> Any:
+    def network_(self) -> TrainedNetwork:
         """The trained network as a ``torch.nn.Module``, a ``TrainedNetwork`` as ``mlptrain.load`` gives it; a copy."""
         check_is_fitted(self)
         return TrainedNetwork(self._fitted.checkpoint)
@@ -257,6 +259,8 @@ class _MLP(BaseEstimator):
 
 class MLPClassifier(ClassifierMixin, _MLP):
     """A multi-layer perceptron that tells classes apart, trained by mlptrain.
+
+    y are classes (n,), or with 0 and 1 which of several labels each row has (n, labels).
 
     Parameters
     ----------
@@ -269,7 +273,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
     members : int or mapping
         Members of an ensemble that trains as one network, such as 8 or ``{"k": 8, "kind": "mini"}``.
     loss : str or mapping, optional
-        ``cross_entropy`` by default, such as ``{"name": "cross_entropy", "class_weights": "balanced"}``.
+        ``cross_entropy`` by default, such as ``{"name": "cross_entropy", "class_weights": "balanced"}``; of several
+        labels ``multi_label_bce``.
     optimizer : str or mapping
         Such as ``adamw`` or ``{"name": "sgd", "momentum": 0.9}``; a mapping's own ``lr`` and ``weight_decay`` count.
     lr, weight_decay : float
@@ -304,7 +309,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     Attributes
     ----------
     classes_ : array (k,)
-        The classes, sorted; probabilities are in their order.
+        The classes, sorted; probabilities are in their order. Where y has several labels of a row, their numbers.
     n_features_in_, feature_names_in_ : int, array
         As everywhere in scikit-learn.
     history_ : list of dict
@@ -317,14 +322,12 @@ class MLPClassifier(ClassifierMixin, _MLP):
         The network as a ``torch.nn.Module``.
     """
 
-    _classify = True
-
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+        """Train one epoch on X (n, columns) and y, from the weights and the optimizer's state so far.
 
-        The first call needs all ``classes`` that there will be, unless ``fit`` came before, and what preprocessing
-        fits is of its rows. The learning rate stays ``lr``, and no rows are held out. Raises as ``fit``, and ValueError
-        for other classes.
+        ``sample_weight`` (n,) is as in ``fit``. The first call needs all ``classes`` that there will be, unless ``fit``
+        came before, and what preprocessing fits is of its rows. The learning rate stays ``lr``, and no rows are held
+        out. Raises as ``fit``, and ValueError for other classes.
         """
         if classes is None and not hasattr(self, "_fitted"):
             raise ValueError("classes must be passed on the first call to partial_fit")
@@ -333,47 +336,71 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return self._continue(X, y, sample_weight, classes)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The class of every row (n,)."""
+        """The class of every row of X, (n,); of several labels 1 for those that are likelier than not, (n, labels).
+
+        Raises NotFittedError before ``fit``, and ValueError for other columns.
+        """
         outputs = self._outputs(X)
+        if self._several:
+            return (outputs > 0).astype(np.int64)
         found: NDArray[Any] = self.classes_[predicted_classes(torch.from_numpy(outputs)).numpy()]
         return found
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The probability of every class (n, k), in the order of ``classes_``.
+        """The probability of every class or label for the rows of X, (n, k), in the order of ``classes_``.
 
-        Raises AttributeError where the loss, such as mse, makes none.
+        Raises AttributeError where the loss, such as mse, makes none, and as ``predict``.
         """
         check_is_fitted(self)
         checkpoint = self._fitted.checkpoint
         if (loss := checkpoint.experiment.loss).reads != "logits":
             raise AttributeError(f"loss={loss.name!r} gives no probabilities; use cross_entropy")
         outputs = torch.from_numpy(self._outputs(X))
-        found: NDArray[np.float64] = probabilities(outputs, checkpoint.temperature or 1.0).numpy()
+        found: NDArray[np.float64] = probabilities(
+            outputs, checkpoint.temperature or 1.0, multi_label=self._several
+        ).numpy()
         return found
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Logarithms of ``predict_proba``."""
+        """Logarithms of ``predict_proba`` for the rows of X, (n, k). Raises as that."""
         with np.errstate(divide="ignore"):
             found: NDArray[np.float64] = np.log(self.predict_proba(X))
         return found
 
-    def _validated(self, y: Any) -> NDArray[Any]:
-        targets: NDArray[Any] = _check_y(y, estimator=self)
-        check_classification_targets(targets)
-        return targets
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
-    def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[NDArray[np.int64], list[str]]:
-        self.classes_ = np.unique(targets if classes is None else np.asarray(classes))
+    def _validated(self, y: Any) -> NDArray[Any]:
+        given: Any = y if issparse(y) else np.asarray(y)
+        several = given.ndim == 2 and given.shape[1] > 1 and type_of_target(given) == "multilabel-indicator"
+        targets: Any = _check_y(y, multi_output=several, estimator=self)
+        try:
+            check_classification_targets(targets)
+        except TypeError:
+            raise ValueError("y has classes without an order, such as None beside texts; make texts of all") from None
+        found: NDArray[Any] = targets.toarray() if issparse(targets) else targets
+        return found
+
+    def _learnt_targets(self, targets: NDArray[Any], classes: Any = None) -> tuple[NDArray[Any], list[str]]:
+        self._several = targets.ndim == 2
+        known = np.arange(targets.shape[1]) if self._several else targets
+        self.classes_ = np.unique(known if classes is None else np.asarray(classes))
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"y has rows of one class, {self.classes_[0]!r}: {type(self).__name__} needs at least two classes"
-            )
+            [only] = self.classes_.tolist()
+            raise ValueError(f"y has rows of one class, {only!r}: {type(self).__name__} needs at least two classes")
         return self._encoded_targets(targets), [str(one) for one in self.classes_]
 
-    def _encoded_targets(self, targets: NDArray[Any]) -> NDArray[np.int64]:
+    def _encoded_targets(self, targets: NDArray[Any]) -> NDArray[Any]:
+        if self._several != (targets.ndim == 2) or (self._several and targets.shape[1] != len(self.classes_)):
+            trained = f"{len(self.classes_)} labels" if self._several else "classes"
+            raise ValueError(f"y has the shape {targets.shape}, but {trained} of a row were trained on")
+        if self._several:
+            return targets.astype(np.float32)
         found = np.searchsorted(self.classes_, targets).clip(max=len(self.classes_) - 1)
         if (other := self.classes_[found] != targets).any():
-            raise ValueError(f"y has the class {targets[other][0]!r}, which is not among {self.classes_!r}")
+            raise ValueError(f"y has the class {targets[other].tolist()[0]!r}, which is not among {self.classes_!r}")
         return found.astype(np.int64)
 
 
@@ -385,18 +412,19 @@ class MLPRegressor(RegressorMixin, _MLP):
     standardised while it trains; predictions are in their own unit.
     """
 
-    _classify = False
-
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train one epoch on these rows, from the weights and the optimizer's state so far.
+        """Train one epoch on X (n, columns) and y, from the weights and the optimizer's state so far.
 
-        What preprocessing fits, the scale of the targets too, is of the rows of the first call. The learning rate stays
-        ``lr``, and no rows are held out. Raises as ``fit``.
+        ``sample_weight`` (n,) is as in ``fit``. What preprocessing fits, the scale of the targets too, is of the rows
+        of the first call. The learning rate stays ``lr``, and no rows are held out. Raises as ``fit``.
         """
         return self._continue(X, y, sample_weight, None)
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """The values of every row, (n,) or as many to a row as y had; of quantiles each in turn."""
+        """The values of every row of X, (n,) or as many to a row as y had; of quantiles each in turn.
+
+        Raises NotFittedError before ``fit``, and ValueError for other columns.
+        """
         outputs = self._outputs(X)
         return outputs[:, 0] if self._flat and outputs.shape[1] == 1 else outputs
 

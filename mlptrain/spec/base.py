@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, GetCoreSchemaHandler,
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
+from mlptrain.system.deferred import Deferred
+
 MAX_NUMBER = 1e30  # finite in float32, and so is its square in float64
 
 
@@ -29,7 +31,7 @@ def _describe_name(schema: dict[str, Any]) -> None:
             name["description"] = schema["description"]
 
 
-class Section(BaseModel):
+class Section(Deferred):
     """A mapping of the YAML file: unknown keys are errors, types are strict, instances are immutable."""
 
     model_config = ConfigDict(
@@ -38,7 +40,6 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         json_schema_extra=_describe_name,
-        defer_build=True,  # no command needs the twenty validators one by one; the experiment's contains them all
     )
 
 

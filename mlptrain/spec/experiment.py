@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -228,11 +229,19 @@ class Experiment:
         return self.loss.n_outputs(self.facts)
 
     @property
+    def value_names(self) -> list[str]:
+        """What the outputs of a regression are called: the targets, with the levels of quantiles."""
+        targets, levels = self.facts.target_names, getattr(self.loss, "quantiles", None)
+        if not targets:
+            return list(self.loss.output_names(self.facts) or ("value",))
+        return [f"{target}_{level:g}" for target in targets for level in levels] if levels else list(targets)
+
+    @property
     def final_metrics(self) -> list[MetricSpec]:
         """The further figures of the kept weights."""
         return metrics_at_end(self.evaluation.metrics, self.facts, self.loss)
 
-    @property
+    @cached_property  # asked for a dozen times, which takes a second of 100,000 columns
     def layout(self) -> InputLayout:
         """The columns of the matrix that the network reads."""
         return self.data.layout(self.facts)

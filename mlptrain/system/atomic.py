@@ -13,12 +13,17 @@ _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp")
 
 
 def write_atomically(
-    path: Path, content: bytes | bytearray | memoryview, *, before_rename: Callable[[], None] = lambda: None
+    path: Path,
+    content: bytes | bytearray | memoryview,
+    *,
+    before_rename: Callable[[], None] = lambda: None,
+    last: bool = True,
 ) -> None:
     """Write beside the target, sync, rename: after a crash there is the old or the new file, never half of one.
 
     The temporary file has a unique name, so that several processes can write the same file, and the mode that the umask
-    gives. ``before_rename`` is called once the content is on the disk. Raises OSError, and what ``before_rename``
+    gives. ``before_rename`` is called once the content is on the disk. Of several files whose order does not matter all
+    but the ``last`` leave it to that one to bring their names to the disk. Raises OSError, and what ``before_rename``
     raises; the temporary file is removed then.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -33,8 +38,14 @@ def write_atomically(
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    with contextlib.suppress(OSError):  # the rename too survives a power cut, where the system lets folders be synced
-        descriptor = os.open(path.parent, os.O_RDONLY)
+    if last:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system lets folders be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mlptrain.errors import RunFolderError
+from mlptrain.system.deferred import Deferred
 from mlptrain.system.files import read_regular
 
 MAX_BYTES = 50_000_000  # of a JSON file; the longest is a comparison's summary, with the curves of its optimizers
@@ -28,10 +29,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
 
 
-class Record(BaseModel):
+class Record(Deferred):
     """What one JSON object holds: known keys only, strict types, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def plain(self) -> dict[str, Any]:
         """As mappings, lists, numbers and text, in the order of the fields."""

@@ -1,10 +1,19 @@
-"""How much memory this process can still have."""
+"""How much memory this process can still have, and how large arrays get theirs."""
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -56,3 +65,16 @@ def _within(limit: Path, usage: Path) -> int | None:
         return None
     cached = stat.get("inactive_file", stat.get("total_inactive_file", 0))
     return max(0, most - max(0, used - cached))
+
+
+def fresh(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
+    """Zeros in memory of their own, which goes back to the system with them, in pages of the usual size.
+
+    NumPy asks for pages of 2 MB, which a virtual machine may have to get from its host: 440 MB then took 0.02 to 1.0 s
+    of the processor, and 0.15 to 0.35 in those of 4 kB (2-core AMD EPYC, 2026-11-26).
+    """
+    import numpy as np
+
+    size = math.prod(shape)
+    memory = mmap.mmap(-1, max(1, size * np.dtype(dtype).itemsize), access=mmap.ACCESS_COPY)
+    return np.frombuffer(memory, dtype, size).reshape(shape)

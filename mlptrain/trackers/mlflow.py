@@ -6,6 +6,7 @@ current folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -39,6 +40,7 @@ class MLflow:
     def __init__(self, folder: RunFolder) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors, which are noted
         import mlflow
         from mlflow import entities
 

@@ -64,7 +64,7 @@ def levels(x: Rows, count: int) -> DataFacts:
 
 def applied(data: TableData, fitted_on: Rows, to: Rows, facts: DataFacts) -> Rows:
     rows = torch.from_numpy(fitted_on)
-    fitted = Columns.fit(data, len(rows), lambda places: rows[:, places], facts)
+    fitted = Columns.fit(data, len(rows), lambda some: torch.split(rows, some, dim=1), facts)
     found: Rows = fitted.apply(torch.from_numpy(to)).numpy()
     assert not np.isnan(found).any()
     return found

@@ -10,6 +10,7 @@ import pytest
 from mlptrain.errors import RunFolderError
 from mlptrain.runs import RunFolder, list_runs
 from mlptrain.runs.log import read_lines
+from mlptrain.system.jsonfiles import Record
 from tests.runs.test_group import make_run
 
 LINE = {"epoch": 0, "step": 0, "lr": 0.1, "validation_loss": 2.5, "validation_accuracy": 1.0}
@@ -77,3 +78,17 @@ def test_the_layout_of_an_earlier_version(tmp_path: Path) -> None:
     assert [summary.status for summary in list_runs(tmp_path)] == ["damaged"]
     run.facts.write_bytes(facts)
     assert [summary.status for summary in list_runs(tmp_path)] == ["interrupted"]
+
+
+class Outer(Record):
+    inner: Inner
+
+
+class Inner(Record):
+    value: int
+
+
+def test_a_record_reads_no_variable_of_whoever_makes_the_first_one() -> None:
+    """Such as a type's name here, or, under CPython 3.13.0, memory that is none of its variables."""
+    Inner, made = int, globals()["Inner"]  # noqa: N806, F841
+    assert Outer(inner=made(value=1)).plain() == {"inner": {"value": 1}}

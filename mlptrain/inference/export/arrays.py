@@ -54,8 +54,9 @@ def export(
     of the first ``epochs``; ``rows`` adds the scaled inputs and the targets of every split.
 
     With ``epochs`` 0 and without ``rows`` the data are not read, and no position is given. The masks of dropout are not
-    exported. Raises the errors of a run or checkpoint that cannot be read, DataError where the data are no longer those
-    of the training, and UserError for more epochs than fit in memory.
+    exported. ``data_dir`` is where data sets lie, and ``on_fetch`` is notified of a download's bytes. Raises the errors
+    of a run or checkpoint that cannot be read, DataError where the data are no longer those of the training, and
+    UserError for more epochs than fit in memory.
     """
     path = user_path(run)
     checkpoint = load_kept(path)

@@ -13,7 +13,6 @@ import torch
 
 import mlptrain
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.export.inputs import Input
 from mlptrain.inference.export.onnx_file import PRODUCER, onnx_model
@@ -31,7 +30,7 @@ MAX_INPUTS = 1_000  # of a graph
 class ExportedModel:
     """The bytes of a file; what it reads, what its only output is called, and of which shape that is behind n.
 
-    ``about`` is its metadata: texts, of which ``class_names``, ``target_names`` and ``inputs`` are JSON.
+    ``about`` is its metadata: texts, of which those called ``…names`` and ``inputs`` are JSON.
     """
 
     content: bytes
@@ -43,7 +42,7 @@ class ExportedModel:
 
 
 def export_model(run: AnyPath, out: AnyPath) -> ExportedModel:
-    """Write a run, or a checkpoint file, as a model that takes raw rows; the suffix says which, .onnx or .pt2.
+    """Write a run, or a checkpoint file, as a model that takes raw rows; the suffix of ``out`` is .onnx or .pt2.
 
     `mlptrain/README.md` says how each is used. Raises UserError for another suffix, where the extra ``onnx`` is not
     installed, and for networks that the format cannot hold; RunFolderError for a run that diverged; the errors of a run
@@ -61,22 +60,21 @@ def export_model(run: AnyPath, out: AnyPath) -> ExportedModel:
 def exported_model(run: AnyPath, to: str) -> ExportedModel:
     """The model of a format in ``MODELS``. Raises as ``export_model``."""
     refuse_diverged(run)
-    checkpoint = load_kept(run)
-    predictor = Predictor(checkpoint)
+    return model_of(Predictor(load_kept(run)), to)
+
+
+def model_of(predictor: Predictor, to: str) -> ExportedModel:
+    """The model of a format in ``MODELS``. Raises UserError for networks that the format cannot hold."""
     if len(predictor.inputs) > MAX_INPUTS:
         raise UserError(
             f"the table has {len(predictor.inputs):,} columns, each of which would be an input of the model, and at "
             f"most {MAX_INPUTS:,} are exported so; use --to npz, whose script reads any number"
         )
-    about = _about(checkpoint, predictor)
-    _, write = MODELS[to]
-    outputs = (
-        len(checkpoint.experiment.facts.class_names)
-        if predictor.gives_probabilities
-        else checkpoint.experiment.widths[-1]
-    )
+    about, (_, write) = _about(predictor), MODELS[to]
+    experiment = predictor.experiment
+    outputs = len(experiment.facts.class_names) if predictor.gives_probabilities else experiment.widths[-1]
     return ExportedModel(
-        write(predictor, about), predictor.inputs, predictor.output, (outputs,), about, checkpoint.epoch
+        write(predictor, about), predictor.inputs, predictor.output, (outputs,), about, predictor.epoch
     )
 
 
@@ -102,8 +100,8 @@ def is_model(file: Path) -> bool:
         return PRODUCER.encode() in stream.read(64)  # which stands behind the version of the format
 
 
-def _about(checkpoint: Checkpoint, predictor: Predictor) -> dict[str, str]:
-    experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
+def _about(predictor: Predictor) -> dict[str, str]:
+    checkpoint, experiment, facts = predictor.checkpoint, predictor.experiment, predictor.experiment.facts
     weights = {name: tensor.cpu().numpy() for name, tensor in checkpoint.state.parameters.items()}
     return {
         "name": experiment.name,
@@ -111,6 +109,7 @@ def _about(checkpoint: Checkpoint, predictor: Predictor) -> dict[str, str]:
         "task": "regression" if facts.is_regression else "multi_label" if facts.is_multi_label else "classification",
         "class_names": json.dumps(facts.class_names, ensure_ascii=False),
         "target_names": json.dumps(facts.target_names, ensure_ascii=False),
+        "output_names": json.dumps(facts.class_names or experiment.value_names, ensure_ascii=False),
         "inputs": json.dumps([one.plain() for one in predictor.inputs], ensure_ascii=False),
         "output": predictor.output,
         "temperature": str(predictor.temperature),
@@ -124,7 +123,7 @@ def _torch_model(predictor: Predictor, about: dict[str, str]) -> bytes:
     """A .pt2 of torch.export, which has no texts: categories are codes, and their names lie beside in ``ABOUT``."""
     stream = io.BytesIO()
     extra = json.dumps(about, ensure_ascii=False)
-    torch.export.save(predictor.program(), stream, extra_files={ABOUT: extra})
+    torch.export.save(predictor.program, stream, extra_files={ABOUT: extra})
     return stream.getvalue()
 
 

@@ -35,7 +35,7 @@ def onnx_model(predictor: Predictor, about: dict[str, str]) -> bytes:
         raise UserError(f"weights of {size:,} bytes: an ONNX file has at most 2 GiB; use --to torch or --to npz")
     with quiet():
         written = torch.onnx.export(
-            predictor.program(),
+            predictor.program,
             dynamo=True,
             opset_version=OPSET,
             verbose=False,

@@ -7,6 +7,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -64,8 +65,9 @@ class Predictor(TrainedNetwork):
             outputs, self.get_buffer("divisor"), multi_label=self.experiment.facts.is_multi_label
         ).float()
 
+    @cached_property
     def program(self) -> torch.export.ExportedProgram:
-        """The computation as torch.export has it, for any number of rows."""
+        """The computation as torch.export has it, for any number of rows; traced once."""
         example = self._example()
         with quiet():
             return self._program(example)

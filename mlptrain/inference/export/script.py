@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -45,7 +46,7 @@ def script_of(run: AnyPath | Checkpoint) -> str:
             '    return w[f"layers.{layer}.{name}"]',
             "",
             "",
-            *(_table(checkpoint) if of_table else _rows()),
+            *(_table(checkpoint) if of_table else _rows(network.layers[0].inputs)),
             "",
             "",
             "def predict(rows):",
@@ -110,9 +111,9 @@ def _docstring(checkpoint: Checkpoint) -> Iterator[str]:
     yield '"""'
 
 
-def _rows() -> Iterator[str]:
+def _rows(width: int) -> Iterator[str]:
     yield f"def inputs({ROWS}):"
-    yield f'    x = np.asarray({ROWS}, "float32").reshape(len({ROWS}), -1)'
+    yield f'    x = np.asarray({ROWS}, "float32").reshape(len({ROWS}), {width})'
     yield '    x = (x / w["scaling.divisor"] - w["scaling.mean"]) / w["scaling.std"]'
     yield '    return x.astype("float32")'
 
@@ -235,7 +236,7 @@ def _embedding(embedding: Embedding) -> Iterator[str]:
             yield "v = np.maximum(v, 0)"
         if embedding.numeric.keeps_numbers:
             yield "v = np.concatenate([u, v], axis=-1)"
-        parts.append("v.reshape(len(x), -1)")
+        parts.append("v.reshape(len(x), math.prod(v.shape[1:]))")
     for index, (position, _) in enumerate(embeddings.layout.coded):
         yield f"c{index} = x[:, {position}].astype(int)"
         parts.append(f'p(i, "category_{index}")[c{index}] * (c{index} >= 0)[:, None]')
@@ -279,14 +280,18 @@ def _ending(checkpoint: Checkpoint, network: MLP) -> Iterator[str]:
 
 def _main(checkpoint: Checkpoint) -> Iterator[str]:
     facts, section = checkpoint.experiment.facts, checkpoint.experiment.data
-    names = 'header=" ".join(w["class_names"])' if facts.class_names else 'header="values"'
+    names = 'header=" ".join(w["class_names"])'
+    if not facts.class_names:
+        names = f"header={json.dumps(' '.join(checkpoint.experiment.value_names))}"
     if facts.file is None or not isinstance(section, TableData):
         yield f'np.savetxt(sys.stdout, predict(np.load(sys.argv[1])), "%.7g", {names})'
         return
     unnamed = not facts.file.has_names or (isinstance(section, FileTable) and isinstance(section.header, list))
     known = f", {list(facts.file.kinds)}" if unnamed else ""
-    yield 'with open(sys.argv[1], newline="", encoding="utf-8") as file:'
-    yield f"    rows = list(csv.DictReader(file{known}, skipinitialspace=True))"
+    yield 'with open(sys.argv[1], newline="", encoding="utf-8-sig") as file:'
+    yield r'    separator = max(",;\t|", key=file.readline().count)'
+    yield "    file.seek(0)"
+    yield f"    rows = list(csv.DictReader(file{known}, delimiter=separator, skipinitialspace=True))"
     yield "table = {name: [row[name] for row in rows] for name in rows[0]}"
     yield f'np.savetxt(sys.stdout, predict(table), "%.7g", {names})'
 

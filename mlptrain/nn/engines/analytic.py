@@ -25,7 +25,9 @@ Tried and no faster, or slower (2-core AMD EPYC): examples in rows, where softma
 layer's outputs of several models would not be contiguous; the plain SGD update inside the product, W ← W − lr·ΔYᵀ; the
 update layer by layer, or in blocks of rows, while the gradient is in the cache; rectifiers by masks or ``where``, two
 to thirty times the time of threshold_backward; other layouts of the first layer's products, the best of which take 94 %
-of the time of these at 64 × 784 × 125; inference mode; an optimizer's buffers at staggered addresses.
+of the time of these at 64 × 784 × 125; inference mode; an optimizer's buffers at staggered addresses; biases as a
+column of weights beside inputs of 1; gradients of biases as products with ones. Calls of TorchScript save 4 % of a step
+of 784-64-10, which is not worth an interface that torch no longer develops.
 """
 
 from __future__ import annotations

@@ -152,12 +152,13 @@ function startDrawing() {
 function startChoosing() {
   at("file").addEventListener("change", () => {
     const [file] = at("file").files;
-    given = file ? async () => ({ body: file, type: file.type || "image/unknown", query: "?seen=true" }) : null;
+    given = file ? async () => ({ body: file, type: file.type.startsWith("image/") ? file.type : "image/unknown", query: "?seen=true" }) : null;
     const shown = at("chosen");
     if (shown) {
       shown.hidden = !file;
       const reader = new FileReader();
       reader.addEventListener("load", () => (shown.src = reader.result));
+      shown.addEventListener("error", () => (shown.hidden = true));
       if (file) reader.readAsDataURL(file);
     }
     ask();

@@ -1,11 +1,11 @@
 """What was read from large files, kept so that they are read once: in a second instead of a minute.
 
-A folder of the user's cache holds two files for a table. Its columns are Parquet with LZ4, which took half the time of
-Arrow's own format to read and check, named by the content of the files and the options of reading. A note of a few
-kilobytes is named by the files' paths and the options: it says which size, inode and time of change each file had when
-its SHA-256 was taken; while these stay, a file is not even hashed. Columns are believed if they have the SHA-256 of the
-note. What is damaged or of another version is read again and replaced. The folder is kept below ``MAX_BYTES``, and no
-table takes more than half of the disk's free space; it can be removed at any time.
+A folder of the user's cache holds two files for a table. Its columns are Parquet, with LZ4 where there is text, named
+by the content of the files and the options of reading. A note of a few kilobytes is named by the files' paths and the
+options: it says which size, inode and time of change each file had when its SHA-256 was taken; while these stay, a file
+is not even hashed. Columns are believed if they have the SHA-256 of the note. What is damaged or of another version is
+read again and replaced. The folder is kept below ``MAX_BYTES``, and no table takes more than half of the disk's free
+space; it can be removed at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Lines
@@ -157,7 +157,9 @@ def _store(columns: Path, note: Path, table: Table, signatures: list[list[int]])
         # Not synced: after a power cut the SHA-256 tells.
         temporary = columns.with_name(f".{columns.name}.{secrets.token_hex(4)}.tmp")
         try:
-            table.frame.write_parquet(temporary, compression="lz4", statistics=False)
+            has_text = pl.String in table.frame.dtypes  # numbers hardly become smaller
+            compression: Literal["lz4", "uncompressed"] = "lz4" if has_text else "uncompressed"
+            table.frame.write_parquet(temporary, compression=compression, statistics=False)
             found = _sha256(temporary)
             temporary.replace(columns)
         finally:

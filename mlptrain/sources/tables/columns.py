@@ -112,7 +112,7 @@ def infer(
         elif warning:
             notes.append(("columns", warning))
         if kind != "drop":
-            columns += _stored(name, values, kind)
+            columns += stored_columns(name, values, kind)
     if not columns:
         raise DataError(f"{table.parts[0].path} has no column left to learn from: {_dropped(described)}")
     found, why = _task(table, targets, task)
@@ -275,7 +275,7 @@ def _describe(values: pl.Series, kind: Kind | Role, why: str, levels: int | None
     return Described(values.name, kind, why, values.null_count(), levels, *ends)
 
 
-def _stored(name: str, values: pl.Series, kind: Kind) -> list[Column]:
+def stored_columns(name: str, values: pl.Series, kind: Kind) -> list[Column]:
     """The stored columns that one of the file becomes."""
     import polars as pl
 

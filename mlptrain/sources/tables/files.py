@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 T = TypeVar("T")
-PIECE = (
-    1 << 24
-)  # bytes that are parsed at once; the C library gives more than 32 MiB back, and asks for them, every time
+# Bytes that are parsed at once. Of more than 32 MiB, a few of these, the C library gives memory back, and asks for it
+# again.
+PIECE = 1 << 23
 MAX_LINE = 1 << 26  # bytes; 100,000 columns take about a million
 SAMPLE = 1 << 20  # bytes to look at before reading, more where a line is longer
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlptrain.sources.tables.wide import is_wide, parted, together
+from mlptrain.system.memory import fresh
 
 if TYPE_CHECKING:
     import polars as pl
@@ -146,10 +146,9 @@ def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:
     import polars as pl
 
     rows, owned = len(columns[0]), []
-    memory = mmap.mmap(-1, 4 * rows * len(columns))
-    for place, values in enumerate(columns):
-        into = np.frombuffer(memory, np.int32 if values.dtype == pl.Int64 else np.float32, rows, 4 * rows * place)
-        start = 0
+    memory = fresh((len(columns), rows), np.float32)
+    for values, into in zip(columns, memory, strict=True):
+        into, start = into.view(np.int32 if values.dtype == pl.Int64 else np.float32), 0
         for part in values.get_chunks():
             with np.errstate(over="ignore"):  # numbers that are too large are refused with their places
                 into[start : start + len(part)] = part.to_numpy()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEIGHT = "weight"
+_KINDS = {"numeric": "number", "categorical": "text", "date": "datetime"}
 
 
 def prepared(
@@ -30,7 +31,8 @@ def prepared(
     """What ``holding`` takes for a table without anything that is inferred: every column is an input.
 
     x (n, columns) has nan where a value is missing and the code of its level in a categorical column; y are labels
-    (n,) int64 of the ``class_names``, or without these targets (n, t) float32; ``weight`` (n,) are sample weights.
+    (n,) int64 of the ``class_names``, or 0 and 1 for each of several (n, labels) float32, or without names targets
+    (n, t) float32; ``weight`` (n,) are sample weights.
     """
     digest = hashlib.sha256()
     for array in (x, y, weight):
@@ -38,14 +40,15 @@ def prepared(
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())
             digest.update(array.tobytes())
     digest.update(repr((tuple(columns), tuple(class_names))).encode())
-    targets = _targets([column.name for column in columns], 1 if class_names else y.shape[1])
-    kinds = {one.name: "number" if one.kind == "numeric" else "text" for one in columns}
-    kinds |= dict.fromkeys(targets, "text" if class_names else "number")
+    has_classes = y.ndim == 1
+    targets = _targets([column.origin for column in columns], 1 if has_classes else y.shape[1])
+    kinds = {one.origin: _KINDS["date" if one.part else one.kind] for one in columns}
+    kinds |= dict.fromkeys(targets, "text" if has_classes else "number")
     facts = SourceFacts(
         train_counts=(len(x),),
         n_features=len(columns),
         class_names=tuple(class_names),
-        n_targets=0 if class_names else len(targets),
+        n_targets=0 if has_classes else len(targets),
         columns=tuple(columns),
         target_names=targets,
         file=FileFacts.model_validate({"kinds": kinds, "has_names": has_names}),

@@ -96,19 +96,23 @@ def test_an_iterator_that_is_left_ends_its_thread_and_closes_what_it_read() -> N
 @pytest.mark.parametrize("missing", ["median", "mean"])
 def test_fitting_in_threads_is_fitting(scaling: str, missing: str) -> None:
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(5000, 7)).astype(np.float32) * np.arange(1, 8, dtype=np.float32)
+    count = 150_007  # more than are added up at once
+    x = generator.normal(size=(count, 7)).astype(np.float32) * np.arange(1, 8, dtype=np.float32)
     x[generator.random(x.shape) < 0.1] = np.nan
-    x[:, 0], x[:, 6] = 3, generator.integers(0, 3, 5000)
+    x[:, 0], x[:, 6] = 3, generator.integers(0, 3, count)
     columns = (
         *(Column(name=f"x{place}") for place in range(6)),
         Column(name="c", kind="categorical", categories=("a", "b", "c")),
     )
-    facts = DataFacts(train_rows=5000, validation_rows=0, test_rows=0, n_features=7, n_targets=1, columns=columns)
+    facts = DataFacts(train_rows=count, validation_rows=0, test_rows=0, n_features=7, n_targets=1, columns=columns)
     data = FileTable.model_validate(
         {"name": "table", "path": "x", "target": "y", "numeric": {"scaling": scaling, "missing": missing}}
     )
     rows = torch.from_numpy(x)
-    one, three = (Columns.fit(data, 5000, lambda some: rows[:, some], facts, threads=threads) for threads in (1, 3))
+    one, three = (
+        Columns.fit(data, count, lambda some: torch.split(rows, some, dim=1), facts, threads=threads)
+        for threads in (1, 3)
+    )
     assert one == three
     if scaling == "standard":  # to the bit what NumPy says of the whole column
         filled = x[:, 1].astype(np.float64)
