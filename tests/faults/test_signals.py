@@ -139,7 +139,7 @@ def test_at_moments_where_python_has_ways_of_its_own(place: Path, moment: str) -
     acts = "".join(f"    {line}\n" for line in act.splitlines())
     (place / "press.py").write_text(
         "import atexit, os, signal\nfrom mlptrain import spec\nfrom mlptrain.cli import main\nload = spec.load_spec\n"
-        f"def press(*arguments):\n{acts}    return load(*arguments)\n"
+        f"def press(*arguments, **options):\n{acts}    return load(*arguments, **options)\n"
         "spec.load_spec = press\nmain(['check', 'small.yaml'])\n"
     )
     ended = subprocess.run([sys.executable, "-m", "press"], capture_output=True, text=True)
