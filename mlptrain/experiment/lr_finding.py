@@ -120,9 +120,10 @@ def lr_find(
 
     All start from the run's initial weights, read its batches and draw its noise; models that can share a call do, as
     seeds do. The rate is constant: schedule, average and early stopping are left out. Only training rows are read, and
-    nothing is written. ``steps`` are by default 200, or those of the run where it has fewer. ``config``, ``overrides``,
-    ``data`` and ``allow_code`` are as of ``train``; ``on_steps`` is given the steps that are done, and how many there
-    are at all rates together.
+    nothing is written. ``steps`` are by default 200, or those of the run where it has fewer.
+
+    ``config``, ``overrides``, ``data``, ``allow_code``, ``data_dir``, ``on_fetch`` and ``on_note`` are as of ``train``;
+    ``on_steps`` is given the steps that are done, and how many there are at all rates together.
 
     Suggested is the lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: the bottom of such
     a curve is flat, and its lower end holds for more steps than these. configs/README.md has what that is worth.
