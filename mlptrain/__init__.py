@@ -1,6 +1,6 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``,
 ``export_model``, ``compare`` and ``search`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does,
 ``sklearn`` has estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by
 ``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlptrain import errors, plot
     from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare, compare_optimizers
-    from mlptrain.experiment import resume, train, train_folds, train_seeds
+    from mlptrain.experiment import lr_find, resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export.arrays import export
     from mlptrain.inference.export.model import export_model
@@ -44,6 +44,7 @@ __all__ = [
     "export",
     "export_model",
     "load",
+    "lr_find",
     "metrics",
     "plot",
     "resume",
@@ -62,6 +63,7 @@ _HOMES = {
     "export": ("mlptrain.inference.export.arrays", "export"),
     "export_model": ("mlptrain.inference.export.model", "export_model"),
     "load": ("mlptrain.inference.module", "load"),
+    "lr_find": ("mlptrain.experiment", "lr_find"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
     "search": ("mlptrain.searching", "search"),

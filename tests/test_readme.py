@@ -285,6 +285,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "export": ("export", "run", "--to", "npz"),
         "export --to tensorboard": ("export", "run", "--to", "tensorboard"),
         "predict": ("predict", "run", "--index", "0"),
+        "lr-find": ("lr-find", DIGITS, "--steps", "3"),
         "gradcheck": ("gradcheck", DIGITS, "--set", "model.hidden=[5]"),
         "gradcheck --seeds": ("gradcheck", DIGITS, "--set", "model.hidden=[5]", "--seeds", "0..1"),
         "check": ("check", DIGITS),

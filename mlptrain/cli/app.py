@@ -22,6 +22,7 @@ from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
+from mlptrain.cli.lr_find import lr_find
 from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import (
     AllowCode,
@@ -146,6 +147,7 @@ def check(
         raise SpecError(faults)
 
 
+app.command("lr-find", rich_help_panel=TRAIN)(lr_find)
 app.command(rich_help_panel=TRAIN)(train)
 
 

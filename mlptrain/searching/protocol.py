@@ -57,7 +57,8 @@ def search(
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. After
     ``hours`` no further settings are drawn: how many there are then depends on the machine, what they are does not.
-    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
+    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``. ``data_dir`` is the data
+    folder, and ``progress`` is told what happens.
 
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked. Raises the errors of mlptrain.errors; after an InterruptedRunError the same call resumes.
