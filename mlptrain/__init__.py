@@ -1,10 +1,10 @@
 """Train, check and compare multi-layer perceptrons from a YAML file.
 
-``train``, ``train_seeds``, ``train_folds``, ``resume``, ``evaluate``, ``metrics``, ``load``, ``export``,
-``export_model`` and ``compare`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does, ``sklearn`` has
-estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by ``import mlptrain``.
-Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a configuration is a file's path
-or a mapping of the same content.
+``train``, ``train_seeds``, ``train_folds``, ``resume``, ``lr_find``, ``evaluate``, ``metrics``, ``load``, ``export``,
+``export_model``, ``compare`` and ``search`` do what the commands do, ``plot`` draws what ``mlptrain plot`` does,
+``sklearn`` has estimators, and ``errors`` what they raise; torch is imported when one of them needs it, not by
+``import mlptrain``. Paths are text or objects, with ``~`` for the home folder, or what ``train`` returns; a
+configuration is a file's path or a mapping of the same content.
 
 >>> import mlptrain
 >>> config = {"data": "iris", "model": {"hidden": [16]}, "optimizer": {"name": "adam", "lr": 0.03}}
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from mlptrain import errors, plot
     from mlptrain import sklearn as sklearn
     from mlptrain.comparison import compare, compare_optimizers
-    from mlptrain.experiment import resume, train, train_folds, train_seeds
+    from mlptrain.experiment import lr_find, resume, train, train_folds, train_seeds
     from mlptrain.inference.evaluate import evaluate_checkpoint as evaluate
     from mlptrain.inference.export.arrays import export
     from mlptrain.inference.export.model import export_model
     from mlptrain.inference.module import load
     from mlptrain.runs.metrics import metrics
+    from mlptrain.searching import search
 
 __all__ = [
     "__version__",
@@ -43,9 +44,11 @@ __all__ = [
     "export",
     "export_model",
     "load",
+    "lr_find",
     "metrics",
     "plot",
     "resume",
+    "search",
     "train",
     "train_folds",
     "train_seeds",
@@ -60,8 +63,10 @@ _HOMES = {
     "export": ("mlptrain.inference.export.arrays", "export"),
     "export_model": ("mlptrain.inference.export.model", "export_model"),
     "load": ("mlptrain.inference.module", "load"),
+    "lr_find": ("mlptrain.experiment", "lr_find"),
     "metrics": ("mlptrain.runs.metrics", "metrics"),
     "resume": ("mlptrain.experiment", "resume"),
+    "search": ("mlptrain.searching", "search"),
     "train": ("mlptrain.experiment", "train"),
     "train_folds": ("mlptrain.experiment", "train_folds"),
     "train_seeds": ("mlptrain.experiment", "train_seeds"),

@@ -15,9 +15,9 @@ from tests.command import Call
 ROOT = Path(__file__).parent.parent
 PANELS = {
     (): {
-        "Train and evaluate": ["init", "check", "train", "eval", "predict", "export", "serve"],
+        "Train and evaluate": ["init", "check", "lr-find", "train", "eval", "predict", "export", "serve"],
         "Look": ["runs", "metrics", "report", "gradcheck", "plot"],
-        "Compare": ["compare", "compare-optimizers"],
+        "Compare": ["compare", "compare-optimizers", "search"],
         "Data": ["data"],
         "Help": ["doctor", "schema"],
     },

@@ -6,6 +6,7 @@ import doctest
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ import sklearn.base
 import mlptrain
 import mlptrain.errors
 import mlptrain.sklearn
-from mlptrain.experiment import GroupOutcome, Outcome
+from mlptrain.experiment import GroupOutcome, LearningRates, Outcome
 from mlptrain.inference.export.model import ExportedModel
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.runs.comparison import Summary
@@ -26,7 +27,7 @@ from mlptrain.runs.records import CompletedRun, DivergedRun, Kept
 README = Path(mlptrain.__file__).parent / "README.md"
 MODULES = {"mlptrain": mlptrain, "plot": mlptrain.plot, "sklearn": mlptrain.sklearn, "errors": mlptrain.errors}
 RETURNED: tuple[type[Any], ...] = (
-    Outcome, GroupOutcome, CompletedRun, DivergedRun, Kept, TrainedNetwork, ExportedModel, Summary,
+    Outcome, GroupOutcome, LearningRates, CompletedRun, DivergedRun, Kept, TrainedNetwork, ExportedModel, Summary,
 )  # fmt: skip
 
 
@@ -55,7 +56,9 @@ def members(owner: type[Any]) -> Iterator[tuple[str, Any]]:
     for base in owner.__mro__:
         if base.__module__.startswith("mlptrain.") and base.__name__ not in ("Record", "Deferred", "_Sparse"):
             for name, value in vars(base).items():
-                if not name.startswith("_") and isinstance(value, (FunctionType, property, classmethod)):
+                if not name.startswith("_") and isinstance(
+                    value, (FunctionType, property, cached_property, classmethod)
+                ):
                     yield name, value
 
 
@@ -65,7 +68,7 @@ def attributes(owner: type[Any]) -> Iterator[str]:
         yield from owner.model_fields
     elif (fields := getattr(owner, "__dataclass_fields__", None)) is not None:
         yield from fields
-    yield from (name for name, value in members(owner) if isinstance(value, property))
+    yield from (name for name, value in members(owner) if isinstance(value, property | cached_property))
 
 
 def table() -> list[str]:

@@ -259,6 +259,9 @@ def every_command() -> Iterator[tuple[str, Any]]:
                 yield f"{prefix}{name}", command
 
 
+QUICK = ("--set", "trials=4", "--set", "method=random", "--set", "base.training.epochs=1", "--set", "scoring.seeds=1")
+
+
 def test_every_json_output_is_documented() -> None:
     documented = {re.split(r" --| [A-Z]", name)[0] for name, _ in rows("mlptrain/README.md", "command")}
     printing = {name for name, command in every_command() if any("--json" in option.opts for option in command.params)}
@@ -282,6 +285,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "export": ("export", "run", "--to", "npz"),
         "export --to tensorboard": ("export", "run", "--to", "tensorboard"),
         "predict": ("predict", "run", "--index", "0"),
+        "lr-find": ("lr-find", DIGITS, "--steps", "3"),
         "gradcheck": ("gradcheck", DIGITS, "--set", "model.hidden=[5]"),
         "gradcheck --seeds": ("gradcheck", DIGITS, "--set", "model.hidden=[5]", "--seeds", "0..1"),
         "check": ("check", DIGITS),
@@ -289,6 +293,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "doctor": ("doctor",),
         "data verify": ("data", "verify", "digits"),
         "data show": ("data", "show", str(ROOT / penguins)),
+        "search": ("search", str(ROOT / "configs/searches/digits.yaml"), *QUICK, "--run-dir", "searched"),
         "predict TABLE": ("predict", str(table), str(ROOT / "mlptrain/sources/tables/penguins.csv")),
     }
     elsewhere = {"compare", "compare-optimizers", "compare-optimizers --plan", "data fetch"}

@@ -22,6 +22,7 @@ from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
+from mlptrain.cli.lr_find import lr_find
 from mlptrain.cli.metrics import metrics
 from mlptrain.cli.options import (
     AllowCode,
@@ -36,6 +37,7 @@ from mlptrain.cli.options import (
 )
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
+from mlptrain.cli.search import search
 from mlptrain.cli.serve import serve
 from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
 from mlptrain.cli.train import train
@@ -99,14 +101,16 @@ def check(
 ) -> None:
     """Check configurations; show layers and parameters.
 
-    Of a comparison its arms and trials. Nothing is trained, and torch is not loaded, but for an optimizer that is named
-    by its import path.
+    Of a comparison its arms and trials, of a search its space. Nothing is trained, and torch is not loaded, but for an
+    optimizer that is named by its import path.
     """
     from mlptrain.spec import check_report, load_spec
     from mlptrain.spec.comparison.load import check_comparison
+    from mlptrain.spec.search.load import check_search
 
     reports: list[dict[str, Any]] = []
     comparisons: list[tuple[dict[str, Any], Sequence[Fault]]] = []
+    searches: list[tuple[dict[str, Any], Sequence[Fault]]] = []
     warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
@@ -114,18 +118,25 @@ def check(
             if (found := check_comparison(config, overrides)) is not None:
                 comparisons.append(found)
                 continue
+            if (found := check_search(config, overrides)) is not None:
+                searches.append(found)
+                continue
             loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
             warnings.append(loaded.warnings)  # without the columns that are dropped, which the table says
         except SpecError as error:
             faults += error.faults
     if as_json:
-        screen.say_json([*reports, *(compared for compared, _ in comparisons)])
+        screen.say_json([*reports, *(found for found, _ in (*comparisons, *searches))])
     else:
         from mlptrain.cli.data_screen import show_columns
 
         for compared, doubts in comparisons:
             screen.show_check_of_comparison(compared)
+            screen.show_warnings(doubts)
+
+        for searched, doubts in searches:
+            screen.show_check_of_search(searched)
             screen.show_warnings(doubts)
 
         for shown, doubts in zip(reports, warnings, strict=True):
@@ -136,6 +147,7 @@ def check(
         raise SpecError(faults)
 
 
+app.command("lr-find", rich_help_panel=TRAIN)(lr_find)
 app.command(rich_help_panel=TRAIN)(train)
 
 
@@ -215,7 +227,7 @@ def runs(
 
     Status, data, model, optimizer, epochs, the figures of the kept weights and age of each.
     """
-    from mlptrain.runs import is_comparison, list_runs, sort_runs
+    from mlptrain.runs import is_comparison, is_search, list_runs, sort_runs
 
     folders = []
     for folder in places or [Path("runs")]:
@@ -224,6 +236,8 @@ def runs(
         reason = ""
         if is_comparison(folder):
             reason = f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it"
+        elif is_search(folder):
+            reason = f"{folder} is a search, not a folder of runs; `mlptrain report {folder}` shows it"
         elif folder.exists() and not folder.is_dir():
             reason = f"{folder} is a file; name a run, or a folder that holds runs"
         if reason and len(places or ()) < 2:
@@ -251,6 +265,7 @@ app.command(
     rich_help_panel=COMPARE,
     short_help="Compare optimizers, tuned, over seeds, by exact tests",
 )(compare_optimizers)
+app.command(rich_help_panel=COMPARE, short_help="Search for good values of any keys, by Optuna's samplers")(search)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
 
 
@@ -284,17 +299,20 @@ def schema(
     of: Annotated[
         str,
         typer.Argument(
-            metavar="[KIND]", help="experiment or comparison.", autocompletion=lambda: ["experiment", "comparison"]
+            metavar="[KIND]",
+            help="experiment, comparison or search.",
+            autocompletion=lambda: ["experiment", "comparison", "search"],
         ),
     ] = "experiment",
 ) -> None:
     """The JSON Schema of a configuration, for editors."""
     from mlptrain.spec import json_schema
     from mlptrain.spec.comparison.schema import comparison_json_schema
+    from mlptrain.spec.search.schema import search_json_schema
 
-    schemas = {"experiment": json_schema, "comparison": comparison_json_schema}
+    schemas = {"experiment": json_schema, "comparison": comparison_json_schema, "search": search_json_schema}
     if of not in schemas:
-        raise UserError(f"there is no schema of '{of}'; name experiment or comparison")
+        raise UserError(f"there is no schema of '{of}'; name experiment, comparison or search")
     screen.say_json(schemas[of]())
 
 

@@ -31,6 +31,7 @@ class TrialProgress(Fetching, Progress):
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""
+        self._beside = ""
         self._total = self._done = self._before = 0.0
         self._started = self._printed = time.monotonic()
 
@@ -63,11 +64,18 @@ class TrialProgress(Fetching, Progress):
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {self._shown()}")
 
+    def show_beside(self, text: str) -> None:
+        """A text beside the number of trials, from now on."""
+        self._beside = text
+        if self._phases is not None:
+            self._phases.update(self._phase, shown=self._shown())
+
     def _shown(self) -> str:
         gained, seconds = self._done - self._before, time.monotonic() - self._started
         remaining = self._total - self._done
         left = f"  {duration(seconds / gained * remaining)} left" if gained > 0 and remaining > 0 else ""
-        return f"{int(self._done)} of {int(self._total)} trials{left}"
+        beside = f"  {self._beside}" if self._beside else ""
+        return f"{int(self._done)} of {int(self._total)} trials{left}{beside}"
 
 
 def show_preview(name: str, plan: Mapping[str, Any]) -> None:

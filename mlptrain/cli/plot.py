@@ -276,21 +276,27 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page's file; default: report.html in the folder.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write one HTML page on a run, a group or a comparison.
+    """One HTML page on a run, group, comparison or search.
 
     Of a run: outcome, curves, confusion, mistakes, specification, environment. Of a group of seeds or folds: figures
     with their spread, every run, learning curves. Of a comparison: scores, verdicts, learning curves, learning rates,
-    time to target, what failed, the protocol. The page is self-contained.
+    time to target, what failed, the protocol. Of a search: the best setting, what mattered, every trial. The page is
+    self-contained.
     """
-    from mlptrain.runs import RunFolder, RunGroup, is_comparison
+    from mlptrain.runs import RunFolder, RunGroup, is_comparison, is_search
 
-    comparison, group = is_comparison(run), RunGroup.is_group(run)
-    folder = run if comparison or group else RunFolder.open(run).path
+    comparison, group, search = is_comparison(run), RunGroup.is_group(run), is_search(run)
+    folder = run if comparison or group or search else RunFolder.open(run).path
     file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
     if comparison:
         from mlptrain.report.comparison.outputs import comparison_page
 
         screen.write_file(file, comparison_page(run).encode())
+        return
+    if search:
+        from mlptrain.report.search.outputs import search_page
+
+        screen.write_file(file, search_page(run).encode())
         return
     from mlptrain.report.loading import load_matplotlib
 

@@ -257,6 +257,17 @@ def show_check_of_comparison(found: Mapping[str, Any]) -> None:
     )
 
 
+def show_check_of_search(found: Mapping[str, Any]) -> None:
+    """What a search searches, and how."""
+    show_table(("key", "values"), list(found["space"].items()), title=f"{found['config']}: no faults")
+    pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
+    say(
+        f"{found['name']}: {found['trials']:,} trials by {found['method']}{pruned}, by {found['metric']}, "
+        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; the best setting is scored on "
+        f"{len(found['scoring_seeds'])} fresh seeds"
+    )
+
+
 def show_check(report: Mapping[str, Any]) -> None:
     """A configuration's layers and counts."""
     columns = ("layer", "inputs", "outputs", "operations", "tensors", "parameters")

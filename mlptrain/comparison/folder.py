@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.trials import TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
@@ -24,8 +23,26 @@ from mlptrain.system.lock import LockedFolder
 from mlptrain.system.paths import AnyPath, user_path
 
 
+class TrialPlan(Protocol):
+    """What will be done, fixed before the first trial: a comparison's or a search's."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def digest(self) -> str:
+        """Its hash, which names its folder too."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Everything that decides the results."""
+
+
 class ComparisonFolder(ComparisonFiles, LockedFolder):
     """Files and records of a comparison. Use as a context: it is locked while trials run."""
+
+    what = "comparison"
+    check_format = staticmethod(check_format)
 
     def __init__(self, path: Path) -> None:
         ComparisonFiles.__init__(self, path)
@@ -33,12 +50,12 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
-    def of(cls, plan: Plan, *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> ComparisonFolder:
+    def of(cls, plan: TrialPlan, *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> Self:
         """``parent/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
 
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
         """
-        files = cls(user_path(folder) if folder else parent / f"{plan.spec.name}-{plan.digest}")
+        files = cls(user_path(folder) if folder else parent / f"{plan.name}-{plan.digest}")
         content = yaml_text(plan.to_plain()).encode()
         try:
             if not files.plan.is_file():
@@ -46,13 +63,13 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
             files._check_plan(content)
         except OSError as error:
             raise MachineError(
-                f"the comparison's folder {files.path} cannot be used: {error.strerror or error}. {remedy(error)}, or "
+                f"the {cls.what}'s folder {files.path} cannot be used: {error.strerror or error}. {remedy(error)}, or "
                 "choose another folder with --run-dir; then rerun the same command to resume"
             ) from error
         return files
 
     def _begin(self, content: bytes) -> None:
-        refused = RunFolderError(f"{self.path} exists and is not a comparison's folder; name a new or empty folder")
+        refused = RunFolderError(f"{self.path} exists and is not a {self.what}'s folder; name a new or empty folder")
         if self.path.exists() and not self.path.is_dir():
             raise refused
         self.path.mkdir(parents=True, exist_ok=True)
@@ -70,7 +87,7 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
             theirs = read_file(self.plan)[1].value
         except SpecError as error:
             raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
-        check_format(theirs, self.plan)
+        self.check_format(theirs, self.plan)
         different = list(_differences(theirs, parse(content.decode(), source="").value))
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
@@ -136,8 +153,16 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         """The records of recorded batches, by the names of their trials."""
         return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
-    def sort(self, order: Sequence[str]) -> None:
-        """Bring the batches into the plan's order, by their names. Raises OSError."""
+    def sort(self, order: Sequence[str], *, drop_scored: bool = False) -> None:
+        """Bring the batches into the plan's order, by their names. Raises OSError.
+
+        With ``drop_scored`` those that scored a setting which is no longer the chosen one are left out.
+        """
+        if drop_scored:
+            known = set(order)
+            self._batches = {
+                name: batch for name, batch in self._batches.items() if name in known or batch[0].role == "tuning"
+            }
         ranks = {name: rank for rank, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():

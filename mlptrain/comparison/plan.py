@@ -52,6 +52,11 @@ class Plan:
         return trial.identity(self._task_text)
 
     @property
+    def name(self) -> str:
+        """The comparison's name."""
+        return self.spec.name
+
+    @property
     def split(self) -> SplitName:
         """The split that scoring reads."""
         return self.spec.scoring.split or "test"
@@ -81,8 +86,8 @@ class Plan:
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
         settings = [changes for arm in self.spec.arms.values() for changes in arm.settings()]
-        largest = max((_bytes(with_changes(self.task, changes, seed=0)) for changes in settings), default=0)
-        return max(1, min(MAX_MODELS, MAX_BYTES // max(largest, _bytes(self.task))))
+        largest = max((training_bytes(with_changes(self.task, changes, seed=0)) for changes in settings), default=0)
+        return max(1, min(MAX_MODELS, MAX_BYTES // max(largest, training_bytes(self.task))))
 
     def first_grids(self) -> dict[str, Grids]:
         """The grids of the file, of every arm that has something to tune."""
@@ -136,7 +141,7 @@ def make_plan(spec: ComparisonSpec) -> Plan:
     return Plan(spec, resolved)
 
 
-def _bytes(experiment: Experiment) -> int:
+def training_bytes(experiment: Experiment) -> int:
     """What one model takes while it trains."""
     parameters = sum(map(math.prod, experiment.parameter_shapes.values()))
     activations = experiment.model.members.k * experiment.batch_size * sum(experiment.widths[1:])

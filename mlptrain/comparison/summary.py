@@ -186,7 +186,8 @@ def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
     kind = ScoredTrial if plan.spec.metric is None else StudyTrial
     if kept is None:
         return kind(
-            seed=record.seed, trial=record.trial, status=record.status, score=chance.share, accuracy=None, loss=None,
+            seed=record.seed, trial=record.trial, status="failed" if lost is None else "diverged", score=chance.share,
+            accuracy=None, loss=None,
             epoch=None if lost is None else lost.epoch, step=None if lost is None else lost.step,
             message=record.message,
         )  # fmt: skip

@@ -85,11 +85,16 @@ class Batches:
         self._buffer = x.new_empty(len(examples) * size if self._copied else 0, x.shape[1], dtype=torch.float32)
         owners = [group for group, count in enumerate(self.models) for _ in range(count)]
         self._split: dict[int, list[list[Tensor]]] = {}  # the batches in the buffers, by the number of rows in them
-        self._in_order: dict[int, Tensor] = {}  # targets of each block, where they are the same in every epoch
+        self._in_order: dict[
+            tuple[int, int], Tensor
+        ] = {}  # targets of each block, where they are the same in every epoch
         self._owners = None if len(owners) == len(self.examples) else torch.tensor(owners, device=x.device)
 
-    def blocks(self, epoch: int, *, steps: int) -> Iterator[Block]:
-        """The epoch's steps, so many at once: their targets are brought together in one go."""
+    def blocks(self, epoch: int, *, steps: int, last: int | None = None) -> Iterator[Block]:
+        """The epoch's steps, so many at once: their targets are brought together in one go.
+
+        ``last`` is the number of steps after which it ends, by default all; several workers cannot end it early.
+        """
         n, size = self._n, self.batch_size
         orders = [self._rows(group, epoch) for group in range(len(self.examples))] if self._copied else None
         device = self.examples[0].x.device
@@ -101,12 +106,13 @@ class Batches:
         if orders is not None and self._own is not None and drawn is None:
             orders = [order.index_select(0, self._own) for order in orders]
             n, size = len(self._own), self.shares[0].stop - self.shares[0].start
+        n = n if last is None else min(n, last * size)
         for start in range(0, n, steps * size):
             stop = min(start + steps * size, n)
             if orders is None:
-                if start not in self._in_order:
-                    self._in_order[start] = self._of_models([some.targets[start:stop] for some in self.examples])
-                yield self._in_order[start], self._slices(start, stop)
+                if (start, stop) not in self._in_order:
+                    self._in_order[start, stop] = self._of_models([some.targets[start:stop] for some in self.examples])
+                yield self._in_order[start, stop], self._slices(start, stop)
             else:
                 rows = [order[start:stop] for order in orders]
                 targets = [some.y.index_select(0, at) for some, at in zip(self.examples, rows, strict=True)]

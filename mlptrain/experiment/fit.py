@@ -112,9 +112,11 @@ def epochs_of(
     evaluate: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
     workers: Workers | None = None,
+    last_steps: int | None = None,
 ) -> Iterator[list[Epoch | None]]:
     """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure or follow, and epoch 0.
 
+    The last epoch ends after ``last_steps`` of its steps, by default all of them.
     Models train in the parts that ``parts_of`` makes, one part after the other in every epoch; the seconds of an epoch
     are those of all parts. A model that is further than others of its part takes part and is dropped until they have
     caught up; then it continues from its own state.
@@ -129,7 +131,7 @@ def epochs_of(
     for listener in listeners:
         listener.started(models)
     endings: list[Ending | None] = [None] * len(models)
-    trained = {part: part.epochs(should_stop) for part in parts}
+    trained = {part: part.epochs(should_stop, last_steps) for part in parts}
     number = min(part.first for part in parts)
     while trained:
         taken: list[Epoch | None] = [None] * len(models)
@@ -177,13 +179,13 @@ class _Part:
         self.models = [self._trainer.model(index) for index in range(len(places))]
         self.first = min((start.epoch + 1 for start in self._starts if not start.done), default=0)
 
-    def epochs(self, should_stop: Callable[[], bool]) -> Iterator[list[Epoch | None]]:
+    def epochs(self, should_stop: Callable[[], bool], last_steps: int | None) -> Iterator[list[Epoch | None]]:
         """The epochs of its models from ``first`` on."""
         of_models = list(zip(self._experiments, self.models, self._starts, strict=True))
         last = max((one.training.epochs for one, _, start in of_models if not start.done), default=-1)
         followers = [_Follower(one, model, start.history) for one, model, start in of_models]
         _load(self.models, self._starts, self.first - 1)
-        trained = self._trainer.epochs(first=self.first, last=last, should_stop=should_stop)
+        trained = self._trainer.epochs(first=self.first, last=last, should_stop=should_stop, last_steps=last_steps)
         for number, found in enumerate(trained, self.first):
             _load(self.models, self._starts, number)
             yield [

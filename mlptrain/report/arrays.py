@@ -318,3 +318,23 @@ class LayerProfiles:
     rows: int
     moments: tuple[LayerMoment, ...]
     recorded: Mapping[str, FloatArray] | None = None
+
+
+@dataclass(frozen=True)
+class RateTrials:
+    """The first steps of a run at each of several learning rates ``rates`` (n,), ascending, on the same batches.
+
+    ``curves`` (n, steps) are the training losses of the steps, not finite where training diverged; ``losses`` (n,) are
+    means over the last ``averaged`` of them, ``start`` is that of the untrained network on these very batches.
+    ``diverges`` (n,): the loss is not finite, or ends above ``start``.
+    """
+
+    label: str
+    optimizer: str
+    rates: FloatArray
+    curves: FloatArray
+    losses: FloatArray
+    diverges: Sequence[bool]
+    averaged: int
+    start: float
+    suggestion: float | None

@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -212,5 +213,10 @@ def set_log_scale(axes: Axes, *, hide: bool = False) -> None:
     Values that are not above 0 lie at its lower end, or with ``hide`` leave a gap.
     """
     axes.set_yscale("log", nonpositive="mask" if hide else "clip")
-    axes.yaxis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
-    axes.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
+    set_plain_ticks(axes.yaxis)
+
+
+def set_plain_ticks(axis: Axis) -> None:
+    """Plain numbers along a logarithmic axis, also between the powers of ten where it spans few of them."""
+    axis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
+    axis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))

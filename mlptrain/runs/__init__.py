@@ -1,6 +1,6 @@
 """A run folder: create, append, finish, read, list. Nothing here loads torch."""
 
-from mlptrain.runs.folder import RunFolder, is_comparison, member_word, runs_of_group
+from mlptrain.runs.folder import RunFolder, is_comparison, is_search, member_word, runs_of_group
 from mlptrain.runs.group import FoldGroup, RunGroup, SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs, sort_runs
 from mlptrain.runs.log import RunLog
@@ -13,6 +13,7 @@ __all__ = [
     "RunSummary",
     "SeedGroup",
     "is_comparison",
+    "is_search",
     "list_runs",
     "member_word",
     "runs_of_group",

@@ -97,9 +97,9 @@ class ScoredSplit(_Sparse):
 class TrialRecord(_Sparse):
     """One trial, without any clock value: of an ``optimizer`` with its ``setting``, or of an ``arm`` with its changes.
 
-    ``kept`` is there where it completed, ``diverged`` where it diverged, ``message`` where the machine could not train
-    it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those of training, running
-    means over each epoch as it was trained, from 1.
+    ``kept`` is there where it completed or a search pruned it, ``diverged`` where it diverged, ``message`` where the
+    machine could not train it. ``curves`` hold a value for each epoch, those of the measured split from epoch 0, those
+    of training, running means over each epoch as it was trained, from 1.
     """
 
     trial: Identity
@@ -111,7 +111,7 @@ class TrialRecord(_Sparse):
     arm: str | None = None
     changes: Changes | None = None
     seed: Count
-    status: Literal["completed", "diverged", "failed"]
+    status: Literal["completed", "pruned", "diverged", "failed"]
     message: str | None = None
     threads: Positive | None = None
     hashes: Hashes | None = None  # every trial of one seed must share them

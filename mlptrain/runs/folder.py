@@ -109,6 +109,9 @@ class RunFolder(NewFolder):
             if is_comparison(path):
                 hint = f"`mlptrain report {path}` shows it, `mlptrain compare {path}` resumes it"
                 raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
+            if is_search(path):
+                hint = f"`mlptrain report {path}` shows it, `mlptrain search {path}` resumes it"
+                raise RunFolderError(f"{path} is a search, not a run; {hint}")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
         if not folder.facts.exists():
             raise RunFolderError(
@@ -195,6 +198,11 @@ _MEMBERS = ("seed", "fold")  # of groups
 def is_comparison(path: AnyPath) -> bool:
     """Whether a folder belongs to a comparison of optimizers: it holds a plan."""
     return (user_path(path) / "plan.yaml").is_file()
+
+
+def is_search(path: AnyPath) -> bool:
+    """Whether a folder belongs to a search: it holds its plan."""
+    return (user_path(path) / "search.yaml").is_file()
 
 
 def runs_of_group(path: AnyPath) -> list[Path]:

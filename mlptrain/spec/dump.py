@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -38,6 +39,18 @@ def plain(spec: ExperimentSpec) -> dict[str, Any]:
 def yaml_text(values: dict[str, Any]) -> str:
     """Plain values as YAML that the reader gives back unchanged."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def yaml_line(values: dict[str, Any]) -> str:
+    """The same in one line, each value as short as YAML has it: ``optimizer: {name: adam, lr: 0.01}``."""
+    return ", ".join(f"{key}: {_flow(value)}" for key, value in values.items())
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
+    )
+    return text.strip()
 
 
 def _name_first(value: Any) -> Any:

@@ -399,6 +399,10 @@ KEYS_NOT_OFFERED = {
     "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
         "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
     ),
+    "a search for the learning rate is not offered as a key; `mlptrain lr-find CONFIG` suggests one": (
+        "lr_find find_lr lr_finder lr_range_test range_test lr_range auto_lr auto_lr_find tune_lr lr_tune lr_tuner "
+        "auto_scale_lr suggest_lr lr_search lr_suggestion"
+    ),
     "a sign of decimals or thousands is not offered as a key; it is told from the numbers, as `mlptrain data show "
     "CONFIG` says": "decimal decimal_sep decimal_separator decimal_sign thousands thousands_sep thousands_separator",
     "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are told from its bytes": (

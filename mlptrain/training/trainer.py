@@ -175,8 +175,12 @@ class Trainer:
         """One of the models with its live parameters and state."""
         return TrainedModel(self, index)
 
-    def epochs(self, *, first: int, last: int, should_stop: Callable[[], bool]) -> Iterator[list[Epoch | None]]:
+    def epochs(
+        self, *, first: int, last: int, should_stop: Callable[[], bool], last_steps: int | None = None
+    ) -> Iterator[list[Epoch | None]]:
         """Train epochs ``first`` to ``last``; with ``first`` 0, begin with the evaluation before training.
+
+        The last one ends after ``last_steps`` of its steps, by default all of them.
 
         Yields one epoch for every model, None for those that ended in an earlier one, and ends early when all have.
         A model diverges in the epoch in which a loss or parameter of it is no longer finite; others are not affected.
@@ -186,13 +190,16 @@ class Trainer:
             before = set(self._ended)
             self._waited = take_turn(should_stop)
             started = time.perf_counter() - self._waited
-            trained = self._train(epoch, should_stop) if epoch else [{"train": None}] * len(self.models)
+            limit = last_steps if epoch == last else None
+            trained = self._train(epoch, should_stop, limit) if epoch else [{"train": None}] * len(self.models)
             middle = time.perf_counter()
             evaluated = [
                 None if index in self._ended else self._evaluate(index, epoch) for index in range(len(self.models))
             ]
             ended = time.perf_counter()
             step = epoch * self.steps_per_epoch
+            if limit is not None:
+                step += limit - self.steps_per_epoch
             yield [
                 None
                 if index in before
@@ -212,8 +219,10 @@ class Trainer:
             if len(self._ended) == len(self.models):
                 return
 
-    def _train(self, epoch: int, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
-        """One pass over the rows; what it gave every model."""
+    def _train(self, epoch: int, should_stop: Callable[[], bool], limit: int | None) -> list[dict[str, Any]]:
+        """One pass over the rows, or over those of the first ``limit`` steps; what it gave every model."""
+        sizes = self._sizes[:limit]
+        rows = int(sizes.sum())
         n, k = self.batch_size, self.network.widths[-1]
         if self._workers is not None:
             n = self.batches.shares[0].stop - self.batches.shares[0].start
@@ -223,7 +232,7 @@ class Trainer:
         terms, weights = [], []  # what is minimised, where that is not the plain loss
         self.engine.start_epoch(epoch)
         self.updates.start((epoch - 1) * self.steps_per_epoch)
-        for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once):
+        for targets, inputs in self.batches.blocks(epoch, steps=steps_at_once, last=limit):
             outputs = self.parameters.flat.new_empty(len(self.models), k, targets.shape[-1])
             inputs = inputs if self._workers is None else self._announced(inputs, shares)
             of_steps = (_split(tensor, n) for tensor in (targets, outputs))
@@ -255,16 +264,16 @@ class Trainer:
             objectives = (sums[0] / sums[1]).tolist()
         of_models = []
         for index, whole in enumerate(finite):
-            loss = float(step_losses[index].sum()) / self.rows
+            loss = float(step_losses[index].sum()) / rows
             objective = None if objectives is None or self.loss.of_model(index).is_plain else objectives[index]
             if not (whole and math.isfinite(loss) and math.isfinite(objective or 0)):
                 self._note_divergence(index, epoch, step_losses[index])
             hit = None if step_hits is None else step_hits[index]
             of_models.append(
                 {
-                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / self.rows, objective),
-                    "step_losses": step_losses[index] / self._sizes,
-                    "step_accuracies": None if hit is None else hit / self._sizes,
+                    "train": Metrics(loss, None if hit is None else int(hit.sum()) / rows, objective),
+                    "step_losses": step_losses[index] / sizes,
+                    "step_accuracies": None if hit is None else hit / sizes,
                 }
             )
         return of_models

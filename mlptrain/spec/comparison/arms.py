@@ -67,7 +67,7 @@ class Base:
 
 
 @dataclass
-class _Value:
+class Values:
     """What an arm says of one key: a value, or those of a grid; ``at`` leads to it below the arm's name."""
 
     at: KeyPath
@@ -90,7 +90,7 @@ def read_arms(document: Document, base: Base | None) -> tuple[dict[str, Arm], li
     for name, entry in section.items():
         path: KeyPath = ("arms", name)
         faults += [document.fault(path, message, key=True) for message in unusable_name(name, section, "an arm")]
-        reader = _Reader(document, path)
+        reader = SettingsReader(document, path)
         try:
             values = reader.values_of(entry)
             if base is not None:
@@ -106,13 +106,14 @@ def read_arms(document: Document, base: Base | None) -> tuple[dict[str, Arm], li
 
 
 @dataclass
-class _Reader:
-    """One arm, at ``path`` of the study's document."""
+class SettingsReader:
+    """One arm, at ``path`` of the study's document, or what a search may change, which has no ``limit`` of settings."""
 
     document: Document
     path: KeyPath
+    limit: int | None = MAX_SETTINGS
 
-    def values_of(self, entry: object) -> dict[KeyPath, _Value]:
+    def values_of(self, entry: object) -> dict[KeyPath, Values]:
         """What the arm says, by key path of the base, whole sections first. Raises SpecError with every fault."""
         if entry is None:
             entry = {}  # the base as it is
@@ -121,7 +122,7 @@ class _Reader:
                 f"must be a mapping of keys of the base, such as {{model.activation: gelu}}, got {described(entry)}"
             )
             raise SpecError([self.document.fault(self.path, message)])
-        values: dict[KeyPath, _Value] = {}
+        values: dict[KeyPath, Values] = {}
         faults: list[Fault] = []
         for key, value in entry.items():
             path = key_path(key)
@@ -136,16 +137,16 @@ class _Reader:
             except FaultyError as error:
                 faults += [self.document.fault((*self.path, *at), message) for at, message in error.findings]
         total = math.prod(len(value.values) for value in values.values())
-        if total > MAX_SETTINGS and not faults:
+        if self.limit is not None and total > self.limit and not faults:
             faults.append(self.document.fault(self.path, _too_large(total), key=True))
         if faults:
             raise SpecError(faults)
         return dict(sorted(values.items(), key=lambda item: len(item[0])))
 
-    def _split(self, path: KeyPath, value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, _Value]]:
+    def _split(self, path: KeyPath, value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Values]]:
         """A value without its grids, and the grids inside it. Raises FaultyError."""
         if isinstance(value, dict) and "log_grid" in value:
-            yield path, _Value(at, _log_grid(value, at), is_grid=True)
+            yield path, Values(at, _log_grid(value, at), is_grid=True)
         elif isinstance(value, dict) and _is_section(path):
             if (reason := next((reason for key in value if (reason := _refusal((*path, key)))), None)) is not None:
                 raise FaultyError([(at, reason)])
@@ -155,12 +156,12 @@ class _Reader:
             whole: dict[str, Any] = {key: lists.get((*path, key), item) for key, item in value.items()}
             for one, of in grids:
                 _set(whole, one[len(path) :], of.values[0])
-            yield path, _Value(at, [whole])
+            yield path, Values(at, [whole])
             yield from grids
         elif not isinstance(value, list) or ((form := form_at(path)) == "list" and not _of_lists(value)):
-            yield path, _Value(at, [value])
+            yield path, Values(at, [value])
         elif form == "either" and len(value) == 1 and _of_lists(value):
-            yield path, _Value(at, value)
+            yield path, Values(at, value)
         elif len(value) < 2:
             given = f"one; write {dotted(path)}: {described(value[0])} for a fixed value" if value else "none"
             raise FaultyError([(at, f"must have at least two values to choose from, got {given}")])
@@ -169,16 +170,16 @@ class _Reader:
             if repeated is not None:
                 message = f"repeats the value {described(value[repeated])}; keep one of them"
                 raise FaultyError([((*at, repeated), message)])
-            yield path, _Value(at, value, is_grid=True)
+            yield path, Values(at, value, is_grid=True)
 
-    def checked(self, values: Mapping[KeyPath, _Value], base: Base) -> tuple[Arm, frozenset[str]]:
+    def checked(self, values: Mapping[KeyPath, Values], base: Base) -> tuple[Arm, frozenset[str]]:
         """The arm, and what its settings train. Raises SpecError with every fault of every setting."""
         faults: list[Fault] = []
         fixed: dict[str, Any] = {}
         grids: dict[str, list[Any]] = {dotted(_lifted(path)): [] for path, of in values.items() if of.is_grid}
         contents = set()
         for places in product(*(range(len(of.values)) for of in values.values())):
-            spec, found = self._check(dict(zip(values, places, strict=True)), values, base)
+            spec, found = self.check_setting(dict(zip(values, places, strict=True)), values, base)
             if spec is None or found:
                 faults += found
                 continue
@@ -199,8 +200,8 @@ class _Reader:
         ordered = {key: sorted(items) if is_ordered(items) else items for key, items in grids.items()}
         return Arm(base.spec, fixed, ordered), frozenset(contents)
 
-    def _check(
-        self, places: Mapping[KeyPath, int], values: Mapping[KeyPath, _Value], base: Base
+    def check_setting(
+        self, places: Mapping[KeyPath, int], values: Mapping[KeyPath, Values], base: Base
     ) -> tuple[ExperimentSpec | None, list[Fault]]:
         """One setting: its experiment, and what is wrong with it."""
         written = base.document
@@ -235,7 +236,7 @@ class _Reader:
             spec = experiment.with_weights(Path(init.path), sha256=weights.sha256).spec
         return spec, []
 
-    def _relocated(self, fault: Fault, places: Mapping[KeyPath, int], values: Mapping[KeyPath, _Value]) -> Fault:
+    def _relocated(self, fault: Fault, places: Mapping[KeyPath, int], values: Mapping[KeyPath, Values]) -> Fault:
         """A fault of the base with the arm's changes in it, at what the arm says."""
         for path in sorted(places, key=len, reverse=True):
             key, of = dotted(path), values[path]

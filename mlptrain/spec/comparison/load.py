@@ -65,7 +65,12 @@ class LoadedComparison:
 
 def is_comparison(document: Document) -> bool:
     """Whether a YAML file is a comparison (it has a base, optimizers or arms) rather than an experiment."""
-    return bool({"base", "optimizers", "arms"} & document.value.keys())
+    return bool({"base", "optimizers", "arms"} & document.value.keys()) and not is_search(document)
+
+
+def is_search(document: Document) -> bool:
+    """Whether a YAML file is a search: it has a space."""
+    return "space" in document.value
 
 
 def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparison:
@@ -215,15 +220,15 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         message = f"unknown key here; it belongs to base.{section}"
         document.faults.append(document.fault((section,), message, key=True))
         del document.value[section]
-    base_document = _base_document(document, folder)
+    base_document = base_document_of(document, folder)
     values = document.value
     # Arms may leave the optimizer as it is.
     is_study = "arms" in values
     ignored = not is_study and base_document is not None and base_document.prefix and "optimizer" in base_document.value
-    base, base_sections, faults = _base(base_document, of_base, document, keep_optimizer=is_study)
+    base, base_sections, faults = read_base(base_document, of_base, document, keep_optimizer=is_study)
     facts = base_sections.get("facts")
     if "base" in values:
-        values["base"] = base or _stand_in()  # whose faults are reported already
+        values["base"] = base or stand_in()  # whose faults are reported already
     if "optimizers" in values:
         for key in values["optimizers"] if isinstance(values["optimizers"], dict) else ():
             if not inspect_code(document, ("optimizers", key)):
@@ -271,7 +276,7 @@ def _inspect_arms(document: Document) -> None:
             del entry["optimizer.name"]
 
 
-def _base_document(document: Document, folder: Path) -> Document | None:
+def base_document_of(document: Document, folder: Path) -> Document | None:
     """The base as a document of its own: the section, or the file that it names. None with a fault added."""
     value = document.value.get("base")
     if isinstance(value, dict):
@@ -302,7 +307,7 @@ def _base_document(document: Document, folder: Path) -> Document | None:
     return None
 
 
-def _base(
+def read_base(
     base: Document | None, overrides: Sequence[str], document: Document, *, keep_optimizer: bool
 ) -> tuple[ExperimentSpec | None, dict[str, Any], list[Fault]]:
     """The base, its faultless sections, and its faults; without its own optimizer where it is not to be kept.
@@ -314,7 +319,7 @@ def _base(
     for override in overrides:
         apply_override(base, override, ExperimentSpec, within="base.")
     anchor(base)
-    if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(document.value["arms"])):
+    if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(document.value.get("arms"))):
         base.value["optimizer"] = NO_OPTIMIZER
     elif not inspect_code(base, ("optimizer",)):
         base.value["optimizer"] = STAND_IN
@@ -329,7 +334,8 @@ def _base(
     return experiment.spec, sections, faults
 
 
-def _stand_in() -> ExperimentSpec:
+def stand_in() -> ExperimentSpec:
+    """An experiment in the place of a base that has faults."""
     values = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
     return ExperimentSpec.model_validate(values)
 
@@ -343,18 +349,18 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
     scoring, tuning = spec.scoring, spec.tuning
     metric = _metric(spec, facts)
     taken = tuning.seeds if tuning is not None and isinstance(tuning.seeds, list) else []
-    scored = _explicit(scoring.seeds, start=0, without=taken)
+    scored = explicit_seeds(scoring.seeds, start=0, without=taken)
     tie = spec.tie if spec.tie is not None else 0.001 if is_share(metric.key) else 0.0
     update: dict[str, Any] = {"scoring": ScoringSpec(seeds=scored, split=metric.split), "metric": metric, "tie": tie}
     if tuning is not None:
-        seeds = _explicit(tuning.seeds, start=FIRST_TUNING_SEED, without=scored)
+        seeds = explicit_seeds(tuning.seeds, start=FIRST_TUNING_SEED, without=scored)
         update["tuning"] = TuningSpec(seeds=seeds, extensions=tuning.extensions)
     by_accuracy = metric.key == "accuracy" and facts.has_classes
     if by_accuracy and (optimizers := spec.optimizers or as_optimizers(spec.arms)):
         placeholder = optimizer_adapter.validate_python({"name": NO_OPTIMIZER})
         base = spec.base.model_copy(update={"optimizer": placeholder})
         return spec.model_copy(update=update | {"base": base, "optimizers": optimizers, "arms": {}, "metric": None})
-    base = _measuring(spec.base, metric.key)
+    base = measuring(spec.base, metric.key)
     arms = spec.arms or as_arms(spec.optimizers, base)
     arms = {name: replace(arm, base=base) for name, arm in arms.items()}
     return spec.model_copy(update=update | {"base": base, "optimizers": {}, "arms": arms})
@@ -369,7 +375,7 @@ def _metric(spec: ComparisonSpec, facts: DataFacts) -> ComparedMetric:
     return ComparedMetric(name=f"{split}_{key}", goal="max" if higher_is_better(key) else "min")
 
 
-def _measuring(base: ExperimentSpec, key: str) -> ExperimentSpec:
+def measuring(base: ExperimentSpec, key: str) -> ExperimentSpec:
     """The base that measures a metric after every epoch which runs otherwise measure at their end alone."""
     evaluation = base.evaluation
     if key not in ("rmse", "r2") or key in (metric.key for metric in evaluation.metrics):
@@ -379,7 +385,7 @@ def _measuring(base: ExperimentSpec, key: str) -> ExperimentSpec:
     return base.model_copy(update={"evaluation": listed})
 
 
-def _explicit(seeds: int | list[int], *, start: int, without: Sequence[int]) -> list[int]:
+def explicit_seeds(seeds: int | list[int], *, start: int, without: Sequence[int]) -> list[int]:
     """A count as that many whole numbers from ``start`` on, those in ``without`` left out."""
     if isinstance(seeds, list):
         return seeds

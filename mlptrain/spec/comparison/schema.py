@@ -9,7 +9,7 @@ from mlptrain.spec.comparison.candidates import CANDIDATE_PATTERN, MAX_OPTIMIZER
 from mlptrain.spec.comparison.sections import ComparisonSpec
 
 _CODE = "compared_code"  # an optimizer by its import path
-_KEY = r"^[A-Za-z_][A-Za-z0-9_-]*([.\[][A-Za-z0-9_.\[\]-]*)?$"  # of the base, such as model.hidden[0]
+KEY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*([.\[][A-Za-z0-9_.\[\]-]*)?$"  # of the base, such as model.hidden[0]
 
 
 def comparison_json_schema() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def comparison_json_schema() -> dict[str, Any]:
         "minProperties": 2,
         "maxProperties": MAX_OPTIMIZERS,
         "propertyNames": {"pattern": CANDIDATE_PATTERN},
-        "additionalProperties": {"type": ["object", "null"], "propertyNames": {"pattern": _KEY}},
+        "additionalProperties": {"type": ["object", "null"], "propertyNames": {"pattern": KEY_PATTERN}},
     }
     properties["metric"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/ComparedMetric"}]
     for key in ("optimizers", "arms", "metric"):

@@ -1,0 +1,275 @@
+"""Learning rates tried side by side: the first steps of a run, from one start on the same batches, at each rate."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlptrain.errors import InterruptedRunError, UserError
+from mlptrain.experiment.build import load_data
+from mlptrain.experiment.fit import epochs_of
+from mlptrain.experiment.parts import most_together, parts_of
+from mlptrain.report.arrays import FloatArray, RateTrials
+from mlptrain.report.loading import load_matplotlib
+from mlptrain.sources.fetch import Progress
+from mlptrain.sources.held import holding
+from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
+from mlptrain.spec.dump import yaml_line
+from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.optimizer import SGD
+from mlptrain.spec.schedule import Constant
+from mlptrain.system.paths import AnyPath
+from mlptrain.system.signals import stop_on_signals
+from mlptrain.training.device import applied, resolve_device
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOW, HIGH, RATES, STEPS = 1e-6, 10.0, 22, 200  # three rates in every factor of ten
+MIN_RATES, MAX_RATES, MAX_STEPS = 3, 200, 100_000
+_CONSTANT = Constant(name="constant")
+_UNTRAINED = SGD(name="sgd", lr=1e-30)  # float32 weights stay as they are
+_SHARE = 0.95  # of the largest fall of the loss, in logarithms: the lowest rate that reaches it is suggested
+_ALIKE = 1e-3  # of the untrained network's loss: lower ones are as good as this
+_AVERAGED = 0.1  # of the steps, the last ones, whose mean is the loss at the end
+_FALL = 0.01  # of the untrained network's loss: where no rate takes off as much, nothing is learnt
+_ABOVE = 1e-3  # of the same: a loss that ends higher than that above it diverges
+# What the first steps have no use for, or what nobody reads of them.
+_LEFT_OUT: dict[str, Any] = {"ema": 0.0, "early_stopping": None, "record_steps": False, "record_layers": False}
+
+OnSteps = Callable[[int, int], None]  # steps that are done, and all of them
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """What ``lr_find`` found: the training loss at the end of so many ``steps`` at each rate, and a suggestion.
+
+    ``losses`` are means over the last ``averaged`` steps, infinite where training was no longer finite, which ``ended``
+    has the number of the step of; ``start`` is that of the untrained network on these batches. ``diverges``: the loss
+    is not finite, or ends above ``start``. ``curves`` (rates, steps) are the losses of the steps. ``suggestion`` is
+    None where nothing is learnt; ``warnings`` say what is doubtful.
+    """
+
+    name: str
+    optimizer: OptimizerSpec
+    batch_size: int
+    steps: int
+    averaged: int
+    start: float
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    diverges: tuple[bool, ...]
+    ended: tuple[int | None, ...]
+    suggestion: float | None
+    reason: str
+    warnings: tuple[str, ...]
+    curves: FloatArray
+
+    @property
+    def yaml(self) -> str:
+        """The section ``optimizer`` with the suggested rate, or empty."""
+        if self.suggestion is None:
+            return ""
+        given = self.optimizer.model_dump(exclude_defaults=True, exclude_none=True)
+        first = {"name": self.optimizer.name, "lr": self.suggestion}
+        return yaml_line({"optimizer": first | given | first})
+
+    @cached_property
+    def figure(self) -> Figure:
+        """Loss against rate, and the losses of the steps."""
+        load_matplotlib()
+        from mlptrain.report.rate_trials import draw_rate_trials
+
+        trials = RateTrials(
+            self.name,
+            self.optimizer.name,
+            np.array(self.rates),
+            self.curves,
+            np.array(self.losses),
+            self.diverges,
+            self.averaged,
+            self.start,
+            self.suggestion,
+        )
+        return draw_rate_trials(trials)
+
+
+def lr_find(
+    config: Loaded | Config,
+    *,
+    overrides: Overrides = (),
+    data: Any = None,
+    low: float = LOW,
+    high: float = HIGH,
+    rates: int = RATES,
+    steps: int | None = None,
+    allow_code: bool = False,
+    data_dir: AnyPath | None = None,
+    on_fetch: Progress | None = None,
+    on_steps: OnSteps | None = None,
+    on_note: Callable[[str], None] = warnings.warn,
+) -> LearningRates:
+    """Train the first ``steps`` of a run at each of so many ``rates`` from ``low`` to ``high``, evenly in logarithms.
+
+    All start from the run's initial weights, read its batches and draw its noise; models that can share a call do, as
+    seeds do. The rate is constant: schedule, average and early stopping are left out. Only training rows are read, and
+    nothing is written. ``steps`` are by default 200, or those of the run where it has fewer.
+
+    ``config``, ``overrides``, ``data``, ``allow_code``, ``data_dir``, ``on_fetch`` and ``on_note`` are as of ``train``;
+    ``on_steps`` is given the steps that are done, and how many there are at all rates together.
+
+    Suggested is the lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: the bottom of such
+    a curve is flat, and its lower end holds for more steps than these. configs/README.md has what that is worth.
+
+    Raises the errors of ``train`` on specification, data and device, UserError for rates that cannot be, and
+    InterruptedRunError after a signal.
+    """
+    tried = _spaced(low, high, rates)
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise UserError(f"steps {steps}: expected 1 to {MAX_STEPS:,}")
+    with holding(data) as given, code_allowed(allow_code):
+        experiment = as_loaded(config, overrides, given).experiment
+        if steps is None:
+            run = experiment.training.run_length(experiment.facts.train_rows).steps
+            steps = min(STEPS, run) or STEPS
+        if experiment.schedule.name != "constant" or experiment.schedule.warmup:
+            on_note(
+                f"the rates are constant: the schedule '{experiment.schedule.name}' is left out; optimizer.lr, "
+                "which the suggestion is for, is its highest rate"
+            )
+        curves, ended = _train(experiment, tried, steps, data_dir, on_fetch, on_steps)
+    averaged = max(1, round(_AVERAGED * steps))
+    start, *losses = (float(loss) if math.isfinite(loss) else math.inf for loss in curves[:, -averaged:].mean(axis=1))
+    losses = [math.inf if step is not None else loss for loss, step in zip(losses, ended, strict=True)]
+    diverges = [loss > start + _ABOVE * abs(start) for loss in losses]
+    suggestion, reason = suggested(tried, losses, start)
+    return LearningRates(
+        name=experiment.name,
+        optimizer=experiment.optimizer,
+        batch_size=experiment.batch_size,
+        steps=steps,
+        averaged=averaged,
+        start=start,
+        rates=tuple(tried),
+        losses=tuple(losses),
+        diverges=tuple(diverges),
+        ended=tuple(ended),
+        suggestion=suggestion,
+        reason=reason,
+        warnings=tuple(_doubts(tried, losses, suggestion)),
+        curves=curves[1:],
+    )
+
+
+def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> tuple[float | None, str]:
+    """A learning rate and why, from the losses at the end and that of the untrained network; None if nothing is learnt.
+
+    The lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: to best^0.95 · start^0.05. So
+    it is near the best where losses differ by factors and also where most of the loss is noise; below a thousandth of
+    ``start`` all losses are alike.
+    """
+    if not math.isfinite(start):
+        return None, "nothing is learnt: the loss of the untrained network is not finite"
+    best = min(range(len(rates)), key=lambda index: losses[index])
+    if not start - losses[best] > _FALL * abs(start):
+        return None, (
+            f"nothing is learnt: no rate lowers the training loss by 1 % of the untrained network's, {start:.4g}"
+        )
+    lowest = max(losses[best], _ALIKE * start)
+    chosen = next(index for index, loss in enumerate(losses) if loss <= lowest**_SHARE * start ** (1 - _SHARE))
+    fell = f"from {start:.4g} to {losses[chosen]:.4g}"
+    if chosen == best:
+        return rates[best], f"the training loss falls furthest with it, {fell}, and with no lower rate nearly as far"
+    return rates[chosen], (
+        f"it is the lowest rate with which the training loss falls 95 % as far, in logarithms, as with the best one: "
+        f"{fell}, with {rates[best]:g} to {losses[best]:.4g}"
+    )
+
+
+def _doubts(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> list[str]:
+    """What the range of the rates leaves open."""
+    if suggestion is None:
+        return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
+    doubts, best = [], rates[min(range(len(rates)), key=lambda index: losses[index])]
+    if best == rates[-1]:
+        doubts.append(f"the loss is lowest at the highest rate tried, {best:g}: try higher ones, up to {100 * best:g}")
+    if suggestion == rates[0]:
+        lower = f"try lower ones, from {suggestion / 100:g} on"
+        doubts.append(f"the lowest rate tried, {suggestion:g}, does nearly as well as the best: {lower}")
+    return doubts
+
+
+def _spaced(low: float, high: float, count: int) -> list[float]:
+    """Rates from ``low`` to ``high``, evenly in logarithms, each with no more digits than it needs to be another."""
+    if not 0 < low < high <= 1e30:  # as optimizer.lr has it
+        raise UserError(f"rates from {low:g} to {high:g}: expected two numbers above 0, the lower first")
+    if not MIN_RATES <= count <= MAX_RATES:
+        raise UserError(f"{count} rates: expected {MIN_RATES} to {MAX_RATES}")
+    exact = np.geomspace(low, high, count)[1:-1].tolist()
+    for digits in range(2, 17):
+        spaced = [low, *(float(f"{rate:.{digits}g}") for rate in exact), high]
+        if all(before < after for before, after in pairwise(spaced)):
+            return spaced
+    raise UserError(f"rates from {low:g} to {high:g}: between them there are no {count} different ones")
+
+
+def _train(
+    experiment: Experiment,
+    rates: Sequence[float],
+    steps: int,
+    data_dir: AnyPath | None,
+    on_fetch: Progress | None,
+    on_steps: OnSteps | None,
+) -> tuple[FloatArray, list[int | None]]:
+    """The losses of all steps (1 + rates, steps), of the untrained network first, and where each rate diverged."""
+    epochs = -(-steps // experiment.steps_per_epoch)
+    last_steps = steps - (epochs - 1) * experiment.steps_per_epoch
+    one = experiment.changed(schedule=_CONSTANT).with_training(epochs=epochs, **_LEFT_OUT)
+    resolved = resolve_device(
+        device=one.training.device,
+        precision=one.training.precision,
+        threads=one.training.threads,
+        step_flops=min(len(rates) + 1, most_together(one)) * one.step_flops,
+    )
+    with applied(resolved):
+        one = one.with_training(**asdict(resolved))
+        splits = load_data(one, data_dir=data_dir, on_fetch=on_fetch)
+        of_rates = [one.optimizer.model_copy(update={"lr": rate}) for rate in rates]
+        models = [one.changed(optimizer=optimizer) for optimizer in (_UNTRAINED, *of_rates)]
+        parts = parts_of(models, [splits] * len(models))
+        curves = np.full((len(models), steps), np.nan)
+        ended: list[int | None] = [None] * len(models)
+        done = 0
+
+        def stepped() -> bool:
+            nonlocal done
+            done += 1
+            if on_steps is not None:
+                on_steps(done, len(parts) * steps)
+            return should_stop()
+
+        with stop_on_signals() as should_stop:
+            try:
+                for number, part in enumerate(parts):  # one after the other, which keeps the weights of one in memory
+                    some = [models[place] for place in part]
+                    trained = epochs_of(
+                        some, [splits] * len(some), evaluate=False, should_stop=stepped, last_steps=last_steps
+                    )
+                    for found in trained:
+                        for place, epoch in zip(part, found, strict=True):
+                            if epoch is None or epoch.step_losses is None:
+                                continue
+                            first = (epoch.epoch - 1) * one.steps_per_epoch
+                            curves[place, first : first + len(epoch.step_losses)] = epoch.step_losses
+                            ended[place] = None if epoch.ending is None else epoch.ending.step
+                    done = (number + 1) * steps  # a part whose models have all diverged ends early
+            except InterruptedRunError:
+                raise InterruptedRunError("interrupted; nothing was written. Run the same command again") from None
+    return curves, ended[1:]

@@ -1,0 +1,1 @@
+"""Pictures and page of a search, drawn from its summary."""

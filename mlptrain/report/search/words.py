@@ -1,0 +1,60 @@
+"""What is said of a search's results, on screen and page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from mlptrain.runs.search import Edge, SearchSummary, Spread
+from mlptrain.spec.metrics import is_share
+
+
+def figure_text(key: str, value: float | None) -> str:
+    """A figure of the metric ``key``: fractions in per cent."""
+    if value is None:
+        return "none"
+    return f"{100 * value:.2f} %" if is_share(key) else f"{value:.4g}"
+
+
+def spread_text(key: str, spread: Spread) -> str:
+    """Mean ± standard deviation over seeds."""
+    if spread.std is None:
+        return figure_text(key, spread.mean)
+    if is_share(key):
+        return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f} %"
+    return f"{spread.mean:.4g} ± {spread.std:.2g}"
+
+
+def value_text(value: Any) -> str:
+    """A value of the space, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def edge_note(edge: Edge) -> str:
+    """The warning about a value on an edge."""
+    beyond = "below" if edge.side == "low" else "above"
+    return (
+        f"the best {edge.key}, {value_text(edge.value)}, lies on the edge of what was searched "
+        f"({value_text(edge.end)}); better values may lie {beyond} it: widen the range and search again"
+    )
+
+
+def outcome_text(summary: SearchSummary) -> str:
+    """How many trials ended before their last epoch, and how; nothing where none did."""
+    counts = Counter(trial.status for trial in summary.trials)
+    parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
+    if not parts:
+        return ""
+    full = summary.epochs * len({trial.trial for trial in summary.trials})
+    return f"{', '.join(parts)}; {summary.trained_epochs:,} epochs were trained, of {full:,} in all trials"
+
+
+def half_text(summary: SearchSummary) -> str:
+    """What half the budget would have found."""
+    half, chosen = summary.half, summary.chosen
+    if half.value is None or chosen is None:
+        return f"the first {half.trials} trials alone would have found nothing"
+    found = figure_text(summary.metric.key, half.value)
+    if half.number == chosen.number:
+        return f"half the budget, {half.trials} trials, would have found the same setting"
+    return f"half the budget, {half.trials} trials, would have found {found} (trial {half.number})"

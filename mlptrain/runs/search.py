@@ -1,0 +1,163 @@
+"""What a search leaves in its folder, typed once: the summary, seconds of its batches.
+
+``mlptrain.searching`` computes these results, the report and the command line read them. The files lie in the open, so
+their content is checked against these types whenever it is read.
+
+search.yaml        everything that decides the results; its hash is in the folder's name
+trials.jsonl       a line per trial, as a comparison's, without any clock value
+summary.json       the trials in the order in which they were drawn, the best one, its scores, what was important
+best.yaml          the chosen setting as an experiment, which `mlptrain train` trains to the recorded figure
+timings.json       seconds of every batch of trials
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from mlptrain.errors import RunFolderError
+from mlptrain.runs.comparison import Changes, Name, Positive
+from mlptrain.spec.comparison.sections import ComparedMetric
+from mlptrain.spec.search.sections import Choice, Choices, Method, Range
+from mlptrain.system.atomic import write_atomically
+from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
+from mlptrain.system.paths import AnyPath, user_path
+
+RERUN = "run the same `mlptrain search` again"
+Outcome = Literal["completed", "pruned", "diverged", "failed"]
+Result = TypeVar("Result", bound=Record)
+
+
+class Tried(Record):
+    """One trial as it was drawn; ``value`` is the metric of its kept weights on validation rows.
+
+    ``trial`` names its record in trials.jsonl, which settings drawn twice share. ``epochs`` are those it was trained.
+    """
+
+    number: Count
+    trial: str
+    changes: Changes
+    status: Outcome
+    epochs: Count
+    value: Figure | None
+
+
+class Scored(Record):
+    """The chosen setting trained with one seed, alone; ``test`` is None where there are no test rows."""
+
+    seed: Count
+    trial: str
+    status: Outcome
+    epoch: Count | None
+    validation: Figure | None
+    test: Figure | None
+
+
+class Spread(Record):
+    """Over the scoring seeds that lasted; the standard deviation is None for one."""
+
+    n: Positive
+    mean: Figure
+    std: Figure | None
+    min: Figure
+    max: Figure
+
+
+class Edge(Record):
+    """The chosen value of a key lies at an end of what was searched, and the key takes values beyond it."""
+
+    key: Name
+    value: Any
+    side: Literal["low", "high"]
+    end: Figure
+
+
+class Half(Record):
+    """What half the trials would have found."""
+
+    trials: Positive
+    number: Count | None
+    value: Figure | None
+
+
+class SearchSummary(Record):
+    """A finished search; ``asked`` is below ``budget`` where --hours ended it before."""
+
+    name: Name
+    plan: Name
+    method: Method
+    metric: ComparedMetric
+    space: dict[str, Any]
+    budget: Positive
+    asked: Positive
+    epochs: Positive
+    trained_epochs: Count
+    trials: Annotated[Sequence[Tried], Field(min_length=1)]
+    best: Count | None
+    scored: Sequence[Scored]
+    validation: Spread | None
+    test: Spread | None
+    importances: dict[str, Fraction]
+    edges: Sequence[Edge]
+    half: Half
+    sentence: str
+
+    @property
+    def chosen(self) -> Tried | None:
+        """The best trial; None where none lasted."""
+        return None if self.best is None else self.trials[self.best]
+
+    def choices(self) -> dict[str, Choice]:
+        """The space."""
+        return {key: choice_of(entry) for key, entry in self.space.items()}
+
+
+def choice_of(entry: Any) -> Choice:
+    """What ``Choice.plain`` has written."""
+    if isinstance(entry, list):
+        return Choices(entry)
+    [(name, (low, high))] = entry.items()
+    return Range(name, low, high)
+
+
+class SearchTimings(Record):
+    """Seconds of every batch of trials, and which these are, in the order in which they ended one after the other."""
+
+    seconds: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = Field(default_factory=dict)
+    trials: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class SearchFiles:
+    """Where the files of a search lie, and the results in them."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path = user_path(path)
+        self.plan = path / "search.yaml"
+        self.trials = path / "trials.jsonl"
+        self.summary = path / "summary.json"
+        self.timings = path / "timings.json"
+        self.best = path / "best.yaml"
+
+    def read_summary(self) -> SearchSummary:
+        """Raises RunFolderError where there is none yet, or a damaged one."""
+        if not self.summary.is_file():
+            raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
+        return _read(self.summary, SearchSummary)
+
+    def read_timings(self) -> SearchTimings:
+        """The seconds so far. Raises RunFolderError for a damaged file."""
+        return _read(self.timings, SearchTimings) if self.timings.is_file() else SearchTimings()
+
+    def write(self, results: SearchSummary | SearchTimings) -> None:
+        """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
+        write_atomically(self.summary if isinstance(results, SearchSummary) else self.timings, to_json(results))
+
+
+def _read(path: Path, kind: type[Result]) -> Result:
+    try:
+        return read_json(path, kind)
+    except RunFolderError as error:
+        raise RunFolderError(f"{error}; {RERUN}, which rewrites it") from None

@@ -1,0 +1,142 @@
+"""Which settings are tried: Optuna's samplers by ask and tell, in batches.
+
+Nothing is stored but the records of the trials: a study that is asked and told the same again gives the same trials, so
+a search that resumes replays its records.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlptrain.errors import UserError
+from mlptrain.seeds import derived_seed
+from mlptrain.spec.search.sections import Choice, Choices, Method
+
+Setting = dict[str, Any]  # a value for every key of the space
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a trial has ended: with its value, or before its last epoch at ``epochs``; without a value it diverged."""
+
+    value: float | None
+    is_pruned: bool = False
+    epochs: int = 0
+
+
+class Sampling:
+    """A search's trials as they are drawn. Raises UserError where Optuna is not installed."""
+
+    def __init__(self, space: Mapping[str, Choice], *, method: Method, seed: int, goal: Literal["min", "max"]) -> None:
+        self._optuna, self._space = _load_optuna(), dict(space)
+        self._seed = derived_seed(seed, "search") % 2**32
+        self._distributions = {key: self._distribution(choice) for key, choice in self._space.items()}
+        self._grid = itertools.product(*map(_values, self._space.values())) if method == "grid" else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of samplers that Optuna calls experimental
+            sampler = self._sampler(method)
+        direction = "maximize" if goal == "max" else "minimize"
+        self._study = self._optuna.create_study(sampler=sampler, direction=direction)
+        self._open: list[Any] = []
+
+    def ask(self, count: int) -> list[Setting]:
+        """The next settings, of a grid as many as are left. None of them knows of the others' outcomes."""
+        for _ in range(count):
+            if self._grid is not None:
+                values = next(self._grid, None)
+                if values is None:
+                    break
+                texts = (json.dumps(value) for value in values)
+                self._study.enqueue_trial(dict(zip(self._space, texts, strict=True)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._open.append(self._study.ask(self._distributions))
+        return [self._setting(trial.params) for trial in self._open]
+
+    def tell(self, outcomes: Sequence[Told]) -> None:
+        """How the trials that were asked last have ended, in their order."""
+        state = self._optuna.trial.TrialState
+        for trial, outcome in zip(self._open, outcomes, strict=True):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if outcome.value is not None and not outcome.is_pruned:
+                    self._study.tell(trial, outcome.value)
+                    continue
+                if outcome.value is not None:
+                    trial.report(outcome.value, outcome.epochs)
+                # One without any value is the worst of all, which keeps later ones away from it.
+                self._study.tell(trial, state=state.PRUNED)
+        self._open = []
+
+    def importances(self) -> dict[str, float]:
+        """The share of the values' variance that each key explains: fANOVA (Hutter et al., 2014), over whole trials.
+
+        Empty where there are fewer than four of them, or all have the same value.
+        """
+        done = [trial for trial in self._study.trials if trial.state == self._optuna.trial.TrialState.COMPLETE]
+        if len(done) < 4 or len({trial.value for trial in done}) < 2:
+            return {}
+        if len(self._space) == 1:
+            return dict.fromkeys(self._space, 1.0)
+        evaluator = self._optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
+        found = self._optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        return {str(key): min(1.0, max(0.0, float(value))) for key, value in found.items()}
+
+    def _sampler(self, method: Method) -> Any:
+        samplers = self._optuna.samplers
+        match method:
+            case "halton":
+                return samplers.QMCSampler(qmc_type="halton", scramble=True, seed=self._seed)
+            case "tpe":
+                # The liar keeps trials of a batch apart, which know nothing of each other's outcomes.
+                return samplers.TPESampler(seed=self._seed, multivariate=True, constant_liar=True)
+            case "gp":
+                return samplers.GPSampler(seed=self._seed)
+            case _:
+                return samplers.RandomSampler(seed=self._seed)
+
+    def _distribution(self, choice: Choice) -> Any:
+        distributions = self._optuna.distributions
+        if isinstance(choice, Choices):
+            return distributions.CategoricalDistribution(_values_as_text(choice))
+        if choice.is_whole:
+            return distributions.IntDistribution(int(choice.low), int(choice.high), log=choice.is_log)
+        return distributions.FloatDistribution(choice.low, choice.high, log=choice.is_log)
+
+    def _setting(self, params: Mapping[str, Any]) -> Setting:
+        return {
+            key: json.loads(params[key]) if isinstance(choice, Choices) else params[key]
+            for key, choice in self._space.items()
+        }
+
+
+def _values(choice: Choice) -> list[Any]:
+    return choice.values if isinstance(choice, Choices) else []
+
+
+def _values_as_text(choice: Choices) -> list[str]:
+    """Optuna's categories are text or numbers; these may be lists and sections too."""
+    return [json.dumps(value) for value in choice.values]
+
+
+def sampler_version() -> dict[str, str]:
+    """The version of what draws the trials."""
+    _load_optuna()
+    return {"optuna": importlib.metadata.version("optuna")}
+
+
+def _load_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError(
+            'a search draws its trials with Optuna, which is not installed; `pip install "mlptrain[search]"`'
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

@@ -1,0 +1,183 @@
+"""What a search has found: its trials in the order drawn, the best one with its scores, and what to make of it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from mlptrain.comparison.trials import Trial
+from mlptrain.errors import SpecError
+from mlptrain.report.search.words import figure_text, spread_text, value_text
+from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
+from mlptrain.searching.plan import SearchPlan
+from mlptrain.searching.sampling import Setting, Told
+from mlptrain.spec import to_yaml
+from mlptrain.spec.comparison.changes import changed_spec
+from mlptrain.spec.comparison.grids import is_ordered
+from mlptrain.spec.search.sections import Choice, Range
+
+EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
+
+
+def outcome_of(plan: SearchPlan, record: TrialRecord) -> Told:
+    """A recorded trial as the sampler is told of it."""
+    value = None if record.kept is None else record.kept.figure(f"validation_{plan.spec.judged_by.key}")
+    return Told(value, is_pruned=record.status == "pruned", epochs=_epochs(record))
+
+
+def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialRecord]) -> int | None:
+    """The number of the trial that has the best value, of those that trained to the end; of equal ones the first."""
+    sign = 1 if plan.spec.judged_by.higher_is_better else -1
+    told = [outcome_of(plan, records[name]) for name in drawn]
+    values = {
+        number: sign * one.value for number, one in enumerate(told) if one.value is not None and not one.is_pruned
+    }
+    return max(values, key=lambda number: values[number], default=None)
+
+
+def summarise(
+    plan: SearchPlan,
+    settings: Sequence[Setting],
+    drawn: Sequence[str],
+    records: Mapping[str, TrialRecord],
+    scored: Sequence[TrialRecord],
+    importances: Mapping[str, float],
+) -> SearchSummary:
+    """The summary of a search whose trials are all recorded."""
+    spec, best = plan.spec, best_of(plan, drawn, records)
+    trials = [
+        Tried(
+            number=number,
+            trial=name,
+            changes=setting,
+            status=records[name].status,
+            epochs=_epochs(records[name]),
+            value=outcome_of(plan, records[name]).value,
+        )
+        for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
+    ]
+    results = [_scored(plan, record) for record in scored]
+    half = math.ceil(len(trials) / 2)
+    of_half = best_of(plan, drawn[:half], records)
+    edges = [] if best is None else list(_edges(plan, settings[best]))
+    validation, test = (_spread([getattr(one, split) for one in results]) for split in ("validation", "test"))
+    return SearchSummary(
+        name=spec.name,
+        plan=plan.digest,
+        method=spec.method,
+        metric=spec.judged_by,
+        space={key: choice.plain() for key, choice in spec.space.items()},
+        budget=spec.budget,
+        asked=len(trials),
+        epochs=spec.base.training.epochs,
+        trained_epochs=sum(trial.epochs for trial in {trial.trial: trial for trial in trials}.values()),
+        trials=trials,
+        best=best,
+        scored=results,
+        validation=validation,
+        test=test,
+        importances=dict(sorted(importances.items(), key=lambda item: -item[1])),
+        edges=edges,
+        half=Half(trials=half, number=of_half, value=None if of_half is None else trials[of_half].value),
+        sentence=_sentence(plan, None if best is None else trials[best], validation, test),
+    )
+
+
+def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str:
+    """The chosen setting with the first scoring seed as an experiment's file, with what it trains to above."""
+    seed = plan.spec.scoring_seeds[0]
+    experiment = Trial("scoring", "", setting, seed).experiment(plan.task)
+    spec = experiment.spec.model_copy(update={"name": f"{plan.name[:59]}-best"})
+    first = summary.scored[0]
+    metric = summary.metric
+    figures: list[str] = [first.status if first.validation is None else f"{metric.name} {first.validation}"]
+    if first.test is not None:
+        figures.append(f"test_{metric.key} {first.test}")
+    head = (
+        f"# The best of {summary.asked} trials of {summary.name}. `mlptrain train` on this file, on a machine of the "
+        f"same kind, gives\n# {', '.join(figures)}\n"
+    )
+    return head + to_yaml(spec)
+
+
+def _epochs(record: TrialRecord) -> int:
+    """How many epochs a trial was trained."""
+    if record.diverged is not None:
+        return record.diverged.epoch
+    curve = record.curves.get("validation_loss") or next(iter(record.curves.values()), [])
+    return max(0, len(curve) - 1)
+
+
+def _scored(plan: SearchPlan, record: TrialRecord) -> Scored:
+    key, kept = plan.spec.judged_by.key, record.kept
+    is_tested = kept is not None and plan.split == "test"
+    return Scored(
+        seed=record.seed,
+        trial=record.trial,
+        status=record.status,
+        epoch=None if kept is None else kept.epoch,
+        validation=None if kept is None else kept.figure(f"validation_{key}"),
+        test=kept.figure(f"test_{key}") if kept is not None and is_tested else None,
+    )
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    std = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(n=len(known), mean=statistics.fmean(known), std=std, min=min(known), max=max(known))
+
+
+def _edges(plan: SearchPlan, setting: Setting) -> Iterator[Edge]:
+    """The keys whose chosen value lies at an end of what was searched, where the key takes values beyond it."""
+    for key, choice in plan.spec.space.items():
+        value, ends = setting[key], _ends(choice)
+        if ends is None:
+            continue
+        low, high = ends
+        place = choice.place(value) if isinstance(choice, Range) else (value - low) / (high - low)
+        margin = EDGE if isinstance(choice, Range) and not choice.is_whole else 0.0
+        side, end = ("low", low) if place <= margin else ("high", high) if place >= 1 - margin else ("", 0.0)
+        if side and _accepts(plan, setting | {key: _beyond(end, side)}):
+            yield Edge.model_validate({"key": key, "value": value, "side": side, "end": float(end)})
+
+
+def _ends(choice: Choice) -> tuple[float, float] | None:
+    """The lowest and highest value; None of words, lists and sections, which have no order."""
+    if isinstance(choice, Range):
+        return choice.low, choice.high
+    return (min(choice.values), max(choice.values)) if is_ordered(choice.values) else None
+
+
+def _beyond(end: float, side: str) -> float:
+    if isinstance(end, int):
+        return end + (1 if side == "high" else -1)
+    return math.nextafter(end, math.inf if side == "high" else -math.inf)
+
+
+def _accepts(plan: SearchPlan, setting: Setting) -> bool:
+    try:
+        changed_spec(plan.spec.base, setting)
+    except (SpecError, ValidationError):
+        return False
+    return True
+
+
+def _sentence(plan: SearchPlan, best: Tried | None, validation: Spread | None, test: Spread | None) -> str:
+    """What was found, in one sentence."""
+    spec, key = plan.spec, plan.spec.judged_by.key
+    if best is None or best.value is None:
+        return "no trial trained to its last epoch with a value, so there is no best setting"
+    values = ", ".join(f"{name} {value_text(value)}" for name, value in best.changes.items())
+    found = f"trial {best.number} was best with {spec.judged_by.name} {figure_text(key, best.value)}: {values}"
+    if validation is None:
+        return f"{found}; none of its trainings with other seeds lasted"
+    seeds = f"{validation.n} other {'seed' if validation.n == 1 else 'seeds'}"
+    again = f"; with {seeds} it reaches {spread_text(key, validation)}"
+    tested = "" if test is None else f", and {spread_text(key, test)} on test rows"
+    return found + again + tested

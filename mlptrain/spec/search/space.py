@@ -1,0 +1,138 @@
+"""The ``space`` section of a search: ranges and lists by key path, each checked in a copy of the base.
+
+What a range may hold is checked at its two ends and a list at each of its values, in combination where these are few.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from mlptrain.errors import Fault, SpecError
+from mlptrain.spec.comparison.arms import Base, SettingsReader, Values
+from mlptrain.spec.comparison.candidates import FaultyError
+from mlptrain.spec.comparison.changes import form_at
+from mlptrain.spec.hints import value_hint
+from mlptrain.spec.overrides import key_path
+from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.search.sections import Choice, Choices, Range, RangeName
+from mlptrain.spec.wording import described
+
+_RANGES: tuple[RangeName, ...] = ("uniform", "log_uniform", "integers", "log_integers")
+_MAX_COMBINATIONS = 256  # that are checked whole; of more, one key at a time is changed
+_EXAMPLE = "{optimizer.lr: {log_uniform: [0.0001, 0.1]}, model.hidden: [[64], [256, 256]]}"
+
+
+def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice], list[Fault]]:
+    """The space without what is faulty, and the faults; without a ``base`` only those that need none."""
+    section = document.value["space"]
+    if not isinstance(section, dict) or not section:
+        got = "an empty one" if section in ({}, None) else described(section)
+        return {}, [document.fault(("space",), f"must be a mapping such as {_EXAMPLE}, got {got}", key=True)]
+    space: dict[str, Choice] = {}
+    faults: list[Fault] = []
+    listed = _with_lists(document)  # ranges as lists of their ends, which arms can have too
+    values: dict[KeyPath, Values] = {}
+    for key, value in section.items():
+        try:
+            choice = _range(key, value)
+            reader = SettingsReader(listed, ("space",), limit=None)
+            listed.value["space"][key] = [choice.low, choice.high] if choice is not None else value
+            if choice is not None:
+                at: KeyPath = ("space", key, choice.name)
+                for index in (0, 1):
+                    listed.positions["space", key, index] = document.position((*at, index))
+            found = reader.values_of({key: listed.value["space"][key]})
+            if any(not of.is_grid for of in found.values()) or len(found) > 1:
+                raise FaultyError([((key,), _one_point(key, value))])
+        except FaultyError as error:
+            faults += [document.fault(("space", *at), message) for at, message in error.findings]
+            continue
+        except SpecError as error:
+            faults += error.faults
+            continue
+        values |= found
+        [only] = found.values()
+        space[key] = choice or Choices(only.values)
+    if base is not None:
+        faults += _faults(SettingsReader(listed, ("space",), limit=None), values, base)
+    return space, list(dict.fromkeys(faults))
+
+
+def _with_lists(document: Document) -> Document:
+    """A copy in which values can be replaced."""
+    value = {"space": copy.deepcopy(document.value["space"])}
+    return Document(document.source, value, dict(document.positions), dict(document.key_positions))
+
+
+def _range(key: str, value: Any) -> Range | None:
+    """A range; None for what is a list of values. Raises FaultyError."""
+    if isinstance(value, list):
+        if len(value) < 2:
+            raise FaultyError([((key,), _one_point(key, value))])
+        return None
+    if not isinstance(value, dict):
+        raise FaultyError([((key,), _one_point(key, value))])
+    if set(value) == {"log_grid"}:
+        return None
+    if len(value) != 1 or next(iter(value)) not in _RANGES:
+        word = next((word for word in value if word not in _RANGES), next(iter(value), ""))
+        hint = value_hint(str(word), _RANGES, "space") if value else ""
+        expected = "a list of values, or one of {uniform: [low, high]}, log_uniform, integers, log_integers"
+        raise FaultyError([((key,), f"must be {expected}, got {described(value)}{hint}")])
+    [(name, ends)] = value.items()
+    if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends))):
+        raise FaultyError([((key, name), f"must be two numbers, low and high, got {described(ends)}")])
+    low, high = ends
+    if name.endswith("integers") and not all(isinstance(end, int) for end in ends):
+        raise FaultyError([((key, name), f"must be two whole numbers, got {low} and {high}")])
+    if low >= high:
+        message = f"low must be below high, got {low:g} and {high:g}"
+        if low == high:
+            message += "; a range of one point is a fixed value, which belongs into the base"
+        raise FaultyError([((key, name), message)])
+    if name.startswith("log") and low <= 0:
+        raise FaultyError([((key, name, 0), f"must be above 0, which has a logarithm, got {low:g}")])
+    path = key_path(key)
+    if path is not None and form_at(path) == "list":
+        message = f"takes a list, not a number; write lists to choose from, or a range of {key}[0]"
+        raise FaultyError([((key,), message)])
+    if not name.endswith("integers"):
+        low, high = float(low), float(high)
+    return Range(name, low, high)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _one_point(key: str, value: Any) -> str:
+    if value == [] or value is None:
+        return "has no values to choose from; give a list such as [64, 128], or a range"
+    shown = described(value[0] if isinstance(value, list) else value)
+    return f"is one point, {shown}: there is nothing to search; set base.{key}, or give at least two values"
+
+
+def _faults(reader: SettingsReader, values: Mapping[KeyPath, Values], base: Base) -> Iterator[Fault]:
+    """What is wrong with the base when values of the space are put into it."""
+    ordered = dict(sorted(values.items(), key=lambda item: len(item[0])))
+    for places in _combinations(ordered):
+        for fault in reader.check_setting(places, ordered, base)[1]:
+            # An unknown key is one fault, however many values it has.
+            is_key = fault.message.startswith("unknown key")
+            yield replace(fault, path=re.sub(r"\[\d+\]$", "", fault.path)) if is_key else fault
+
+
+def _combinations(values: Mapping[KeyPath, Values]) -> Iterator[dict[KeyPath, int]]:
+    sizes = [len(of.values) for of in values.values()]
+    if math.prod(sizes) <= _MAX_COMBINATIONS:
+        yield from (dict(zip(values, places, strict=True)) for places in product(*map(range, sizes)))
+        return
+    first = dict.fromkeys(values, 0)
+    for path, of in values.items():
+        yield from (first | {path: place} for place in range(len(of.values)))

@@ -1,0 +1,161 @@
+"""A search repeats to the same bytes whatever stops it, and its best YAML trains to the recorded figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlptrain
+from mlptrain.errors import RunFolderError, UserError
+from mlptrain.experiment import train
+from tests.command import Call
+from tests.comparison.processes import command, ended, errors_of, until_some_are_on_record
+from tests.faults.tools.processes import FORKS
+from tests.searching.small import BASE, SMALL, records, run, written
+
+
+def test_sixty_trials_that_are_killed_three_times_end_as_those_left_alone(tmp_path: Path, call: Call) -> None:
+    changes = {"method": "tpe", "trials": 60, "batch": 8, "together": 8}
+    run(tmp_path / "alone", **changes)
+    config = tmp_path / "killed.yaml"
+    config.write_text(json.dumps({**SMALL, **changes}))
+    place = tmp_path / "killed"
+    for wanted in (8, 24, 48):
+        arguments = ["search", str(config), "--run-dir", str(place)]
+        process = FORKS.Process(target=command, args=(arguments, str(errors_of(place))))
+        process.start()
+        until_some_are_on_record(place, process, wanted)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        ended(process)
+        assert not (place / "summary.json").exists()
+    assert len(records(place)) < 62
+    assert call("search", str(place)).code == 0  # the folder itself resumes it
+    assert written(place) == written(tmp_path / "alone")
+    assert len(json.loads((place / "summary.json").read_text())["trials"]) == 60
+
+
+def test_the_best_yaml_trains_to_the_recorded_figure(tmp_path: Path) -> None:
+    summary = run(tmp_path / "search")
+    kept = train(tmp_path / "search" / "best.yaml", run_dir=tmp_path / "run").result.plain()["kept"]
+    first = summary.scored[0]
+    assert (kept["validation_accuracy"], kept["test_accuracy"]) == (first.validation, first.test)
+    again = train(tmp_path / "search" / "best.yaml", overrides=["seed=1"], run_dir=tmp_path / "other")
+    assert again.result.plain()["kept"]["test_accuracy"] == summary.scored[1].test
+
+
+def test_what_is_chosen_and_what_half_the_trials_would_have_found(tmp_path: Path) -> None:
+    summary = run(tmp_path / "search")
+    values = [trial.value or 0.0 for trial in summary.trials]
+    assert summary.best == values.index(max(values))
+    assert summary.half.trials == 6
+    assert summary.half.value == max(values[:6])
+    assert summary.validation is not None
+    scored = [one.validation or 0.0 for one in summary.scored]
+    assert summary.validation.mean == pytest.approx(sum(scored) / 2)
+
+
+def test_test_rows_are_read_for_the_chosen_setting_alone(tmp_path: Path) -> None:
+    run(tmp_path / "search")
+    tested = [one for one in records(tmp_path / "search") if "test_accuracy" in (one.get("kept") or {})]
+    assert [one["role"] for one in tested] == ["scoring", "scoring"]
+    assert {one["seed"] for one in tested} == {0, 1}
+
+
+def test_halving_trains_the_better_part_further(tmp_path: Path) -> None:
+    """With 9 trials, eta 3 and rungs after 1 and 3 of 9 epochs: 6 end after 1, 2 after 3, and 1 trains to the end."""
+    base = {**BASE, "training": {**BASE["training"], "epochs": 9}}
+    changes = {"base": base, "trials": 9, "together": 9}
+    summary = run(tmp_path / "halved", **changes, prune="halving")
+    assert sorted(trial.epochs for trial in summary.trials) == [1] * 6 + [3] * 2 + [9]
+    assert summary.trained_epochs == 21
+    whole = {trial.trial: trial for trial in run(tmp_path / "whole", **changes).trials}
+    curves = {one["trial"]: one["curves"]["validation_accuracy"] for one in records(tmp_path / "whole")}
+    losses = {one["trial"]: one["curves"]["validation_loss"] for one in records(tmp_path / "whole")}
+    [last] = [trial for trial in summary.trials if trial.status == "completed"]
+    assert last.value == whole[last.trial].value  # from its state, not anew
+
+    def after(trial: str, epoch: int) -> float:
+        loss = losses[trial][: epoch + 1]
+        return float(curves[trial][loss.index(min(loss))])
+
+    weak = [after(trial.trial, 1) for trial in summary.trials if trial.epochs == 1]
+    strong = [after(trial.trial, 1) for trial in summary.trials if trial.epochs > 1]
+    assert max(weak) <= min(strong)
+
+
+def test_hours_end_a_search_with_the_trials_it_would_have_begun_with(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    short = mlptrain.search(SMALL, folder=tmp_path / "short", hours=1e-9)[1]
+    assert (short.asked, short.budget) == (4, 12)
+    assert list(short.trials) == list(whole.trials[:4])
+    run(tmp_path / "short")  # the rest
+    assert written(tmp_path / "short") == written(tmp_path / "whole")
+
+
+def test_settings_that_are_drawn_twice_are_trained_once(tmp_path: Path) -> None:
+    summary = run(tmp_path / "search", space={"model.hidden": [[8], [12]]}, trials=6)
+    names = {trial.trial for trial in summary.trials}
+    assert len(summary.trials) == 6
+    assert len([one for one in records(tmp_path / "search") if one["role"] == "tuning"]) == len(names) == 2
+
+
+def test_a_value_on_an_edge_is_warned_of(tmp_path: Path) -> None:
+    """Too low a rate is searched; the best dropout lies at 0, below which there is none."""
+    space = {"optimizer.lr": [0.0001, 0.001, 0.01], "model.dropout": [0.0, 0.5]}
+    summary = run(tmp_path / "search", space=space, method="grid", trials=None)
+    [edge] = [one for one in summary.edges if one.key == "optimizer.lr"]
+    assert (edge.side, edge.end) == ("high", 0.01)
+    assert not [one for one in summary.edges if one.key == "model.dropout" and one.side == "low"]
+
+
+def test_a_regression_is_searched_by_its_rmse(tmp_path: Path) -> None:
+    base = {**BASE, "data": {"name": "diabetes"}, "model": {"hidden": [4]}}
+    summary = run(tmp_path / "search", base=base, space={"optimizer.lr": [0.001, 0.03]}, method="grid", trials=None)
+    assert (summary.metric.name, summary.metric.goal) == ("validation_rmse", "min")
+    assert summary.best == min((0, 1), key=lambda number: summary.trials[number].value or 0.0)
+
+
+def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "search", trials=4)
+    with pytest.raises(RunFolderError, match="trials"):
+        run(tmp_path / "search", trials=5)
+
+
+def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
+    """Nesterov's momentum needs some; between the ends of ranges too many combinations lie to check them all."""
+    sgd = {**BASE, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}
+    lists: dict[str, Any] = {"training.batch_size": list(range(10, 300)), "optimizer.nesterov": [False, True]}
+    space = {"optimizer.momentum": [0.5, 0.0], **lists}
+    with pytest.raises(UserError, match=r"trial \d+ cannot be trained: .*change the space"):
+        run(tmp_path / "search", base=sgd, space=space, trials=40)
+
+
+def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("search.yaml").write_text(json.dumps(SMALL | {"trials": 6}))
+    assert "6 trials by random" in call("check", "search.yaml").out
+    shown = call("search", "search.yaml", "--run-dir", "run")
+    assert shown.code == 0
+    assert "trials by validation_accuracy" in shown.out
+    assert "mlptrain train run/best.yaml" in shown.out
+    assert "search: 6 trials" in shown.err
+    assert call("report", "run").code == 0
+    page = Path("run/report.html").read_text()
+    assert "What mattered" in page
+    assert page.count("<svg") >= 3
+    for name in ("history", "parallel", "importances"):
+        assert Path(f"run/pictures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "is a search" in call("runs", "run").err
+
+
+def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    run(tmp_path / "local", trials=8)
+    run(tmp_path / "ray", trials=8, executor="ray")
+    assert written(tmp_path / "ray") == written(tmp_path / "local")

@@ -1,0 +1,124 @@
+"""A search's file: every fault at its own line, and a schema that accepts what loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from mlptrain.errors import SpecError
+from mlptrain.spec.reader import read_file
+from mlptrain.spec.search.load import load_search
+from mlptrain.spec.search.schema import search_json_schema
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+SEARCHES = sorted((CONFIGS / "searches").glob("*.yaml"))
+SCHEMA = search_json_schema()
+BASE = """\
+base:
+  data: {name: digits, validation: 0.2}
+  model: {hidden: [8]}
+  optimizer: {name: adam, lr: 0.01}
+  training: {epochs: 2}
+"""
+DROPOUTS = [number / 1000 for number in range(1, 200)]
+RATE = "space: {optimizer.lr: {log_uniform: [0.001, 0.1]}}\n"
+
+
+def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> str:
+    """The one fault of a search, without the file's name."""
+    path = tmp_path / "search.yaml"
+    path.write_text(base + text)
+    with pytest.raises(SpecError) as error:
+        load_search(path, overrides)
+    [fault] = error.value.faults
+    return str(fault).removeprefix(f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("space: {}\n", "6:1  space: must be a mapping such as"),
+        (
+            "space: {optimizer.learning_rate: [1, 2]}\n",
+            "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?",
+        ),
+        ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
+        ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
+        ("space: {model.dropout: []}\n", "6:24  space.model.dropout: has no values to choose from"),
+        ("space: {optimizer.lr: {uniform: [1, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),
+        ("space: {optimizer.lr: {uniform: [2, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),
+        (
+            "space: {optimizer.lr: {log_uniform: [0, 1]}}\n",
+            "6:38  space.optimizer.lr.log_uniform[0]: must be above 0",
+        ),
+        ("space: {optimizer.lr: {uniform: [a, 1]}}\n", "6:33  space.optimizer.lr.uniform: must be two numbers"),
+        ("space: {optimizer.lr: {loguniform: [1, 2]}}\n", "did you mean 'log_uniform'?"),
+        ("space: {model.dropout: {uniform: [0, 1.5]}}\n", "6:38  space.model.dropout[1]: must be a number from 0 to"),
+        ("space: {training.batch_size: {integers: [1.5, 9]}}\n", "must be two whole numbers"),
+        ("space: {model.hidden: {integers: [4, 9]}}\n", "6:23  space.model.hidden: takes a list"),
+        ("space: {data.validation: [0.1, 0.2]}\n", "6:26  space.data.validation: changes the rows that are scored"),
+        ("space: {seed: [1, 2]}\n", "6:15  space.seed: "),
+        (f"{RATE}method: bayes\n", "7:9  method: must be random, halton, tpe, gp or grid"),
+        (f"{RATE}method: grid\n", "6:23  space.optimizer.lr: is a range, but a grid needs values"),
+        (
+            "space: {optimizer.lr: [1, 2, 3]}\nmethod: grid\ntrials: 2\n",
+            "8:9  trials: are 2, but the grid has 3 settings",
+        ),
+        (
+            f"space: {{training.batch_size: {list(range(1, 200))}, model.dropout: {DROPOUTS}}}\nmethod: grid",
+            "6:8  space: makes a grid of 39,601 settings; the limit is 10,000",
+        ),
+        (f"{RATE}prune: halving\n", "7:8  prune: halving compares trials after a part of their epochs"),
+        (f"{RATE}prune: hyperband\n", "7:8  prune: must be halving, none"),
+        (f"{RATE}metric: test_accuracy\n", "metric.name: would choose by test rows"),
+        (f"{RATE}metric: validation_rmse\n", "metric.name: rmse "),
+        (f"{RATE}scoring: {{seeds: [100]}}\n", "7:18  scoring.seeds: 100 is the search's own seed"),
+        (f"{RATE}model: {{hidden: [4]}}\n", "7:1  model: unknown key here; it belongs to base.model"),
+        (
+            "space: {optimizer: [{name: 'signs:Sign', lr: 0.1}, {name: sgd, lr: 0.1}]}\n",
+            "6:28  space.optimizer[0].name: ",
+        ),
+    ],
+)
+def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path: Path) -> None:
+    assert says in fault_of(text, tmp_path)
+
+
+def test_halving_needs_a_figure_of_every_epoch(tmp_path: Path) -> None:
+    base = BASE.replace("validation: 0.2", "validation: 0")
+    assert "its data.validation is 0" in fault_of(f"{RATE}prune: halving\n", tmp_path, base=base)
+    base = f"{BASE}  evaluation: {{split: none, keep: last}}\n"
+    assert "evaluation.split is none" in fault_of(f"{RATE}prune: halving\n", tmp_path, base=base)
+
+
+def test_a_file_without_a_space_is_no_search(tmp_path: Path) -> None:
+    assert "is not a search: it has no space" in fault_of("", tmp_path)
+
+
+def test_the_schema_is_one_and_is_shipped() -> None:
+    """`mlptrain schema search > configs/search.schema.json` brings it up to date."""
+    Draft202012Validator.check_schema(SCHEMA)
+    assert json.loads((CONFIGS / "search.schema.json").read_text()) == SCHEMA
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_shipped_searches_fit_the_schema_and_load(path: Path) -> None:
+    values = read_file(path)[1].value
+    Draft202012Validator(SCHEMA).validate(values)
+    if path.stem != "adult":  # whose data are the user's
+        spec = load_search(path).spec
+        again = load_search(spec.to_plain()).spec
+        assert again.to_plain() == spec.to_plain()
+        Draft202012Validator(SCHEMA).validate(spec.to_plain())
+
+
+@pytest.mark.parametrize(
+    "text", ["space: {a: {uniform: [1]}}", "space: {a: [1]}", "space: {a: {normal: [0, 1]}}", "space: {}", "method: x"]
+)
+def test_the_schema_refuses_what_does_not_load(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(f"{BASE}{'' if text.startswith('space') else RATE}{text}\n")
+    assert not Draft202012Validator(SCHEMA).is_valid(read_file(path)[1].value)
