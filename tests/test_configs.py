@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlptrain.comparison import compare
 from mlptrain.experiment import Outcome, train
-from mlptrain.spec import load_spec
+from mlptrain.spec import Experiment, load_spec
+from mlptrain.spec.comparison.changes import with_changes
+from mlptrain.spec.comparison.load import load_comparison
+from mlptrain.spec.comparison.sections import seeds_for_verdict
+from mlptrain.spec.foreign import code_allowed
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]
+STUDIES = sorted((CONFIGS / "comparisons").glob("*.yaml"))
 RECORDS = sorted((CONFIGS / "records").glob("*.yaml"))
 OFFLINE = {"recipe", "digits", "regression_by_heart", "spirals", "xor", "moons", "circles", "function"}
 
@@ -177,6 +184,37 @@ def test_a_record_trains_on_all_training_rows_and_reads_the_test_set_once(
     result = train(loaded, run_dir=tmp_path / "run", data_dir=data_dir).result.plain()
     assert result["test_evaluations"] == 1
     assert result["kept"]["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_can_decide_and_tunes_all_arms_alike(path: Path) -> None:
+    with code_allowed(True):
+        loaded = load_comparison(path)
+    assert not loaded.warnings
+    assert len(loaded.spec.scoring_seeds) >= seeds_for_verdict(loaded.spec.pairs)
+    assert len(set(loaded.spec.budgets.values())) == 1
+
+
+def test_depth_is_compared_at_equal_parameters() -> None:
+    spec = load_comparison(CONFIGS / "comparisons" / "depth_against_width.yaml").spec
+    base = Experiment(spec.base, spec.base.data.facts())
+    networks = [with_changes(base, arm.settings()[0], seed=0) for arm in spec.arms.values()]
+    counts = [sum(map(math.prod, network.parameter_shapes.values())) for network in networks]
+    assert len({len(network.model.hidden) for network in networks}) == 4
+    assert max(counts) <= 1.02 * min(counts)
+
+
+def test_a_crowd_trains(data_dir: Path, tmp_path: Path) -> None:
+    """Few rows and seeds; what the whole study gives stands in its header."""
+    few = ["base.data.train_size=300", "base.data.validation=100", "base.data.test_size=200", "base.training.epochs=1"]
+    few += ["tuning.seeds=1", "tuning.extensions=0", "scoring.seeds=1"]
+    summary = compare(CONFIGS / "comparisons" / "crowd_mnist.yaml", overrides=few, folder=tmp_path, data_dir=data_dir)[
+        1
+    ]
+    kinds = {name.removesuffix(" cosine") for name in summary.optimizers}
+    assert len(kinds) >= 12
+    assert summary.optimizers.keys() == kinds | {f"{kind} cosine" for kind in kinds}
+    assert all(entry.completed + entry.did_not_learn == 1 for entry in summary.optimizers.values())
 
 
 @pytest.mark.parametrize("path", [*EXPERIMENTS, *RECORDS], ids=lambda path: path.stem)

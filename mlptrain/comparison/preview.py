@@ -33,8 +33,9 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
 
     Keys: plan (its hash), tuning_trials, most_extension_trials, scoring_trials, batches, models_at_once, seconds,
     bytes, seeds, seeds_for_verdict, verdict_possible, assumed_spread, smallest_detectable (None where no verdict is
-    possible). Of a study assumed_spread is None, and smallest_detectable counts standard deviations of the differences.
-    ``seconds`` are of one process on this machine; they and ``bytes`` are without extensions.
+    possible). Of another metric than the accuracy assumed_spread is None, and smallest_detectable counts standard
+    deviations of the differences. ``seconds`` are of one process on this machine; they and ``bytes`` are without
+    extensions.
     """
     spec, data_dir = plan.spec, data_folder(data_dir)
     task_data(plan.task, data_dir, on_fetch=on_fetch)
@@ -45,7 +46,8 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
     epochs, trials = spec.base.training.epochs, tuning_trials + scoring_trials
     possible = verdict_possible(len(spec.scoring_seeds), pairs=spec.pairs)
     # Of figures in another unit nothing is known beforehand: then in standard deviations of the differences.
-    spread, tie = (ASSUMED_SPREAD, spec.tie_width) if spec.metric is None else (1.0, 0.0)
+    is_accuracy = spec.judged_by.key == "accuracy"
+    spread, tie = (ASSUMED_SPREAD, spec.tie_width) if is_accuracy else (1.0, 0.0)
     detectable = smallest_detectable(len(spec.scoring_seeds), pairs=spec.pairs, spread=spread, tie=tie)
     return {
         "plan": plan.digest,
@@ -59,7 +61,7 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
         "seeds": len(spec.scoring_seeds),
         "seeds_for_verdict": seeds_for_verdict(spec.pairs),
         "verdict_possible": possible,
-        "assumed_spread": ASSUMED_SPREAD if spec.metric is None else None,
+        "assumed_spread": ASSUMED_SPREAD if is_accuracy else None,
         "smallest_detectable": detectable if possible else None,
     }
 

@@ -40,7 +40,6 @@ SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
 
-RERUN = "run the same `mlptrain compare-optimizers` again"
 Result = TypeVar("Result", bound=Record)
 _MIRRORED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
@@ -375,6 +374,11 @@ class StudyTimings(Timings):
     changes: dict[str, Changes]
 
 
+def rerun(folder: Path) -> str:
+    """How to resume a comparison, or to rewrite what it leaves; recorded trials are not retrained."""
+    return f"run `mlptrain compare {folder}`"
+
+
 class ComparisonFiles:
     """Where the files of a comparison lie, and the results in them."""
 
@@ -388,7 +392,7 @@ class ComparisonFiles:
     def read_summary(self) -> Summary:
         """Raises RunFolderError where there is none yet, or a damaged one."""
         if not self.summary.is_file():
-            raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
+            raise RunFolderError(f"{self.path} is not finished: {rerun(self.path)} to resume it")
         return self._read(self.summary, StudySummary if self._has(self.summary, "arms") else Summary)
 
     def read_timings(self) -> Timings:
@@ -414,4 +418,4 @@ class ComparisonFiles:
         try:
             return read_json(path, kind)
         except RunFolderError as error:
-            raise RunFolderError(f"{error}; {RERUN}, which rewrites it") from None
+            raise RunFolderError(f"{error}; {rerun(path.parent)}, which rewrites it") from None

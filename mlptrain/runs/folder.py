@@ -107,7 +107,7 @@ class RunFolder(NewFolder):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {name_members(runs)}; name one of them: {some}")
             if is_comparison(path):
-                hint = f"`mlptrain report {path}` shows it, `mlptrain compare-optimizers {path}` resumes it"
+                hint = f"`mlptrain report {path}` shows it, `mlptrain compare {path}` resumes it"
                 raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
             if is_search(path):
                 hint = f"`mlptrain report {path}` shows it, `mlptrain search {path}` resumes it"

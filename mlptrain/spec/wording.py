@@ -282,7 +282,8 @@ _EXAMPLES = {
     "data.scaling.std": "std: 0.3081",
     "schedule.milestones": "milestones: [30, 60]",
     "base": "base: mnist.yaml, or the mapping of an experiment",
-    "optimizers": "optimizers: {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}",
+    "optimizers": "optimizers: {SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}, "
+    "or arms: {ReLU: {model.activation: relu}, GELU: {model.activation: gelu}}",
     "target.value": "value: 0.97",
 }
 

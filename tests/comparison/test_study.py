@@ -244,7 +244,7 @@ def test_report_tables_and_pictures_of_a_study(tmp_path: Path) -> None:
     assert isinstance(summary, StudySummary)
     write_outputs(files.path, summary, timings)
     assert {path.stem for path in (files.path / "pictures").iterdir()} == {
-        "scores", "differences", "loss_curves", "rmse_curves", "learning_rates"
+        "scores", "differences", "loss_curves", "rmse_curves", "learning_rates", "budget", "budget_seconds"
     }  # fmt: skip
     table = (files.path / "summary.md").read_text()
     assert "| arm | chosen setting | mean RMSE |" in table
@@ -262,7 +262,10 @@ def test_report_tables_and_pictures_of_a_study(tmp_path: Path) -> None:
 def test_commands_on_a_study(tmp_path: Path, call: Call) -> None:
     path = str(write(RELU_GELU + "scoring: {seeds: 6}\n", tmp_path, base=WITH_ADAM))
     assert call("check", path).out.startswith("small: 2 arms (ReLU, GELU) by test_accuracy, higher is better;")
-    assert call("compare", path, "--plan", "--json").json["scoring_trials"] == 12
+    planned = call("compare", path, "--plan", "--json").json
+    assert planned["scoring_trials"] == 12
+    assert planned["assumed_spread"] < planned["smallest_detectable"] < 0.05
+    assert "percentage points" in call("compare", path, "--plan").out
     found = call("compare", path, "--json", "--run-dir", str(tmp_path / "own")).json
     written = json.loads((tmp_path / "own" / "summary.json").read_bytes())
     assert list(found) == ["folder", *written, "timings"]

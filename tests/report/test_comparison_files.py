@@ -31,7 +31,10 @@ NASTY = [
     "&amp; \\| \\begin{evil} \\\\ % comment",
     "~~gone~~ <!-- hidden --> $\\alpha$",
 ]
-PICTURES = {"scores", "differences", "loss_curves", "accuracy_curves", "learning_rates", "time_to_target"}
+PICTURES = {"scores", "differences", "loss_curves", "accuracy_curves", "learning_rates", "time_to_target"} | {
+    "budget",
+    "budget_seconds",
+}
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +227,8 @@ def test_paragraphs_do_not_become_lists_or_headings(samples: Samples, tmp_path: 
 def test_every_comparison_gets_its_pictures(samples: Samples, tmp_path: Path, kind: str) -> None:
     folder = write(samples(kind), tmp_path / "copy")
     absent = {
-        "plain": {"learning_rates", "time_to_target"},
-        "one seed": {"learning_rates"},
+        "plain": {"learning_rates", "time_to_target", "budget", "budget_seconds"},
+        "one seed": {"learning_rates", "budget", "budget_seconds"},
         "all failed": {"loss_curves", "accuracy_curves"},
     }
     names = {f"{name}.{ending}" for name in PICTURES - absent.get(kind, set()) for ending in ("png", "svg")}
@@ -249,7 +252,7 @@ def test_a_summary_that_is_read_and_written_keeps_its_bytes(samples: Samples, ki
 def test_writing_again_gives_the_same_bytes(samples: Samples, tmp_path: Path) -> None:
     one, two = (write(samples("one epoch"), tmp_path / name) for name in ("one", "two"))
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
-    assert len(files) == 3 + 3 + 12
+    assert len(files) == 3 + 3 + 16
     assert all((one / file).read_bytes() == (two / file).read_bytes() for file in files)
 
 
@@ -268,12 +271,14 @@ def test_the_process_that_draws_gives_the_same_pictures(samples: Samples, tmp_pa
     (folder / "summary.json").write_text("{}")
     shutil.rmtree(folder / "pictures")
     with Artist() as artist:
-        write_outputs(folder, summary, Timings(), artist=artist)
+        write_outputs(folder, summary, ComparisonFiles(folder).read_timings(), artist=artist)
     assert drawn == {path.name: path.read_bytes() for path in (folder / "pictures").iterdir()}
 
 
 def test_what_cannot_be_written(samples: Samples, tmp_path: Path) -> None:
     folder = shutil.copytree(samples("one epoch"), tmp_path / "copy")
     (folder / "pictures").write_text("in the way")
-    with pytest.raises(MachineError, match=r"pictures: File exists; .* again: it retrains nothing"):
+    with pytest.raises(
+        MachineError, match=r"pictures: File exists; .*then run `mlptrain compare .*`: it retrains nothing"
+    ):
         write_outputs(folder, summary_of(folder), Timings())

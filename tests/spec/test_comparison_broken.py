@@ -167,7 +167,8 @@ def test_experiment_and_comparison_are_told_apart(tmp_path: Path) -> None:
         load_comparison(experiment)
     assert str(caught.value) == (
         f"{experiment}  is an experiment, not a comparison; "
-        f"try `mlptrain compare-optimizers {experiment} --optimizers sgd,adam`"
+        f"try `mlptrain compare-optimizers {experiment} --optimizers sgd,adam`, or name it as "
+        f"the base of a study, {{base: {experiment.name}, arms: {{ReLU: {{model.activation: relu}}, GELU: …}}}}"
     )
     with pytest.raises(SpecError) as caught:
         load_spec(comparison)

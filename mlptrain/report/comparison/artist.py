@@ -74,7 +74,7 @@ def _main() -> None:
     if not (told := sys.stdin.buffer.read()):  # the other process has ended
         return
     files = ComparisonFiles(Path(os.fsdecode(told)))
-    drawn = pictures(files.read_summary())
+    drawn = pictures(files.read_summary(), files.read_timings())
     read, write = os.pipe()
     os.write(write, bytes(range(len(drawn))))
     os.close(write)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,17 +17,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
+from mlptrain.report.comparison.budgets import budgets
 from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcomes_by_rate
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, what, wrapped
 from mlptrain.report.curves import thinned
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
-from mlptrain.runs.comparison import Curve, OptimizerResult, Summary
+from mlptrain.runs.comparison import Curve, OptimizerResult, Summary, Timings
 from mlptrain.spec.metrics import higher_is_better
 
 _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
+_MANY, _SMALL_COLUMNS, _SMALL_PANEL = 16, 5, (1.6, 1.25)  # from so many panels on
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
@@ -133,6 +136,7 @@ def draw_learning_rates(summary: Summary) -> Figure:
         y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
         title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
+        wide=True,  # room for what the titles say
     )
     for axes, (name, entry) in zip(panels, shown, strict=True):
         axes.set_xscale("log")
@@ -150,29 +154,89 @@ def draw_learning_rates(summary: Summary) -> Figure:
     return figure
 
 
-def _grid(titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist]) -> tuple[Figure, list[Axes]]:
+@styled
+def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", "seconds"] = "trials") -> Figure:
+    """The expected best validation score of every arm by how much of its tuning is done, in trials or in seconds.
+
+    Up to six arms share a panel; of more, each has its own, with the others in grey. The ring is at half the budget.
+    """
+    units, known = Units.of(summary), budgets(summary, timings)
+    lines: dict[str, tuple[FloatArray, FloatArray, int]] = {}
+    for name, budget in known.items():
+        step = budget.trials if over == "trials" else budget.seconds
+        if step is not None:
+            lines[name] = step * np.arange(1.0, len(budget.best) + 1), np.array(budget.best), budget.half - 1
+    low = min(min(y) for _, y, _ in lines.values())
+    high = max(max(y) for _, y, _ in lines.values())
+    title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
+    x = (
+        "tuning trials, settings in a random order"
+        if over == "trials"
+        else "seconds of tuning, one trial after another"
+    )
+    y = _accuracy_label(high) if units.key == "accuracy" else units.axis
+    half = Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="half the budget")
+    if len(lines) <= _TOGETHER:
+        figure = new_figure(5.6, 4.1)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
+        axes = figure.add_subplot()
+        axes.set(title=titled(summary, title, width=54), xlabel=x, ylabel=y)
+        panels: dict[str | None, Axes] = {None: axes}
+    else:
+        others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
+        heads = [wrapped(name) for name in lines]
+        figure, grid = _grid(heads, x=x, y=y, title=titled(summary, title), legend=[half, others])
+        panels = dict(zip(lines, grid, strict=True))
+    most = max(max(x) for x, _, _ in lines.values())
+    for alone, axes in panels.items():
+        axes.set_xlim(0, 1.04 * most)
+        if units.halves_errors:
+            _set_accuracy_scale(axes, low, high)
+        elif units.is_share:
+            _set_shares(axes, low, high)
+        else:
+            _set_loss_scale(axes, low, high, logarithmic=False)
+        if alone is not None:
+            grey = [np.column_stack(line[:2]) for name, line in lines.items() if name != alone]
+            axes.add_collection(LineCollection(grey, colors=_OTHERS, linewidths=0.8, zorder=1))
+            axes.yaxis.set_minor_locator(NullLocator())
+        for name, (at, best, middle) in lines.items():
+            if alone in (None, name):
+                axes.plot(at, best, markersize=4.2, label=wrapped(name), zorder=3, **series(summary.number(name)))
+                axes.plot(at[middle], best[middle], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=over == "trials", nbins=6 if alone is None else 4))
+    if None in panels:
+        handles = [*panels[None].get_legend_handles_labels()[0], half]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
+    return figure
+
+
+def _grid(
+    titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist], wide: bool = False
+) -> tuple[Figure, list[Axes]]:
     """Panels under their titles, row by row, with one name for all x-axes, one for all y-axes, and one legend.
 
     Placed by hand: for fifteen panels matplotlib's constrained layout takes longer than drawing them.
     """
-    columns = min(_COLUMNS, len(titles))
+    columns, panel = (_COLUMNS, _PANEL) if wide or len(titles) < _MANY else (_SMALL_COLUMNS, _SMALL_PANEL)
+    columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
-    width = max(_PANEL[0] * columns + 0.9, 5.6)
+    width = max(panel[0] * columns + 0.9, 5.6)
     above = [  # inches of the panels' titles, by row
         0.16 * max(one.count("\n") + 1 for one in titles[row * columns : (row + 1) * columns]) + 0.2
         for row in range(rows)
     ]
     top, bottom = 0.24 * (title.count("\n") + 1) + 0.06, 0.95
-    height = rows * _PANEL[1] + sum(above) + top + bottom
+    height = rows * panel[1] + sum(above) + top + bottom
     figure = new_figure(width, height)
     figure.set_layout_engine(None)
     across = (width - 0.75 - 0.12) / columns
     panels = []
     for index, one in enumerate(titles):
         row, column = divmod(index, columns)
-        left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * _PANEL[1]
-        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, _PANEL[1] / height))
-        axes.set_title(one, fontsize=9, pad=4)
+        left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * panel[1]
+        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, panel[1] / height))
+        axes.set_title(one, fontsize=9 if columns == _COLUMNS else 8, pad=4)
         axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)

@@ -21,7 +21,8 @@ from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_f
 from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
 
 _WIDTH = 7.2  # inches
-_ROW = 0.46
+_ROW, _LOW_ROW = 0.46, 0.3
+_LOW_FROM = 16  # rows, from which on they are low, so that the picture fits on a screen
 _FIRST_COLUMN, _SECOND_COLUMN = 7.0, 66.0  # points right of the axes
 _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middle
 _PLACES = 90  # side by side in a row before values count as equal
@@ -133,7 +134,8 @@ def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     """Axes with a row for each name, the first one on top."""
     labels = [words.wrapped(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
-    figure = new_figure(_WIDTH, max(_ROW, 0.17 * lines + 0.1) * len(names) + 1.25)
+    row = _ROW if len(names) < _LOW_FROM else _LOW_ROW
+    figure = new_figure(_WIDTH, max(row, 0.17 * lines + 0.1) * len(names) + 1.25)
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
     axes = figure.add_subplot()
     axes.set_ylim(len(names) - 0.5, -0.5)

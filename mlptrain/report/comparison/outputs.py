@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError, SpecError
 from mlptrain.keys import metric_of, split_of
+from mlptrain.report.comparison.budgets import budgets
 from mlptrain.report.comparison.files import summary_csv, summary_latex, summary_markdown
 from mlptrain.report.comparison.rates import rates_are_tuned
 from mlptrain.report.loading import load_matplotlib
 from mlptrain.runs import is_comparison
-from mlptrain.runs.comparison import RERUN, ComparisonFiles, Summary, Timings
+from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings, rerun
 from mlptrain.spec.comparison.load import check_format, load_comparison, plan_digest
 from mlptrain.spec.reader import read_file
 from mlptrain.system import signals
@@ -49,11 +50,11 @@ def write_outputs(path: Path, summary: Summary, timings: Timings, *, artist: Art
             write_atomically(path / name, text.encode())
         (path / "pictures").mkdir(exist_ok=True)
         if artist is None or not artist.draw(path):
-            _write_pictures(path / "pictures", summary)
+            _write_pictures(path / "pictures", summary, timings)
     except OSError as error:
         raise MachineError(
             f"{error.filename or path}: {error.strerror or error}; the comparison's tables and pictures cannot be "
-            f"written. Free or mount the disk, then {RERUN}: it retrains nothing"
+            f"written. Free or mount the disk, then {rerun(path)}: it retrains nothing"
         ) from error
 
 
@@ -76,7 +77,7 @@ def comparison_page(path: AnyPath) -> str:
     if plan_digest(document.value) != summary.plan:
         raise RunFolderError(
             f"{files.plan} is not the plan that summary.json is of, so one of the two was edited; restore plan.yaml "
-            f"and {RERUN}, which rewrites summary.json from the recorded trials"
+            f"and {rerun(path)}, which rewrites summary.json from the recorded trials"
         )
     load_matplotlib()
     from mlptrain.report.comparison.page import render_comparison
@@ -84,15 +85,17 @@ def comparison_page(path: AnyPath) -> str:
     try:
         return render_comparison(summary, timings, base=base, plan=content.decode(), folder=path)
     except (LookupError, TypeError, ValueError, ZeroDivisionError):  # types are right, but parts do not fit together
-        raise RunFolderError(f"{files.summary} is damaged: its parts disagree; {RERUN}, which rewrites it") from None
+        raise RunFolderError(
+            f"{files.summary} is damaged: its parts disagree; {rerun(path)}, which rewrites it"
+        ) from None
 
 
-def _write_pictures(folder: Path, summary: Summary) -> None:
+def _write_pictures(folder: Path, summary: Summary, timings: Timings) -> None:
     """Every picture that the comparison can give, as PNG and SVG. Raises OSError, and MachineError where one fails."""
     load_matplotlib()
     gc.disable()  # collecting garbage among the many small parts of pictures took a sixth of the time
     try:
-        for name, draw in pictures(summary):
+        for name, draw in pictures(summary, timings):
             write_picture(folder, name, draw)
     except (MlptrainError, OSError):
         raise
@@ -101,15 +104,15 @@ def _write_pictures(folder: Path, summary: Summary) -> None:
             raise KeyboardInterrupt from error
         raise MachineError(
             f"the pictures of {folder.parent} cannot be drawn: {type(error).__name__}: {error}. All else is complete; "
-            f"`mlptrain doctor` says what is wrong, then {RERUN}: it retrains nothing"
+            f"`mlptrain doctor` says what is wrong, then {rerun(folder.parent)}: it retrains nothing"
         ) from error
     finally:
         gc.enable()
 
 
-def pictures(summary: Summary) -> list[tuple[str, Callable[[], Figure]]]:
+def pictures(summary: Summary, timings: Timings) -> list[tuple[str, Callable[[], Figure]]]:
     """The pictures that the comparison can give, by the names of their files. Matplotlib is loaded."""
-    from mlptrain.report.comparison.curves import curves_of, draw_learning_curves, draw_learning_rates
+    from mlptrain.report.comparison.curves import curves_of, draw_budgets, draw_learning_curves, draw_learning_rates
     from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 
     found: list[tuple[str, Callable[[], Figure]]] = [
@@ -122,6 +125,10 @@ def pictures(summary: Summary) -> list[tuple[str, Callable[[], Figure]]]:
         found.append((f"{name}_curves", curves))
     if rates_are_tuned(summary):
         found.append(("learning_rates", partial(draw_learning_rates, summary)))
+    if known := budgets(summary, timings).values():
+        found.append(("budget", partial(draw_budgets, summary, timings)))
+        if any(budget.seconds is not None for budget in known):
+            found.append(("budget_seconds", partial(draw_budgets, summary, timings, over="seconds")))
     if summary.target is not None:
         found.append(("time_to_target", partial(draw_times, summary)))
     return found

@@ -8,7 +8,8 @@ from typing import Any
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.report.comparison import rows, words
-from mlptrain.report.comparison.curves import curves_of, draw_learning_curves, draw_learning_rates
+from mlptrain.report.comparison.budgets import budgets
+from mlptrain.report.comparison.curves import curves_of, draw_budgets, draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times, scores_are_joined
 from mlptrain.report.comparison.rates import GOOD_WITHIN, rates_are_tuned
 from mlptrain.report.comparison.units import Units
@@ -43,11 +44,13 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         tuned=[value for entry in summary.optimizers.values() for value in entry.tuning_accuracies],
         good_within=GOOD_WITHIN,
         rates_are_tuned=rates_are_tuned,
+        budgets=budgets(summary, timings),
         scores_are_joined=scores_are_joined,
         draw_scores=draw_scores,
         draw_differences=draw_differences,
         draw_learning_rates=draw_learning_rates,
         draw_times=draw_times,
+        draw_budgets=draw_budgets,
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mlptrain.report.comparison import words
+from mlptrain.report.comparison.budgets import budgets
 from mlptrain.report.comparison.rates import ACCURACY, good_range, medians_by_rate
 from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
@@ -130,6 +131,23 @@ def budget_rows(summary: Summary) -> Rows:
         ]
         for name, entry in summary.optimizers.items()
     ]
+
+
+def half_budget_rows(summary: Summary, timings: Timings) -> Rows:
+    """Of every arm that was tuned, what half of its settings are expected to find, and what all of them found."""
+    units, known = Units.of(summary), budgets(summary, timings)
+    timed = any(budget.seconds is not None for budget in known.values())
+    lost = "lost by half (points)" if units.is_share else "lost by half"
+    rows = [[words.what(summary), "settings", f"{units.name} of one", "of half", "of all", lost]]
+    rows[0] += ["seconds for half", "seconds for all"] if timed else []
+    for name, budget in known.items():
+        best, seconds = budget.best, budget.seconds
+        row = [name, f"{len(best)}", *map(units.value, (best[0], best[budget.half - 1], best[-1]))]
+        row.append(units.difference(budget.lost).lstrip("+"))
+        if timed:
+            row += [_seconds(None if seconds is None else seconds * count) for count in (budget.half, len(best))]
+        rows.append(row)
+    return rows
 
 
 def fastest_first(summary: Summary) -> list[tuple[str, TimeToTarget]]:

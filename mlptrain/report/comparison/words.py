@@ -5,10 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
+from pydantic import BaseModel
+
 from mlptrain.report.comparison.rates import ACCURACY, good_range
 from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
+from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
+from mlptrain.spec.experiment import ExperimentSpec
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
@@ -23,6 +27,7 @@ _HIDDEN = (
     "path",
     "sha256",
 )  # shown only where they are tuned
+_ALWAYS = ("weight_decay", "momentum", "nesterov")  # shown of an optimizer where they are not off, default or not
 
 
 def split_name(split: str) -> str:
@@ -73,17 +78,38 @@ def describe_setting(entry: OptimizerResult) -> str:
             parts.append(_optimizer(value | {name: one for name, one in tuned.items() if name in value}, tuned))
         elif "optimizer" not in changes or not key.startswith("optimizer."):
             short = key.rpartition(".")[2]
-            parts.append(f"{short if shared.count(short) == 1 else key} {number(value)}")
+            parts.append(f"{short if shared.count(short) == 1 else key} {number(_without_defaults(key, value))}")
     return ", ".join(parts) or "the base as it is"
 
 
 def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
-    parts = [f"{setting['name']} lr {number(setting['lr'])}"]
+    parts, defaults = [f"{setting['name']} lr {number(setting['lr'])}"], _defaults("optimizer", setting["name"])
     for key, value in setting.items():
-        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or not value or value == "all")):
+        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or not value)):
+            continue
+        if key not in tuned and key not in _ALWAYS and value == defaults.get(key):
             continue
         parts.append(key if value is True else f"{key} {number(value)}")
     return ", ".join(parts)
+
+
+def _defaults(key: str, name: object) -> dict[str, object]:
+    """The default values of the section ``name`` at a key path of an experiment; none where it is not known."""
+    sections: list[type[BaseModel]] = [ExperimentSpec]
+    for part in key.split("."):
+        sections = sections_at(sections, part)
+    fields = next((one.model_fields for one in sections if name in names_of(one)), {})
+    return {
+        key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
+    }
+
+
+def _without_defaults(key: str, value: object) -> object:
+    """A section with its name and what is not as by default; any other value as it is."""
+    if not isinstance(value, dict) or "name" not in value:
+        return value
+    defaults = _defaults(key, value["name"])
+    return {inner: one for inner, one in value.items() if inner not in defaults or one != defaults[inner]}
 
 
 def wrapped(name: str) -> str:

@@ -89,7 +89,11 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
         for key in PLAN_KEYS:
             del document.value[key]
     if not is_comparison(document) and "data" in document.value:
-        message = f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`"
+        message = (
+            f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`, or "
+            f"name it as the base of a study, {{base: {path.name}, arms: "
+            "{ReLU: {model.activation: relu}, GELU: …}}"
+        )
         raise SpecError([Fault(str(path), None, None, "", message)])
     return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
 

@@ -1,0 +1,73 @@
+"""What less tuning would have found: the expected best of k of the settings that were tried, for every k."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlptrain.report.comparison.units import Units
+from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
+
+
+def expected_best(values: Sequence[float], *, higher_is_better: bool = True) -> list[float]:
+    """The mean best value of all subsets of k of the n ``values``, for k = 1 … n; the last one is the best value.
+
+    The i-th worst value is the best of C(i − 1, k − 1) of the C(n, k) subsets. As in Dodge et al. (2019), "Show your
+    work", but drawn without replacement, which makes the estimate unbiased (Tang et al., 2020).
+    """
+    ascending, n = sorted(values, reverse=not higher_is_better), len(values)
+    return [
+        math.fsum(value * math.comb(worse, k - 1) for worse, value in enumerate(ascending)) / math.comb(n, k)
+        for k in range(1, n + 1)
+    ]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The expected best validation score of one arm, ``best[k - 1]`` of k settings tried in a random order.
+
+    A setting takes ``trials``, one for each tuning seed, and ``seconds`` where the arm was timed alone.
+    """
+
+    best: list[float]
+    trials: int
+    seconds: float | None
+
+    @property
+    def half(self) -> int:
+        """Half of the settings, of an odd number the smaller half."""
+        return len(self.best) // 2
+
+    @cached_property
+    def lost(self) -> float:
+        """How much worse the best of half the settings is expected to be."""
+        return abs(self.best[-1] - self.best[self.half - 1])
+
+
+def budgets(summary: Summary, timings: Timings) -> dict[str, Budget]:
+    """Of every arm that tried more than one setting and had one that lasted, best mean first.
+
+    A setting counts with its median over the tuning seeds, by which tuning chooses. One that did not last counts as the
+    worst median of the whole comparison.
+    """
+    units = Units.of(summary)
+    medians = {name: _medians(entry, units.sign) for name, entry in summary.ranked}
+    lasted = [value for values in medians.values() for value in values if math.isfinite(value)]
+    found = {}
+    for name, values in medians.items():
+        if len(values) > 1 and any(map(math.isfinite, values)):
+            best = expected_best([value if math.isfinite(value) else min(lasted) for value in values])
+            alone, trials = timings.seconds_per_epoch.get(name), len(summary.tuning_seeds)
+            seconds = None if alone is None else alone * summary.epochs * trials
+            found[name] = Budget([units.sign * value for value in best], trials, seconds)
+    return found
+
+
+def _medians(entry: OptimizerResult, sign: int) -> list[float]:
+    return [
+        statistics.median(-math.inf if value is None else sign * value for value in tried.accuracies)
+        for tried in entry.tuning
+    ]
