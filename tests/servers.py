@@ -43,14 +43,16 @@ def serving(run: Path, failures: list[str] | None = None) -> Iterator[str]:
 def command(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process of `mlptrain serve`, and the address that it prints. It is killed where it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlptrain", "serve", str(run), "--port", "0", *options],
+        [sys.executable, "-P", "-m", "mlptrain", "serve", str(run), "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     try:
-        yield process, process.stdout.readline().strip()
+        address = process.stdout.readline().strip()
+        assert address or process.stderr is None, process.stderr.read()
+        yield process, address
     finally:
         if process.poll() is None:
             process.kill()

@@ -88,4 +88,4 @@ def test_a_folder_without_a_comparison(tmp_path: Path, call: Call) -> None:
 def test_training_does_not_go_on_with_a_comparison(tmp_path: Path, call: Call) -> None:
     place = compare(FIXED, tmp_path).path
     told = call("train", "--resume", str(place))
-    assert (told.code, f"`mlptrain compare-optimizers {place}` resumes it" in told.err) == (2, True)
+    assert (told.code, f"`mlptrain compare {place}` resumes it" in told.err) == (2, True)

@@ -223,7 +223,7 @@ class Plain(torch.optim.Optimizer):
 BODIES = {
     "p.sub_(group['lr'] * p.grad)": None,
     "self.n = getattr(self, 'n', 0) + 1; p.sub_(group['lr'] * p.grad / self.n)": "not in its state_dict",
-    "self.state[p]['f'] = print; p.sub_(p.grad)": "builtin_function_or_method, and a checkpoint holds tensors",
+    "self.state[p]['f'] = len; p.sub_(p.grad)": "builtin_function_or_method, and a checkpoint holds tensors",
     "p.add_(torch.randn_like(p))": "random numbers",
     "p.sub_(p.grad @ p.grad)": "a step fails with RuntimeError",
     "p.data = p - group['lr'] * p.grad": "change no parameter in place",
