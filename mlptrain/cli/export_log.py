@@ -44,4 +44,4 @@ def _told(folder: RunFolder, log: Log) -> int:
         raise
     except Exception as error:  # whatever another program raises
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MachineError(f"{log.name} could not be told of {folder.path}: {what}") from error
+        raise MachineError(f"{log.name} could not take {folder.path}: {what}") from error

@@ -68,8 +68,8 @@ class Tracking(Listener):
             self._failed = True
             what = " ".join(f"{type(error).__name__}: {error}".split())
             self._on_note(
-                f"{self._log.name} failed, and is told no more of this run, which goes on ({what[:300]}); "
-                f"`mlptrain export RUN --to {self._log.name}` tells it of a run that is over"
+                f"{self._log.name} failed, and gets nothing more of this run, which goes on ({what[:300]}); "
+                f"`mlptrain export RUN --to {self._log.name}` logs a run that is over"
             )
 
 

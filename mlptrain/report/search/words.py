@@ -46,7 +46,7 @@ def outcome_text(summary: SearchSummary) -> str:
     if not parts:
         return ""
     full = summary.epochs * len({trial.trial for trial in summary.trials})
-    return f"{', '.join(parts)}; {summary.trained_epochs:,} epochs were trained, of {full:,} in all trials"
+    return f"{', '.join(parts)}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
 
 
 def half_text(summary: SearchSummary) -> str:
