@@ -109,17 +109,13 @@ def check(
     from mlptrain.spec.search.load import check_search
 
     reports: list[dict[str, Any]] = []
-    comparisons: list[tuple[dict[str, Any], Sequence[Fault]]] = []
-    searches: list[tuple[dict[str, Any], Sequence[Fault]]] = []
+    studies: list[tuple[dict[str, Any], Sequence[Fault]]] = []
     warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
-            if (found := check_comparison(config, overrides)) is not None:
-                comparisons.append(found)
-                continue
-            if (found := check_search(config, overrides)) is not None:
-                searches.append(found)
+            if (found := check_comparison(config, overrides) or check_search(config, overrides)) is not None:
+                studies.append(found)
                 continue
             loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
@@ -127,16 +123,12 @@ def check(
         except SpecError as error:
             faults += error.faults
     if as_json:
-        screen.say_json([*reports, *(found for found, _ in (*comparisons, *searches))])
+        screen.say_json([*reports, *(found for found, _ in studies)])
     else:
         from mlptrain.cli.data_screen import show_columns
 
-        for compared, doubts in comparisons:
-            screen.show_check_of_comparison(compared)
-            screen.show_warnings(doubts)
-
-        for searched, doubts in searches:
-            screen.show_check_of_search(searched)
+        for study, doubts in studies:
+            screen.show_check_of_study(study)
             screen.show_warnings(doubts)
 
         for shown, doubts in zip(reports, warnings, strict=True):
@@ -227,17 +219,15 @@ def runs(
 
     Status, data, model, optimizer, epochs, the figures of the kept weights and age of each.
     """
-    from mlptrain.runs import is_comparison, is_search, list_runs, sort_runs
+    from mlptrain.runs import list_runs, sort_runs, study_in
 
     folders = []
     for folder in places or [Path("runs")]:
         if not folder.exists() and folder != Path("runs"):
             raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
         reason = ""
-        if is_comparison(folder):
-            reason = f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it"
-        elif is_search(folder):
-            reason = f"{folder} is a search, not a folder of runs; `mlptrain report {folder}` shows it"
+        if (study := study_in(folder)) is not None:
+            reason = f"{folder} is a {study.name}, not a folder of runs; `mlptrain report {folder}` shows it"
         elif folder.exists() and not folder.is_dir():
             reason = f"{folder} is a file; name a run, or a folder that holds runs"
         if reason and len(places or ()) < 2:

@@ -9,7 +9,8 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import AllowCode, DataDir, Json
-from mlptrain.errors import InterruptedRunError, MachineError, UserError
+from mlptrain.cli.study import RunDir, file_of, resumable, show_result, tried
+from mlptrain.errors import MachineError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -29,7 +30,6 @@ _PlanOnly = Annotated[
     bool,
     typer.Option("--plan", help="Show trials, time, disk and the smallest detectable difference; train nothing."),
 ]
-_RunDir = Annotated[Path | None, typer.Option(help="The comparison's folder itself.", show_default=False)]
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
     ],
     overrides: _Set = [],  # noqa: B006 - typer copies it
     plan_only: _PlanOnly = False,
-    run_dir: _RunDir = None,
+    run_dir: RunDir = None,
     data_dir: DataDir = None,
     code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
@@ -53,8 +53,9 @@ def compare(
     Rerun the same command to resume a stopped study. The plan.yaml that it leaves is a study too: it repeats it.
     """
     from mlptrain.spec.comparison.load import load_comparison
+    from mlptrain.spec.kinds import COMPARISON
 
-    study, run_dir = _file_of(study, run_dir)
+    study, run_dir = file_of(study, run_dir, COMPARISON)
     _run(load_comparison(study, overrides), plan_only=plan_only, run_dir=run_dir, data_dir=data_dir, as_json=as_json)
 
 
@@ -80,7 +81,7 @@ def compare_optimizers(
     ] = None,
     overrides: _Set = [],  # noqa: B006 - typer copies it
     plan_only: _PlanOnly = False,
-    run_dir: _RunDir = None,
+    run_dir: RunDir = None,
     data_dir: DataDir = None,
     code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
@@ -90,23 +91,12 @@ def compare_optimizers(
     Rerun the same command to resume a stopped comparison. The plan.yaml that a comparison leaves is a comparison too:
     it repeats it.
     """
-    config, run_dir = _file_of(config, run_dir)
+    from mlptrain.spec.kinds import COMPARISON
+
+    config, run_dir = file_of(config, run_dir, COMPARISON)
     given = {"optimizers": optimizers, "lr": lr, "seeds": seeds}
     loaded = _load(config, {key: value for key, value in given.items() if value is not None}, overrides)
     _run(loaded, plan_only=plan_only, run_dir=run_dir, data_dir=data_dir, as_json=as_json)
-
-
-def _file_of(config: Path, run_dir: Path | None) -> tuple[Path, Path | None]:
-    """The plan of a folder that is to be resumed, and that folder; a file as it is."""
-    from mlptrain.runs import is_comparison
-
-    if not config.is_dir():
-        return config, run_dir
-    if not is_comparison(config):
-        raise UserError(
-            f"{config} is not a comparison's folder: it holds no plan.yaml; name a YAML file or such a folder"
-        )
-    return config / "plan.yaml", run_dir or config
 
 
 def _run(
@@ -141,39 +131,27 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
     from mlptrain.report.comparison.artist import Artist
 
     unwritten: list[MachineError] = []
-    try:
-        with Artist() as artist:  # before the imports, which take as long as its own
-            from mlptrain.cli.compare_screen import TrialProgress, show_summary
-            from mlptrain.comparison import compare as run
-            from mlptrain.report.comparison.outputs import write_outputs
+    with resumable(), Artist() as artist:  # before the imports, which take as long as its own
+        from mlptrain.cli.compare_screen import TrialProgress, show_summary
+        from mlptrain.comparison import compare as run
+        from mlptrain.report.comparison.outputs import write_outputs
 
-            def write_tables_and_pictures(folder: ComparisonFolder, summary: Summary) -> None:
-                try:
-                    write_outputs(folder.path, summary, folder.read_timings(), artist=artist)
-                except MachineError as error:
-                    unwritten.append(error)
+        def write(folder: ComparisonFolder, summary: Summary) -> None:
+            write_outputs(folder.path, summary, folder.read_timings(), artist=artist)
 
-            with TrialProgress() as progress:
-                folder, summary = run(
-                    spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=write_tables_and_pictures
-                )
-        timings = folder.read_timings()
-    except (InterruptedRunError, KeyboardInterrupt) as error:
-        what = str(error) or "stopped by a signal"
-        message = f"{what}; every finished batch of trials is saved. Rerun the same command to resume"
-        raise InterruptedRunError(message) from None
-    with screen.result_of(folder.path):
-        if as_json:
-            screen.say_json({"folder": str(folder.path), **summary.plain(), "timings": timings.plain()})
-        else:
-            show_summary(str(folder.path), summary, timings)
-    if unwritten:
-        raise unwritten[0]
+        with TrialProgress() as progress:
+            folder, summary = run(
+                spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=tried(write, unwritten)
+            )
+        path, timings = folder.path, folder.read_timings()
+    result = {**summary.plain(), "timings": timings.plain()}
+    show_result(path, result, lambda: show_summary(str(path), summary, timings), as_json=as_json, unwritten=unwritten)
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
-    from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
+    from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
     from mlptrain.spec.reader import read_file
+    from mlptrain.spec.study import is_comparison
 
     if is_comparison(read_file(config)[1]):
         if options:

@@ -246,26 +246,20 @@ class Counting(Fetching):
 _MAX_TENSORS = 2  # in one line of a table that is to fit into 80 columns
 
 
-def show_check_of_comparison(found: Mapping[str, Any]) -> None:
-    """What a comparison compares, and by what."""
-    arms, tuning = found["arms"], len(found["tuning_seeds"])
-    tuned = sum(arm["settings"] for arm in arms.values() if arm["settings"] > 1) * tuning
-    say(
-        f"{found['name']}: {len(arms)} arms ({', '.join(arms)}) by {found['metric']}, "
-        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; {tuned:,} tuning trials before extensions, "
-        f"{len(arms) * len(found['scoring_seeds']):,} scoring trials"
-    )
-
-
-def show_check_of_search(found: Mapping[str, Any]) -> None:
-    """What a search searches, and how."""
+def show_check_of_study(found: Mapping[str, Any]) -> None:
+    """What a comparison compares, or a search searches, and by what."""
+    by = f"by {found['metric']}, {'higher' if found['goal'] == 'max' else 'lower'} is better; "
+    seeds = len(found["scoring_seeds"])
+    if "arms" in found:
+        arms, tuning = found["arms"], len(found["tuning_seeds"])
+        tuned = sum(arm["settings"] for arm in arms.values() if arm["settings"] > 1) * tuning
+        what = f"{len(arms)} arms ({', '.join(arms)}) {by}{tuned:,} tuning trials before extensions, "
+        say(f"{found['name']}: {what}{len(arms) * seeds:,} scoring trials")
+        return
     show_table(("key", "values"), list(found["space"].items()), title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
-    say(
-        f"{found['name']}: {found['trials']:,} trials by {found['method']}{pruned}, by {found['metric']}, "
-        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; the best setting is scored on "
-        f"{len(found['scoring_seeds'])} fresh seeds"
-    )
+    what = f"{found['trials']:,} trials by {found['method']}{pruned}, {by}"
+    say(f"{found['name']}: {what}the best setting is scored on {seeds} fresh seeds")
 
 
 def show_check(report: Mapping[str, Any]) -> None:

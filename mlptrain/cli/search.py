@@ -9,11 +9,12 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import AllowCode, DataDir, Json
-from mlptrain.errors import InterruptedRunError, MachineError, UserError
+from mlptrain.cli.study import RunDir, file_of, resumable, show_result, tried
+from mlptrain.errors import MachineError
 
 if TYPE_CHECKING:
     from mlptrain.runs.search import SearchSummary
-    from mlptrain.searching.folder import SearchFolder
+    from mlptrain.searching.protocol import SearchFolder
 
 
 def search(
@@ -41,7 +42,7 @@ def search(
             show_default=False,
         ),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="The search's folder itself.", show_default=False)] = None,
+    run_dir: RunDir = None,
     data_dir: DataDir = None,
     code: AllowCode = False,
     as_json: Json = False,
@@ -51,22 +52,20 @@ def search(
     Rerun the same command to resume a stopped search. It leaves best.yaml, which `mlptrain train` trains to the
     recorded figure, and the search.yaml that repeats it.
     """
+    from mlptrain.spec.kinds import SEARCH
     from mlptrain.spec.search.load import load_search
 
-    config, run_dir = _file_of(config, run_dir)
+    config, run_dir = file_of(config, run_dir, SEARCH)
     loaded = load_search(config, overrides)
     screen.show_warnings(loaded.warnings)
     unwritten: list[MachineError] = []
-    try:
+    with resumable():
         from mlptrain.cli.search_screen import ShownProgress, show_summary
         from mlptrain.report.search.outputs import write_outputs
         from mlptrain.searching import search as run
 
-        def write_pictures(folder: SearchFolder, summary: SearchSummary) -> None:
-            try:
-                write_outputs(folder.path, summary, folder.read_search_timings())
-            except MachineError as error:
-                unwritten.append(error)
+        def write(folder: SearchFolder, summary: SearchSummary) -> None:
+            write_outputs(folder.path, summary, folder.read_timings())
 
         with ShownProgress(loaded.spec) as progress:
             folder, summary = run(
@@ -75,30 +74,8 @@ def search(
                 data_dir=data_dir,
                 hours=hours,
                 progress=progress,
-                on_summary=write_pictures,
+                on_summary=tried(write, unwritten),
                 allow_code=code,
             )
-    except (InterruptedRunError, KeyboardInterrupt) as error:
-        what = str(error) or "stopped by a signal"
-        message = f"{what}; every finished batch of trials is saved. Rerun the same command to resume"
-        raise InterruptedRunError(message) from None
-    with screen.result_of(folder.path):
-        if as_json:
-            screen.say_json({"folder": str(folder.path), **summary.plain()})
-        else:
-            show_summary(str(folder.path), summary)
-    if unwritten:
-        raise unwritten[0]
-
-
-def _file_of(config: Path, run_dir: Path | None) -> tuple[Path, Path | None]:
-    """The plan of a folder that is to be resumed, and that folder; a file as it is."""
-    from mlptrain.runs import is_search
-
-    if not config.is_dir():
-        return config, run_dir
-    if not is_search(config):
-        raise UserError(
-            f"{config} is not a search's folder: it holds no search.yaml; name a YAML file or such a folder"
-        )
-    return config / "search.yaml", run_dir or config
+    path = folder.path
+    show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)

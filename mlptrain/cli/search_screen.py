@@ -10,13 +10,12 @@ from mlptrain.cli.compare_screen import TrialProgress
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, value_text
 from mlptrain.runs.search import SearchSummary
-from mlptrain.searching.protocol import SearchProgress
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown
 
 
-class ShownProgress(TrialProgress, SearchProgress):
+class ShownProgress(TrialProgress):
     """Live progress over trials, with the best value so far."""
 
     def __init__(self, spec: SearchSpec) -> None:
