@@ -15,6 +15,7 @@ from mlptrain.errors import MachineError
 if TYPE_CHECKING:
     from mlptrain.runs.search import SearchSummary
     from mlptrain.searching.protocol import SearchFolder
+    from mlptrain.spec.search.sections import SearchSpec
 
 
 def search(
@@ -42,6 +43,9 @@ def search(
             show_default=False,
         ),
     ] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Show trials, what the space is, time and disk; train nothing.")
+    ] = False,
     run_dir: RunDir = None,
     data_dir: DataDir = None,
     code: AllowCode = False,
@@ -58,6 +62,9 @@ def search(
     config, run_dir = file_of(config, run_dir, SEARCH)
     loaded = load_search(config, overrides)
     screen.show_warnings(loaded.warnings)
+    if plan_only:
+        _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
+        return
     unwritten: list[MachineError] = []
     with resumable():
         from mlptrain.cli.search_screen import ShownProgress, show_summary
@@ -79,3 +86,17 @@ def search(
             )
     path = folder.path
     show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)
+
+
+def _show_plan(spec: SearchSpec, *, data_dir: Path | None, as_json: bool) -> None:
+    """What the search will take; ``--json`` prints the keys of ``mlptrain.searching.preview.preview``."""
+    from mlptrain.cli.search_screen import show_preview
+    from mlptrain.searching import make_plan
+    from mlptrain.searching.preview import preview
+
+    with screen.Fetching() as fetching:
+        plan = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
+    if as_json:
+        screen.say_json(plan)
+    else:
+        show_preview(spec, plan)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlptrain.cli.compare_screen import TrialProgress
+from mlptrain.cli.compare_screen import TrialProgress, show_cost
 from mlptrain.cli.screen import say, show_table
+from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, value_text
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec.search.sections import SearchSpec
@@ -25,6 +26,19 @@ class ShownProgress(TrialProgress):
     def best(self, value: float) -> None:
         """The best value so far."""
         self.show_beside(f"best {self._metric.name} {figure_text(self._metric.key, value)}")
+
+
+def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
+    """The answer to --plan."""
+    keys = counted(len(spec.space), "key")
+    if plan["settings"] is not None:
+        keys += f", {'a grid' if spec.method == 'grid' else 'a space'} of {plan['settings']:,} settings"
+    drawn = "" if plan["at_once"] == plan["trials"] else f", {plan['at_once']} at a time"
+    say(
+        f"{spec.name}: {plan['trials']:,} trials by {spec.method}{drawn}, over {keys}; {plan['scoring_trials']:,} "
+        f"scoring trials; in {plan['batches']:,} batches of up to {plan['models_at_once']} models"
+    )
+    show_cost(plan, without="the drawing of settings")
 
 
 def show_summary(folder: str, summary: SearchSummary) -> None:

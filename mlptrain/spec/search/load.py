@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -114,16 +113,21 @@ def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
     update = {
         "metric": metric,
-        "trials": spec.trials or (_size(spec.space) if spec.method == "grid" else TRIALS),
+        "trials": spec.trials or (spec.method == "grid" and size_of(spec.space)) or TRIALS,
         "scoring": ScoringSpec(seeds=seeds),
         "base": measuring(spec.base, metric.key),
     }
     return spec.model_copy(update=update)
 
 
-def _size(space: Mapping[str, Choice]) -> int:
-    """How many settings a grid has."""
-    return math.prod(len(choice.values) for choice in space.values() if isinstance(choice, Choices))
+def size_of(space: Mapping[str, Choice]) -> int | None:
+    """How many settings a space has; None where a range of it has any number of values."""
+    size = 1
+    for choice in space.values():
+        if isinstance(choice, Range) and not choice.is_whole:
+            return None
+        size *= len(choice.values) if isinstance(choice, Choices) else int(choice.high - choice.low) + 1
+    return size
 
 
 def _judged_on_validation(
@@ -158,7 +162,7 @@ def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) 
         yield ("space", key), message
     if ranges:
         return
-    size = _size(space)
+    size = size_of(space) or 0
     if size > MAX_TRIALS:
         message = f"makes a grid of {size:,} settings; the limit is {MAX_TRIALS:,}; take method: random or tpe"
         yield ("space",), message
@@ -211,9 +215,8 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 
 def _warnings(spec: SearchSpec) -> Iterator[Finding]:
     """What takes something from a search without being wrong."""
-    sizes = [len(choice.values) if isinstance(choice, Choices) else 0 for choice in spec.space.values()]
-    size = math.prod(sizes)
-    if all(sizes) and size < spec.budget:
+    size = size_of(spec.space)
+    if size is not None and size < spec.budget:
         yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
