@@ -215,20 +215,19 @@ def runs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The table of runs.
+    """The table of runs, and of comparisons and searches.
 
-    Status, data, model, optimizer, epochs, the figures of the kept weights and age of each.
+    Status, data, model, optimizer, epochs, the figures of the kept weights and age of each run; what is best in each
+    comparison or search, by the mean over its scoring seeds.
     """
-    from mlptrain.runs import list_runs, sort_runs, study_in
+    from mlptrain.runs import list_runs, list_studies, sort_runs
 
     folders = []
     for folder in places or [Path("runs")]:
         if not folder.exists() and folder != Path("runs"):
             raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
         reason = ""
-        if (study := study_in(folder)) is not None:
-            reason = f"{folder} is a {study.name}, not a folder of runs; `mlptrain report {folder}` shows it"
-        elif folder.exists() and not folder.is_dir():
+        if folder.exists() and not folder.is_dir():
             reason = f"{folder} is a file; name a run, or a folder that holds runs"
         if reason and len(places or ()) < 2:
             raise UserError(reason)
@@ -236,7 +235,7 @@ def runs(
             screen.say(f"note: {reason}", err=True)
         else:
             folders.append(folder)
-    listed = list_runs(*folders)
+    listed = [*list_runs(*folders), *list_studies(*folders)]
     if sort is not None and listed:
         listed = sort_runs(listed, sort)
     if as_json:

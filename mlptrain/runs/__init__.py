@@ -2,7 +2,7 @@
 
 from mlptrain.runs.folder import RunFolder, member_word, runs_of_group
 from mlptrain.runs.group import FoldGroup, RunGroup, SeedGroup
-from mlptrain.runs.listing import RunSummary, list_runs, sort_runs
+from mlptrain.runs.listing import RunSummary, list_runs, list_studies, sort_runs
 from mlptrain.runs.log import RunLog
 from mlptrain.runs.study import study_in
 
@@ -14,6 +14,7 @@ __all__ = [
     "RunSummary",
     "SeedGroup",
     "list_runs",
+    "list_studies",
     "member_word",
     "runs_of_group",
     "sort_runs",

@@ -269,6 +269,12 @@ class Summary(Record):
         return None
 
     @property
+    def winner(self) -> tuple[str, str, float]:
+        """The best arm, the name of its figure, and the mean of that over the seeds."""
+        name = self.compared_by.name if self.compared_by is not None else f"{self.split}_accuracy"
+        return self.ranking[0], name, self.optimizers[self.ranking[0]].accuracy.mean
+
+    @property
     def ranked(self) -> Iterator[tuple[str, OptimizerResult]]:
         """The optimizers by their names, best mean accuracy first."""
         return ((name, self.optimizers[name]) for name in self.ranking)

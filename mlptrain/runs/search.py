@@ -107,6 +107,14 @@ class SearchSummary(Record):
         """The best trial; None where none lasted."""
         return None if self.best is None else self.trials[self.best]
 
+    @property
+    def winner(self) -> tuple[str, str | None, float | None]:
+        """The best trial, the name of its figure, and the mean of that over the scoring seeds, on test rows if any."""
+        spread, split = (self.validation, "validation") if self.test is None else (self.test, "test")
+        if self.best is None or spread is None:
+            return "", None, None
+        return f"trial {self.best}", f"{split}_{self.metric.key}", spread.mean
+
     def choices(self) -> dict[str, Choice]:
         """The space."""
         return {key: choice_of(entry) for key, entry in self.space.items()}
