@@ -17,7 +17,6 @@ import typer
 
 import mlptrain
 from mlptrain.cli import screen
-from mlptrain.cli.compare import compare, compare_optimizers
 from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
@@ -37,9 +36,9 @@ from mlptrain.cli.options import (
 )
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
-from mlptrain.cli.search import search
 from mlptrain.cli.serve import serve
 from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
+from mlptrain.cli.studies import compare, compare_optimizers, search
 from mlptrain.cli.train import train
 from mlptrain.errors import (
     Fault,

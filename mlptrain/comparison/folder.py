@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from mlptrain.comparison.planning import StudyPlan
 from mlptrain.comparison.records import read_batches, read_content, to_line
+from mlptrain.comparison.study import StudyPlan
 from mlptrain.comparison.trials import TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord

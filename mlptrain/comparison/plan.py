@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.planning import MAX_MODELS, StudyPlan, fitting, resolved_for
+from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting, resolved_for
 from mlptrain.comparison.trials import Trial, TrialBatch
 from mlptrain.runs.comparison import SplitName
 from mlptrain.spec.comparison.changes import Changes, value_of, with_changes
-from mlptrain.spec.comparison.grids import Side, is_ordered
+from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparisonSpec
 from mlptrain.spec.kinds import COMPARISON
 
@@ -106,18 +105,9 @@ def ends_on_edge(candidate: Candidate | Arm, grids: Grids, chosen: Changes) -> b
     A momentum of 0 does not lie on such an edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule,
     is not a momentum.
     """
-    ends = {"low": -math.inf, "high": math.inf}
     return any(
-        candidate.accepts(field, _beyond(value_of(chosen, field), ends[side]))
-        for field, side in _edges(grids, chosen).items()
+        candidate.accepts(field, beyond(value_of(chosen, field), side)) for field, side in _edges(grids, chosen).items()
     )
-
-
-def _beyond(value: float, end: float) -> float:
-    """The next value towards an end; of a whole number the next whole one."""
-    if isinstance(value, int):
-        return value + (1 if end > 0 else -1)
-    return math.nextafter(value, end)
 
 
 def _edges(grids: Grids, chosen: Changes) -> dict[str, Side]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
-from mlptrain.comparison.running import Progress, Running, checked, running
+from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial

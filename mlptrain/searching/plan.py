@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.planning import StudyPlan, fitting, resolved_for
+from mlptrain.comparison.study import StudyPlan, fitting, resolved_for
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
 from mlptrain.runs.comparison import SplitName
 from mlptrain.searching.sampling import Sampling, Setting, sampler_version

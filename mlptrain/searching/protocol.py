@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mlptrain.comparison.folder import StudyFolder
-from mlptrain.comparison.running import Progress, Running, checked, running
+from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
 from mlptrain.errors import RunFolderError, SpecError, UserError
 from mlptrain.runs.comparison import TrialRecord

@@ -35,6 +35,8 @@ NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
 # Every trial's, and therefore the base's alone.
 OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", "evaluation")
 
+# In the place of a base that has faults.
+_STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
 
 
@@ -122,16 +124,30 @@ class StudyReader:
         self._base: Base | None = None
 
     def read_base(self, *, keep_optimizer: bool) -> Base | None:
-        """The base, None where it has faults; without its own optimizer where it is not to be kept."""
-        spec, self._sections, faults = _read_base(
-            self.base_document, self.of_base, self.document, keep_optimizer=keep_optimizer
-        )
-        self.faults += faults
-        facts = self._sections.get("facts")
-        if "base" in self.document.value:
-            self.document.value["base"] = spec or _stand_in()  # whose faults are reported already
-        if spec is not None and self.base_document is not None and isinstance(facts, DataFacts):
-            self._base = Base(self.base_document, spec, facts)
+        """The base, None where it has faults; without its own optimizer where it is not to be kept.
+
+        One that has none needs none where every arm names one.
+        """
+        values, base = self.document.value, self.base_document
+        if base is not None:
+            for override in self.of_base:
+                apply_override(base, override, ExperimentSpec, within="base.")
+            anchor(base)
+            if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(values.get("arms"))):
+                base.value["optimizer"] = NO_OPTIMIZER
+            elif not inspect_code(base, ("optimizer",)):
+                base.value["optimizer"] = STAND_IN
+            base.value.setdefault("name", folder_name(str(values["name"])))
+            spec, self._sections, faults = check(base, ExperimentSpec, BASE_RULES)
+            self.faults += faults
+            if spec is not None and not faults:
+                experiment = Experiment(with_defaults(spec), self._sections["facts"])
+                if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
+                    weights = read_weights(Path(init.path), experiment.shapes)
+                    experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
+                self._base = Base(base, experiment.spec, experiment.facts)
+        if "base" in values:
+            values["base"] = _STAND_IN if self._base is None else self._base.spec  # whose faults are reported already
         return self._base
 
     def checked(
@@ -184,39 +200,6 @@ def _base_document_of(document: Document, folder: Path) -> Document | None:
     if "base" in document.value:
         document.faults.append(document.fault(("base",), message))
     return None
-
-
-def _read_base(
-    base: Document | None, overrides: Sequence[str], document: Document, *, keep_optimizer: bool
-) -> tuple[ExperimentSpec | None, dict[str, Any], list[Fault]]:
-    """The base, its faultless sections, and its faults; without its own optimizer where it is not to be kept.
-
-    One that has none needs none where every arm names one.
-    """
-    if base is None:
-        return None, {}, []
-    for override in overrides:
-        apply_override(base, override, ExperimentSpec, within="base.")
-    anchor(base)
-    if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(document.value.get("arms"))):
-        base.value["optimizer"] = NO_OPTIMIZER
-    elif not inspect_code(base, ("optimizer",)):
-        base.value["optimizer"] = STAND_IN
-    base.value.setdefault("name", folder_name(str(document.value["name"])))
-    spec, sections, faults = check(base, ExperimentSpec, BASE_RULES)
-    if spec is None or faults:
-        return None, sections, faults
-    experiment = Experiment(with_defaults(spec), sections["facts"])
-    if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
-        weights = read_weights(Path(init.path), experiment.shapes)
-        experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
-    return experiment.spec, sections, faults
-
-
-def _stand_in() -> ExperimentSpec:
-    """An experiment in the place of a base that has faults."""
-    values = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
-    return ExperimentSpec.model_validate(values)
 
 
 def metric_on(split: str, named: ComparedMetric | None, base: ExperimentSpec, facts: DataFacts) -> ComparedMetric:
