@@ -19,6 +19,7 @@ from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.spec.optimizer import LBFGS
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Model, Trainer
+from mlptrain.updates.wrapped import StepError, needs_closure
 
 STEPS = 100
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
@@ -125,7 +126,7 @@ class Trials:
         return [self._found[key, rate] for rate in rates]
 
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
-        if isinstance(experiment.optimizer, LBFGS) and len(rates) > 1:  # see experiment.parts.most_together
+        if needs_closure(experiment.optimizer) and len(rates) > 1:  # see experiment.parts.most_together
             return [self._run(experiment, [rate])[0] for rate in rates]
         rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
@@ -147,8 +148,12 @@ class Trials:
                 training=experiment.training.model_copy(update=_LEFT_OUT),
             )
             epochs = -(-self.steps // trainer.steps_per_epoch)
-            for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
-                pass
+            try:
+                for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
+                    pass
+            except StepError:  # of a class that cannot go on from where this rate has led it
+                found += [Metrics(math.inf, None)] * len(part)
+                continue
             found += map(measure, trainer.parameters.members)
         self._left -= len(rates) * self._cost
         return [one if math.isfinite(one.loss) else Metrics(math.inf, one.accuracy) for one in found]

@@ -128,6 +128,18 @@ def defaults_of(name: str) -> Mapping[str, Any]:
     return _usual.get(name, {})
 
 
+def tells_matrices_apart(section: Foreign) -> bool:
+    """Whether a class wants its parameters in groups that say by ``use_muon`` which are matrices to orthogonalise."""
+    return _tells_apart(_class(_Place(section.name, section.path, section.sha256)))
+
+
+def _tells_apart(cls: Callable[..., Any]) -> bool:
+    try:
+        return "use_muon" in inspect.getsource(cls)
+    except (OSError, TypeError):
+        return False
+
+
 def accepts(section: OptimizerSpec) -> bool:
     """Whether the constructor of a class by its import path takes the values of a section; others say so themselves."""
     if not isinstance(section, Foreign):
@@ -150,13 +162,23 @@ def made(section: Foreign, groups: Sequence[Any]) -> Any:
         raise UserError(f"optimizer '{section.name}' {error}") from None
 
 
+def _base(name: object) -> Callable[..., Any]:
+    """The class that another one is built on, as SAM is. Raises CodeError."""
+    if not isinstance(name, str) or not re.fullmatch(CODE_PATTERN, name):
+        raise CodeError("base_optimizer", f"must be module:Class, such as torch.optim:SGD, got {name!r:.80}")
+    try:
+        return _class(_Place(name, None, None))
+    except CodeError as error:
+        raise CodeError("base_optimizer", str(error)) from None
+
+
 def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     """The place of a section's class; nothing is imported."""
     name = str(section["name"])
     module = name.partition(":")[0]
     first = module.partition(".")[0]
     path = section.get("path")
-    if first in COLLECTIONS and path is None:
+    if _is_trusted(module) and path is None:
         return _Place(name, None, None)
     if path is not None and not isinstance(path, str):
         raise CodeError("path", "must be the path of the module's file")
@@ -174,6 +196,11 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     if not _is_installed(first):
         raise CodeError("name", f"names the module '{module}', which neither lies in {file} nor is installed")
     return _Place(name, None, None)
+
+
+def _is_trusted(module: str) -> bool:
+    """Whether importing it runs nothing but what is installed for this, or is imported anyway."""
+    return module.partition(".")[0] in COLLECTIONS or module == "torch.optim"
 
 
 def _digest(file: Path) -> str:
@@ -199,7 +226,7 @@ def _is_installed(module: str) -> bool:
 def _class(place: _Place) -> Callable[..., Any]:
     """Import a class, where that is allowed. Raises CodeError."""
     first = place.module.partition(".")[0]
-    if place.path is None and first in COLLECTIONS:
+    if place.path is None and _is_trusted(place.module):
         if not _is_installed(first):
             message = f'is of {COLLECTIONS[first]}, which is not installed: pip install "mlptrain[optimizers]"'
             raise CodeError("name", message)
@@ -270,11 +297,14 @@ class _Signature:
 
     @classmethod
     def of(cls, of: Callable[..., Any]) -> _Signature:
-        """Raises CodeError for a constructor that cannot be read, or takes no learning rate."""
+        """Raises CodeError for a constructor that cannot be read, wants more than parameters, or takes no rate."""
         try:
-            _, *others = inspect.signature(of).parameters.values()
+            first, *others = inspect.signature(of).parameters.values()
         except (TypeError, ValueError):
             raise CodeError("name", "has a constructor whose arguments cannot be read") from None
+        if first.name in ("optimizer", "model"):
+            whole = "another optimizer" if first.name == "optimizer" else "the whole model"
+            raise CodeError("name", f"is made from {whole}, and here a class is given parameters alone")
         plain = {one.name: one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
         takes_any = any(one.kind is one.VAR_KEYWORD for one in others)
         if "lr" not in plain and not takes_any:
@@ -329,6 +359,8 @@ class _Signature:
             return found if found or "lr" in given else [CodeError("lr", "required key is missing; e.g. lr: 0.01")]
         torch = importlib.import_module("torch")
         leaves = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 3), (4,))]
+        if _tells_apart(self.cls):
+            leaves = [{"params": [leaf], "use_muon": leaf.dim() == 2} for leaf in leaves]
         try:
             self.called(leaves, given)
         except CodeError as error:
@@ -343,6 +375,8 @@ class _Signature:
                 continue
             usual = self.parameters[key].default if key in self.parameters else None
             arguments[key] = tuple(value) if isinstance(value, list) and isinstance(usual, tuple) else value
+        if "base_optimizer" in self.parameters:
+            arguments["base_optimizer"] = _base(arguments.get("base_optimizer"))
         try:
             return self.cls(groups, **arguments)
         except Exception as error:
