@@ -86,11 +86,11 @@ class _Place:
         return self.name.partition(":")[2]
 
 
-def inspect_code(document: Document, path: KeyPath) -> bool:
+def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none.
-    Raises nothing.
+    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
+    the class was looked at, which it is not without ``imports``. Raises nothing.
     """
     parent: Any = document.value
     for key in path[:-1]:
@@ -100,6 +100,8 @@ def inspect_code(document: Document, path: KeyPath) -> bool:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
         return True
+    if not imports:
+        return False
     faults: list[CodeError] = []
     if not re.fullmatch(CODE_PATTERN, name):
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
@@ -129,8 +131,12 @@ def defaults_of(name: str) -> Mapping[str, Any]:
 
 
 def tells_matrices_apart(section: Foreign) -> bool:
-    """Whether a class wants its parameters in groups that say by ``use_muon`` which are matrices to orthogonalise."""
-    return _tells_apart(_class(_Place(section.name, section.path, section.sha256)))
+    """Whether a class wants its parameters in groups that say by ``use_muon`` which are matrices to orthogonalise.
+
+    Raises UserError where there is no such class.
+    """
+    with _told(section):
+        return _tells_apart(_class_of(section))
 
 
 def _tells_apart(cls: Callable[..., Any]) -> bool:
@@ -154,10 +160,20 @@ def accepts(section: OptimizerSpec) -> bool:
 
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
-    try:
-        cls = _class(_Place(section.name, section.path, section.sha256))
+    with _told(section):
         values = {"lr": section.lr, "weight_decay": section.weight_decay, **section.arguments}
-        return _Signature.of(cls).called(list(groups), values)
+        return _Signature.of(_class_of(section)).called(list(groups), values)
+
+
+def _class_of(section: Foreign) -> Callable[..., Any]:
+    return _class(_Place(section.name, section.path, section.sha256))
+
+
+@contextmanager
+def _told(section: Foreign) -> Iterator[None]:
+    """A CodeError of a section that is no longer in its file, as a UserError."""
+    try:
+        yield
     except CodeError as error:
         raise UserError(f"optimizer '{section.name}' {error}") from None
 

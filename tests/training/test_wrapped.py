@@ -39,7 +39,20 @@ COLLECTED = [
     ("pytorch_optimizer:Lion", {"lr": 0.01, "weight_decay": 0.1}),
     ("pytorch_optimizer:AdaBelief", {"lr": 0.01}),
     ("pytorch_optimizer:Prodigy", {"lr": 1.0}),
+    ("pytorch_optimizer:SOAP", {"lr": 0.05, "precondition_frequency": 5}),  # whose matrices lie by columns
+    ("pytorch_optimizer:AggMo", {"lr": 0.02, "betas": [0.0, 0.9]}),  # whose state has numbers for keys
+    ("pytorch_optimizer:Muon", {"lr": 0.05, "adamw_lr": 0.1}),
+    # With a closure:
+    ("pytorch_optimizer:SAM", {"lr": 0.02, "base_optimizer": "torch.optim:SGD", "momentum": 0.8}),
+    ("schedulefree:SGDScheduleFreeClosure", {"lr": 0.1}),
 ]
+WITHOUT_DECAY = {
+    "pytorch_optimizer:AdaBelief",
+    "pytorch_optimizer:Prodigy",
+    "schedulefree:SGDScheduleFreeClosure",
+    "lbfgs",
+}
+WITH_CLOSURE = "SAM", "SGDScheduleFreeClosure", "LBFGS"
 
 
 def section_of(name: str, settings: Settings) -> OptimizerSpec:
@@ -56,7 +69,14 @@ def reference_of(name: str, settings: Settings, leaves: list[Tensor]) -> Any:
         given = {key: None if value == "none" else value for key, value in given.items()}
         return WRAPPED[name].reference(leaves, **given)
     module, _, cls = name.partition(":")
-    made = getattr(__import__(module), cls)(leaves, **settings)
+    given = {**settings, **({"base_optimizer": torch.optim.SGD} if "base_optimizer" in settings else {})}
+    groups: Any = leaves
+    if cls == "Muon":
+        groups = [
+            {"params": [leaf for leaf in leaves if (leaf.dim() == 2) == is_2d], "use_muon": is_2d}
+            for is_2d in (True, False)
+        ]
+    made = getattr(__import__(module), cls)(groups, **given)
     if hasattr(made, "train"):
         made.train()
     return made
@@ -95,13 +115,15 @@ def bowl(leaves: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
 
 def reference_step(reference: Any, leaves: Sequence[Tensor]) -> None:
     """A step of torch's own kind."""
-    for leaf in leaves:
-        leaf.grad = torch.zeros_like(leaf)
-    gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
-    bowl(leaves, gradients)
-    if isinstance(reference, torch.optim.LBFGS):
-        step: Any = reference.step
-        step(lambda: bowl(leaves, gradients))
+
+    def closure() -> Tensor:
+        for leaf in leaves:
+            leaf.grad = torch.zeros_like(leaf)
+        return bowl(leaves, [leaf.grad for leaf in leaves if leaf.grad is not None])
+
+    closure()
+    if type(reference).__name__ in WITH_CLOSURE:
+        reference.step(closure)
     else:
         reference.step()
 
@@ -142,9 +164,7 @@ def test_twenty_steps_equal_those_of_the_class(name: str, given: Settings, *, to
 @pytest.mark.parametrize("name", [*WRAPPED, *(name for name, _ in COLLECTED)])
 def test_solves_a_parabola(name: str) -> None:
     settings = WRAPPED[name].parabola if name in WRAPPED else dict(COLLECTED)[name]
-    decay = (
-        {} if name in ("lbfgs", "pytorch_optimizer:Prodigy", "pytorch_optimizer:AdaBelief") else {"weight_decay": 0.0}
-    )
+    decay = {} if name in WITHOUT_DECAY else {"weight_decay": 0.0}
     bowls = Bowls([section_of(name, {**settings, **decay})])
     for _ in range(600):
         bowls.step()
