@@ -54,7 +54,7 @@ def test_equal_differences_need_no_bootstrap() -> None:
     assert (pair.mean, pair.low, pair.high, pair.p) == (0.25, 0.25, 0.25, 2 / 1024)
 
 
-@pytest.mark.parametrize(("optimizers", "least"), [(2, 6), (3, 7), (4, 8), (6, 10)])
+@pytest.mark.parametrize(("optimizers", "least"), [(2, 6), (3, 7), (4, 8), (6, 10), (15, 13)])
 def test_no_verdict_with_too_few_seeds(optimizers: int, least: int) -> None:
     def verdicts(n: int) -> set[Verdict]:
         scores = {str(i): (0.9 - 0.05 * i + 0.01 * SPREAD[:n]).tolist() for i in range(optimizers)}
@@ -162,8 +162,11 @@ def test_half_a_point_is_found() -> None:
 
 
 @pytest.mark.parametrize("advantage", [0, PLANTED])
-def test_six_optimizers_give_no_more_false_claims_than_two(advantage: float) -> None:
-    runs = simulated(comparisons=150, seeds=10, optimizers=6, noise=0.002, advantage=advantage)
+@pytest.mark.parametrize(("optimizers", "seeds"), [(6, 10), (15, 14)])  # of fifteen there is no verdict with ten
+def test_many_optimizers_give_no_more_false_claims_than_two(optimizers: int, seeds: int, advantage: float) -> None:
+    runs = list(simulated(comparisons=150, seeds=seeds, optimizers=optimizers, noise=0.002, advantage=advantage))
+    assert {len(pairs) for pairs in runs} == {optimizers * (optimizers - 1) // 2}
+    assert "no verdict" not in {pair.verdict for pairs in runs for pair in pairs}
     assert sum(false_claim(pairs, planted=advantage > 0) for pairs in runs) <= 0.06 * 150
 
 
