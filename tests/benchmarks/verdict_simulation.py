@@ -36,7 +36,9 @@ CLAIMS = ("better", "worse")
 RESAMPLES = 1999
 
 
-def simulated(*, comparisons: int, seeds: int, optimizers: int, noise: float, advantage: float) -> Iterator[list[Pair]]:
+def simulated(
+    *, comparisons: int, seeds: int, optimizers: int, noise: float, advantage: float, resamples: int = RESAMPLES
+) -> Iterator[list[Pair]]:
     """Yields the verdicts of one comparison after the other; the first optimizer is better by ``advantage``."""
     generator = np.random.default_rng(2024)
     for _ in range(comparisons):
@@ -45,7 +47,7 @@ def simulated(*, comparisons: int, seeds: int, optimizers: int, noise: float, ad
         accuracies[0] += advantage
         accuracies = np.round(accuracies * TEST_IMAGES) / TEST_IMAGES
         scores = {f"optimizer {i}": row.tolist() for i, row in enumerate(accuracies)}
-        yield compare_all(scores, resamples=RESAMPLES)
+        yield compare_all(scores, resamples=resamples)
 
 
 def false_claim(pairs: list[Pair], *, planted: bool) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import schedulefree
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 import mlptrain
@@ -214,6 +216,46 @@ def test_schedule_free_is_evaluated_at_its_average_and_trains_on_as_if_it_had_no
     for ours, theirs in zip(looked.updates.evaluated.members[0].values(), leaves, strict=True):
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
     assert not torch.equal(looked.updates.evaluated.flat, looked.parameters.flat)
+
+
+def test_a_schedule_free_run_has_the_figures_of_the_librarys_own_loop(tmp_path: Path) -> None:
+    """20 steps with an evaluation after every fifth, in ``eval`` mode, of a run alone and of an arm of a comparison."""
+    config: dict[str, Any] = {
+        "data": {"name": "digits", "train_size": 160, "test_size": 50, "validation": 40},
+        "model": {"hidden": [8]},
+        "optimizer": {"name": "schedulefree:AdamWScheduleFree", "lr": 0.03},
+        "training": {"epochs": 5, "batch_size": 30, "shuffle": False, "device": "cpu"},
+    }
+    run = mlptrain.train(config, run_dir=tmp_path / "run").folder.path
+    untrained = mlptrain.train({**config, "training": {**config["training"], "epochs": 0}}, run_dir=tmp_path / "start")
+    arrays, start = mlptrain.export(run, rows=True), mlptrain.export(untrained.folder.path)
+    x, y, vx, vy = (torch.as_tensor(arrays[key]) for key in ("train.x", "train.y", "validation.x", "validation.y"))
+    names = [name for name in start if name.startswith("layers.")]
+    leaves = {name: torch.as_tensor(start[name]).clone().requires_grad_() for name in names}
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        hidden = torch.relu(inputs @ leaves["layers.0.weight"].T + leaves["layers.0.bias"])
+        return cross_entropy(hidden @ leaves["layers.1.weight"].T + leaves["layers.1.bias"], targets.long())
+
+    optimizer = schedulefree.AdamWScheduleFree(list(leaves.values()), lr=0.03)
+    figures = []
+    for _ in range(5):
+        optimizer.train()
+        for batch in range(0, 120, 30):
+            optimizer.zero_grad()
+            loss(x[batch : batch + 30], y[batch : batch + 30]).backward()
+            optimizer.step()
+        optimizer.eval()
+        with torch.no_grad():
+            figures.append(float(loss(vx, vy)))
+    assert mlptrain.metrics(run)["validation_loss"][1:] == pytest.approx(figures, rel=1e-5)
+    study: dict[str, Any] = {
+        "base": config,
+        "arms": {"A": {"optimizer.lr": 0.03}, "B": {"optimizer": {"name": "adam", "lr": 0.01}}},
+    }
+    study |= {"metric": {"name": "validation_loss", "goal": "min"}, "scoring": {"seeds": 2}}
+    _, summary = mlptrain.compare(study, folder=tmp_path / "compared")
+    assert summary.optimizers["A"].trials[0].score == pytest.approx(figures[-1], rel=1e-5)
 
 
 def test_decay_of_weights_alone_leaves_biases() -> None:
