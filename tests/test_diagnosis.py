@@ -254,8 +254,9 @@ def test_where_there_is_nothing_to_learn_no_remedy_is_promised() -> None:
 def test_a_diagnosis_under_lbfgs_counts_evaluations_and_names_the_cause(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A trial has as many as others have steps; uncounted, this diagnosis made 25 times as many."""
-    steps, of_torch = [0, 0], torch.optim.LBFGS.step
+    """A trial has as many evaluations as others have steps."""
+    steps = [0, 0]
+    of_torch: Any = torch.optim.LBFGS.step
 
     def step(self: Any, closure: Any) -> Any:
         def counted() -> Any:

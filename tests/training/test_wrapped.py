@@ -35,7 +35,7 @@ from tests.training.test_updates import SHAPES, WEIGHTS, stack_of
 STEPS = 20
 RUN = RunLength(STEPS, 5)
 LINEAR = Linear(name="linear", final=0.1)
-COLLECTED = [
+COLLECTED: list[tuple[str, Settings]] = [
     ("schedulefree:AdamWScheduleFree", {"lr": 0.1, "weight_decay": 0.1}),
     ("schedulefree:SGDScheduleFree", {"lr": 0.1, "momentum": 0.8}),
     ("pytorch_optimizer:Lion", {"lr": 0.01, "weight_decay": 0.1}),
@@ -243,7 +243,7 @@ def test_a_schedule_free_run_has_the_figures_of_the_librarys_own_loop(tmp_path: 
         optimizer.train()
         for batch in range(0, 120, 30):
             optimizer.zero_grad()
-            loss(x[batch : batch + 30], y[batch : batch + 30]).backward()
+            torch.autograd.backward(loss(x[batch : batch + 30], y[batch : batch + 30]))
             optimizer.step()
         optimizer.eval()
         with torch.no_grad():
