@@ -214,36 +214,12 @@ def test_a_study_gives_the_same_bytes_there(tmp_path: Path, two_nodes: TwoNodes)
     assert compare(text, tmp_path, two_nodes.override, name="there").bytes == here.bytes
 
 
-def test_a_node_killed_half_way_loses_nothing(tmp_path: Path, two_nodes: TwoNodes) -> None:
-    """Two threads ask for two CPUs, which only one of the nodes has. When it is gone, the other takes over.
-
-    There Ray sets OMP_NUM_THREADS to 1, but the plan says two.
-    """
-    base = LONGER.replace("epochs: 15", "epochs: 30").replace("threads: 1", "threads: 2")
-    text = FIXED.replace("seeds: 3", "seeds: 4")  # as many batches
-    here = compare(text, tmp_path, base=base)
-    with two_nodes.second_killed(tmp_path / "there", free=1):
-        there = compare(text, tmp_path, two_nodes.override, base=base, name="there")
-    assert {record["threads"] for record in there.records} == {2}
-    assert there.bytes == here.bytes
-
-
 @pytest.mark.parametrize("prune", ["none", "halving"])
 def test_an_adaptive_search_gives_the_same_bytes_there(tmp_path: Path, two_nodes: TwoNodes, prune: str) -> None:
     """Each round has three batches, one for each CPU."""
     changes: dict[str, Any] = {"method": "tpe", "trials": 24, "batch": 12, "together": 4, "prune": prune}
     search(tmp_path / "here", **changes)
     search(tmp_path / "there", **changes, executor=two_nodes.of_search)
-    assert written(tmp_path / "there") == written(tmp_path / "here")
-
-
-def test_a_search_loses_nothing_by_a_node_killed_half_way(tmp_path: Path, two_nodes: TwoNodes) -> None:
-    """At a time when all CPUs are busy, and so both nodes."""
-    base = {**SEARCHED, "model": {"hidden": [32]}, "training": {**SEARCHED["training"], "epochs": 40}}
-    changes: dict[str, Any] = {"base": base, "method": "tpe", "trials": 12, "batch": 6, "together": 2}
-    search(tmp_path / "here", **changes)
-    with two_nodes.second_killed(tmp_path / "there", free=0):
-        search(tmp_path / "there", **changes, executor=two_nodes.of_search)
     assert written(tmp_path / "there") == written(tmp_path / "here")
 
 
@@ -296,6 +272,30 @@ def test_batches_share_a_gpu(tmp_path: Path, two_nodes: TwoNodes) -> None:
     assert min(free) == (0.5, 3.0)
 
 
+def test_a_node_killed_half_way_loses_nothing(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    """Two threads ask for two CPUs, which only one of the nodes has. When it is gone, the other takes over.
+
+    There Ray sets OMP_NUM_THREADS to 1, but the plan says two.
+    """
+    base = LONGER.replace("epochs: 15", "epochs: 30").replace("threads: 1", "threads: 2")
+    text = FIXED.replace("seeds: 3", "seeds: 4")  # as many batches
+    here = compare(text, tmp_path, base=base)
+    with two_nodes.second_killed(tmp_path / "there", free=1):
+        there = compare(text, tmp_path, two_nodes.override, base=base, name="there")
+    assert {record["threads"] for record in there.records} == {2}
+    assert there.bytes == here.bytes
+
+
+def test_a_search_loses_nothing_by_a_node_killed_half_way(tmp_path: Path, two_nodes: TwoNodes) -> None:
+    """At a time when all CPUs are busy, and so both nodes."""
+    base = {**SEARCHED, "model": {"hidden": [32]}, "training": {**SEARCHED["training"], "epochs": 40}}
+    changes: dict[str, Any] = {"base": base, "method": "tpe", "trials": 12, "batch": 6, "together": 2}
+    search(tmp_path / "here", **changes)
+    with two_nodes.second_killed(tmp_path / "there", free=0):
+        search(tmp_path / "there", **changes, executor=two_nodes.of_search)
+    assert written(tmp_path / "there") == written(tmp_path / "here")
+
+
 def stopped(place: Path, number: signal.Signals, *options: str) -> None:
     """Run until a batch is on record, then send a signal; the command says so and ends."""
     process = started(place, *options)
@@ -309,9 +309,10 @@ def stopped(place: Path, number: signal.Signals, *options: str) -> None:
     assert told == "stopped by a signal; every finished batch of trials is saved. Rerun the same command to resume"
 
 
-def test_sigterm_ends_it_whatever_ray_makes_of_it(tmp_path: Path, two_nodes: TwoNodes) -> None:
-    stopped(tmp_path / "there", signal.SIGTERM, "--set", two_nodes.override)
-    there = compare(TEXT, tmp_path, two_nodes.override, base=LONGER, name="there")  # the rest
+def test_sigterm_ends_it_whatever_ray_makes_of_it(tmp_path: Path, cluster: TwoNodes) -> None:
+    """Another executor goes on."""
+    stopped(tmp_path / "there", signal.SIGTERM, "--set", cluster.override)
+    there = compare(TEXT, tmp_path, base=LONGER, name="there")
     assert there.bytes == compare(TEXT, tmp_path, base=LONGER, name="here").bytes
 
 
