@@ -46,6 +46,7 @@ SIGNS = Path(__file__).parents[1] / "configs" / "comparisons" / "signs.py"
 
 def told_by(capfd: pytest.CaptureFixture[str], tmp_path: Path, address: str) -> str:
     """The one message of the command, which ends with exit code 2."""
+    ray.shutdown()  # of a connection that another order of the tests has left
     config = write(FIXED, tmp_path)
     options = ["--set", "executor=ray", "--set", f"executor.address={address}", "--run-dir", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ending:
