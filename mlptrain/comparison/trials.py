@@ -131,7 +131,10 @@ def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
     experiments = [trial.experiment(batch.base) for trial in batch.trials]
     splits = splits_of(batch, experiments)
     recorder = _BatchRecorder(experiments, splits, on_epoch, batch.metric)
-    fit(experiments, splits, [recorder] if batch.halving is None else [recorder, _Halver(batch.halving, recorder)])
+    if batch.halving is None:
+        fit(experiments, splits, [recorder])
+    else:
+        fit(experiments, splits, [recorder, _Halver(batch.halving, recorder)], regroup=True)
     scored = [batch.split if trial.role == "scoring" else None for trial in batch.trials]
     ended = zip(recorder.trials, _heads(batch), scored, strict=True)
     return [trial.record(head, split) for trial, head, split in ended]
