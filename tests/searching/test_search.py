@@ -102,10 +102,10 @@ def test_halving_trains_the_better_part_further(tmp_path: Path) -> None:
 def test_a_halved_search_that_is_killed_ends_as_one_left_alone(tmp_path: Path, call: Call) -> None:
     """One batch of nine is on record, the survivors of another have begun to train on their own or not."""
     base = {**BASE, "training": {**BASE["training"], "epochs": 9}}
-    changes = {"base": base, "trials": 27, "together": 9, "prune": "halving"}
+    changes = {"base": base, "trials": 18, "together": 9, "prune": "halving"}
     run(tmp_path / "alone", **changes)
     place = killed(tmp_path, {**SMALL, **changes}, (9,))
-    assert len(records(place)) < 29
+    assert len(records(place)) < 20
     assert call("search", str(place)).code == 0
     assert written(place) == written(tmp_path / "alone")
 
