@@ -60,7 +60,9 @@ def measure(folder: Path, *, pruner: str, epochs: int, trials: int, threads: int
 
     def trainings(name: str) -> list[float]:
         return [
-            seconds_of("train", str(experiment), "--set", f"optimizer.lr={lr}", "--run-dir", str(folder / f"{name}{lr}"))
+            seconds_of(
+                "train", str(experiment), "--set", f"optimizer.lr={lr}", "--run-dir", str(folder / f"{name}{lr}")
+            )
             for lr in RATES
         ]
 

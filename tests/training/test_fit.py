@@ -268,7 +268,9 @@ def test_what_follows_epochs_goes_on_too(changes: list[str]) -> None:
         assert last is not None
         assert last.lr < 0.02
     if "early" in changes[0]:
-        assert [ending and (ending.kind, ending.epoch) for ending in listener.endings[::2]] == [("stopped early", 3)] * 2
+        assert [ending and (ending.kind, ending.epoch) for ending in listener.endings[::2]] == [
+            ("stopped early", 3)
+        ] * 2
 
 
 def test_models_of_several_trainers_share_one_when_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
