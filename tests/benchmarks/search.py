@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -38,11 +39,17 @@ def base(epochs: int, threads: int) -> dict[str, object]:
     }
 
 
-def seconds_of(*arguments: str) -> float:
-    """Of `mlptrain` with these arguments, in a process of its own."""
-    started = time.perf_counter()
+def seconds_of(*arguments: str) -> tuple[float, float]:
+    """Of `mlptrain` with these arguments, in a process of its own: by the clock, and of the processor."""
+    started, used = time.perf_counter(), _processor_seconds()
     subprocess.run([sys.executable, "-m", "mlptrain", *arguments], check=True, cwd=ROOT, capture_output=True)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, _processor_seconds() - used
+
+
+def _processor_seconds() -> float:
+    """Those of all child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def measure(folder: Path, *, pruner: str, epochs: int, trials: int, threads: int) -> None:
@@ -58,7 +65,7 @@ def measure(folder: Path, *, pruner: str, epochs: int, trials: int, threads: int
     }
     config.write_text(json.dumps(search))
 
-    def trainings(name: str) -> list[float]:
+    def trainings(name: str) -> list[tuple[float, float]]:
         return [
             seconds_of(
                 "train", str(experiment), "--set", f"optimizer.lr={lr}", "--run-dir", str(folder / f"{name}{lr}")
@@ -68,18 +75,19 @@ def measure(folder: Path, *, pruner: str, epochs: int, trials: int, threads: int
 
     before = trainings("before")
     whole = seconds_of("search", str(config), "--run-dir", str(folder / "search"))
-    single = statistics.median([*before, *trainings("after")])
+    singles = list(zip(*before, *trainings("after"), strict=True))
     parts = json.loads((folder / "search/timings.json").read_text())
-    of_trials = {batch: len(names) for batch, names in parts["trials"].items()}
-    batches = sum(parts["seconds"][batch] for batch, count in of_trials.items() if count > 1)
+    together = {batch for batch, names in parts["trials"].items() if len(names) > 1}
+    batches = sum(seconds for batch, seconds in parts["seconds"].items() if batch in together)
     scoring = sum(parts["seconds"].values()) - batches
     trained = json.loads((folder / "search/summary.json").read_text())["trained_epochs"]
-    print(
-        f"{pruner}, {epochs} epochs: {trained} epochs trained in {batches:.1f} s, scoring {scoring:.1f} s, search "
-        f"{whole:.1f} s; a training {single:.2f} s, {trials} of them {trials * single:.0f} s (extrapolated); factor "
-        f"{trials * single / whole:.1f}",
-        flush=True,
-    )
+    print(f"{pruner}, {epochs} epochs: {trained} epochs trained in {batches:.1f} s, scored in {scoring:.1f} s")
+    for what, mine, theirs in zip(("clock", "processor"), whole, map(statistics.median, singles), strict=True):
+        print(
+            f"  {what}: search {mine:.1f} s, a training {theirs:.2f} s, {trials} of them {trials * theirs:.0f} s "
+            f"(extrapolated), factor {trials * theirs / mine:.1f}",
+            flush=True,
+        )
 
 
 def main() -> None:
