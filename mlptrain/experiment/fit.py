@@ -125,9 +125,9 @@ def epochs_of(
     are those of all parts. A model that is further than others of its part takes part and is dropped until they have
     caught up; then it continues from its own state.
 
-    So does one that ended before the others, since their last bits depend on it, and they are resumed. With ``regroup``,
-    for models that all start at once, it leaves: after an epoch in which models ended, whoever ended them, those that
-    are left go on in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
+    So does one that ended before the others: their last bits depend on it, and are to be repeated. With ``regroup``,
+    for models that all start at once, it leaves: after an epoch in which models ended, whoever ended them, the others
+    go on in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
     """
     starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
     ready = Ready()
