@@ -132,17 +132,20 @@ def of_table(target: str, **more: str) -> dict[str, str]:
     return {"data": f"{{name: table, path: table.csv, target: {target}, validation: 0.3, {columns}{keys}}}"}
 
 
+LEARNED = {"training.epochs": "8"}  # a run that has not learned looks for the reason, which takes longer
 DEEP = {"data": "{name: iris, scaling: standard, validation: 0.3}", "model.residual": "true"}
 BASES: dict[str, Mapping[str, str]] = {
     "every op": DEEP | {"model.input_dropout": "0.1", "evaluation.calibrate": "temperature"},
-    "classes": of_table("kind", numeric="{scaling: quantile}") | {"model.members": "{k: 3, kind: tabm}"},
+    "classes": of_table("kind", numeric="{scaling: quantile}") | {"model.members": "{k: 3, kind: tabm}"} | LEARNED,
     "binary": of_table("'yes'", numeric="{scaling: minmax, missing: mean}", categorical="{encoding: ordinal}")
-    | {"loss": "bce", "model.members": "3", "evaluation.calibrate": "temperature"},
+    | {"loss": "bce", "model.members": "3", "evaluation.calibrate": "temperature"}
+    | LEARNED,
     "amounts": of_table("amount", target_scaling="log1p", numeric="{scaling: robust_clip}") | {"loss": "huber"},
     "quantiles": of_table("amount", numeric="{scaling: robust, indicator: false}")
     | {"loss": "quantile", "model.members": "{k: 3, kind: mini}"},
     "embedded": of_table("amount", target_scaling="none", categorical="{encoding: embedding, min_frequency: 4}")
-    | {"loss": "mae", "model.embedding": "3", "model.input_dropout": "0.1"},
+    | {"loss": "mae", "model.embedding": "3", "model.input_dropout": "0.1"}
+    | LEARNED,
     "no logits": of_table("kind", numeric="{missing: {constant: -1}, scaling: none}", categorical="{max_levels: 2}")
     | {"loss": "mse", "model.bias": "false"},
     "labels": {"data": "{name: random_multilabel, validation: 0.3}", "loss": "multi_label_bce"},
