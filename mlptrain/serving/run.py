@@ -56,7 +56,7 @@ def serve(
         network = load(run)
         torch.set_num_threads(1)  # the products of a row are too small for more
         server = Server(Answers.of(network), run=run.resolve().name, notes=notes, on_error=on_note)
-        for note in server.health_report["notes"]:
+        for note in server.notes:
             on_note(f"note: {note}")
         app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())
         on_ready(f"http://{bracketed}:{address[1]}", only_here)
