@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _SECONDS_TO_END = 1  # that requests have to be answered
-SECONDS_TO_ASK = 10.0  # from a connection, or a request's first byte, to the end of its headers
+SECONDS_TO_ASK = 30.0  # from a connection, or a request's first byte, to the end of its headers
 
 
 def serve(
