@@ -7,8 +7,8 @@ from typing import Any
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.comparison.rules import metric_is_recorded, split_and_key
-from mlptrain.spec.comparison.sections import ComparedMetric
+from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, split_and_key
+from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
 from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec
@@ -19,6 +19,7 @@ from mlptrain.spec.mapping import Config, Overrides
 from mlptrain.spec.reader import Document
 from mlptrain.spec.rules import Finding
 from mlptrain.spec.search.sections import (
+    ADAPTIVE,
     MAX_TRIALS,
     Choice,
     Choices,
@@ -221,3 +222,11 @@ def _warnings(spec: SearchSpec) -> Iterator[Finding]:
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
+    yield from executor_warnings(spec.executor, spec.base.training)
+    at_once = min(spec.at_once if spec.method in ADAPTIVE else spec.budget, spec.budget)
+    if isinstance(spec.executor, RayExecutor) and at_once <= spec.together:
+        message = (
+            f"keeps one worker busy at a time: {at_once} trials are drawn at once, and up to {spec.together} train "
+            "together on one; for four workers take e.g. batch: 32 with together: 8"
+        )
+        yield ("executor",), message
