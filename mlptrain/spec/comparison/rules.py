@@ -219,6 +219,9 @@ def metric_is_recorded(
 def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpec, data: DataSpec) -> str:
     """Why no run records a metric, and what to do."""
     known, kind = first_of(recorded, 8), metric_named(key)
+    short, _, figure = key.partition("_")
+    if short in ("val", "valid", "dev", "eval") and (figure in recorded or metric_named(figure) is not None):
+        return f"there is no split '{short}'; did you mean 'validation_{figure}'?"
     if kind is None:
         name = meant(key, [*METRICS, "loss"], "metrics")
         hint = f"; did you mean '{name}'?" if name else ";"

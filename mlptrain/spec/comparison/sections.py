@@ -233,11 +233,10 @@ class Arm:
     def accepts(self, field: str, value: float) -> bool:
         """Whether the key takes ``value``."""
         try:
-            for changes in self.settings({field: [value]})[:1]:
-                changed_spec(self.base, changes)
+            [changes, *_] = self.settings({field: [value]})
+            return accepts(changed_spec(self.base, changes).optimizer)
         except (SpecError, ValidationError):
             return False
-        return True
 
     def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
         """What extends ``values`` of a tuned key beyond one edge, as ``Candidate.next_value``; of whole numbers one."""

@@ -77,6 +77,9 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
         for key in PLAN_KEYS:
             del document.value[key]
     if not is_search(document):
+        if {"arms", "optimizers"} & document.value.keys():
+            message = f"is a comparison, not a search: it has no space; run it with `mlptrain compare {path}`"
+            raise SpecError([Fault(str(path), None, None, "", message)])
         message = (
             "is not a search: it has no space; e.g. space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}} beside "
             "base: experiment.yaml"
@@ -124,12 +127,12 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override, SearchSpec)
+            apply_override(document, override, SearchSpec, keys_at={"space": 1})
     document.value.setdefault("name", folder_name(default_name))
-    for section in [key for key in (*OF_THE_BASE, "optimizer") if key in document.value]:
-        message = f"unknown key here; it belongs to base.{section}, or with its ranges into space"
-        document.faults.append(document.fault((section,), message, key=True))
-        del document.value[section]
+    for key in [key for key in document.value if key.partition(".")[0] in (*OF_THE_BASE, "optimizer")]:
+        message = f"unknown key here; it belongs to base.{key}, or with its ranges into space"
+        document.faults.append(document.fault((key,), message, key=True))
+        del document.value[key]
     values = document.value
     base_document = base_document_of(document, folder)
     base, base_sections, faults = read_base(base_document, of_base, document, keep_optimizer=True)
@@ -150,7 +153,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     spec = _written_out(spec, facts)
     experiment = Experiment(spec.base, facts)
     warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
-    warnings += [document.fault(path, message) for path, message in _warnings(spec)]
+    warnings += [document.fault(path, message) for path, message in _warnings(spec, "trials" in values)]
     return LoadedSearch(spec, experiment, tuple(warnings))
 
 
@@ -278,12 +281,17 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def _warnings(spec: SearchSpec) -> Iterator[Finding]:
+def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
     """What takes something from a search without being wrong."""
     sizes = [len(choice.values) if isinstance(choice, Choices) else 0 for choice in spec.space.values()]
     size = math.prod(sizes)
     if all(sizes) and size < spec.budget:
-        yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+        once = "repeated ones are trained once"
+        if counts:
+            yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; {once}"
+        else:
+            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; {once}"
+            yield ("space",), f"{message}, or all with method: grid"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
