@@ -28,7 +28,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the machine or of a GPU is exhausted.
 
     MemoryError and torch's OutOfMemoryError are decided by class. For the machine's own memory torch raises a plain
-    RuntimeError, and the loader of libraries an ImportError, so that only the system's message and their words tell.
+    RuntimeError, and the loader of libraries an ImportError, so that only their words say it.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True

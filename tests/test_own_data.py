@@ -212,8 +212,8 @@ def test_check_says_what_was_detected(folder: Path, call: Call) -> None:
     shown = call("check", config)
     assert shown.code == 0
     for words in (
-        "told by their names: x is 'X', y is 'y'",
-        "3 channels, told by the first axis",
+        "detected by their names: x is 'X', y is 'y'",
+        "3 channels, detected by the first axis",
         "one-hot rows of 3 classes",
     ):
         assert words in shown.out.replace("\n", " ")

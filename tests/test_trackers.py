@@ -224,7 +224,9 @@ def test_a_disk_that_is_full_costs_the_events_alone(
     run = mlptrain.train(SPEC, run_dir=tmp_path / "run", log="tensorboard", on_note=notes.append).folder.path
     assert content(run) == content(plain)
     [note] = notes
-    assert note.startswith("tensorboard failed, and gets nothing more of this run, which goes on (OSError: [Errno 28]")
+    assert note.startswith(
+        "tensorboard failed, and gets nothing more of this run, which continues (OSError: [Errno 28]"
+    )
     wanted = 0
     with pytest.warns(UserWarning, match="tensorboard failed") as warned:
         mlptrain.train_seeds(SPEC, [0, 1], run_dir=tmp_path / "seeds", log="tensorboard")

@@ -1,4 +1,4 @@
-"""``mlptrain export RUN --to tensorboard`` and ``--to mlflow``: a run that is over, told to a tracker."""
+"""``mlptrain export RUN --to tensorboard`` and ``--to mlflow``: a run that is over, sent to a tracker."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def export_log(run: Path, to: str, *, out: Path | None, as_json: bool) -> None:
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; name a folder for the events with --out")
     folders = [RunFolder.open(path) for path in runs_of_group(run) or [run]]
-    told = {str(folder.path): _told(folder, log) for folder in folders}
+    sent = {str(folder.path): _sent(folder, log) for folder in folders}
     if as_json:
-        screen.say_json({"to": to, "runs": [{"run": path, "lines": lines} for path, lines in told.items()]})
+        screen.say_json({"to": to, "runs": [{"run": path, "lines": lines} for path, lines in sent.items()]})
         return
-    for path, lines in told.items():
+    for path, lines in sent.items():
         screen.say(f"{path}: {lines:,} epochs, from 0 on")
     if to == "tensorboard":
         screen.say(f"show them with `tensorboard --logdir {out or run}`")
 
 
-def _told(folder: RunFolder, log: Log) -> int:
+def _sent(folder: RunFolder, log: Log) -> int:
     from mlptrain.trackers import replay
 
     try:

@@ -76,7 +76,7 @@ def calibrate(model: TrainedModel, parameters: Parameters, splits: Mapping[str, 
 
 
 def store_temperature(checkpoint: Path, temperature: float | None) -> None:
-    """Put the temperature into a checkpoint file, which is written anew, whole or not at all. Raises OSError."""
+    """Put the temperature into a checkpoint file, which is rewritten, whole or not at all. Raises OSError."""
     saved = load_checkpoint(checkpoint)
     if saved.temperature != temperature:
         save_checkpoint(checkpoint, replace(saved, temperature=temperature))

@@ -466,7 +466,7 @@ def _training_settings(case: _Case) -> None:
     suspects: list[tuple[str, float, str]] = [
         ("clip_norm", 1.0, "cuts the gradient down to this norm, and leaves next to nothing of it"),
         ("clip_value", 1.0, "cuts off every element of the gradient at this, and leaves next to nothing of it"),
-        ("max_norm", 4.0, "holds the weights of every unit to this norm, too little to tell inputs apart"),
+        ("max_norm", 4.0, "holds the weights of every unit to this norm, too little to distinguish inputs"),
         ("l1", 0.0, "outweighs what the data say: the penalty's gradient is this for every weight"),
     ]
     for key, usual, what in suspects:

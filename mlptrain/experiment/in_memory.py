@@ -100,7 +100,7 @@ class _Memory:
         state = self._after.state
         try:
             self.model.load(state)
-        except ValueError:  # of weights alone, or of another optimizer, which then begins anew
+        except ValueError:  # of weights alone, or of another optimizer, which then starts afresh
             fresh = self.model.state()
             raw = (state.raw or state.parameters) if fresh.raw else {}
             self.model.load(replace(fresh, parameters=state.parameters, raw=raw))

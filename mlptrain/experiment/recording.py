@@ -116,7 +116,7 @@ Begin = Callable[[Sequence[TrainedModel]], tuple[Path, list[RecordedRun]]]
 class Recording(Listener):
     """Records all runs that ``begin`` gives below ``path``, and finishes their folders.
 
-    ``outcomes`` has one entry per run when training is over. Of several ``workers`` the others are told the path.
+    ``outcomes`` has one entry per run when training is over. Of several ``workers`` the others receive the path.
     """
 
     def __init__(self, begin: Begin, workers: Workers | None = None) -> None:
@@ -152,7 +152,7 @@ class Recording(Listener):
                     run.ended = True
                     continue
                 run.recorder.record(epoch)
-                if epoch.ending is not None:  # now, since its weights go on changing among others
+                if epoch.ending is not None:  # now, since its weights keep changing among others
                     _finished(run, model)
                     run.ended = True
 

@@ -51,9 +51,9 @@ class Options(TypedDict, total=False):
     """What trains and resumes alike: where data lie, and who is notified of epochs, of a download's bytes, of notes.
 
     A note is a sentence on what may not be meant; by default it is a warning of Python's. With a ``launch`` this is
-    the first of its workers, and the others ``assist``. ``log`` names trackers that are told of the run while it
+    the first of its workers, and the others ``assist``. ``log`` names trackers that receive the run while it
     trains: ``tensorboard``, ``tensorboard:FOLDER``, ``mlflow`` or several; of one that fails there is a note, and the
-    run goes on. ``progress`` is shown in a notebook, with True elsewhere too, on standard error, with False nowhere.
+    run continues. ``progress`` is shown in a notebook, with True elsewhere too, on standard error, with False nowhere.
     """
 
     data_dir: AnyPath | None
@@ -114,7 +114,7 @@ def train(
     ``resume`` and ``evaluate`` take them again.
 
     With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``. Further
-    ``options`` are ``data_dir``, where data sets lie; ``log``, trackers such as ``tensorboard`` that are told of the
+    ``options`` are ``data_dir``, where data sets lie; ``log``, trackers such as ``tensorboard`` that receive the
     run; ``progress``, whether it is shown; and ``on_note``, ``on_fetch`` and ``listeners``, which are notified of
     notes, of a download's bytes and of epochs: see ``mlptrain.experiment.running.Options``.
 

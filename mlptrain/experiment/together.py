@@ -1,4 +1,4 @@
-"""One model trained by several processes: what the first worker tells the others, and what these do.
+"""One model trained by several processes: what the first worker sends the others, and what these do.
 
 The first worker is a run like any other: it reads the configuration, writes the run folder and evaluates. The others
 are sent the experiments, read the same data by themselves, and only train.

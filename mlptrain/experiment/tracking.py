@@ -1,4 +1,4 @@
-"""Runs told to trackers while they train. What goes wrong there costs the log, never the run."""
+"""Runs logged by trackers while they train. What goes wrong there costs the log, never the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 from mlptrain.experiment.fit import Listener
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.experiment.recording import RecordedRun, Recording
-from mlptrain.trackers import Log, Tracker, tell
+from mlptrain.trackers import Log, Tracker, send
 from mlptrain.training.endings import Ending
 from mlptrain.training.trainer import Epoch, TrainedModel
 
@@ -19,7 +19,7 @@ from mlptrain.training.trainer import Epoch, TrainedModel
 class Tracking(Listener):
     """Tells one kind of tracker of all runs of a recording, behind which it stands among the listeners.
 
-    Its first failure is noted, and the last thing that it is told. Use as a context, so that it is closed.
+    Its first failure is noted, and the last thing that it receives. Use as a context, so that it is closed.
     """
 
     def __init__(self, log: Log, recording: Recording, on_note: Callable[[str], None]) -> None:
@@ -56,7 +56,7 @@ class Tracking(Listener):
     def _open(self, run: RecordedRun) -> None:
         tracker = self._log.open(run.folder)
         self._trackers.append(tracker)
-        tell(tracker, run.folder, run.folder.read_metrics())
+        send(tracker, run.folder, run.folder.read_metrics())
 
     def _attempt(self, act: Callable[[], None]) -> None:
         """Whatever another program raises."""
@@ -68,7 +68,7 @@ class Tracking(Listener):
             self._failed = True
             what = " ".join(f"{type(error).__name__}: {error}".split())
             self._on_note(
-                f"{self._log.name} failed, and gets nothing more of this run, which goes on ({what[:300]}); "
+                f"{self._log.name} failed, and gets nothing more of this run, which continues ({what[:300]}); "
                 f"`mlptrain export RUN --to {self._log.name}` logs a run that is over"
             )
 

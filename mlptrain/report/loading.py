@@ -25,7 +25,7 @@ BACKEND_VARIABLE = "MPLBACKEND"
 def load_matplotlib() -> str:
     """Import matplotlib, unless it is; returns what had to be left out for that, in words.
 
-    To be called before the first import of a module that draws. The backend that the user has chosen is in force
+    To be called before the first import of a module that draws. The backend that the user has chosen is used
     afterwards for pictures of the user's own, as in a notebook. Raises MachineError where matplotlib is not installed
     or broken.
     """

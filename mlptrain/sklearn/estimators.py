@@ -258,7 +258,7 @@ class _MLP(BaseEstimator):
 
 
 class MLPClassifier(ClassifierMixin, _MLP):
-    """A multi-layer perceptron that tells classes apart, trained by mlptrain.
+    """A multi-layer perceptron that predicts classes, trained by mlptrain.
 
     y are classes (n,), or with 0 and 1 which of several labels each row has (n, labels).
 

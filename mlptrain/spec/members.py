@@ -54,7 +54,7 @@ class Members(Section):
     k: int = Field(1, ge=1, le=MAX_MEMBERS, description="How many; 32 is usual, 1 is one network.")
     kind: Literal["tabm", "mini"] = Field(
         "tabm",
-        description="What tells them apart: tabm: factors of every hidden layer's inputs and outputs, and biases; "
+        description="How they differ: tabm: factors of every hidden layer's inputs and outputs, and biases; "
         "mini: factors of the first layer's inputs.",
     )
 

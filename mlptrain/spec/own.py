@@ -100,12 +100,12 @@ class ArraysData(_Own):
     path: Annotated[str | list[str], path_or_paths()] = Field(
         description=f"A file, or a list or a pattern of files. {_PATH}"
     )
-    x: str | None = Field(None, description="The array of the inputs. Default: told by its name.")
-    y: str | None = Field(None, description="The array of the targets. Default: told by its name.")
-    x_test: str | None = Field(None, description="Inputs of the test rows. Default: told by its name, or none.")
-    y_test: str | None = Field(None, description="Targets of the test rows. Default: told by its name, or none.")
-    x_val: str | None = Field(None, description="Inputs of validation rows. Default: told by its name, or none.")
-    y_val: str | None = Field(None, description="Targets of validation rows. Default: told by its name, or none.")
+    x: str | None = Field(None, description="The array of the inputs. Default: detected by its name.")
+    y: str | None = Field(None, description="The array of the targets. Default: detected by its name.")
+    x_test: str | None = Field(None, description="Inputs of the test rows. Default: detected by its name, or none.")
+    y_test: str | None = Field(None, description="Targets of the test rows. Default: detected by its name, or none.")
+    x_val: str | None = Field(None, description="Inputs of validation rows. Default: detected by its name, or none.")
+    y_val: str | None = Field(None, description="Targets of validation rows. Default: detected by its name, or none.")
     class_names: _ClassNames | None = Field(
         None, description="Names for the values of the classes, in the order of these. Default: the values."
     )

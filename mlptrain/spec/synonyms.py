@@ -444,12 +444,12 @@ KEYS_NOT_OFFERED = {
         "lr_find find_lr lr_finder lr_range_test range_test lr_range auto_lr auto_lr_find tune_lr lr_tune lr_tuner "
         "auto_scale_lr suggest_lr lr_search lr_suggestion"
     ),
-    "a sign of decimals or thousands is not offered as a key; it is told from the numbers, as `mlptrain data show "
+    "a sign of decimals or thousands is not offered as a key; it is detected from the numbers, as `mlptrain data show "
     "CONFIG` says": "decimal decimal_sep decimal_separator decimal_sign thousands thousands_sep thousands_separator",
-    "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are told from its bytes": (
+    "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are detected from its bytes": (
         "encoding file_encoding csv_encoding charset"
     ),
-    "a form of dates is not offered as a key; it is told from the dates; data.columns: {{NAME: date}} names such a "
+    "a form of dates is not offered as a key; it is detected from the dates; data.columns: {{NAME: date}} names such a "
     "column": "date_format date_formats datetime_format dayfirst",
     "leaving out lines of the file is not offered; delete them from it": "skip_rows skip_lines skipfooter",
     "a sheet is not offered as a key; save it as a file of comma-separated values": "sheet sheet_name worksheet",

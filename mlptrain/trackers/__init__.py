@@ -1,6 +1,6 @@
-"""Other programs' screens for a run: what is in its folder, told to TensorBoard or MLflow, live or when it is over.
+"""Other programs' screens for a run: what is in its folder, sent to TensorBoard or MLflow, live or when it is over.
 
-The run folder stays the record. A tracker is told the lines of ``metrics.jsonl``, and a resumed run tells it again what
+The run folder stays the record. A tracker receives the lines of ``metrics.jsonl``, and a resumed run sends again what
 it has already, so that it ends with each epoch once.
 """
 
@@ -24,7 +24,7 @@ from mlptrain.system.paths import user_path
 
 
 class Tracker(Protocol):
-    """What is told of one run. Every method may raise whatever goes wrong."""
+    """What is logged of one run. Every method may raise whatever goes wrong."""
 
     def line(self, line: Line, at: float) -> None:
         """The line of an epoch that ended ``at`` so many seconds since 1970."""
@@ -49,7 +49,7 @@ class Log:
         return self.name if self.place is None else f"{self.name}:{self.place}"
 
     def open(self, folder: RunFolder) -> Tracker:
-        """The tracker of one run, told nothing yet but its configuration. Raises whatever goes wrong."""
+        """The tracker of one run, which has nothing yet but its configuration. Raises whatever goes wrong."""
         module = importlib.import_module(_TRACKERS[self.name][0])
         tracker: Tracker = module.open_tracker(folder, self.place)
         return tracker
@@ -86,7 +86,7 @@ def parse_logs(written: str | Sequence[str]) -> list[Log]:
 
 
 def replay(folder: RunFolder, log: Log) -> int:
-    """A run, finished or not, as its folder has it; the number of epochs told, that before training too.
+    """A run, finished or not, as its folder has it; the number of epochs sent, that before training too.
 
     Raises RunFolderError for a run without an epoch, and whatever goes wrong with the tracker.
     """
@@ -96,7 +96,7 @@ def replay(folder: RunFolder, log: Log) -> int:
     result = folder.read_result()
     tracker = log.open(folder)
     try:
-        tell(tracker, folder, lines)
+        send(tracker, folder, lines)
         if result is not None:
             tracker.end(result)
     finally:
@@ -104,7 +104,7 @@ def replay(folder: RunFolder, log: Log) -> int:
     return len(lines)
 
 
-def tell(tracker: Tracker, folder: RunFolder, lines: Sequence[Line]) -> None:
+def send(tracker: Tracker, folder: RunFolder, lines: Sequence[Line]) -> None:
     """Lines that are on record, each at the time that its epoch took after the run's beginning."""
     for line, at in zip(lines, _times(folder, len(lines)), strict=True):
         tracker.line(line, at)

@@ -20,7 +20,7 @@ _FILES = "events.out.tfevents.{}.mlptrain"
 
 
 def open_tracker(folder: RunFolder, place: Path | None) -> TensorBoard:
-    """Begin the events of a run anew, in its folder or in one of its name at ``place``. Raises OSError."""
+    """Start the events of a run over, in its folder or in one of its name at ``place``. Raises OSError."""
     return TensorBoard(folder, events_folder(folder, place))
 
 

@@ -154,7 +154,7 @@ class Periodic(NumericEmbedding):
 class PiecewiseLinear(NumericEmbedding):
     """W·v + b, where of the bins (l, u] of the column v = (x − l)/(u − l), cut to 0 and 1.
 
-    The first bin goes on below, the last one above. Gorishniy, Rubachev & Babenko (2022), section 3.2, with the bins
+    The first bin extends below, the last one above. Gorishniy, Rubachev & Babenko (2022), section 3.2, with the bins
     between equally spaced quantiles of the training rows. A column that has one value alone has no bin.
     """
 

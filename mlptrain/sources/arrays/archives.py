@@ -96,9 +96,9 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
     for key, what in (("x", "inputs"), ("y", "targets")):
         if key not in guessed:
             raise DataKeyError(key, f"must name the array of the {what}. {_holding(files, stored)}")
-    told = [f"{key} is '{name}'" for key, name in guessed.items() if key not in given]
+    detected = [f"{key} is '{name}'" for key, name in guessed.items() if key not in given]
     unused = [name for name in stored if name not in guessed.values()]
-    notes = [f"told by their names: {', '.join(told)}"] if told else []
+    notes = [f"detected by their names: {', '.join(detected)}"] if detected else []
     notes += [f"not used: {_named(unused)}"] if unused else []
     return _parts({key: stored[name] for key, name in guessed.items()}, notes)
 

@@ -43,7 +43,7 @@ class Layout:
     """What the axes of inputs are: ``rows`` examples of ``n_features`` values, which may be an image.
 
     ``rows_last``: the rows are the last axis instead of the first. ``channels_first``: (n, channels, height, width).
-    ``note`` says how that was told, where the shape alone leaves a choice.
+    ``note`` says how that was detected, where the shape alone leaves a choice.
     """
 
     rows: int
@@ -95,7 +95,7 @@ def layout_of(x: Stored, rows: int | None = None) -> Layout:
         raise DataError(f"{x.title} has shape {x.shape}: expected {SHAPES}")
     if len(sides) == 3:
         where = "first" if channels_first else "last"
-        notes.append(f"{channels} channel{'s' * (channels > 1)}, told by the {where} axis of an image")
+        notes.append(f"{channels} channel{'s' * (channels > 1)}, detected by the {where} axis of an image")
     return Layout(
         rows=n,
         n_features=height * width * channels,

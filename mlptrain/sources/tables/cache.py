@@ -118,7 +118,7 @@ def _key(*parts: str) -> str:
 
 
 def _version() -> str:
-    """A digest of the code that reads, so that another version reads anew."""
+    """A digest of the code that reads, so that another version reads the file again."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
 
@@ -154,7 +154,7 @@ def _store(columns: Path, note: Path, table: Table, signatures: list[list[int]])
         size = int(table.frame.estimated_size() * 1.1)
         if not _make_room(columns.parent, size):
             return
-        # Not synced: after a power cut the SHA-256 tells.
+        # Not synced: after a power cut the SHA-256 shows it.
         temporary = columns.with_name(f".{columns.name}.{secrets.token_hex(4)}.tmp")
         try:
             has_text = pl.String in table.frame.dtypes  # numbers hardly become smaller

@@ -35,7 +35,7 @@ _COUNTED = 1_000_000  # rows
 
 @dataclass(frozen=True)
 class Described:
-    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` tells of it.
+    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` says of it.
 
     ``levels`` are its different values, None for numbers of more rows than ``_COUNTED``, where no rule asks for them:
     to count them takes as long as to read them.

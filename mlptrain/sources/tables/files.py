@@ -404,7 +404,7 @@ def _end_of_records(content: bytes, separator: str, quote: str) -> int:
     """Where the last whole record ends; 0 where there is none.
 
     Behind a line end with an even number of quotes before it a record begins; where that number is odd, quoted fields
-    are told from single quotes inside text by where they begin.
+    are distinguished from single quotes inside text by where they begin.
     """
     end = content.rfind(b"\n") + 1
     if not end or not quote or content.count(quote.encode(), 0, end) % 2 == 0:

@@ -367,7 +367,7 @@ class _Columns:
         except csv.Error as error:
             line = int(str(error).split(":")[0])
             return DataError(
-                f"{self._path}:{line}:1  a quoted text goes on behind its closing quote; double the inner quotes"
+                f"{self._path}:{line}:1  a quoted text continues behind its closing quote; double the inner quotes"
             )
         return None
 

@@ -31,7 +31,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "many.csv": ("a,b\n1,2\n\n3,4,5\n", ":4:1  3 fields instead of 2"),
     "few_quoted.csv": ('a,b,c\n1,"x\ny",3\n4,"5,6"\n7,8,\n', ":4:1  2 fields instead of 3"),
     "open.csv": ('a,b\n1,"x\n2,y\n', ":2:3  a quoted text begins here and does not end"),
-    "behind.csv": ('a,b\n1,"x" y\n', ":2:1  a quoted text goes on behind its closing quote"),
+    "behind.csv": ('a,b\n1,"x" y\n', ":2:1  a quoted text continues behind its closing quote"),
     "inf.csv": ("a,b\n1,2\n2, -inf\n", ":3:4  column 'b': '-inf' is not a finite number"),
     "large.csv": ("a;b\n1;2\n1,5;1e39\n", ":3:5  column 'b': '1e39' is not a finite number"),
     "binary.csv": (bytes(range(256)) * 8, " is a binary file"),
