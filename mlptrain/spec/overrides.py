@@ -29,9 +29,9 @@ def apply_override(
 
     ``model`` describes the document, and ``within``, such as ``base.``, is left out of the key where the document is a
     section of another one. In sections of ``keys_at`` what follows after so many parts is a key itself, such as
-    ``optimizer.lr`` in ``space.optimizer.lr``. A fault is added to the document's faults. A name alone becomes a mapping where a field of
-    it is set, and what is absent starts from the name that it has by default: ``loss.reduction=sum`` makes
-    ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
+    ``optimizer.lr`` in ``space.optimizer.lr``. A fault is added to the document's faults. A name alone becomes a
+    mapping where a field of it is set, and what is absent starts from the name that it has by default:
+    ``loss.reduction=sum`` makes ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
     """
     position = Position(f"--set {assignment}")
     key, equals, text = assignment.partition("=")

@@ -292,7 +292,7 @@ KEYS_OF = {
         "the hours are an option: `mlptrain search SEARCH --hours 2`": (
             "hours timeout time_budget time_limit max_time time_budget_s max_hours duration"
         ),
-        "which way is better is known of every metric; leave it out": "direction directions mode goal maximize minimize",
+        "which way is better is known of every metric; leave it out": "direction directions mode goal maximize",
         "arms are compared by `mlptrain compare`, in a file that has no space": "arms optimizers tuning target tie",
     },
     "HalvingSpec": {

@@ -202,6 +202,9 @@ def caveats(summary: Summary) -> list[str]:
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
+    if _budgets_differ(summary):
+        trials = ", ".join(f"{name} {entry.tuning_trials:,}" for name, entry in summary.optimizers.items())
+        notes.append(f"Tuning budgets differ, which favours the larger: tuning trials of {trials}.")
     notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
         for name, entry in summary.ranked
@@ -212,6 +215,14 @@ def caveats(summary: Summary) -> list[str]:
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _budgets_differ(summary: Summary) -> bool:
+    """Whether numbers of tuning trials differ by more than extensions of grids, which follow a rule."""
+    entries = summary.optimizers.values()
+    plain = {entry.tuning_trials for entry in entries if not entry.extensions}
+    extended = {entry.tuning_trials for entry in entries if entry.extensions}
+    return len(plain) > 1 or any(trials <= most for trials in extended for most in plain)
 
 
 def what(summary: Summary) -> str:

@@ -34,7 +34,7 @@ from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.rules import BASE_RULES
 from mlptrain.spec.comparison.sections import Arm, Candidate
-from mlptrain.spec.dump import plain
+from mlptrain.spec.dump import plain, yaml_line
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.hints import close, compact
@@ -301,7 +301,7 @@ class SettingsReader:
                 if fault.message.startswith("unknown key") and not (below or ())[1:]:
                     index = ()  # one fault, however many values it has
                 elif fault.message.startswith("required key is missing; e.g.") and (
-                    said := _leaves_out(fault.path, path, of)
+                    said := _leaves_out(fault.path, path, values)
                 ):
                     return self.document.fault((*self.path, *of.at), said, key=True)
                 at = (*self.path, *of.at, *index, *(below or ("x",))[1:])
@@ -368,28 +368,25 @@ def _is_range(key: object) -> bool:
     return key in RANGES or (key != "log_grid" and close(compact(key), ["loggrid"]) is not None)
 
 
-def _leaves_out(missing: str, path: KeyPath, of: Values) -> str | None:
-    """That whole sections have not all that they need; None where one of them says nothing itself."""
+def _leaves_out(missing: str, path: KeyPath, values: Mapping[KeyPath, Values]) -> str | None:
+    """That sections at ``path`` have not all that they need; None where one of them says nothing itself."""
+    of = values[path]
     if not all(isinstance(section, dict) and section for section in of.values):
         return None
     [*_, left_out] = path_of(missing)
     key = next(iter(of.values[0]))
-    values = [section.get(key) for section in of.values]
-    shown = in_one_line(values if of.is_grid else values[0])
+    chosen = values.get((*path, key))
+    several = chosen.values if chosen is not None else [section.get(key) for section in of.values]
+    example = example_of(dotted((*path, key)), several if len(several) > 1 else several[0])
     return (
-        f"leaves out {left_out}: a section replaces that of the base as a whole; write "
-        f"{dotted((*path, key))}: {shown} to change that alone"
+        f"leaves out {left_out}: a section replaces that of the base as a whole; write {example} to change that alone"
     )
 
 
-def in_one_line(value: Any) -> str:
-    """A value as YAML has it, where it is short."""
-    if isinstance(value, dict) and len(value) == 1:
-        [(key, inner)] = value.items()
-        return f"{{{key}: {in_one_line(inner)}}}"
-    if isinstance(value, list) and len(value) <= 6 and not any(isinstance(one, (list, dict)) for one in value):
-        return f"[{', '.join(map(in_one_line, value))}]"
-    return f"{value}" if isinstance(value, (int, float, str)) and len(f"{value}") <= 30 else "…"
+def example_of(key: str, value: Any) -> str:
+    """A key with its value as YAML has it in one line, where that is short."""
+    text = yaml_line({key: value})
+    return text if len(text) <= 80 else f"{key}: …"
 
 
 def _listed(value: object) -> list[Any]:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, get_args
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, in_one_line, is_section
+from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, example_of, is_section
 from mlptrain.spec.comparison.candidates import FaultyError
 from mlptrain.spec.comparison.changes import form_at
 from mlptrain.spec.hints import value_hint
@@ -116,16 +116,16 @@ def _instead(key: str, value: dict[str, Any]) -> str:
     path = key_path(key)
     if path is not None and is_section(path) and value and "name" not in value:
         inner, of = next(iter(value.items()))
-        return f"; keys of the space are written with dots, {key}.{inner}: {in_one_line(of)}"
+        return f"; keys of the space are written with dots, {example_of(f'{key}.{inner}', of)}"
     if path is not None and is_section(path) and value:
         return f"; write a list of such mappings to choose from, or with dots a key of it, such as {key}.name: [a, b]"
     values = next((value[word] for word in _LISTS if isinstance(value.get(word), list)), None)
     if values is not None:
-        return f"; write the list alone, {key}: {in_one_line(values)}"
+        return f"; write the list alone, {example_of(key, values)}"
     ends = next(([value[low], value[high]] for low, high in _ENDS if low in value and high in value), None)
     if ends is not None:
         is_log = any("log" in str(part) for one in value.items() for part in one) and value.get("log") is not False
-        return f"; write {key}: {{{'log_uniform' if is_log else 'uniform'}: {in_one_line(ends)}}}"
+        return f"; write {example_of(key, {'log_uniform' if is_log else 'uniform': ends})}"
     word = next((word for word in value if word not in _RANGES), next(iter(value), ""))
     return value_hint(str(word), _RANGES, "space") if value else ""
 
@@ -138,7 +138,7 @@ def _as_of_a_range(fault: Fault, document: Document) -> Fault:
     if name is None or "must be a whole number" not in fault.message:
         return fault
     whole = name.replace("uniform", "integers")
-    message = f"draws fractions, but the key takes whole numbers; write {{{whole}: {in_one_line(value[name])}}}"
+    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: value[name]})}"
     return document.fault(("space", key, name), message)
 
 
@@ -152,7 +152,7 @@ def _one_point(key: str, value: Any) -> str:
     of_one = isinstance(value, list) and len(value) == 1
     message = f"is one point, {described(value[0] if of_one else value)}: there is nothing to search; "
     if isinstance(value, list) and not of_one:  # which the key takes as one value
-        return message + f"write lists to choose from, {key}: [{in_one_line(value)}, …]"
+        return message + f"write lists to choose from, {example_of(key, [value])[:-1]}, …]"
     return message + f"set base.{key}, or give at least two values"
 
 
