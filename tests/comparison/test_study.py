@@ -420,9 +420,31 @@ def test_a_search_and_a_comparison_are_not_taken_for_each_other(kind: str, tmp_p
         load_comparison(as_base)
 
 
-def test_unequal_budgets_are_said(tmp_path: Path) -> None:
-    loaded = load_comparison(write("arms: {A: {}, B: {optimizer.lr: [0.1, 0.2]}}\n", tmp_path, base=WITH_ADAM))
-    assert "tuning budgets differ" in str(loaded.warnings[0])
+def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
+    """Before the study, and beside its result; a target may be in its metric."""
+    text = "arms: {A: {}, B: {optimizer.lr: [0.1, 0.2]}}\nmetric: rmse\nscoring: {seeds: 2}\n"
+    path = write(text + "tuning: {seeds: 1, extensions: 0}\n", tmp_path, base=REGRESSION)
+    assert "tuning budgets differ" in str(load_comparison(path).warnings[0])
+    target = ["--set", "target={metric: validation_rmse, value: 0.6}"]
+    shown = call("compare", str(path), "--run-dir", str(tmp_path / "study"), *target).out
+    assert "note: Tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
+    assert "time to validation rmse of at most 0.6" in shown
+    summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
+    for name, arm in summary["arms"].items():
+        records = [r for r in records_of(tmp_path / "study") if (r["role"], r["arm"]) == ("scoring", name)]
+        curves = [record["curves"]["validation_rmse"] for record in records]
+        first = [next((at for at, rmse in enumerate(curve) if at and rmse <= 0.6), None) for curve in curves]
+        assert arm["epochs_to_target"]["trials"] == first
+    assert any(arm["epochs_to_target"]["reached"] for arm in summary["arms"].values())
+
+
+def test_equal_budgets_are_passed_over(tmp_path: Path, call: Call) -> None:
+    text = "arms: {A: {optimizer.lr: [0.1, 0.3]}, B: {optimizer.lr: [0.001, 0.003]}}\nscoring: {seeds: 1}\n"
+    path = write(text + "tuning: {seeds: 1, extensions: 1}\n", tmp_path, base=WITH_ADAM)
+    shown = call("compare", str(path), "--run-dir", str(tmp_path / "study")).out
+    assert "Tuning budgets differ" not in shown
+    rows = (tmp_path / "study" / "summary.md").read_text()
+    assert "| 3 |" in rows  # an extension, by the rule
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, Time
 from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.metrics import is_share
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
@@ -124,10 +125,8 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
 
 def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
-    name = target.metric.replace("_", " ")
-    if target.metric.endswith("accuracy"):
-        return f"{name} of at least {100 * target.value:g} %"
-    return f"{name} of at most {target.value:g}"
+    value = f"{100 * target.value:g} %" if is_share(target.key) else f"{target.value:g}"
+    return f"{target.metric.replace('_', ' ')} of at {'least' if target.is_at_least else 'most'} {value}"
 
 
 def target_note(summary: Summary) -> str:

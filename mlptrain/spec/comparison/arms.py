@@ -307,12 +307,12 @@ class SettingsReader:
                 at = (*self.path, *of.at, *index, *(below or ("x",))[1:])
                 return self.document.fault(at, fault.message, key=fault.message.startswith("unknown key"))
         if fault.message.startswith("unknown key"):  # of the base's section, which got another name
-            *section, key = path_of(fault.path)
+            *section, unknown = path_of(fault.path)
             tag = next((path for path in places if path[-1] in TAGS and list(path[:-1]) == section), None)
             if tag is not None:
                 name, where = values[tag].values[places[tag]], dotted(section)
                 message = (
-                    f"keeps the other keys of the base's {where}, and {name} has no {key}; write a section, {where}: "
+                    f"keeps the other keys of the base's {where}, and {name} has no {unknown}; write a section, {where}: "
                     f"{{{tag[-1]}: {name}, …}}"
                 )
                 return self.document.fault((*self.path, *values[tag].at), message, key=True)

@@ -21,6 +21,7 @@ from mlptrain.spec.comparison.rules import (
     COMPARISON_RULES,
     comparison_warnings,
     has_arms,
+    judged_key,
     recorded_keys,
     split_and_key,
 )
@@ -369,10 +370,9 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
 
 def _metric(spec: ComparisonSpec, facts: DataFacts) -> ComparedMetric:
     """The metric with its split and goal: by default test rows where there are some, and accuracy, RMSE or loss."""
-    split, key = split_and_key(spec.metric.name) if spec.metric is not None else ("", "")
+    split = split_and_key(spec.metric.name)[0] if spec.metric is not None else ""
     split = split or spec.scoring.split or ("test" if facts.test_rows else "validation")
-    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
-    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
+    key = judged_key(spec.metric, recorded_keys(spec.base.evaluation, facts, spec.base.loss))
     return ComparedMetric(name=f"{split}_{key}", goal="max" if higher_is_better(key) else "min")
 
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import AugmentationSpec
-from mlptrain.spec.base import first_of
+from mlptrain.spec.base import either, first_of
 from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.comparison.sections import (
     Arm,
@@ -24,12 +24,13 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
-from mlptrain.spec.hints import meant
+from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
+from mlptrain.spec.wording import described
 
 WIDE_TIE = 0.05
 
@@ -116,9 +117,21 @@ def target_is_measured(
     target: TargetSpec | None,
     optimizers: Mapping[str, Candidate],
     metric: ComparedMetric | None,
+    loss: LossSpec,
 ) -> Iterator[Finding]:
-    """The metric of the target is measured after every epoch."""
+    """Trials record the metric of the target after every epoch: loss, accuracy, and what they are compared by."""
     if target is None or _is_refused(facts, optimizers, metric):
+        return
+    own = judged_key(metric, recorded_keys(evaluation, facts, loss))
+    known = list(dict.fromkeys(["accuracy", "loss", own]))
+    if target.split not in ("validation", "test") or target.key not in known:
+        shown = target.split if target.split in ("validation", "test") else "validation"
+        names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
+        hint = value_hint(target.metric, names, "metric")
+        message = f"is not recorded by trials, which record {either(names)}"
+        if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
+            hint = f"; compare by it, metric: {target.key}"
+        yield ("target", "metric"), f"{message}, got {described(target.metric)}{hint}"
         return
     if not facts.class_names and target.metric.endswith("accuracy"):
         yield (
@@ -128,7 +141,7 @@ def target_is_measured(
         return
     split = evaluation.resolved(data).split
     if target.split == "validation" and not data.has_validation:
-        remedy = "set that" + (f", or use test_{target.metric.split('_')[1]}" if split == "test" else "")
+        remedy = "set that" + (f", or use test_{target.key}" if split == "test" else "")
         yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
     elif target.split != split:
         remedy = f"set that to {target.split}" + ("" if split == "none" else f", or use a metric of {split}")
@@ -246,6 +259,12 @@ def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) 
     keys = [metric.key for metric in metrics_at_end(evaluation.metrics, facts, loss)]
     of_split = [key for key in recorded_metrics("test", facts, keys) if key.startswith("test_")]
     return [metric_of(key) for key in of_split]
+
+
+def judged_key(metric: ComparedMetric | None, recorded: Sequence[str]) -> str:
+    """What arms are compared by, without its split: by default accuracy, of a regression the RMSE."""
+    key = split_and_key(metric.name)[1] if metric is not None else ""
+    return key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
 
 
 def losses_are_comparable(

@@ -21,7 +21,7 @@ from mlptrain.spec.comparison.load import (
     read_base,
     stand_in,
 )
-from mlptrain.spec.comparison.rules import metric_is_recorded, recorded_keys, split_and_key
+from mlptrain.spec.comparison.rules import judged_key, metric_is_recorded, recorded_keys, split_and_key
 from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, Experiment
@@ -172,9 +172,7 @@ def _inspect_optimizers(document: Document) -> None:
 
 def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     """The metric with its goal, the number of trials, counts of seeds as seeds; a base that measures the metric."""
-    key = split_and_key(spec.metric.name)[1] if spec.metric is not None else ""
-    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
-    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
+    key = judged_key(spec.metric, recorded_keys(spec.base.evaluation, facts, spec.base.loss))
     metric = ComparedMetric(name=f"validation_{key}", goal="max" if higher_is_better(key) else "min")
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
     update = {
