@@ -88,7 +88,10 @@ def init(
         typer.Option(help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS)),
     ] = "experiment",
 ) -> None:
-    """Write a commented configuration to begin with: an experiment, a comparison or a search."""
+    """Write a commented configuration to begin with.
+
+    A comparison or a search with --kind; all of them run as they are, on scikit-learn's digits.
+    """
     from mlptrain.spec import NAME_PATTERN, starter_yaml
 
     if kind not in _COMMANDS:

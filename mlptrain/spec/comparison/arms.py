@@ -312,8 +312,8 @@ class SettingsReader:
             if tag is not None:
                 name, where = values[tag].values[places[tag]], dotted(section)
                 message = (
-                    f"keeps the other keys of the base's {where}, and {name} has no {unknown}; write a section, {where}: "
-                    f"{{{tag[-1]}: {name}, …}}"
+                    f"keeps the other keys of the base's {where}, and {name} has no {unknown}; write a section, "
+                    f"{where}: {{{tag[-1]}: {name}, …}}"
                 )
                 return self.document.fault((*self.path, *values[tag].at), message, key=True)
         # A section around a key that the arm names, or a key that it leaves as it is beside one that it changes.

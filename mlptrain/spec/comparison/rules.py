@@ -24,7 +24,7 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
-from mlptrain.spec.hints import meant, value_hint
+from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
 from mlptrain.spec.model import ModelSpec
@@ -127,7 +127,8 @@ def target_is_measured(
     if target.split not in ("validation", "test") or target.key not in known:
         shown = target.split if target.split in ("validation", "test") else "validation"
         names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
-        hint = value_hint(target.metric, names, "metric")
+        slip = meant(target.key or target.metric, known, "metrics")
+        hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
         message = f"is not recorded by trials, which record {either(names)}"
         if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
             hint = f"; compare by it, metric: {target.key}"
