@@ -410,11 +410,12 @@ def test_a_search_and_a_comparison_are_not_taken_for_each_other(kind: str, tmp_p
     search = write("space: {model.dropout: {uniform: [0, 0.5]}}\n", tmp_path, base=WITH_ADAM)
     (tmp_path / "other").mkdir()
     comparison = write(PAIR, tmp_path / "other", base=WITH_ADAM)
-    command, path, right = ("compare", search, "search") if kind == "search" else ("search", comparison, "compare")
-    refused = call(command, str(path))
-    assert (refused.code, refused.message.count("\n")) == (2, 0)
-    assert f"is a {kind}, not a " in refused.message
-    assert f"run it with `mlptrain {right} {path}`" in refused.message
+    path, right = (search, "search") if kind == "search" else (comparison, "compare")
+    for command in ["train", *(["compare", "compare-optimizers"] if kind == "search" else ["search"])]:
+        refused = call(command, str(path))
+        assert (refused.code, refused.message.count("\n")) == (2, 0)
+        assert f"is a {kind}, " in refused.message
+        assert f"run it with `mlptrain {right} {path}`" in refused.message
     (as_base := tmp_path / "on_top.yaml").write_text(f"base: {path}\n{PAIR}")
     with pytest.raises(SpecError, match=f"on_top.yaml:1:7  base: .* is a {kind}, not an experiment"):
         load_comparison(as_base)

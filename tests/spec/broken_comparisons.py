@@ -213,8 +213,8 @@ BASES: dict[str, Case] = {
     "unequal budgets": (
         f"{_BASE}, training: {{early_stopping: «3}}}}\n{PAIR}",
         "base.training.early_stopping",
-        "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
-        "evaluation.keep: best scores each trial's best epoch anyway",
+        "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+        "since evaluation.keep: best scores each trial's best epoch anyway",
     ),
     "target unmeasured": (
         f"{_BASE}, evaluation: {{split: none}}}}\n{PAIR}\ntarget: {{metric: «validation_loss, value: 0.1}}",

@@ -71,8 +71,8 @@ def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
     """Every trial trains for as many epochs as the others. A rule of the base, whose file has the place."""
     if training.early_stopping is not None:
         message = (
-            "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
-            "evaluation.keep: best scores each trial's best epoch anyway"
+            "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+            "since evaluation.keep: best scores each trial's best epoch anyway"
         )
         yield ("training", "early_stopping"), message
 

@@ -284,12 +284,12 @@ def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
     sizes = [len(choice.values) if isinstance(choice, Choices) else 0 for choice in spec.space.values()]
     size = math.prod(sizes)
     if all(sizes) and size < spec.budget:
-        once = "repeated ones are trained once"
         if counts:
-            yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; {once}"
+            message = f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+            yield ("trials",), message
         else:
-            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; {once}"
-            yield ("space",), f"{message}, or all with method: grid"
+            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
+            yield ("space",), f"{message}, or method: grid, which trains each once"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
