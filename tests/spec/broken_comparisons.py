@@ -83,13 +83,13 @@ SECTIONS: dict[str, Case] = {
     "target's metric": (
         f"{PAIR}\ntarget: {{metric: «validation_acuracy, value: 0.9}}",
         "target.metric",
-        "is not recorded by trials, which record validation_accuracy or validation_loss, got the text "
+        "must be validation_accuracy or validation_loss, which trials record, got the text "
         "'validation_acuracy'; did you mean 'validation_accuracy'?",
     ),
     "target that nothing records": (
         f"{PAIR}\ntarget: {{metric: «validation_f1, value: 0.9}}",
         "target.metric",
-        "is not recorded by trials, which record validation_accuracy or validation_loss, got the text 'validation_f1'",
+        "must be validation_accuracy or validation_loss, which trials record, got the text 'validation_f1'",
     ),
     "target without value": (
         f"{PAIR}\n«target: {{metric: validation_loss}}",

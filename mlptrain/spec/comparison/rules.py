@@ -30,7 +30,7 @@ from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, met
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
-from mlptrain.spec.wording import described
+from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
 
@@ -129,10 +129,9 @@ def target_is_measured(
         names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
         slip = meant(target.key or target.metric, known, "metrics")
         hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
-        message = f"is not recorded by trials, which record {either(names)}"
         if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
             hint = f"; compare by it, metric: {target.key}"
-        yield ("target", "metric"), f"{message}, got {described(target.metric)}{hint}"
+        yield ("target", "metric"), must_be(f"{either(names)}, which trials record", target.metric) + hint
         return
     if not facts.class_names and target.metric.endswith("accuracy"):
         yield (
