@@ -108,13 +108,7 @@ def fit(*runs: AnyPath, data: Any = None, **source: Unpack[Source]) -> Figure:
         return draw_fits([views.fitted_curve(run, label=label, **source) for run, label in _labelled(runs)])
 
 
-def confusion(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def confusion(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """The confusion matrix, in counts, on a split.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -128,12 +122,7 @@ def confusion(
 
 
 def mistakes(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    count: int = 24,
-    data: Any = None,
-    **source: Unpack[Source],
+    run: AnyPath, *, split: str | None = None, count: int = 24, data: Any = None, **source: Unpack[Source]
 ) -> Figure:
     """The ``count`` most confident errors, with true and predicted class.
 
@@ -155,13 +144,7 @@ def mistakes(
     return draw_mistakes(errors)
 
 
-def residuals(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def residuals(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """Predicted against true values of a regression, and residuals.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -174,13 +157,7 @@ def residuals(
         return draw_residuals(views.residuals(user_path(run), split=split, **source))
 
 
-def reliability(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def reliability(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """Accuracy against confidence, before and after calibration.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -193,13 +170,7 @@ def reliability(
         return draw_reliability(views.reliability(user_path(run), split=split, **source))
 
 
-def roc(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def roc(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """ROC and precision–recall curves, of each class against the rest.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -213,12 +184,7 @@ def roc(
 
 
 def importance(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    repeats: int = 10,
-    data: Any = None,
-    **source: Unpack[Source],
+    run: AnyPath, *, split: str | None = None, repeats: int = 10, data: Any = None, **source: Unpack[Source]
 ) -> Figure:
     """How much worse predictions are where a column is shuffled, ``repeats`` times each.
 
@@ -305,13 +271,7 @@ def samples(
     return draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows)
 
 
-def histogram(
-    config: Config,
-    *,
-    overrides: Overrides = (),
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def histogram(config: Config, *, overrides: Overrides = (), data: Any = None, **source: Unpack[Source]) -> Figure:
     """Input values of the scaled training rows of a configuration or run, in 100 bins.
 
     For ``config``, ``overrides``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.

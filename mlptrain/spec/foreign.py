@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from mlptrain.errors import UserError
@@ -42,6 +43,7 @@ _MAX_BYTES = 10_000_000  # of a module
 
 _allowed = [False]
 _modules: dict[tuple[str, str], ModuleType] = {}  # by file and digest
+_shipped: dict[str, bytes] = {}  # by file, which need not be here
 _usual: dict[str, dict[str, Any]] = {}  # by the name of a class, the defaults of its constructor
 
 
@@ -59,6 +61,33 @@ def code_allowed(allow: bool = True) -> Iterator[None]:
 def is_code_allowed() -> bool:
     """Whether this is inside of ``code_allowed``."""
     return _allowed[0]
+
+
+@contextmanager
+def code_shipped(files: Mapping[str, bytes]) -> Iterator[None]:
+    """Inside, modules have these contents, by path: what ``code_of`` read on the machine that they lie on."""
+    _shipped.update(files)
+    try:
+        yield
+    finally:
+        for path in files:
+            del _shipped[path]
+
+
+def code_of(sections: Iterable[OptimizerSpec]) -> dict[str, bytes]:
+    """The files of the user's own that sections name, by path. Raises UserError for one that is gone or has changed."""
+    found = {}
+    for section in sections:
+        if not isinstance(section, Foreign) or section.path is None or section.path in found:
+            continue
+        try:
+            content = _content(Path(section.path))
+            if section.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+                raise CodeError("sha256", _changed(section.path))
+        except CodeError as error:
+            raise UserError(f"optimizer '{section.name}' {error}") from None
+        found[section.path] = content
+    return found
 
 
 class CodeError(Exception):
@@ -177,8 +206,14 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
 
 
 def _digest(file: Path) -> str:
+    return hashlib.sha256(_content(file)).hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    if str(file) in _shipped:
+        return _shipped[str(file)]
     try:
-        return hashlib.sha256(read_regular(file, most=_MAX_BYTES)).hexdigest()
+        return read_regular(file, most=_MAX_BYTES)
     except (OSError, ValueError) as error:
         raise CodeError("name", f"names a module in {file}, which cannot be read: {error}") from None
 
@@ -242,7 +277,8 @@ def _loaded(place: _Place) -> ModuleType:
         raise CodeError("sha256", _changed(path))
     if (path, digest) not in _modules:
         name = f"mlptrain_code_{digest[:16]}_{place.module.replace('.', '_')}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        loader = _Shipped(path) if path in _shipped else None
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None or spec.loader is None:
             raise CodeError("name", f"names a module in {path}, which is no Python file")
         module = importlib.util.module_from_spec(spec)
@@ -258,6 +294,19 @@ def _loaded(place: _Place) -> ModuleType:
             sys.path.remove(folder)
         _modules[path, digest] = module
     return _modules[path, digest]
+
+
+class _Shipped(importlib.abc.InspectLoader):
+    """Loads a module that was shipped."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002 - the name of the one module it is made for
+        return importlib.util.decode_source(_shipped[self._path])
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_source(fullname), self._path)
 
 
 @dataclass(frozen=True)

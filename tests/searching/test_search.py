@@ -160,10 +160,3 @@ def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monke
     for name in ("history", "parallel", "importances"):
         assert Path(f"run/pictures/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "is a search" in call("runs", "run").err
-
-
-def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    run(tmp_path / "local", trials=8)
-    run(tmp_path / "ray", trials=8, executor="ray")
-    assert written(tmp_path / "ray") == written(tmp_path / "local")
