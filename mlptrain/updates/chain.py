@@ -233,6 +233,10 @@ class Updates:
         """The learning rate of a model in step ``step``, counted from 0, as its plateau stands now."""
         return self._settings[model].lr * self._schedules[model].factor_at(step, self._run) * self._scales[model]
 
+    def scale_of(self, model: int) -> float:
+        """What a plateau has made of the learning rate of one model."""
+        return self._scales[model]
+
     def scale(self, model: int, factor: float) -> None:
         """From the next step on, what a plateau has made of the learning rate of one model."""
         self._scales[model] = factor
