@@ -208,7 +208,7 @@ def test_a_crowd_trains(data_dir: Path, tmp_path: Path) -> None:
     """Few rows and seeds; what the whole study gives stands in its header."""
     few = ["base.data.train_size=300", "base.data.validation=100", "base.data.test_size=200", "base.training.epochs=1"]
     few += ["tuning.seeds=1", "tuning.extensions=0", "scoring.seeds=1"]
-    summary = compare(CONFIGS / "comparisons" / "crowd_mnist.yaml", overrides=few, folder=tmp_path, data_dir=data_dir)[
+    summary = compare(CONFIGS / "comparisons" / "crowd_mnist.yaml", overrides=few, run_dir=tmp_path, data_dir=data_dir)[
         1
     ]
     kinds = {name.removesuffix(" cosine") for name in summary.optimizers}

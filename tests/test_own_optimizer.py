@@ -374,7 +374,7 @@ def test_an_own_optimizer_is_compared_with_adam(folder: Path) -> None:
         "tuning": {"seeds": 1, "extensions": 1},
         "scoring": {"seeds": 2},
     }
-    found, summary = mlptrain.compare_optimizers(study, folder=folder / "compared", allow_code=True)
+    found, summary = mlptrain.compare_optimizers(study, run_dir=folder / "compared", allow_code=True)
     assert set(summary.ranking) == {"Own", "Adam"}
     setting = summary.optimizers["Own"].setting
     assert setting is not None
@@ -392,7 +392,7 @@ def test_an_arm_of_a_study_may_name_an_own_optimizer(folder: Path) -> None:
         "scoring: {seeds: 2}\n"
     )
     with pytest.raises(SpecError, match=r"study.yaml:4:.*arms.Own.optimizer.name.*--allow-code"):
-        mlptrain.compare(study, folder=folder / "refused")
-    found, summary = mlptrain.compare(study, folder=folder / "compared", allow_code=True)
+        mlptrain.compare(study, run_dir=folder / "refused")
+    found, summary = mlptrain.compare(study, run_dir=folder / "compared", allow_code=True)
     assert set(summary.ranking) == {"Own", "Adam"}
     assert "sha256" in (found.path / "plan.yaml").read_text()

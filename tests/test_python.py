@@ -93,7 +93,9 @@ def test_a_comparison_too(home: Path) -> None:
     (home / "small.yaml").write_text(TEXT)
     base = {key: value for key, value in SPEC.items() if key != "optimizer"}
     folder, summary = mlptrain.compare_optimizers(
-        COMPARISON | {"base": base}, overrides={"base.training.epochs": 1, "scoring.seeds": [3, 4]}, folder="~/compared"
+        COMPARISON | {"base": base},
+        overrides={"base.training.epochs": 1, "scoring.seeds": [3, 4]},
+        run_dir="~/compared",
     )
     assert folder.path == home / "compared"
     assert summary.seeds == [3, 4]

@@ -89,7 +89,7 @@ def a_comparison(folder: Path) -> None:
         "tuning": "none",
         "scoring": {"seeds": 2},
     }
-    files, summary = assert_type(mlptrain.compare(plan, folder=folder), tuple[ComparisonFolder, Summary])
+    files, summary = assert_type(mlptrain.compare(plan, run_dir=folder), tuple[ComparisonFolder, Summary])
     assert_type(files.path, Path)
     assert_type(summary.ranking, list[str])
     assert_type(summary.optimizers["fast"].accuracy.mean, float)

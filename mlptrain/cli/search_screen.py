@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlptrain.cli.compare_screen import TrialProgress, show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
-from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, trial_rows
+from mlptrain.report.search.notes import notes_of
+from mlptrain.report.search.words import figure_text, half_text, trial_rows
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec.search.sections import SearchSpec
 
@@ -45,28 +47,21 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
     head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary) if row[2] in ("status", "completed")]
     title = f"the best of {summary.asked} trials by {summary.metric.name}"
-    show_table(head, best[:_BEST], title=title, right=(0, 1))
+    if best:
+        show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
         rows = [(key, f"{100 * share:.0f} %") for key, share in summary.importances.items()]
         show_table(("key", "share of the variance"), rows, title="importances (fANOVA)", right=(1,))
-    for note in _notes(summary):
+    for note in notes_of(summary, Path(folder)):
         say(f"note: {note}")
     say(summary.sentence)
     say(half_text(summary))
     say(f"search: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
-    if summary.best is not None:
+    if summary.scored:
+        first, key = summary.scored[0], summary.metric.key
+        value, split = (first.validation, "validation") if first.test is None else (first.test, "test")
+        figure = first.status if value is None else f"{split}_{key} {figure_text(key, value)}"
+        others = f", one of the {len(summary.scored)}" if len(summary.scored) > 1 else ""
+        say(f"best.yaml: the training with seed {first.seed}{others}, by itself: {figure}")
         say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}")
-
-
-def _notes(summary: SearchSummary) -> Iterator[str]:
-    if summary.asked < summary.budget:
-        yield f"{summary.asked} of {summary.budget} trials: time was up; rerun the same command for the rest"
-    if outcomes := outcome_text(summary):
-        yield outcomes
-    yield from map(edge_note, summary.edges)
-    if summary.validation is not None and summary.chosen is not None and summary.chosen.value is not None:
-        yield (
-            f"the best trial's own {figure_text(summary.metric.key, summary.chosen.value)} is flattered, since it was "
-            f"chosen by it; {spread_text(summary.metric.key, summary.validation)} over fresh seeds is not"
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import AllowCode, DataDir, Json
-from mlptrain.errors import InterruptedRunError, MachineError, UserError
+from mlptrain.errors import DivergedError, InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import ComparisonFolder
@@ -170,7 +171,7 @@ def search(
         with ShownProgress(loaded.spec) as progress:
             folder, summary = run(
                 loaded.spec,
-                folder=run_dir,
+                run_dir=run_dir,
                 data_dir=data_dir,
                 hours=hours,
                 progress=progress,
@@ -179,6 +180,9 @@ def search(
             )
     path = folder.path
     _show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)
+    statuses = [trial.status for trial in summary.trials]
+    if "completed" not in statuses:
+        _nothing_lasted("trial", statuses, "search lower ranges, first of all of learning rates")
 
 
 def _run(
@@ -208,11 +212,14 @@ def _run(
 
         with TrialProgress() as progress:
             folder, summary = run(
-                spec, folder=run_dir, data_dir=data_dir, progress=progress, on_summary=_tried(write, unwritten)
+                spec, run_dir=run_dir, data_dir=data_dir, progress=progress, on_summary=_tried(write, unwritten)
             )
         path, timings = folder.path, folder.read_timings()
     result = {**summary.plain(), "timings": timings.plain()}
     _show_result(path, result, lambda: show_summary(str(path), summary, timings), as_json=as_json, unwritten=unwritten)
+    if not summary.lasted:
+        statuses = [trial.status for _, entry in summary.ranked for trial in entry.trials]
+        _nothing_lasted("scoring trial", statuses, "compare at lower learning rates")
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
@@ -266,6 +273,16 @@ def _resumable() -> Iterator[None]:
         what = str(error) or "stopped by a signal"
         message = f"{what}; every finished batch of trials is saved. Rerun the same command to resume"
         raise InterruptedRunError(message) from None
+
+
+def _nothing_lasted(what: str, statuses: Sequence[str], remedy: str) -> None:
+    """The end of a study whose every trial diverged, or could not be trained by the machine."""
+    counts = Counter(statuses)
+    if counts["failed"] == len(statuses):
+        raise MachineError(f"the machine could train no {what}; trials.jsonl has the reasons. Rerun to retry")
+    outcomes = " and ".join(f"{'all ' if len(counts) == 1 else ''}{n:,} {status}" for status, n in counts.items())
+    screen.show_error(f"no {what} trained to its last epoch, {outcomes}; {remedy}")
+    raise typer.Exit(DivergedError.exit_code)
 
 
 def _tried(write: Callable[..., None], unwritten: list[MachineError]) -> Callable[..., None]:

@@ -6,7 +6,7 @@ What lies in it is listed in ``mlptrain.runs.comparison`` and ``mlptrain.runs.se
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,12 +74,28 @@ class StudyFolder(StudyFiles, LockedFolder):
         except SpecError as error:
             raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
         self.kind.check_format(theirs, self.plan)
-        different = list(_differences(theirs, parse(content.decode(), source="").value))
+        ours = parse(content.decode(), source="").value
+        different = list(_differences(theirs, ours))
+        if self._become(ours, different, content):
+            return
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        verb = "differ" if len(different) > 1 else "differs"
         raise RunFolderError(
-            f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} differ; name a new folder"
+            f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} {verb}; name a new folder"
         )
+
+    def _become(
+        self,
+        ours: Mapping[str, Any],  # noqa: ARG002 - of kinds that can
+        different: Sequence[str],  # noqa: ARG002
+        content: bytes,  # noqa: ARG002
+    ) -> bool:
+        """Make the folder one of the plan ``ours``, ``content`` as text, if its trials go on from those in it.
+
+        ``different`` names the keys under which it differs from the plan in it. Returns whether it is one now.
+        """
+        return False
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -99,13 +115,18 @@ class StudyFolder(StudyFiles, LockedFolder):
     def missing(self, batches: Sequence[TrialBatch]) -> list[TrialBatch]:
         """The batches that are not recorded, and those that the machine failed to train.
 
-        A trial counts as part of its batch only: recorded in another one, it was trained beside other models.
+        A trial counts as part of its batch only: recorded in another one, it was trained beside other models. One that
+        was scored on validation rows is missing where test rows are wanted.
         """
 
         def is_recorded(batch: TrialBatch) -> bool:
             records = self._batches.get(batch.identity, [])
             names = tuple(record.trial for record in records)
-            return names == batch.identities and all(record.status != "failed" for record in records)
+            return names == batch.identities and not any(
+                record.status == "failed"
+                or (record.scored is not None and record.scored.split not in (batch.split, "test"))
+                for record in records
+            )
 
         return [batch for batch in batches if not is_recorded(batch)]
 
@@ -135,19 +156,30 @@ class StudyFolder(StudyFiles, LockedFolder):
     def _write(self) -> None:
         write_atomically(self.trials, self._content())
 
+    @property
+    def tested(self) -> list[TrialRecord]:
+        """The records of trials that were measured on test rows."""
+        return [record for batch in self._batches.values() for record in batch if record.is_tested]
+
     def records(self, batches: Sequence[TrialBatch]) -> dict[str, TrialRecord]:
         """The records of recorded batches, by the names of their trials."""
         return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
-    def sort(self, order: Sequence[str], *, drop_scored: bool = False) -> None:
+    def sort(self, order: Sequence[str], *, drop_replaced: bool = False) -> None:
         """Bring the batches into the plan's order, by their names. Raises OSError.
 
-        With ``drop_scored`` those that scored a setting which is no longer the chosen one are left out.
+        With ``drop_replaced`` those are left out whose trials all stand in other ones, and those that scored a setting
+        which is no longer the chosen one, unless they read test rows: that these were read stays on record.
         """
-        if drop_scored:
+        if drop_replaced:
             known = set(order)
+            trained = {record.trial for name in known & self._batches.keys() for record in self._batches[name]}
             self._batches = {
-                name: batch for name, batch in self._batches.items() if name in known or batch[0].role == "tuning"
+                name: batch
+                for name, batch in self._batches.items()
+                if name in known
+                or any(record.is_tested for record in batch)
+                or (batch[0].role == "tuning" and not trained.issuperset(record.trial for record in batch))
             }
         ranks = {name: rank for rank, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))

@@ -30,13 +30,13 @@ def compare(
     spec: ComparisonSpec | Config,
     *,
     overrides: Overrides = (),
-    folder: AnyPath | None = None,
+    run_dir: AnyPath | None = None,
     data_dir: AnyPath | None = None,
     progress: Progress | None = None,
     on_summary: OnSummary = lambda *_: None,
     allow_code: bool = False,
 ) -> tuple[ComparisonFolder, Summary]:
-    """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
+    """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``run_dir``.
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
 
@@ -49,7 +49,7 @@ def compare(
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
     plan = make_plan(checked(spec, overrides, load_comparison, allow_code=allow_code))
-    files = ComparisonFolder.of(plan, folder=folder)
+    files = ComparisonFolder.of(plan, folder=run_dir)
     with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
         tuned = _tune(plan, study)
         chosen = {name: tuned[name].setting for name in plan.spec.compared}

@@ -119,6 +119,11 @@ class TrialRecord(_Sparse):
     diverged: Divergence | None = None
     scored: ScoredSplit | None = None
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether the trial's weights were measured on test rows."""
+        return self.kept is not None and self.scored is not None and self.scored.split == "test"
+
 
 # --- summary.json ---
 

@@ -43,7 +43,7 @@ class Tried(Record):
 
 
 class Scored(Record):
-    """The chosen setting trained with one seed, alone; ``test`` is None where there are no test rows."""
+    """The chosen setting trained with one seed, alone; ``test`` is None where no test rows were read."""
 
     seed: Count
     trial: str
@@ -81,7 +81,11 @@ class Half(Record):
 
 
 class SearchSummary(Record):
-    """A finished search; ``asked`` is below ``budget`` where --hours ended it before."""
+    """A finished search; ``asked`` is below ``budget`` where --hours ended it before.
+
+    ``tested`` are the numbers of the trials whose settings were scored on test rows, None where there are no such rows:
+    none where --hours ended it, several where it was extended and another setting was then the best.
+    """
 
     name: Name
     plan: Name
@@ -95,6 +99,7 @@ class SearchSummary(Record):
     trials: Annotated[Sequence[Tried], Field(min_length=1)]
     best: Count | None
     scored: Sequence[Scored]
+    tested: Sequence[Count] | None
     validation: Spread | None
     test: Spread | None
     importances: dict[str, Fraction]

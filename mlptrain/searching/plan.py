@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,13 @@ class SearchPlan(StudyPlan[SearchSpec]):
 
     def at_once(self, hours: float | None = None) -> int:
         """How many settings are drawn at once: all, where none depends on outcomes and no time may end the search."""
+        return self.spec.budget if self.spec.method not in ADAPTIVE and hours is None else self.round
+
+    @property
+    def round(self) -> int:
+        """How many settings make up batches of their own: what is drawn later, or never, changes none of these."""
         spec = self.spec
-        if spec.method in ADAPTIVE:
-            return spec.at_once
-        if hours is None:
-            return spec.budget
-        return -(-spec.at_once // spec.together) * spec.together  # whole batches: the same with and without hours
+        return spec.at_once if spec.method in ADAPTIVE else -(-spec.at_once // spec.together) * spec.together
 
     def sampling(self) -> Sampling:
         """What draws the settings, from the first one on."""
@@ -62,10 +64,14 @@ class SearchPlan(StudyPlan[SearchSpec]):
         most = min(self.spec.together, fitting(trial.experiment(self.task) for trial in trials)) if trials else 1
         return self.batches(trials, most, data_dir=data_dir, halving=self.halving)
 
-    def scoring_batches(self, setting: Setting, *, data_dir: Path) -> list[TrialBatch]:
-        """The chosen setting with every scoring seed, each alone, as `mlptrain train` trains it."""
+    def scoring_batches(self, setting: Setting, *, data_dir: Path, is_final: bool = True) -> list[TrialBatch]:
+        """The chosen setting with every scoring seed, each alone, as `mlptrain train` trains it.
+
+        Test rows are read where it is the search's final choice.
+        """
         trials = [Trial("scoring", self.name, setting, seed) for seed in self.spec.scoring_seeds]
-        return self.batches(trials, 1, data_dir=data_dir)
+        split = self.split if is_final else "validation"
+        return [replace(batch, split=split) for batch in self.batches(trials, 1, data_dir=data_dir)]
 
 
 def make_plan(spec: SearchSpec) -> SearchPlan:

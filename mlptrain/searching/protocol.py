@@ -7,10 +7,13 @@ stopped, with the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
 
 from mlptrain.comparison.folder import StudyFolder
+from mlptrain.comparison.records import read_batches, read_content
 from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
 from mlptrain.errors import RunFolderError, SpecError, UserError
@@ -23,11 +26,34 @@ from mlptrain.spec import Config, Overrides
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.lock import LockedFolder
 from mlptrain.system.paths import AnyPath
 
 
 class SearchFolder(SearchFiles, StudyFolder):
     """Files and records of a search."""
+
+    def _become(self, ours: Mapping[str, Any], different: Sequence[str], content: bytes) -> bool:
+        """Take another number of trials. Raises RunFolderError for fewer than are on record."""
+        if different != ["trials"]:
+            return False
+        with LockedFolder(self.path):
+            if (tried := self._tried()) > (wanted := ours["trials"]):
+                raise RunFolderError(
+                    f"{self.path} has {tried:,} trials on record, more than trials: {wanted:,} asks for; set trials to "
+                    f"{tried:,} or more, or name a new folder with --run-dir"
+                )
+            self.summary.unlink(missing_ok=True)  # of the search as it was; its trials stay on record
+            write_atomically(self.plan, content)
+        return True
+
+    def _tried(self) -> int:
+        """How many trials are on record; of a search that has not ended yet, each setting counts once."""
+        try:
+            return self.read_summary().asked
+        except RunFolderError:
+            batches = read_batches(read_content(self.trials), path=self.trials).values()
+            return len({record.trial for batch in batches for record in batch if record.role == "tuning"})
 
 
 OnSummary = Callable[[SearchFolder, SearchSummary], None]
@@ -37,27 +63,33 @@ def search(
     spec: SearchSpec | Config,
     *,
     overrides: Overrides = (),
-    folder: AnyPath | None = None,
+    run_dir: AnyPath | None = None,
     data_dir: AnyPath | None = None,
     hours: float | None = None,
     progress: Progress | None = None,
     on_summary: OnSummary = lambda *_: None,
     allow_code: bool = False,
 ) -> tuple[SearchFolder, SearchSummary]:
-    """Run a search, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``folder``.
+    """Run a search, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``run_dir``.
 
-    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. After
-    ``hours`` no further settings are drawn: how many there are then depends on the machine, what they are does not.
-    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``. ``data_dir`` is the data
-    folder, and ``progress`` is told what happens.
+    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. In the
+    ``run_dir`` of the same search with other ``trials`` it goes on from those on record. After ``hours`` no further
+    settings are drawn: how many there are then depends on the machine, what they are does not. Test rows are read once
+    all are tried. With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
+    ``data_dir`` is the data folder, and ``progress`` is told what happens.
 
-    Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
-    locked. Raises the errors of mlptrain.errors; after an InterruptedRunError the same call resumes.
+    Returns its folder, whose ``path`` holds search.yaml, trials.jsonl, summary.json and best.yaml, and its summary, of
+    the keys of summary.json: ``best`` is the number of one of its ``trials``, None where none lasted, ``validation``
+    and ``test`` are over the scoring seeds. ``mlptrain report`` makes a page of the folder, ``mlptrain search`` on it
+    writes its pictures and retrains nothing. ``on_summary`` is called while the folder is still locked.
+
+    Raises the errors of mlptrain.errors, RunFolderError where fewer trials are asked for than are on record; after an
+    InterruptedRunError the same call resumes.
     """
     if hours is not None and not hours > 0:
         raise UserError(f"--hours must be above 0, got {hours:g}")
     plan = make_plan(checked(spec, overrides, load_search, allow_code=allow_code))
-    files = SearchFolder.of(plan, folder=folder)
+    files = SearchFolder.of(plan, folder=run_dir)
     with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
         summary = _Search(plan, files, study, hours).run()
         files.write_summary(summary)
@@ -77,6 +109,8 @@ class _Search:
     settings: list[Setting] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)  # the trials of all settings
     best: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    has_trained: bool = False
 
     def run(self) -> SearchSummary:
         """All trials, then the best setting's scores."""
@@ -84,25 +118,31 @@ class _Search:
         sampling, at_once = self.plan.sampling(), self.plan.at_once(self.hours)
         self._timings = self._known_timings()
         self.study.progress.phase("search", trials=spec.budget, done=0)
-        started = time.monotonic()
+        is_cut = False
         while len(self.drawn) < spec.budget:
             asked = sampling.ask(min(at_once, spec.budget - len(self.drawn)))
             if not asked:
                 break  # the end of a grid
-            sampling.tell([outcome_of(self.plan, self.records[name]) for name in self._try(asked)])
-            if self.hours is not None and time.monotonic() - started >= 3600 * self.hours:
+            tried = self._try(asked)
+            if is_cut := not tried:
                 break
+            sampling.tell([outcome_of(self.plan, self.records[name]) for name in tried])
         best = best_of(self.plan, self.drawn, self.records)
         setting = None if best is None else self.settings[best]
-        scored = self._score(setting) if setting is not None else []
-        self.folder.sort(self.study.order, drop_scored=True)
-        summary = summarise(self.plan, self.settings, self.drawn, self.records, scored, sampling.importances())
+        scored = self._score(setting, is_final=not is_cut) if setting is not None else []
+        self.folder.sort(self.study.order, drop_replaced=True)
+        tested = [self.plan.identity(self.plan.trial(dict(record.changes or {}))) for record in self.folder.tested]
+        importances = sampling.importances()
+        summary = summarise(self.plan, self.settings, self.drawn, self.records, scored, tested, importances)
         if setting is not None:
             write_atomically(self.folder.best, best_yaml(self.plan, setting, summary).encode())
         return summary
 
     def _try(self, asked: list[Setting]) -> list[str]:
-        """The names of the trials of some settings, once all are recorded; what was tried before is not again."""
+        """The names of the trials of some settings, once all are recorded; what was tried before is not again.
+
+        Empty where time is up and some are not recorded; one round is trained in any case.
+        """
         trials = [self.plan.trial(setting) for setting in asked]
         names = [self.plan.identity(trial) for trial in trials]
         new: dict[str, Trial] = {}
@@ -110,8 +150,17 @@ class _Search:
             if name not in self.records and name not in new:
                 self._check(trial, number=len(self.drawn) + names.index(name))
                 new[name] = trial
-        batches = self.plan.tuning_batches(list(new.values()), data_dir=self.study.data_dir)
-        missing = self.study.missing(batches)
+        places = {name: place for place, name in reversed([*enumerate(names)])}
+        rounds = groupby(new, key=lambda name: places[name] // self.plan.round)
+        batches = [
+            batch
+            for _, group in rounds
+            for batch in self.plan.tuning_batches([new[name] for name in group], data_dir=self.study.data_dir)
+        ]
+        if missing := self.study.missing(batches):
+            if self.hours is not None and self.has_trained and time.monotonic() - self.started >= 3600 * self.hours:
+                return []
+            self.has_trained = True
         self.records |= self.study.train(batches, on_done=self._done)
         self.study.progress.advance(float(len(asked) - missing))
         self.settings += asked
@@ -145,9 +194,9 @@ class _Search:
             self.best = (max if self.plan.spec.judged_by.higher_is_better else min)(values)
             self.study.progress.best(self.best)
 
-    def _score(self, setting: Setting) -> list[TrialRecord]:
-        """The records of the setting with every scoring seed."""
-        batches = self.plan.scoring_batches(setting, data_dir=self.study.data_dir)
+    def _score(self, setting: Setting, *, is_final: bool) -> list[TrialRecord]:
+        """The records of the setting with every scoring seed; test rows are read for the final choice."""
+        batches = self.plan.scoring_batches(setting, data_dir=self.study.data_dir, is_final=is_final)
         records = self.study.train(batches, phase="scoring", on_done=self._done)
         return [records[name] for batch in batches for name in batch.identities]
 

@@ -42,9 +42,10 @@ def summarise(
     drawn: Sequence[str],
     records: Mapping[str, TrialRecord],
     scored: Sequence[TrialRecord],
+    tested: Sequence[str],
     importances: Mapping[str, float],
 ) -> SearchSummary:
-    """The summary of a search whose trials are all recorded."""
+    """The summary of a search whose trials are all recorded; ``tested`` names those whose settings read test rows."""
     spec, best = plan.spec, best_of(plan, drawn, records)
     trials = [
         Tried(
@@ -75,6 +76,7 @@ def summarise(
         trials=trials,
         best=best,
         scored=results,
+        tested=[drawn.index(name) for name in drawn if name in tested] if plan.split == "test" else None,
         validation=validation,
         test=test,
         importances=dict(sorted(importances.items(), key=lambda item: -item[1])),

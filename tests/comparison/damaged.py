@@ -54,7 +54,7 @@ class Compared:
         """What the same command says of other lines: nothing and the same verdict, or why it refuses."""
         if content is not None:
             self.trials.write_bytes(content)
-        told = message_of(lambda: compare_optimizers(self.spec, folder=self.path))
+        told = message_of(lambda: compare_optimizers(self.spec, run_dir=self.path))
         assert not told or content is None or self.trials.read_bytes() == content  # a refusal changes nothing
         return told
 

@@ -89,7 +89,7 @@ class Result:
 def compare(text: str, folder: Path, *overrides: str, base: str = BASE, name: str = "comparison") -> Result:
     """Run a comparison in ``folder/name``, from its beginning or from where it is."""
     spec = load(text, folder, *overrides, base=base)
-    place, summary = compare_optimizers(spec, folder=folder / name)
+    place, summary = compare_optimizers(spec, run_dir=folder / name)
     found = Result(place.path)
     assert summary.plain() == found.summary
     return found

@@ -166,7 +166,7 @@ def test_a_folder_killed_while_its_plan_was_written_is_taken(tmp_path: Path) -> 
 def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match=r"cannot be used: .* --run-dir") as error:
-        compare_optimizers(load(FIXED, tmp_path), folder=tmp_path / place)
+        compare_optimizers(load(FIXED, tmp_path), run_dir=tmp_path / place)
     assert "\n" not in str(error.value)
 
 

@@ -54,7 +54,7 @@ scoring: {seeds: 8}
 
 def study(text: str, folder: Path, *, base: str = WITH_ADAM, name: str = "study") -> dict[str, Any]:
     """The summary of a study, run in ``folder/name``."""
-    place, _ = run(load_comparison(write(text, folder, base=base)).spec, folder=folder / name)
+    place, _ = run(load_comparison(write(text, folder, base=base)).spec, run_dir=folder / name)
     found: dict[str, Any] = json.loads((place.path / "summary.json").read_bytes())
     return found
 

@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
 
 def run(folder: Path, **changes: Any) -> SearchSummary:
     """The summary of a small search with other values."""
-    return search({**SMALL, **changes}, folder=folder)[1]
+    return search({**SMALL, **changes}, run_dir=folder)[1]
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -113,11 +113,83 @@ def test_a_halved_search_that_is_killed_ends_as_one_left_alone(tmp_path: Path, c
 
 def test_hours_end_a_search_with_the_trials_it_would_have_begun_with(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
-    short = mlptrain.search(SMALL, folder=tmp_path / "short", hours=1e-9)[1]
+    short = mlptrain.search(SMALL, run_dir=tmp_path / "short", hours=1e-9)[1]
     assert (short.asked, short.budget) == (4, 12)
     assert list(short.trials) == list(whole.trials[:4])
     run(tmp_path / "short")  # the rest
     assert written(tmp_path / "short") == written(tmp_path / "whole")
+
+
+def test_test_rows_are_read_once_all_trials_are_done(tmp_path: Path) -> None:
+    """What --hours ends again and again scores each setting that is then the best, on validation rows alone."""
+    whole = run(tmp_path / "whole")
+    asked, tested, best = [], [], set()
+    while True:
+        summary = mlptrain.search(SMALL, run_dir=tmp_path / "short", hours=1e-9)[1]
+        asked.append(summary.asked)
+        tested.append([one["trial"] for one in records(tmp_path / "short") if (one.get("kept") or {}).get("test_loss")])
+        best.add(summary.best)
+        assert [one["seed"] for one in records(tmp_path / "short") if one["role"] == "scoring"] == [0, 1]
+        if summary.asked == 12:
+            break
+        assert (summary.test, summary.tested) == (None, [])
+        assert summary.validation is not None
+    assert asked == [4, 8, 12]
+    assert len(best) > 1
+    assert [len(names) for names in tested] == [0, 0, 2]
+    assert (summary.best, summary.tested) == (whole.best, [whole.best])
+    assert written(tmp_path / "short") == written(tmp_path / "whole")
+    mlptrain.search(SMALL, run_dir=tmp_path / "short", hours=1e-9)  # nothing is left to train
+    assert written(tmp_path / "short") == written(tmp_path / "whole")
+
+
+def test_a_search_that_time_ended_may_end_there(tmp_path: Path, call: Call) -> None:
+    mlptrain.search(SMALL, run_dir=tmp_path / "short", hours=1e-9)
+    assert call("report", str(tmp_path / "short")).code == 0
+    page = (tmp_path / "short" / "report.html").read_text()
+    assert "4 of 12 trials: time was up" in page
+    assert "--set trials=4" in page
+    assert call("search", str(tmp_path / "short"), "--set", "trials=4").code == 0
+    run(tmp_path / "four", trials=4)
+    assert written(tmp_path / "short") == written(tmp_path / "four")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "random"},
+        {"method": "halton"},
+        {"method": "tpe", "batch": 5},
+        {"method": "random", "space": {"model.hidden": [[8], [9], [10]], "model.dropout": [0, 0.1, 0.2]}},
+        {"method": "tpe", "prune": "halving"},
+    ],
+    ids=["random", "halton", "tpe", "repeated", "halved"],
+)
+def test_more_trials_give_the_search_of_so_many(changes: dict[str, Any], tmp_path: Path, call: Call) -> None:
+    """From 14 to 22, each with a last round that is cut short, which is trained again with more trials beside it."""
+    place = tmp_path / "grown"
+    first = run(place, trials=14, **changes)
+    shown = call("search", str(place), "--set", "trials=22")
+    assert shown.code == 0
+    whole = run(tmp_path / "whole", trials=22, **changes)
+    before, others = written(place), written(tmp_path / "whole")
+    assert before["search.yaml"] == others["search.yaml"]
+    lines = before["trials.jsonl"].splitlines()
+    rest = [json.loads(line) for line in lines[len(others["trials.jsonl"].splitlines()) :]]
+    assert before["trials.jsonl"].startswith(others["trials.jsonl"])
+    summary = json.loads(before["summary.json"])
+    assert summary["tested"] == sorted({first.best, whole.best})
+    assert {**summary, "tested": [whole.best]} == json.loads(others["summary.json"])
+    if first.best == whole.best:
+        assert before == others
+    else:  # that test rows were read for another setting stays on record
+        assert [(one["role"], one["changes"]) for one in rest] == [("scoring", first.chosen.changes)] * 2
+        assert "test rows were read for 2 settings" in shown.out
+    with pytest.raises(
+        RunFolderError, match=r"has 22 trials on record, more than trials: 14 asks for; set trials to 22"
+    ):
+        run(place, trials=14, **changes)
+    assert written(place) == before
 
 
 def test_settings_that_are_drawn_twice_are_trained_once(tmp_path: Path) -> None:
@@ -145,8 +217,10 @@ def test_a_regression_is_searched_by_its_rmse(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "search", trials=4)
-    with pytest.raises(RunFolderError, match="trials"):
-        run(tmp_path / "search", trials=5)
+    with pytest.raises(RunFolderError, match=r"holds another plan.*: seed differs; name a new folder"):
+        run(tmp_path / "search", trials=4, seed=101)
+    with pytest.raises(RunFolderError, match="trials, seed differ; name"):
+        run(tmp_path / "search", trials=5, seed=101)
 
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,7 +254,7 @@ def test_a_schedule_free_run_has_the_figures_of_the_librarys_own_loop(tmp_path: 
         "arms": {"A": {"optimizer.lr": 0.03}, "B": {"optimizer": {"name": "adam", "lr": 0.01}}},
     }
     study |= {"metric": {"name": "validation_loss", "goal": "min"}, "scoring": {"seeds": 2}}
-    _, summary = mlptrain.compare(study, folder=tmp_path / "compared")
+    _, summary = mlptrain.compare(study, run_dir=tmp_path / "compared")
     assert summary.optimizers["A"].trials[0].score == pytest.approx(figures[-1], rel=1e-5)
 
 

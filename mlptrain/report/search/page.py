@@ -9,6 +9,7 @@ from typing import Any
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import axis_title
+from mlptrain.report.search.notes import notes_of
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec import Experiment, describe_model
 
@@ -30,7 +31,7 @@ def render_search(
         words=words,
         trials=words.trial_rows(summary),
         scored=_scored(summary),
-        notes=[text for text in (words.outcome_text(summary), *map(words.edge_note, summary.edges)) if text],
+        notes=list(notes_of(summary, folder)),
     )
 
 

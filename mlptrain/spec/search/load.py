@@ -21,6 +21,7 @@ from mlptrain.spec.rules import Finding
 from mlptrain.spec.search.sections import (
     ADAPTIVE,
     MAX_TRIALS,
+    START_UP,
     Choice,
     Choices,
     HalvingSpec,
@@ -28,6 +29,7 @@ from mlptrain.spec.search.sections import (
     Range,
     ScoringSpec,
     SearchSpec,
+    learning_from,
     rungs,
 )
 from mlptrain.spec.search.space import read_space
@@ -121,7 +123,7 @@ def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
     update = {
         "metric": metric,
-        "trials": spec.trials or (spec.method == "grid" and size_of(spec.space)) or TRIALS,
+        "trials": (spec.method == "grid" and size_of(spec.space)) or spec.trials or TRIALS,
         "scoring": ScoringSpec(seeds=seeds),
         "base": measuring(spec.base, metric.key),
     }
@@ -231,6 +233,13 @@ def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
         else:
             message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
             yield ("space",), f"{message}, or method: grid, which trains each once"
+    if spec.method in ADAPTIVE and spec.budget <= (chance := learning_from(spec)):
+        whole = " trained to the end" if spec.method == "gp" and spec.prune is not None else ""
+        message = (
+            f"{spec.budget:,} trials are all drawn by chance: {spec.method} learns from {START_UP} known ones{whole}, and "
+            f"{spec.at_once:,} are drawn at once; take more than {chance:,} trials, a smaller batch, or method: random"
+        )
+        yield ("trials" if counts else "method",), message
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message

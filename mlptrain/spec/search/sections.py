@@ -25,6 +25,7 @@ RangeName = Literal["uniform", "log_uniform", "integers", "log_integers"]
 Method = Literal["random", "halton", "tpe", "gp", "grid"]
 ADAPTIVE = ("tpe", "gp")  # methods whose next trials depend on the outcomes of earlier ones
 _AT_ONCE = {"tpe": 8, "gp": 4}
+START_UP = 10  # trials that Optuna's adaptive samplers wait for, by default; gp counts those trained to the end alone
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class SearchSpec(Section):
     def at_once(self) -> int:
         """How many trials are drawn at once."""
         if self.prune is not None:
-            return self.batch or self.together  # of fewer, halving would compare too few
+            # Of fewer, halving would compare too few; for the START_UP trials of tpe it takes two rounds of 8, or one.
+            return self.batch or self.together
         return self.batch or _AT_ONCE.get(self.method, self.together)
 
     @property
@@ -162,6 +164,24 @@ class SearchSpec(Section):
             | values
             | {"batch": self.at_once}
         )
+
+
+def learning_from(spec: SearchSpec) -> int:
+    """How many trials an adaptive method draws by chance before the first one that depends on the others' outcomes."""
+    known = drawn = 0
+    while known < START_UP and drawn < MAX_TRIALS:
+        drawn += spec.at_once
+        known += spec.at_once if spec.method != "gp" else _trained_to_the_end(spec, spec.at_once)
+    return drawn
+
+
+def _trained_to_the_end(spec: SearchSpec, trials: int) -> int:
+    """How many of the trials of a round are not pruned."""
+    if spec.prune is None:
+        return trials
+    ends = len(rungs(spec.prune, epochs=spec.base.training.epochs))
+    batches = [spec.together] * (trials // spec.together) + [trials % spec.together] * bool(trials % spec.together)
+    return sum(max(1, size // spec.prune.eta**ends) for size in batches)
 
 
 def rungs(spec: HalvingSpec, *, epochs: int) -> tuple[int, ...]:
