@@ -175,6 +175,43 @@ def test_what_the_range_leaves_open(low: float, high: float, words: str) -> None
     assert (found.suggestion is None) == (found.yaml == "") == (low == 1e-9)
 
 
+def test_losses_that_go_up_and_down_make_a_suggestion_uncertain() -> None:
+    """Of 300 rows of penguins, where chance decides which rate gets furthest; not of digits."""
+    found = mlptrain.lr_find(Path(DIGITS).parent / "tables" / "penguins.yaml")
+    [warning] = found.warnings
+    assert "the suggestion is uncertain: from rate to rate losses go up and down by" in warning
+    fall = np.log(found.start) - np.log(found.losses).min()
+    wiggle = max(np.log(found.losses[later]) - np.log(found.losses[later + 1]) for later in range(16, 21))
+    assert wiggle > 0.2 * fall
+    assert mlptrain.lr_find(DIGITS).warnings == ()
+
+
+def test_few_rates_leave_open_where_divergence_begins() -> None:
+    x, y, curvature = parabola()
+    low, high = 0.001 / curvature, 10 / curvature
+    [warning] = mlptrain.lr_find(LINEAR, data=(x, y), low=low, high=high, rates=3, steps=30).warnings
+    assert warning.startswith(f"the next rate tried, {high:g}, diverges")
+
+
+def test_the_section_leaves_out_what_an_own_class_has_by_default(tmp_path: Path) -> None:
+    code = "import torch\n\n\nclass Own(torch.optim.SGD):\n    pass\n"
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.py").write_text(code)
+    for own, section in (
+        ("{name: 'mine:Own', lr: 0.5, momentum: 0.5}", "{name: 'mine:Own', lr: 0.1, momentum: 0.5}"),
+        ("{name: 'mine:Own', lr: 0.5, path: elsewhere/mine.py}", None),
+    ):
+        (config := tmp_path / "own.yaml").write_text(
+            "data: {name: digits, train_size: 223, validation: 23}\nmodel: {hidden: [16]}\n"
+            f"training: {{batch_size: 48, epochs: 4, threads: 1, device: cpu}}\noptimizer: {own}\n"
+        )
+        found = mlptrain.lr_find(config, low=1e-3, high=0.1, rates=3, allow_code=True)
+        assert found.suggestion == 0.1
+        expected = section or f"{{name: 'mine:Own', lr: 0.1, path: {tmp_path / 'elsewhere' / 'mine.py'}}}"
+        assert found.yaml == f"optimizer: {expected}"
+
+
 def test_rates_are_even_and_short() -> None:
     wide = mlptrain.lr_find(config(), rates=22, steps=1).rates
     assert wide[:4] == (1e-6, 2.2e-6, 4.6e-6, 1e-5)

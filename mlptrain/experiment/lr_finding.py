@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
 from mlptrain.spec.dump import yaml_line
-from mlptrain.spec.foreign import code_allowed
-from mlptrain.spec.optimizer import SGD
+from mlptrain.spec.foreign import code_allowed, defaults_of
+from mlptrain.spec.optimizer import SGD, Foreign
 from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
@@ -40,6 +41,11 @@ _SHARE = 0.95  # of the largest fall of the loss, in logarithms: the lowest rate
 _ALIKE = 1e-3  # of the untrained network's loss: lower ones are as good as this
 _AVERAGED = 0.1  # of the steps, the last ones, whose mean is the loss at the end
 _FALL = 0.01  # of the untrained network's loss: where no rate takes off as much, nothing is learnt
+_JAGGED = (
+    0.2  # of the fall of the loss, in logarithms. Of smooth curves (digits, MNIST, Fashion-MNIST) it is 0 to 0.01, of
+)
+# a table of 300 rows (penguins) 0.3 (2-core AMD EPYC, 2026-11-26)
+_FAR = 4.0  # times the suggestion: a rate that diverges and lies further above leaves open where divergence begins
 _ABOVE = 1e-3  # of the same: a loss that ends higher than that above it diverges
 # What the first steps have no use for, or what nobody reads of them.
 _LEFT_OUT: dict[str, Any] = {"ema": 0.0, "early_stopping": None, "record_steps": False, "record_layers": False}
@@ -54,7 +60,8 @@ class LearningRates:
     ``losses`` are means over the last ``averaged`` steps, infinite where training was no longer finite, which ``ended``
     has the number of the step of; ``start`` is that of the untrained network on these batches. ``diverges``: the loss
     is not finite, or ends above ``start``. ``curves`` (rates, steps) are the losses of the steps. ``suggestion`` is
-    None where nothing is learnt; ``warnings`` say what is doubtful.
+    None where nothing is learnt; ``warnings`` say what is doubtful. ``yaml`` is the section ``optimizer`` with the
+    suggested rate, or empty.
     """
 
     name: str
@@ -70,16 +77,8 @@ class LearningRates:
     suggestion: float | None
     reason: str
     warnings: tuple[str, ...]
+    yaml: str
     curves: FloatArray
-
-    @property
-    def yaml(self) -> str:
-        """The section ``optimizer`` with the suggested rate, or empty."""
-        if self.suggestion is None:
-            return ""
-        given = self.optimizer.model_dump(exclude_defaults=True, exclude_none=True)
-        first = {"name": self.optimizer.name, "lr": self.suggestion}
-        return yaml_line({"optimizer": first | given | first})
 
     @cached_property
     def figure(self) -> Figure:
@@ -163,7 +162,8 @@ def lr_find(
         ended=tuple(ended),
         suggestion=suggestion,
         reason=reason,
-        warnings=tuple(_doubts(tried, losses, suggestion)),
+        warnings=tuple(_doubts(tried, losses, diverges, start, suggestion)),
+        yaml="" if suggestion is None else _section(experiment, suggestion),
         curves=curves[1:],
     )
 
@@ -193,8 +193,25 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
     )
 
 
-def _doubts(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> list[str]:
-    """What the range of the rates leaves open."""
+def _section(experiment: Experiment, lr: float) -> str:
+    """The optimizer with another rate in one line of YAML, without what it has by default."""
+    optimizer = experiment.optimizer
+    given = optimizer.model_dump(exclude_defaults=True, exclude_none=True)
+    if isinstance(optimizer, Foreign):
+        usual = defaults_of(optimizer.name)
+        given = {key: value for key, value in given.items() if key not in usual or value != usual[key]}
+        given.pop("sha256", None)
+        beside = experiment.folder / Path(*optimizer.name.partition(":")[0].split(".")).with_suffix(".py")
+        if optimizer.path is not None and Path(optimizer.path).resolve() == beside.resolve():
+            given.pop("path")  # where the name alone leads
+    first = {"name": optimizer.name, "lr": lr}
+    return yaml_line({"optimizer": first | given | first})
+
+
+def _doubts(
+    rates: Sequence[float], losses: Sequence[float], diverges: Sequence[bool], start: float, suggestion: float | None
+) -> list[str]:
+    """What the range of the rates leaves open, and losses that go up and down."""
     if suggestion is None:
         return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
     doubts, best = [], rates[min(range(len(rates)), key=lambda index: losses[index])]
@@ -203,7 +220,29 @@ def _doubts(rates: Sequence[float], losses: Sequence[float], suggestion: float |
     if suggestion == rates[0]:
         lower = f"try lower ones, from {suggestion / 100:g} on"
         doubts.append(f"the lowest rate tried, {suggestion:g}, does nearly as well as the best: {lower}")
+    above = next((index for index, rate in enumerate(rates) if rate > suggestion), None)
+    if above is not None and diverges[above] and rates[above] > _FAR * suggestion:
+        between = f"try more rates between, from {suggestion:g} to {rates[above]:g}"
+        doubts.append(
+            f"the next rate tried, {rates[above]:g}, diverges, and most of what lies below is open: {between}"
+        )
+    if (jags := _jags(losses, diverges, start)) > _JAGGED:
+        doubts.append(
+            f"the suggestion is uncertain: from rate to rate losses go up and down by {100 * jags:.0f} % of how far "
+            "they fall, in logarithms; more steps, and other seeds, show what of this is chance"
+        )
     return doubts
+
+
+def _jags(losses: Sequence[float], diverges: Sequence[bool], start: float) -> float:
+    """How far the loss rises on its way down to the best rate, or falls again above it, as a part of its whole fall."""
+    best = min(range(len(losses)), key=lambda index: losses[index])
+    end = next((index for index in range(best, len(losses)) if diverges[index]), len(losses))
+    floored = [math.log(max(loss, _ALIKE * start)) for loss in losses[:end]]
+    down, up = floored[: best + 1], floored[best:]
+    rise = max(loss - low for loss, low in zip(down, accumulate(down, min), strict=True))
+    fall = max(high - loss for loss, high in zip(up, accumulate(up, max), strict=True))
+    return max(rise, fall) / (math.log(start) - floored[best])
 
 
 def _spaced(low: float, high: float, count: int) -> list[float]:

@@ -38,7 +38,7 @@ def draw_rate_trials(trials: RateTrials) -> Figure:
     left, right = figure.subplots(1, 2)
     _draw_ends(left, trials)
     mappable = _draw_curves(right, trials)
-    bar = figure.colorbar(mappable, ax=right, aspect=28, pad=0.02, label="learning rate (no unit)")
+    bar = figure.colorbar(mappable, ax=right, aspect=28, pad=0.02, label="learning rate")
     bar.outline.set_visible(False)
     set_plain_ticks(bar.ax.yaxis)
     title = f"{trials.label}: {trials.curves.shape[1]:,} steps of {trials.optimizer} at each learning rate"
@@ -70,7 +70,7 @@ def _draw_ends(axes: Axes, trials: RateTrials) -> None:
         )  # fmt: skip
     ends = (rates[0] / (rates[1] / rates[0]) ** 0.5, rates[-1] * (rates[-1] / rates[-2]) ** 0.5)
     steps = f"{trials.averaged} of {trials.curves.shape[1]} steps" if trials.averaged > 1 else "step"
-    axes.set(xlim=ends, xlabel="learning rate (no unit)", ylabel=f"training loss, mean of the last {steps}")
+    axes.set(xlim=ends, xlabel="learning rate", ylabel=f"training loss, mean of the last {steps}")
 
 
 def _edge(trials: RateTrials) -> float | None:

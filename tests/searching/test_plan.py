@@ -13,6 +13,9 @@ import pytest
 from mlptrain.comparison import preview as probing
 from mlptrain.searching import make_plan
 from mlptrain.searching.preview import preview
+from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.kinds import plan_digest
+from mlptrain.spec.reader import read_file
 from mlptrain.spec.search.load import load_search
 from tests.command import Call
 from tests.searching.small import BASE, SMALL, records, run
@@ -62,6 +65,33 @@ def test_the_size_of_what_can_be_counted(planned: Planned) -> None:
     assert (grid["settings"], grid["trials"]) == (6, 6)
     whole = planned(space={**lists, "training.batch_size": {"integers": [20, 29]}})
     assert (whole["settings"], whole["trials"]) == (60, 12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"batch": 5},
+        {"method": "tpe", "batch": None},
+        {"method": "gp", "metric": "validation_loss"},
+        {
+            "method": "grid",
+            "trials": None,
+            "space": {"model.dropout": {"log_grid": [0.01, 0.1, 3]}, "schedule": ["cosine", "constant"]},
+        },
+        {"prune": {"name": "halving", "first": 2, "eta": 2}, "executor": {"name": "ray"}, "scoring": {"seeds": [7, 3]}},
+        {"prune": "halving", "base": BASE | {"training": {**BASE["training"], "epochs": 9}}},
+    ],
+)
+def test_the_plan_of_a_folder_is_a_search_with_the_same_plan(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever keys its file names, and in which order."""
+    values = {**SMALL, **changes}
+    for written in (values, dict(reversed(values.items()))):
+        plan = make_plan(load_search(written).spec)
+        (path := tmp_path / "search.yaml").write_text(yaml_text(plan.to_plain()))
+        again = make_plan(load_search(path).spec)
+        assert yaml_text(again.to_plain()) == path.read_text()
+        assert again.digest == plan.digest == plan_digest(read_file(path)[1].value)
 
 
 def test_the_command_keeps_nothing(

@@ -15,6 +15,8 @@ import pytest
 import mlptrain
 from mlptrain.errors import RunFolderError, UserError
 from mlptrain.experiment import train
+from mlptrain.report.search.notes import notes_of
+from mlptrain.runs.search import SearchSummary
 from tests.command import Call
 from tests.comparison.processes import command, ended, errors_of, until_some_are_on_record
 from tests.faults.tools.processes import FORKS
@@ -190,6 +192,74 @@ def test_more_trials_give_the_search_of_so_many(changes: dict[str, Any], tmp_pat
     ):
         run(place, trials=14, **changes)
     assert written(place) == before
+
+
+def noted(**changes: Any) -> list[str]:
+    """What is noted of a search of three trials, of which the last two are equal, with other results."""
+    trials = [
+        {
+            "number": n,
+            "trial": f"{n}",
+            "changes": {"model.dropout": n / 10},
+            "status": "completed",
+            "epochs": 4,
+            "value": value,
+        }
+        for n, value in enumerate((0.5, 0.75, 0.75))
+    ]
+    spread = {"n": 2, "mean": 0.7, "std": 0.01, "min": 0.69, "max": 0.71}
+    values = {
+        "name": "small", "plan": "1" * 8, "method": "random", "metric": {"name": "validation_accuracy", "goal": "max"},
+        "space": {"model.dropout": {"uniform": [0, 0.5]}}, "budget": 3, "asked": 3, "epochs": 4, "trained_epochs": 12,
+        "trials": trials, "best": 1, "scored": [], "tested": [1], "validation": spread, "test": spread,
+        "importances": {}, "edges": [], "half": {"trials": 2, "number": 1, "value": 0.75}, "sentence": "",
+    }  # fmt: skip
+    return list(notes_of(SearchSummary.model_validate(values | changes), Path("a folder")))
+
+
+def test_a_figure_is_flattered_where_fresh_seeds_are_worse_alone() -> None:
+    tie = "trials 1, 2 tie for the best value, 75.00 %; the first drawn, trial 1, was taken"
+    flattered = (
+        "the best trial's own 75.00 % is flattered, since it was chosen by it; 70.00 ± 1.00 % over fresh seeds is not"
+    )
+    assert noted() == [tie, flattered]
+    better = {"n": 2, "mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
+    assert noted(validation=better) == [tie, "fresh seeds: 80.00 ± 1.00 %, better than the best trial's own 75.00 %"]
+    by_loss = {"best": 0, "metric": {"name": "validation_loss", "goal": "min"}}
+    assert noted(**by_loss)[0].startswith("the best trial's own 0.5 is flattered")
+    assert "better than the best trial's own 0.5" in noted(**by_loss, validation=better | {"mean": 0.4})[0]
+
+
+def test_what_has_read_test_rows_and_what_has_not_is_noted() -> None:
+    first = noted(budget=9, tested=[])[0]
+    assert first == (
+        "3 of 9 trials: time was up; rerun the same command for the rest, or end it with `mlptrain search 'a folder' "
+        "--set trials=3`; test rows are read at the end alone"
+    )
+    assert "test rows" not in noted(budget=9, tested=None)[0]
+    assert (
+        "test rows were read for 2 settings: those of trials 0, 1, since the search went on" in noted(tested=[0, 1])[-1]
+    )
+
+
+def test_a_search_of_which_nothing_lasts_ends_as_a_diverged_run(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = BASE | {"loss": "mse", "optimizer": {"name": "sgd", "lr": 1}}
+    wild = SMALL | {"base": base, "space": {"optimizer.lr": {"log_uniform": [1e5, 1e8]}}, "trials": 3}
+    Path("wild.yaml").write_text(json.dumps(wild))
+    ended = call("search", "wild.yaml", "--run-dir", "run")
+    assert ended.code == 3
+    assert "no trial trained to its last epoch, all 3 diverged; search lower ranges" in ended.err
+    assert "the best of" not in ended.out
+    assert not Path("run/best.yaml").exists()
+    assert call("search", "wild.yaml", "--run-dir", "run", "--json").json["best"] is None
+    arms = {name: {"optimizer.lr": lr} for name, lr in (("a", 1e6), ("b", 1e7))}
+    Path("arms.yaml").write_text(json.dumps({"base": base, "arms": arms, "scoring": {"seeds": 2}}))
+    ended = call("compare", "arms.yaml", "--run-dir", "arms")
+    assert ended.code == 3
+    assert "no scoring trial trained to its last epoch, all 4 diverged" in ended.err
 
 
 def test_settings_that_are_drawn_twice_are_trained_once(tmp_path: Path) -> None:

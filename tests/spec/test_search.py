@@ -150,7 +150,7 @@ def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path:
     [
         ("", 8),  # by TPE
         ("batch: 16\n", 16),
-        ("trials: 4\nbatch: 40\n", 4),
+        ("method: random\ntrials: 4\nbatch: 40\n", 4),
         ("method: random\ntrials: 16\n", 16),
         ("batch: 17\n", None),
         ("batch: 32\ntogether: 8\n", None),
@@ -170,6 +170,39 @@ def test_a_cluster_of_which_one_node_alone_could_work_is_warned_of(
     )
     assert told == ([] if drawn is None else [message])
     assert load_search(path, ["executor=local"]).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "trials: 16\n",
+            "7:9  trials: 16 trials are all drawn by chance: tpe learns from 10 known ones, and 8 are drawn at",
+        ),
+        ("trials: 17\n", None),  # two rounds of 8 are known to the last one
+        ("batch: 50\n", "7:8  batch: 50 trials are all drawn by chance"),
+        ("method: gp\ntrials: 12\n", "8:9  trials: 12 trials are all drawn by chance: gp"),
+        ("method: gp\ntrials: 13\n", None),
+        ("method: random\ntrials: 4\n", None),
+        ("prune: halving\ntrials: 16\n", "and 16 are drawn at once; take more than 16 trials, a smaller batch"),
+        ("prune: halving\ntrials: 17\n", None),
+        ("prune: halving\nmethod: gp\ntrials: 161\n", None),
+        (
+            "prune: halving\nmethod: gp\n",
+            "gp learns from 10 known ones trained to the end, and 16 are drawn at once; take more than 160 trials",
+        ),
+    ],
+)
+def test_a_method_that_never_learns_is_warned_of(text: str, says: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    base = BASE.replace("epochs: 2", "epochs: 9")  # of 16, halving trains one to the end
+    path.write_text(f"{base}{RATE}{text}")
+    told = [str(warning) for warning in load_search(path).warnings]
+    if says is None:
+        assert told == []
+    else:
+        [only] = told
+        assert says in only
 
 
 def test_a_part_of_a_gpu_is_of_no_use_to_the_cpu(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def _fresh_seeds(summary: SearchSummary) -> Iterator[str]:
 def _tested(summary: SearchSummary) -> Iterator[str]:
     """That test rows were read for other settings before."""
     if summary.tested is not None and len(summary.tested) > 1:
-        trials = listed(summary.tested)
+        settings = f"{len(summary.tested)} settings: those of trials {listed(summary.tested)}"
         yield (
-            f"test rows were read for {len(summary.tested)} settings, those of trials {trials}: the search went on after "
-            "its first test figures, and all of them are in trials.jsonl"
+            f"test rows were read for {settings}, since the search went on after its first test figures; trials.jsonl "
+            "has them all"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from mlptrain.errors import Fault, SpecError
@@ -82,7 +82,7 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     document.value["space"] = space or {"none": Choices([0, 1])}
     spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
     return reader.loaded(
-        spec, [document.fault(path, message) for path, message in _warnings(spec, "trials" in document.value)]
+        spec, [document.fault(path, message) for path, message in _warnings(spec, document.value.keys())]
     )
 
 
@@ -223,23 +223,24 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
-    """What takes something from a search without being wrong."""
+def _warnings(spec: SearchSpec, named: Set[str]) -> Iterator[Finding]:
+    """What takes something from a search without being wrong; ``named`` are the keys that its file has."""
     size = size_of(spec.space)
     if size is not None and size < spec.budget:
-        if counts:
+        if "trials" in named:
             message = f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
             yield ("trials",), message
         else:
             message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
             yield ("space",), f"{message}, or method: grid, which trains each once"
-    if spec.method in ADAPTIVE and spec.budget <= (chance := learning_from(spec)):
+    elif spec.method in ADAPTIVE and spec.budget <= (chance := learning_from(spec)):
         whole = " trained to the end" if spec.method == "gp" and spec.prune is not None else ""
         message = (
-            f"{spec.budget:,} trials are all drawn by chance: {spec.method} learns from {START_UP} known ones{whole}, and "
-            f"{spec.at_once:,} are drawn at once; take more than {chance:,} trials, a smaller batch, or method: random"
+            f"{spec.budget:,} trials are all drawn by chance: {spec.method} learns from {START_UP} known ones{whole}, "
+            f"and {spec.at_once:,} are drawn at once; take more than {chance:,} trials, a smaller batch, or "
+            "method: random"
         )
-        yield ("trials" if counts else "method",), message
+        yield (next((key for key in ("trials", "method", "batch") if key in named), "prune"),), message
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
