@@ -46,7 +46,7 @@ def search(
     code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
-    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows once.
+    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
 
     Rerun the same command to resume a stopped search. It leaves best.yaml, which `mlptrain train` trains to the
     recorded figure, and the search.yaml that repeats it.

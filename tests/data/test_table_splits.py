@@ -167,17 +167,12 @@ def test_drawn_groups_are_as_near_to_the_wish_as_scikit_learns() -> None:
     """Over many draws at least: it counts groups, and these have different sizes."""
     groups = np.repeat(np.arange(60), np.random.default_rng(2).integers(1, 30, size=60))
     keys, n = torch.from_numpy(groups), len(groups)
-    sizes = [
-        len(Drawing("group", 0, keys, group_seed=seed)(torch.arange(n), 0.2, purpose="test")[1]) for seed in range(50)
-    ]
+    sizes = [len(Drawing("group", seed, keys)(torch.arange(n), 0.2, purpose="test")[1]) for seed in range(50)]
     theirs = [
         len(rows) for _, rows in GroupShuffleSplit(50, test_size=0.2, random_state=0).split(groups, groups=groups)
     ]
     assert np.abs(np.array(sizes) - 0.2 * n).max() <= np.abs(np.array(theirs) - 0.2 * n).max()
-    chosen = [
-        set(groups[Drawing("group", 0, keys, group_seed=seed)(torch.arange(n), 0.2, purpose="test")[1]])
-        for seed in range(50)
-    ]
+    chosen = [set(groups[Drawing("group", seed, keys)(torch.arange(n), 0.2, purpose="test")[1]]) for seed in range(50)]
     assert set.union(*chosen) == set(range(60)), "every group is drawn at times, large ones too"
 
 

@@ -174,11 +174,13 @@ def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
     metric = ComparedMetric(name=f"validation_{key}", goal="max" if higher_is_better(key) else "min")
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
+    base = measuring(spec.base, key)
     update = {
         "metric": metric,
         "trials": spec.trials or (_size(spec.space) if spec.method == "grid" else TRIALS),
         "scoring": ScoringSpec(seeds=seeds),
-        "base": measuring(spec.base, key),
+        # Test rows of the search's own seed for all: those of another would be rows that trials have trained on.
+        "base": base.model_copy(update={"data": base.data.drawn_by(spec.seed)}),
     }
     return spec.model_copy(update=update)
 
