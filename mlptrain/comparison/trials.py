@@ -311,9 +311,9 @@ class TrialRecorder:
 
 
 def _noise_key(record: TrialRecord, what: str) -> str:
-    """What of a trial decides a part of its noise, as a text: of its changes, and of one that changes its optimizer none.
+    """What of a trial's changes decides a part of its noise, as a text; nothing of one that changes its optimizer.
 
-    Batches also depend on whether an epoch has several: a single one has all rows as they stand, in no drawn order.
+    The order of batches also goes by whether an epoch has several: a single one has all rows as they are stored.
     """
     changes = record.changes or {}
     deciding = {key: changes[key] for key in changes if key.partition(".")[0] in _NOISE_OF[what]}

@@ -83,7 +83,7 @@ class DataSection(Section):
 
     @property
     def draws_test_by_seed(self) -> bool:
-        """Whether every seed has test rows of its own, so that one trains on those of another. Raises as Source.facts."""
+        """Whether every seed draws test rows of its own, which are training rows of others. Raises as Source.facts."""
         if not isinstance(self.split, BY_SEED) or self.split.draw is not None:
             return False
         return self.fold is not None or (bool(self.choice().test) and not self._has_stored_test)

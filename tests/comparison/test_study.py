@@ -116,11 +116,11 @@ def test_gelu_and_relu_had_the_same_noise(tmp_path: Path) -> None:
         assert first["curves"]["validation_loss"] != second["curves"]["validation_loss"]
 
 
-def trial_record(arm: str, changes: dict[str, Any], **hashes: str) -> TrialRecord:
+def trial_record(arm: str, changes: dict[str, Any], *, steps: int = 4, **hashes: str) -> TrialRecord:
     known = {key: hashes.get(key, "0" * 64) for key in ("data", "initial_weights", "batch_order")}
     return TrialRecord.model_validate(
         {"trial": "0" * 16, "batch": "0" * 16, "batch_size": 2, "role": "scoring", "arm": arm, "changes": changes}
-        | {"seed": 0, "status": "completed", "hashes": known}
+        | {"seed": 0, "status": "completed", "hashes": known, "steps_per_epoch": steps}
     )
 
 
@@ -134,6 +134,11 @@ def test_noise_is_demanded_where_arms_agree() -> None:
             check_paired([base, trial_record("other", changes, **other)])
     with pytest.raises(RunFolderError, match="had different batch order"):
         check_paired([base, trial_record("wide", {"model.hidden": [9]}, batch_order="1" * 64)])
+    whole = trial_record("whole", {"training.batch_size": "full"}, steps=1, batch_order="1" * 64)
+    check_paired([trial_record("small", {"training.batch_size": 8}, steps=9), whole])
+    small = trial_record("small", {"training.batch_size": 8}, steps=9, batch_order="1" * 64)
+    with pytest.raises(RunFolderError, match="had different batch order"):
+        check_paired([trial_record("smaller", {"training.batch_size": 4}, steps=18), small])
 
 
 # --- a regression, by its RMSE ---

@@ -56,8 +56,8 @@ def test_note(base: Experiment) -> str:
     if base.data.source().by_seed:
         return f"{unused}: every seed generates rows of its own, and ± is over these too."
     return (
-        f"{unused}: they are the same for all seeds, and ± is over initial weights, batches and, where these are drawn, "
-        "validation rows."
+        f"{unused}: they are the same for all seeds, and ± is over initial weights, batches and, where these are "
+        "drawn, validation rows."
     )
 
 

@@ -30,6 +30,7 @@ from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, met
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
+from mlptrain.spec.splitting import ColumnSplit
 
 WIDE_TIE = 0.05
 
@@ -292,9 +293,10 @@ def test_rows_of_tuning(data: DataSpec) -> str | None:
     """That a seed is tuned on test rows of another, where it is; generated rows are every seed's own."""
     if not data.draws_test_by_seed or data.source().by_seed:
         return None
+    by = "column, column: …" if isinstance(data.split, ColumnSplit) else data.split.by
     return (
         "test rows are drawn by the seed, so that those of a scoring seed may have been used in tuning, under other "
-        f"seeds; base.data.split: {{by: {data.split.by}, draw: 0}} gives all seeds the same test rows"
+        f"seeds; base.data.split: {{by: {by}, draw: 0}} gives all seeds the same test rows"
     )
 
 
