@@ -112,7 +112,11 @@ def _file_of(config: Path, run_dir: Path | None) -> tuple[Path, Path | None]:
 def _run(
     loaded: LoadedComparison, *, plan_only: bool, run_dir: Path | None, data_dir: Path | None, as_json: bool
 ) -> None:
+    from mlptrain.spec.comparison.rules import comparison_notes
+
     screen.show_warnings(loaded.warnings)
+    for note in comparison_notes(loaded.spec):
+        screen.say(f"note: {note}", err=True)
     if plan_only:
         _show_plan(loaded.spec, data_dir=data_dir, as_json=as_json)
     else:

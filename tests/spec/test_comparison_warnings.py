@@ -56,14 +56,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "scores on rows that tuning chooses by, which flatters the winner; use test data",
         f"{BASE}{PAIR}scoring: {{split: validation}}\n",
     ),
-    "test rows that tuning used": (
-        f"base: «{{data: iris, model: {{hidden: [4]}}, training: {{epochs: 100}}}}\n{TUNED}",
-        "base",
-        "test rows are drawn by the seed, so that those of a scoring seed may have been used in tuning, under other "
-        "seeds; base.data.split: {by: random, draw: 0} gives all seeds the same test rows",
-        "base: {data: {name: iris, split: {by: random, draw: 0}}, model: {hidden: [4]}, training: {epochs: 100}}\n"
-        f"{TUNED}",
-    ),
     "twins": (
         f"{BASE}optimizers: {{A: {{name: nesterov}}, B: «{{name: sgd, momentum: 0.9, nesterov: true}}}}\n",
         "optimizers.B",

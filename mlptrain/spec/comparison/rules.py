@@ -289,17 +289,6 @@ COMPARISON_RULES = (
 )
 
 
-def test_rows_of_tuning(data: DataSpec) -> str | None:
-    """That a seed is tuned on test rows of another, where it is; generated rows are every seed's own."""
-    if not data.draws_test_by_seed or data.source().by_seed:
-        return None
-    by = "column, column: …" if isinstance(data.split, ColumnSplit) else data.split.by
-    return (
-        "test rows are drawn by the seed, so that those of a scoring seed may have been used in tuning, under other "
-        f"seeds; base.data.split: {{by: {by}, draw: 0}} gives all seeds the same test rows"
-    )
-
-
 def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
     """What keeps a comparison from a verdict, or makes one unfair."""
     seeds, needed = len(spec.scoring_seeds), seeds_for_verdict(spec.pairs)
@@ -315,8 +304,6 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         yield ("tuning",), f"has no effect: no {'arm' if spec.arms else 'optimizer'} has values to choose from"
     if tuned and spec.scoring.split == "validation":
         yield ("scoring", "split"), "scores on rows that tuning chooses by, which flatters the winner; use test data"
-    if tuned and spec.scoring.split == "test" and (note := test_rows_of_tuning(spec.base.data)) is not None:
-        yield ("base",), note
     if len(set(spec.budgets.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in spec.budgets.items())
         message = f"tuning budgets differ, which favours the larger: settings of {counts}; give each grid the same size"
@@ -329,3 +316,21 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
     if spec.tie_width > WIDE_TIE and spec.is_of_fractions:
         message = f"counts differences up to {spec.tie_width * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
+
+
+def comparison_notes(spec: ComparisonSpec) -> Iterator[str]:
+    """What is to be known of a comparison's figures, in words."""
+    tuned = any(entry.grids for entry in spec.compared.values())
+    if tuned and spec.scoring.split == "test" and (note := test_rows_of_tuning(spec.base.data)) is not None:
+        yield note
+
+
+def test_rows_of_tuning(data: DataSpec) -> str | None:
+    """That a seed is tuned on test rows of another, where it is; generated rows are every seed's own."""
+    if not data.draws_test_by_seed or data.source().by_seed:
+        return None
+    by = "column, column: …" if isinstance(data.split, ColumnSplit) else data.split.by
+    return (
+        "test rows are drawn by the seed, so that those of a scoring seed may have been used in tuning, under other "
+        f"seeds; base.data.split: {{by: {by}, draw: 0}} gives all seeds the same test rows"
+    )
