@@ -176,10 +176,13 @@ def _compare(spec: ComparisonSpec, *, run_dir: Path | None, data_dir: Path | Non
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
-    from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, load_comparison
+    from mlptrain.spec.comparison.load import comparison_from_options, is_comparison, is_search, load_comparison
     from mlptrain.spec.reader import read_file
 
-    if is_comparison(read_file(config)[1]):
+    document = read_file(config)[1]
+    if is_search(document):
+        return load_comparison(config)  # which refuses it
+    if is_comparison(document):
         if options:
             named = ", ".join(f"--{key}" for key in options)
             raise UserError(

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mlptrain.spec.base import either, names_in, names_of, sections_at
 from mlptrain.spec.reader import KeyPath, dotted
 from mlptrain.spec.schedule import ScheduleSpec
-from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OFFERED
+from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, KEYS_OF, VALUES, VALUES_NOT_OFFERED
 
 Sections = Sequence[type[BaseModel]]
 
@@ -102,6 +102,9 @@ class UnknownKey:
         first, dot, rest = self.key.partition(".")
         if dot and first in self.allowed:
             return f"unknown key; a dot does not nest here, write {first}: {{{rest}: …}}"
+        for section in self.sections:
+            if answer := _rows(KEYS_OF.get(section.__name__, {})).get(word):
+                return f"unknown key; did you mean '{answer}'?" if answer in self.allowed else f"unknown key; {answer}"
         here = {compact(name): name for name in self.allowed}
         for exact in (word, _ASPECT.sub("", word)):
             if answer := self._known(exact, here):
@@ -147,9 +150,9 @@ class UnknownKey:
         base = _base_of(self.model)
         if path[:-1] == self.path and owners:
             yield f"{path[-1]} of {self.path[-1]} {either([name for owner in owners for name in names_of(owner)])}"
-        elif path[0] and (base is None or path[0] in self.model.model_fields):
+        elif path[0] in self.model.model_fields:
             yield dotted((*self.within, *path)) + (" at the top level" if not self.within and len(path) == 1 else "")
-        elif path[0] not in ("", "optimizer"):
+        elif base is not None and path[0] not in ("", "optimizer"):
             yield dotted((*self.within, "base", *path))
 
 

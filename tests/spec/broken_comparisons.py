@@ -83,8 +83,13 @@ SECTIONS: dict[str, Case] = {
     "target's metric": (
         f"{PAIR}\ntarget: {{metric: «validation_acuracy, value: 0.9}}",
         "target.metric",
-        "must be validation_accuracy, validation_loss, test_accuracy or test_loss, got the text 'validation_acuracy'; "
-        "did you mean 'validation_accuracy'?",
+        "must be validation_accuracy or validation_loss, which trials record, got the text "
+        "'validation_acuracy'; did you mean 'validation_accuracy'?",
+    ),
+    "target that nothing records": (
+        f"{PAIR}\ntarget: {{metric: «validation_f1, value: 0.9}}",
+        "target.metric",
+        "must be validation_accuracy or validation_loss, which trials record, got the text 'validation_f1'",
     ),
     "target without value": (
         f"{PAIR}\n«target: {{metric: validation_loss}}",
@@ -107,6 +112,18 @@ SECTIONS: dict[str, Case] = {
         "executor.address",
         "must be local (start Ray on this machine), auto (the cluster that runs here), HOST:PORT or ray://HOST:PORT, "
         "got the text '127.0.0.1'",
+    ),
+    "more than a GPU": (f"{PAIR}\nexecutor: {{name: ray, gpus: «2}}", "executor.gpus", "must be at most 1, got 2"),
+    "nothing of a GPU": (f"{PAIR}\nexecutor: {{name: ray, gpus: «0}}", "executor.gpus", "must be at least 0.01, got 0"),
+    "Ray's own word": (
+        f"{PAIR}\nexecutor: {{name: ray, «num_gpus: 0.5}}",
+        "executor.num_gpus",
+        "unknown key; did you mean 'gpus'?",
+    ),
+    "Ray Tune's word": (
+        f"{PAIR}\nexecutor: {{name: local, «gpus_per_trial: 0.5}}",
+        "executor.gpus_per_trial",
+        "unknown key here; did you mean gpus of executor ray?",
     ),
     "address of local": (
         f"{PAIR}\nexecutor: {{name: local, «address: auto}}",
@@ -208,8 +225,8 @@ BASES: dict[str, Case] = {
     "unequal budgets": (
         f"{_BASE}, training: {{early_stopping: «3}}}}\n{PAIR}",
         "base.training.early_stopping",
-        "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
-        "evaluation.keep: best scores each trial's best epoch anyway",
+        "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+        "since evaluation.keep: best scores each trial's best epoch anyway",
     ),
     "target unmeasured": (
         f"{_BASE}, evaluation: {{split: none}}}}\n{PAIR}\ntarget: {{metric: «validation_loss, value: 0.1}}",

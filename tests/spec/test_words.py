@@ -13,6 +13,7 @@ from mlptrain.errors import SpecError
 from mlptrain.spec import load_text
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, sections_in
+from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.hints import compact, homes_of
@@ -21,7 +22,8 @@ from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, InitSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
-from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OFFERED
+from mlptrain.spec.search.sections import SearchSpec
+from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, KEYS_OF, VALUES, VALUES_NOT_OFFERED
 from tests.spec.texts import complete
 
 SECTIONS = {
@@ -532,7 +534,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
     for path in KEYS:
         if not path.startswith("."):
             *parents, key = path.split(".")
-            homes = homes_of(ExperimentSpec, key)
+            homes = homes_of(ExperimentSpec, key) or homes_of(ComparisonSpec, key)
             assert any(home.split(" ")[0] in (path, ".".join(parents), "the") for home in homes), path
 
 
@@ -554,7 +556,15 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         "weight",
     }
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
-    assert [word for word, count in words.items() if count > 1] == ["randomstate", "labels", "alpha", "beta", "monitor"]
+    assert [word for word, count in words.items() if count > 1] == [
+        "randomstate",
+        "labels",
+        "alpha",
+        "beta",
+        "gpu",
+        "numgpus",
+        "monitor",
+    ]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
     assert set(words) & keys == ambiguous
     for table in (VALUES, VALUES_NOT_OFFERED):
@@ -564,6 +574,16 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         assert [word for word, count in words.items() if count > 1] == [], place
 
 
+def test_words_for_keys_of_studies_and_searches_are_no_keys_there() -> None:
+    sections = {one.__name__: one for model in (SearchSpec, ComparisonSpec) for one in (model, *_sections_below(model))}
+    for name, answers in KEYS_OF.items():
+        words = _words_of(answers)
+        assert len(words) == len(set(words)), name
+        assert not {compact(key) for key in sections[name].model_fields} & set(words) - {"split"}, name
+        for answer in answers:
+            assert answer in sections[name].model_fields or " " in answer, answer
+
+
 def test_no_word_for_a_value_is_a_name_here() -> None:
     names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
     names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "adversarial": AdversarialSpec}
@@ -571,6 +591,13 @@ def test_no_word_for_a_value_is_a_name_here() -> None:
     for place, union in names.items():
         words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert words & set(map(compact, names_in(union))) == set(), place
+
+
+def _sections_below(section: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for field in section.model_fields.values():
+        for inner in sections_in(field.annotation):
+            yield inner
+            yield from _sections_below(inner)
 
 
 def _keys(section: type[BaseModel]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from mlptrain.spec.comparison.rules import (
     COMPARISON_RULES,
     comparison_warnings,
     has_arms,
+    judged_key,
     recorded_keys,
     split_and_key,
 )
@@ -88,6 +89,9 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
         check_format(document.value, path)
         for key in PLAN_KEYS:
             del document.value[key]
+    if is_search(document):
+        message = f"is a search, not a comparison: it has a space; run it with `mlptrain search {path}`"
+        raise SpecError([Fault(str(path), None, None, "", message)])
     if not is_comparison(document) and "data" in document.value:
         message = (
             f"is an experiment, not a comparison; try `mlptrain compare-optimizers {path} --optimizers sgd,adam`, or "
@@ -213,7 +217,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override, ComparisonSpec)
+            apply_override(document, override, ComparisonSpec, keys_at={"arms": 2})
     document.value.setdefault("name", folder_name(default_name))
     for section in [key for key in OF_THE_BASE if key in document.value]:
         # Left to the check it would be a misspelt key of the comparison: training reads like tuning.
@@ -248,6 +252,8 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     has_one = ("optimizers" in values) != is_study  # what could not be read of it is reported already
     rules = [rule for rule in COMPARISON_RULES if rule is not has_arms or not has_one]
     spec, _, more = check(document, ComparisonSpec, rules, known=base_sections)
+    if any(fault.message.endswith(("did you mean 'arms'?", "did you mean 'optimizers'?")) for fault in more):
+        more = [fault for fault in more if (fault.path, fault.message[:12]) != ("optimizers", "required key")]
     faults += more
     if spec is None or base is None or base_document is None or faults or not isinstance(facts, DataFacts):
         raise SpecError(in_order(faults, document.source))
@@ -270,10 +276,6 @@ def _inspect_arms(document: Document) -> None:
             continue
         if "optimizer" in entry and not inspect_code(document, ("arms", name, "optimizer")):
             entry["optimizer"] = STAND_IN
-        if ":" in str(entry.get("optimizer.name", "")):
-            message = "an optimizer by its import path is a section: optimizer: {name: my_module:MyOptimizer, lr: 0.01}"
-            document.faults.append(document.fault(("arms", name, "optimizer.name"), message))
-            del entry["optimizer.name"]
 
 
 def base_document_of(document: Document, folder: Path) -> Document | None:
@@ -298,10 +300,10 @@ def base_document_of(document: Document, folder: Path) -> Document | None:
                 for fault in error.faults
             ]
             return None
-        if not is_comparison(base):
+        if not is_comparison(base) and not is_search(base):
             base.value.setdefault("name", folder_name(Path(value).stem))
             return base
-        message = f"{base.source} is a comparison, not an experiment"
+        message = f"{base.source} is a {'search' if is_search(base) else 'comparison'}, not an experiment"
     if "base" in document.value:
         document.faults.append(document.fault(("base",), message))
     return None
@@ -368,10 +370,9 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
 
 def _metric(spec: ComparisonSpec, facts: DataFacts) -> ComparedMetric:
     """The metric with its split and goal: by default test rows where there are some, and accuracy, RMSE or loss."""
-    split, key = split_and_key(spec.metric.name) if spec.metric is not None else ("", "")
+    split = split_and_key(spec.metric.name)[0] if spec.metric is not None else ""
     split = split or spec.scoring.split or ("test" if facts.test_rows else "validation")
-    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
-    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
+    key = judged_key(spec.metric, recorded_keys(spec.base.evaluation, facts, spec.base.loss))
     return ComparedMetric(name=f"{split}_{key}", goal="max" if higher_is_better(key) else "min")
 
 

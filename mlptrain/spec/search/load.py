@@ -21,8 +21,14 @@ from mlptrain.spec.comparison.load import (
     read_base,
     stand_in,
 )
-from mlptrain.spec.comparison.rules import metric_is_recorded, recorded_keys, split_and_key
-from mlptrain.spec.comparison.sections import ComparedMetric
+from mlptrain.spec.comparison.rules import (
+    executor_warnings,
+    judged_key,
+    metric_is_recorded,
+    recorded_keys,
+    split_and_key,
+)
+from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import EvaluationSpec, Experiment
 from mlptrain.spec.foreign import inspect_code
@@ -34,6 +40,7 @@ from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, read_file
 from mlptrain.spec.rules import Finding, warnings_about
 from mlptrain.spec.search.sections import (
+    ADAPTIVE,
     FORMAT,
     MAX_TRIALS,
     PLAN_KEYS,
@@ -77,6 +84,9 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
         for key in PLAN_KEYS:
             del document.value[key]
     if not is_search(document):
+        if {"arms", "optimizers"} & document.value.keys():
+            message = f"is a comparison, not a search: it has no space; run it with `mlptrain compare {path}`"
+            raise SpecError([Fault(str(path), None, None, "", message)])
         message = (
             "is not a search: it has no space; e.g. space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}} beside "
             "base: experiment.yaml"
@@ -124,12 +134,12 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
         if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
             of_base.append(override)  # what they override stands in another file
         else:
-            apply_override(document, override, SearchSpec)
+            apply_override(document, override, SearchSpec, keys_at={"space": 1})
     document.value.setdefault("name", folder_name(default_name))
-    for section in [key for key in (*OF_THE_BASE, "optimizer") if key in document.value]:
-        message = f"unknown key here; it belongs to base.{section}, or with its ranges into space"
-        document.faults.append(document.fault((section,), message, key=True))
-        del document.value[section]
+    for key in [key for key in document.value if key.partition(".")[0] in (*OF_THE_BASE, "optimizer")]:
+        message = f"unknown key here; it belongs to base.{key}, or with its ranges into space"
+        document.faults.append(document.fault((key,), message, key=True))
+        del document.value[key]
     values = document.value
     base_document = base_document_of(document, folder)
     base, base_sections, faults = read_base(base_document, of_base, document, keep_optimizer=True)
@@ -150,7 +160,7 @@ def _load(document: Document, *, folder: Path, default_name: str, overrides: Ove
     spec = _written_out(spec, facts)
     experiment = Experiment(spec.base, facts)
     warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
-    warnings += [document.fault(path, message) for path, message in _warnings(spec)]
+    warnings += [document.fault(path, message) for path, message in _warnings(spec, "trials" in values)]
     return LoadedSearch(spec, experiment, tuple(warnings))
 
 
@@ -169,9 +179,7 @@ def _inspect_optimizers(document: Document) -> None:
 
 def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     """The metric with its goal, the number of trials, counts of seeds as seeds; a base that measures the metric."""
-    key = split_and_key(spec.metric.name)[1] if spec.metric is not None else ""
-    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
-    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
+    key = judged_key(spec.metric, recorded_keys(spec.base.evaluation, facts, spec.base.loss))
     metric = ComparedMetric(name=f"validation_{key}", goal="max" if higher_is_better(key) else "min")
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
     base = measuring(spec.base, key)
@@ -280,12 +288,25 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def _warnings(spec: SearchSpec) -> Iterator[Finding]:
+def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
     """What takes something from a search without being wrong."""
     sizes = [len(choice.values) if isinstance(choice, Choices) else 0 for choice in spec.space.values()]
     size = math.prod(sizes)
     if all(sizes) and size < spec.budget:
-        yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+        if counts:
+            message = f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+            yield ("trials",), message
+        else:
+            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
+            yield ("space",), f"{message}, or method: grid, which trains each once"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
+    yield from executor_warnings(spec.executor, spec.base.training)
+    at_once = min(spec.at_once if spec.method in ADAPTIVE else spec.budget, spec.budget)
+    if isinstance(spec.executor, RayExecutor) and at_once <= spec.together:
+        message = (
+            f"keeps one worker busy at a time: {at_once} trials are drawn at once, and up to {spec.together} train "
+            "together on one; for four workers take e.g. batch: 32 with together: 8"
+        )
+        yield ("executor",), message

@@ -86,7 +86,7 @@ def _or_none(value: object) -> object:
         return None
     if not isinstance(value, (dict, str, HalvingSpec)) or (isinstance(value, str) and value != "halving"):
         expected = "halving, none or a mapping such as {name: halving, eta: 3}"
-        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
+        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "words": "halving none"})
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -157,7 +157,7 @@ class SearchSpec(Section):
 
     def to_plain(self) -> dict[str, Any]:
         """Every value, defaults included, as mappings, lists, numbers and text; loading it gives an equal one."""
-        values = self.model_dump(exclude={"base", "space"}, exclude_none=True)
+        values = self.model_dump(exclude={"base", "space", "batch"}, exclude_none=True)
         space = {key: choice.plain() for key, choice in self.space.items()}
         return (
             {"name": values.pop("name"), "base": plain(self.base), "space": space}
