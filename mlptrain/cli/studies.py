@@ -127,7 +127,7 @@ def search(
         float | None,
         typer.Option(
             help="Draw no further trials after so many hours. How many there are then depends on the machine, what "
-            "they are does not.",
+            "they are does not. Test rows are not read before all are done.",
             show_default=False,
         ),
     ] = None,
@@ -139,10 +139,11 @@ def search(
     code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
-    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows once.
+    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
 
-    Rerun the same command to resume a stopped search. It leaves best.yaml, which `mlptrain train` trains to the
-    recorded figure, and the search.yaml that repeats it.
+    Rerun the same command to resume a stopped search; `mlptrain search FOLDER --set trials=70` goes on with more
+    trials. It leaves best.yaml, which `mlptrain train` trains to the recorded figure, and the search.yaml that repeats
+    it.
     """
     from mlptrain.spec.kinds import SEARCH
     from mlptrain.spec.search.load import load_search
@@ -188,8 +189,12 @@ def search(
 def _run(
     loaded: LoadedComparison, *, plan_only: bool, run_dir: Path | None, data_dir: Path | None, as_json: bool
 ) -> None:
+    from mlptrain.spec.comparison.rules import comparison_notes
+
     spec = loaded.spec
     screen.show_warnings(loaded.warnings)
+    for note in comparison_notes(spec):
+        screen.say(f"note: {note}", err=True)
     if plan_only:
         from mlptrain.cli.compare_screen import show_preview
         from mlptrain.comparison import make_plan
