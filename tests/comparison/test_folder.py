@@ -112,7 +112,7 @@ def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
     found = compare(FIXED, tmp_path)
     plan = found.path / "plan.yaml"
     plan.write_text(plan.read_text().replace("lr: 0.5", "lr: 0.6"))
-    with pytest.raises(RunFolderError, match=r"plan.yaml was edited: optimizers\.\w+\.lr differ; name a new folder"):
+    with pytest.raises(RunFolderError, match=r"plan.yaml was edited: optimizers\.\w+\.lr differs; name a new folder"):
         compare(FIXED, tmp_path)
     plan.write_text("[")
     with pytest.raises(RunFolderError, match=r"plan.yaml cannot be read \(.+\); name a new folder"):

@@ -28,8 +28,8 @@ STUDY = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listed")
     mlptrain.train({"name": "one", **BASE}, run_dir=folder / "run")
-    mlptrain.compare(STUDY, folder=folder / "compared")
-    mlptrain.search(SMALL | {"trials": 4}, folder=folder / "searched")
+    mlptrain.compare(STUDY, run_dir=folder / "compared")
+    mlptrain.search(SMALL | {"trials": 4}, run_dir=folder / "searched")
     for age, name in enumerate(("searched", "compared")):
         plan = folder / name / ("search.yaml" if name == "searched" else "plan.yaml")
         os.utime(plan, (plan.stat().st_mtime - 100 * age,) * 2)

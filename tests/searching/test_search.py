@@ -15,9 +15,9 @@ import pytest
 import mlptrain
 from mlptrain.errors import RunFolderError, UserError
 from mlptrain.experiment import train
+from mlptrain.experiment.build import load_data
 from mlptrain.report.search.notes import notes_of
 from mlptrain.runs.search import SearchSummary
-from mlptrain.experiment.build import load_data
 from mlptrain.spec import load_spec
 from mlptrain.spec.search.load import load_search
 from tests.command import Call
@@ -229,24 +229,38 @@ def test_more_trials_give_the_search_of_so_many(changes: dict[str, Any], tmp_pat
     shown = call("search", str(place), "--set", "trials=22")
     assert shown.code == 0
     whole = run(tmp_path / "whole", trials=22, **changes)
-    before, others = written(place), written(tmp_path / "whole")
-    assert before["search.yaml"] == others["search.yaml"]
-    lines = before["trials.jsonl"].splitlines()
-    rest = [json.loads(line) for line in lines[len(others["trials.jsonl"].splitlines()) :]]
-    assert before["trials.jsonl"].startswith(others["trials.jsonl"])
-    summary = json.loads(before["summary.json"])
-    assert summary["tested"] == sorted({first.best, whole.best})
-    assert {**summary, "tested": [whole.best]} == json.loads(others["summary.json"])
-    if first.best == whole.best:
-        assert before == others
-    else:  # that test rows were read for another setting stays on record
-        assert [(one["role"], one["changes"]) for one in rest] == [("scoring", first.chosen.changes)] * 2
-        assert "test rows were read for 2 settings" in shown.out
-    with pytest.raises(
-        RunFolderError, match=r"has 22 trials on record, more than trials: 14 asks for; set trials to 22"
-    ):
+    assert first.best == whole.best
+    assert "test rows were read" not in shown.out
+    grown = written(place)
+    assert grown == written(tmp_path / "whole")
+    says = "has 22 trials on record, more than trials: 14 asks for; set trials to 22 or more"
+    with pytest.raises(RunFolderError, match=says):
         run(place, trials=14, **changes)
-    assert written(place) == before
+    assert written(place) == grown
+
+
+def test_that_test_rows_were_read_for_another_setting_stays_on_record(tmp_path: Path, call: Call) -> None:
+    place = tmp_path / "grown"
+    first = run(place, trials=4)
+    assert first.tested == [first.best]
+    shown = call("search", str(place), "--set", "trials=12")
+    whole = run(tmp_path / "whole", trials=12)
+    assert first.best is not None
+    assert whole.best is not None
+    assert first.best < 4 <= whole.best
+    says = f"test rows were read for 2 settings: those of trials {first.best}, {whole.best}, since the search went on"
+    assert says in shown.out
+    grown, others = written(place), written(tmp_path / "whole")
+    assert json.loads(grown["summary.json"]) == {
+        **json.loads(others["summary.json"]),
+        "tested": [first.best, whole.best],
+    }
+    assert grown["trials.jsonl"].startswith(others["trials.jsonl"])
+    earlier = records(place)[-2:]
+    assert [(one["role"], one["changes"]) for one in earlier] == [("scoring", first.trials[first.best].changes)] * 2
+    assert [one["kept"]["test_accuracy"] for one in earlier] == [one.test for one in first.scored]
+    call("search", str(place))
+    assert written(place) == grown
 
 
 def noted(**changes: Any) -> list[str]:
