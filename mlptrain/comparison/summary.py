@@ -254,18 +254,19 @@ def sentence(
     """The outcome in plain words; without a ``metric`` it is the accuracy."""
     best = ranking[0]
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
-    verdicts = {side.b: side.verdict for side in sides if side.a == best}
+    outcomes = {side.b: side.reason or side.verdict for side in sides if side.a == best}
     phrases = {
         "better": "better than",
         "tie": "tied with",
-        "not decided": "not significantly different from",
-        "no verdict": "without a verdict (too few seeds) against",
+        "not significant": "not significantly different from",
+        "under-tuned": "without a verdict (under-tuned) against",
+        "too few seeds": "without a verdict (too few seeds) against",
     }
-    by_verdict = _grouped({name: verdicts[name] for name in ranking[1:]})
+    by_outcome = _grouped({name: outcomes[name] for name in ranking[1:]})
     parts = [
-        f"{phrase} {_list(by_verdict[key], of=len(ranking) - 1)}"
+        f"{phrase} {_list(by_outcome[key], of=len(ranking) - 1)}"
         for key, phrase in phrases.items()
-        if key in by_verdict
+        if key in by_outcome
     ]
     mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else short_name_of(metric.key)
     extreme = "highest" if metric is None or metric.higher_is_better else "lowest"

@@ -39,6 +39,7 @@ Changes = dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], 
 SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
+Reason = Literal["not significant", "under-tuned", "too few seeds"]
 
 Result = TypeVar("Result", bound=Record)
 _MIRRORED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
@@ -215,10 +216,11 @@ class OptimizerResult(_Sparse):
 
 
 class Pair(Record):
-    """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
+    """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``, ``reason`` says why it claims nothing.
 
     ``mean``, ``low`` and ``high`` are of a's score minus b's, in their unit: the mean and its 95 % bootstrap interval,
-    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs.
+    which is this pair's alone and whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm``
+    corrected over all pairs.
     """
 
     a: str
@@ -230,6 +232,12 @@ class Pair(Record):
     p: Fraction
     p_holm: Fraction
     verdict: Verdict
+    reason: Reason | None = None  # of what is not decided or has no verdict; None in files of earlier versions
+
+    @property
+    def outcome(self) -> str:
+        """The verdict with its reason: ``not decided (under-tuned)``."""
+        return self.verdict if self.reason is None else f"{self.verdict} ({self.reason})"
 
     def mirrored(self) -> Pair:
         """The same result as ``b`` against ``a``."""

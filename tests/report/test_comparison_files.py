@@ -179,7 +179,7 @@ def test_the_verdicts_are_the_summarys(samples: Samples, written: Path, kind: st
         if pair["verdict"] in ("better", "worse"):
             assert (verdict == "better") == (sign * pair["mean"] > 0)
         else:
-            assert verdict == pair["verdict"]
+            assert verdict == pair["verdict"] + (f" ({pair['reason']})" if pair["reason"] else "")
     assert summary["plan"] in (written / f"summary.{kind}").read_text(encoding="utf-8")
 
 

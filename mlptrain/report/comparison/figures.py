@@ -94,7 +94,7 @@ def draw_differences(summary: Summary) -> Figure:
         else:
             _at_edge(axes, y, units.difference(pair.mean))
         axes.plot([interval.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
-    _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
+    _right_labels(axes, "verdict", list(map(_told, pairs)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
     return figure
 
@@ -128,6 +128,11 @@ def draw_times(summary: Summary) -> Figure:
 def _against_best(summary: Summary) -> list[Pair]:
     """Every other arm against the one with the best mean, in the order of the ranking."""
     return [pair.mirrored() for pair in summary.ranked_pairs if pair.a == summary.ranking[0]]
+
+
+def _told(pair: Pair) -> str:
+    """The verdict with its p-value, and the reason that the p-value does not tell."""
+    return f"{pair.verdict} ({'under-tuned, ' if pair.reason == 'under-tuned' else ''}p = {pair.p_holm:.2g})"
 
 
 def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:

@@ -55,7 +55,7 @@ def pair_rows(pairs: Sequence[Pair], units: Units = ACCURACY) -> Rows:
             units.differences(pair.low, pair.high),
             f"{pair.p_holm:.3g}",
             f"{pair.p:.3g}",
-            pair.verdict,
+            pair.outcome,
         ]
         for pair in pairs
     ]
