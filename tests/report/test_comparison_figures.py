@@ -14,7 +14,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
@@ -154,6 +154,36 @@ def test_differences_have_the_pairs_means_and_intervals(six: Summary) -> None:
         np.testing.assert_allclose(np.sort(line.get_xdata()), np.sort([sign * pair.low, sign * pair.high]))
     bands = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert (bands[0].get_x(), bands[0].get_width()) == pytest.approx((-0.001, 0.002))
+
+
+def with_intervals(summary: Summary, ends: dict[int, tuple[float, float]]) -> Summary:
+    """With other intervals around the mean differences of the arms in some rows."""
+    best, *others = summary.ranking
+    pairs = []
+    for pair in summary.pairs:
+        row = next((row for row in ends if {pair.a, pair.b} == {best, others[row]}), None)
+        below, above = (0.001, 0.001) if row is None else ends[row]
+        below, above = (below, above) if pair.b == best else (above, below)
+        pairs.append(pair.model_copy(update={"low": pair.mean - below, "high": pair.mean + above}))
+    return summary.model_copy(update={"pairs": pairs})
+
+
+def test_no_interval_is_cut_without_an_arrow(six: Summary) -> None:
+    """Intervals that are wider than the means lie apart are on the axis; one that dwarfs all others has an arrow."""
+    wide = with_intervals(six, {row: (0.02 + row / 1000, 0.03) for row in range(5)})
+    (axes,) = draw_differences(wide).axes
+    low, high = axes.get_xlim()
+    for line in axes.get_lines():
+        if line.get_linewidth() == 2.4:
+            assert low < min(np.asarray(line.get_xdata()))
+            assert max(np.asarray(line.get_xdata())) < high
+    assert not {"◀", "▶"} & set(texts(draw_differences(wide)))
+    one = with_intervals(six, {2: (0.5, 0.001)})
+    (axes,) = draw_differences(one).axes
+    assert np.ptp(axes.get_xlim()) < 0.1
+    arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.get_text() == "◀"]
+    assert [text.xy for text in arrows] == [(0.0, 2)]
+    assert "▶" not in texts(draw_differences(one))
 
 
 def dots_of_rows(axes: Axes, row: int) -> list[Line2D]:

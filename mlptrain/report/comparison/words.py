@@ -186,10 +186,10 @@ def basis(summary: Summary) -> str:
     way = "" if units.higher_is_better else " (lower is better)"
     return (
         f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
-        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the "
-        f"p-value of the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies "
-        f"within {units.width(summary.tie)} {units.unit}; better or worse: else, if the corrected p is at most 0.05; "
-        f"else not decided. Plan {summary.plan}."
+        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval (expanded "
+        f"percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm over "
+        f"{counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better or "
+        f"worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
     )
 
 
