@@ -27,7 +27,7 @@ from mlptrain.runs.comparison import (
     TrialRecord,
     TriedSetting,
 )
-from mlptrain.spec.comparison.changes import Changes, plain_changes
+from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
 from mlptrain.spec.metrics import is_share, short_name_of
 
@@ -155,6 +155,7 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
     states = [trial.status for trial in trials]
     bounds = (0.0, 1.0) if plan.spec.is_of_fractions and plan.spec.judged_by.key != "mape" else (-math.inf, math.inf)
     mean, low, high = mean_interval(scores, within=bounds)
+    known = [record.steps_per_epoch for record in records]
     of_mean = {"mean": mean, "low": low, "high": high, "median": statistics.median(scores)}
     values: dict[str, Any] = {
         "grids": tuned.grids,
@@ -170,10 +171,20 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
         "failed": states.count("failed"),
         "epochs_to_target": _epochs_to_target(plan, records),
         "curves": _curves(records),
+        "steps_per_epoch": next((own for own in known if own not in (None, plan.task.steps_per_epoch)), None),
+        "gradients_per_step": None if (most := gradients_per_step(plan, tuned.setting)) == 1 else most,
     }
     if plan.spec.metric is not None:
         return ArmResult.model_validate(values | {"changes": plain_changes(tuned.setting), "score": of_mean})
     return OptimizerResult.model_validate(values | {"setting": tuned.setting, "accuracy": of_mean})
+
+
+def gradients_per_step(plan: Plan, setting: Changes) -> int:
+    """How many gradients of its batch a step evaluates at most: several of L-BFGS, and of disturbed inputs one more."""
+    spec = plan.task.spec
+    spec = changed_spec(spec, setting) if isinstance(setting, Mapping) else spec.model_copy(update={"optimizer": setting})
+    adversarial = spec.training.adversarial
+    return spec.optimizer.gradients_per_step * (1 if adversarial is None else adversarial.gradients)
 
 
 def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:

@@ -177,7 +177,10 @@ class TriedSetting(Record):
 
 
 class OptimizerResult(_Sparse):
-    """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted."""
+    """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted.
+
+    ``steps_per_epoch`` is there where an arm changes it, ``gradients_per_step`` where a step may evaluate more than one.
+    """
 
     setting: OptimizerSpec | None = None
     changes: Changes | None = None  # of an arm
@@ -195,6 +198,8 @@ class OptimizerResult(_Sparse):
     failed: Count
     epochs_to_target: TimeToTarget | None
     curves: dict[CurveName, Curve]
+    steps_per_epoch: Positive | None = None
+    gradients_per_step: Positive | None = None
 
     @property
     def tuning_accuracies(self) -> list[float | None]:
@@ -294,6 +299,11 @@ class Summary(Record):
     def lasted(self) -> bool:
         """Whether any trial reached its last epoch."""
         return any(entry.curves for entry in self.optimizers.values())
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """The steps of an epoch by arm, in the order of the ranking."""
+        return {name: entry.steps_per_epoch or self.steps_per_epoch for name, entry in self.ranked}
 
     def number(self, name: str) -> int:
         """Which series the optimizer ``name`` is: its colour and marker in every picture. Raises ValueError."""

@@ -106,8 +106,7 @@ def draw_times(summary: Summary) -> Figure:
     assert summary.target is not None
     fastest = fastest_first(summary)
     title = words.titled(summary, f"time to a {words.describe_target(summary.target)}")
-    steps = words.counted(summary.steps_per_epoch, "step")
-    x = f"epoch after which a seed reached it ({steps} each; black: the median)"
+    x = f"epoch after which a seed reached it ({words.steps_of_epoch(summary)} each; black: the median)"
     figure, axes = _rows([name for name, _ in fastest], title=title, x=x)
     start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
     miss = (start + end) / 2

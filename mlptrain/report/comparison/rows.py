@@ -69,11 +69,12 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
     timed = bool(timings.seconds_per_epoch)
     rows = [[words.what(summary), "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
+    steps_of = summary.steps
     for name, times in fastest_first(summary):
         seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
         steps = in_seconds = "not reached"
         if times.median is not None:
-            steps = f"{times.median * summary.steps_per_epoch:,.0f}"
+            steps = f"{times.median * steps_of[name]:,.0f}"
             in_seconds = words.number(times.median * (seconds or 0), digits=3)
         row = [name, f"{times.reached} of {times.n}", words.median_epochs(times), steps]
         if timed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -18,6 +18,7 @@ SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "
 
 _LINE = 22  # letters of a name in a picture before it continues in the next line
 _MAX_LISTED = 40
+_MAX_NUMBERS = 6
 _HIDDEN = (
     "betas",
     "eps",
@@ -194,7 +195,7 @@ def basis(summary: Summary) -> str:
 
 
 def caveats(summary: Summary) -> list[str]:
-    """What forbids a verdict or limits it."""
+    """What forbids a verdict or limits it, and where budgets were not equal."""
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
         notes.append(
@@ -207,11 +208,64 @@ def caveats(summary: Summary) -> list[str]:
         for name, entry in summary.ranked
         if entry.under_tuned
     ]
+    notes += _unequal_budgets(summary)
     notes += [
         f"{pair.a} contains {pair.b} as a special case but scored worse: its search space is too small to rank the two."
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _unequal_budgets(summary: Summary) -> Iterator[str]:
+    """In what the arms had more or less than each other: tuning trials, updates, gradients."""
+    kind = what(summary)
+    tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
+    if len(set(tuned.values())) > 1:
+        extended = [name for name, entry in summary.ranked if entry.extensions]
+        why = f" (grids were extended for {_and(extended)})" if 0 < len(extended) < len(tuned) else ""
+        yield f"{kind.capitalize()}s differ in tuning trials: {_by_number(tuned)}{why}; more trials find better values."
+    updates = {name: summary.epochs * steps for name, steps in summary.steps.items()}
+    if len(set(updates.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in updates, since their steps per epoch do: {_by_number(updates)} in "
+            f"{counted(summary.epochs, 'epoch')}; equal epochs are not equal updates here."
+        )
+    gradients = {name: entry.gradients_per_step or 1 for name, entry in summary.ranked}
+    if len(set(gradients.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in the gradients that a step evaluates at most: {_by_number(gradients)}; "
+            "updates are equal budgets here, gradients and time are not."
+        )
+
+
+def _by_number(values: Mapping[str, int]) -> str:
+    """``b16 360, b64 and b128 90``: the highest first, of many numbers the highest and the lowest."""
+    names: dict[int, list[str]] = {}
+    for name, value in sorted(values.items(), key=lambda item: -item[1]):
+        names.setdefault(value, []).append(name)
+    parts = [f"{_and(some)} {value:,}" for value, some in names.items()]
+    return ", ".join(parts if len(parts) <= _MAX_NUMBERS else [parts[0], "…", parts[-1]])
+
+
+def _and(names: Sequence[str]) -> str:
+    """Names in a row; of many how many they are."""
+    if len(names) > _MAX_NUMBERS:
+        return f"{len(names)} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def steps_of_epoch(summary: Summary) -> str:
+    """``18 steps``, or where arms differ ``5 to 72 steps``."""
+    steps = summary.steps.values()
+    low, high = min(steps), max(steps)
+    return counted(low, "step") if low == high else f"{low:,} to {counted(high, 'step')}"
+
+
+def steps_with_batches(summary: Summary, batch_size: int) -> str:
+    """``18 steps with batches of 64``; without the batches where an arm changes their size."""
+    changed = [key for entry in summary.optimizers.values() for key in entry.changes or {}]
+    is_shared = {*summary.steps.values()} == {summary.steps_per_epoch} and "training.batch_size" not in changed
+    return steps_of_epoch(summary) + (f" with batches of {batch_size:,}" if is_shared else "")
 
 
 def what(summary: Summary) -> str:
