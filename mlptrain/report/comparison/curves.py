@@ -161,11 +161,12 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
     Up to six arms share a panel; of more, each has its own, with the others in grey. The ring is at half the budget.
     """
     units, known = Units.of(summary), budgets(summary, timings)
-    lines: dict[str, tuple[FloatArray, FloatArray, int]] = {}
+    lines: dict[str, tuple[FloatArray, FloatArray, tuple[float, float]]] = {}
     for name, budget in known.items():
         step = budget.trials if over == "trials" else budget.seconds
         if step is not None:
-            lines[name] = step * np.arange(1.0, len(budget.best) + 1), np.array(budget.best), budget.half - 1
+            at = step * np.arange(1.0, len(budget.best) + 1)
+            lines[name] = at, np.array(budget.best), (step * budget.half, budget.of_half)
     low = min(min(y) for _, y, _ in lines.values())
     high = max(max(y) for _, y, _ in lines.values())
     title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
@@ -200,10 +201,10 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
             grey = [np.column_stack(line[:2]) for name, line in lines.items() if name != alone]
             axes.add_collection(LineCollection(grey, colors=_OTHERS, linewidths=0.8, zorder=1))
             axes.yaxis.set_minor_locator(NullLocator())
-        for name, (at, best, middle) in lines.items():
+        for name, (at, best, half_way) in lines.items():
             if alone in (None, name):
                 axes.plot(at, best, markersize=4.2, label=wrapped(name), zorder=3, **series(summary.number(name)))
-                axes.plot(at[middle], best[middle], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
+                axes.plot(*half_way, "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=over == "trials", nbins=6 if alone is None else 4))
     if None in panels:
         handles = [*panels[None].get_legend_handles_labels()[0], half]

@@ -143,7 +143,7 @@ def half_budget_rows(summary: Summary, timings: Timings) -> Rows:
     rows[0] += ["seconds for half", "seconds for all"] if timed else []
     for name, budget in known.items():
         best, seconds = budget.best, budget.seconds
-        row = [name, f"{len(best)}", *map(units.value, (best[0], best[budget.half - 1], best[-1]))]
+        row = [name, f"{len(best)}", *map(units.value, (best[0], budget.of_half, best[-1]))]
         row.append(units.difference(budget.lost).lstrip("+"))
         if timed:
             row += [_seconds(None if seconds is None else seconds * count) for count in (budget.half, len(best))]

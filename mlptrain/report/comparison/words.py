@@ -221,8 +221,8 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
     kind = what(summary)
     tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
     if len(set(tuned.values())) > 1:
-        extended = [name for name, entry in summary.ranked if entry.extensions]
-        why = f" (grids were extended for {_and(extended)})" if 0 < len(extended) < len(tuned) else ""
+        names = extended(summary)
+        why = f" (grids were extended for {names})" if names else ""
         yield f"{kind.capitalize()}s differ in tuning trials: {_by_number(tuned)}{why}; more trials find better values."
     updates = {name: summary.epochs * steps for name, steps in summary.steps.items()}
     if len(set(updates.values())) > 1:
@@ -236,6 +236,12 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
             f"{kind.capitalize()}s differ in the gradients that a step evaluates at most: {_by_number(gradients)}; "
             "updates are equal budgets here, gradients and time are not."
         )
+
+
+def extended(summary: Summary) -> str:
+    """The arms whose grids were extended, in a row."""
+    names = [name for name, entry in summary.ranked if entry.extensions]
+    return ("all" if len(names) == len(summary.ranking) else _and(names)) if names else ""
 
 
 def _by_number(values: Mapping[str, int]) -> str:
