@@ -29,6 +29,7 @@ from mlptrain.runs.comparison import (
 )
 from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
+from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.metrics import is_share, short_name_of
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
@@ -172,6 +173,7 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
         "epochs_to_target": _epochs_to_target(plan, records),
         "curves": _curves(records),
         "steps_per_epoch": next((own for own in known if own not in (None, plan.task.steps_per_epoch)), None),
+        "at_default": _at_default(tuned.setting),
         "gradients_per_step": None if (most := gradients_per_step(plan, tuned.setting)) == 1 else most,
     }
     if plan.spec.metric is not None:
@@ -182,9 +184,21 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
 def gradients_per_step(plan: Plan, setting: Changes) -> int:
     """How many gradients of its batch a step evaluates at most: several of L-BFGS, and of disturbed inputs one more."""
     spec = plan.task.spec
-    spec = changed_spec(spec, setting) if isinstance(setting, Mapping) else spec.model_copy(update={"optimizer": setting})
+    spec = (
+        changed_spec(spec, setting) if isinstance(setting, Mapping) else spec.model_copy(update={"optimizer": setting})
+    )
     adversarial = spec.training.adversarial
     return spec.optimizer.gradients_per_step * (1 if adversarial is None else adversarial.gradients)
+
+
+def _at_default(setting: Changes) -> list[str] | None:
+    """The keys of an optimizer by its import path whose values are its constructor's; None of any other."""
+    section = setting.get("optimizer") if isinstance(setting, Mapping) else setting.model_dump()
+    name = section.get("name") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
+        return None
+    usual = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults_of(name).items()}
+    return [key for key, value in section.items() if key in usual and value == usual[key]]
 
 
 def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:

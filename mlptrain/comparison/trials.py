@@ -317,6 +317,9 @@ def _noise_key(record: TrialRecord, what: str) -> str:
     for key in list(deciding):
         if what == "initial_weights" and _leaves_weights(key, deciding[key], changes):
             del deciding[key]
+    if what == "batch_order":  # without shuffling, as of full batches, rows come as they are stored
+        whole = changes.get("training") or {}
+        deciding["shuffle"] = changes.get("training.shuffle", whole.get("shuffle")), record.steps_per_epoch == 1
     return json.dumps(deciding, sort_keys=True)
 
 

@@ -179,7 +179,8 @@ class TriedSetting(Record):
 class OptimizerResult(_Sparse):
     """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted.
 
-    ``steps_per_epoch`` is there where an arm changes it, ``gradients_per_step`` where a step may evaluate more than one.
+    ``steps_per_epoch`` is there where an arm changes it, and ``gradients_per_step`` where a step may evaluate several.
+    ``at_default`` is there of an optimizer by its import path: the keys whose value is its constructor's.
     """
 
     setting: OptimizerSpec | None = None
@@ -200,6 +201,7 @@ class OptimizerResult(_Sparse):
     curves: dict[CurveName, Curve]
     steps_per_epoch: Positive | None = None
     gradients_per_step: Positive | None = None
+    at_default: list[str] | None = None
 
     @property
     def tuning_accuracies(self) -> list[float | None]:

@@ -95,7 +95,10 @@ def told_of(
 
 
 def test_the_sentence_names_some_and_counts_many() -> None:
-    assert told_of(2, verdict="better", reason=None) == "best has the highest mean accuracy, 90.00 %: better than n0 and n1."
+    assert (
+        told_of(2, verdict="better", reason=None)
+        == "best has the highest mean accuracy, 90.00 %: better than n0 and n1."
+    )
     assert told_of(19).endswith(": without a verdict (too few seeds) against all 19 others.")
     assert told_of(2, did_not_learn=1).endswith(". n0 did not learn in 7 of 7 trials.")
     assert told_of(8, did_not_learn=7).endswith(

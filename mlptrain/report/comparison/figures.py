@@ -180,7 +180,7 @@ class _Interval:
 
 
 def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: Units) -> tuple[float, float]:
-    """The axis: all values, or those above a gap that would squeeze them, with the intervals of the means that it shows.
+    """The axis: all values, or those above a gap that would squeeze them, with the intervals of the means shown.
 
     An interval that is far wider than the others, of an arm that diverged now and then, is not followed to its end.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -12,7 +14,9 @@ from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
+from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.optimizer import Foreign
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
@@ -64,29 +68,30 @@ def number(value: object, *, digits: int = 4) -> str:
 
 
 def describe_setting(entry: OptimizerResult) -> str:
-    """torch's name, the learning rate, and whatever else was tuned or is not off; all parameters decay by default.
+    """torch's name, the learning rate, and whatever else was tuned or is not as by default.
 
     Of an arm what it changes, by the last word of each key where that is enough.
     """
     if entry.setting is not None:
-        return _optimizer(entry.setting.model_dump(), entry.grids)
+        return _optimizer(entry.setting.model_dump(), entry.grids, entry.at_default or ())
     changes = dict(entry.changes or {})
     shared = [key.rpartition(".")[2] for key in changes]
     parts = []
     for key, value in changes.items():
         if key == "optimizer" and isinstance(value, dict) and "lr" in value:
             tuned = {name.removeprefix("optimizer."): one for name, one in changes.items() if name in entry.grids}
-            parts.append(_optimizer(value | {name: one for name, one in tuned.items() if name in value}, tuned))
+            section = value | {name: one for name, one in tuned.items() if name in value}
+            parts.append(_optimizer(section, tuned, entry.at_default or ()))
         elif "optimizer" not in changes or not key.startswith("optimizer."):
             short = key.rpartition(".")[2]
             parts.append(f"{short if shared.count(short) == 1 else key} {number(_without_defaults(key, value))}")
     return ", ".join(parts) or "the base as it is"
 
 
-def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
+def _optimizer(setting: Mapping[str, object], tuned: Collection[str], at_default: Collection[str]) -> str:
     parts, defaults = [f"{setting['name']} lr {number(setting['lr'])}"], _defaults("optimizer", setting["name"])
     for key, value in setting.items():
-        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or not value)):
+        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or key in at_default or not value)):
             continue
         if key not in tuned and key not in _ALWAYS and value == defaults.get(key):
             continue
@@ -95,22 +100,34 @@ def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
 
 
 def _defaults(key: str, name: object) -> dict[str, object]:
-    """The default values of the section ``name`` at a key path of an experiment; none where it is not known."""
+    """The default values of the section ``name``, or of the one without a name, at a key path of an experiment.
+
+    None where it is not known, and of an optimizer by its import path those of every optimizer.
+    """
     sections: list[type[BaseModel]] = [ExperimentSpec]
     for part in key.split("."):
         sections = sections_at(sections, part)
-    fields = next((one.model_fields for one in sections if name in names_of(one)), {})
-    return {
+    if isinstance(name, str) and ":" in name:
+        sections = [Foreign]
+    elif name is not None:
+        sections = [one for one in sections if name in names_of(one)]
+    fields = sections[0].model_fields if len(sections) == 1 else {}
+    known = {
         key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
     }
+    return {key: plain(value) if isinstance(value, BaseModel) else value for key, value in known.items()}
 
 
 def _without_defaults(key: str, value: object) -> object:
     """A section with its name and what is not as by default; any other value as it is."""
-    if not isinstance(value, dict) or "name" not in value:
+    if not isinstance(value, dict):
         return value
-    defaults = _defaults(key, value["name"])
-    return {inner: one for inner, one in value.items() if inner not in defaults or one != defaults[inner]}
+    defaults = _defaults(key, value.get("name"))
+    return {
+        inner: _without_defaults(f"{key}.{inner}", one)
+        for inner, one in value.items()
+        if inner not in defaults or one != defaults[inner]
+    }
 
 
 def wrapped(name: str) -> str:
@@ -188,9 +205,9 @@ def basis(summary: Summary) -> str:
     return (
         f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
         f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval (expanded "
-        f"percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm over "
-        f"{counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better or "
-        f"worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
+        "percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm "
+        f"over {counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better "
+        f"or worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
     )
 
 
@@ -208,12 +225,34 @@ def caveats(summary: Summary) -> list[str]:
         for name, entry in summary.ranked
         if entry.under_tuned
     ]
+    notes += [note for name, entry in summary.ranked for note in _ends_of_lists(name, entry)]
     notes += _unequal_budgets(summary)
     notes += [
         f"{pair.a} contains {pair.b} as a special case but scored worse: its search space is too small to rank the two."
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _ends_of_lists(name: str, entry: OptimizerResult) -> Iterator[str]:
+    """The tuned lists of whole numbers, as of widths, that stand in order and whose first or last one was chosen."""
+    chosen = entry.changes if entry.setting is None else entry.setting.model_dump()
+    for key, values in entry.grids.items():
+        value = (chosen or {}).get(key)
+        if value in (values[0], values[-1]) and (_ascend(values) or _ascend(values[::-1])):
+            place = "first" if value == values[0] else "last"
+            yield (
+                f"{name}: the best {key}, {number(value)}, is the {place} of its list; what lies beyond was not tried."
+            )
+
+
+def _ascend(lists: Sequence[Any]) -> bool:
+    """Whether each of several lists of whole numbers is as long as the one before or longer, and nowhere smaller."""
+    is_sized = all(isinstance(one, list) and one and all(type(size) is int for size in one) for one in lists)
+    return is_sized and all(
+        len(less) <= len(more) and all(a <= b for a, b in zip(less, more, strict=False))
+        for less, more in pairwise(lists)
+    )
 
 
 def _unequal_budgets(summary: Summary) -> Iterator[str]:
