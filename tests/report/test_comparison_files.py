@@ -20,6 +20,7 @@ from mlptrain.errors import MachineError
 from mlptrain.report.comparison.artist import Artist
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
+from mlptrain.report.comparison.rows import pair_rows
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
 from mlptrain.system.jsonfiles import to_json
 from tests.report.comparison_samples import KINDS, Samples, read, summary_of
@@ -181,6 +182,16 @@ def test_the_verdicts_are_the_summarys(samples: Samples, written: Path, kind: st
         else:
             assert verdict == pair["verdict"] + (f" ({pair['reason']})" if pair["reason"] else "")
     assert summary["plan"] in (written / f"summary.{kind}").read_text(encoding="utf-8")
+
+
+def test_a_summary_of_an_earlier_version_is_read(samples: Samples) -> None:
+    """Without the reasons of verdicts, and without the steps of each arm."""
+    values = read(samples("failures"))
+    assert {pair.pop("reason") for pair in values["pairs"]} > {None}
+    summary = Summary.model_validate(values)
+    told = {row[-1] for row in pair_rows(summary.ranked_pairs)[1:]}
+    assert told <= {"better", "worse", "tie", "not decided", "no verdict"}
+    assert {*summary.steps.values()} == {summary.steps_per_epoch}
 
 
 def test_tables_without_timings_target_or_verdict(samples: Samples, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
-from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.optimizer import Foreign
 
@@ -115,7 +114,10 @@ def _defaults(key: str, name: object) -> dict[str, object]:
     known = {
         key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
     }
-    return {key: plain(value) if isinstance(value, BaseModel) else value for key, value in known.items()}
+    return {
+        key: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+        for key, value in known.items()
+    }
 
 
 def _without_defaults(key: str, value: object) -> object:
