@@ -108,13 +108,7 @@ def fit(*runs: AnyPath, data: Any = None, **source: Unpack[Source]) -> Figure:
         return draw_fits([views.fitted_curve(run, label=label, **source) for run, label in _labelled(runs)])
 
 
-def confusion(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def confusion(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """The confusion matrix, in counts, on a split.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -128,12 +122,7 @@ def confusion(
 
 
 def mistakes(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    count: int = 24,
-    data: Any = None,
-    **source: Unpack[Source],
+    run: AnyPath, *, split: str | None = None, count: int = 24, data: Any = None, **source: Unpack[Source]
 ) -> Figure:
     """The ``count`` most confident errors, with true and predicted class.
 
@@ -155,13 +144,7 @@ def mistakes(
     return draw_mistakes(errors)
 
 
-def residuals(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def residuals(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """Predicted against true values of a regression, and residuals.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -174,13 +157,7 @@ def residuals(
         return draw_residuals(views.residuals(user_path(run), split=split, **source))
 
 
-def reliability(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def reliability(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """Accuracy against confidence, before and after calibration.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -193,13 +170,7 @@ def reliability(
         return draw_reliability(views.reliability(user_path(run), split=split, **source))
 
 
-def roc(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def roc(run: AnyPath, *, split: str | None = None, data: Any = None, **source: Unpack[Source]) -> Figure:
     """ROC and precision–recall curves, of each class against the rest.
 
     For ``run``, ``split``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
@@ -213,12 +184,7 @@ def roc(
 
 
 def importance(
-    run: AnyPath,
-    *,
-    split: str | None = None,
-    repeats: int = 10,
-    data: Any = None,
-    **source: Unpack[Source],
+    run: AnyPath, *, split: str | None = None, repeats: int = 10, data: Any = None, **source: Unpack[Source]
 ) -> Figure:
     """How much worse predictions are where a column is shuffled, ``repeats`` times each.
 
@@ -290,7 +256,7 @@ def samples(
     ``mlptrain.plot``.
     """
     with holding(data) as given:
-        spec = _experiment(config, overrides, given)
+        spec = _experiment(config, overrides, given, imports=False)
         _load()
         from mlptrain import views
         from mlptrain.report.arrays import FittedCurve, LabelledPoints
@@ -305,19 +271,13 @@ def samples(
     return draw_points(rows) if isinstance(rows, LabelledPoints) else draw_samples(rows)
 
 
-def histogram(
-    config: Config,
-    *,
-    overrides: Overrides = (),
-    data: Any = None,
-    **source: Unpack[Source],
-) -> Figure:
+def histogram(config: Config, *, overrides: Overrides = (), data: Any = None, **source: Unpack[Source]) -> Figure:
     """Input values of the scaled training rows of a configuration or run, in 100 bins.
 
     For ``config``, ``overrides``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
     """
     with holding(data) as given:
-        spec = _experiment(config, overrides, given)
+        spec = _experiment(config, overrides, given, imports=False)
         _load()
         from mlptrain import views
         from mlptrain.report.figures import draw_histogram
@@ -325,13 +285,16 @@ def histogram(
         return draw_histogram(views.input_histogram(spec, **source))
 
 
-def schedule(config: Config, *, overrides: Overrides = (), data: Any = None) -> Figure:
+def schedule(config: Config, *, overrides: Overrides = (), data: Any = None, allow_code: bool = False) -> Figure:
     """The learning rate of every step of a configuration's run.
 
-    Raises UserError for one without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
+    With ``allow_code`` a module that it names may be imported, whose optimizer may have a rate of its own. Raises
+    UserError for a configuration without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
     ``mlptrain.plot``.
     """
-    with holding(data) as given:
+    from mlptrain.spec.foreign import code_allowed
+
+    with holding(data) as given, code_allowed(allow_code):
         spec = _experiment(config, overrides, given)
     _load()
     from mlptrain import views
@@ -380,14 +343,14 @@ def _labelled(runs: Sequence[AnyPath]) -> list[tuple[Path, str]]:
     return list(zip(found, run_labels(found), strict=True))
 
 
-def _experiment(config: Config, overrides: Overrides, given: dict[str, Any]) -> Experiment:
-    """That of a configuration, or of the run whose folder is named."""
+def _experiment(config: Config, overrides: Overrides, given: dict[str, Any], *, imports: bool = True) -> Experiment:
+    """That of a configuration, or of the run whose folder is named; ``imports`` as of ``load_spec``."""
     from mlptrain.spec import as_loaded
 
     if isinstance(config, str | os.PathLike):
         path = user_path(config)
         config = own if (own := path / "resolved.yaml").is_file() else path
-    return as_loaded(config, overrides, given).experiment
+    return as_loaded(config, overrides, given, imports=imports).experiment
 
 
 def _limits(loss: Ends | None, accuracy: Ends | None, *, log: bool | None) -> dict[str, Ends]:

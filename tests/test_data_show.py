@@ -216,3 +216,33 @@ def test_every_column_that_is_dropped_is_said_once_where_it_helps(
 @pytest.mark.usefixtures("rows")
 def test_the_last_column_as_a_word_is_answered_by_its_number(call: Call) -> None:
     assert "-1 is the last column" in call("check", "rows.yaml", "--set", "data.target=last").err
+
+
+def test_numbers_that_float32_makes_equal_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
+    """Of seconds since 1970 and ids, with how many are left; whole numbers below 2²⁴ and wide ranges are no matter."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    columns = {
+        "seconds": 1_700_000_000 + draw.integers(0, 86_400, 500),
+        "share": 1 + draw.random(500) * 1e-6,
+        "years": 1_000_000_000 + draw.integers(0, 700_000_000, 500),
+        "small": 16_777_000 + draw.integers(0, 200, 500),
+        "wide": draw.normal(size=500),
+        "price": 2_000_000_000 + draw.integers(0, 5_000, 500),
+    }
+    pl.DataFrame(columns).write_csv("close.csv")
+    Path("close.yaml").write_text(
+        "data: {name: table, path: close.csv, target: price, task: regression}\nmodel: {hidden: [4]}\noptimizer: adam\n"
+        "training: {epochs: 1}\n"
+    )
+    for told in (call("check", "close.yaml"), call("train", "close.yaml", "--run-dir", "run")):
+        assert told.code == 0
+        lines = [line for line in (told.out + told.err).splitlines() if "too close to each other" in line]
+        assert len(lines) == 3
+        for line, name in zip(lines, ("seconds", "share", "price"), strict=True):
+            values = columns[name].astype(np.float64)
+            left = len(np.unique(values.astype(np.float32)))
+            assert f"'{name}' has numbers too close" in line
+            assert f"of {len(np.unique(values)):,} different ones {left:,} are left" in line
+        assert f"128 apart; subtract an offset in the file, such as {columns['seconds'].min()}, its lowest" in lines[0]
+    assert call("check", "close.yaml", "--set", "data.columns.seconds=drop").err.count("too close") == 2

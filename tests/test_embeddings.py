@@ -106,8 +106,9 @@ def test_a_loaded_network_gives_the_figures_of_the_run_and_can_be_exported(call:
 
 def test_training_starts_from_the_weights_and_bins_of_another_run() -> None:
     train(fruit(), run_dir=Path("run"))
-    with pytest.warns(UserWarning, match="seed 3 draws other validation rows"):
+    with pytest.warns(UserWarning, match="seed 3 draws other validation rows") as warned:
         started = train(fruit("training.epochs=0", "seed=3"), run_dir=Path("more"), from_run="run")
+    assert warned[0].filename == __file__
     one, other = load("run").state_dict(), load(started.folder.path).state_dict()
     assert all(torch.equal(values, other[name]) for name, values in one.items())
 

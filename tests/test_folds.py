@@ -56,8 +56,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("folds") / "group"
-    with pytest.warns(match="no test rows are drawn"):
+    with pytest.warns(match="no test rows are drawn") as warned:
         train_folds(load_text(IRIS), len(FOLDS), run_dir=folder)
+    assert {one.filename for one in warned} == {__file__}  # the line that a notebook shows below its cell
     return folder
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mlptrain
-from mlptrain.errors import SpecError, UserError
+from mlptrain.errors import DivergedError, SpecError, UserError
 from mlptrain.spec import load_spec
 from mlptrain.spec.foreign import code_allowed, is_code_allowed
 from tests.command import Call
@@ -22,6 +22,7 @@ model: {{hidden: [8]}}
 optimizer: {optimizer}
 training: {{epochs: 3, batch_size: 8}}
 """
+SAM = "'pytorch_optimizer:SAM', base_optimizer: 'torch.optim:SGD', momentum: 0.9"
 OWN = "{name: 'signs:SignMomentum', lr: 0.003}"
 
 
@@ -61,6 +62,20 @@ def test_nothing_is_imported_without_being_allowed(call: Call, folder: Path, com
     assert len(found.err.splitlines()) == 1
     assert not (folder / "imported").exists()
     assert not is_code_allowed()
+
+
+@pytest.mark.parametrize("command", [("data", "show"), ("plot", "samples"), ("plot", "histogram")])
+def test_what_is_drawn_of_data_needs_no_leave(call: Call, folder: Path, command: tuple[str, str]) -> None:
+    out = [] if command[0] == "data" else ["--out", str(folder / "picture.png")]
+    assert call(*command, str(folder / "c.yaml"), *out).code == 0
+    assert not (folder / "imported").exists()
+
+
+def test_a_schedule_is_drawn_at_the_rate_of_the_class(call: Call, folder: Path) -> None:
+    path = str(config(folder, "'signs:SignMomentum'"))
+    found = call("plot", "schedule", path, "--out", str(folder / "picture.svg"))
+    assert (found.code, "--allow-code" in found.err) == (2, True)
+    assert call("plot", "schedule", path, "--out", str(folder / "picture.svg"), "--allow-code").code == 0
 
 
 def test_nor_by_a_comparison(call: Call, folder: Path) -> None:
@@ -156,6 +171,22 @@ FAULTS = {
     "{name: 'pytorch_optimizer:Lion', betas: [0.9, 2.0]}": (
         "c.yaml:3:52  optimizer.betas: is refused by the constructor of Lion, got [0.9, 2.0] ("
     ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1}": (
+        "c.yaml:3:1  optimizer.base_optimizer: required key is missing: the constructor has no default for it"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: sgd}": (
+        "c.yaml:3:69  optimizer.base_optimizer: must be module:Class, such as torch.optim:SGD, got 'sgd'"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SDG'}": (
+        "c.yaml:3:69  optimizer.base_optimizer: names a class that is not there: torch.optim has no SDG; did you mean "
+        "'torch.optim:SGD'?"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SGD', momentun: 0.9}": (
+        "c.yaml:3:98  optimizer.momentun: is refused by the constructor of SAM, got 0.9 (TypeError: SGD.__init__() got"
+    ),
+    "{name: 'pytorch_optimizer:Lookahead', lr: 0.1}": (
+        "c.yaml:3:19  optimizer.name: is made from another optimizer, and here a class is given parameters alone"
+    ),
     "{name: 'signs:SignMomentum', momentum: high}": (
         "c.yaml:3:51  optimizer.momentum: must be a number, got the text 'high'"
     ),
@@ -211,6 +242,45 @@ def test_muon_of_an_older_torch_names_the_version(folder: Path, monkeypatch: pyt
     assert fault(folder, "muon").endswith("optimizer.name: 'muon' needs torch 2.9 or newer, and 2.8 is installed")
 
 
+def test_a_base_of_ones_own_needs_leave(folder: Path) -> None:
+    text = "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'signs:SignMomentum'}"
+    assert "optimizer.base_optimizer: is code: importing" in fault(folder, text, allow=False)
+
+
+def test_what_a_closure_does_not_evaluate_is_refused(folder: Path) -> None:
+    path = config(folder, "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SGD'}")
+    with pytest.raises(
+        UserError, match=r"training\.clip_norm: is no part of what the closure of the optimizer '.*SAM'"
+    ):
+        mlptrain.train(path, overrides=["training.clip_norm=1"], run_dir=folder / "run")
+
+
+FAILING = """
+import torch
+
+class Failing(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["n"] = self.state[p].get("n", torch.zeros(())) + 1
+                if self.state[p]["n"] > 30:
+                    p.data.fill_(FILL) if FILL else None
+                    raise ArithmeticError("no more")
+"""
+
+
+def test_a_step_that_fails_is_an_error_and_where_numbers_are_not_finite_a_divergence(folder: Path) -> None:
+    path = config(folder, "{name: 'failing:Failing', lr: 0.01}")
+    (folder / "failing.py").write_text(FAILING.replace("FILL", "0"))
+    with pytest.raises(UserError, match=r"optimizer 'failing:Failing': a step fails with ArithmeticError: no more"):
+        mlptrain.train(path, run_dir=folder / "failed", allow_code=True)
+    (folder / "failing.py").write_text(FAILING.replace("FILL", "torch.inf"))
+    with pytest.raises(DivergedError):
+        mlptrain.train(path, run_dir=folder / "diverged", allow_code=True)
+    assert json.loads((folder / "diverged" / "result.json").read_text())["status"] == "diverged"
+
+
 def test_an_average_of_an_average_is_refused(folder: Path) -> None:
     path = config(folder, "'schedulefree:AdamWScheduleFree'")
     with pytest.raises(UserError, match=r"training\.ema: optimizer '.*' averages by itself"):
@@ -218,9 +288,9 @@ def test_an_average_of_an_average_is_refused(folder: Path) -> None:
     assert not (folder / "run").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["schedulefree:AdamWScheduleFree", "muon", "adafactor", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["'schedulefree:AdamWScheduleFree'", "muon", "adafactor", "lbfgs", SAM])
 def test_a_run_resumes_to_the_same_bytes(folder: Path, optimizer: str) -> None:
-    path = config(folder, f"{{name: '{optimizer}', lr: {1.0 if optimizer == 'lbfgs' else 0.01}}}")
+    path = config(folder, f"{{name: {optimizer}, lr: {1.0 if optimizer == 'lbfgs' else 0.01}}}")
     more = ["training.batch_size=full"] if optimizer == "lbfgs" else []
     whole = mlptrain.train(path, overrides=[*more, "training.epochs=6"], run_dir=folder / "whole").folder
     mlptrain.train(path, overrides=more, run_dir=folder / "part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -315,6 +316,40 @@ def test_a_body_that_does_not_come_is_given_up(digits: httpx.Client, monkeypatch
         head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 10\r\n\r\n["
         connection.sendall(head.encode())
         assert connection.recv(10_000).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [b""],
+        [b"GET /health HTTP/1.1\r\nHost: 127", *[b"."] * 40],
+        [b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET", *[b" "] * 40],
+        [b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n", *[b"."] * 40],
+    ],
+    ids=["nothing", "half a head", "half a second head", "a body that nobody reads"],
+)
+def test_a_request_that_does_not_come_is_given_up(
+    sent: list[bytes], digits: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a byte of it comes now and then."""
+    monkeypatch.setattr("mlptrain.serving.run.SECONDS_TO_ASK", 0.2)
+    begun = time.monotonic()
+    with socket.create_connection((digits.base_url.host, digits.base_url.port or 0), timeout=0.02) as connection:
+        answered, closed = b"", False
+        while not closed and time.monotonic() < begun + 4:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(sent.pop(0) if sent else b"")
+            try:
+                answered += (part := connection.recv(10_000))
+                closed = not part
+            except TimeoutError:
+                continue
+            except ConnectionResetError:
+                closed = True
+    assert closed
+    assert time.monotonic() > begun + 0.2
+    assert answered.count(b"HTTP/1.1 200") == (b"\r\n\r\n" in answered)
+    assert digits.get("/health").json()["status"] == "ok"
 
 
 def test_a_client_that_goes_is_no_failure(runs: Path) -> None:

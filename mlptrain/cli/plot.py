@@ -13,7 +13,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
+from mlptrain.cli.options import AllowCode, Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -236,7 +236,12 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
 
 @plot_app.command(rich_help_panel=_DATA)
-def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # noqa: B006 - typer copies it
+def schedule(
+    config: Config,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    out: Out = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+) -> None:
     """The learning rate of every step of a run."""
     file = _picture(out, "schedule")
     from mlptrain import plot

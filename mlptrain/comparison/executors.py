@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import signal
 import socket
@@ -10,14 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
 
 from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
-from mlptrain.spec.foreign import code_allowed, is_code_allowed
+from mlptrain.spec.foreign import code_allowed, code_of, code_shipped, is_code_allowed
 
 RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0
@@ -28,7 +31,7 @@ try:
 except Exception as error:
     sys.exit(str(error).strip().splitlines()[0])
 """
-_SECONDS_BETWEEN_CHECKS = 5.0
+_SECONDS_BETWEEN_CHECKS = 2.0
 
 OnDone = Callable[[list[TrialRecord]], None]
 OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
@@ -55,10 +58,13 @@ class Local:
 
 
 class Ray:
-    """Batches as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive."""
+    """Batches as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    A batch that trains on a GPU takes ``gpus`` of one, in ten-thousandths, as Ray counts.
+    """
+
+    def __init__(self, address: str, *, gpus: float = 1.0) -> None:
+        self._address, self._gpus = address, math.floor(gpus * 10_000 + 1e-6) / 10_000
         self._ray: Any = None
         self._is_ours = False
         self._cpus = 0
@@ -93,12 +99,14 @@ class Ray:
     def _submit(self, batches: list[TrialBatch]) -> dict[Any, TrialBatch]:
         """A task for each batch. It gets as many CPUs as it has threads, or all of the largest node.
 
-        Ray sets OMP_NUM_THREADS in its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
+        Beside a GPU one is enough, so that CPUs are not what its other parts lie idle for. Ray sets OMP_NUM_THREADS in
+        its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
         """
-        self._cpus = min(batches[0].resolved.threads, self._largest_node(batches[0]))
-        gpus = 0 if batches[0].resolved.device == "cpu" else 1
+        resolved = batches[0].resolved
+        gpus = 0.0 if resolved.device == "cpu" else self._gpus
+        self._cpus = min(1 if gpus else resolved.threads, self._largest_node(batches[0]))
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
-        return {task.remote(batch, software(), is_code_allowed()): batch for batch in batches}
+        return {task.remote(batch, software(), is_code_allowed(), _code(batch)): batch for batch in batches}
 
     def _records(self, task: Any, batch: TrialBatch) -> list[TrialRecord]:
         try:
@@ -121,13 +129,13 @@ class Ray:
         needs_gpu = device != "cpu"
         if needs_gpu and device != "cuda:0":
             raise UserError(
-                f"executor ray gives every batch a GPU of its own, which torch then calls cuda:0; got device "
-                f"{device}, take cuda"
+                f"executor ray gives every batch a GPU, or its part of one, which torch then calls cuda:0; got "
+                f"device {device}, take cuda"
             )
         usable = [
             int(node["Resources"].get("CPU", 0))
             for node in self._ray.nodes()
-            if node["Alive"] and (not needs_gpu or node["Resources"].get("GPU", 0) >= 1)
+            if node["Alive"] and (not needs_gpu or node["Resources"].get("GPU", 0) >= self._gpus)
         ]
         if not any(usable):
             missing = "a CPU and a GPU" if needs_gpu else "a CPU"
@@ -193,15 +201,34 @@ class Ray:
         return UserError(f"executor ray: no cluster answers at '{self._address}' ({reason}); {remedy}")
 
 
-def run_on_node(batch: TrialBatch, expected: dict[str, str], allow_code: bool = False) -> list[TrialRecord]:
-    """On a worker: train a batch with the software of the plan. Raises UserError where the node has another."""
+def run_on_node(
+    batch: TrialBatch, expected: dict[str, str], allow_code: bool = False, code: Mapping[str, bytes] | None = None
+) -> list[TrialRecord]:
+    """On a worker: train a batch with the software of the plan, and with ``code`` for the user's own modules.
+
+    Raises UserError where the node has other software, or lacks what the batch needs.
+    """
+    node = f"executor ray: node {socket.gethostname()}"
     if (here := software()) != expected:
         raise UserError(
-            f"executor ray: node {socket.gethostname()} has {_listed(here)}, the plan is for {_listed(expected)}; "
-            "results would differ, so install the same versions on every node"
+            f"{node} has {_listed(here)}, the plan is for {_listed(expected)}; results would differ, so install the "
+            "same versions on every node"
         )
-    with code_allowed(allow_code):
-        return run_batch(batch)
+    if batch.resolved.device != "cpu" and not torch.cuda.is_available():
+        raise UserError(
+            f"{node} was started with a GPU that torch cannot use; install its driver, or start the node with "
+            "--num-gpus 0"
+        )
+    try:
+        with code_allowed(allow_code), code_shipped(code or {}):
+            return run_batch(batch)
+    except MlptrainError as error:
+        raise (MachineError if isinstance(error, MachineError) else UserError)(f"{node}: {error}") from None
+
+
+def _code(batch: TrialBatch) -> dict[str, bytes]:
+    """The user's own modules that a batch imports: its node may be another machine, where they do not lie."""
+    return code_of(trial.experiment(batch.base).spec.optimizer for trial in batch.trials)
 
 
 def _listed(versions: dict[str, str]) -> str:
@@ -213,4 +240,4 @@ Executor = Local | Ray
 
 def make_executor(spec: ExecutorSpec) -> Executor:
     """The executor that a comparison names."""
-    return Ray(spec.address) if isinstance(spec, RayExecutor) else Local()
+    return Ray(spec.address, gpus=spec.gpus) if isinstance(spec, RayExecutor) else Local()

@@ -94,12 +94,15 @@ def fit(
     starts: Sequence[Start] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     workers: Workers | None = None,
+    regroup: bool = False,
 ) -> None:
-    """Train all models to the end of their runs, with other ``workers`` or alone.
+    """Train all models to the end of their runs, with other ``workers`` or alone; ``regroup`` is as in ``epochs_of``.
 
     Raises InterruptedRunError where ``should_stop`` becomes true, or another worker ends.
     """
-    epochs = epochs_of(experiments, splits, listeners, starts=starts, should_stop=should_stop, workers=workers)
+    epochs = epochs_of(
+        experiments, splits, listeners, starts=starts, should_stop=should_stop, workers=workers, regroup=regroup
+    )
     deque(epochs, maxlen=0)
 
 
@@ -113,6 +116,7 @@ def epochs_of(
     should_stop: Callable[[], bool] = lambda: False,
     workers: Workers | None = None,
     last_steps: int | None = None,
+    regroup: bool = False,
 ) -> Iterator[list[Epoch | None]]:
     """As ``fit``, epoch by epoch; ``evaluate`` false leaves out what the experiments measure or follow, and epoch 0.
 
@@ -120,22 +124,34 @@ def epochs_of(
     Models train in the parts that ``parts_of`` makes, one part after the other in every epoch; the seconds of an epoch
     are those of all parts. A model that is further than others of its part takes part and is dropped until they have
     caught up; then it continues from its own state.
+
+    So does one that ended before the others: their last bits depend on it, and are to be repeated. With ``regroup``,
+    for models that all start at once, it leaves: after an epoch in which models ended, whoever ended them, the others
+    go on in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
     """
     starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
     ready = Ready()
-    parts = [
-        _Part(some, experiments, splits, starts, ready, evaluate, workers) for some in parts_of(experiments, splits)
-    ]
-    by_place = {place: model for part in parts for place, model in zip(part.places, part.models, strict=True)}
+
+    def parts_from(places: Sequence[int], starts: Sequence[Start]) -> dict[_Part, Iterator[list[Epoch | None]]]:
+        of_places = [experiments[place] for place in places], [splits[place] for place in places]
+        made = [
+            _Part([places[at] for at in some], experiments, splits, starts, ready, evaluate, workers)
+            for some in parts_of(*of_places)
+        ]
+        return {part: part.epochs(should_stop, last_steps) for part in made}
+
+    trained = parts_from(range(len(experiments)), starts)
+    by_place = {place: model for part in trained for place, model in zip(part.places, part.models, strict=True)}
     models = [by_place[place] for place in range(len(experiments))]
     for listener in listeners:
         listener.started(models)
+    followers = [_Follower(*one) for one in zip(experiments, models, (start.history for start in starts), strict=True)]
     endings: list[Ending | None] = [None] * len(models)
-    trained = {part: part.epochs(should_stop, last_steps) for part in parts}
-    number = min(part.first for part in parts)
+    going = set(by_place)
+    number = min(part.first for part in trained)
     while trained:
         taken: list[Epoch | None] = [None] * len(models)
-        advanced = False
+        parts, advanced = [part.places for part in trained], False
         for part in [part for part in trained if part.first <= number]:
             found = next(trained[part], None)
             if found is None:
@@ -143,17 +159,24 @@ def epochs_of(
                 continue
             advanced = True
             for place, epoch in zip(part.places, found, strict=True):
-                taken[place] = epoch
+                taken[place] = followers[place].take(epoch) if evaluate and epoch is not None else epoch
         number += 1
         if not advanced:
             continue
-        taken = taken if len(parts) == 1 else _with_all_seconds(taken, [part.places for part in parts])
+        taken = taken if len(parts) == 1 else _with_all_seconds(taken, parts)
         for index, epoch in enumerate(taken):
             if epoch is not None:
                 endings[index] = epoch.ending or Ending("completed", epoch.epoch, epoch.step, epoch.lr)
         for listener in listeners:
             listener.epoch(taken)
         yield taken
+        left = {place for place in going if not models[place].has_ended}
+        if regroup and left and left < going:
+            going = left
+            trained = parts_from(sorted(left), [Start(number - 1)] * len(models))
+            for part in trained:
+                for place, model in zip(part.places, part.models, strict=True):
+                    models[place].go_on_as(model)
     for listener in listeners:
         listener.ended(endings)
 
@@ -171,7 +194,7 @@ class _Part:
         evaluate: bool,
         workers: Workers | None,
     ) -> None:
-        self.places, self._evaluate = places, evaluate
+        self.places = places
         self._experiments, self._starts = [experiments[place] for place in places], [starts[place] for place in places]
         self._trainer = build_trainer(
             self._experiments, [splits[place] for place in places], evaluate=evaluate, ready=ready, workers=workers
@@ -181,20 +204,15 @@ class _Part:
 
     def epochs(self, should_stop: Callable[[], bool], last_steps: int | None) -> Iterator[list[Epoch | None]]:
         """The epochs of its models from ``first`` on."""
-        of_models = list(zip(self._experiments, self.models, self._starts, strict=True))
-        last = max((one.training.epochs for one, _, start in of_models if not start.done), default=-1)
-        followers = [_Follower(one, model, start.history) for one, model, start in of_models]
+        of_models = zip(self._experiments, self._starts, strict=True)
+        last = max((one.training.epochs for one, start in of_models if not start.done), default=-1)
         _load(self.models, self._starts, self.first - 1)
         trained = self._trainer.epochs(first=self.first, last=last, should_stop=should_stop, last_steps=last_steps)
         for number, found in enumerate(trained, self.first):
             _load(self.models, self._starts, number)
             yield [
-                None
-                if epoch is None or start.done or number <= start.epoch
-                else of.take(epoch)
-                if self._evaluate
-                else epoch
-                for start, epoch, of in zip(self._starts, found, followers, strict=True)
+                None if start.done or number <= start.epoch else epoch
+                for start, epoch in zip(self._starts, found, strict=True)
             ]
 
 

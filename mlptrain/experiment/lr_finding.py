@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +26,7 @@ from mlptrain.spec.optimizer import SGD
 from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
+from mlptrain.system.warn import warn
 from mlptrain.training.device import applied, resolve_device
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def lr_find(
     data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
     on_steps: OnSteps | None = None,
-    on_note: Callable[[str], None] = warnings.warn,
+    on_note: Callable[[str], None] = warn,
 ) -> LearningRates:
     """Train the first ``steps`` of a run at each of so many ``rates`` from ``low`` to ``high``, evenly in logarithms.
 

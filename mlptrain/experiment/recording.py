@@ -59,6 +59,9 @@ class Outcome:
     def history(self) -> pl.DataFrame:
         """The figures of every epoch, as ``mlptrain.metrics`` names them; null where undefined.
 
+        ``running_train_loss`` is a mean over the epoch, of weights that changed on the way, and there is one for every
+        epoch; ``train_loss`` in ``result.kept`` is measured once, of the weights that were kept.
+
         Its ``to_pandas()`` needs pandas and pyarrow; ``pandas.DataFrame(mlptrain.metrics(outcome))`` does without the
         latter. Raises RunFolderError where the folder is damaged or gone.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +37,7 @@ from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
+from mlptrain.system.warn import warn
 from mlptrain.trackers import Log, parse_logs
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.trainer import TrainedModel
@@ -184,7 +184,7 @@ def train_folds(
     with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
         loaded = _loaded(config, overrides, from_run, given)
         experiments = in_folds(loaded, folds)
-        note = options.get("on_note", warnings.warn)
+        note = options.get("on_note", warn)
         for text in _notes_on_folds(loaded.experiment, experiments[-1]):
             note(text)
         outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
@@ -270,7 +270,7 @@ def _train(
     data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
-    on_note: Callable[[str], None] = warnings.warn,
+    on_note: Callable[[str], None] = warn,
     launch: Launch | None = None,
     log: str | Sequence[str] = (),
     progress: bool | None = None,
@@ -338,7 +338,7 @@ def _resume(
     data_dir: AnyPath | None = None,
     listeners: Sequence[Listener] = (),
     on_fetch: Progress | None = None,
-    on_note: Callable[[str], None] = warnings.warn,
+    on_note: Callable[[str], None] = warn,
     launch: Launch | None = None,
     log: str | Sequence[str] = (),
     progress: bool | None = None,

@@ -57,16 +57,24 @@ class Server:
         network = answers.network
         experiment = network.experiment
         first = answers.of_rows(answers.example())  # which also loads what the first request would wait for
-        self.description = openapi(answers, first)
-        self.health_report: dict[str, Any] = {
+        self.notes = (*notes, *filter(None, [untrained(network.epoch)]))
+        health = {
             "status": "ok",
             "name": experiment.name,
             "data": experiment.data.label,
             "model": describe_model(experiment),
             "epoch": network.epoch,
-            "notes": [*notes, *filter(None, [untrained(network.epoch)])],
+            "notes": self.notes,
         }
-        self.page_values = {"run": run, "kind": self._kind(), "answers": answers, **self.health_report}
+        page = _PAGE.get_template("page.html.jinja").render(run=run, kind=self._kind(), answers=answers, **health)
+        style = _file("mlptrain.report", "page.css") + _file("mlptrain.serving", "page.css")
+        self.contents = {
+            "/": Response(printable(page), media_type="text/html"),
+            "/page.js": Response(_file("mlptrain.serving", "page.js"), media_type="text/javascript"),
+            "/page.css": Response(style, media_type="text/css"),
+            "/health": JSONResponse(health),
+            "/openapi.json": JSONResponse(openapi(answers, first)),
+        }
         self._waiting = deque[tuple[list[Any], asyncio.Future[dict[str, Any]]]]()
         self._gathering: asyncio.Task[None] | None = None
         # One thread: the memory that an image may take is taken once.
@@ -78,25 +86,9 @@ class Server:
         fields = self.answers.columns.fields if self.answers.columns else self.answers.example()[0]
         return "form" if len(fields) <= _MAX_FIELDS else "none"
 
-    async def page(self, _request: Request) -> Response:
-        """The page where the network is tried."""
-        text = _PAGE.get_template("page.html.jinja").render(self.page_values)
-        return Response(printable(text), media_type="text/html")
-
-    async def part(self, request: Request) -> Response:
-        """Script or style of the page."""
-        if request.url.path == "/page.js":
-            return Response(_file("mlptrain.serving", "page.js"), media_type="text/javascript")
-        style = _file("mlptrain.report", "page.css") + _file("mlptrain.serving", "page.css")
-        return Response(style, media_type="text/css")
-
-    async def health(self, _request: Request) -> Response:
-        """That the server answers, and with what network."""
-        return JSONResponse(self.health_report)
-
-    async def openapi(self, _request: Request) -> Response:
-        """The description."""
-        return JSONResponse(self.description)
+    async def content(self, request: Request) -> Response:
+        """The page and its parts, the description, and which network this is: none of them changes."""
+        return self.contents[request.url.path]
 
     async def predict(self, request: Request) -> Response:
         """Predictions for rows or an image."""
@@ -172,13 +164,8 @@ class Server:
 
 def application(server: Server, *, hosts: Collection[str]) -> ASGIApp:
     """The paths of a server. ``hosts`` are the names that it may be called by, empty for any."""
-    routes = [
-        Route("/", server.page),
-        *(Route(f"/{name}", server.part) for name in ("page.js", "page.css")),
-        Route("/health", server.health),
-        Route("/openapi.json", server.openapi),
-        Route("/predict", server.predict, methods=["POST"]),
-    ]
+    routes = [Route(path, server.content) for path in server.contents]
+    routes.append(Route("/predict", server.predict, methods=["POST"]))
 
     async def unknown(request: Request, error: Exception) -> Response:
         paths = "there are /, /health and /openapi.json to get, and /predict to post to"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _SECONDS_TO_END = 1  # that requests have to be answered
+SECONDS_TO_ASK = 30.0  # from a connection, or a request's first byte, to the end of its headers
 
 
 def serve(
@@ -54,7 +56,7 @@ def serve(
         network = load(run)
         torch.set_num_threads(1)  # the products of a row are too small for more
         server = Server(Answers.of(network), run=run.resolve().name, notes=notes, on_error=on_note)
-        for note in server.health_report["notes"]:
+        for note in server.notes:
             on_note(f"note: {note}")
         app = application(server, hosts={*_LOOPBACK, bracketed, host.lower()} if only_here else ())
         on_ready(f"http://{bracketed}:{address[1]}", only_here)
@@ -65,9 +67,28 @@ def serve(
 def http_server(app: ASGIApp) -> uvicorn.Server:
     """The HTTP server of an application, without a log of its own: it is told what fails."""
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Connection(H11Protocol):
+        """Is closed where a request does not come; uvicorn waits without end once a byte of it has come."""
+
+        late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.late = self.loop.call_later(SECONDS_TO_ASK, transport.close)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            answering = self.cycle is not None and not self.cycle.response_complete
+            if self.late is not None and answering:
+                self.late.cancel()
+                self.late = None
+            elif self.late is None and not answering:
+                self.late = self.loop.call_later(SECONDS_TO_ASK, self.transport.close)
 
     config = uvicorn.Config(
-        app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http="h11",
+        app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http=Connection,
         loop="asyncio", server_header=False, proxy_headers=False, timeout_graceful_shutdown=_SECONDS_TO_END,
     )  # fmt: skip
 

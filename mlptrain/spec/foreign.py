@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from mlptrain.errors import UserError
@@ -42,6 +43,7 @@ _MAX_BYTES = 10_000_000  # of a module
 
 _allowed = [False]
 _modules: dict[tuple[str, str], ModuleType] = {}  # by file and digest
+_shipped: dict[str, bytes] = {}  # by file, which need not be here
 _usual: dict[str, dict[str, Any]] = {}  # by the name of a class, the defaults of its constructor
 
 
@@ -59,6 +61,33 @@ def code_allowed(allow: bool = True) -> Iterator[None]:
 def is_code_allowed() -> bool:
     """Whether this is inside of ``code_allowed``."""
     return _allowed[0]
+
+
+@contextmanager
+def code_shipped(files: Mapping[str, bytes]) -> Iterator[None]:
+    """Inside, modules have these contents, by path: what ``code_of`` read on the machine that they lie on."""
+    _shipped.update(files)
+    try:
+        yield
+    finally:
+        for path in files:
+            del _shipped[path]
+
+
+def code_of(sections: Iterable[OptimizerSpec]) -> dict[str, bytes]:
+    """The files of the user's own that sections name, by path. Raises UserError for one that is gone or has changed."""
+    found = {}
+    for section in sections:
+        if not isinstance(section, Foreign) or section.path is None or section.path in found:
+            continue
+        try:
+            content = _content(Path(section.path))
+            if section.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+                raise CodeError("sha256", _changed(section.path))
+        except CodeError as error:
+            raise UserError(f"optimizer '{section.name}' {error}") from None
+        found[section.path] = content
+    return found
 
 
 class CodeError(Exception):
@@ -86,11 +115,11 @@ class _Place:
         return self.name.partition(":")[2]
 
 
-def inspect_code(document: Document, path: KeyPath) -> bool:
+def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none.
-    Raises nothing.
+    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
+    the class was looked at, which it is not without ``imports``. Raises nothing.
     """
     parent: Any = document.value
     for key in path[:-1]:
@@ -100,6 +129,8 @@ def inspect_code(document: Document, path: KeyPath) -> bool:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
         return True
+    if not imports:
+        return False
     faults: list[CodeError] = []
     if not re.fullmatch(CODE_PATTERN, name):
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
@@ -128,6 +159,22 @@ def defaults_of(name: str) -> Mapping[str, Any]:
     return _usual.get(name, {})
 
 
+def tells_matrices_apart(section: Foreign) -> bool:
+    """Whether a class wants its parameters in groups that say by ``use_muon`` which are matrices to orthogonalise.
+
+    Raises UserError where there is no such class.
+    """
+    with _told(section):
+        return _tells_apart(_class_of(section))
+
+
+def _tells_apart(cls: Callable[..., Any]) -> bool:
+    try:
+        return "use_muon" in inspect.getsource(cls)
+    except (OSError, TypeError):
+        return False
+
+
 def accepts(section: OptimizerSpec) -> bool:
     """Whether the constructor of a class by its import path takes the values of a section; others say so themselves."""
     if not isinstance(section, Foreign):
@@ -142,12 +189,32 @@ def accepts(section: OptimizerSpec) -> bool:
 
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
-    try:
-        cls = _class(_Place(section.name, section.path, section.sha256))
+    with _told(section):
         values = {"lr": section.lr, "weight_decay": section.weight_decay, **section.arguments}
-        return _Signature.of(cls).called(list(groups), values)
+        return _Signature.of(_class_of(section)).called(list(groups), values)
+
+
+def _class_of(section: Foreign) -> Callable[..., Any]:
+    return _class(_Place(section.name, section.path, section.sha256))
+
+
+@contextmanager
+def _told(section: Foreign) -> Iterator[None]:
+    """A CodeError of a section that is no longer in its file, as a UserError."""
+    try:
+        yield
     except CodeError as error:
         raise UserError(f"optimizer '{section.name}' {error}") from None
+
+
+def _base(name: object) -> Callable[..., Any]:
+    """The class that another one is built on, as SAM is. Raises CodeError."""
+    if not isinstance(name, str) or not re.fullmatch(CODE_PATTERN, name):
+        raise CodeError("base_optimizer", f"must be module:Class, such as torch.optim:SGD, got {name!r:.80}")
+    try:
+        return _class(_Place(name, None, None))
+    except CodeError as error:
+        raise CodeError("base_optimizer", str(error)) from None
 
 
 def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
@@ -156,7 +223,7 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     module = name.partition(":")[0]
     first = module.partition(".")[0]
     path = section.get("path")
-    if first in COLLECTIONS and path is None:
+    if _is_trusted(module) and path is None:
         return _Place(name, None, None)
     if path is not None and not isinstance(path, str):
         raise CodeError("path", "must be the path of the module's file")
@@ -176,9 +243,20 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     return _Place(name, None, None)
 
 
+def _is_trusted(module: str) -> bool:
+    """Whether importing it runs nothing but what is installed for this, or is imported anyway."""
+    return module.partition(".")[0] in COLLECTIONS or module == "torch.optim"
+
+
 def _digest(file: Path) -> str:
+    return hashlib.sha256(_content(file)).hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    if str(file) in _shipped:
+        return _shipped[str(file)]
     try:
-        return hashlib.sha256(read_regular(file, most=_MAX_BYTES)).hexdigest()
+        return read_regular(file, most=_MAX_BYTES)
     except (OSError, ValueError) as error:
         raise CodeError("name", f"names a module in {file}, which cannot be read: {error}") from None
 
@@ -199,7 +277,7 @@ def _is_installed(module: str) -> bool:
 def _class(place: _Place) -> Callable[..., Any]:
     """Import a class, where that is allowed. Raises CodeError."""
     first = place.module.partition(".")[0]
-    if place.path is None and first in COLLECTIONS:
+    if place.path is None and _is_trusted(place.module):
         if not _is_installed(first):
             message = f'is of {COLLECTIONS[first]}, which is not installed: pip install "mlptrain[optimizers]"'
             raise CodeError("name", message)
@@ -242,7 +320,8 @@ def _loaded(place: _Place) -> ModuleType:
         raise CodeError("sha256", _changed(path))
     if (path, digest) not in _modules:
         name = f"mlptrain_code_{digest[:16]}_{place.module.replace('.', '_')}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        loader = _Shipped(path) if path in _shipped else None
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None or spec.loader is None:
             raise CodeError("name", f"names a module in {path}, which is no Python file")
         module = importlib.util.module_from_spec(spec)
@@ -260,6 +339,19 @@ def _loaded(place: _Place) -> ModuleType:
     return _modules[path, digest]
 
 
+class _Shipped(importlib.abc.InspectLoader):
+    """Loads a module that was shipped."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def get_source(self, fullname: str) -> str:  # noqa: ARG002 - the name of the one module it is made for
+        return importlib.util.decode_source(_shipped[self._path])
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_source(fullname), self._path)
+
+
 @dataclass(frozen=True)
 class _Signature:
     """What a constructor takes besides the parameters: names with defaults, and whether any other name too."""
@@ -270,11 +362,14 @@ class _Signature:
 
     @classmethod
     def of(cls, of: Callable[..., Any]) -> _Signature:
-        """Raises CodeError for a constructor that cannot be read, or takes no learning rate."""
+        """Raises CodeError for a constructor that cannot be read, wants more than parameters, or takes no rate."""
         try:
-            _, *others = inspect.signature(of).parameters.values()
+            first, *others = inspect.signature(of).parameters.values()
         except (TypeError, ValueError):
             raise CodeError("name", "has a constructor whose arguments cannot be read") from None
+        if first.name in ("optimizer", "model"):
+            whole = "another optimizer" if first.name == "optimizer" else "the whole model"
+            raise CodeError("name", f"is made from {whole}, and here a class is given parameters alone")
         plain = {one.name: one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
         takes_any = any(one.kind is one.VAR_KEYWORD for one in others)
         if "lr" not in plain and not takes_any:
@@ -329,6 +424,8 @@ class _Signature:
             return found if found or "lr" in given else [CodeError("lr", "required key is missing; e.g. lr: 0.01")]
         torch = importlib.import_module("torch")
         leaves = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 3), (4,))]
+        if _tells_apart(self.cls):
+            leaves = [{"params": [leaf], "use_muon": leaf.dim() == 2} for leaf in leaves]
         try:
             self.called(leaves, given)
         except CodeError as error:
@@ -343,6 +440,8 @@ class _Signature:
                 continue
             usual = self.parameters[key].default if key in self.parameters else None
             arguments[key] = tuple(value) if isinstance(value, list) and isinstance(usual, tuple) else value
+        if "base_optimizer" in self.parameters:
+            arguments["base_optimizer"] = _base(arguments.get("base_optimizer"))
         try:
             return self.cls(groups, **arguments)
         except Exception as error:

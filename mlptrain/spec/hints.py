@@ -147,9 +147,9 @@ class UnknownKey:
         base = _base_of(self.model)
         if path[:-1] == self.path and owners:
             yield f"{path[-1]} of {self.path[-1]} {either([name for owner in owners for name in names_of(owner)])}"
-        elif path[0] and (base is None or path[0] in self.model.model_fields):
+        elif path[0] in self.model.model_fields:
             yield dotted((*self.within, *path)) + (" at the top level" if not self.within and len(path) == 1 else "")
-        elif path[0] not in ("", "optimizer"):
+        elif base is not None and path[0] not in ("", "optimizer"):
             yield dotted((*self.within, "base", *path))
 
 

@@ -237,6 +237,10 @@ KEYS = {
         "accelerator devices device_type gpu gpus gpu_id gpu_ids gpu_device n_gpu num_gpus use_gpu cuda use_cuda "
         "cuda_device no_cuda no_mps no_accel solver_mode"
     ),
+    "executor.gpus": (
+        "num_gpus gpu gpu_fraction gpus_per_trial gpus_per_batch gpus_per_worker resources resources_per_trial "
+        "resources_per_worker"
+    ),
     "training.early_stopping": ("early_stop early_stopper early_stopping_callback stop_early"),
     "training.early_stopping.patience": (
         "early_stopping_patience early_stop_patience early_stopping_rounds early_stopping_epochs max_no_improvement "

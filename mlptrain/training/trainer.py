@@ -167,6 +167,10 @@ class Trainer:
         """A model has no further epochs."""
         self._ended[index] = ending
 
+    def has_ended(self, index: int) -> bool:
+        """Whether a model has no further epochs."""
+        return index in self._ended
+
     def revive(self, index: int) -> None:
         """A model that had ended has a new state, and trains again."""
         self._ended.pop(index, None)
@@ -338,9 +342,12 @@ class Trainer:
         return metrics
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class TrainedModel:
-    """One model of a trainer, as what records and judges it sees it; everything is live."""
+    """One model of a trainer, as what records and judges it sees it; everything is live.
+
+    Where its group changes it goes on in another trainer.
+    """
 
     trainer: Trainer
     index: int
@@ -377,6 +384,17 @@ class TrainedModel:
     def end(self, ending: Ending) -> None:
         """It has no further epochs: among others it takes part, and is dropped."""
         self.trainer.end(self.index, ending)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has no further epochs."""
+        return self.trainer.has_ended(self.index)
+
+    def go_on_as(self, other: TrainedModel) -> None:
+        """From here on it is that model, of another trainer, which takes over its state and learning rate."""
+        other.load(self.state())
+        other.scale(self.trainer.updates.scale_of(self.index))
+        self.trainer, self.index = other.trainer, other.index
 
     def scale(self, factor: float) -> None:
         """What a plateau has made of its learning rate, from the next step on."""

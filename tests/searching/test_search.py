@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,18 @@ from tests.searching.small import BASE, SMALL, records, run, written
 def test_sixty_trials_that_are_killed_three_times_end_as_those_left_alone(tmp_path: Path, call: Call) -> None:
     changes = {"method": "tpe", "trials": 60, "batch": 8, "together": 8}
     run(tmp_path / "alone", **changes)
-    config = tmp_path / "killed.yaml"
-    config.write_text(json.dumps({**SMALL, **changes}))
-    place = tmp_path / "killed"
-    for wanted in (8, 24, 48):
+    place = killed(tmp_path, {**SMALL, **changes}, (8, 24, 48))
+    assert len(records(place)) < 62
+    assert call("search", str(place)).code == 0  # the folder itself resumes it
+    assert written(place) == written(tmp_path / "alone")
+    assert len(json.loads((place / "summary.json").read_text())["trials"]) == 60
+
+
+def killed(folder: Path, values: dict[str, Any], after: Sequence[int]) -> Path:
+    """The folder of a search that is killed and resumed, each time once so many trials are on record."""
+    config, place = folder / "killed.yaml", folder / "killed"
+    config.write_text(json.dumps(values))
+    for wanted in after:
         arguments = ["search", str(config), "--run-dir", str(place)]
         process = FORKS.Process(target=command, args=(arguments, str(errors_of(place))))
         process.start()
@@ -34,10 +43,7 @@ def test_sixty_trials_that_are_killed_three_times_end_as_those_left_alone(tmp_pa
         os.kill(process.pid, signal.SIGKILL)
         ended(process)
         assert not (place / "summary.json").exists()
-    assert len(records(place)) < 62
-    assert call("search", str(place)).code == 0  # the folder itself resumes it
-    assert written(place) == written(tmp_path / "alone")
-    assert len(json.loads((place / "summary.json").read_text())["trials"]) == 60
+    return place
 
 
 def test_the_best_yaml_trains_to_the_recorded_figure(tmp_path: Path) -> None:
@@ -75,6 +81,10 @@ def test_halving_trains_the_better_part_further(tmp_path: Path) -> None:
     assert sorted(trial.epochs for trial in summary.trials) == [1] * 6 + [3] * 2 + [9]
     assert summary.trained_epochs == 21
     whole = {trial.trial: trial for trial in run(tmp_path / "whole", **changes).trials}
+    unpruned = {one["trial"]: one["curves"] for one in records(tmp_path / "whole")}
+    for halved in records(tmp_path / "halved")[:9]:  # among whomever each trained
+        for key, curve in halved["curves"].items():
+            assert curve == pytest.approx(unpruned[halved["trial"]][key][: len(curve)], rel=1e-5)
     curves = {one["trial"]: one["curves"]["validation_accuracy"] for one in records(tmp_path / "whole")}
     losses = {one["trial"]: one["curves"]["validation_loss"] for one in records(tmp_path / "whole")}
     [last] = [trial for trial in summary.trials if trial.status == "completed"]
@@ -87,6 +97,17 @@ def test_halving_trains_the_better_part_further(tmp_path: Path) -> None:
     weak = [after(trial.trial, 1) for trial in summary.trials if trial.epochs == 1]
     strong = [after(trial.trial, 1) for trial in summary.trials if trial.epochs > 1]
     assert max(weak) <= min(strong)
+
+
+def test_a_halved_search_that_is_killed_ends_as_one_left_alone(tmp_path: Path, call: Call) -> None:
+    """One batch of nine is on record, the survivors of another have begun to train on their own or not."""
+    base = {**BASE, "training": {**BASE["training"], "epochs": 9}}
+    changes = {"base": base, "trials": 18, "together": 9, "prune": "halving"}
+    run(tmp_path / "alone", **changes)
+    place = killed(tmp_path, {**SMALL, **changes}, (9,))
+    assert len(records(place)) < 20
+    assert call("search", str(place)).code == 0
+    assert written(place) == written(tmp_path / "alone")
 
 
 def test_hours_end_a_search_with_the_trials_it_would_have_begun_with(tmp_path: Path) -> None:
@@ -152,10 +173,3 @@ def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monke
     for name in ("history", "parallel", "importances"):
         assert Path(f"run/pictures/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "is a search" in call("runs", "run").err
-
-
-def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    run(tmp_path / "local", trials=8)
-    run(tmp_path / "ray", trials=8, executor="ray")
-    assert written(tmp_path / "ray") == written(tmp_path / "local")

@@ -108,6 +108,18 @@ SECTIONS: dict[str, Case] = {
         "must be local (start Ray on this machine), auto (the cluster that runs here), HOST:PORT or ray://HOST:PORT, "
         "got the text '127.0.0.1'",
     ),
+    "more than a GPU": (f"{PAIR}\nexecutor: {{name: ray, gpus: «2}}", "executor.gpus", "must be at most 1, got 2"),
+    "nothing of a GPU": (f"{PAIR}\nexecutor: {{name: ray, gpus: «0}}", "executor.gpus", "must be at least 0.01, got 0"),
+    "Ray's own word": (
+        f"{PAIR}\nexecutor: {{name: ray, «num_gpus: 0.5}}",
+        "executor.num_gpus",
+        "unknown key; did you mean 'gpus'?",
+    ),
+    "Ray Tune's word": (
+        f"{PAIR}\nexecutor: {{name: local, «gpus_per_trial: 0.5}}",
+        "executor.gpus_per_trial",
+        "unknown key here; did you mean gpus of executor ray?",
+    ),
     "address of local": (
         f"{PAIR}\nexecutor: {{name: local, «address: auto}}",
         "executor.address",

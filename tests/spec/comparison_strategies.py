@@ -70,7 +70,9 @@ def comparisons(draw: st.DrawFn) -> Mapping:
             st.fixed_dictionaries({"metric": st.just("validation_loss"), "value": st.floats(1e-9, 1e9)}),
         ),
         "tie": FRACTIONS,
-        "executor": st.sampled_from(["local", "ray", {"name": "ray", "address": "ray://head-1.local:10001"}]),
+        "executor": st.sampled_from(
+            ["local", "ray", {"name": "ray", "address": "ray://head-1.local:10001", "gpus": 0.5}]
+        ),
     }
     chosen = {"base": base, "optimizers": {label: draw(entries()) for label in labels}}
     return chosen | draw(st.fixed_dictionaries({}, optional=optional))

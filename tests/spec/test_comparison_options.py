@@ -56,7 +56,7 @@ def test_options_and_overrides() -> None:
     assert (loaded.spec.tuning_seeds, loaded.spec.tuning.extensions) == ((100, 101), 1)
     assert loaded.spec.target is not None
     assert (loaded.spec.target.metric, loaded.spec.target.value) == ("validation_loss", 0.1)
-    assert loaded.spec.executor.model_dump() == {"name": "ray", "address": "auto"}
+    assert loaded.spec.executor.model_dump() == {"name": "ray", "address": "auto", "gpus": 1.0}
 
 
 @pytest.mark.parametrize(

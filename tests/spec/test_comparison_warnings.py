@@ -68,6 +68,13 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "counts differences up to 10 percentage points as ties; 0.001 is 0.1 points",
         f"{BASE}{PAIR}tie: 0.01\n",
     ),
+    "a part of no GPU": (
+        f"base: {{data: digits, model: {{hidden: [4]}}, training: {{device: cpu}}}}\n{PAIR}"
+        "executor: {name: ray, gpus: «0.5}\n",
+        "executor.gpus",
+        "has no effect: base.training.device is cpu",
+        f"{BASE}{PAIR}executor: {{name: ray, gpus: 0.5}}\n",
+    ),
     "optimizer of the base": (
         f"base: {{data: digits, model: {{hidden: [4]}}, optimizer: «{{name: sgd, rate: 3}}}}\n{PAIR}",
         "base.optimizer",

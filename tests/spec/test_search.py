@@ -87,6 +87,41 @@ def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path:
     assert says in fault_of(text, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("", 8),  # by TPE
+        ("batch: 16\n", 16),
+        ("trials: 4\nbatch: 40\n", 4),
+        ("method: random\ntrials: 16\n", 16),
+        ("batch: 17\n", None),
+        ("batch: 32\ntogether: 8\n", None),
+        ("method: random\n", None),
+    ],
+)
+def test_a_cluster_of_which_one_node_alone_could_work_is_warned_of(
+    text: str, drawn: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(f"{BASE}{RATE}{text}executor: ray\n")
+    line = path.read_text().count("\n")
+    told = [str(warning).removeprefix(f"{path}:") for warning in load_search(path).warnings]
+    message = (
+        f"{line}:11  executor: keeps one worker busy at a time: {drawn} trials are drawn at once, and up to 16 train "
+        "together on one; for four workers take e.g. batch: 32 with together: 8"
+    )
+    assert told == ([] if drawn is None else [message])
+    assert load_search(path, ["executor=local"]).warnings == ()
+
+
+def test_a_part_of_a_gpu_is_of_no_use_to_the_cpu(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(f"{BASE}{RATE}executor: {{name: ray, gpus: 0.5}}\nbatch: 32\n")
+    assert load_search(path).warnings == ()
+    [told] = load_search(path, ["base.training.device=cpu"]).warnings
+    assert str(told) == f"{path}:7:29  executor.gpus: has no effect: base.training.device is cpu"
+
+
 def test_halving_needs_a_figure_of_every_epoch(tmp_path: Path) -> None:
     base = BASE.replace("validation: 0.2", "validation: 0")
     assert "its data.validation is 0" in fault_of(f"{RATE}prune: halving\n", tmp_path, base=base)

@@ -13,6 +13,7 @@ from mlptrain.errors import SpecError
 from mlptrain.spec import load_text
 from mlptrain.spec.adversarial import AdversarialSpec
 from mlptrain.spec.base import names_in, sections_in
+from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.hints import compact, homes_of
@@ -529,7 +530,7 @@ def test_every_path_in_the_table_leads_to_a_key() -> None:
     for path in KEYS:
         if not path.startswith("."):
             *parents, key = path.split(".")
-            homes = homes_of(ExperimentSpec, key)
+            homes = homes_of(ExperimentSpec, key) or homes_of(ComparisonSpec, key)
             assert any(home.split(" ")[0] in (path, ".".join(parents), "the") for home in homes), path
 
 
@@ -551,7 +552,14 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         "weight",
     }
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
-    assert [word for word, count in words.items() if count > 1] == ["labels", "alpha", "beta", "monitor"]
+    assert [word for word, count in words.items() if count > 1] == [
+        "labels",
+        "alpha",
+        "beta",
+        "gpu",
+        "numgpus",
+        "monitor",
+    ]
     keys = {compact(key) for key in _keys(ExperimentSpec)}
     assert set(words) & keys == ambiguous
     for table in (VALUES, VALUES_NOT_OFFERED):

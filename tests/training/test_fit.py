@@ -14,22 +14,23 @@ from mlptrain.spec import Experiment, load_text
 from mlptrain.training.endings import Ending
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
-from tests.catalogue import OPTIMIZERS, Settings, cases, yaml
+from tests.catalogue import OPTIMIZERS, WRAPPED, Settings, cases, yaml
 
 EPOCHS, SEEDS = 4, (3, 0, 11)
 STEPS = 12  # of an epoch: 180 training rows in batches of 16
 
 
-def experiments_of(name: str, settings: Settings, *, epochs: int = EPOCHS) -> list[Experiment]:
+def experiments_of(name: str, settings: Settings, *changes: str, epochs: int = EPOCHS) -> list[Experiment]:
     text = f"""
 data: {{name: digits, train_size: 200, test_size: 20, validation: 20}}
 model: {{hidden: [9, 5], activation: tanh}}
 optimizer: {yaml(name, settings)}
 training: {{epochs: {epochs}, batch_size: 16, device: cpu}}
 """
-    return [load_text(text, overrides=[f"seed={seed}"]).experiment for seed in SEEDS]
+    return [load_text(text, overrides=[f"seed={seed}", *changes]).experiment for seed in SEEDS]
 
 
+FULL = {"lbfgs": ["training.batch_size=full"]}  # which evaluates the same rows again and again
 ADAM = experiments_of("adam", {"lr": 0.01})
 
 
@@ -189,3 +190,93 @@ def test_an_interruption_ends_without_an_ending() -> None:
     with pytest.raises(InterruptedRunError, match="epoch 2"):
         fit(ADAM, load_data_of_seeds(ADAM), [listener], should_stop=should_stop)
     assert listener.calls == [" started", " epoch [0]", " epoch [1]"]
+
+
+class Ends(Heard):
+    """A listener that ends some of the models, each after an epoch, and counts how many its trainer has then."""
+
+    def __init__(self, after: dict[int, int]) -> None:
+        super().__init__()
+        self._after = after
+        self.together: list[list[int | None]] = []
+
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+        super().epoch(epochs)
+        each = list(zip(self.models, epochs, strict=True))
+        self.together.append([None if epoch is None else len(model.trainer.models) for model, epoch in each])
+        for index, (model, epoch) in enumerate(each):
+            if epoch is not None and self._after.get(index) == epoch.epoch:
+                model.end(Ending("stopped early", epoch.epoch, epoch.step, epoch.lr))
+
+
+def assert_close(one: ModelState, other: ModelState) -> None:
+    """To float32 rounding, as in test_many_models.py."""
+    for name, values in one.parameters.items():
+        torch.testing.assert_close(values, other.parameters[name], rtol=1e-4, atol=1e-5)
+    assert one.buffers.keys() == other.buffers.keys()
+    for name, buffers in one.buffers.items():
+        for key, values in buffers.items():
+            torch.testing.assert_close(values, other.buffers[name][key], rtol=1e-3, atol=1e-5)
+    assert one.scalars == other.scalars
+
+
+def assert_goes_on_as_alone(experiments: Sequence[Experiment], after: dict[int, int]) -> Ends:
+    listener = Ends(after)
+    fit(experiments, load_data_of_seeds(experiments), [listener], regroup=True)
+    for index, experiment in enumerate(experiments):
+        alone = heard([experiment])
+        found = [epochs[index] for epochs in listener.epochs if epochs[index] is not None]
+        assert len(found) == after.get(index, len(alone.epochs) - 1) + 1
+        for epoch, [expected] in zip(found, alone.epochs, strict=False):
+            assert epoch is not None
+            assert expected is not None
+            assert (epoch.epoch, epoch.step, epoch.lr) == (expected.epoch, expected.step, expected.lr)
+            assert (epoch.ending and epoch.ending.kind) == (expected.ending and expected.ending.kind)
+            for ours, theirs in ((epoch.train, expected.train), (epoch.evaluated, expected.evaluated)):
+                assert (ours is None) == (theirs is None)
+                if ours is not None and theirs is not None:
+                    assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+            assert_close(listener.states[index, epoch.epoch], alone.states[0, epoch.epoch])
+    return listener
+
+
+@pytest.mark.parametrize("case", cases({**OPTIMIZERS, **WRAPPED}, "good"))
+def test_models_that_end_leave_the_steps_of_the_others_which_go_on_as_alone(case: tuple[str, Settings]) -> None:
+    listener = assert_goes_on_as_alone(experiments_of(*case, *FULL.get(case[0], ())), {1: 1, 0: 3})
+    assert [ending and ending.epoch for ending in listener.endings] == [3, 1, EPOCHS]
+    if case[0] != "lbfgs":  # of which each has a trainer of its own
+        assert listener.together == [[3, 3, 3], [3, 3, 3], [2, None, 2], [2, None, 2], [None, None, 1]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["training.ema=0.9"],
+        ["schedule={name: plateau, patience: 0, factor: 0.5, threshold: 0.2}"],
+        ["schedule={name: cosine, warmup: 6}"],
+        # With Adam biases before batch norm follow the rounding of gradients that are 0.
+        ["model.dropout=0.3", "model.norm=batch", "optimizer={name: sgd, lr: 0.05, momentum: 0.9}"],
+        ["training.early_stopping={patience: 2, min_delta: 10}"],
+    ],
+)
+def test_what_follows_epochs_goes_on_too(changes: list[str]) -> None:
+    """Averages, learning rates as a plateau or a schedule has made them, statistics, patience."""
+    experiments = experiments_of("adam", {"lr": 0.02}, *changes)
+    listener = assert_goes_on_as_alone(experiments, {1: 2})
+    last = listener.epochs[-1][2]
+    if "plateau" in changes[0]:
+        assert last is not None
+        assert last.lr < 0.02
+    if "early" in changes[0]:
+        assert [ending and (ending.kind, ending.epoch) for ending in listener.endings[::2]] == [
+            ("stopped early", 3)
+        ] * 2
+
+
+def test_models_of_several_trainers_share_one_when_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most two share a trainer here."""
+    monkeypatch.setattr("mlptrain.experiment.parts.most_together", lambda _: 2)
+    four = [*ADAM, ADAM[0].changed(seed=5)]
+    listener = assert_goes_on_as_alone(four, {0: 1, 2: 1})
+    assert listener.together[1:3] == [[2, 2, 2, 2], [None, 2, None, 2]]
+    assert listener.models[1].trainer is listener.models[3].trainer

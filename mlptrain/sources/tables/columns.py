@@ -7,6 +7,7 @@ measured to prepare inputs comes from the training rows alone, later.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ _MAX_LEVELS = 10_000  # in the facts; beyond it a column of text is dropped
 _MAX_NAMED = 5
 _REASONS = {"text": "text of many different values"}
 _COUNTED = 1_000_000  # rows
+_KEPT = 0.9  # of different numbers, that float32 should tell apart
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def infer(
             dropped.setdefault(why.partition(":")[0], []).append((printable(name), warning))
         elif warning:
             notes.append(("columns", warning))
+        if kind == "numeric" and not warning and (rounded := _rounded(values, low, high)):
+            notes.append(("columns", rounded))
         if kind != "drop":
             columns += stored_columns(name, values, kind)
     if not columns:
@@ -122,6 +126,8 @@ def infer(
         if len(class_names) == 1 or (not class_names and low == high):
             (only,) = levels_of(table.frame[name])
             raise DataKeyError("target", f"'{printable(name)}' has one value only, {only!r}: nothing to learn")
+        if not class_names and (rounded := _rounded(table.frame[name], low, high)):
+            notes.append(("target", rounded))
     return Inferred(
         tuple(columns), targets, found, why, class_names, tuple(described), tuple(notes), tuple(_summed_up(dropped))
     )
@@ -260,6 +266,31 @@ def _identifier(values: pl.Series, shown: str) -> str:
     return (
         f"'{shown}' looks like an identifier, since every row has another number, in order; data.columns: "
         f"{{{shown}: drop}} leaves it out"
+    )
+
+
+def _rounded(values: pl.Series, low: Any, high: Any) -> str:
+    """A warning where float32 makes many numbers equal, as those of a narrow range far from 0.
+
+    They are counted only where that may be: of whole numbers above 2²⁴, and in a range of fewer than 2¹⁰ steps. Of
+    others what rounding takes is small beside their spread.
+    """
+    import polars as pl
+
+    largest = max(abs(low or 0), abs(high or 0))
+    step = 2.0 ** (math.frexp(largest)[1] - 24)
+    if values.dtype == pl.Float32 or not math.isfinite(largest):
+        return ""
+    if not (high - low < 2**10 * step or (values.dtype.is_integer() and step > 1)):
+        return ""
+    some = values.head(_COUNTED).drop_nulls().cast(pl.Float64)
+    different, kept = some.n_unique(), some.cast(pl.Float32).n_unique()
+    if kept > _KEPT * different:
+        return ""
+    return (
+        f"'{printable(values.name)}' has numbers too close to each other for float32, in which rows are stored: of "
+        f"{different:,} different ones {kept:,} are left, {step:g} apart; subtract an offset in the file, such as "
+        f"{low if values.dtype.is_integer() else f'{low:.17g}'}, its lowest"
     )
 
 

@@ -17,6 +17,8 @@ from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparedMetric,
     ComparisonSpec,
+    ExecutorSpec,
+    RayExecutor,
     ScoringSpec,
     TargetSpec,
     TuningSpec,
@@ -315,3 +317,10 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
     if spec.tie_width > WIDE_TIE and spec.is_of_fractions:
         message = f"counts differences up to {spec.tie_width * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
+    yield from executor_warnings(spec.executor, spec.base.training)
+
+
+def executor_warnings(executor: ExecutorSpec, training: TrainingSpec) -> Iterator[Finding]:
+    """A part of a GPU that nothing trains on."""
+    if isinstance(executor, RayExecutor) and executor.gpus < 1 and training.device == "cpu":
+        yield ("executor", "gpus"), "has no effect: base.training.device is cpu"

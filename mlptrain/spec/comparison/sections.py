@@ -160,6 +160,9 @@ class RayExecutor(Section):
         description="local starts Ray on this machine; auto finds the cluster that runs here; else HOST:PORT or "
         "ray://HOST:PORT.",
     )
+    gpus: float = Field(
+        1.0, ge=0.01, le=1, description="Of a GPU, what a batch that trains on one takes: 0.25 lets four share it."
+    )
 
 
 ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"), ShortName()]

@@ -157,7 +157,7 @@ class SearchSpec(Section):
 
     def to_plain(self) -> dict[str, Any]:
         """Every value, defaults included, as mappings, lists, numbers and text; loading it gives an equal one."""
-        values = self.model_dump(exclude={"base", "space"}, exclude_none=True)
+        values = self.model_dump(exclude={"base", "space", "batch"}, exclude_none=True)
         space = {key: choice.plain() for key, choice in self.space.items()}
         return (
             {"name": values.pop("name"), "base": plain(self.base), "space": space}

@@ -24,7 +24,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["torch", "scipy.stats", "rich.box", "rich.console", "rich.progress", "rich.table", "mlptrain.cli",
      "mlptrain.experiment", "mlptrain.comparison.protocol", "mlptrain.sources.fetch",
-     "mlptrain.report.comparison.outputs",
+     "mlptrain.report.comparison.outputs", "mlptrain.report.search.outputs", "mlptrain.searching", "optuna.samplers",
      "matplotlib.backends.backend_agg", __name__]
 )  # fmt: skip
 
