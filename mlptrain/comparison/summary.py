@@ -31,6 +31,7 @@ from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_change
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
 from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.metrics import is_share, short_name_of
+from mlptrain.updates import wrapped
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
 _MAX_NAMED = 6  # arms in a row of the sentence
@@ -182,13 +183,13 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
 
 
 def gradients_per_step(plan: Plan, setting: Changes) -> int:
-    """How many gradients of its batch a step evaluates at most: several of L-BFGS, and of disturbed inputs one more."""
+    """How many gradients of its batch a step evaluates at most: several of L-BFGS and SAM, and of disturbed inputs."""
     spec = plan.task.spec
     spec = (
         changed_spec(spec, setting) if isinstance(setting, Mapping) else spec.model_copy(update={"optimizer": setting})
     )
     adversarial = spec.training.adversarial
-    return spec.optimizer.gradients_per_step * (1 if adversarial is None else adversarial.gradients)
+    return wrapped.gradients_per_step(spec.optimizer) * (1 if adversarial is None else adversarial.gradients)
 
 
 def _at_default(setting: Changes) -> list[str] | None:

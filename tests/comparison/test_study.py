@@ -288,14 +288,18 @@ arms:
   plain: {}
   lbfgs: {optimizer: {name: lbfgs, max_iter: 8}, training.batch_size: full}
   fgsm: {training.adversarial: {name: fgsm, epsilon: 0.1}}
+  SAM: {optimizer: {name: "pytorch_optimizer:SAM", base_optimizer: "torch.optim:SGD", lr: 0.1}}
 scoring: {seeds: 3}
 """
     found = study(text, tmp_path)
     assert {name: arm.get("gradients_per_step", 1) for name, arm in found["arms"].items()} == {
-        "plain": 1, "lbfgs": default, "fgsm": 2,
+        "plain": 1, "lbfgs": default, "fgsm": 2, "SAM": 2,
     }  # fmt: skip
-    noted = " ".join(caveats(ComparisonFiles(tmp_path / "study").read_summary()))
-    assert f"the gradients that a step evaluates at most: lbfgs {default}, fgsm 2, plain 1" in noted
+    summary = ComparisonFiles(tmp_path / "study").read_summary()
+    noted = " ".join(caveats(summary))
+    assert "base_optimizer torch.optim:SGD" in describe_setting(summary.optimizers["SAM"])
+    assert "foreach" not in describe_setting(summary.optimizers["SAM"])
+    assert f"the gradients that a step evaluates at most: lbfgs {default}, " in noted
 
 
 def test_the_chosen_setting_is_what_is_not_as_by_default(tmp_path: Path) -> None:
