@@ -288,20 +288,17 @@ def report(
     time to target, what failed, the protocol. Of a search: the best setting, what mattered, every trial. The page is
     self-contained.
     """
-    from mlptrain.runs import RunFolder, RunGroup, is_comparison, is_search
+    from mlptrain.runs import RunFolder, RunGroup, study_in
 
-    comparison, group, search = is_comparison(run), RunGroup.is_group(run), is_search(run)
-    folder = run if comparison or group or search else RunFolder.open(run).path
+    study, group = study_in(run), RunGroup.is_group(run)
+    folder = run if study is not None or group else RunFolder.open(run).path
     file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
-    if comparison:
+    if study is not None:
         from mlptrain.report.comparison.outputs import comparison_page
-
-        screen.write_file(file, comparison_page(run).encode())
-        return
-    if search:
         from mlptrain.report.search.outputs import search_page
 
-        screen.write_file(file, search_page(run).encode())
+        page = {"comparison": comparison_page, "search": search_page}[study.name]
+        screen.write_file(file, page(run).encode())
         return
     from mlptrain.report.loading import load_matplotlib
 

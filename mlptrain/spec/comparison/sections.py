@@ -38,9 +38,6 @@ from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import KeyPath
 
 MAX_SEEDS = 1000
-FORMAT = 2  # of a comparison's folder; raised whenever its files change their layout
-# What the plan of a comparison says besides the comparison itself.
-PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_batches")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -20,9 +20,6 @@ from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 
 MAX_TRIALS = 10_000
 MAX_TOGETHER = 64
-FORMAT = 1  # of a search's folder; raised whenever its files change their layout
-# What the plan of a search says besides the search itself.
-PLAN_KEYS = ("format", "software")
 
 RangeName = Literal["uniform", "log_uniform", "integers", "log_integers"]
 Method = Literal["random", "halton", "tpe", "gp", "grid"]
