@@ -13,7 +13,9 @@ import mlptrain
 from mlptrain.errors import DivergedError, SpecError, UserError
 from mlptrain.report.comparison.words import describe_setting
 from mlptrain.spec import load_spec
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed, is_code_allowed
+from mlptrain.spec.search.load import load_search
 from tests.command import Call
 
 SIGNS = (Path(__file__).parents[1] / "configs" / "comparisons" / "signs.py").read_text()
@@ -221,6 +223,69 @@ def test_a_collection_needs_no_leave_but_has_to_be_installed(folder: Path, monke
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "pytorch_optimizer")
     assert 'not installed: pip install "mlptrain[optimizers]"' in fault(folder, lion, allow=False)
+
+
+WHERE = {
+    "arms": "arms: {{A: {{}}, B: {{{}}}}}\n",
+    "space": "space: {{{}}}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("optimizer.momentun: [0.5, 0.9]", "optimizer.momentun: unknown key; did you mean 'momentum'?"),
+        ("optimizer.beta3: [0.5, 0.9]", "optimizer.beta3: unknown key; its constructor takes lr, momentum"),
+        ("optimizer.momentum: [0.5, fast]", "optimizer.momentum[1]: must be a number, got the text 'fast'"),
+    ],
+)
+@pytest.mark.parametrize("section", WHERE)
+def test_keys_of_its_constructor_in_a_study_and_in_a_search(folder: Path, section: str, key: str, says: str) -> None:
+    load = load_comparison if section == "arms" else load_search
+    (path := folder / "x.yaml").write_text("base: c.yaml\n" + WHERE[section].format(key))
+    with pytest.raises(SpecError) as caught, code_allowed():
+        load(path)
+    [fault] = caught.value.faults
+    at = "arms.B." if section == "arms" else "space."
+    assert (fault.line, str(fault).partition("  ")[2]) == (2, f"{at}{says}")
+
+
+def test_what_a_class_of_a_collection_passes_over_is_refused(folder: Path) -> None:
+    """Its constructor takes any argument; cautious is one that it reads."""
+    takes = "its constructor takes lr, betas, weight_decay, weight_decouple"
+    lion = "{{name: 'pytorch_optimizer:Lion', {}: true}}"
+    assert f"c.yaml:3:45  optimizer.beta3: unknown key; {takes}" in fault(folder, lion.format("beta3"))
+    assert fault(folder, lion.format("weight_decoupl")).endswith("unknown key; did you mean 'weight_decouple'?")
+    assert load_spec(config(folder, lion.format("cautious"))).spec.optimizer.name == "pytorch_optimizer:Lion"
+
+
+def test_its_values_are_tuned_and_searched(call: Call, folder: Path) -> None:
+    (study := folder / "study.yaml").write_text(
+        "base: c.yaml\narms: {A: {optimizer.momentum: [0.5, 0.9]}, B: {optimizer: {name: adam, lr: [0.01, 0.1]}}}\n"
+    )
+    with code_allowed():
+        assert load_comparison(study).spec.budgets == {"A": 2, "B": 2}
+    (path := folder / "search.yaml").write_text(
+        "base: c.yaml\nspace: {optimizer.momentum: {uniform: [0.1, 0.9]}, optimizer.lr: [0.001, 0.01]}\n"
+        "trials: 4\nmethod: random\nscoring: {seeds: 2}\n"
+    )
+    refused = call("search", str(path), "--run-dir", str(folder / "searched"))
+    assert refused.code == 2
+    assert refused.err.removeprefix(f"{folder}/").startswith(REFUSED.format(folder))
+    assert not (folder / "searched").exists()
+    assert call("search", str(path), "--run-dir", str(folder / "searched"), "--allow-code").code == 0
+    assert call("search", str(folder / "searched")).code == 2
+    best = str(folder / "searched" / "best.yaml")
+    assert call("train", best, "--run-dir", str(folder / "best"), "--allow-code").code == 0
+
+
+def test_learning_rates_are_not_tried_without_leave(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    refused = call("lr-find", "c.yaml")
+    assert (refused.code, "--allow-code" in refused.err, (folder / "imported").exists()) == (2, True, False)
+    wrong = call("lr-find", "c.yaml", "--allow-code", "--set", "optimizer.momentun=0.5")
+    assert wrong.err == "--set optimizer.momentun=0.5  optimizer.momentun: unknown key; did you mean 'momentum'?\n"
+    assert call("lr-find", "c.yaml", "--allow-code", "--rates", "3", "--steps", "2").code == 0
 
 
 @pytest.mark.parametrize(

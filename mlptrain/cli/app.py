@@ -53,6 +53,12 @@ from mlptrain.system import signals
 from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
+# By kind of configuration what runs one.
+_COMMANDS = {
+    "experiment": "train it with `mlptrain train",
+    "comparison": "run it with `mlptrain compare",
+    "search": "run it with `mlptrain search",
+}
 data_app = new_group("Look into, get or verify a data set.")
 data_app.command("show", rich_help_panel=DATA)(data_show)
 
@@ -75,11 +81,20 @@ def _options(
 
 @app.command(rich_help_panel=TRAIN)
 def init(
-    name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
+    name: Annotated[Path, typer.Argument(help="Name of the configuration; writes NAME.yaml.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS)),
+    ] = "experiment",
 ) -> None:
-    """Write a commented configuration to begin with."""
+    """Write a commented configuration to begin with.
+
+    A comparison or a search with --kind; all of them run as they are, on scikit-learn's digits.
+    """
     from mlptrain.spec import NAME_PATTERN, starter_yaml
 
+    if kind not in _COMMANDS:
+        raise UserError(f"there is no starter of '{kind}'; name experiment, comparison or search")
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
@@ -87,8 +102,8 @@ def init(
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if path.exists():
         raise UserError(f"{path} exists and is not overwritten; choose another name")
-    screen.write_file(path, starter_yaml(path.stem).encode())
-    screen.say(f"train it with `mlptrain train {path}`", err=True)
+    screen.write_file(path, starter_yaml(path.stem, kind).encode())
+    screen.say(f"{_COMMANDS[kind]} {path}`", err=True)
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -289,7 +304,7 @@ def schema(
         typer.Argument(
             metavar="[KIND]",
             help="experiment, comparison or search.",
-            autocompletion=lambda: ["experiment", "comparison", "search"],
+            autocompletion=lambda: list(_COMMANDS),
         ),
     ] = "experiment",
 ) -> None:

@@ -95,9 +95,9 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         return
     if plan["assumed_spread"] is None:
         say(
-            f"verdicts: {plan['seeds']} seeds would show a true difference of about "
-            f"{plan['smallest_detectable']:.1f} times the standard deviation of differences by seed, in four of five "
-            "comparisons"
+            "verdicts: how much differences vary from seed to seed is not known beforehand; "
+            f"{plan['seeds']} seeds would show a true one of about {plan['smallest_detectable']:.1f} times their "
+            "standard deviation, in four of five comparisons"
         )
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]

@@ -256,7 +256,10 @@ def show_check_of_study(found: Mapping[str, Any]) -> None:
         what = f"{len(arms)} arms ({', '.join(arms)}) {by}{tuned:,} tuning trials before extensions, "
         say(f"{found['name']}: {what}{len(arms) * seeds:,} scoring trials")
         return
-    show_table(("key", "values"), list(found["space"].items()), title=f"{found['config']}: no faults")
+    from mlptrain.spec.dump import yaml_line
+
+    rows = [(key, yaml_line({key: values}).partition(": ")[2]) for key, values in found["space"].items()]
+    show_table(("key", "values"), rows, title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
     what = f"{found['trials']:,} trials by {found['method']}{pruned}, {by}"
     say(f"{found['name']}: {what}the best setting is scored on {seeds} fresh seeds")

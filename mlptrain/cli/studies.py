@@ -218,9 +218,12 @@ def _run(
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
     from mlptrain.spec.reader import read_file
-    from mlptrain.spec.study import is_comparison
+    from mlptrain.spec.study import is_comparison, is_search
 
-    if is_comparison(read_file(config)[1]):
+    document = read_file(config)[1]
+    if is_search(document):
+        return load_comparison(config)  # which refuses it
+    if is_comparison(document):
         if options:
             named = ", ".join(f"--{key}" for key in options)
             raise UserError(

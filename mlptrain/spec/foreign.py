@@ -19,7 +19,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -401,11 +401,8 @@ class _Signature:
         for key, value in list(given.items()):
             if key == "weight_decay" and not value and key not in self.parameters:
                 del given[key]
-            elif key not in self.parameters and not self.takes_any:
-                known = {compact(name): name for name in self.parameters}
-                slip = known.get(compact(key)) or known.get(close(compact(key), known) or "")
-                hint = f"did you mean '{slip}'?" if slip else f"its constructor takes {', '.join(self.parameters)}"
-                found.append(CodeError(key, f"unknown key; {hint}"))
+            elif key not in self.parameters and not (self.takes_any and _is_read(self.cls, key)):
+                found.append(self._unknown(key))
             elif isinstance(value, float) and not math.isfinite(value):
                 found.append(CodeError(key, f"must be a finite number, got {value}"))
             elif isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
@@ -431,6 +428,12 @@ class _Signature:
         except CodeError as error:
             found.append(error)
         return found
+
+    def _unknown(self, key: str) -> CodeError:
+        known = {compact(name): name for name in self.parameters}
+        slip = known.get(compact(key)) or known.get(close(compact(key), known) or "")
+        hint = f"did you mean '{slip}'?" if slip else f"its constructor takes {', '.join(self.parameters)}"
+        return CodeError(key, f"unknown key; {hint}")
 
     def called(self, groups: list[Any], values: Mapping[str, Any]) -> Any:
         """The optimizer. Raises CodeError with the key that the constructor's complaint names."""
@@ -458,6 +461,16 @@ class _Signature:
     def _is_grid(self, key: str, value: list[Any]) -> bool:
         """Whether a list holds values to choose from, and is not one itself, as betas are."""
         return isinstance(value[0], list) or not isinstance(self.defaults.get(key), (tuple, list))
+
+
+def _is_read(cls: Callable[..., Any], key: str) -> bool:
+    """Whether a class that takes any argument may read this one; those of the collections name what they read."""
+    modules = {base.__module__ for base in inspect.getmro(cls)} if isinstance(cls, type) else set()
+    ours = [name for name in modules if name.partition(".")[0] in COLLECTIONS]
+    reads = rf"""(get\(|pop\(|\[)["']{re.escape(key)}["']"""
+    with suppress(OSError):
+        return not ours or any(re.search(reads, inspect.getsource(sys.modules[name])) for name in ours)
+    return True
 
 
 def _expected(usual: object, value: object) -> str | None:

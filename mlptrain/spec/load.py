@@ -84,6 +84,9 @@ def load_spec(
         return _load(document, content, default_name="experiment", overrides=overrides, facts=facts, imports=imports)
     path = user_path(config)
     content, document = read_file(path)
+    if {"base", "space"} <= document.value.keys():
+        message = f"is a search, expected an experiment; run it with `mlptrain search {path}`"
+        raise refusal(str(path), message)
     if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
         command = "compare-optimizers" if "optimizers" in document.value else "compare"
         message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.arms import Base, names_optimizer
-from mlptrain.spec.comparison.rules import BASE_RULES, recorded_keys, split_and_key
+from mlptrain.spec.comparison.rules import BASE_RULES, judged_key, recorded_keys
 from mlptrain.spec.comparison.sections import ComparedMetric, ComparisonSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
@@ -113,12 +113,12 @@ class StudyReader:
             if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
                 self.of_base.append(override)
             else:
-                apply_override(document, override, model)
-        for section in [key for key in of_the_base if key in document.value]:
+                apply_override(document, override, model, keys_at={"arms": 2, "space": 1})
+        for key in [key for key in document.value if key.partition(".")[0] in of_the_base]:
             # Left to the check it would be a misspelt key of the study: training reads like tuning.
-            message = f"unknown key here; it belongs to base.{section}{or_else}"
-            document.faults.append(document.fault((section,), message, key=True))
-            del document.value[section]
+            message = f"unknown key here; it belongs to base.{key}{or_else}"
+            document.faults.append(document.fault((key,), message, key=True))
+            del document.value[key]
         self.base_document = _base_document_of(document, folder)
         self._sections: dict[str, Any] = {}
         self._base: Base | None = None
@@ -158,6 +158,8 @@ class StudyReader:
         Raises SpecError with every fault.
         """
         spec, _, more = check(self.document, model, rules, known={**self._sections, **known})
+        if any(fault.message.endswith(("did you mean 'arms'?", "did you mean 'optimizers'?")) for fault in more):
+            more = [fault for fault in more if (fault.path, fault.message[:12]) != ("optimizers", "required key")]
         faults = [*self.faults, *more]
         if spec is None or self._base is None or faults:
             raise SpecError(in_order(faults, self.document.source))
@@ -207,10 +209,10 @@ def _base_document_of(document: Document, folder: Path) -> Document | None:
                 for fault in error.faults
             ]
             return None
-        if not is_comparison(base):
+        if not is_comparison(base) and not is_search(base):
             base.value.setdefault("name", folder_name(Path(value).stem))
             return base
-        message = f"{base.source} is a comparison, not an experiment"
+        message = f"{base.source} is a {'search' if is_search(base) else 'comparison'}, not an experiment"
     if "base" in document.value:
         document.faults.append(document.fault(("base",), message))
     return None
@@ -218,9 +220,7 @@ def _base_document_of(document: Document, folder: Path) -> Document | None:
 
 def metric_on(split: str, named: ComparedMetric | None, base: ExperimentSpec, facts: DataFacts) -> ComparedMetric:
     """What a study is judged by, with its split and goal: what it names, by default the accuracy, RMSE or loss."""
-    recorded = recorded_keys(base.evaluation, facts, base.loss)
-    default = next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
-    key = default if named is None else split_and_key(named.name)[1]
+    key = judged_key(named, recorded_keys(base.evaluation, facts, base.loss))
     return ComparedMetric(name=f"{split}_{key}", goal="max" if higher_is_better(key) else "min")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,13 @@ def test_a_folder_of_another_search_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "search", trials=4)
     with pytest.raises(RunFolderError, match="trials"):
         run(tmp_path / "search", trials=5)
+
+
+def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r'Optuna, which is not installed; `pip install "mlptrain\[search\]"`'):
+        run(tmp_path / "search")
+    assert not (tmp_path / "search").exists()
 
 
 def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, Time
 from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.metrics import is_share
 from mlptrain.spec.optimizer import Foreign
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
@@ -144,10 +145,8 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
 
 def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
-    name = target.metric.replace("_", " ")
-    if target.metric.endswith("accuracy"):
-        return f"{name} of at least {100 * target.value:g} %"
-    return f"{name} of at most {target.value:g}"
+    value = f"{100 * target.value:g} %" if is_share(target.key) else f"{target.value:g}"
+    return f"{target.metric.replace('_', ' ')} of at {'least' if target.is_at_least else 'most'} {value}"
 
 
 def target_note(summary: Summary) -> str:
@@ -261,10 +260,14 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
     """In what the arms had more or less than each other: tuning trials, updates, gradients."""
     kind = what(summary)
     tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
-    if len(set(tuned.values())) > 1:
-        names = extended(summary)
-        why = f" (grids were extended for {names})" if names else ""
-        yield f"{kind.capitalize()}s differ in tuning trials: {_by_number(tuned)}{why}; more trials find better values."
+    if _budgets_differ(summary):
+        trials = ", ".join(f"{name} {entry.tuning_trials:,}" for name, entry in summary.optimizers.items())
+        yield f"Tuning budgets differ, which favours the larger: tuning trials of {trials}."
+    elif len(set(tuned.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in tuning trials, since grids were extended by the rule for "
+            f"{extended(summary)}: {_by_number(tuned)}."
+        )
     updates = {name: summary.epochs * steps for name, steps in summary.steps.items()}
     if len(set(updates.values())) > 1:
         yield (
@@ -313,6 +316,14 @@ def steps_with_batches(summary: Summary, batch_size: int) -> str:
     changed = [key for entry in summary.optimizers.values() for key in entry.changes or {}]
     is_shared = {*summary.steps.values()} == {summary.steps_per_epoch} and "training.batch_size" not in changed
     return steps_of_epoch(summary) + (f" with batches of {batch_size:,}" if is_shared else "")
+
+
+def _budgets_differ(summary: Summary) -> bool:
+    """Whether numbers of tuning trials differ by more than extensions of grids, which follow a rule."""
+    entries = summary.optimizers.values()
+    plain = {entry.tuning_trials for entry in entries if not entry.extensions}
+    extended = {entry.tuning_trials for entry in entries if entry.extensions}
+    return len(plain) > 1 or any(trials <= most for trials in extended for most in plain)
 
 
 def what(summary: Summary) -> str:

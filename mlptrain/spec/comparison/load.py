@@ -29,6 +29,7 @@ from mlptrain.spec.study import (
     explicit_seeds,
     holds,
     is_comparison,
+    is_search,
     measuring,
     metric_on,
     read_study,
@@ -51,6 +52,9 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
     is left out. Raises SpecError with every fault of both files.
     """
     document, folder = read_study(config, COMPARISON)
+    if is_search(document):
+        message = f"is a search, not a comparison: it has a space; run it with `mlptrain search {document.source}`"
+        raise SpecError([Fault(document.source, None, None, "", message)])
     if not is_comparison(document) and "data" in document.value:
         path = Path(document.source)
         message = (
@@ -183,10 +187,6 @@ def _inspect_arms(document: Document) -> None:
             continue
         if "optimizer" in entry and not inspect_code(document, ("arms", name, "optimizer")):
             entry["optimizer"] = STAND_IN
-        if ":" in str(entry.get("optimizer.name", "")):
-            message = "an optimizer by its import path is a section: optimizer: {name: my_module:MyOptimizer, lr: 0.01}"
-            document.faults.append(document.fault(("arms", name, "optimizer.name"), message))
-            del entry["optimizer.name"]
 
 
 def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:

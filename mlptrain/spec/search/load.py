@@ -59,6 +59,11 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     """
     document, folder = read_study(config, SEARCH)
     if not is_search(document):
+        if {"arms", "optimizers"} & document.value.keys():
+            message = (
+                f"is a comparison, not a search: it has no space; run it with `mlptrain compare {document.source}`"
+            )
+            raise SpecError([Fault(document.source, None, None, "", message)])
         message = (
             "is not a search: it has no space; e.g. space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}} beside "
             "base: experiment.yaml"
@@ -74,7 +79,9 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     reader.faults += faults
     document.value["space"] = space or {"none": Choices([0, 1])}
     spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
-    return reader.loaded(spec, [document.fault(path, message) for path, message in _warnings(spec)])
+    return reader.loaded(
+        spec, [document.fault(path, message) for path, message in _warnings(spec, "trials" in document.value)]
+    )
 
 
 def check_search(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:
@@ -214,11 +221,16 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def _warnings(spec: SearchSpec) -> Iterator[Finding]:
+def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
     """What takes something from a search without being wrong."""
     size = size_of(spec.space)
     if size is not None and size < spec.budget:
-        yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+        if counts:
+            message = f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+            yield ("trials",), message
+        else:
+            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
+            yield ("space",), f"{message}, or method: grid, which trains each once"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message

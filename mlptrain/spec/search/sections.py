@@ -83,7 +83,7 @@ def _or_none(value: object) -> object:
         return None
     if not isinstance(value, (dict, str, HalvingSpec)) or (isinstance(value, str) and value != "halving"):
         expected = "halving, none or a mapping such as {name: halving, eta: 3}"
-        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
+        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "words": "halving none"})
     return {"name": value} if isinstance(value, str) else value
 
 
