@@ -293,3 +293,17 @@ def test_what_cannot_be_written(samples: Samples, tmp_path: Path) -> None:
         MachineError, match=r"pictures: File exists; .*then run `mlptrain compare .*`: it retrains nothing"
     ):
         write_outputs(folder, summary_of(folder), Timings())
+
+
+def test_budgets_that_an_extension_made_unequal_are_named_in_every_file(samples: Samples, tmp_path: Path) -> None:
+    values = read(samples("six"))
+    values["optimizers"]["Adam"] |= {"extensions": 1, "tuning_trials": 15}
+    folder = shutil.copytree(samples("six"), tmp_path / "copy")
+    write_outputs(folder, Summary.model_validate(values), Timings())
+    for name in ("summary.md", "summary.tex"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "since grids were extended by the rule for Adam: Adam 15, " in text
+    rows = csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8").splitlines())
+    assert {(row["optimizer"], row["tuning_trials"]) for row in rows} == {
+        (name, "15" if name == "Adam" else "12") for name in values["optimizers"]
+    }

@@ -195,7 +195,7 @@ def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: 
     least = 0.01 if units.is_share else 0.01 * abs(high) or 0.01
     intervals = [(mean.low, mean.high) for mean in means if mean.mean >= low]
     known = [(start, end) for start, end in intervals if start is not None and end is not None]
-    width = statistics.median(end - start for start, end in known) if known else 0.0
+    width = statistics.median_low(end - start for start, end in known) if known else 0.0
     room = max(1.5 * (high - low), _WIDE * width) or least
     bounds = [min(max(end, low - room), high + room) for ends in known for end in ends]
     low, high = min([low, *bounds]), max([high, *bounds])

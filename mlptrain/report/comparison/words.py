@@ -285,7 +285,7 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
 def extended(summary: Summary) -> str:
     """The arms whose grids were extended, in a row."""
     names = [name for name, entry in summary.ranked if entry.extensions]
-    return ("all" if len(names) == len(summary.ranking) else _and(names)) if names else ""
+    return (f"all {what(summary)}s" if len(names) == len(summary.ranking) else _and(names)) if names else ""
 
 
 def _by_number(values: Mapping[str, int]) -> str:
