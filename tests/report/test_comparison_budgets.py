@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mlptrain.report.comparison.budgets import budgets, expected_best
+from mlptrain.report.comparison.budgets import around_half, budgets, expected_best
 from mlptrain.report.comparison.curves import draw_budgets
 from mlptrain.report.comparison.rows import half_budget_rows
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
@@ -91,6 +91,7 @@ def test_half_of_an_odd_number_is_half_the_budget(samples: Samples) -> None:
     two = [max(pair) for pair in combinations(medians, 2) for _ in range(3)]
     changed = Summary.model_validate(values)
     budget = budgets(changed, Timings())["Adam"]
+    assert (around_half(3), around_half(4)) == ((1, 2), (2, 2))
     assert budget.half == 1.5
     assert budget.of_half == pytest.approx(statistics.fmean([*one, *two]))
     (axes,) = draw_budgets(changed, Timings()).axes
