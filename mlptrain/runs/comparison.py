@@ -306,11 +306,6 @@ class Summary(Record):
         """Whether any trial reached its last epoch."""
         return any(entry.curves for entry in self.optimizers.values())
 
-    @property
-    def steps(self) -> dict[str, int]:
-        """The steps of an epoch by arm, in the order of the ranking."""
-        return {name: entry.steps_per_epoch or self.steps_per_epoch for name, entry in self.ranked}
-
     def number(self, name: str) -> int:
         """Which series the optimizer ``name`` is: its colour and marker in every picture. Raises ValueError."""
         return list(self.optimizers).index(name)

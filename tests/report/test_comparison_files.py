@@ -21,6 +21,7 @@ from mlptrain.report.comparison.artist import Artist
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
 from mlptrain.report.comparison.rows import pair_rows
+from mlptrain.report.comparison.words import steps_by_arm
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
 from mlptrain.system.jsonfiles import to_json
 from tests.report.comparison_samples import KINDS, Samples, read, summary_of
@@ -191,7 +192,7 @@ def test_a_summary_of_an_earlier_version_is_read(samples: Samples) -> None:
     summary = Summary.model_validate(values)
     told = {row[-1] for row in pair_rows(summary.ranked_pairs)[1:]}
     assert told <= {"better", "worse", "tie", "not decided", "no verdict"}
-    assert {*summary.steps.values()} == {summary.steps_per_epoch}
+    assert {*steps_by_arm(summary).values()} == {summary.steps_per_epoch}
 
 
 def test_tables_without_timings_target_or_verdict(samples: Samples, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows
 from mlptrain.report.comparison.units import MINUS, Units
-from mlptrain.report.comparison.words import basis, caveats, number, target_note, what
+from mlptrain.report.comparison.words import basis, caveats, number, steps_by_arm, target_note, what
 from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
@@ -38,13 +38,13 @@ def summary_csv(summary: Summary) -> str:
     settings = {name: _setting(entry) for name, entry in summary.optimizers.items()}
     fields = list(dict.fromkeys(key for setting in settings.values() for key in setting))
     fields.sort(key=lambda key: (key != "name", key != "lr"))
-    stream = io.StringIO()
+    stream, steps = io.StringIO(), steps_by_arm(summary)
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([what(summary), *fields, *_OF_A_TRIAL, "epochs_to_target", *_OF_AN_ARM])
     for name, entry in summary.optimizers.items():
         text = f"'{name}" if name.startswith(_FORMULA) else name
         setting = [settings[name].get(key) for key in fields]
-        budget = [entry.tuning_trials, summary.steps[name]]
+        budget = [entry.tuning_trials, steps[name]]
         times = entry.epochs_to_target.trials if entry.epochs_to_target is not None else [""] * len(entry.trials)
         for trial, epochs in zip(entry.trials, times, strict=True):
             figures = [getattr(trial, key) for key in _OF_A_TRIAL]

@@ -69,7 +69,7 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
     timed = bool(timings.seconds_per_epoch)
     rows = [[words.what(summary), "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
-    steps_of = summary.steps
+    steps_of = words.steps_by_arm(summary)
     for name, times in fastest_first(summary):
         seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
         steps = in_seconds = "not reached"

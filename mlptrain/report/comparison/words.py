@@ -268,7 +268,7 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
             f"{kind.capitalize()}s differ in tuning trials, since grids were extended by the rule for "
             f"{extended(summary)}: {_by_number(tuned)}."
         )
-    updates = {name: summary.epochs * steps for name, steps in summary.steps.items()}
+    updates = {name: summary.epochs * steps for name, steps in steps_by_arm(summary).items()}
     if len(set(updates.values())) > 1:
         yield (
             f"{kind.capitalize()}s differ in updates, since their steps per epoch do: {_by_number(updates)} in "
@@ -304,9 +304,14 @@ def _and(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def steps_by_arm(summary: Summary) -> dict[str, int]:
+    """The steps of an epoch by arm, in the order of the ranking."""
+    return {name: entry.steps_per_epoch or summary.steps_per_epoch for name, entry in summary.ranked}
+
+
 def steps_of_epoch(summary: Summary) -> str:
     """``18 steps``, or where arms differ ``5 to 72 steps``."""
-    steps = summary.steps.values()
+    steps = steps_by_arm(summary).values()
     low, high = min(steps), max(steps)
     return counted(low, "step") if low == high else f"{low:,} to {counted(high, 'step')}"
 
@@ -314,7 +319,7 @@ def steps_of_epoch(summary: Summary) -> str:
 def steps_with_batches(summary: Summary, batch_size: int) -> str:
     """``18 steps with batches of 64``; without the batches where an arm changes their size."""
     changed = [key for entry in summary.optimizers.values() for key in entry.changes or {}]
-    is_shared = {*summary.steps.values()} == {summary.steps_per_epoch} and "training.batch_size" not in changed
+    is_shared = {*steps_by_arm(summary).values()} == {summary.steps_per_epoch} and "training.batch_size" not in changed
     return steps_of_epoch(summary) + (f" with batches of {batch_size:,}" if is_shared else "")
 
 
