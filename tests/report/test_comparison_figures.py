@@ -19,7 +19,7 @@ from matplotlib.text import Annotation, Text
 from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 from mlptrain.report.comparison.rates import good_range, rates_are_tuned
-from mlptrain.report.style import INK, picture_bytes
+from mlptrain.report.style import INK, new_figure, picture_bytes, set_log_scale
 from mlptrain.runs.comparison import Summary
 from tests.report.comparison_samples import KINDS, Samples, summary_of
 
@@ -264,6 +264,36 @@ def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summa
         ends = (good.low, good.high)
         assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(ends, rel=0.03)
         assert f"{good.decades:.2f} decades" in axes.get_title(loc="left")
+
+
+def shown_labels(axis: Axis, figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    unseen = {id(label) for label in beyond(axis)}
+    labels = [tick.label1 for tick in axis.get_major_ticks() + axis.get_minor_ticks()]
+    return [label.get_text() for label in labels if label.get_text() and id(label) not in unseen]
+
+
+@pytest.mark.parametrize("rates", [(0.003, 0.01, 0.02, 0.03), (0.02, 0.025, 0.03, 0.035), (0.01, 0.1, 1.0, 10.0)])
+def test_an_axis_of_rates_has_two_labels_at_least(six: Summary, rates: tuple[float, ...]) -> None:
+    values = six.plain()
+    for entry in values["optimizers"].values():
+        for tried, rate in zip(entry["tuning"], rates, strict=True):
+            tried["setting"]["lr"] = rate
+    figure = draw_learning_rates(Summary.model_validate(values))
+    labels = [float(label) for label in shown_labels(figure.axes[-1].xaxis, figure)]
+    assert len(labels) >= 2
+    assert min(labels) < 2 * min(rates)
+    assert max(labels) > max(rates) / 2
+
+
+@pytest.mark.parametrize("ends", [(0.2, 9), (0.011, 0.9), (0.3, 4), (2, 3), (0.01, 5)])
+def test_a_logarithmic_axis_has_two_labels_at_least(ends: tuple[float, float]) -> None:
+    figure = new_figure(3, 3)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], ends)
+    set_log_scale(axes)
+    axes.set_ylim(*ends)
+    assert len(shown_labels(axes.yaxis, figure)) >= 2
 
 
 def test_even_steps_up_the_accuracy_axis_halve_the_error(six: Summary) -> None:

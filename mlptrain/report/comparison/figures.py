@@ -19,7 +19,7 @@ from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
-from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
+from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Reason, Status, Summary
 
 _WIDTH = 7.2  # inches
 _ROW, _LOW_ROW = 0.46, 0.3
@@ -29,6 +29,7 @@ _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middl
 _PLACES = 90  # side by side in a row before values count as equal
 _MAX_PAIRED = 3  # arms, up to which the scores of a seed are joined by a line
 _MAX_SEEDS_PAIRED = 20
+_UNDER: Reason = "under-tuned"
 _TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
@@ -62,7 +63,7 @@ def draw_scores(summary: Summary) -> Figure:
     if shows_majority:
         axes.axvline(summary.majority or 0.0, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
     _right_labels(axes, "mean", [units.value(entry.accuracy.mean) for _, entry in summary.ranked])
-    verdicts = [pair.verdict for pair in _against_best(summary)]
+    verdicts = [_UNDER if pair.reason == _UNDER else pair.verdict for pair in _against_best(summary)]
     _right_labels(axes, "against the best", ["", *verdicts], start=_SECOND_COLUMN)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
     _legend_of_scores(figure, summary, majority=shows_majority)
@@ -80,7 +81,7 @@ def draw_differences(summary: Summary) -> Figure:
     title = words.titled(summary, f"{words.split_name(summary.split)} {units.name} compared with {best}'s")
     tie = f"; grey: a tie, {units.width(summary.tie)}" if summary.tie else ""
     way = "" if units.higher_is_better else "; lower is better"
-    x = f"mean difference by seed, 95 % interval ({units.unit}{way}{tie})"
+    x = f"mean difference by seed, uncorrected 95 % interval\n({units.unit}{way}{tie})"
     figure, axes = _rows(others, title=title, x=x)
     intervals = [_Interval.of(pair, units) for pair in pairs]
     low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units)
@@ -132,7 +133,7 @@ def _against_best(summary: Summary) -> list[Pair]:
 
 def _told(pair: Pair) -> str:
     """The verdict with its p-value, and the reason that the p-value does not tell."""
-    return f"{pair.verdict} ({'under-tuned, ' if pair.reason == 'under-tuned' else ''}p = {pair.p_holm:.2g})"
+    return f"{pair.verdict} ({f'{_UNDER}, ' if pair.reason == _UNDER else ''}p = {pair.p_holm:.2g})"
 
 
 def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
@@ -140,7 +141,7 @@ def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     labels = [words.wrapped(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     row = _ROW if len(names) < _LOW_FROM else _LOW_ROW
-    figure = new_figure(_WIDTH, max(row, 0.17 * lines + 0.1) * len(names) + 1.25)
+    figure = new_figure(_WIDTH, max(row, 0.17 * lines + 0.1) * len(names) + 1.25 + 0.17 * x.count("\n"))
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
     axes = figure.add_subplot()
     axes.set_ylim(len(names) - 0.5, -0.5)
