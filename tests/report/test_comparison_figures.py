@@ -170,7 +170,7 @@ def with_intervals(summary: Summary, ends: dict[int, tuple[float, float]]) -> Su
 
 def test_no_interval_is_cut_without_an_arrow(six: Summary) -> None:
     """Intervals that are wider than the means lie apart are on the axis; one that dwarfs all others has an arrow."""
-    wide = with_intervals(six, {row: (0.02 + row / 1000, 0.03) for row in range(5)})
+    wide = with_intervals(six, {row: (0.2 + row / 1000, 0.3) for row in range(5)})
     (axes,) = draw_differences(wide).axes
     low, high = axes.get_xlim()
     for line in axes.get_lines():
