@@ -259,7 +259,10 @@ def show_check_of_comparison(found: Mapping[str, Any]) -> None:
 
 def show_check_of_search(found: Mapping[str, Any]) -> None:
     """What a search searches, and how."""
-    show_table(("key", "values"), list(found["space"].items()), title=f"{found['config']}: no faults")
+    from mlptrain.spec.dump import yaml_value
+
+    rows = [(key, yaml_value(values)) for key, values in found["space"].items()]
+    show_table(("key", "values"), rows, title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
     say(
         f"{found['name']}: {found['trials']:,} trials by {found['method']}{pruned}, by {found['metric']}, "

@@ -12,7 +12,7 @@ from mlptrain.comparison.trials import Trial
 from mlptrain.errors import SpecError
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
-from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
+from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
@@ -45,7 +45,7 @@ def summarise(
     drawn: Sequence[str],
     records: Mapping[str, TrialRecord],
     scored: Sequence[TrialRecord],
-    importances: Mapping[str, float],
+    importances: Mapping[str, Importance],
 ) -> SearchSummary:
     """The summary of a search whose trials are all recorded."""
     spec, best = plan.spec, best_of(plan, drawn, records)
@@ -80,7 +80,7 @@ def summarise(
         scored=results,
         validation=validation,
         test=test,
-        importances=dict(sorted(importances.items(), key=lambda item: -item[1])),
+        importances=dict(sorted(importances.items(), key=lambda item: -item[1].mean)),
         edges=edges,
         half=Half(trials=half, number=of_half, value=None if of_half is None else trials[of_half].value),
         sentence=_sentence(plan, None if best is None else trials[best], validation, test),

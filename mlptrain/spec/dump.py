@@ -43,14 +43,15 @@ def yaml_text(values: dict[str, Any]) -> str:
 
 def yaml_line(values: dict[str, Any]) -> str:
     """The same in one line, each value as short as YAML has it: ``optimizer: {name: adam, lr: 0.01}``."""
-    return ", ".join(f"{key}: {_flow(value)}" for key, value in values.items())
+    return ", ".join(f"{key}: {yaml_value(value)}" for key, value in values.items())
 
 
-def _flow(value: Any) -> str:
+def yaml_value(value: Any) -> str:
+    """One value in one line: ``{name: adam, lr: 0.01}``."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
     )
-    return text.strip()
+    return text.strip().removesuffix("\n...")  # which ends a document of one scalar
 
 
 def _name_first(value: Any) -> Any:

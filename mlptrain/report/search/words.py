@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 from mlptrain.runs.search import Edge, SearchSummary, Spread
+from mlptrain.spec.dump import yaml_value
 from mlptrain.spec.metrics import is_share
+from mlptrain.spec.search.sections import ADAPTIVE
+
+_DIGITS = 4  # significant ones of a figure
+_MOST_DECIMALS = 8
+_LARGE = 1e12
 
 
 def figure_text(key: str, value: float | None) -> str:
-    """A figure of the metric ``key``: fractions in per cent."""
+    """A figure of the metric ``key``: fractions in per cent, others to four digits, large ones to whole numbers."""
     if value is None:
         return "none"
-    return f"{100 * value:.2f} %" if is_share(key) else f"{value:.4g}"
+    return f"{100 * value:.2f} %" if is_share(key) else _plain(value, _decimals(value, _DIGITS))
 
 
 def spread_text(key: str, spread: Spread) -> str:
-    """Mean ± standard deviation over seeds."""
+    """Mean ± standard deviation over seeds, both with the same decimals."""
     if spread.std is None:
         return figure_text(key, spread.mean)
     if is_share(key):
         return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f} %"
-    return f"{spread.mean:.4g} ± {spread.std:.2g}"
+    decimals = max(_decimals(spread.mean, _DIGITS), _decimals(spread.std, 2))
+    return f"{_plain(spread.mean, decimals)} ± {_plain(spread.std, decimals)}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """How many decimals show so many significant digits; at least none."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+
+
+def _plain(value: float, decimals: int) -> str:
+    """With thousands set off; in powers of ten only what no one reads otherwise."""
+    return f"{value:,.{decimals}f}" if decimals <= _MOST_DECIMALS and abs(value) < _LARGE else f"{value:.{_DIGITS}g}"
 
 
 def value_text(value: Any) -> str:
-    """A value of the space, floats to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A value of the space as YAML has it, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else yaml_value(value)
+
+
+def counted_trials(count: int) -> str:
+    """``1 trial``, ``12 trials``."""
+    return f"{count:,} {'trial' if count == 1 else 'trials'}"
+
+
+def caution_of_importances(summary: SearchSummary) -> str:
+    """What importances are of, and what they cannot tell."""
+    counts = Counter(trial.status for trial in summary.trials)
+    left = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
+    parts = [f"of {counts['completed']} completed trials, each time resampled; the range is what resamples give"]
+    if left:
+        parts.append(
+            f"{' and '.join(left)} trials are left out, so keys whose values made trials end early matter more than this"
+        )
+    if summary.method in ADAPTIVE:
+        parts.append(f"{summary.method} drew most trials where values were good, and knows the rest of the space less")
+    return "; ".join(parts)
 
 
 def edge_note(edge: Edge) -> str:
