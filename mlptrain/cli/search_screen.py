@@ -8,7 +8,7 @@ from typing import Any
 
 from mlptrain.cli.compare_screen import TrialProgress
 from mlptrain.cli.screen import say, show_table
-from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, value_text
+from mlptrain.report.search.words import edge_note, figure_text, half_text, of_importances, outcome_text, spread_text, value_text
 from mlptrain.runs.search import SearchSummary
 from mlptrain.searching.protocol import SearchProgress
 from mlptrain.spec.search.sections import SearchSpec
@@ -32,8 +32,11 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
     show_table(*_trials(summary), title=f"the best of {summary.asked} trials by {summary.metric.name}", right=(0, 1))
     if summary.importances:
-        rows = [(key, f"{100 * share:.0f} %") for key, share in summary.importances.items()]
-        show_table(("key", "share of the variance"), rows, title="importances (fANOVA)", right=(1,))
+        rows = [
+            (key, f"{100 * one.mean:.0f} %", f"{100 * one.low:.0f} to {100 * one.high:.0f} %")
+            for key, one in summary.importances.items()
+        ]
+        show_table(("key", "share of the variance", "range"), rows, title="importances (fANOVA)", right=(1, 2))
     for note in _notes(summary):
         say(f"note: {note}")
     say(summary.sentence)
@@ -67,6 +70,8 @@ def _notes(summary: SearchSummary) -> Iterator[str]:
     if outcomes := outcome_text(summary):
         yield outcomes
     yield from map(edge_note, summary.edges)
+    if summary.importances:
+        yield from of_importances(summary)
     if summary.validation is not None and summary.chosen is not None and summary.chosen.value is not None:
         yield (
             f"the best trial's own {figure_text(summary.metric.key, summary.chosen.value)} is flattered, since it was "

@@ -89,8 +89,10 @@ def draw_parallel(summary: SearchSummary) -> Figure:
     shown, sign = Shown.of(summary), 1 if summary.metric.higher_is_better else -1
     norm = Normalize(*((shown.low, shown.high) if shown.low < shown.high else shown.limits()))
     colours = colormaps[_MAP if sign > 0 else f"{_MAP}_r"]
-    for trial in sorted(summary.trials, key=lambda one: -math.inf if one.value is None else sign * one.value):
-        heights = [axis.place(trial.changes[axis.key]) for axis in axes_of]
+    ranked = sorted(summary.trials, key=lambda one: -math.inf if one.value is None else sign * one.value)
+    for rank, trial in enumerate(ranked):
+        beside = (rank + 0.5) / len(ranked) - 0.5
+        heights = [axis.place(trial.changes[axis.key]) + beside * axis.width for axis in axes_of]
         if trial.number == summary.best:
             axes.plot(places, heights, color=COLOURS[1], linewidth=3, zorder=3)
         else:
@@ -101,9 +103,10 @@ def draw_parallel(summary: SearchSummary) -> Figure:
         for height, text in axis.ticks():
             axes.annotate(
                 text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}, zorder=4,
+                bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.6}, zorder=4,
             )  # fmt: skip
-    axes.set_xlim(-0.15, len(axes_of) - 1 + 0.7)
+    widest = max(len(line) for _, text in axes_of[-1].ticks() for line in text.split("\n"))
+    axes.set_xlim(-0.15, len(axes_of) - 1 + 0.1 + 0.055 * min(widest, 2 * _LINE) * len(axes_of) / figure.get_figwidth())
     axes.set_ylim(-0.06, 1.06)
     axes.set_xticks(places, [broken(axis.key) for axis in axes_of])
     axes.set_yticks([])
@@ -136,6 +139,7 @@ def draw_values(summary: SearchSummary) -> Figure:
     axes.set_xlim(-0.04, 1.04)
     way = " (logarithmic scale)" if isinstance(choice, Range) and choice.is_log else ""
     axes.set(title=f"{summary.name}: every trial", xlabel=f"{key}{way}", ylabel=axis_title(summary))
+    axes.yaxis.set_major_formatter(_ticks(summary))
     figure.legend(handles=_legend(summary, shown), loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
@@ -145,6 +149,8 @@ class _Axis:
 
     def __init__(self, key: str, choice: Choice) -> None:
         self.key, self._choice = key, choice
+        # Lines through the same choice lie beside each other, the better the higher: one would hide the others.
+        self.width = 0.0 if isinstance(choice, Range) else min(0.08, 0.3 / max(1, len(choice.values) - 1))
 
     def place(self, value: Any) -> float:
         if isinstance(self._choice, Range):
@@ -192,19 +198,25 @@ def labels_of(values: Sequence[Any]) -> list[str]:
             ]
             texts.append("\n".join(parts))
         else:
-            texts.append(re.sub(r"(?<=,) (?=\S)", "\n", value_text(value)) if isinstance(value, dict) else
-                         f"{value:.10g}" if isinstance(value, float) else value_text(value))
+            texts.append(
+                re.sub(r"(?<=,) (?=\S)", "\n", value_text(value))
+                if isinstance(value, dict)
+                else f"{value:.10g}"
+                if isinstance(value, float)
+                else value_text(value)
+            )
     same = {text for text, count in Counter(texts).items() if count > 1}
     return [value_text(value) if text in same else text for value, text in zip(values, texts, strict=True)]
 
 
 def broken(key: str, width: int = _LINE) -> str:
-    """A key in lines of a label, which end at dots and underscores alone."""
+    """A key in lines of a label, which end at dots, of longer parts at underscores, and never inside a word."""
     lines = [""]
-    for part in re.findall(r"[^._]*[._]?", key):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
+    for part in re.findall(r"[^.]+\.?", key):
+        for piece in [part] if len(part) <= width else re.findall(r"[^_]*_|[^_]+", part):
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
     return "\n".join(lines)
 
 
@@ -225,13 +237,13 @@ def draw_importances(summary: SearchSummary) -> Figure:
     axes.xaxis.set_major_formatter(percent_ticks())
     completed = sum(trial.status == "completed" for trial in summary.trials)
     axes.set_title(f"{summary.name}: what mattered in {counted_trials(completed)}")
-    axes.set_xlabel("share of the variance that keys explain by themselves, % (fANOVA; line: range over resamples)")
+    axes.set_xlabel("share of the explained variance (%; fANOVA), with its range over resamples")
     return figure
 
 
 @styled
 def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
-    """Every trial and the best so far, against trials and against seconds; dotted: half of the trials, or of the time."""
+    """Every trial and the best so far, against trials and against seconds; dotted: half of the trials or seconds."""
     seconds, shown = ended_at(summary, timings), Shown.of(summary)
     figure = new_figure(8.4 if seconds else 7.2, 4.0)
     panels = figure.subplots(1, 2 if seconds else 1, sharey=True, squeeze=False)[0]
@@ -248,7 +260,13 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
     panels[0].yaxis.set_major_formatter(_ticks(summary))
     figure.suptitle(f"{summary.name}: the best so far", x=0.01, ha="left", fontsize=10.5)
     best = Line2D([], [], color=COLOURS[0], linewidth=2, label="best so far, of completed trials")
-    half = Line2D([], [], color=QUIET, linestyle=":", label="half of the trials" + (", of the seconds" if seconds else ""))
+    half = Line2D(
+        [],
+        [],
+        color=QUIET,
+        linestyle=":",
+        label="half of the trials" + (" (left), of the seconds (right)" if seconds else ""),
+    )
     handles = [best, *_legend(summary, shown), half]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
@@ -300,11 +318,14 @@ def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> lis
             colour = QUIET if has_value or lines else COLOURS[1]
             look = {"linestyle": _LINES[status]} if lines else {"linestyle": "", "marker": marker, "markersize": 5}
             handles.append(Line2D([], [], color=colour, label=f"{status}: {counts[status]}", **look))
-    if shown.beyond and not lines:
+    if shown.beyond and lines:
+        darkest = Line2D([], [], color=colormaps[_MAP](0.0), label=f"as dark: {shown.beyond} beyond the colour bar")
+        handles.append(darkest)
+    elif shown.beyond:
         is_up = summary.metric.higher_is_better
         values = [trial.value for trial in summary.trials if trial.value is not None]
         worst = figure_text(summary.metric.key, min(values) if is_up else max(values))
-        label = f"of these beyond the axis: {shown.beyond}, to {worst}"
+        label = f"beyond the axis: {shown.beyond} of these, as bad as {worst}"
         handles.append(Line2D([], [], linestyle="", marker="v" if is_up else "^", color=QUIET, label=label))
     return handles
 

@@ -53,18 +53,23 @@ def counted_trials(count: int) -> str:
     return f"{count:,} {'trial' if count == 1 else 'trials'}"
 
 
-def caution_of_importances(summary: SearchSummary) -> str:
-    """What importances are of, and what they cannot tell."""
+def of_importances(summary: SearchSummary) -> list[str]:
+    """What importances are of, and what they cannot tell, in sentences."""
     counts = Counter(trial.status for trial in summary.trials)
-    left = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
-    parts = [f"of {counts['completed']} completed trials, each time resampled; the range is what resamples give"]
-    if left:
-        parts.append(
-            f"{' and '.join(left)} trials are left out, so keys whose values made trials end early matter more than this"
-        )
+    told = [
+        f"importances are of {counted_trials(counts['completed'])} trained to the end, as mean and range over resamples "
+        "of these: where ranges overlap, which key matters more is open"
+    ]
+    if left := _ended_early(counts):
+        told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
     if summary.method in ADAPTIVE:
-        parts.append(f"{summary.method} drew most trials where values were good, and knows the rest of the space less")
-    return "; ".join(parts)
+        told.append(f"{summary.method} draws most trials where values are good, so importances say less of the rest")
+    return told
+
+
+def _ended_early(counts: Counter[str]) -> str:
+    parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
+    return ", ".join(parts)
 
 
 def edge_note(edge: Edge) -> str:
@@ -79,11 +84,10 @@ def edge_note(edge: Edge) -> str:
 def outcome_text(summary: SearchSummary) -> str:
     """How many trials ended before their last epoch, and how; nothing where none did."""
     counts = Counter(trial.status for trial in summary.trials)
-    parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
-    if not parts:
+    if not (early := _ended_early(counts)):
         return ""
     full = summary.epochs * len({trial.trial for trial in summary.trials})
-    return f"{', '.join(parts)}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
+    return f"{early}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
 
 
 def half_text(summary: SearchSummary) -> str:
