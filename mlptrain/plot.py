@@ -256,7 +256,7 @@ def samples(
     ``mlptrain.plot``.
     """
     with holding(data) as given:
-        spec = _experiment(config, overrides, given)
+        spec = _experiment(config, overrides, given, imports=False)
         _load()
         from mlptrain import views
         from mlptrain.report.arrays import FittedCurve, LabelledPoints
@@ -277,7 +277,7 @@ def histogram(config: Config, *, overrides: Overrides = (), data: Any = None, **
     For ``config``, ``overrides``, ``data``, ``source`` and the errors raised see ``mlptrain.plot``.
     """
     with holding(data) as given:
-        spec = _experiment(config, overrides, given)
+        spec = _experiment(config, overrides, given, imports=False)
         _load()
         from mlptrain import views
         from mlptrain.report.figures import draw_histogram
@@ -285,13 +285,16 @@ def histogram(config: Config, *, overrides: Overrides = (), data: Any = None, **
         return draw_histogram(views.input_histogram(spec, **source))
 
 
-def schedule(config: Config, *, overrides: Overrides = (), data: Any = None) -> Figure:
+def schedule(config: Config, *, overrides: Overrides = (), data: Any = None, allow_code: bool = False) -> Figure:
     """The learning rate of every step of a configuration's run.
 
-    Raises UserError for one without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
+    With ``allow_code`` a module that it names may be imported, whose optimizer may have a rate of its own. Raises
+    UserError for a configuration without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
     ``mlptrain.plot``.
     """
-    with holding(data) as given:
+    from mlptrain.spec.foreign import code_allowed
+
+    with holding(data) as given, code_allowed(allow_code):
         spec = _experiment(config, overrides, given)
     _load()
     from mlptrain import views
@@ -340,14 +343,14 @@ def _labelled(runs: Sequence[AnyPath]) -> list[tuple[Path, str]]:
     return list(zip(found, run_labels(found), strict=True))
 
 
-def _experiment(config: Config, overrides: Overrides, given: dict[str, Any]) -> Experiment:
-    """That of a configuration, or of the run whose folder is named."""
+def _experiment(config: Config, overrides: Overrides, given: dict[str, Any], *, imports: bool = True) -> Experiment:
+    """That of a configuration, or of the run whose folder is named; ``imports`` as of ``load_spec``."""
     from mlptrain.spec import as_loaded
 
     if isinstance(config, str | os.PathLike):
         path = user_path(config)
         config = own if (own := path / "resolved.yaml").is_file() else path
-    return as_loaded(config, overrides, given).experiment
+    return as_loaded(config, overrides, given, imports=imports).experiment
 
 
 def _limits(loss: Ends | None, accuracy: Ends | None, *, log: bool | None) -> dict[str, Ends]:

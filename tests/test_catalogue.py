@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from mlptrain.nn.engines.adversarial import ADVERSARIAL
 from mlptrain.nn.losses import LOSSES
@@ -17,7 +18,7 @@ from mlptrain.spec.inputs import NumericEmbeddingSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, NormSpec
-from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.spec.optimizer import WRAPPED, Foreign, OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
 from mlptrain.training.scores import SCORES
 from mlptrain.updates.optimizers import OPTIMIZERS
@@ -54,6 +55,14 @@ def test_every_entry_of_the_packages_tables_has_its_row() -> None:
     assert set(OPS) == {*catalogue.OPS, *catalogue.NORMS}
     assert {"accuracy", *SCORES} == set(catalogue.METRICS)
     assert names_of_all(NUMERIC) == set(catalogue.EMBEDDINGS)
+
+
+def test_all_of_torch_optim_is_offered() -> None:
+    """But SparseAdam, which wants sparse gradients, as no layer here has them."""
+    classes = {name for name, value in vars(torch.optim).items() if isinstance(value, type)} - {"Optimizer"}
+    sections: list[Any] = [*OPTIMIZERS, *(one for one in WRAPPED if one is not Foreign)]
+    offered = names_of_all(sections)
+    assert {name.lower() for name in classes - {"SparseAdam"}} == offered
 
 
 @pytest.mark.parametrize("rows", [catalogue.OPTIMIZERS, catalogue.OPS, catalogue.EMBEDDINGS, catalogue.ADVERSARIAL])

@@ -48,6 +48,28 @@ def test_init_check_train_eval_runs(call: Call) -> None:
     assert Path(run).name in call("runs").out
 
 
+def test_a_comparison_to_begin_with_runs_as_it_is(call: Call) -> None:
+    assert "run it with `mlptrain compare ours.yaml`" in call("init", "ours", "--kind", "comparison").err
+    assert "2 arms (ReLU, GELU) by test_accuracy" in call("check", "ours.yaml").out
+    short = ["base.training.epochs=1", "scoring.seeds=6", "tuning.seeds=1", "tuning.extensions=0"]
+    done = call("compare", "ours.yaml", *[part for text in short for part in ("--set", text)], "--json").json
+    assert (done["name"], sorted(done["ranking"])) == ("ours", ["GELU", "ReLU"])
+
+
+def test_a_search_to_begin_with_runs_as_it_is(call: Call) -> None:
+    assert "run it with `mlptrain search ours.yaml`" in call("init", "ours", "--kind", "search").err
+    assert "40 trials by tpe" in call("check", "ours.yaml").out
+    short = ["base.training.epochs=1", "trials=8", "scoring.seeds=1"]
+    done = call("search", "ours.yaml", *[part for text in short for part in ("--set", text)], "--json").json
+    assert (done["name"], done["asked"]) == ("ours", 8)
+
+
+def test_there_is_no_other_kind_to_begin_with(call: Call) -> None:
+    refused = call("init", "ours", "--kind", "studie")
+    assert (refused.code, "name experiment, comparison or search" in refused.err) == (2, True)
+    assert not Path("ours.yaml").exists()
+
+
 def test_init_overwrites_nothing(call: Call) -> None:
     Path("mine.yaml").write_text("precious")
     result = call("init", "mine")
@@ -71,6 +93,7 @@ def test_json_keys(call: Call) -> None:
     (listed,) = call("runs", ".", "--json").json
     assert list(listed) == [
         "path", "status", "data", "model", "optimizer", "lr", "epoch", "epochs", "figures", "metric", "value", "age",
+        "what", "name", "best",
     ]  # fmt: skip
     assert listed["figures"] == {key: value for key, value in trained["kept"].items() if "_" in key}
     (checked,) = call("check", DIGITS, "--json").json

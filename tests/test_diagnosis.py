@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+import mlptrain
 from mlptrain.errors import DivergedError, UserError
 from mlptrain.experiment import train
 from mlptrain.experiment.diagnosis import is_falling
@@ -248,6 +249,35 @@ def test_where_there_is_nothing_to_learn_no_remedy_is_promised() -> None:
     ]
     assert diagnosis["remedies"] == {}
     assert "the inputs may say little about the targets" in diagnosis["causes"][-1]
+
+
+def test_a_diagnosis_under_lbfgs_counts_evaluations_and_names_the_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A trial has as many evaluations as others have steps."""
+    steps = [0, 0]
+    of_torch: Any = torch.optim.LBFGS.step
+
+    def step(self: Any, closure: Any) -> Any:
+        def counted() -> Any:
+            steps[1] += 1
+            return closure()
+
+        steps[0] += 1
+        return of_torch(self, counted)
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
+    config = {
+        "data": "iris",
+        "model": {"hidden": [8] * 12, "activation": "sigmoid"},
+        "optimizer": {"name": "lbfgs", "max_iter": 200},
+        "training": {"epochs": 3, "batch_size": "full"},
+    }
+    diagnosis = mlptrain.train(config, run_dir=tmp_path / "run").result.diagnosis
+    assert diagnosis is not None
+    assert set(diagnosis.remedies) == {"model.activation", "model.init"}
+    assert steps[0] < 300
+    assert steps[1] < 5_000
 
 
 @pytest.mark.parametrize("broken", [SGD % 1e-6, SGD % 1e9])

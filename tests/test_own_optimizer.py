@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 import mlptrain
-from mlptrain.errors import SpecError, UserError
+from mlptrain.errors import DivergedError, SpecError, UserError
 from mlptrain.spec import load_spec
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed, is_code_allowed
+from mlptrain.spec.search.load import load_search
 from tests.command import Call
 
 SIGNS = (Path(__file__).parents[1] / "configs" / "comparisons" / "signs.py").read_text()
@@ -22,6 +24,7 @@ model: {{hidden: [8]}}
 optimizer: {optimizer}
 training: {{epochs: 3, batch_size: 8}}
 """
+SAM = "'pytorch_optimizer:SAM', base_optimizer: 'torch.optim:SGD', momentum: 0.9"
 OWN = "{name: 'signs:SignMomentum', lr: 0.003}"
 
 
@@ -61,6 +64,20 @@ def test_nothing_is_imported_without_being_allowed(call: Call, folder: Path, com
     assert len(found.err.splitlines()) == 1
     assert not (folder / "imported").exists()
     assert not is_code_allowed()
+
+
+@pytest.mark.parametrize("command", [("data", "show"), ("plot", "samples"), ("plot", "histogram")])
+def test_what_is_drawn_of_data_needs_no_leave(call: Call, folder: Path, command: tuple[str, str]) -> None:
+    out = [] if command[0] == "data" else ["--out", str(folder / "picture.png")]
+    assert call(*command, str(folder / "c.yaml"), *out).code == 0
+    assert not (folder / "imported").exists()
+
+
+def test_a_schedule_is_drawn_at_the_rate_of_the_class(call: Call, folder: Path) -> None:
+    path = str(config(folder, "'signs:SignMomentum'"))
+    found = call("plot", "schedule", path, "--out", str(folder / "picture.svg"))
+    assert (found.code, "--allow-code" in found.err) == (2, True)
+    assert call("plot", "schedule", path, "--out", str(folder / "picture.svg"), "--allow-code").code == 0
 
 
 def test_nor_by_a_comparison(call: Call, folder: Path) -> None:
@@ -156,6 +173,22 @@ FAULTS = {
     "{name: 'pytorch_optimizer:Lion', betas: [0.9, 2.0]}": (
         "c.yaml:3:52  optimizer.betas: is refused by the constructor of Lion, got [0.9, 2.0] ("
     ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1}": (
+        "c.yaml:3:1  optimizer.base_optimizer: required key is missing: the constructor has no default for it"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: sgd}": (
+        "c.yaml:3:69  optimizer.base_optimizer: must be module:Class, such as torch.optim:SGD, got 'sgd'"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SDG'}": (
+        "c.yaml:3:69  optimizer.base_optimizer: names a class that is not there: torch.optim has no SDG; did you mean "
+        "'torch.optim:SGD'?"
+    ),
+    "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SGD', momentun: 0.9}": (
+        "c.yaml:3:98  optimizer.momentun: is refused by the constructor of SAM, got 0.9 (TypeError: SGD.__init__() got"
+    ),
+    "{name: 'pytorch_optimizer:Lookahead', lr: 0.1}": (
+        "c.yaml:3:19  optimizer.name: is made from another optimizer, and here a class is given parameters alone"
+    ),
     "{name: 'signs:SignMomentum', momentum: high}": (
         "c.yaml:3:51  optimizer.momentum: must be a number, got the text 'high'"
     ),
@@ -191,6 +224,69 @@ def test_a_collection_needs_no_leave_but_has_to_be_installed(folder: Path, monke
     assert 'not installed: pip install "mlptrain[optimizers]"' in fault(folder, lion, allow=False)
 
 
+WHERE = {
+    "arms": "arms: {{A: {{}}, B: {{{}}}}}\n",
+    "space": "space: {{{}}}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("optimizer.momentun: [0.5, 0.9]", "optimizer.momentun: unknown key; did you mean 'momentum'?"),
+        ("optimizer.beta3: [0.5, 0.9]", "optimizer.beta3: unknown key; its constructor takes lr, momentum"),
+        ("optimizer.momentum: [0.5, fast]", "optimizer.momentum[1]: must be a number, got the text 'fast'"),
+    ],
+)
+@pytest.mark.parametrize("section", WHERE)
+def test_keys_of_its_constructor_in_a_study_and_in_a_search(folder: Path, section: str, key: str, says: str) -> None:
+    load = load_comparison if section == "arms" else load_search
+    (path := folder / "x.yaml").write_text("base: c.yaml\n" + WHERE[section].format(key))
+    with pytest.raises(SpecError) as caught, code_allowed():
+        load(path)
+    [fault] = caught.value.faults
+    at = "arms.B." if section == "arms" else "space."
+    assert (fault.line, str(fault).partition("  ")[2]) == (2, f"{at}{says}")
+
+
+def test_what_a_class_of_a_collection_passes_over_is_refused(folder: Path) -> None:
+    """Its constructor takes any argument; cautious is one that it reads."""
+    takes = "its constructor takes lr, betas, weight_decay, weight_decouple"
+    lion = "{{name: 'pytorch_optimizer:Lion', {}: true}}"
+    assert f"c.yaml:3:45  optimizer.beta3: unknown key; {takes}" in fault(folder, lion.format("beta3"))
+    assert fault(folder, lion.format("weight_decoupl")).endswith("unknown key; did you mean 'weight_decouple'?")
+    assert load_spec(config(folder, lion.format("cautious"))).spec.optimizer.name == "pytorch_optimizer:Lion"
+
+
+def test_its_values_are_tuned_and_searched(call: Call, folder: Path) -> None:
+    (study := folder / "study.yaml").write_text(
+        "base: c.yaml\narms: {A: {optimizer.momentum: [0.5, 0.9]}, B: {optimizer: {name: adam, lr: [0.01, 0.1]}}}\n"
+    )
+    with code_allowed():
+        assert load_comparison(study).spec.budgets == {"A": 2, "B": 2}
+    (path := folder / "search.yaml").write_text(
+        "base: c.yaml\nspace: {optimizer.momentum: {uniform: [0.1, 0.9]}, optimizer.lr: [0.001, 0.01]}\n"
+        "trials: 4\nmethod: random\nscoring: {seeds: 2}\n"
+    )
+    refused = call("search", str(path), "--run-dir", str(folder / "searched"))
+    assert refused.code == 2
+    assert refused.err.removeprefix(f"{folder}/").startswith(REFUSED.format(folder))
+    assert not (folder / "searched").exists()
+    assert call("search", str(path), "--run-dir", str(folder / "searched"), "--allow-code").code == 0
+    assert call("search", str(folder / "searched")).code == 2
+    best = str(folder / "searched" / "best.yaml")
+    assert call("train", best, "--run-dir", str(folder / "best"), "--allow-code").code == 0
+
+
+def test_learning_rates_are_not_tried_without_leave(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    refused = call("lr-find", "c.yaml")
+    assert (refused.code, "--allow-code" in refused.err, (folder / "imported").exists()) == (2, True, False)
+    wrong = call("lr-find", "c.yaml", "--allow-code", "--set", "optimizer.momentun=0.5")
+    assert wrong.err == "--set optimizer.momentun=0.5  optimizer.momentun: unknown key; did you mean 'momentum'?\n"
+    assert call("lr-find", "c.yaml", "--allow-code", "--rates", "3", "--steps", "2").code == 0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -211,6 +307,45 @@ def test_muon_of_an_older_torch_names_the_version(folder: Path, monkeypatch: pyt
     assert fault(folder, "muon").endswith("optimizer.name: 'muon' needs torch 2.9 or newer, and 2.8 is installed")
 
 
+def test_a_base_of_ones_own_needs_leave(folder: Path) -> None:
+    text = "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'signs:SignMomentum'}"
+    assert "optimizer.base_optimizer: is code: importing" in fault(folder, text, allow=False)
+
+
+def test_what_a_closure_does_not_evaluate_is_refused(folder: Path) -> None:
+    path = config(folder, "{name: 'pytorch_optimizer:SAM', lr: 0.1, base_optimizer: 'torch.optim:SGD'}")
+    with pytest.raises(
+        UserError, match=r"training\.clip_norm: is no part of what the closure of the optimizer '.*SAM'"
+    ):
+        mlptrain.train(path, overrides=["training.clip_norm=1"], run_dir=folder / "run")
+
+
+FAILING = """
+import torch
+
+class Failing(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["n"] = self.state[p].get("n", torch.zeros(())) + 1
+                if self.state[p]["n"] > 30:
+                    p.data.fill_(FILL) if FILL else None
+                    raise ArithmeticError("no more")
+"""
+
+
+def test_a_step_that_fails_is_an_error_and_where_numbers_are_not_finite_a_divergence(folder: Path) -> None:
+    path = config(folder, "{name: 'failing:Failing', lr: 0.01}")
+    (folder / "failing.py").write_text(FAILING.replace("FILL", "0"))
+    with pytest.raises(UserError, match=r"optimizer 'failing:Failing': a step fails with ArithmeticError: no more"):
+        mlptrain.train(path, run_dir=folder / "failed", allow_code=True)
+    (folder / "failing.py").write_text(FAILING.replace("FILL", "torch.inf"))
+    with pytest.raises(DivergedError):
+        mlptrain.train(path, run_dir=folder / "diverged", allow_code=True)
+    assert json.loads((folder / "diverged" / "result.json").read_text())["status"] == "diverged"
+
+
 def test_an_average_of_an_average_is_refused(folder: Path) -> None:
     path = config(folder, "'schedulefree:AdamWScheduleFree'")
     with pytest.raises(UserError, match=r"training\.ema: optimizer '.*' averages by itself"):
@@ -218,9 +353,9 @@ def test_an_average_of_an_average_is_refused(folder: Path) -> None:
     assert not (folder / "run").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["schedulefree:AdamWScheduleFree", "muon", "adafactor", "lbfgs"])
+@pytest.mark.parametrize("optimizer", ["'schedulefree:AdamWScheduleFree'", "muon", "adafactor", "lbfgs", SAM])
 def test_a_run_resumes_to_the_same_bytes(folder: Path, optimizer: str) -> None:
-    path = config(folder, f"{{name: '{optimizer}', lr: {1.0 if optimizer == 'lbfgs' else 0.01}}}")
+    path = config(folder, f"{{name: {optimizer}, lr: {1.0 if optimizer == 'lbfgs' else 0.01}}}")
     more = ["training.batch_size=full"] if optimizer == "lbfgs" else []
     whole = mlptrain.train(path, overrides=[*more, "training.epochs=6"], run_dir=folder / "whole").folder
     mlptrain.train(path, overrides=more, run_dir=folder / "part")

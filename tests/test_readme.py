@@ -294,6 +294,7 @@ def test_the_keys_of_the_json_outputs(call: Call, tmp_path: Path, monkeypatch: p
         "data verify": ("data", "verify", "digits"),
         "data show": ("data", "show", str(ROOT / penguins)),
         "search": ("search", str(ROOT / "configs/searches/digits.yaml"), *QUICK, "--run-dir", "searched"),
+        "search --plan": ("search", str(ROOT / "configs/searches/digits.yaml"), *QUICK, "--plan"),
         "predict TABLE": ("predict", str(table), str(ROOT / "mlptrain/sources/tables/penguins.csv")),
     }
     elsewhere = {"compare", "compare-optimizers", "compare-optimizers --plan", "data fetch"}

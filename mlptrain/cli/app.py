@@ -17,7 +17,6 @@ import typer
 
 import mlptrain
 from mlptrain.cli import screen
-from mlptrain.cli.compare import compare, compare_optimizers
 from mlptrain.cli.data_show import data_show
 from mlptrain.cli.export import export
 from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
@@ -37,9 +36,9 @@ from mlptrain.cli.options import (
 )
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
-from mlptrain.cli.search import search
 from mlptrain.cli.serve import serve
 from mlptrain.cli.startup import prepare_collector, prepare_environment, prepare_streams
+from mlptrain.cli.studies import compare, compare_optimizers, search
 from mlptrain.cli.train import train
 from mlptrain.errors import (
     Fault,
@@ -54,6 +53,12 @@ from mlptrain.system import signals
 from mlptrain.system.paths import expanded
 
 app = new_group("Train, check and compare multi-layer perceptrons from a YAML file.", add_completion=True)
+# By kind of configuration what runs one.
+_COMMANDS = {
+    "experiment": "train it with `mlptrain train",
+    "comparison": "run it with `mlptrain compare",
+    "search": "run it with `mlptrain search",
+}
 data_app = new_group("Look into, get or verify a data set.")
 data_app.command("show", rich_help_panel=DATA)(data_show)
 
@@ -76,11 +81,20 @@ def _options(
 
 @app.command(rich_help_panel=TRAIN)
 def init(
-    name: Annotated[Path, typer.Argument(help="Name of the experiment; writes NAME.yaml.", show_default=False)],
+    name: Annotated[Path, typer.Argument(help="Name of the configuration; writes NAME.yaml.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS)),
+    ] = "experiment",
 ) -> None:
-    """Write a commented configuration to begin with."""
+    """Write a commented configuration to begin with.
+
+    A comparison or a search with --kind; all of them run as they are, on scikit-learn's digits.
+    """
     from mlptrain.spec import NAME_PATTERN, starter_yaml
 
+    if kind not in _COMMANDS:
+        raise UserError(f"there is no starter of '{kind}'; name experiment, comparison or search")
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
             f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
@@ -88,8 +102,8 @@ def init(
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if path.exists():
         raise UserError(f"{path} exists and is not overwritten; choose another name")
-    screen.write_file(path, starter_yaml(path.stem).encode())
-    screen.say(f"train it with `mlptrain train {path}`", err=True)
+    screen.write_file(path, starter_yaml(path.stem, kind).encode())
+    screen.say(f"{_COMMANDS[kind]} {path}`", err=True)
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -109,17 +123,13 @@ def check(
     from mlptrain.spec.search.load import check_search
 
     reports: list[dict[str, Any]] = []
-    comparisons: list[tuple[dict[str, Any], Sequence[Fault]]] = []
-    searches: list[tuple[dict[str, Any], Sequence[Fault]]] = []
+    studies: list[tuple[dict[str, Any], Sequence[Fault]]] = []
     warnings: list[Sequence[Fault]] = []
     faults: list[Fault] = []
     for config in configs:
         try:
-            if (found := check_comparison(config, overrides)) is not None:
-                comparisons.append(found)
-                continue
-            if (found := check_search(config, overrides)) is not None:
-                searches.append(found)
+            if (found := check_comparison(config, overrides) or check_search(config, overrides)) is not None:
+                studies.append(found)
                 continue
             loaded = load_spec(config, overrides, examine=True)
             reports.append(check_report(str(config), loaded))
@@ -127,16 +137,12 @@ def check(
         except SpecError as error:
             faults += error.faults
     if as_json:
-        screen.say_json([*reports, *(found for found, _ in (*comparisons, *searches))])
+        screen.say_json([*reports, *(found for found, _ in studies)])
     else:
         from mlptrain.cli.data_screen import show_columns
 
-        for compared, doubts in comparisons:
-            screen.show_check_of_comparison(compared)
-            screen.show_warnings(doubts)
-
-        for searched, doubts in searches:
-            screen.show_check_of_search(searched)
+        for study, doubts in studies:
+            screen.show_check_of_study(study)
             screen.show_warnings(doubts)
 
         for shown, doubts in zip(reports, warnings, strict=True):
@@ -223,22 +229,19 @@ def runs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The table of runs.
+    """The table of runs, and of comparisons and searches.
 
-    Status, data, model, optimizer, epochs, the figures of the kept weights and age of each.
+    Status, data, model, optimizer, epochs, the figures of the kept weights and age of each run; what is best in each
+    comparison or search, by the mean over its scoring seeds.
     """
-    from mlptrain.runs import is_comparison, is_search, list_runs, sort_runs
+    from mlptrain.runs import list_runs, list_studies, sort_runs
 
     folders = []
     for folder in places or [Path("runs")]:
         if not folder.exists() and folder != Path("runs"):
             raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
         reason = ""
-        if is_comparison(folder):
-            reason = f"{folder} is a comparison, not a folder of runs; `mlptrain report {folder}` shows it"
-        elif is_search(folder):
-            reason = f"{folder} is a search, not a folder of runs; `mlptrain report {folder}` shows it"
-        elif folder.exists() and not folder.is_dir():
+        if folder.exists() and not folder.is_dir():
             reason = f"{folder} is a file; name a run, or a folder that holds runs"
         if reason and len(places or ()) < 2:
             raise UserError(reason)
@@ -246,7 +249,7 @@ def runs(
             screen.say(f"note: {reason}", err=True)
         else:
             folders.append(folder)
-    listed = list_runs(*folders)
+    listed = [*list_runs(*folders), *list_studies(*folders)]
     if sort is not None and listed:
         listed = sort_runs(listed, sort)
     if as_json:
@@ -301,7 +304,7 @@ def schema(
         typer.Argument(
             metavar="[KIND]",
             help="experiment, comparison or search.",
-            autocompletion=lambda: ["experiment", "comparison", "search"],
+            autocompletion=lambda: list(_COMMANDS),
         ),
     ] = "experiment",
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.screen import Fetching, say, show_table
-from mlptrain.comparison.protocol import Progress
+from mlptrain.comparison.study import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
@@ -89,18 +89,15 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         f"{name}: {tuning}, {plan['scoring_trials']:,} scoring trials, in {plan['batches']:,} batches of up to "
         f"{plan['models_at_once']} models"
     )
-    say(
-        f"training: about {duration(plan['seconds'])} by a probe of this machine{extensions}; excluding start-up, "
-        f"timing alone and pictures; disk: {plan['bytes'] / 1e6:.1f} MB"
-    )
+    show_cost(plan, but=extensions, without="timing alone")
     if plan["smallest_detectable"] is None:
         say(f"verdicts: none possible with {counted(plan['seeds'], 'seed')}, {plan['seeds_for_verdict']} are needed")
         return
     if plan["assumed_spread"] is None:
         say(
-            f"verdicts: {plan['seeds']} seeds would show a true difference of about "
-            f"{plan['smallest_detectable']:.1f} times the standard deviation of differences by seed, in four of five "
-            "comparisons"
+            "verdicts: how much differences vary from seed to seed is not known beforehand; "
+            f"{plan['seeds']} seeds would show a true one of about {plan['smallest_detectable']:.1f} times their "
+            "standard deviation, in four of five comparisons"
         )
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
@@ -108,6 +105,14 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
         f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
         f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation"
+    )
+
+
+def show_cost(plan: Mapping[str, Any], *, without: str, but: str = "") -> None:
+    """What the trials of a plan will take."""
+    say(
+        f"training: about {duration(plan['seconds'])} by a probe of this machine{but}; excluding start-up, {without} "
+        f"and pictures; disk: {plan['bytes'] / 1e6:.1f} MB"
     )
 
 

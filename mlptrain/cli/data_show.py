@@ -47,7 +47,7 @@ def data_show(
     is_config = path.suffix.lower() in (".yaml", ".yml")
     if is_config and target is not None:
         raise UserError(f"--target is for files; of a configuration: --set data.target={target}")
-    loaded = load_spec(path, overrides) if is_config else _of_file(path, target, overrides)
+    loaded = load_spec(path, overrides, imports=False) if is_config else _of_file(path, target, overrides)
     report = data_report(str(path), loaded, folder=data_folder(data_dir))
     if as_json:
         screen.say_json(report)

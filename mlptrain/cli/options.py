@@ -25,8 +25,8 @@ def complete_config(incomplete: str) -> list[str]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Folders of runs, of groups of runs and of comparisons whose path begins so, a folder further down too."""
-    marks = ("resolved.yaml", "seeds.json", "folds.json", "plan.yaml")
+    """Folders of runs, groups of runs, comparisons and searches whose path begins so, a folder further down too."""
+    marks = ("resolved.yaml", "seeds.json", "folds.json", "plan.yaml", "search.yaml")
     files = _matching(incomplete, *(f"{folder}/{mark}" for mark in marks for folder in ("*", "*/*")))
     return sorted({str(Path(path).parent) for path in files})
 
@@ -68,7 +68,7 @@ Curves = Annotated[
     list[Path], _argument("RUN", "Run folders, and groups of `train --seeds` or `--folds`.", complete_run)
 ]
 RunOrComparison = Annotated[
-    Path, _argument("RUN_OR_COMPARISON", "The folder of a run, a group or a comparison.", complete_run)
+    Path, _argument("RUN_OR_COMPARISON", "The folder of a run, a group, a comparison or a search.", complete_run)
 ]
 DataName = Annotated[str, _argument("NAME", "mnist, fashion_mnist or digits.", complete_data)]
 Set = Annotated[

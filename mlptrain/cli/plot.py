@@ -13,7 +13,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
-from mlptrain.cli.options import Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
+from mlptrain.cli.options import AllowCode, Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -236,7 +236,12 @@ def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None
 
 
 @plot_app.command(rich_help_panel=_DATA)
-def schedule(config: Config, overrides: Set = [], out: Out = None) -> None:  # noqa: B006 - typer copies it
+def schedule(
+    config: Config,
+    overrides: Set = [],  # noqa: B006 - typer copies it
+    out: Out = None,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+) -> None:
     """The learning rate of every step of a run."""
     file = _picture(out, "schedule")
     from mlptrain import plot
@@ -283,20 +288,17 @@ def report(
     time to target, what failed, the protocol. Of a search: the best setting, what mattered, every trial. The page is
     self-contained.
     """
-    from mlptrain.runs import RunFolder, RunGroup, is_comparison, is_search
+    from mlptrain.runs import RunFolder, RunGroup, study_in
 
-    comparison, group, search = is_comparison(run), RunGroup.is_group(run), is_search(run)
-    folder = run if comparison or group or search else RunFolder.open(run).path
+    study, group = study_in(run), RunGroup.is_group(run)
+    folder = run if study is not None or group else RunFolder.open(run).path
     file = output_file(out, default=folder / "report.html", what="page", suffixes=(".html", ".htm"))
-    if comparison:
+    if study is not None:
         from mlptrain.report.comparison.outputs import comparison_page
-
-        screen.write_file(file, comparison_page(run).encode())
-        return
-    if search:
         from mlptrain.report.search.outputs import search_page
 
-        screen.write_file(file, search_page(run).encode())
+        page = {"comparison": comparison_page, "search": search_page}[study.name]
+        screen.write_file(file, page(run).encode())
         return
     from mlptrain.report.loading import load_matplotlib
 

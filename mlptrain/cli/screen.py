@@ -246,29 +246,23 @@ class Counting(Fetching):
 _MAX_TENSORS = 2  # in one line of a table that is to fit into 80 columns
 
 
-def show_check_of_comparison(found: Mapping[str, Any]) -> None:
-    """What a comparison compares, and by what."""
-    arms, tuning = found["arms"], len(found["tuning_seeds"])
-    tuned = sum(arm["settings"] for arm in arms.values() if arm["settings"] > 1) * tuning
-    say(
-        f"{found['name']}: {len(arms)} arms ({', '.join(arms)}) by {found['metric']}, "
-        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; {tuned:,} tuning trials before extensions, "
-        f"{len(arms) * len(found['scoring_seeds']):,} scoring trials"
-    )
-
-
-def show_check_of_search(found: Mapping[str, Any]) -> None:
-    """What a search searches, and how."""
+def show_check_of_study(found: Mapping[str, Any]) -> None:
+    """What a comparison compares, or a search searches, and by what."""
+    by = f"by {found['metric']}, {'higher' if found['goal'] == 'max' else 'lower'} is better; "
+    seeds = len(found["scoring_seeds"])
+    if "arms" in found:
+        arms, tuning = found["arms"], len(found["tuning_seeds"])
+        tuned = sum(arm["settings"] for arm in arms.values() if arm["settings"] > 1) * tuning
+        what = f"{len(arms)} arms ({', '.join(arms)}) {by}{tuned:,} tuning trials before extensions, "
+        say(f"{found['name']}: {what}{len(arms) * seeds:,} scoring trials")
+        return
     from mlptrain.spec.dump import yaml_value
 
     rows = [(key, yaml_value(values)) for key, values in found["space"].items()]
     show_table(("key", "values"), rows, title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
-    say(
-        f"{found['name']}: {found['trials']:,} trials by {found['method']}{pruned}, by {found['metric']}, "
-        f"{'higher' if found['goal'] == 'max' else 'lower'} is better; the best setting is scored on "
-        f"{len(found['scoring_seeds'])} fresh seeds"
-    )
+    what = f"{found['trials']:,} trials by {found['method']}{pruned}, {by}"
+    say(f"{found['name']}: {what}the best setting is scored on {seeds} fresh seeds")
 
 
 def show_check(report: Mapping[str, Any]) -> None:
@@ -369,11 +363,36 @@ def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
 _OF_TRAINING = ("train_loss", "train_accuracy")  # what the table of runs has room for
 
 
-def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
-    """The table of runs; in a narrow terminal the figures of a run stand below each other."""
-    if not runs:
+def show_runs(places: Sequence[Path], listed: Sequence[RunSummary]) -> None:
+    """The table of runs, and that of comparisons and searches."""
+    if not listed:
         say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
-        return
+    if runs := [one for one in listed if one.what == "run"]:
+        _show_runs(places, runs)
+    rows = [
+        (
+            _place(one.path, places),
+            f"{one.what}, {one.status}",
+            one.name,
+            one.best,
+            "" if one.value is None else f"{one.metric} {one.value:.4f}",
+            duration(one.age),
+        )
+        for one in listed
+        if one.what != "run"
+    ]
+    if rows:
+        columns = ("folder", "what", "name", "best", "mean over scoring seeds", "age")
+        show_table(columns, rows, title="comparisons and searches", right=(5,))
+
+
+def _place(path: Path, places: Sequence[Path]) -> str:
+    """A folder as the table names it; a seed's run lies in the folder of its group."""
+    return str(path.relative_to(places[0]) if len(places) == 1 and path != places[0] else path)
+
+
+def _show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
+    """In a narrow terminal the figures of a run stand below each other."""
     kinds = dict.fromkeys(["loss", "accuracy", *metrics_among(name for run in runs for name in run.figures)])
     figures = [f"{split}_{kind}" for split in SPLITS for kind in kinds]
     figures = [name for name in figures if any(name in run.figures for run in runs)]
@@ -381,13 +400,13 @@ def show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
     first = ("run", "status", "data", "model", "optimizer", "lr", "epoch")
     rows = []
     for run in runs:
-        # A seed's run lies in the folder of its group.
-        name = run.path.relative_to(places[0]) if len(places) == 1 and run.path != places[0] else run.path
         optimizer = run.optimizer if run.lr is None else run.optimizer.replace(f" {run.lr:g}", "", 1)
         epoch = "" if run.epoch is None else f"{run.epoch}" + (f" of {run.epochs}" if run.epoch != run.epochs else "")
         lr = "" if run.lr is None else f"{run.lr:g}"
         shown = [f"{run.figures[key]:.4f}" if key in run.figures else "" for key in figures]
-        rows.append([str(name), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)])
+        rows.append(
+            [_place(run.path, places), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)]
+        )
     in_width = _has_width(console())
     head = [*first, *(name.replace("_", "\n" if in_width else "_") for name in figures), "age"]
     numbers = range(len(first) - 2, len(head))

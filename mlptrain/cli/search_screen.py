@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlptrain.cli.compare_screen import TrialProgress
+from mlptrain.cli.compare_screen import TrialProgress, show_cost
 from mlptrain.cli.screen import say, show_table
-from mlptrain.report.search.words import edge_note, figure_text, half_text, of_importances, outcome_text, spread_text, value_text
+from mlptrain.report.comparison.words import counted
+from mlptrain.report.search.words import (
+    edge_note,
+    figure_text,
+    half_text,
+    of_importances,
+    outcome_text,
+    spread_text,
+    trial_rows,
+)
 from mlptrain.runs.search import SearchSummary
-from mlptrain.searching.protocol import SearchProgress
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown
 
 
-class ShownProgress(TrialProgress, SearchProgress):
+class ShownProgress(TrialProgress):
     """Live progress over trials, with the best value so far."""
 
     def __init__(self, spec: SearchSpec) -> None:
@@ -28,9 +36,24 @@ class ShownProgress(TrialProgress, SearchProgress):
         self.show_beside(f"best {self._metric.name} {figure_text(self._metric.key, value)}")
 
 
+def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
+    """The answer to --plan."""
+    keys = counted(len(spec.space), "key")
+    if plan["settings"] is not None:
+        keys += f", {'a grid' if spec.method == 'grid' else 'a space'} of {plan['settings']:,} settings"
+    drawn = "" if plan["at_once"] == plan["trials"] else f", {plan['at_once']} at a time"
+    say(
+        f"{spec.name}: {plan['trials']:,} trials by {spec.method}{drawn}, over {keys}; {plan['scoring_trials']:,} "
+        f"scoring trials; in {plan['batches']:,} batches of up to {plan['models_at_once']} models"
+    )
+    show_cost(plan, without="the drawing of settings")
+
+
 def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
-    show_table(*_trials(summary), title=f"the best of {summary.asked} trials by {summary.metric.name}", right=(0, 1))
+    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary) if row[2] in ("status", "completed")]
+    title = f"the best of {summary.asked} trials by {summary.metric.name}"
+    show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
         rows = [
             (key, f"{100 * one.mean:.0f} %", f"{100 * one.low:.0f} to {100 * one.high:.0f} %")
@@ -45,23 +68,6 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
     say(f"page: mlptrain report {shlex.quote(folder)}")
     if summary.best is not None:
         say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}")
-
-
-def _trials(summary: SearchSummary) -> tuple[list[str], list[list[Any]]]:
-    """A heading and a row for each of the best trials."""
-    head = ["trial", summary.metric.name, *summary.space]
-    known = [trial for trial in summary.trials if trial.value is not None and trial.status == "completed"]
-    sign = -1 if summary.metric.higher_is_better else 1
-    known.sort(key=lambda trial: sign * (trial.value or 0.0))
-    rows = [
-        [
-            trial.number,
-            figure_text(summary.metric.key, trial.value),
-            *(value_text(trial.changes[key]) for key in summary.space),
-        ]
-        for trial in known[:_BEST]
-    ]
-    return head, rows
 
 
 def _notes(summary: SearchSummary) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A comparison's folder while it is written: the plan before the first trial, every trial's record, the summary last.
+"""A study's folder while it is written: the plan before the first trial, every trial's record, the summary last.
 
-What lies in it is listed in ``mlptrain.runs.comparison``.
+What lies in it is listed in ``mlptrain.runs.comparison`` and ``mlptrain.runs.search``.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from mlptrain.comparison.records import read_batches, read_content, to_line
+from mlptrain.comparison.study import StudyPlan
 from mlptrain.comparison.trials import TrialBatch, check_paired
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
-from mlptrain.spec.comparison.load import check_format
+from mlptrain.runs.study import StudyFiles
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
@@ -23,34 +24,16 @@ from mlptrain.system.lock import LockedFolder
 from mlptrain.system.paths import AnyPath, user_path
 
 
-class TrialPlan(Protocol):
-    """What will be done, fixed before the first trial: a comparison's or a search's."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def digest(self) -> str:
-        """Its hash, which names its folder too."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """Everything that decides the results."""
-
-
-class ComparisonFolder(ComparisonFiles, LockedFolder):
-    """Files and records of a comparison. Use as a context: it is locked while trials run."""
-
-    what = "comparison"
-    check_format = staticmethod(check_format)
+class StudyFolder(StudyFiles, LockedFolder):
+    """Files and records of a study. Use as a context: it is locked while trials run."""
 
     def __init__(self, path: Path) -> None:
-        ComparisonFiles.__init__(self, path)
+        StudyFiles.__init__(self, path)
         LockedFolder.__init__(self, path)
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
-    def of(cls, plan: TrialPlan, *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> Self:
+    def of(cls, plan: StudyPlan[Any], *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> Self:
         """``parent/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
 
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
@@ -62,14 +45,17 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
                 files._begin(content)
             files._check_plan(content)
         except OSError as error:
+            whose = f"the {cls.kind.name}'s folder"
             raise MachineError(
-                f"the {cls.what}'s folder {files.path} cannot be used: {error.strerror or error}. {remedy(error)}, or "
+                f"{whose} {files.path} cannot be used: {error.strerror or error}. {remedy(error)}, or "
                 "choose another folder with --run-dir; then rerun the same command to resume"
             ) from error
         return files
 
     def _begin(self, content: bytes) -> None:
-        refused = RunFolderError(f"{self.path} exists and is not a {self.what}'s folder; name a new or empty folder")
+        refused = RunFolderError(
+            f"{self.path} exists and is not a {self.kind.name}'s folder; name a new or empty folder"
+        )
         if self.path.exists() and not self.path.is_dir():
             raise refused
         self.path.mkdir(parents=True, exist_ok=True)
@@ -87,7 +73,7 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
             theirs = read_file(self.plan)[1].value
         except SpecError as error:
             raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
-        self.check_format(theirs, self.plan)
+        self.kind.check_format(theirs, self.plan)
         different = list(_differences(theirs, parse(content.decode(), source="").value))
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
@@ -167,6 +153,10 @@ class ComparisonFolder(ComparisonFiles, LockedFolder):
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():
             self._write()
+
+
+class ComparisonFolder(ComparisonFiles, StudyFolder):
+    """Files and records of a comparison."""
 
 
 def _differences(plan: Any, other: Any, path: KeyPath = ()) -> Iterator[str]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.trials import Trial, TrialBatch, software
+from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting, resolved_for
+from mlptrain.comparison.trials import Trial, TrialBatch
 from mlptrain.runs.comparison import SplitName
-from mlptrain.spec import Experiment, to_yaml
 from mlptrain.spec.comparison.changes import Changes, value_of, with_changes
-from mlptrain.spec.comparison.grids import Side, is_ordered
-from mlptrain.spec.comparison.load import plan_digest
-from mlptrain.spec.comparison.sections import FORMAT, Arm, Candidate, ComparisonSpec
-from mlptrain.training.device import ResolvedDevice, resolve_device
+from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
+from mlptrain.spec.comparison.sections import Arm, Candidate, ComparisonSpec
+from mlptrain.spec.kinds import COMPARISON
 
-# What the models of one batch may be and take. A batch that is lost to a crash is retrained whole.
-MAX_MODELS = 64
-MAX_BYTES = 2_000_000_000
 EXTENSION_RULE = (
     "a chosen value on the edge of its grid extends the grid by the ratio of the two values next to that edge, "
     "as often as tuning.extensions allows; an optimizer whose choice is still on an edge then is under-tuned, "
@@ -30,64 +24,29 @@ EXTENSION_RULE = (
 Grids = dict[str, list[Any]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A comparison with device, precision and threads as resolved. The hash names the comparison's folder."""
+class Plan(StudyPlan[ComparisonSpec]):
+    """A comparison as it is run here."""
 
-    spec: ComparisonSpec
-    resolved: ResolvedDevice
-
-    @cached_property
-    def task(self) -> Experiment:
-        """The experiment that every trial trains but for its arm and seed, with the resolved values in it."""
-        experiment = Experiment(self.spec.base, self.spec.base.data.facts())
-        return experiment.changed(seed=0).with_training(**asdict(self.resolved))
-
-    @cached_property
-    def _task_text(self) -> str:
-        return to_yaml(self.task.spec)
-
-    def identity(self, trial: Trial) -> str:
-        """The name of a trial."""
-        return trial.identity(self._task_text)
-
-    @property
-    def name(self) -> str:
-        """The comparison's name."""
-        return self.spec.name
+    kind = COMPARISON
 
     @property
     def split(self) -> SplitName:
         """The split that scoring reads."""
         return self.spec.scoring.split or "test"
 
-    def to_plain(self) -> dict[str, Any]:
-        """Everything that decides the results; where trials run does not.
-
-        A comparison with device, precision and threads written out, that can be rerun as it stands, and ``PLAN_KEYS``.
-        """
-        values = self.spec.to_plain()
-        values.pop("executor", None)
-        values["base"] = values["base"] | {"training": values["base"]["training"] | asdict(self.resolved)}
-        return values | {
-            "format": FORMAT,
-            "software": software(),
+    def own(self) -> dict[str, Any]:
+        """The rule by which grids grow, and the batches that are known beforehand."""
+        return super().own() | {
             "extension_rule": EXTENSION_RULE,
             "models_at_once": self.models_at_once,
             "tuning_batches": [batch.identity for batch in self.tuning_batches(self.first_grids())],
         }
 
     @cached_property
-    def digest(self) -> str:
-        """The plan's hash."""
-        return plan_digest(self.to_plain())
-
-    @cached_property
     def models_at_once(self) -> int:
         """How many models one batch holds, by the memory that they take."""
         settings = [changes for arm in self.spec.arms.values() for changes in arm.settings()]
-        largest = max((training_bytes(with_changes(self.task, changes, seed=0)) for changes in settings), default=0)
-        return max(1, min(MAX_MODELS, MAX_BYTES // max(largest, training_bytes(self.task))))
+        return min(MAX_MODELS, fitting([self.task, *(with_changes(self.task, one, seed=0) for one in settings)]))
 
     def first_grids(self) -> dict[str, Grids]:
         """The grids of the file, of every arm that has something to tune."""
@@ -115,15 +74,8 @@ class Plan:
         batches = []
         for trials in by_seed:
             unique = list({self.identity(trial): trial for trial in trials}.values())
-            starts = range(0, len(unique), self.models_at_once)
-            batches += [self.batch(unique[at : at + self.models_at_once], data_dir=data_dir) for at in starts]
+            batches += self.batches(unique, self.models_at_once, data_dir=data_dir)
         return batches
-
-    def batch(self, trials: Sequence[Trial], *, data_dir: Path | None = None) -> TrialBatch:
-        """Trials of any arms, changes and seeds as one batch; those that can do so train together."""
-        names = tuple(map(self.identity, trials))
-        metric = self.spec.judged_by.key
-        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, data_dir, metric)
 
 
 def make_plan(spec: ComparisonSpec) -> Plan:
@@ -131,21 +83,7 @@ def make_plan(spec: ComparisonSpec) -> Plan:
 
     Raises DeviceError for a device that is not there.
     """
-    training, base = spec.base.training, Experiment(spec.base, spec.base.data.facts())
-    resolved = resolve_device(
-        device=training.device,
-        precision=training.precision,
-        threads=training.threads,
-        step_flops=len(spec.compared) * base.step_flops,  # of the smallest batches, those of scoring
-    )
-    return Plan(spec, resolved)
-
-
-def training_bytes(experiment: Experiment) -> int:
-    """What one model takes while it trains."""
-    parameters = sum(map(math.prod, experiment.parameter_shapes.values()))
-    activations = experiment.model.members.k * experiment.batch_size * sum(experiment.widths[1:])
-    return 4 * (8 * parameters + 4 * activations)
+    return Plan(spec, resolved_for(spec, models=len(spec.compared)))
 
 
 def grown(candidate: Candidate | Arm, grids: Grids, chosen: Changes) -> Grids | None:
@@ -167,18 +105,9 @@ def ends_on_edge(candidate: Candidate | Arm, grids: Grids, chosen: Changes) -> b
     A momentum of 0 does not lie on such an edge; one of 0.9 beside 0.5 does, even though 1.62, the next by the rule,
     is not a momentum.
     """
-    ends = {"low": -math.inf, "high": math.inf}
     return any(
-        candidate.accepts(field, _beyond(value_of(chosen, field), ends[side]))
-        for field, side in _edges(grids, chosen).items()
+        candidate.accepts(field, beyond(value_of(chosen, field), side)) for field, side in _edges(grids, chosen).items()
     )
-
-
-def _beyond(value: float, end: float) -> float:
-    """The next value towards an end; of a whole number the next whole one."""
-    if isinstance(value, int):
-        return value + (1 if end > 0 else -1)
-    return math.nextafter(value, end)
 
 
 def _edges(grids: Grids, chosen: Changes) -> dict[str, Side]:

@@ -12,16 +12,19 @@ from typing import Any
 from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.statistics import smallest_detectable, verdict_possible
 from mlptrain.comparison.trials import OnFetch, TrialBatch, splits_of, task_data
+from mlptrain.data import Splits
 from mlptrain.errors import InterruptedRunError
 from mlptrain.experiment.build import build_trainer
 from mlptrain.experiment.parts import parts_of
 from mlptrain.sources.store import data_folder
+from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.sections import seeds_for_verdict
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import applied
 
 PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
+MAX_PARTS = 8  # of a batch; building the trainer of each takes time too
 # Paired standard deviation of accuracies over seeds that is assumed before there is any: Nesterov against Adam on MNIST
 # with the network 784-392-196-98-10 had 0.0018.
 ASSUMED_SPREAD = 0.002
@@ -56,8 +59,8 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
         "scoring_trials": scoring_trials,
         "batches": len(tuning) + len(scoring),
         "models_at_once": max(len(batch.trials) for batch in [*tuning, *scoring]),
-        "seconds": epochs * (_seconds_per_epoch(tuning) + _seconds_per_epoch(scoring)),
-        "bytes": trials * (_BYTES_PER_RECORD + _BYTES_PER_EPOCH * epochs),
+        "seconds": epochs * (seconds_per_epoch(tuning) + seconds_per_epoch(scoring)),
+        "bytes": bytes_of(trials, epochs=epochs * trials),
         "seeds": len(spec.scoring_seeds),
         "seeds_for_verdict": seeds_for_verdict(spec.pairs),
         "verdict_possible": possible,
@@ -76,7 +79,12 @@ def max_extension_trials(plan: Plan) -> int:
     return settings * len(plan.spec.tuning_seeds)
 
 
-def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
+def bytes_of(trials: int, *, epochs: int) -> int:
+    """Of the records of some trials, which train so many ``epochs`` in all."""
+    return trials * _BYTES_PER_RECORD + _BYTES_PER_EPOCH * epochs
+
+
+def seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
     """Of all batches one after the other, by a probe of the largest."""
     largest = max(batches, key=lambda batch: len(batch.trials), default=None)
     return probe(largest) / len(largest.trials) * sum(len(batch.trials) for batch in batches) if largest else 0.0
@@ -85,28 +93,38 @@ def _seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
 def probe(batch: TrialBatch) -> float:
     """Seconds per epoch, evaluation included, when the models of this batch train together.
 
-    Its largest part is trained, and stands for the others.
+    The first of its parts, which are models of one form each, are trained, and stand for the others.
     """
+    with applied(batch.resolved):
+        experiments = [trial.experiment(batch.base) for trial in batch.trials]
+        splits = splits_of(batch, experiments)
+        parts = parts_of(experiments, splits)[:MAX_PARTS]
+        seconds = [
+            _probe(
+                [experiments[place] for place in part], [splits[place] for place in part], PROBE_SECONDS / len(parts)
+            )
+            for part in parts
+        ]
+    return sum(seconds) * len(experiments) / sum(map(len, parts))
+
+
+def _probe(experiments: Sequence[Experiment], splits: Sequence[Splits], most: float) -> float:
+    """Of models that share a trainer, by training them for at ``most`` so many seconds."""
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0
 
     def enough() -> bool:
         nonlocal steps
         steps += 1
-        return time.perf_counter() - began > PROBE_SECONDS
+        return time.perf_counter() - began > most
 
-    with applied(batch.resolved):
-        experiments = [trial.experiment(batch.base) for trial in batch.trials]
-        splits = splits_of(batch, experiments)
-        part = max(parts_of(experiments, splits), key=len)
-        trainer = build_trainer([experiments[place] for place in part], [splits[place] for place in part])
-        with contextlib.suppress(InterruptedRunError):
-            for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
-                epoch = next(epoch for epoch in epochs if epoch is not None)
-                if epoch.epoch:
-                    whole.append(epoch.training_seconds + epoch.evaluation_seconds)
-                else:
-                    evaluating, began = epoch.evaluation_seconds, time.perf_counter()
-        per_step = (time.perf_counter() - began) / steps
-    seconds = statistics.median(whole) if whole else evaluating + per_step * trainer.steps_per_epoch
-    return seconds * len(experiments) / len(part)
+    trainer = build_trainer(experiments, splits)
+    with contextlib.suppress(InterruptedRunError):
+        for epochs in trainer.epochs(first=0, last=1_000_000, should_stop=enough):
+            epoch = next(epoch for epoch in epochs if epoch is not None)
+            if epoch.epoch:
+                whole.append(epoch.training_seconds + epoch.evaluation_seconds)
+            else:
+                evaluating, began = epoch.evaluation_seconds, time.perf_counter()
+    per_step = (time.perf_counter() - began) / steps
+    return statistics.median(whole) if whole else evaluating + per_step * trainer.steps_per_epoch

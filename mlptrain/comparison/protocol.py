@@ -6,45 +6,24 @@ Recorded trials are not retrained, so the same call resumes wherever an earlier 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.executors import Executor, make_executor
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
+from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
-from mlptrain.comparison.trials import Trial, TrialBatch, task_data
+from mlptrain.comparison.trials import Trial
 from mlptrain.comparison.verdicts import choose
-from mlptrain.errors import RunFolderError, UserError
+from mlptrain.errors import RunFolderError
 from mlptrain.runs.comparison import StudyTimings, Summary, TrialRecord, TriedChanges, TriedSetting
-from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
-from mlptrain.spec.foreign import code_allowed
-from mlptrain.system.disk import machine_errors
 from mlptrain.system.paths import AnyPath
-from mlptrain.system.signals import ended_by_signals
 
-_THEN = "rerun the same command to resume, or name another folder with --run-dir; finished batches are saved"
 OnSummary = Callable[[ComparisonFolder, Summary], None]
-
-
-class Progress:
-    """Notified of what happens; shows nothing itself."""
-
-    def phase(self, name: str, *, trials: int, done: int) -> None:
-        """A phase of so many trials begins, of which ``done`` are recorded."""
-
-    def advance(self, trials: float) -> None:
-        """So many more trials are done; parts of trials count, and 0 means that training starts now."""
-
-    def fetch(self, file: str, done: int, total: int | None) -> None:
-        """So many bytes of a data set's archive are loaded."""
 
 
 def compare(
@@ -69,32 +48,19 @@ def compare(
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
-    if not isinstance(spec, ComparisonSpec):
-        with code_allowed(allow_code):
-            spec = load_comparison(spec, overrides).spec
-    elif overrides:
-        raise UserError("overrides of a comparison that is loaded already: give them to load_comparison")
-    plan, progress = make_plan(spec), progress or Progress()
+    plan = make_plan(checked(spec, overrides, load_comparison, allow_code=allow_code))
     files = ComparisonFolder.of(plan, folder=folder)
-    data_dir = data_folder(data_dir).resolve()  # workers elsewhere have another working folder
-    with (
-        ended_by_signals("stopped by a signal"),
-        closing(make_executor(spec.executor)) as executor,
-        machine_errors(files.path, what="comparison's folder", then=_THEN),
-        code_allowed(allow_code),
-        files,
-    ):
-        comparison = _Comparison(plan, files, executor, progress, data_dir)
-        tuned = comparison.tune()
-        chosen = {name: tuned[name].setting for name in spec.compared}
-        scored = comparison.score(chosen)
-        files.sort(comparison.order)
-        executor.close()  # what it has started would disturb the timing
+    with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
+        tuned = _tune(plan, study)
+        chosen = {name: tuned[name].setting for name in plan.spec.compared}
+        scored = _score(plan, study, chosen)
+        files.sort(study.order)
+        study.executor.close()  # what it has started would disturb the timing
         if not _are_timed(files, chosen):
-            progress.phase("timing", trials=len(chosen), done=0)
-            files.write(time_alone(plan, chosen, data_dir=data_dir, on_share=progress.advance))
+            study.progress.phase("timing", trials=len(chosen), done=0)
+            files.write_timings(time_alone(plan, chosen, data_dir=study.data_dir, on_share=study.progress.advance))
         summary = summarise(plan, tuned, scored)
-        files.write(summary)
+        files.write_summary(summary)
         on_summary(files, summary)
     return files, summary
 
@@ -111,60 +77,34 @@ def _are_timed(folder: ComparisonFolder, chosen: Mapping[str, Changes]) -> bool:
         return False
 
 
-@dataclass
-class _Comparison:
-    """A comparison while it runs; ``order`` names the batches in the plan's order."""
+def _tune(plan: Plan, study: Running) -> dict[str, Tuned]:
+    """The chosen setting of every arm. Each round tries what the last one's choices ask for."""
+    spec = plan.spec
+    tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.compared.items()}
+    growing = plan.first_grids()
+    records: dict[str, TrialRecord] = {}
+    most = spec.tuning.extensions if spec.tuning else 0
+    for extension in range(most + 1):
+        if not growing:
+            break
+        batches = plan.tuning_batches(growing, known=frozenset(records), data_dir=study.data_dir)
+        records |= study.train(batches, phase="tuning" if extension == 0 else f"tuning, extension {extension}")
+        larger: dict[str, Grids] = {}
+        for name, grids in growing.items():
+            tuned[name] = _chosen(plan, records, name, grids, extensions=extension)
+            if extension < most and (more := grown(spec.compared[name], grids, tuned[name].setting)) is not None:
+                larger[name] = more
+        growing = larger
+    return tuned
 
-    plan: Plan
-    folder: ComparisonFolder
-    executor: Executor
-    progress: Progress
-    data_dir: Path
-    order: list[str] = field(default_factory=list)
 
-    def tune(self) -> dict[str, Tuned]:
-        """The chosen setting of every arm. Each round tries what the last one's choices ask for."""
-        spec = self.plan.spec
-        tuned = {name: Tuned(candidate.settings()[0]) for name, candidate in spec.compared.items()}
-        growing = self.plan.first_grids()
-        records: dict[str, TrialRecord] = {}
-        most = spec.tuning.extensions if spec.tuning else 0
-        for extension in range(most + 1):
-            if not growing:
-                break
-            batches = self.plan.tuning_batches(growing, known=frozenset(records), data_dir=self.data_dir)
-            records |= self._run("tuning" if extension == 0 else f"tuning, extension {extension}", batches)
-            larger: dict[str, Grids] = {}
-            for name, grids in growing.items():
-                tuned[name] = _chosen(self.plan, records, name, grids, extensions=extension)
-                if extension < most and (more := grown(spec.compared[name], grids, tuned[name].setting)) is not None:
-                    larger[name] = more
-            growing = larger
-        return tuned
-
-    def score(self, chosen: Mapping[str, Changes]) -> dict[str, list[TrialRecord]]:
-        """The record of every scoring seed for every arm."""
-        records = self._run("scoring", self.plan.scoring_batches(chosen, data_dir=self.data_dir))
-        return {
-            name: [
-                records[self.plan.identity(Trial("scoring", name, setting, seed))]
-                for seed in self.plan.spec.scoring_seeds
-            ]
-            for name, setting in chosen.items()
-        }
-
-    def _run(self, phase: str, batches: list[TrialBatch]) -> dict[str, TrialRecord]:
-        """The records of all trials of the batches, of which the missing ones are trained first."""
-        self.order += [batch.identity for batch in batches]
-        missing = self.folder.missing(batches)
-        total, left = (sum(len(batch.trials) for batch in some) for some in (batches, missing))
-        if missing:
-            # Here, also for batches that run elsewhere: one process fetches, and faulty data are reported at once.
-            task_data(self.plan.task, self.data_dir, on_fetch=self.progress.fetch)
-        self.progress.phase(phase, trials=total, done=total - left)
-        if missing:
-            self.executor.run(missing, self.folder.add, self.progress.advance)
-        return self.folder.records(batches)
+def _score(plan: Plan, study: Running, chosen: Mapping[str, Changes]) -> dict[str, list[TrialRecord]]:
+    """The record of every scoring seed for every arm."""
+    records = study.train(plan.scoring_batches(chosen, data_dir=study.data_dir), phase="scoring")
+    return {
+        name: [records[plan.identity(Trial("scoring", name, setting, seed))] for seed in plan.spec.scoring_seeds]
+        for name, setting in chosen.items()
+    }
 
 
 def _chosen(plan: Plan, records: Mapping[str, TrialRecord], name: str, grids: Grids, *, extensions: int) -> Tuned:

@@ -206,9 +206,10 @@ def _epochs_to_target(plan: Plan, records: Sequence[TrialRecord]) -> TimeToTarge
     target = plan.spec.target
     if target is None:
         return None
-    higher = target.metric.endswith("accuracy")
     curves = [record.curves.get(target.metric, [])[1:] for record in records]  # the first value precedes training
-    return median_time([time_to_target(curve, target=target.value, higher_is_better=higher) for curve in curves])
+    return median_time(
+        [time_to_target(curve, target=target.value, higher_is_better=target.is_at_least) for curve in curves]
+    )
 
 
 def _curves(records: Sequence[TrialRecord]) -> dict[str, Curve]:

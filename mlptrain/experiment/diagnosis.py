@@ -18,7 +18,7 @@ import torch
 from mlptrain.data import Splits
 from mlptrain.errors import MlptrainError
 from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters
-from mlptrain.experiment.trials import MIN_STEPS, Trials, best_constant_loss
+from mlptrain.experiment.trials import Trials, best_constant_loss
 from mlptrain.nn.noise import TrainingMode
 from mlptrain.runs.records import Diagnosis, Kind, plain_value
 from mlptrain.spec import Experiment, load_text, to_yaml
@@ -639,7 +639,7 @@ def _length(case: _Case) -> None:
             "that it took longer; a lower rate is what usually helps",
             optimizer__lr=lr / 10,
         )
-    elif steps < (enough := max(MIN_STEPS, case.trials.steps)):
+    elif steps < (enough := max(case.trials.least, case.trials.steps)):
         more = math.ceil(10 * enough / case.experiment.steps_per_epoch)
         case.add(
             f"training.epochs: {epochs} are {steps:,} step{'s' * (steps > 1)} in all",

@@ -16,8 +16,8 @@ from mlptrain.data import Splits
 from mlptrain.experiment.build import alike, device_of
 from mlptrain.nn.parameters import padded
 from mlptrain.spec import Experiment
-from mlptrain.spec.optimizer import LBFGS
 from mlptrain.updates.optimizers import count_buffers
+from mlptrain.updates.wrapped import needs_closure
 
 # A constant and no measurement: the last bits of a model depend on how many it trains with, and a resumed group repeats
 # to the same bytes, on another machine too. On that machine 784-500-256-10 with Adam (8.4 MB a model) was fastest
@@ -47,7 +47,7 @@ def most_together(experiment: Experiment) -> int:
 
     Counted is what a step of one reads or writes besides its batch: weights, gradients, buffers, averages.
     """
-    if isinstance(experiment.optimizer, LBFGS):  # each of whose evaluations is one of all models of a trainer
+    if needs_closure(experiment.optimizer):  # each of whose evaluations is one of all models of a trainer
         return 1
     weights = sum(map(padded, experiment.parameter_shapes.values()))
     per_weight = 2 + count_buffers(experiment.optimizer) + bool(experiment.training.ema)

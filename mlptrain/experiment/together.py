@@ -21,7 +21,6 @@ from mlptrain.experiment.build import build_network, load_data_of_seeds
 from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.nn.engines import Analytic
 from mlptrain.spec import Experiment
-from mlptrain.spec.optimizer import LBFGS
 from mlptrain.system.launch import Launch
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath
@@ -29,6 +28,7 @@ from mlptrain.training.device import ResolvedDevice, applied, resolve_device
 from mlptrain.training.endings import Ending
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.training.workers import Workers, joined
+from mlptrain.updates.wrapped import needs_closure
 
 _ATTEMPTS, _PAUSE = 5, 0.01  # times and seconds: torchrun ends the other workers after 0.1 s
 
@@ -47,8 +47,10 @@ def check_can_share(experiment: Experiment, launch: Launch) -> None:
     if experiment.training.adversarial is not None:
         name = experiment.training.adversarial.name
         raise UserError(f"training.adversarial: '{name}' cannot be computed by several workers; {alone}")
-    if isinstance(experiment.optimizer, LBFGS):
-        raise UserError(f"optimizer: 'lbfgs' cannot evaluate a batch that several workers share; {alone}")
+    if needs_closure(experiment.optimizer):
+        raise UserError(
+            f"optimizer: '{experiment.optimizer.name}' cannot evaluate a batch that several workers share; {alone}"
+        )
     if not Analytic.runs(build_network(experiment)):
         what = "model.members" if experiment.model.members.k > 1 else "model.input_dropout with an embedding"
         raise UserError(f"{what} cannot be computed by several workers; {alone}")

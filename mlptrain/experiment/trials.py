@@ -19,12 +19,18 @@ from mlptrain.spec import Experiment, OptimizerSpec
 from mlptrain.spec.optimizer import LBFGS
 from mlptrain.training.metrics import Metrics, evaluate
 from mlptrain.training.trainer import Model, Trainer
+from mlptrain.updates.wrapped import StepError, needs_closure
 
 STEPS = 100
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
 # Of a network that many are too costly for. 1 is left out: two layers of 2,048 had an accuracy of 0.56 after a trial at
 # 0.3 and of 0.14 at 0.1; 1 took at most a tenth more off the loss than 0.1.
 _FEW_RATES = (1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.3)
+# Of L-BFGS, whose models cannot train side by side; its usual rate is 1.
+_LBFGS_RATES = (1e-3, 1e-2, 0.1, 1.0)
+_LBFGS_ITERATIONS = 20  # of a step of it, torch's default: a trial has as many evaluations as others have steps
+_LBFGS_ROWS = 256  # which are its whole batch
+_CALL = 20_000_000  # what an evaluation costs besides its products, where each model has its own: 0.1 ms
 MIN_STEPS = 40
 _MAX_BATCH = 64  # where the loss is a mean, a smaller batch says as much of a rate
 _BUDGET = 1e11  # multiplications and additions that a diagnosis may cost at least: 0.6 s of one core
@@ -45,7 +51,8 @@ class Trials:
 
     All that a diagnosis computes is to cost no more than the run, counted in multiplications and additions so that it
     repeats, or than ``_BUDGET`` where the run costs less. Where that does not last, ``steps`` and ``batch_size`` are
-    smaller, there are fewer ``rates``, and fewer rows, ``measured``, that its layers are measured on.
+    smaller, there are fewer ``rates``, and fewer rows, ``measured``, that its layers are measured on. An optimizer with
+    a closure has fewer steps, as many as it has evaluations in each. ``least`` steps show something.
     """
 
     def __init__(self, experiment: Experiment, train: Examples, *, models: int = 1) -> None:
@@ -62,12 +69,18 @@ class Trials:
         self._probe = max(_FEW_ROWS, min(_PROBE_ROWS, int(self._left / self._row / 100)))
         self.measured = max(_FEW_ROWS, min(_MEASURED_ROWS, int(_FOR_MEASURING * budget / (_MEASUREMENTS * self._row))))
         self.rates: Sequence[float] = RATES
-        self.batch_size = self._batch(experiment, _MAX_BATCH)
+        is_lbfgs = isinstance(experiment.optimizer, LBFGS)
+        self.batch_size = self._batch(experiment, _LBFGS_ROWS if is_lbfgs else _MAX_BATCH)
+        self._evaluations = 1  # of a step, about
+        if needs_closure(experiment.optimizer):
+            self._evaluations = _LBFGS_ITERATIONS * 5 // 4 if is_lbfgs else 2
+            self.rates = _LBFGS_RATES if is_lbfgs else _FEW_RATES
         wanted = max(MIN_STEPS, min(STEPS, int(least / (self._row * self.batch_size * (len(RATES) + 1)))))
         self.steps = min(wanted, self._affordable_steps())
         if self.steps < MIN_STEPS / 2:
             self.rates, self.batch_size = _FEW_RATES, self._batch(experiment, _SHORT_BATCH)
             self.steps = max(_SHORT_STEPS, min(wanted, self._affordable_steps()))
+        self.steps, self.least = (max(1, steps // self._evaluations) for steps in (self.steps, MIN_STEPS))
 
     @staticmethod
     def _batch(experiment: Experiment, most: int) -> int:
@@ -87,7 +100,9 @@ class Trials:
     @property
     def _cost(self) -> float:
         """What a trial costs."""
-        return self._row * (self.steps * self.batch_size + self._probe / 3)
+        evaluations = self.steps * self._evaluations
+        calls = evaluations * _CALL if self._evaluations > 1 else 0
+        return self._row * (evaluations * self.batch_size + self._probe / 3) + calls
 
     def rows(self, experiment: Experiment, n: int) -> Examples:
         """``n`` training rows of a variant, as its scaling and its loss make them, on the device. Raises DataError."""
@@ -125,9 +140,10 @@ class Trials:
         return [self._found[key, rate] for rate in rates]
 
     def _run(self, experiment: Experiment, rates: Sequence[float]) -> list[Metrics]:
-        if isinstance(experiment.optimizer, LBFGS) and len(rates) > 1:  # see experiment.parts.most_together
+        if needs_closure(experiment.optimizer) and len(rates) > 1:  # see experiment.parts.most_together
             return [self._run(experiment, [rate])[0] for rate in rates]
-        rows, loss = self.rows(experiment, self.steps * self.batch_size), fitted_loss(experiment, self._train)
+        batches = 1 if isinstance(experiment.optimizer, LBFGS) else self.steps
+        rows, loss = self.rows(experiment, batches * self.batch_size), fitted_loss(experiment, self._train)
         network, classify = build_network(experiment), not experiment.facts.is_regression
         initial = initial_parameters(experiment, network, rows).clone(device=self._device)
         probe = rows.spaced(self._probe)
@@ -137,7 +153,7 @@ class Trials:
             trainer = Trainer(
                 network,
                 models=[
-                    Model(initial, _with_rate(experiment, rate), experiment.seed, examples=rows, evaluated=None)
+                    Model(initial, _tried(experiment, rate), experiment.seed, examples=rows, evaluated=None)
                     for rate in part
                 ],
                 loss=loss,
@@ -147,8 +163,12 @@ class Trials:
                 training=experiment.training.model_copy(update=_LEFT_OUT),
             )
             epochs = -(-self.steps // trainer.steps_per_epoch)
-            for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
-                pass
+            try:
+                for _ in trainer.epochs(first=1, last=epochs, should_stop=lambda: False):
+                    pass
+            except StepError:  # of a class that cannot go on from where this rate has led it
+                found += [Metrics(math.inf, None)] * len(part)
+                continue
             found += map(measure, trainer.parameters.members)
         self._left -= len(rates) * self._cost
         return [one if math.isfinite(one.loss) else Metrics(math.inf, one.accuracy) for one in found]
@@ -165,6 +185,14 @@ def _key(experiment: Experiment) -> str:
 
 def _with_rate(experiment: Experiment, rate: float) -> OptimizerSpec:
     return experiment.optimizer.model_copy(update={"lr": rate})
+
+
+def _tried(experiment: Experiment, rate: float) -> OptimizerSpec:
+    section = _with_rate(experiment, rate)
+    if isinstance(section, LBFGS):
+        iterations = min(section.max_iter, _LBFGS_ITERATIONS)
+        return section.model_copy(update={"max_iter": iterations, "max_eval": None})
+    return section
 
 
 def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> float:

@@ -1,9 +1,10 @@
 """A run folder: create, append, finish, read, list. Nothing here loads torch."""
 
-from mlptrain.runs.folder import RunFolder, is_comparison, is_search, member_word, runs_of_group
+from mlptrain.runs.folder import RunFolder, member_word, runs_of_group
 from mlptrain.runs.group import FoldGroup, RunGroup, SeedGroup
-from mlptrain.runs.listing import RunSummary, list_runs, sort_runs
+from mlptrain.runs.listing import RunSummary, list_runs, list_studies, sort_runs
 from mlptrain.runs.log import RunLog
+from mlptrain.runs.study import study_in
 
 __all__ = [
     "FoldGroup",
@@ -12,10 +13,10 @@ __all__ = [
     "RunLog",
     "RunSummary",
     "SeedGroup",
-    "is_comparison",
-    "is_search",
     "list_runs",
+    "list_studies",
     "member_word",
     "runs_of_group",
     "sort_runs",
+    "study_in",
 ]

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
-from mlptrain.errors import RunFolderError
 from mlptrain.runs.records import Hashes
+from mlptrain.runs.study import StudyFiles
 from mlptrain.spec.comparison.sections import ComparedMetric, TargetSpec
+from mlptrain.spec.kinds import COMPARISON
 from mlptrain.spec.optimizer import OptimizerSpec
-from mlptrain.system.atomic import write_atomically
 from mlptrain.system.files import read_regular
-from mlptrain.system.jsonfiles import MAX_BYTES, Count, Figure, Fraction, Record, from_json, read_json, to_json
-from mlptrain.system.paths import AnyPath, user_path
+from mlptrain.system.jsonfiles import MAX_BYTES, Count, Figure, Fraction, Record, from_json
 
 Difference = Annotated[float, Field(ge=-1, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -40,7 +39,6 @@ SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
 
-Result = TypeVar("Result", bound=Record)
 _MIRRORED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
@@ -271,6 +269,12 @@ class Summary(Record):
         return None
 
     @property
+    def winner(self) -> tuple[str, str, float]:
+        """The best arm, the name of its figure, and the mean of that over the seeds."""
+        name = self.compared_by.name if self.compared_by is not None else f"{self.split}_accuracy"
+        return self.ranking[0], name, self.optimizers[self.ranking[0]].accuracy.mean
+
+    @property
     def ranked(self) -> Iterator[tuple[str, OptimizerResult]]:
         """The optimizers by their names, best mean accuracy first."""
         return ((name, self.optimizers[name]) for name in self.ranking)
@@ -374,48 +378,25 @@ class StudyTimings(Timings):
     changes: dict[str, Changes]
 
 
-def rerun(folder: Path) -> str:
-    """How to resume a comparison, or to rewrite what it leaves; recorded trials are not retrained."""
-    return f"run `mlptrain compare {folder}`"
-
-
-class ComparisonFiles:
+class ComparisonFiles(StudyFiles):
     """Where the files of a comparison lie, and the results in them."""
 
-    def __init__(self, path: AnyPath) -> None:
-        self.path = path = user_path(path)
-        self.plan = path / "plan.yaml"
-        self.trials = path / "trials.jsonl"
-        self.summary = path / "summary.json"
-        self.timings = path / "timings.json"
+    kind = COMPARISON
 
     def read_summary(self) -> Summary:
         """Raises RunFolderError where there is none yet, or a damaged one."""
-        if not self.summary.is_file():
-            raise RunFolderError(f"{self.path} is not finished: {rerun(self.path)} to resume it")
-        return self._read(self.summary, StudySummary if self._has(self.summary, "arms") else Summary)
+        return self.read(self.summary, StudySummary if _has(self.summary, "arms") else Summary)
 
     def read_timings(self) -> Timings:
         """The seconds; none of any optimizer where nothing was timed. Raises RunFolderError for a damaged file."""
         if not self.timings.is_file():
             return Timings()
-        return self._read(self.timings, StudyTimings if self._has(self.timings, "changes") else Timings)
+        return self.read(self.timings, StudyTimings if _has(self.timings, "changes") else Timings)
 
-    def write(self, results: Summary | Timings) -> None:
-        """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
-        write_atomically(self.summary if isinstance(results, Summary) else self.timings, to_json(results))
 
-    @staticmethod
-    def _has(path: Path, key: str) -> bool:
-        """Whether a file has the key of a study; what is wrong with the file is said by who reads it."""
-        try:
-            return key in from_json(read_regular(path, most=MAX_BYTES))
-        except (OSError, ValueError, TypeError):
-            return False
-
-    @staticmethod
-    def _read(path: Path, kind: type[Result]) -> Result:
-        try:
-            return read_json(path, kind)
-        except RunFolderError as error:
-            raise RunFolderError(f"{error}; {rerun(path.parent)}, which rewrites it") from None
+def _has(path: Path, key: str) -> bool:
+    """Whether a file has the key of a study; what is wrong with the file is said by who reads it."""
+    try:
+        return key in from_json(read_regular(path, most=MAX_BYTES))
+    except (OSError, ValueError, TypeError):
+        return False

@@ -26,6 +26,7 @@ from typing import Self
 from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
+from mlptrain.runs.study import study_in
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
 from mlptrain.system.atomic import write_atomically
@@ -106,12 +107,9 @@ class RunFolder(NewFolder):
             if runs := runs_of_group(path):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {name_members(runs)}; name one of them: {some}")
-            if is_comparison(path):
-                hint = f"`mlptrain report {path}` shows it, `mlptrain compare {path}` resumes it"
-                raise RunFolderError(f"{path} is a comparison, not a run; {hint}")
-            if is_search(path):
-                hint = f"`mlptrain report {path}` shows it, `mlptrain search {path}` resumes it"
-                raise RunFolderError(f"{path} is a search, not a run; {hint}")
+            if (study := study_in(path)) is not None:
+                hint = f"`mlptrain report {path}` shows it, `mlptrain {study.command} {path}` resumes it"
+                raise RunFolderError(f"{path} is a {study.name}, not a run; {hint}")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
         if not folder.facts.exists():
             raise RunFolderError(
@@ -193,16 +191,6 @@ def _not_empty(path: Path) -> RunFolderError:
 
 
 _MEMBERS = ("seed", "fold")  # of groups
-
-
-def is_comparison(path: AnyPath) -> bool:
-    """Whether a folder belongs to a comparison of optimizers: it holds a plan."""
-    return (user_path(path) / "plan.yaml").is_file()
-
-
-def is_search(path: AnyPath) -> bool:
-    """Whether a folder belongs to a search: it holds its plan."""
-    return (user_path(path) / "search.yaml").is_file()
 
 
 def runs_of_group(path: AnyPath) -> list[Path]:

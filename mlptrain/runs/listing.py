@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 from mlptrain.errors import MlptrainError, UserError
+from mlptrain.runs.comparison import ComparisonFiles
 from mlptrain.runs.folder import RunFolder, runs_of_group
 from mlptrain.runs.group import RunGroup
 from mlptrain.runs.records import figures_of
+from mlptrain.runs.search import SearchFiles
+from mlptrain.runs.study import study_in
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.base import either
 from mlptrain.spec.choosing import higher_is_better
+from mlptrain.spec.kinds import COMPARISON
+from mlptrain.spec.reader import read_file
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath, user_path
 
@@ -28,6 +33,9 @@ class RunSummary:
     ``metric`` names the value in ``value`` (the accuracy where there is one, else the loss) of the weights the run
     stands for; ``figures`` holds all that there are, of an unfinished run those measured after its last epoch.
     ``epoch`` is the last one trained, of ``epochs``; ``age`` is in seconds.
+
+    ``what`` is a run, or a comparison or search, which has a ``name``, and whose value is the mean over scoring seeds
+    of what is ``best`` in it.
     """
 
     path: Path
@@ -42,6 +50,9 @@ class RunSummary:
     metric: str | None = None
     value: float | None = None
     age: float = 0.0
+    what: str = "run"
+    name: str = ""
+    best: str = ""
 
 
 def list_runs(*places: AnyPath) -> list[RunSummary]:
@@ -63,9 +74,48 @@ def list_runs(*places: AnyPath) -> list[RunSummary]:
     return [run for block in blocks for run in block]
 
 
+def list_studies(*places: AnyPath) -> list[RunSummary]:
+    """Every comparison and search at, or directly below, each of ``places``, the newest first."""
+    found = []
+    for path in dict.fromkeys(path for place in places for path in _candidates(user_path(place))):
+        try:
+            if (study := study_in(path)) is not None:
+                found.append(_study(ComparisonFiles(path) if study == COMPARISON else SearchFiles(path)))
+        except OSError:
+            continue  # another user's, or deleted in between
+    return sorted(found, key=lambda study: study.age)
+
+
+def _study(files: ComparisonFiles | SearchFiles) -> RunSummary:
+    """A study's line in its table, whatever state it is in."""
+    line = RunSummary(
+        files.path,
+        "running" if is_locked(files.path) else "interrupted",
+        what=files.kind.name,
+        age=time.time() - files.plan.stat().st_mtime,
+    )
+    try:
+        plan = read_file(files.plan)[1].value
+    except MlptrainError:
+        return replace(line, status="damaged")
+    line = replace(line, name=str(plan.get("name", "")))
+    try:
+        files.kind.check_format(plan, files.plan)
+    except MlptrainError:
+        return replace(line, status="outdated")
+    if not files.summary.is_file() or line.status == "running":
+        return line
+    try:
+        best, metric, value = files.read_summary().winner
+    except (MlptrainError, LookupError):
+        return replace(line, status="damaged")
+    figures = {} if metric is None or value is None else {metric: value}
+    return replace(line, status="completed", best=best, figures=figures, metric=metric, value=value)
+
+
 def _candidates(place: Path) -> list[Path]:
-    """A run or a group itself, else what lies in the folder."""
-    if (place / "resolved.yaml").is_file() or RunGroup.is_group(place):
+    """A run, a group or a study itself, else what lies in the folder."""
+    if (place / "resolved.yaml").is_file() or RunGroup.is_group(place) or study_in(place) is not None:
         return [place]
     return list(place.iterdir()) if place.is_dir() else []
 
@@ -119,6 +169,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     return RunSummary(
         folder.path,
         result.state if result is not None else "running" if _is_trained(folder) else "interrupted",
+        name=spec.name,
         data=spec.data.label,
         model=describe_model(spec),
         optimizer=describe_optimizer(spec),

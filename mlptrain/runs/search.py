@@ -13,22 +13,19 @@ timings.json       seconds of every batch of trials
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import Changes, Name, Positive
+from mlptrain.runs.comparison import Changes, Name, Positive, Seconds
+from mlptrain.runs.study import StudyFiles
 from mlptrain.spec.comparison.sections import ComparedMetric
+from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.search.sections import Choice, Choices, Method, Range
-from mlptrain.system.atomic import write_atomically
-from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record, read_json, to_json
-from mlptrain.system.paths import AnyPath, user_path
+from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record
+from mlptrain.system.paths import AnyPath
 
-RERUN = "run the same `mlptrain search` again"
 Outcome = Literal["completed", "pruned", "diverged", "failed"]
-Result = TypeVar("Result", bound=Record)
 
 
 class Tried(Record):
@@ -118,6 +115,14 @@ class SearchSummary(Record):
         """The best trial; None where none lasted."""
         return None if self.best is None else self.trials[self.best]
 
+    @property
+    def winner(self) -> tuple[str, str | None, float | None]:
+        """The best trial, the name of its figure, and the mean of that over the scoring seeds, on test rows if any."""
+        spread, split = (self.validation, "validation") if self.test is None else (self.test, "test")
+        if self.best is None or spread is None:
+            return "", None, None
+        return f"trial {self.best}", f"{split}_{self.metric.key}", spread.mean
+
     def choices(self) -> dict[str, Choice]:
         """The space."""
         return {key: choice_of(entry) for key, entry in self.space.items()}
@@ -134,38 +139,23 @@ def choice_of(entry: Any) -> Choice:
 class SearchTimings(Record):
     """Seconds of every batch of trials, and which these are, in the order in which they ended one after the other."""
 
-    seconds: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = Field(default_factory=dict)
+    seconds: dict[str, Seconds] = Field(default_factory=dict)
     trials: dict[str, list[str]] = Field(default_factory=dict)
 
 
-class SearchFiles:
+class SearchFiles(StudyFiles):
     """Where the files of a search lie, and the results in them."""
 
+    kind = SEARCH
+
     def __init__(self, path: AnyPath) -> None:
-        self.path = path = user_path(path)
-        self.plan = path / "search.yaml"
-        self.trials = path / "trials.jsonl"
-        self.summary = path / "summary.json"
-        self.timings = path / "timings.json"
-        self.best = path / "best.yaml"
+        super().__init__(path)
+        self.best = self.path / "best.yaml"
 
     def read_summary(self) -> SearchSummary:
         """Raises RunFolderError where there is none yet, or a damaged one."""
-        if not self.summary.is_file():
-            raise RunFolderError(f"{self.path} is not finished: {RERUN} to resume it")
-        return _read(self.summary, SearchSummary)
+        return self.read(self.summary, SearchSummary)
 
     def read_timings(self) -> SearchTimings:
         """The seconds so far. Raises RunFolderError for a damaged file."""
-        return _read(self.timings, SearchTimings) if self.timings.is_file() else SearchTimings()
-
-    def write(self, results: SearchSummary | SearchTimings) -> None:
-        """Write a summary, or the seconds, which no two runs share, into its file. Raises OSError."""
-        write_atomically(self.summary if isinstance(results, SearchSummary) else self.timings, to_json(results))
-
-
-def _read(path: Path, kind: type[Result]) -> Result:
-    try:
-        return read_json(path, kind)
-    except RunFolderError as error:
-        raise RunFolderError(f"{error}; {RERUN}, which rewrites it") from None
+        return self.read(self.timings, SearchTimings) if self.timings.is_file() else SearchTimings()

@@ -1,6 +1,6 @@
 """A search: settings drawn from a space, trained, and the best one scored on fresh seeds."""
 
-from mlptrain.searching.plan import SearchPlan, make_plan
-from mlptrain.searching.protocol import SearchProgress, search
+from mlptrain.searching.plan import make_plan
+from mlptrain.searching.protocol import search
 
-__all__ = ["SearchPlan", "SearchProgress", "make_plan", "search"]
+__all__ = ["make_plan", "search"]

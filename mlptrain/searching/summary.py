@@ -6,18 +6,15 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import ValidationError
-
 from mlptrain.comparison.trials import Trial
-from mlptrain.errors import SpecError
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
-from mlptrain.spec.comparison.changes import changed_spec
-from mlptrain.spec.comparison.grids import is_ordered
+from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
+from mlptrain.spec.comparison.sections import Arm
 from mlptrain.spec.search.sections import Choice, Range
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
@@ -135,16 +132,17 @@ def _spread(values: Sequence[float | None]) -> Spread | None:
 
 def _edges(plan: SearchPlan, setting: Setting) -> Iterator[Edge]:
     """The keys whose chosen value lies at an end of what was searched, where the key takes values beyond it."""
+    chosen = Arm(plan.spec.base, setting, {})
     for key, choice in plan.spec.space.items():
-        value, ends = setting[key], _ends(choice)
-        if ends is None:
+        if (ends := _ends(choice)) is None:
             continue
-        low, high = ends
+        value, (low, high) = setting[key], ends
         place = choice.place(value) if isinstance(choice, Range) else (value - low) / (high - low)
         margin = EDGE if isinstance(choice, Range) and not choice.is_whole else 0.0
-        side, end = ("low", low) if place <= margin else ("high", high) if place >= 1 - margin else ("", 0.0)
-        if side and _accepts(plan, setting | {key: _beyond(end, side)}):
-            yield Edge.model_validate({"key": key, "value": value, "side": side, "end": float(end)})
+        side: Side = "low" if place <= 0.5 else "high"
+        end = low if side == "low" else high
+        if min(place, 1 - place) <= margin and chosen.accepts(key, beyond(end, side)):
+            yield Edge(key=key, value=value, side=side, end=float(end))
 
 
 def _ends(choice: Choice) -> tuple[float, float] | None:
@@ -152,20 +150,6 @@ def _ends(choice: Choice) -> tuple[float, float] | None:
     if isinstance(choice, Range):
         return choice.low, choice.high
     return (min(choice.values), max(choice.values)) if is_ordered(choice.values) else None
-
-
-def _beyond(end: float, side: str) -> float:
-    if isinstance(end, int):
-        return end + (1 if side == "high" else -1)
-    return math.nextafter(end, math.inf if side == "high" else -math.inf)
-
-
-def _accepts(plan: SearchPlan, setting: Setting) -> bool:
-    try:
-        changed_spec(plan.spec.base, setting)
-    except (SpecError, ValidationError):
-        return False
-    return True
 
 
 def _sentence(plan: SearchPlan, best: Tried | None, validation: Spread | None, test: Spread | None) -> str:

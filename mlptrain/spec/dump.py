@@ -43,15 +43,15 @@ def yaml_text(values: dict[str, Any]) -> str:
 
 def yaml_line(values: dict[str, Any]) -> str:
     """The same in one line, each value as short as YAML has it: ``optimizer: {name: adam, lr: 0.01}``."""
-    return ", ".join(f"{key}: {yaml_value(value)}" for key, value in values.items())
+    text: str = yaml.dump(
+        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
+    )
+    return text.strip()[1:-1]
 
 
 def yaml_value(value: Any) -> str:
     """One value in one line: ``{name: adam, lr: 0.01}``."""
-    text: str = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
-    )
-    return text.strip().removesuffix("\n...")  # which ends a document of one scalar
+    return yaml_line({"value": value}).partition(": ")[2]
 
 
 def _name_first(value: Any) -> Any:

@@ -19,7 +19,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -115,11 +115,11 @@ class _Place:
         return self.name.partition(":")[2]
 
 
-def inspect_code(document: Document, path: KeyPath) -> bool:
+def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none.
-    Raises nothing.
+    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
+    the class was looked at, which it is not without ``imports``. Raises nothing.
     """
     parent: Any = document.value
     for key in path[:-1]:
@@ -129,6 +129,8 @@ def inspect_code(document: Document, path: KeyPath) -> bool:
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
         return True
+    if not imports:
+        return False
     faults: list[CodeError] = []
     if not re.fullmatch(CODE_PATTERN, name):
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
@@ -157,6 +159,22 @@ def defaults_of(name: str) -> Mapping[str, Any]:
     return _usual.get(name, {})
 
 
+def tells_matrices_apart(section: Foreign) -> bool:
+    """Whether a class wants its parameters in groups that say by ``use_muon`` which are matrices to orthogonalise.
+
+    Raises UserError where there is no such class.
+    """
+    with _told(section):
+        return _tells_apart(_class_of(section))
+
+
+def _tells_apart(cls: Callable[..., Any]) -> bool:
+    try:
+        return "use_muon" in inspect.getsource(cls)
+    except (OSError, TypeError):
+        return False
+
+
 def accepts(section: OptimizerSpec) -> bool:
     """Whether the constructor of a class by its import path takes the values of a section; others say so themselves."""
     if not isinstance(section, Foreign):
@@ -171,12 +189,32 @@ def accepts(section: OptimizerSpec) -> bool:
 
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
-    try:
-        cls = _class(_Place(section.name, section.path, section.sha256))
+    with _told(section):
         values = {"lr": section.lr, "weight_decay": section.weight_decay, **section.arguments}
-        return _Signature.of(cls).called(list(groups), values)
+        return _Signature.of(_class_of(section)).called(list(groups), values)
+
+
+def _class_of(section: Foreign) -> Callable[..., Any]:
+    return _class(_Place(section.name, section.path, section.sha256))
+
+
+@contextmanager
+def _told(section: Foreign) -> Iterator[None]:
+    """A CodeError of a section that is no longer in its file, as a UserError."""
+    try:
+        yield
     except CodeError as error:
         raise UserError(f"optimizer '{section.name}' {error}") from None
+
+
+def _base(name: object) -> Callable[..., Any]:
+    """The class that another one is built on, as SAM is. Raises CodeError."""
+    if not isinstance(name, str) or not re.fullmatch(CODE_PATTERN, name):
+        raise CodeError("base_optimizer", f"must be module:Class, such as torch.optim:SGD, got {name!r:.80}")
+    try:
+        return _class(_Place(name, None, None))
+    except CodeError as error:
+        raise CodeError("base_optimizer", str(error)) from None
 
 
 def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
@@ -185,7 +223,7 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     module = name.partition(":")[0]
     first = module.partition(".")[0]
     path = section.get("path")
-    if first in COLLECTIONS and path is None:
+    if _is_trusted(module) and path is None:
         return _Place(name, None, None)
     if path is not None and not isinstance(path, str):
         raise CodeError("path", "must be the path of the module's file")
@@ -203,6 +241,11 @@ def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
     if not _is_installed(first):
         raise CodeError("name", f"names the module '{module}', which neither lies in {file} nor is installed")
     return _Place(name, None, None)
+
+
+def _is_trusted(module: str) -> bool:
+    """Whether importing it runs nothing but what is installed for this, or is imported anyway."""
+    return module.partition(".")[0] in COLLECTIONS or module == "torch.optim"
 
 
 def _digest(file: Path) -> str:
@@ -234,7 +277,7 @@ def _is_installed(module: str) -> bool:
 def _class(place: _Place) -> Callable[..., Any]:
     """Import a class, where that is allowed. Raises CodeError."""
     first = place.module.partition(".")[0]
-    if place.path is None and first in COLLECTIONS:
+    if place.path is None and _is_trusted(place.module):
         if not _is_installed(first):
             message = f'is of {COLLECTIONS[first]}, which is not installed: pip install "mlptrain[optimizers]"'
             raise CodeError("name", message)
@@ -319,11 +362,14 @@ class _Signature:
 
     @classmethod
     def of(cls, of: Callable[..., Any]) -> _Signature:
-        """Raises CodeError for a constructor that cannot be read, or takes no learning rate."""
+        """Raises CodeError for a constructor that cannot be read, wants more than parameters, or takes no rate."""
         try:
-            _, *others = inspect.signature(of).parameters.values()
+            first, *others = inspect.signature(of).parameters.values()
         except (TypeError, ValueError):
             raise CodeError("name", "has a constructor whose arguments cannot be read") from None
+        if first.name in ("optimizer", "model"):
+            whole = "another optimizer" if first.name == "optimizer" else "the whole model"
+            raise CodeError("name", f"is made from {whole}, and here a class is given parameters alone")
         plain = {one.name: one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
         takes_any = any(one.kind is one.VAR_KEYWORD for one in others)
         if "lr" not in plain and not takes_any:
@@ -355,11 +401,8 @@ class _Signature:
         for key, value in list(given.items()):
             if key == "weight_decay" and not value and key not in self.parameters:
                 del given[key]
-            elif key not in self.parameters and not self.takes_any:
-                known = {compact(name): name for name in self.parameters}
-                slip = known.get(compact(key)) or known.get(close(compact(key), known) or "")
-                hint = f"did you mean '{slip}'?" if slip else f"its constructor takes {', '.join(self.parameters)}"
-                found.append(CodeError(key, f"unknown key; {hint}"))
+            elif key not in self.parameters and not (self.takes_any and _is_read(self.cls, key)):
+                found.append(self._unknown(key))
             elif isinstance(value, float) and not math.isfinite(value):
                 found.append(CodeError(key, f"must be a finite number, got {value}"))
             elif isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
@@ -378,11 +421,19 @@ class _Signature:
             return found if found or "lr" in given else [CodeError("lr", "required key is missing; e.g. lr: 0.01")]
         torch = importlib.import_module("torch")
         leaves = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 3), (4,))]
+        if _tells_apart(self.cls):
+            leaves = [{"params": [leaf], "use_muon": leaf.dim() == 2} for leaf in leaves]
         try:
             self.called(leaves, given)
         except CodeError as error:
             found.append(error)
         return found
+
+    def _unknown(self, key: str) -> CodeError:
+        known = {compact(name): name for name in self.parameters}
+        slip = known.get(compact(key)) or known.get(close(compact(key), known) or "")
+        hint = f"did you mean '{slip}'?" if slip else f"its constructor takes {', '.join(self.parameters)}"
+        return CodeError(key, f"unknown key; {hint}")
 
     def called(self, groups: list[Any], values: Mapping[str, Any]) -> Any:
         """The optimizer. Raises CodeError with the key that the constructor's complaint names."""
@@ -392,6 +443,8 @@ class _Signature:
                 continue
             usual = self.parameters[key].default if key in self.parameters else None
             arguments[key] = tuple(value) if isinstance(value, list) and isinstance(usual, tuple) else value
+        if "base_optimizer" in self.parameters:
+            arguments["base_optimizer"] = _base(arguments.get("base_optimizer"))
         try:
             return self.cls(groups, **arguments)
         except Exception as error:
@@ -408,6 +461,16 @@ class _Signature:
     def _is_grid(self, key: str, value: list[Any]) -> bool:
         """Whether a list holds values to choose from, and is not one itself, as betas are."""
         return isinstance(value[0], list) or not isinstance(self.defaults.get(key), (tuple, list))
+
+
+def _is_read(cls: Callable[..., Any], key: str) -> bool:
+    """Whether a class that takes any argument may read this one; those of the collections name what they read."""
+    modules = {base.__module__ for base in inspect.getmro(cls)} if isinstance(cls, type) else set()
+    ours = [name for name in modules if name.partition(".")[0] in COLLECTIONS]
+    reads = rf"""(get\(|pop\(|\[)["']{re.escape(key)}["']"""
+    with suppress(OSError):
+        return not ours or any(re.search(reads, inspect.getsource(sys.modules[name])) for name in ours)
+    return True
 
 
 def _expected(usual: object, value: object) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mlptrain.spec.base import either, names_in, names_of, sections_at
 from mlptrain.spec.reader import KeyPath, dotted
 from mlptrain.spec.schedule import ScheduleSpec
-from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OFFERED
+from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, KEYS_OF, VALUES, VALUES_NOT_OFFERED
 
 Sections = Sequence[type[BaseModel]]
 
@@ -102,6 +102,9 @@ class UnknownKey:
         first, dot, rest = self.key.partition(".")
         if dot and first in self.allowed:
             return f"unknown key; a dot does not nest here, write {first}: {{{rest}: …}}"
+        for section in self.sections:
+            if answer := _rows(KEYS_OF.get(section.__name__, {})).get(word):
+                return f"unknown key; did you mean '{answer}'?" if answer in self.allowed else f"unknown key; {answer}"
         here = {compact(name): name for name in self.allowed}
         for exact in (word, _ASPECT.sub("", word)):
             if answer := self._known(exact, here):

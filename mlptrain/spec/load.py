@@ -67,6 +67,7 @@ def load_spec(
     facts: DataFacts | None = None,
     given: Mapping[str, Any] = MappingProxyType({}),
     examine: bool = False,
+    imports: bool = True,
 ) -> Loaded:
     """Read, override and check an experiment. Raises SpecError with every fault.
 
@@ -74,21 +75,32 @@ def load_spec(
     ``["optimizer.lr=0.1"]`` or ``{"optimizer.lr": 0.1}``. ``facts`` are recorded ones; by default they are read from
     the data. ``given`` are keys of the data section that stand for data in memory, see ``mlptrain.sources.held``.
     ``examine``: also look at values that are known by the heads of files only, as far as that takes about a second.
+    With ``imports`` false an optimizer by its import path is left alone: ``sgd`` stands in its place.
     """
     if isinstance(config, Mapping):
         document = document_of(config)
         put_given(document, given)
         content = yaml_text(document.value).encode()
-        return _load(document, content, default_name="experiment", overrides=overrides, facts=facts)
+        return _load(document, content, default_name="experiment", overrides=overrides, facts=facts, imports=imports)
     path = user_path(config)
     content, document = read_file(path)
+    if {"base", "space"} <= document.value.keys():
+        message = f"is a search, expected an experiment; run it with `mlptrain search {path}`"
+        raise refusal(str(path), message)
     if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
         command = "compare-optimizers" if "optimizers" in document.value else "compare"
         message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"
         raise refusal(str(path), message)
     put_given(document, given)
     return _load(
-        document, content, default_name=path.stem, overrides=overrides, facts=facts, folder=path.parent, examine=examine
+        document,
+        content,
+        default_name=path.stem,
+        overrides=overrides,
+        facts=facts,
+        folder=path.parent,
+        examine=examine,
+        imports=imports,
     )
 
 
@@ -111,11 +123,15 @@ def put_given(document: Document, given: Mapping[str, Any]) -> None:
 
 
 def as_loaded(
-    config: Loaded | Config, overrides: Overrides = (), given: Mapping[str, Any] = MappingProxyType({})
+    config: Loaded | Config,
+    overrides: Overrides = (),
+    given: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    imports: bool = True,
 ) -> Loaded:
     """What is loaded already, or ``load_spec`` of it. Raises UserError for overrides of what is loaded already."""
     if not isinstance(config, Loaded):
-        return load_spec(config, overrides, given=given)
+        return load_spec(config, overrides, given=given, imports=imports)
     if given:
         raise UserError("data for a configuration that is loaded already: give them to load_spec")
     if overrides:
@@ -140,13 +156,14 @@ def _load(
     facts: DataFacts | None,
     folder: Path = Path(),
     examine: bool = False,
+    imports: bool = True,
 ) -> Loaded:
     for override in assignments(overrides):
         apply_override(document, override, ExperimentSpec)
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
-        if not inspect_code(document, ("optimizer",)):
+        if not inspect_code(document, ("optimizer",), imports=imports):
             document.value["optimizer"] = STAND_IN  # whose faults are reported already
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,13 +17,21 @@ _INDEX = r"(\[[0-9]{1,6}\])*"
 _PATH = re.compile(rf"[A-Za-z_][\w-]*{_INDEX}(\.[A-Za-z_][\w-]*{_INDEX})*", re.ASCII)
 
 
-def apply_override(document: Document, assignment: str, model: type[BaseModel], *, within: str = "") -> None:
+def apply_override(
+    document: Document,
+    assignment: str,
+    model: type[BaseModel],
+    *,
+    within: str = "",
+    keys_at: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
 
     ``model`` describes the document, and ``within``, such as ``base.``, is left out of the key where the document is a
-    section of another one. A fault is added to the document's faults. A name alone becomes a mapping where a field of
-    it is set, and what is absent starts from the name that it has by default: ``loss.reduction=sum`` makes
-    ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
+    section of another one. In sections of ``keys_at`` what follows after so many parts is a key itself, such as
+    ``optimizer.lr`` in ``space.optimizer.lr``. A fault is added to the document's faults. A name alone becomes a
+    mapping where a field of it is set, and what is absent starts from the name that it has by default:
+    ``loss.reduction=sum`` makes ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
     """
     position = Position(f"--set {assignment}")
     key, equals, text = assignment.partition("=")
@@ -32,11 +42,26 @@ def apply_override(document: Document, assignment: str, model: type[BaseModel], 
             message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
             raise refusal(position.source, message)
         value, faults = parse_value(text, source=position.source)
+        path = _with_keys(document, path, keys_at.get(str(path[0]), len(path)))
         put(document, path, value, model, position=position)
     except SpecError as error:
         document.faults += [Fault(position.source, None, None, "", fault.message) for fault in error.faults]
         return
     document.faults += [Fault(position.source, None, None, key, fault.message) for fault in faults]
+
+
+def _with_keys(document: Document, path: KeyPath, depth: int) -> KeyPath:
+    """The path with one key for what follows after ``depth`` parts: one that is there, or else all of it."""
+    if len(path) <= depth + 1:
+        return path
+    section: Any = document.value
+    for part in path[:depth]:
+        section = section.get(part) if isinstance(section, dict) else None
+    known = section if isinstance(section, dict) else {}
+    for end in range(len(path), depth, -1):
+        if (key := dotted(path[depth:end])) in known:
+            return (*path[:depth], key, *path[end:])
+    return (*path[:depth], dotted(path[depth:]))
 
 
 def key_path(text: str) -> KeyPath | None:

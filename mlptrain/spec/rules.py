@@ -217,15 +217,15 @@ def metrics_are_measured(
 
 def _unmeasured(metric: str, path: KeyPath, recorded: list[str], split: str, facts: DataFacts) -> Iterator[Finding]:
     """A metric that is not among the recorded ones, or that would choose by the test set."""
+    choices = [key for key in recorded if not key.startswith("test_")]
+    if metric in choices:
+        return
     found = targets_of(facts)
     fitting = [] if found == "labels" else metrics_of_targets(found)
     listable = {name: METRICS[name] for name in fitting if name != "accuracy"}
     word = _SPLIT_BEFORE.sub("", metric, count=1)
     name = word if metric_named(word) in listable.values() else meant(word, listable, "metrics")
     name = TopK(name="top_k").key if name == "top_k" else name
-    choices = [key for key in recorded if not key.startswith("test_")]
-    if metric in choices:
-        return
     if word.startswith(WEIGHTED) and not facts.weight:
         yield path, f"needs sample weights, as data.weight names a column of; use {either(choices)}"
         return

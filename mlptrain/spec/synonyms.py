@@ -275,6 +275,47 @@ KEYS = {
 }
 
 # Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
+# By the class of a section of a study or a search: a key of it, or what to say, for other words.
+KEYS_OF = {
+    "SearchSpec": {
+        "trials": (
+            "n_trials num_trials max_trials num_samples n_samples n_iter max_evals n_calls iterations budget count "
+            "num_evaluations n_configs"
+        ),
+        "method": "sampler algorithm algo search_alg search_algorithm search_method strategy tuner search_strategy",
+        "space": (
+            "search_space param_space param_grid param_distributions parameter_space parameters params "
+            "hyperparameters hyperparams hparams config_space domain grid ranges distributions"
+        ),
+        "metric": "objective monitor score scoring_metric target_metric metrics",
+        "prune": "pruner pruning early_terminate early_termination stopper trial_scheduler halving",
+        "batch": "batch_size trials_per_batch",
+        "together": "workers n_jobs num_workers parallel parallelism max_concurrent max_concurrent_trials concurrency",
+        "scoring": "seeds n_seeds repeats final",
+        "executor": "backend cluster",
+        "the hours are an option: `mlptrain search SEARCH --hours 2`": (
+            "hours timeout time_budget time_limit max_time time_budget_s max_hours duration"
+        ),
+        "which way is better is known of every metric; leave it out": "direction directions mode goal maximize",
+        "arms are compared by `mlptrain compare`, in a file that has no space": "arms optimizers tuning target tie",
+    },
+    "HalvingSpec": {
+        "eta": "factor reduction_factor rate halving_factor",
+        "first": "min_resource grace_period min_epochs min_budget r_min resource",
+        "trials train for base.training.epochs at most; leave it out": "max_resource max_epochs max_t max_budget",
+    },
+    "ComparisonSpec": {
+        "arms": "variants conditions treatments groups settings configurations experiments runs",
+        "metric": "metrics objective score monitor",
+        "which way is better is known of every metric; leave it out": "direction mode goal",
+        "seeds stand in scoring: {seeds: 10} and tuning: {seeds: 3}": "seeds n_seeds repeats n_repeats",
+    },
+    "ScoringSpec": {"the best setting is measured on validation rows, and on test rows where there are some": "split"},
+    "TuningSpec": {
+        "every setting of a grid is tried, with as many seeds: {seeds: 3}": "trials n_trials method budget repeats",
+        "extensions": "extend extension",
+    },
+}
 KEYS_NOT_OFFERED = {
     "a time or value to stop at is not offered; training.early_stopping ends a run that no longer gets better": (
         "stop_loss target_loss target_accuracy time_limit max_time"
@@ -638,6 +679,26 @@ VALUES = {
     "bias": {
         "zeros": "zero 0 constant none",
     },
+    "method": {
+        "tpe": "bayes bayesian bayesian_optimization optuna hyperopt tpe_sampler parzen",
+        "gp": "gaussian_process gp_sampler skopt botorch bayes_opt bo",
+        "halton": "qmc quasi_random sobol lhs latin_hypercube qmc_sampler low_discrepancy",
+        "random": "random_search randomized randomised rand random_sampler uniform",
+        "grid": "grid_search grid_sampler exhaustive full_factorial",
+    },
+    "prune": {
+        "halving": "sha asha hyperband successive_halving halving_search bohb",
+    },
+    "goal": {
+        "max": "maximize maximise maximum higher up larger",
+        "min": "minimize minimise minimum lower down smaller",
+    },
+    "space": {
+        "uniform": "float real rand_float suggest_float suggest_uniform continuous double",
+        "log_uniform": "log reciprocal suggest_log_uniform log_uniform_values log_float",
+        "integers": "int integer randint int_uniform suggest_int range discrete",
+        "log_integers": "log_int lograndint log_integer int_log",
+    },
 }
 
 # For the values of some keys: a remark on what is not offered, often none, and the words for it.
@@ -732,6 +793,16 @@ VALUES_NOT_OFFERED = {
             "pinball smape bleu perplexity spearman kendall pearson confusion_matrix"
         ),
         "loss is always measured": "loss",
+    },
+    "method": {
+        "": "cma_es nevergrad pbt evolutionary genetic annealing hillclimb",
+    },
+    "prune": {
+        "halving compares trials that train together": "median percentile patient threshold wilcoxon median_pruner",
+    },
+    "space": {
+        "uniform and log_uniform have two ends": "normal randn gaussian log_normal truncated_normal",
+        "list the values": "quniform quantized step",
     },
     "calibrate": {
         "temperature is one number that leaves the predicted classes as they are": (

@@ -201,8 +201,9 @@ def _device_hint(value: object) -> str:
 
 def _wrong_scalar(finding: _Finding) -> str:
     expected, value = str(finding.error["ctx"]["expected"]), finding.value
-    word = expected.rpartition(" ")[2]  # which may stand instead of a number
-    hint = value_hint(value, [word], finding.key) if isinstance(value, str) and word.isidentifier() else ""
+    last = expected.rpartition(" ")[2]  # which may stand instead of a number
+    words = finding.error["ctx"].get("words", last if last.isidentifier() else "").split()
+    hint = value_hint(value, words, finding.key) if isinstance(value, str) and words else ""
     return must_be(expected, value) + (hint or _plain_hint("float_type", finding))
 
 

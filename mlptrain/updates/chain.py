@@ -125,6 +125,8 @@ class Updates:
             self._parts.append(self._part(list(kin)))
         self._part_of = [part for part in self._parts for _ in range(part.count)]  # by model
         self.needs_closure = any(map(_has_closure, self._parts))
+        if self.needs_closure:
+            self._check_closures(training)
         self._all_capturable = all(part.optimizer.capturable for part in self._parts)
         self._before = on_gradients(training, parameters, gradients, weights)
         self._after: list[Ingredient] = []
@@ -145,6 +147,16 @@ class Updates:
             flat = parameters.flat
             self.evaluated = Stack(*shapes, models=parameters.models, dtype=flat.dtype, device=flat.device)
             self.evaluated.flat.copy_(flat)
+
+    def _check_closures(self, training: TrainingSpec) -> None:
+        """Raises UserError for what changes the gradients that a closure makes, but not what it says is minimised."""
+        [name, *_] = [part.optimizer.settings.name for part in self._parts if _has_closure(part)]
+        for key in ("clip_norm", "clip_value", "l1"):
+            if getattr(training, key):
+                raise UserError(
+                    f"training.{key}: is no part of what the closure of the optimizer '{name}' evaluates; leave it "
+                    "out, or take another optimizer"
+                )
 
     def _kind(self, model: int) -> tuple[object, ...]:
         """What models of one call have in common."""

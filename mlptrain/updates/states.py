@@ -31,16 +31,24 @@ def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, Tensor):
-        tensors[name := str(len(tensors))] = value.detach().clone(memory_format=torch.contiguous_format)
-        return {"tensor": name}
+        # A file holds contiguous tensors. Whether a matrix lies by rows or by columns is kept: products round by it.
+        order = sorted(range(value.dim()), key=value.stride, reverse=True)
+        lies = value.detach().permute(order)
+        is_turned = not value.is_contiguous() and lies.is_contiguous()
+        tensors[name := str(len(tensors))] = (lies if is_turned else value.detach()).clone(
+            memory_format=torch.contiguous_format
+        )
+        return {"turned": [name, order]} if is_turned else {"tensor": name}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if type(value) in _MAPPINGS:
-        if any(type(key) not in (str, int) for key in value):
-            raise UnsavableError(f"{path or 'its state'} has keys that are neither text nor whole numbers")
+        if any(type(key) not in (str, int, float) for key in value):
+            raise UnsavableError(f"'{path or 'its state'}' has keys that are neither text nor numbers")
         return {"dict": [[key, _packed(item, f"{path}.{key}".lstrip("."), tensors)] for key, item in value.items()]}
     if type(value) in (list, tuple, deque):
         items = [_packed(item, f"{path}[{place}]", tensors) for place, item in enumerate(value)]
+        if isinstance(value, deque) and value.maxlen is not None:
+            return {"bounded": [value.maxlen, items]}
         return items if type(value) is list else {type(value).__name__: items}
     raise UnsavableError(
         f"'{path}' of its state is of the type {type(value).__name__}, and a checkpoint holds tensors, numbers and text"
@@ -64,8 +72,14 @@ def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     [(kind, content)] = value.items()
     if kind == "tensor":
         return tensors[content].clone()
+    if kind == "turned":
+        name, order = content
+        return tensors[name].clone().permute([order.index(dim) for dim in range(len(order))])
     if kind == "float":
         return float(content)
+    if kind == "bounded":
+        most, items = content
+        return deque((_unpacked(item, tensors) for item in items), maxlen=most)
     if kind == "dict":
         return {key: _unpacked(item, tensors) for key, item in content}
     if kind == "dtype" and isinstance(found := getattr(torch, content), torch.dtype):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlptrain.comparison import make_plan
-from mlptrain.spec.comparison.load import load_comparison, plan_digest
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.dump import yaml_text
+from mlptrain.spec.kinds import plan_digest
 from mlptrain.spec.reader import read_file
 from mlptrain.training.device import ResolvedDevice
 from tests.command import Call

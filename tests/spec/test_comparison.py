@@ -15,11 +15,12 @@ from hypothesis import given, settings
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.spec import load_spec
-from mlptrain.spec.comparison.load import LoadedComparison, is_comparison, load_comparison
+from mlptrain.spec.comparison.load import LoadedComparison, load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.optimizer import AdamW
 from mlptrain.spec.reader import read_file
+from mlptrain.spec.study import is_comparison
 from tests.spec.comparison_strategies import comparisons
 from tests.spec.texts import ROOT
 

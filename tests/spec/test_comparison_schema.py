@@ -61,7 +61,7 @@ BEYOND = {
     *("nesterov of a tuned momentum that holds 0", "not a number", "log_grid upside down", "log_grid of one value"),
     *("log_grid beyond the field", "log_grid too dense", "log_grid of fractional points"),
     *("tuning: none beside a grid", "a seed that tunes and scores", "target above 1", "target far above 1"),
-    *("target on the test set",),
+    *("target on the test set", "target's metric", "target that nothing records"),
 }
 BROKEN = {name: case[0] for cases in (OPTIMIZERS, GRIDS, SECTIONS) for name, case in cases.items()}
 OF_BASES = {name: BASES[name][0] for name in ("missing", "null", "fault inside", "missing section", "unknown key")}

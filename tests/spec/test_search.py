@@ -81,6 +81,64 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
             "space: {optimizer: [{name: 'signs:Sign', lr: 0.1}, {name: sgd, lr: 0.1}]}\n",
             "6:28  space.optimizer[0].name: ",
         ),
+        ("space: {training.epochs: [1, 2]}\n", "6:26  space.training.epochs: would give trials unequal budgets"),
+        (
+            "space: {training.early_stopping: [1, 2]}\n",
+            "6:34  space.training.early_stopping: would give trials unequal",
+        ),
+        ("space: {training: [{epochs: 1}, {epochs: 2}]}\n", "6:19  space.training: would as a whole section set the"),
+        (
+            "space: {training.device: [cpu, auto]}\n",
+            "6:26  space.training.device: is the machine's and the same for all",
+        ),
+        ("space: {evaluation.split: [test, none]}\n", "changes what is measured, so that trials could not be compared"),
+        (
+            "space: {optimizer: {lr: {log_uniform: [0.001, 0.1]}}}\n",
+            "got a mapping; keys of the space are written with dots, optimizer.lr: {log_uniform: [0.001, 0.1]}",
+        ),
+        (
+            "space: {model: [{activation: relu}, {activation: gelu}]}\n",
+            "6:9  space.model: leaves out hidden: a section replaces that of the base as a whole; write "
+            "model.activation: [relu, gelu] to change that alone",
+        ),
+        (
+            "space: {optimizer.name: ['signs:Sign', sgd]}\n",
+            "6:25  space.optimizer.name: an optimizer by its import path is a section",
+        ),
+        ("space: {model.hidden: [8, 16]}\n", "write lists to choose from, model.hidden: [[8, 16], …]"),
+        (
+            "space: {training.batch_size: {log_uniform: [8, 64]}}\n",
+            "6:44  space.training.batch_size.log_uniform: draws fractions, but the key takes whole numbers; write "
+            "training.batch_size: {log_integers: [8, 64]}",
+        ),
+        ("space: {optimizer.lr: {min: 0.1, max: 1}}\n", "got a mapping; write optimizer.lr: {uniform: [0.1, 1]}"),
+        (
+            "space: {optimizer.lr: {distribution: log_uniform_values, min: 0.1, max: 1}}\n",
+            "write optimizer.lr: {log_uniform: [0.1, 1]}",
+        ),
+        ("space: {optimizer.lr: {values: [0.1, 1]}}\n", "write the list alone, optimizer.lr: [0.1, 1]"),
+        ("space: {optimizer.lr: {randint: [1, 2]}}\n", "did you mean 'integers'?"),
+        ("space: {optimizer.lr: {normal: [1, 2]}}\n", "not offered: uniform and log_uniform have two ends"),
+        (f"{RATE}method: sobol\n", "did you mean 'halton'?"),
+        (f"{RATE}method: bayesian\n", "did you mean 'tpe'?"),
+        (f"{RATE}prune: ASHA\n", "did you mean 'halving'?"),
+        (f"{RATE}prune: median\n", "not offered: halving compares trials that train together"),
+        (
+            f"{RATE}prune: {{name: halving, reduction_factor: 3}}\n",
+            "prune.reduction_factor: unknown key; did you mean 'eta'?",
+        ),
+        (f"{RATE}n_trials: 30\n", "7:1  n_trials: unknown key; did you mean 'trials'?"),
+        (f"{RATE}search_space: {{}}\n", "7:1  search_space: unknown key; did you mean 'space'?"),
+        (f"{RATE}sampler: tpe\n", "7:1  sampler: unknown key; did you mean 'method'?"),
+        (
+            f"{RATE}timeout: 3\n",
+            "7:1  timeout: unknown key; the hours are an option: `mlptrain search SEARCH --hours 2`",
+        ),
+        (f"{RATE}direction: maximize\n", "which way is better is known of every metric"),
+        (f"{RATE}arms: {{A: {{}}}}\n", "7:1  arms: unknown key; arms are compared by `mlptrain compare`"),
+        (f"{RATE}optimizer.lr: [0.1, 1]\n", "7:1  optimizer.lr: unknown key here; it belongs to base.optimizer.lr, or"),
+        (f"{RATE}trials: 0\n", "7:9  trials: must be at least 2, got 0"),
+        (f"{RATE}together: 0\n", "7:11  together: must be at least 1, got 0"),
     ],
 )
 def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path: Path) -> None:
@@ -127,6 +185,26 @@ def test_halving_needs_a_figure_of_every_epoch(tmp_path: Path) -> None:
     assert "its data.validation is 0" in fault_of(f"{RATE}prune: halving\n", tmp_path, base=base)
     base = f"{BASE}  evaluation: {{split: none, keep: last}}\n"
     assert "evaluation.split is none" in fault_of(f"{RATE}prune: halving\n", tmp_path, base=base)
+
+
+def test_an_option_changes_a_key_of_the_space(tmp_path: Path) -> None:
+    (path := tmp_path / "search.yaml").write_text(BASE + RATE)
+    options = ["space.optimizer.lr.log_uniform[0]=0.01", "space.model.dropout=[0, 0.5]"]
+    space = load_search(path, options).spec.space
+    assert {key: choice.plain() for key, choice in space.items()} == {
+        "optimizer.lr": {"log_uniform": [0.01, 0.1]},
+        "model.dropout": [0, 0.5],
+    }
+    says = "--set space.model.droput=[0, 1]  space.model.droput: unknown key; did you mean 'dropout'?"
+    assert fault_of(RATE, tmp_path, "space.model.droput=[0, 1]") == says
+
+
+def test_more_trials_than_settings_are_warned_of_where_they_stand(tmp_path: Path) -> None:
+    (path := tmp_path / "search.yaml").write_text(f"{BASE}space: {{model.dropout: [0, 0.5]}}\n")
+    [warning] = load_search(path).warnings
+    assert "search.yaml:6:8  space: has 2 settings, fewer than the 50 trials by default" in str(warning)
+    [warning] = load_search(path, ["trials=3"]).warnings
+    assert str(warning).startswith("--set trials=3  trials: are 3, but the space has 2 settings")
 
 
 def test_a_file_without_a_space_is_no_search(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from mlptrain.spec.metrics import MetricSpec
 from mlptrain.spec.model import ActivationSpec, InitSpec
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
-from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, VALUES, VALUES_NOT_OFFERED
+from mlptrain.spec.search.sections import SearchSpec
+from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, KEYS_OF, VALUES, VALUES_NOT_OFFERED
 from tests.spec.texts import complete
 
 SECTIONS = {
@@ -569,6 +570,16 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         assert [word for word, count in words.items() if count > 1] == [], place
 
 
+def test_words_for_keys_of_studies_and_searches_are_no_keys_there() -> None:
+    sections = {one.__name__: one for model in (SearchSpec, ComparisonSpec) for one in (model, *_sections_below(model))}
+    for name, answers in KEYS_OF.items():
+        words = _words_of(answers)
+        assert len(words) == len(set(words)), name
+        assert not {compact(key) for key in sections[name].model_fields} & set(words) - {"split"}, name
+        for answer in answers:
+            assert answer in sections[name].model_fields or " " in answer, answer
+
+
 def test_no_word_for_a_value_is_a_name_here() -> None:
     names = {"data": DataSpec, "activation": ActivationSpec, "init": InitSpec, "loss": LossSpec}
     names |= {"optimizer": OptimizerSpec, "schedule": ScheduleSpec, "adversarial": AdversarialSpec}
@@ -576,6 +587,13 @@ def test_no_word_for_a_value_is_a_name_here() -> None:
     for place, union in names.items():
         words = set(_words_of(VALUES.get(place, {}), VALUES_NOT_OFFERED.get(place, {})))
         assert words & set(map(compact, names_in(union))) == set(), place
+
+
+def _sections_below(section: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for field in section.model_fields.values():
+        for inner in sections_in(field.annotation):
+            yield inner
+            yield from _sections_below(inner)
 
 
 def _keys(section: type[BaseModel]) -> Iterator[str]:

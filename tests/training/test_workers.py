@@ -157,6 +157,28 @@ def test_two_workers_give_the_figures_of_one_process(unbroken: Path, tmp_path: P
     assert [environment["workers"] for environment in environments] == [1, 2]
 
 
+OWN = """
+from pytorch_optimizer import AggMo
+
+class Own(AggMo):
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, lr, betas=(0.0, 0.9))
+"""
+
+
+def test_two_workers_train_with_an_optimizer_of_ones_own(start: Start, place: Path) -> None:
+    """Of a class of a collection; without batch norm, under which biases have gradients of rounding alone."""
+    (place / "own.py").write_text(OWN)
+    text = CONFIG.replace("{name: sgd, lr: 0.03, momentum: 0.9}", "{name: 'own:Own', lr: 0.02}")
+    (place / "own.yaml").write_text(text.replace("epochs: 14", "epochs: 3").replace("norm: batch, ", ""))
+    pair = start("train", "own.yaml", "--run-dir", "two", "--allow-code")
+    train(place / "own.yaml", run_dir=place / "one", allow_code=True)
+    (code, said), of_other = pair[0].end(), pair[1].end()
+    assert code == 0, said
+    assert of_other == (0, "")
+    close_to(place / "two", place / "one")
+
+
 def test_a_killed_worker_ends_the_run_and_two_resume_it_to_the_same_bytes(
     start: Start, place: Path, unbroken: Path
 ) -> None:
@@ -279,6 +301,10 @@ def test_workers_read_their_rows_of_the_batches_of_one_process(section: dict[str
         ("training.adversarial=vat", "training.adversarial: 'vat'"),
         ("model.members=4", "model.members"),
         ("training.batch_size=1", "training.batch_size: 2 workers"),
+        (
+            "optimizer={name: 'pytorch_optimizer:SAM', base_optimizer: 'torch.optim:SGD', lr: 0.1}",
+            "optimizer: 'pytorch_",
+        ),
     ],
 )
 def test_what_workers_cannot_share_is_refused(setting: str, named: str) -> None:

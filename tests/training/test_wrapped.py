@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import schedulefree
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 import mlptrain
@@ -33,13 +35,26 @@ from tests.training.test_updates import SHAPES, WEIGHTS, stack_of
 STEPS = 20
 RUN = RunLength(STEPS, 5)
 LINEAR = Linear(name="linear", final=0.1)
-COLLECTED = [
+COLLECTED: list[tuple[str, Settings]] = [
     ("schedulefree:AdamWScheduleFree", {"lr": 0.1, "weight_decay": 0.1}),
     ("schedulefree:SGDScheduleFree", {"lr": 0.1, "momentum": 0.8}),
     ("pytorch_optimizer:Lion", {"lr": 0.01, "weight_decay": 0.1}),
     ("pytorch_optimizer:AdaBelief", {"lr": 0.01}),
     ("pytorch_optimizer:Prodigy", {"lr": 1.0}),
+    ("pytorch_optimizer:SOAP", {"lr": 0.05, "precondition_frequency": 5}),  # whose matrices lie by columns
+    ("pytorch_optimizer:AggMo", {"lr": 0.02, "betas": [0.0, 0.9]}),  # whose state has numbers for keys
+    ("pytorch_optimizer:Muon", {"lr": 0.05, "adamw_lr": 0.1}),
+    # With a closure:
+    ("pytorch_optimizer:SAM", {"lr": 0.02, "base_optimizer": "torch.optim:SGD", "momentum": 0.8}),
+    ("schedulefree:SGDScheduleFreeClosure", {"lr": 0.1}),
 ]
+WITHOUT_DECAY = {
+    "pytorch_optimizer:AdaBelief",
+    "pytorch_optimizer:Prodigy",
+    "schedulefree:SGDScheduleFreeClosure",
+    "lbfgs",
+}
+WITH_CLOSURE = "SAM", "SGDScheduleFreeClosure", "LBFGS"
 
 
 def section_of(name: str, settings: Settings) -> OptimizerSpec:
@@ -56,7 +71,14 @@ def reference_of(name: str, settings: Settings, leaves: list[Tensor]) -> Any:
         given = {key: None if value == "none" else value for key, value in given.items()}
         return WRAPPED[name].reference(leaves, **given)
     module, _, cls = name.partition(":")
-    made = getattr(__import__(module), cls)(leaves, **settings)
+    given = {**settings, **({"base_optimizer": torch.optim.SGD} if "base_optimizer" in settings else {})}
+    groups: Any = leaves
+    if cls == "Muon":
+        groups = [
+            {"params": [leaf for leaf in leaves if (leaf.dim() == 2) == is_2d], "use_muon": is_2d}
+            for is_2d in (True, False)
+        ]
+    made = getattr(__import__(module), cls)(groups, **given)
     if hasattr(made, "train"):
         made.train()
     return made
@@ -95,13 +117,15 @@ def bowl(leaves: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
 
 def reference_step(reference: Any, leaves: Sequence[Tensor]) -> None:
     """A step of torch's own kind."""
-    for leaf in leaves:
-        leaf.grad = torch.zeros_like(leaf)
-    gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
-    bowl(leaves, gradients)
-    if isinstance(reference, torch.optim.LBFGS):
-        step: Any = reference.step
-        step(lambda: bowl(leaves, gradients))
+
+    def closure() -> Tensor:
+        for leaf in leaves:
+            leaf.grad = torch.zeros_like(leaf)
+        return bowl(leaves, [leaf.grad for leaf in leaves if leaf.grad is not None])
+
+    closure()
+    if type(reference).__name__ in WITH_CLOSURE:
+        reference.step(closure)
     else:
         reference.step()
 
@@ -142,9 +166,7 @@ def test_twenty_steps_equal_those_of_the_class(name: str, given: Settings, *, to
 @pytest.mark.parametrize("name", [*WRAPPED, *(name for name, _ in COLLECTED)])
 def test_solves_a_parabola(name: str) -> None:
     settings = WRAPPED[name].parabola if name in WRAPPED else dict(COLLECTED)[name]
-    decay = (
-        {} if name in ("lbfgs", "pytorch_optimizer:Prodigy", "pytorch_optimizer:AdaBelief") else {"weight_decay": 0.0}
-    )
+    decay = {} if name in WITHOUT_DECAY else {"weight_decay": 0.0}
     bowls = Bowls([section_of(name, {**settings, **decay})])
     for _ in range(600):
         bowls.step()
@@ -194,6 +216,46 @@ def test_schedule_free_is_evaluated_at_its_average_and_trains_on_as_if_it_had_no
     for ours, theirs in zip(looked.updates.evaluated.members[0].values(), leaves, strict=True):
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
     assert not torch.equal(looked.updates.evaluated.flat, looked.parameters.flat)
+
+
+def test_a_schedule_free_run_has_the_figures_of_the_librarys_own_loop(tmp_path: Path) -> None:
+    """20 steps with an evaluation after every fifth, in ``eval`` mode, of a run alone and of an arm of a comparison."""
+    config: dict[str, Any] = {
+        "data": {"name": "digits", "train_size": 160, "test_size": 50, "validation": 40},
+        "model": {"hidden": [8]},
+        "optimizer": {"name": "schedulefree:AdamWScheduleFree", "lr": 0.03},
+        "training": {"epochs": 5, "batch_size": 30, "shuffle": False, "device": "cpu"},
+    }
+    run = mlptrain.train(config, run_dir=tmp_path / "run").folder.path
+    untrained = mlptrain.train({**config, "training": {**config["training"], "epochs": 0}}, run_dir=tmp_path / "start")
+    arrays, start = mlptrain.export(run, rows=True), mlptrain.export(untrained.folder.path)
+    x, y, vx, vy = (torch.as_tensor(arrays[key]) for key in ("train.x", "train.y", "validation.x", "validation.y"))
+    names = [name for name in start if name.startswith("layers.")]
+    leaves = {name: torch.as_tensor(start[name]).clone().requires_grad_() for name in names}
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        hidden = torch.relu(inputs @ leaves["layers.0.weight"].T + leaves["layers.0.bias"])
+        return cross_entropy(hidden @ leaves["layers.1.weight"].T + leaves["layers.1.bias"], targets.long())
+
+    optimizer = schedulefree.AdamWScheduleFree(list(leaves.values()), lr=0.03)
+    figures = []
+    for _ in range(5):
+        optimizer.train()
+        for batch in range(0, 120, 30):
+            optimizer.zero_grad()
+            torch.autograd.backward(loss(x[batch : batch + 30], y[batch : batch + 30]))
+            optimizer.step()
+        optimizer.eval()
+        with torch.no_grad():
+            figures.append(float(loss(vx, vy)))
+    assert mlptrain.metrics(run)["validation_loss"][1:] == pytest.approx(figures, rel=1e-5)
+    study: dict[str, Any] = {
+        "base": config,
+        "arms": {"A": {"optimizer.lr": 0.03}, "B": {"optimizer": {"name": "adam", "lr": 0.01}}},
+    }
+    study |= {"metric": {"name": "validation_loss", "goal": "min"}, "scoring": {"seeds": 2}}
+    _, summary = mlptrain.compare(study, folder=tmp_path / "compared")
+    assert summary.optimizers["A"].trials[0].score == pytest.approx(figures[-1], rel=1e-5)
 
 
 def test_decay_of_weights_alone_leaves_biases() -> None:

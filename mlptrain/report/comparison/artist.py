@@ -64,8 +64,9 @@ class Artist:
 def _main() -> None:
     """Load everything, wait for the folder, draw."""
     gc.disable()
-    from mlptrain.report.comparison.outputs import pictures, write_picture
+    from mlptrain.report.comparison.outputs import pictures
     from mlptrain.report.loading import load_matplotlib
+    from mlptrain.report.study import write_picture
     from mlptrain.runs.comparison import ComparisonFiles
 
     load_matplotlib()

@@ -13,6 +13,7 @@ from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, Time
 from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
+from mlptrain.spec.metrics import is_share
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
@@ -124,10 +125,8 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
 
 def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
-    name = target.metric.replace("_", " ")
-    if target.metric.endswith("accuracy"):
-        return f"{name} of at least {100 * target.value:g} %"
-    return f"{name} of at most {target.value:g}"
+    value = f"{100 * target.value:g} %" if is_share(target.key) else f"{target.value:g}"
+    return f"{target.metric.replace('_', ' ')} of at {'least' if target.is_at_least else 'most'} {value}"
 
 
 def target_note(summary: Summary) -> str:
@@ -202,6 +201,9 @@ def caveats(summary: Summary) -> list[str]:
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
+    if _budgets_differ(summary):
+        trials = ", ".join(f"{name} {entry.tuning_trials:,}" for name, entry in summary.optimizers.items())
+        notes.append(f"Tuning budgets differ, which favours the larger: tuning trials of {trials}.")
     notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
         for name, entry in summary.ranked
@@ -212,6 +214,14 @@ def caveats(summary: Summary) -> list[str]:
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _budgets_differ(summary: Summary) -> bool:
+    """Whether numbers of tuning trials differ by more than extensions of grids, which follow a rule."""
+    entries = summary.optimizers.values()
+    plain = {entry.tuning_trials for entry in entries if not entry.extensions}
+    extended = {entry.tuning_trials for entry in entries if entry.extensions}
+    return len(plain) > 1 or any(trials <= most for trials in extended for most in plain)
 
 
 def what(summary: Summary) -> str:

@@ -28,29 +28,10 @@ def render_search(
         pictures=pictures,
         title=axis_title(summary),
         words=words,
-        trials=_trials(summary),
+        trials=words.trial_rows(summary),
         scored=_scored(summary),
         notes=[text for text in (words.outcome_text(summary), *map(words.edge_note, summary.edges)) if text],
     )
-
-
-def _trials(summary: SearchSummary) -> list[list[str]]:
-    """A heading and a row for each trial, best first, those without a value last."""
-    key, sign = summary.metric.key, -1 if summary.metric.higher_is_better else 1
-    ranked = sorted(
-        summary.trials, key=lambda trial: (trial.value is None, 0.0 if trial.value is None else sign * trial.value)
-    )
-    rows = [
-        [
-            str(trial.number),
-            words.figure_text(key, trial.value),
-            trial.status,
-            str(trial.epochs),
-            *(words.value_text(trial.changes[name]) for name in summary.space),
-        ]
-        for trial in ranked
-    ]
-    return [["trial", summary.metric.name, "status", "epochs", *summary.space], *rows]
 
 
 def _scored(summary: SearchSummary) -> list[list[str]]:

@@ -99,3 +99,15 @@ def half_text(summary: SearchSummary) -> str:
     if half.number == chosen.number:
         return f"half the budget, {half.trials} trials, would have found the same setting"
     return f"half the budget, {half.trials} trials, would have found {found} (trial {half.number})"
+
+
+def trial_rows(summary: SearchSummary) -> list[list[str]]:
+    """A heading and a row for each trial, best first, those without a value last."""
+    key, sign = summary.metric.key, -1 if summary.metric.higher_is_better else 1
+    ranked = sorted(summary.trials, key=lambda one: math.inf if one.value is None else sign * one.value)
+    rows = [
+        [str(one.number), figure_text(key, one.value), one.status, str(one.epochs)]
+        + [value_text(one.changes[name]) for name in summary.space]
+        for one in ranked
+    ]
+    return [["trial", summary.metric.name, "status", "epochs", *summary.space], *rows]

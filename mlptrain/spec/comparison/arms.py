@@ -34,9 +34,11 @@ from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.rules import BASE_RULES
 from mlptrain.spec.comparison.sections import Arm, Candidate
-from mlptrain.spec.dump import plain
+from mlptrain.spec.dump import plain, yaml_line
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.load import anchor, check, with_defaults
+from mlptrain.spec.foreign import inspect_code
+from mlptrain.spec.hints import close, compact
+from mlptrain.spec.load import STAND_IN, anchor, check, with_defaults
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import key_path, put
 from mlptrain.spec.reader import Document, KeyPath, dotted
@@ -46,15 +48,32 @@ from mlptrain.spec.wording import described
 # What an arm may change of these sections: the rows that are scored, and what is measured on them, are everybody's.
 _OF_DATA = ("scaling", "numeric", "categorical", "columns", "target_scaling")
 _OF_EVALUATION = ("keep", "metric")
-_OF_ALL: dict[KeyPath, str] = {
-    ("seed",): "is not an arm's own: every arm trains with the same seeds; set scoring.seeds",
-    ("name",): "names nothing in a trial; leave it out",
-    ("training", "epochs"): "would give arms unequal budgets; set base.training.epochs, for all of them",
+# Of the training everybody's too, with the reason; a section as a whole would set these besides.
+_OF_TRAINING = {
+    "epochs": "would give {many} unequal budgets; set base.training.epochs, for all of them",
+    "early_stopping": "would give {many} unequal budgets; leave it out, since evaluation.keep: best scores the best "
+    "epoch of each anyway",
     **{
-        ("training", key): f"is the machine's and the same for all arms; set base.training.{key}"
+        key: f"is the machine's and the same for all {{many}}; set base.training.{key}"
         for key in ("device", "precision", "threads")
     },
 }
+
+
+RANGES = ("uniform", "log_uniform", "integers", "log_integers")  # of a search
+_OF_A_SEARCH = "; {} is a range of a search"
+
+
+@dataclass(frozen=True)
+class Changing:
+    """Who changes keys of the base, in words: ``one`` of ``many``, and whose the ``seeds`` are."""
+
+    one: str
+    many: str
+    seeds: str
+
+
+ARMS = Changing("an arm", "arms", "is not an arm's own: every arm trains with the same seeds; set scoring.seeds")
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,7 @@ class SettingsReader:
     document: Document
     path: KeyPath
     limit: int | None = MAX_SETTINGS
+    who: Changing = ARMS
 
     def values_of(self, entry: object) -> dict[KeyPath, Values]:
         """What the arm says, by key path of the base, whole sections first. Raises SpecError with every fault."""
@@ -129,7 +149,7 @@ class SettingsReader:
             try:
                 if path is None:
                     raise FaultyError([((key,), "must be a key of the base such as model.activation or optimizer.lr")])
-                if (reason := _refusal(path)) is not None:
+                if (reason := self._refusal(path, value)) is not None:
                     raise FaultyError([((key,), reason)])
                 values |= {
                     one: of for one, of in self._split(path, value, (key,)) if one not in values or not of.is_grid
@@ -143,13 +163,44 @@ class SettingsReader:
             raise SpecError(faults)
         return dict(sorted(values.items(), key=lambda item: len(item[0])))
 
+    def _refusal(self, path: KeyPath, value: object) -> str | None:
+        """Why nobody may change the key at ``path``; None where one may, or where there is no such key."""
+        section, key, who = path[0], path[1] if len(path) > 1 else None, self.who
+        if path == ("seed",):
+            return who.seeds
+        if path == ("name",):
+            return "names nothing in a trial; leave it out"
+        if section == "base":
+            return f"keys are those of the base anyway; write {dotted(path[1:])}" if key else "write keys of the base"
+        if path == ("optimizer", "name") and any(":" in str(one) for one in _listed(value)):
+            return "an optimizer by its import path is a section: optimizer: {name: my_module:MyOptimizer, lr: 0.01}"
+        if section == "training" and key in _OF_TRAINING:
+            return _OF_TRAINING[str(key)].format(many=who.many)
+        if path == ("training",):
+            given = next((one for one in value if one not in _OF_TRAINING), None) if isinstance(value, dict) else None
+            return (
+                f"would as a whole section set the epochs too, which are the same for all {who.many}; write single "
+                f"keys, such as training.{given or 'batch_size'}"
+            )
+        if section == "data" and key not in _OF_DATA:
+            allowed = ", ".join(f"data.{key}" for key in _OF_DATA)
+            return (
+                f"changes the rows that are scored, so that {who.many} could not be compared; set it in the base (of "
+                f"the data {who.one} may change {allowed})"
+            )
+        if section == "evaluation" and key not in _OF_EVALUATION:
+            return f"changes what is measured, so that {who.many} could not be compared; set it in the base"
+        return None
+
     def _split(self, path: KeyPath, value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Values]]:
         """A value without its grids, and the grids inside it. Raises FaultyError."""
+        if isinstance(value, dict) and (word := next((key for key in value if _is_range(key)), None)) is not None:
+            message = "must be a value, a list to choose from or {log_grid: [low, high, points]}, got a mapping"
+            slip = close(compact(word), ["loggrid"])
+            raise FaultyError([(at, message + ("; did you mean 'log_grid'?" if slip else _OF_A_SEARCH.format(word)))])
         if isinstance(value, dict) and "log_grid" in value:
             yield path, Values(at, _log_grid(value, at), is_grid=True)
-        elif isinstance(value, dict) and _is_section(path):
-            if (reason := next((reason for key in value if (reason := _refusal((*path, key)))), None)) is not None:
-                raise FaultyError([(at, reason)])
+        elif isinstance(value, dict) and is_section(path):
             inner = [found for key, item in value.items() for found in self._split((*path, key), item, (*at, key))]
             grids = [(one, of) for one, of in inner if of.is_grid]
             lists = {one: of.values[0] for one, of in inner if not of.is_grid}
@@ -215,8 +266,11 @@ class SettingsReader:
                 put(document, path, copy.deepcopy(value.values[place]), ExperimentSpec, position=position)
             except SpecError as error:
                 at = (*self.path, *value.at)
-                return None, [self.document.fault(at, fault.message) for fault in error.faults]
+                of_the_base = "in the base; write it there as a whole"
+                return None, [self.document.fault(at, f"{fault.message} {of_the_base}") for fault in error.faults]
         anchor(document)
+        if any(path[0] == "optimizer" for path in places) and not inspect_code(document, ("optimizer",)):
+            document.value["optimizer"] = STAND_IN  # whose faults are reported already
         changes_data = any(path[0] == "data" for path in places)
         spec, sections, found = check(document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts)
         faults = [self._relocated(fault, places, values) for fault in found]
@@ -227,7 +281,8 @@ class SettingsReader:
         if changes_data and not _same_rows(facts, base.facts):
             key = next(value.at for path, value in values.items() if path[0] == "data")
             message = (
-                "changes which rows are trained on or scored, so that arms could not be compared; set it in the base"
+                f"changes which rows are trained on or scored, so that {self.who.many} could not be compared; set it "
+                "in the base"
             )
             return None, [self.document.fault((*self.path, *key), message)]
         if isinstance(init := spec.model.init, FileInit):  # pinned, as the base's is
@@ -243,8 +298,24 @@ class SettingsReader:
             if fault.path == key or fault.path.startswith((f"{key}.", f"{key}[")):
                 below = key_path(f"x{fault.path[len(key) :]}")
                 index: KeyPath = (places[path],) if of.is_grid else ()
+                if fault.message.startswith("unknown key") and not (below or ())[1:]:
+                    index = ()  # one fault, however many values it has
+                elif fault.message.startswith("required key is missing; e.g.") and (
+                    said := _leaves_out(fault.path, path, values)
+                ):
+                    return self.document.fault((*self.path, *of.at), said, key=True)
                 at = (*self.path, *of.at, *index, *(below or ("x",))[1:])
                 return self.document.fault(at, fault.message, key=fault.message.startswith("unknown key"))
+        if fault.message.startswith("unknown key"):  # of the base's section, which got another name
+            *section, unknown = path_of(fault.path)
+            tag = next((path for path in places if path[-1] in TAGS and list(path[:-1]) == section), None)
+            if tag is not None:
+                name, where = values[tag].values[places[tag]], dotted(section)
+                message = (
+                    f"keeps the other keys of the base's {where}, and {name} has no {unknown}; write a section, "
+                    f"{where}: {{{tag[-1]}: {name}, …}}"
+                )
+                return self.document.fault((*self.path, *values[tag].at), message, key=True)
         # A section around a key that the arm names, or a key that it leaves as it is beside one that it changes.
         above = next((of for path, of in values.items() if dotted(path).startswith(f"{fault.path}.")), None)
         if above is not None:
@@ -266,7 +337,7 @@ def as_optimizers(arms: Mapping[str, Arm]) -> dict[str, Candidate] | None:
             return None
         spec = changed_spec(arm.base, arm.settings()[0]).optimizer
         grids = {str(path[1]): arm.grids[key] for key, path in paths.items()}
-        ordered = {key: grids[key] for key in type(spec).model_fields if key in grids}
+        ordered = {key: grids[key] for key in (*type(spec).model_fields, *grids) if key in grids}
         values = spec.model_dump()
         fixed = {"name": values["name"]} | {key: value for key, value in values.items() if key not in grids}
         candidates[name] = Candidate(fixed, ordered)
@@ -293,19 +364,33 @@ def names_optimizer(section: object) -> bool:
     )
 
 
-def _refusal(path: KeyPath) -> str | None:
-    """Why no arm may change the key at ``path``; None where one may, or where there is no such key."""
-    if (reason := _OF_ALL.get(path)) is not None:
-        return reason
-    if path[0] == "data" and (len(path) == 1 or path[1] not in _OF_DATA):
-        allowed = ", ".join(f"data.{key}" for key in _OF_DATA)
-        return (
-            "changes the rows that are scored, so that arms could not be compared; set it in the base (of the data an "
-            f"arm may change {allowed})"
-        )
-    if path[0] == "evaluation" and (len(path) == 1 or path[1] not in _OF_EVALUATION):
-        return "changes what is measured, so that arms could not be compared; set it in the base"
-    return None
+def _is_range(key: object) -> bool:
+    return key in RANGES or (key != "log_grid" and close(compact(key), ["loggrid"]) is not None)
+
+
+def _leaves_out(missing: str, path: KeyPath, values: Mapping[KeyPath, Values]) -> str | None:
+    """That sections at ``path`` have not all that they need; None where one of them says nothing itself."""
+    of = values[path]
+    if not all(isinstance(section, dict) and section for section in of.values):
+        return None
+    [*_, left_out] = path_of(missing)
+    key = next(iter(of.values[0]))
+    chosen = values.get((*path, key))
+    several = chosen.values if chosen is not None else [section.get(key) for section in of.values]
+    example = example_of(dotted((*path, key)), several if len(several) > 1 else several[0])
+    return (
+        f"leaves out {left_out}: a section replaces that of the base as a whole; write {example} to change that alone"
+    )
+
+
+def example_of(key: str, value: Any) -> str:
+    """A key with its value as YAML has it in one line, where that is short."""
+    text = yaml_line({key: value})
+    return text if len(text) <= 80 else f"{key}: …"
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _too_large(total: int) -> str:
@@ -319,7 +404,7 @@ def _log_grid(value: dict[str, Any], at: KeyPath) -> list[float]:
         raise FaultyError([((*at, *below[1:]), message) for below, message in error.findings]) from None
 
 
-def _is_section(path: KeyPath) -> bool:
+def is_section(path: KeyPath) -> bool:
     """Whether a mapping at ``path`` is a section of the experiment."""
     sections: list[type[BaseModel]] = [ExperimentSpec]
     for part in path:

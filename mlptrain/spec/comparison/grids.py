@@ -46,3 +46,10 @@ def is_ordered(values: Sequence[object]) -> bool:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.12g}")
+
+
+def beyond(value: float, side: Side) -> float:
+    """The next value on one side; of a whole number the next whole one."""
+    if isinstance(value, int):
+        return value + (1 if side == "high" else -1)
+    return math.nextafter(value, math.inf if side == "high" else -math.inf)

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import AugmentationSpec
-from mlptrain.spec.base import first_of
+from mlptrain.spec.base import either, first_of
 from mlptrain.spec.choosing import recorded_metrics
 from mlptrain.spec.comparison.sections import (
     Arm,
@@ -32,6 +32,7 @@ from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, met
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
+from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
 
@@ -72,8 +73,8 @@ def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
     """Every trial trains for as many epochs as the others. A rule of the base, whose file has the place."""
     if training.early_stopping is not None:
         message = (
-            "would give optimizers unequal budgets: in a comparison every trial trains all epochs; leave it out, since "
-            "evaluation.keep: best scores each trial's best epoch anyway"
+            "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+            "since evaluation.keep: best scores each trial's best epoch anyway"
         )
         yield ("training", "early_stopping"), message
 
@@ -118,9 +119,21 @@ def target_is_measured(
     target: TargetSpec | None,
     optimizers: Mapping[str, Candidate],
     metric: ComparedMetric | None,
+    loss: LossSpec,
 ) -> Iterator[Finding]:
-    """The metric of the target is measured after every epoch."""
+    """Trials record the metric of the target after every epoch: loss, accuracy, and what they are compared by."""
     if target is None or _is_refused(facts, optimizers, metric):
+        return
+    own = judged_key(metric, recorded_keys(evaluation, facts, loss))
+    known = list(dict.fromkeys(["accuracy", "loss", own]))
+    if target.split not in ("validation", "test") or target.key not in known:
+        shown = target.split if target.split in ("validation", "test") else "validation"
+        names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
+        slip = meant(target.key or target.metric, known, "metrics")
+        hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
+        if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
+            hint = f"; compare by it, metric: {target.key}"
+        yield ("target", "metric"), must_be(f"{either(names)}, which trials record", target.metric) + hint
         return
     if not facts.class_names and target.metric.endswith("accuracy"):
         yield (
@@ -130,7 +143,7 @@ def target_is_measured(
         return
     split = evaluation.resolved(data).split
     if target.split == "validation" and not data.has_validation:
-        remedy = "set that" + (f", or use test_{target.metric.split('_')[1]}" if split == "test" else "")
+        remedy = "set that" + (f", or use test_{target.key}" if split == "test" else "")
         yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
     elif target.split != split:
         remedy = f"set that to {target.split}" + ("" if split == "none" else f", or use a metric of {split}")
@@ -221,6 +234,9 @@ def metric_is_recorded(
 def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpec, data: DataSpec) -> str:
     """Why no run records a metric, and what to do."""
     known, kind = first_of(recorded, 8), metric_named(key)
+    short, _, figure = key.partition("_")
+    if short in ("val", "valid", "dev", "eval") and (figure in recorded or metric_named(figure) is not None):
+        return f"there is no split '{short}'; did you mean 'validation_{figure}'?"
     if kind is None:
         name = meant(key, [*METRICS, "loss"], "metrics")
         hint = f"; did you mean '{name}'?" if name else ";"
@@ -245,6 +261,12 @@ def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) 
     keys = [metric.key for metric in metrics_at_end(evaluation.metrics, facts, loss)]
     of_split = [key for key in recorded_metrics("test", facts, keys) if key.startswith("test_")]
     return [metric_of(key) for key in of_split]
+
+
+def judged_key(metric: ComparedMetric | None, recorded: Sequence[str]) -> str:
+    """What arms are compared by, without its split: by default accuracy, of a regression the RMSE."""
+    key = split_and_key(metric.name)[1] if metric is not None else ""
+    return key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
 
 
 def losses_are_comparable(

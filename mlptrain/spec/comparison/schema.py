@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
+from mlptrain.spec.base import Section
 from mlptrain.spec.comparison.candidates import CANDIDATE_PATTERN, MAX_OPTIMIZERS, NAMES, SECTIONS, SHORTHANDS, LogGrid
 from mlptrain.spec.comparison.sections import ComparisonSpec
 
@@ -14,17 +16,14 @@ KEY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*([.\[][A-Za-z0-9_.\[\]-]*)?$"  # of the 
 
 def comparison_json_schema() -> dict[str, Any]:
     """The JSON Schema of a comparison (draft 2020-12)."""
-    schema = ComparisonSpec.model_json_schema()
+    schema = study_schema(ComparisonSpec, of_the_base=("name", "optimizer"))
     definitions = schema["$defs"]
     del definitions["Candidate"], definitions["Arm"]
-    base = definitions["ExperimentSpec"]
-    base["required"] = [key for key in base["required"] if key not in ("name", "optimizer")]
     for name in NAMES:
         definitions[_title(name)] = _with_grids(definitions, name)
     definitions[_CODE] = _grids_in(copy.deepcopy(definitions["Foreign"]), {})
     definitions[_CODE]["title"] = _CODE
     properties = schema["properties"]
-    properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
     properties["tuning"]["anyOf"] = [{"const": "none"}, {"$ref": "#/$defs/TuningSpec"}]
     properties["optimizers"] |= {
         "minProperties": 2,
@@ -43,17 +42,27 @@ def comparison_json_schema() -> dict[str, Any]:
         "propertyNames": {"pattern": CANDIDATE_PATTERN},
         "additionalProperties": {"type": ["object", "null"], "propertyNames": {"pattern": KEY_PATTERN}},
     }
-    properties["metric"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/ComparedMetric"}]
-    for key in ("optimizers", "arms", "metric"):
+    for key in ("optimizers", "arms"):
         properties[key].pop("default", None)
     properties["tie"] |= {"type": "number", "minimum": 0, "maximum": properties["tie"].pop("anyOf")[0]["maximum"]}
     del properties["tie"]["default"]
     fractions = {"properties": {"tie": {"exclusiveMaximum": 1, "description": "A fraction, of accuracies."}}}
     schema["if"], schema["then"] = {"not": {"anyOf": [{"required": ["metric"]}, {"required": ["arms"]}]}}, fractions
     schema["oneOf"] = [{"required": ["optimizers"]}, {"required": ["arms"]}]
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "mlptrain comparison"
     schema["description"] = "Optimizers, or arms over any keys, compared on one experiment over the same seeds."
+    return schema
+
+
+def study_schema(model: type[Section], *, of_the_base: Sequence[str]) -> dict[str, Any]:
+    """The schema of a study, whose base may be a path and needs no keys ``of_the_base``; metrics have short names."""
+    schema = model.model_json_schema()
+    base, properties = schema["$defs"]["ExperimentSpec"], schema["properties"]
+    base["required"] = [key for key in base["required"] if key not in of_the_base]
+    properties["base"] |= {"anyOf": [{"type": "string"}, {"$ref": properties["base"].pop("$ref")}]}
+    properties["metric"]["anyOf"] = [{"type": "string"}, {"$ref": "#/$defs/ComparedMetric"}]
+    del properties["metric"]["default"]
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's name stands in for it
     return schema
 

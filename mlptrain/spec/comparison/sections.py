@@ -33,14 +33,11 @@ from mlptrain.spec.comparison.grids import Side, extended, is_ordered
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.foreign import accepts
-from mlptrain.spec.metrics import is_share
+from mlptrain.spec.metrics import higher_is_better, is_share
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import KeyPath
 
 MAX_SEEDS = 1000
-FORMAT = 2  # of a comparison's folder; raised whenever its files change their layout
-# What the plan of a comparison says besides the comparison itself.
-PLAN_KEYS = ("format", "software", "extension_rule", "models_at_once", "tuning_batches")
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -123,23 +120,36 @@ class ScoringSpec(Section):
 class TargetSpec(Section):
     """The value whose first epoch is the time to target."""
 
-    metric: Literal["validation_accuracy", "validation_loss", "test_accuracy", "test_loss"] = Field(
-        description="Measured after every epoch; test_… only where the base's evaluation.split is test."
+    metric: str = Field(
+        pattern=r"^[a-z0-9_]{1,80}$",
+        description="Loss, accuracy or the metric of the comparison behind the split that is measured after every "
+        "epoch: validation_accuracy; test_… only where the base's evaluation.split is test.",
     )
     value: float = Field(gt=0, le=1e30, description="At least this accuracy (a fraction), or at most this loss.")
 
     @property
     def split(self) -> str:
         """The split that the metric is measured on."""
-        return self.metric.split("_")[0]
+        return split_of(self.metric)
+
+    @property
+    def key(self) -> str:
+        """The metric without its split."""
+        return metric_of(self.metric)
+
+    @property
+    def is_at_least(self) -> bool:
+        """Whether higher is better, so that the value is a lower bound."""
+        return higher_is_better(self.key)
 
     @model_validator(mode="after")
     def _accuracy_is_a_fraction(self) -> Self:
-        if self.metric.endswith("_accuracy") and self.value > 1:
+        if is_share(self.key) and self.is_at_least and self.value > 1:
             detail: dict[str, Any] = {"value": f"{self.value:g}", "hint": ""}
             if self.value <= 100:
                 detail["hint"] = f"; write {self.value / 100:g} for {self.value:g} %"
-            message = "an accuracy is a fraction, so no trial reaches {value}; must be at most 1{hint}"
+            detail["name"] = "an accuracy" if self.key == "accuracy" else self.key
+            message = "{name} is a fraction, so no trial reaches {value}; must be at most 1{hint}"
             raise PydanticCustomError("at:value", message, detail)
         return self
 
@@ -236,11 +246,10 @@ class Arm:
     def accepts(self, field: str, value: float) -> bool:
         """Whether the key takes ``value``."""
         try:
-            for changes in self.settings({field: [value]})[:1]:
-                changed_spec(self.base, changes)
+            [changes, *_] = self.settings({field: [value]})
+            return accepts(changed_spec(self.base, changes).optimizer)
         except (SpecError, ValidationError):
             return False
-        return True
 
     def next_value(self, field: str, values: Sequence[Any], side: Side) -> float | None:
         """What extends ``values`` of a tuned key beyond one edge, as ``Candidate.next_value``; of whole numbers one."""

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mlptrain.errors import Fault, RunFolderError, SpecError
+from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.comparison.arms import Base
-from mlptrain.spec.comparison.load import (
-    NO_OPTIMIZER,
-    OF_THE_BASE,
-    base_document_of,
-    explicit_seeds,
-    is_search,
-    measuring,
-    read_base,
-    stand_in,
-)
-from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, recorded_keys, split_and_key
+from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, split_and_key
 from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
+from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.experiment import EvaluationSpec, Experiment
+from mlptrain.spec.experiment import EvaluationSpec
 from mlptrain.spec.foreign import inspect_code
-from mlptrain.spec.load import check, folder_name, in_order
+from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.loss import LossSpec
-from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
-from mlptrain.spec.metrics import higher_is_better
-from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, read_file
-from mlptrain.spec.rules import Finding, warnings_about
+from mlptrain.spec.mapping import Config, Overrides
+from mlptrain.spec.reader import Document
+from mlptrain.spec.rules import Finding
 from mlptrain.spec.search.sections import (
     ADAPTIVE,
-    FORMAT,
     MAX_TRIALS,
-    PLAN_KEYS,
     Choice,
     Choices,
     HalvingSpec,
@@ -48,19 +31,24 @@ from mlptrain.spec.search.sections import (
     rungs,
 )
 from mlptrain.spec.search.space import read_space
-from mlptrain.spec.wording import described
-from mlptrain.system.paths import user_path
+from mlptrain.spec.study import (
+    NO_OPTIMIZER,
+    OF_THE_BASE,
+    LoadedStudy,
+    StudyReader,
+    explicit_seeds,
+    holds,
+    is_search,
+    measuring,
+    metric_on,
+    read_study,
+    report_of,
+)
 
 TRIALS = 50
 
 
-@dataclass(frozen=True)
-class LoadedSearch:
-    """A checked search, its base with the facts of the data, and what is odd about it without being wrong."""
-
-    spec: SearchSpec
-    base: Experiment
-    warnings: tuple[Fault, ...]
+LoadedSearch = LoadedStudy[SearchSpec]
 
 
 def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
@@ -69,30 +57,31 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     ``config`` and ``overrides`` are as in ``load_spec``. The base's path starts from the file's folder, of a mapping
     from the current one. The ``search.yaml`` in a search's folder is one too. Raises SpecError with every fault.
     """
-    if isinstance(config, Mapping):
-        return _load(document_of(config), folder=Path(), default_name="search", overrides=overrides)
-    path = user_path(config)
-    document = read_file(path)[1]
-    if all(key in document.value for key in PLAN_KEYS):
-        check_format(document.value, path)
-        for key in PLAN_KEYS:
-            del document.value[key]
+    document, folder = read_study(config, SEARCH)
     if not is_search(document):
+        if {"arms", "optimizers"} & document.value.keys():
+            message = (
+                f"is a comparison, not a search: it has no space; run it with `mlptrain compare {document.source}`"
+            )
+            raise SpecError([Fault(document.source, None, None, "", message)])
         message = (
             "is not a search: it has no space; e.g. space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}} beside "
             "base: experiment.yaml"
         )
-        raise SpecError([Fault(str(path), None, None, "", message)])
-    return _load(document, folder=path.parent, default_name=path.stem, overrides=overrides)
-
-
-def check_format(plan: Mapping[str, Any], path: Path) -> None:
-    """Raises RunFolderError where the plan at ``path`` is of a search with another layout of its files."""
-    if (written := plan.get("format")) != FORMAT:
-        raise RunFolderError(
-            f"{path} belongs to a search of another version of mlptrain (format {described(written)}, expected "
-            f"{FORMAT}); use that version, or start the search over in a new folder"
-        )
+        raise SpecError([Fault(document.source, None, None, "", message)])
+    of_the_base, or_else = (*OF_THE_BASE, "optimizer"), ", or with its ranges into space"
+    reader = StudyReader(
+        document, folder=folder, overrides=overrides, model=SearchSpec, of_the_base=of_the_base, or_else=or_else
+    )
+    base = reader.read_base(keep_optimizer=True)
+    _inspect_optimizers(document)
+    space, faults = read_space(document, base)
+    reader.faults += faults
+    document.value["space"] = space or {"none": Choices([0, 1])}
+    spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
+    return reader.loaded(
+        spec, [document.fault(path, message) for path, message in _warnings(spec, "trials" in document.value)]
+    )
 
 
 def check_search(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:
@@ -100,59 +89,17 @@ def check_search(config: Config, overrides: Overrides = ()) -> tuple[dict[str, A
 
     Raises SpecError as ``load_search``.
     """
-    if isinstance(config, Mapping) or not user_path(config).is_file() or not is_search(read_file(user_path(config))[1]):
+    if not holds(config, is_search):
         return None
     loaded = load_search(config, overrides)
     spec = loaded.spec
-    report = {
-        "config": str(config),
-        "name": spec.name,
+    own = {
         "space": {key: choice.plain() for key, choice in spec.space.items()},
         "method": spec.method,
         "trials": spec.budget,
         "prune": "none" if spec.prune is None else spec.prune.name,
-        "metric": spec.judged_by.name,
-        "goal": spec.judged_by.goal,
-        "scoring_seeds": list(spec.scoring_seeds),
-        "warnings": [str(warning) for warning in loaded.warnings],
     }
-    return report, loaded.warnings
-
-
-def _load(document: Document, *, folder: Path, default_name: str, overrides: Overrides) -> LoadedSearch:
-    of_base = []
-    for override in assignments(overrides):
-        if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
-            of_base.append(override)  # what they override stands in another file
-        else:
-            apply_override(document, override, SearchSpec)
-    document.value.setdefault("name", folder_name(default_name))
-    for section in [key for key in (*OF_THE_BASE, "optimizer") if key in document.value]:
-        message = f"unknown key here; it belongs to base.{section}, or with its ranges into space"
-        document.faults.append(document.fault((section,), message, key=True))
-        del document.value[section]
-    values = document.value
-    base_document = base_document_of(document, folder)
-    base, base_sections, faults = read_base(base_document, of_base, document, keep_optimizer=True)
-    facts = base_sections.get("facts")
-    if "base" in values:
-        values["base"] = base or stand_in()  # whose faults are reported already
-    whole: Base | None = None
-    if base is not None and base_document is not None and isinstance(facts, DataFacts):
-        whole = Base(base_document, base, facts)
-    _inspect_optimizers(document)
-    space, more = read_space(document, whole)
-    faults += more
-    values["space"] = space or {"none": Choices([0, 1])}
-    spec, _, more = check(document, SearchSpec, _RULES, known=base_sections | {"space": space})
-    faults += more
-    if spec is None or base is None or base_document is None or faults or not isinstance(facts, DataFacts):
-        raise SpecError(in_order(faults, document.source))
-    spec = _written_out(spec, facts)
-    experiment = Experiment(spec.base, facts)
-    warnings = [base_document.fault(path, message) for path, message in warnings_about(experiment)]
-    warnings += [document.fault(path, message) for path, message in _warnings(spec)]
-    return LoadedSearch(spec, experiment, tuple(warnings))
+    return report_of(config, loaded, own), loaded.warnings
 
 
 def _inspect_optimizers(document: Document) -> None:
@@ -170,23 +117,25 @@ def _inspect_optimizers(document: Document) -> None:
 
 def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     """The metric with its goal, the number of trials, counts of seeds as seeds; a base that measures the metric."""
-    key = split_and_key(spec.metric.name)[1] if spec.metric is not None else ""
-    recorded = recorded_keys(spec.base.evaluation, facts, spec.base.loss)
-    key = key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
-    metric = ComparedMetric(name=f"validation_{key}", goal="max" if higher_is_better(key) else "min")
+    metric = metric_on("validation", spec.metric, spec.base, facts)
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
     update = {
         "metric": metric,
-        "trials": spec.trials or (_size(spec.space) if spec.method == "grid" else TRIALS),
+        "trials": spec.trials or (spec.method == "grid" and size_of(spec.space)) or TRIALS,
         "scoring": ScoringSpec(seeds=seeds),
-        "base": measuring(spec.base, key),
+        "base": measuring(spec.base, metric.key),
     }
     return spec.model_copy(update=update)
 
 
-def _size(space: Mapping[str, Choice]) -> int:
-    """How many settings a grid has."""
-    return math.prod(len(choice.values) for choice in space.values() if isinstance(choice, Choices))
+def size_of(space: Mapping[str, Choice]) -> int | None:
+    """How many settings a space has; None where a range of it has any number of values."""
+    size = 1
+    for choice in space.values():
+        if isinstance(choice, Range) and not choice.is_whole:
+            return None
+        size *= len(choice.values) if isinstance(choice, Choices) else int(choice.high - choice.low) + 1
+    return size
 
 
 def _judged_on_validation(
@@ -207,15 +156,8 @@ def _metric_known(
     data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, loss: LossSpec, metric: ComparedMetric | None
 ) -> Iterator[Finding]:
     """Runs record the figure, and better is the way that it is."""
-    if metric is None or split_and_key(metric.name)[0] not in ("test",):
-        yield from metric_is_recorded(data, facts, evaluation, loss, metric, _ANY_SPLIT)
-
-
-class _AnySplit:
-    split = None
-
-
-_ANY_SPLIT: Any = _AnySplit()
+    if metric is None or split_and_key(metric.name)[0] != "test":
+        yield from metric_is_recorded(data, facts, evaluation, loss, metric, AnySplit())
 
 
 def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) -> Iterator[Finding]:
@@ -228,7 +170,7 @@ def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) 
         yield ("space", key), message
     if ranges:
         return
-    size = _size(space)
+    size = size_of(space) or 0
     if size > MAX_TRIALS:
         message = f"makes a grid of {size:,} settings; the limit is {MAX_TRIALS:,}; take method: random or tpe"
         yield ("space",), message
@@ -279,12 +221,16 @@ _RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
 )
 
 
-def _warnings(spec: SearchSpec) -> Iterator[Finding]:
+def _warnings(spec: SearchSpec, counts: bool) -> Iterator[Finding]:
     """What takes something from a search without being wrong."""
-    sizes = [len(choice.values) if isinstance(choice, Choices) else 0 for choice in spec.space.values()]
-    size = math.prod(sizes)
-    if all(sizes) and size < spec.budget:
-        yield ("trials",), f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+    size = size_of(spec.space)
+    if size is not None and size < spec.budget:
+        if counts:
+            message = f"are {spec.budget:,}, but the space has {size:,} settings; repeated ones are trained once"
+            yield ("trials",), message
+        else:
+            message = f"has {size:,} settings, fewer than the {spec.budget:,} trials by default; set trials: {size}"
+            yield ("space",), f"{message}, or method: grid, which trains each once"
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message

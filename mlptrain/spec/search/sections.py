@@ -20,9 +20,6 @@ from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 
 MAX_TRIALS = 10_000
 MAX_TOGETHER = 64
-FORMAT = 1  # of a search's folder; raised whenever its files change their layout
-# What the plan of a search says besides the search itself.
-PLAN_KEYS = ("format", "software")
 
 RangeName = Literal["uniform", "log_uniform", "integers", "log_integers"]
 Method = Literal["random", "halton", "tpe", "gp", "grid"]
@@ -86,7 +83,7 @@ def _or_none(value: object) -> object:
         return None
     if not isinstance(value, (dict, str, HalvingSpec)) or (isinstance(value, str) and value != "halving"):
         expected = "halving, none or a mapping such as {name: halving, eta: 3}"
-        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected})
+        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "words": "halving none"})
     return {"name": value} if isinstance(value, str) else value
 
 

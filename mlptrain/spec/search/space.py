@@ -9,12 +9,11 @@ import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.spec.comparison.arms import Base, SettingsReader, Values
+from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, example_of, is_section
 from mlptrain.spec.comparison.candidates import FaultyError
 from mlptrain.spec.comparison.changes import form_at
 from mlptrain.spec.hints import value_hint
@@ -23,7 +22,13 @@ from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.spec.search.sections import Choice, Choices, Range, RangeName
 from mlptrain.spec.wording import described
 
-_RANGES: tuple[RangeName, ...] = ("uniform", "log_uniform", "integers", "log_integers")
+_RANGES: tuple[RangeName, ...] = get_args(RangeName)
+_SEARCH = Changing(
+    "a search", "trials", "is the search's: every trial trains with its seed; set seed beside space, and scoring.seeds"
+)
+# What other libraries call a list of values, and the two ends of a range.
+_LISTS = ("values", "choice", "choices", "categorical", "options", "enum", "list", "grid")
+_ENDS = (("low", "high"), ("min", "max"), ("lower", "upper"), ("min_value", "max_value"))
 _MAX_COMBINATIONS = 256  # that are checked whole; of more, one key at a time is changed
 _EXAMPLE = "{optimizer.lr: {log_uniform: [0.0001, 0.1]}, model.hidden: [[64], [256, 256]]}"
 
@@ -41,7 +46,7 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
     for key, value in section.items():
         try:
             choice = _range(key, value)
-            reader = SettingsReader(listed, ("space",), limit=None)
+            reader = SettingsReader(listed, ("space",), limit=None, who=_SEARCH)
             listed.value["space"][key] = [choice.low, choice.high] if choice is not None else value
             if choice is not None:
                 at: KeyPath = ("space", key, choice.name)
@@ -60,7 +65,8 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
         [only] = found.values()
         space[key] = choice or Choices(only.values)
     if base is not None:
-        faults += _faults(SettingsReader(listed, ("space",), limit=None), values, base)
+        reader = SettingsReader(listed, ("space",), limit=None, who=_SEARCH)
+        faults += [_as_of_a_range(fault, document) for fault in _faults(reader, values, base)]
     return space, list(dict.fromkeys(faults))
 
 
@@ -81,10 +87,8 @@ def _range(key: str, value: Any) -> Range | None:
     if set(value) == {"log_grid"}:
         return None
     if len(value) != 1 or next(iter(value)) not in _RANGES:
-        word = next((word for word in value if word not in _RANGES), next(iter(value), ""))
-        hint = value_hint(str(word), _RANGES, "space") if value else ""
         expected = "a list of values, or one of {uniform: [low, high]}, log_uniform, integers, log_integers"
-        raise FaultyError([((key,), f"must be {expected}, got {described(value)}{hint}")])
+        raise FaultyError([((key,), f"must be {expected}, got {described(value)}{_instead(key, value)}")])
     [(name, ends)] = value.items()
     if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends))):
         raise FaultyError([((key, name), f"must be two numbers, low and high, got {described(ends)}")])
@@ -107,6 +111,37 @@ def _range(key: str, value: Any) -> Range | None:
     return Range(name, low, high)
 
 
+def _instead(key: str, value: dict[str, Any]) -> str:
+    """What to write instead of a mapping that is no range, as the end of a sentence."""
+    path = key_path(key)
+    if path is not None and is_section(path) and value and "name" not in value:
+        inner, of = next(iter(value.items()))
+        return f"; keys of the space are written with dots, {example_of(f'{key}.{inner}', of)}"
+    if path is not None and is_section(path) and value:
+        return f"; write a list of such mappings to choose from, or with dots a key of it, such as {key}.name: [a, b]"
+    values = next((value[word] for word in _LISTS if isinstance(value.get(word), list)), None)
+    if values is not None:
+        return f"; write the list alone, {example_of(key, values)}"
+    ends = next(([value[low], value[high]] for low, high in _ENDS if low in value and high in value), None)
+    if ends is not None:
+        is_log = any("log" in str(part) for one in value.items() for part in one) and value.get("log") is not False
+        return f"; write {example_of(key, {'log_uniform' if is_log else 'uniform': ends})}"
+    word = next((word for word in value if word not in _RANGES), next(iter(value), ""))
+    return value_hint(str(word), _RANGES, "space") if value else ""
+
+
+def _as_of_a_range(fault: Fault, document: Document) -> Fault:
+    """One fault with the remedy of a range of all numbers, where whole ones alone are possible; others as they are."""
+    key = re.sub(r"\[[01]\]$", "", fault.path.removeprefix("space."))
+    value = document.value["space"].get(key)
+    name = next((name for name in ("uniform", "log_uniform") if isinstance(value, dict) and name in value), None)
+    if name is None or "must be a whole number" not in fault.message:
+        return fault
+    whole = name.replace("uniform", "integers")
+    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: value[name]})}"
+    return document.fault(("space", key, name), message)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -114,18 +149,18 @@ def _is_number(value: object) -> bool:
 def _one_point(key: str, value: Any) -> str:
     if value == [] or value is None:
         return "has no values to choose from; give a list such as [64, 128], or a range"
-    shown = described(value[0] if isinstance(value, list) else value)
-    return f"is one point, {shown}: there is nothing to search; set base.{key}, or give at least two values"
+    of_one = isinstance(value, list) and len(value) == 1
+    message = f"is one point, {described(value[0] if of_one else value)}: there is nothing to search; "
+    if isinstance(value, list) and not of_one:  # which the key takes as one value
+        return message + f"write lists to choose from, {example_of(key, [value])[:-1]}, …]"
+    return message + f"set base.{key}, or give at least two values"
 
 
 def _faults(reader: SettingsReader, values: Mapping[KeyPath, Values], base: Base) -> Iterator[Fault]:
     """What is wrong with the base when values of the space are put into it."""
     ordered = dict(sorted(values.items(), key=lambda item: len(item[0])))
     for places in _combinations(ordered):
-        for fault in reader.check_setting(places, ordered, base)[1]:
-            # An unknown key is one fault, however many values it has.
-            is_key = fault.message.startswith("unknown key")
-            yield replace(fault, path=re.sub(r"\[\d+\]$", "", fault.path)) if is_key else fault
+        yield from reader.check_setting(places, ordered, base)[1]
 
 
 def _combinations(values: Mapping[KeyPath, Values]) -> Iterator[dict[KeyPath, int]]:

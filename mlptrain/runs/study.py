@@ -1,0 +1,54 @@
+"""Where the files of a study lie, a comparison's or a search's, and how its results are read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from mlptrain.errors import RunFolderError
+from mlptrain.spec.kinds import COMPARISON, SEARCH, Kind
+from mlptrain.system.atomic import write_atomically
+from mlptrain.system.jsonfiles import Record, read_json, to_json
+from mlptrain.system.paths import AnyPath, user_path
+
+Result = TypeVar("Result", bound=Record)
+
+
+def study_in(path: AnyPath) -> Kind | None:
+    """What a folder is of, by the plan in it; None of any other folder."""
+    return next((kind for kind in (COMPARISON, SEARCH) if (user_path(path) / kind.plan).is_file()), None)
+
+
+class StudyFiles:
+    """The files that comparisons and searches leave alike. ``summary.json`` is written last."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path = user_path(path)
+        self.plan = path / self.kind.plan
+        self.trials = path / "trials.jsonl"
+        self.summary = path / "summary.json"
+        self.timings = path / "timings.json"
+
+    @property
+    def rerun(self) -> str:
+        """How to resume it, or to rewrite what it leaves."""
+        return self.kind.rerun(self.path)
+
+    def write_summary(self, summary: Record) -> None:
+        """Raises OSError."""
+        write_atomically(self.summary, to_json(summary))
+
+    def write_timings(self, timings: Record) -> None:
+        """Write the seconds, which no two runs share. Raises OSError."""
+        write_atomically(self.timings, to_json(timings))
+
+    def read(self, path: Path, kind: type[Result]) -> Result:
+        """One of its results. Raises RunFolderError where there is none yet, or a damaged one."""
+        if path == self.summary and not path.is_file():
+            raise RunFolderError(f"{self.path} is not finished: {self.rerun} to resume it")
+        try:
+            return read_json(path, kind)
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}; {self.rerun}, which rewrites it") from None
