@@ -76,8 +76,7 @@ def _notes(summary: SearchSummary) -> Iterator[str]:
     if outcomes := outcome_text(summary):
         yield outcomes
     yield from map(edge_note, summary.edges)
-    if summary.importances:
-        yield from of_importances(summary)
+    yield from of_importances(summary)
     if summary.validation is not None and summary.chosen is not None and summary.chosen.value is not None:
         yield (
             f"the best trial's own {figure_text(summary.metric.key, summary.chosen.value)} is flattered, since it was "

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mlptrain.report.search.words import counted_trials, figure_text, value_text
+from mlptrain.report.comparison.words import counted
+from mlptrain.report.search.words import figure_text, value_text
 from mlptrain.report.style import COLOURS, INK, QUIET, new_figure, percent_ticks, styled
 from mlptrain.runs.search import SearchSummary, SearchTimings, Tried
 from mlptrain.spec.metrics import is_share, short_name_of
@@ -65,18 +66,13 @@ class Shown:
         return cls(low, high, len(values) - len(kept))
 
     def limits(self) -> tuple[float, float]:
-        """With a margin for the markers at the edges."""
+        """The ends of an axis, with a margin for the markers at them."""
         margin = 0.08 * (self.high - self.low) or 0.01 * abs(self.high) or 0.01
         return self.low - margin, self.high + margin
 
     def holds(self, value: float) -> bool:
         """Whether a value lies on the axis."""
         return self.low <= value <= self.high
-
-
-def draw_space(summary: SearchSummary) -> Figure:
-    """Every trial by its values: parallel coordinates, or of a single key the metric against it."""
-    return draw_parallel(summary) if len(summary.space) > 1 else draw_values(summary)
 
 
 @styled
@@ -236,7 +232,7 @@ def draw_importances(summary: SearchSummary) -> Figure:
     axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(percent_ticks())
     completed = sum(trial.status == "completed" for trial in summary.trials)
-    axes.set_title(f"{summary.name}: what mattered in {counted_trials(completed)}")
+    axes.set_title(f"{summary.name}: what mattered in {counted(completed, 'trial')}")
     axes.set_xlabel("share of the explained variance (%; fANOVA), with its range over resamples")
     return figure
 

@@ -8,13 +8,20 @@ from typing import Any
 
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
-from mlptrain.report.search.figures import axis_title
-from mlptrain.runs.search import SearchSummary
+from mlptrain.report.search.figures import Shown, axis_title, ended_at
+from mlptrain.runs.search import SearchSummary, SearchTimings
 from mlptrain.spec import Experiment, describe_model
 
 
 def render_search(
-    summary: SearchSummary, *, base: Experiment, plan: str, best: str, pictures: Mapping[str, Any], folder: Path
+    summary: SearchSummary,
+    timings: SearchTimings,
+    *,
+    base: Experiment,
+    plan: str,
+    best: str,
+    pictures: Mapping[str, Any],
+    folder: Path,
 ) -> str:
     """The page. ``plan`` and ``best`` are the texts of search.yaml and best.yaml, which lie in ``folder``."""
     return render(
@@ -26,12 +33,36 @@ def render_search(
         best=best.rstrip(),
         best_path=str(folder / "best.yaml"),
         pictures=pictures,
-        title=axis_title(summary),
+        captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
         trials=words.trial_rows(summary),
         scored=_scored(summary),
         notes=[text for text in (words.outcome_text(summary), *map(words.edge_note, summary.edges)) if text],
     )
+
+
+def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
+    """What the pictures of trials show, by their names; every trial that a mark at the edge stands for is counted."""
+    beyond, pruned = Shown.of(summary).beyond, sum(trial.status == "pruned" for trial in summary.trials)
+    lost = sum(trial.value is None for trial in summary.trials)
+    edges = f" Beyond the axis {_are(beyond)}, drawn as an arrow at its edge." if beyond else ""
+    edges += f" Without a value {_are(lost)}, drawn as a cross at the edge." if lost else ""
+    half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
+    times = "; on the right trials stand where the batch they trained in had ended, the dotted line at half the seconds"
+    lines = " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
+    lines += f" Worse than the colour bar reaches {_are(beyond)}, in its darkest colour." if beyond else ""
+    lines += f" Without a value {_are(lost)}, dotted." if lost else ""
+    return {
+        "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
+        f"{times if seconds else ''}.{edges}",
+        "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}. "
+        f"The thick line is the best. Trials with the same choice lie beside each other.{lines}",
+        "values": f"Every marker is a trial, the ring the best one.{edges}",
+    }
+
+
+def _are(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {words.counted(count, 'trial')}"
 
 
 def _scored(summary: SearchSummary) -> list[list[str]]:

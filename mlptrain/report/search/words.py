@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
+from mlptrain.report.comparison.words import counted
 from mlptrain.runs.search import Edge, SearchSummary, Spread
 from mlptrain.spec.dump import yaml_value
 from mlptrain.spec.metrics import is_share
@@ -48,17 +49,15 @@ def value_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else yaml_value(value)
 
 
-def counted_trials(count: int) -> str:
-    """``1 trial``, ``12 trials``."""
-    return f"{count:,} {'trial' if count == 1 else 'trials'}"
-
-
 def of_importances(summary: SearchSummary) -> list[str]:
-    """What importances are of, and what they cannot tell, in sentences."""
-    counts = Counter(trial.status for trial in summary.trials)
+    """What importances are of, and what they cannot tell, or why there are none, in sentences."""
+    counts, keys = Counter(trial.status for trial in summary.trials), len(summary.space)
+    whole = f"{counted(counts['completed'], 'trial')} trained to the end"
+    if not summary.importances:
+        return [] if keys == 1 else [f"importances are left out: {whole} say too little of {keys} keys"]
     told = [
-        f"importances are of {counted_trials(counts['completed'])} trained to the end, as mean and range over resamples "
-        "of these: where ranges overlap, which key matters more is open"
+        f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
+        "matters more is open"
     ]
     if left := _ended_early(counts):
         told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
