@@ -250,7 +250,8 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
     panels[0].set(xlabel="trial", ylabel=axis_title(summary))
     if seconds:
         _history(panels[1], summary, seconds, shown)
-        panels[1].axvline(max(seconds) / 2, color=QUIET, linestyle=":", linewidth=1.2)
+        if min(seconds) <= max(seconds) / 2:  # else nothing had been found by then
+            panels[1].axvline(max(seconds) / 2, color=QUIET, linestyle=":", linewidth=1.2)
         panels[1].set_xlim(0, 1.03 * max(seconds))
         panels[1].set_xlabel("seconds of training")
     panels[0].yaxis.set_major_formatter(_ticks(summary))
@@ -261,7 +262,7 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
         [],
         color=QUIET,
         linestyle=":",
-        label="half of the trials" + (" (left), of the seconds (right)" if seconds else ""),
+        label="half of the trials" + (", of the seconds" if seconds else ""),
     )
     handles = [best, *_legend(summary, shown), half]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
@@ -321,7 +322,7 @@ def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> lis
         is_up = summary.metric.higher_is_better
         values = [trial.value for trial in summary.trials if trial.value is not None]
         worst = figure_text(summary.metric.key, min(values) if is_up else max(values))
-        label = f"beyond the axis: {shown.beyond} of these, as bad as {worst}"
+        label = f"beyond the axis: {shown.beyond}, to {worst}"
         handles.append(Line2D([], [], linestyle="", marker="v" if is_up else "^", color=QUIET, label=label))
     return handles
 

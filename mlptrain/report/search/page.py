@@ -11,6 +11,7 @@ from mlptrain.report.search import words
 from mlptrain.report.search.figures import Shown, axis_title, ended_at
 from mlptrain.runs.search import SearchSummary, SearchTimings
 from mlptrain.spec import Experiment, describe_model
+from mlptrain.spec.search.sections import Choices
 
 
 def render_search(
@@ -45,24 +46,25 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     """What the pictures of trials show, by their names; every trial that a mark at the edge stands for is counted."""
     beyond, pruned = Shown.of(summary).beyond, sum(trial.status == "pruned" for trial in summary.trials)
     lost = sum(trial.value is None for trial in summary.trials)
-    edges = f" Beyond the axis {_are(beyond)}, drawn as an arrow at its edge." if beyond else ""
-    edges += f" Without a value {_are(lost)}, drawn as a cross at the edge." if lost else ""
+    edges = f" {words.counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
+    edges += f" {words.counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
     half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
-    times = "; on the right trials stand where the batch they trained in had ended, the dotted line at half the seconds"
-    lines = " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
-    lines += f" Worse than the colour bar reaches {_are(beyond)}, in its darkest colour." if beyond else ""
-    lines += f" Without a value {_are(lost)}, dotted." if lost else ""
+    times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
+    lines = " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
+    lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
+    lines += f" {words.counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
+    lines += f" {words.counted(lost, 'trial')} without a value: dotted." if lost else ""
     return {
         "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
         f"{times if seconds else ''}.{edges}",
         "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}. "
-        f"The thick line is the best. Trials with the same choice lie beside each other.{lines}",
+        f"The thick line is the best.{lines}",
         "values": f"Every marker is a trial, the ring the best one.{edges}",
     }
 
 
-def _are(count: int) -> str:
-    return f"{'is' if count == 1 else 'are'} {words.counted(count, 'trial')}"
+def _has_choices(summary: SearchSummary) -> bool:
+    return any(isinstance(choice, Choices) for choice in summary.choices().values())
 
 
 def _scored(summary: SearchSummary) -> list[list[str]]:

@@ -62,7 +62,7 @@ def of_importances(summary: SearchSummary) -> list[str]:
     if left := _ended_early(counts):
         told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
     if summary.method in ADAPTIVE:
-        told.append(f"{summary.method} draws most trials where values are good, so importances say less of the rest")
+        told.append(f"most trials of {summary.method} lie where values are good, so importances say less of the rest")
     return told
 
 
