@@ -302,7 +302,7 @@ _MARKER = {"completed": "o", "pruned": "x", "diverged": "X", "failed": "X"}
 
 def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> list[Artist]:
     """What the trials' marks mean, and how many there are of each."""
-    counts = Counter(trial.status for trial in summary.trials)
+    counts = Counter[str](trial.status for trial in summary.trials)
     handles: list[Artist] = []
     if summary.best is not None:
         look: dict[str, Any] = {"linewidth": 3, "color": COLOURS[1]} if lines else {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlptrain.report.comparison.words import counted
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import Shown, axis_title, ended_at
@@ -46,14 +47,14 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     """What the pictures of trials show, by their names; every trial that a mark at the edge stands for is counted."""
     beyond, pruned = Shown.of(summary).beyond, sum(trial.status == "pruned" for trial in summary.trials)
     lost = sum(trial.value is None for trial in summary.trials)
-    edges = f" {words.counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
-    edges += f" {words.counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
+    edges = f" {counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
+    edges += f" {counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
     half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
     times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
     lines = " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
     lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
-    lines += f" {words.counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
-    lines += f" {words.counted(lost, 'trial')} without a value: dotted." if lost else ""
+    lines += f" {counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
+    lines += f" {counted(lost, 'trial')} without a value: dotted." if lost else ""
     return {
         "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
         f"{times if seconds else ''}.{edges}",

@@ -51,22 +51,24 @@ def value_text(value: Any) -> str:
 
 def of_importances(summary: SearchSummary) -> list[str]:
     """What importances are of, and what they cannot tell, or why there are none, in sentences."""
-    counts, keys = Counter(trial.status for trial in summary.trials), len(summary.space)
-    whole = f"{counted(counts['completed'], 'trial')} trained to the end"
+    keys = len(summary.space)
+    completed = sum(trial.status == "completed" for trial in summary.trials)
+    whole = f"{counted(completed, 'trial')} trained to the end"
     if not summary.importances:
         return [] if keys == 1 else [f"importances are left out: {whole} say too little of {keys} keys"]
     told = [
         f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
         "matters more is open"
     ]
-    if left := _ended_early(counts):
+    if left := _ended_early(summary):
         told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
     if summary.method in ADAPTIVE:
         told.append(f"most trials of {summary.method} lie where values are good, so importances say less of the rest")
     return told
 
 
-def _ended_early(counts: Counter[str]) -> str:
+def _ended_early(summary: SearchSummary) -> str:
+    counts = Counter[str](trial.status for trial in summary.trials)
     parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
     return ", ".join(parts)
 
@@ -82,8 +84,7 @@ def edge_note(edge: Edge) -> str:
 
 def outcome_text(summary: SearchSummary) -> str:
     """How many trials ended before their last epoch, and how; nothing where none did."""
-    counts = Counter(trial.status for trial in summary.trials)
-    if not (early := _ended_early(counts)):
+    if not (early := _ended_early(summary)):
         return ""
     full = summary.epochs * len({trial.trial for trial in summary.trials})
     return f"{early}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
