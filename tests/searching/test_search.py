@@ -195,4 +195,4 @@ def test_a_search_of_one_key_is_shown_by_its_value(tmp_path: Path, call: Call) -
     assert call("report", str(tmp_path / "run")).code == 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Every trial by its value" in page
-    assert "the ring the best one" in page
+    assert "in the ring the best one" in page

@@ -18,7 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.words import figure_text, value_text
@@ -110,9 +110,10 @@ def draw_parallel(summary: SearchSummary) -> Figure:
     for side in ("left", "right", "top", "bottom"):
         axes.spines[side].set_visible(False)
     axes.set_title(f"{summary.name}: every trial by its values")
-    worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
-    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.01, label=axis_title(summary), extend=worse)
-    bar.ax.yaxis.set_major_formatter(_ticks(summary))
+    if any(trial.value is not None for trial in ranked):
+        worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.01, label=axis_title(summary), extend=worse)
+        bar.ax.yaxis.set_major_formatter(_ticks(summary))
     figure.legend(handles=_legend(summary, shown, lines=True), loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
@@ -127,7 +128,11 @@ def draw_values(summary: SearchSummary) -> Figure:
     axis, shown = _Axis(key, choice), Shown.of(summary)
     figure = new_figure(7.2, 4.0)
     axes = figure.add_subplot()
-    _markers(axes, summary, [axis.place(trial.changes[key]) for trial in summary.trials], shown)
+    n = len(summary.trials)
+    places = [
+        axis.place(trial.changes[key]) + ((trial.number + 0.5) / n - 0.5) * axis.width for trial in summary.trials
+    ]
+    _markers(axes, summary, places, shown)
     ticks = axis.ticks()
     axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
     if not isinstance(choice, Range) and len(ticks) > _ALONE:
@@ -145,7 +150,7 @@ class _Axis:
 
     def __init__(self, key: str, choice: Choice) -> None:
         self.key, self._choice = key, choice
-        # Lines through the same choice lie beside each other, the better the higher: one would hide the others.
+        # Trials of the same choice lie beside each other: one would hide the others.
         self.width = 0.0 if isinstance(choice, Range) else min(0.08, 0.3 / max(1, len(choice.values) - 1))
 
     def place(self, value: Any) -> float:
@@ -164,7 +169,12 @@ class _Axis:
             place = self.place(value)
             if all(abs(place - other) >= _APART for other in found):
                 found[place] = value
-        return [(place, f"{value:.10g}") for place, value in sorted(found.items())]
+        return [(place, _number(value)) for place, value in sorted(found.items())]
+
+
+def _number(value: float) -> str:
+    """As short as it is exact, to ten digits."""
+    return f"{value:g}" if float(f"{value:g}") == value else f"{value:.10g}"
 
 
 def _round_numbers(choice: Range) -> list[float]:
@@ -181,28 +191,19 @@ def _round_numbers(choice: Range) -> list[float]:
 
 def labels_of(values: Sequence[Any]) -> list[str]:
     """Choices as short texts, no two the same: of sections the name and what differs from others of that name."""
-    texts = []
-    for value in values:
-        others = [one for one in values if isinstance(one, dict) and one != value]
-        if isinstance(value, dict) and "name" in value:
-            alike = [one for one in others if one.get("name") == value["name"]]
-            parts = [value_text(value["name"])]
-            parts += [
-                f"{key}: {value_text(part)}"
-                for key, part in value.items()
-                if key != "name" and any(one.get(key) != part for one in alike)
-            ]
-            texts.append("\n".join(parts))
-        else:
-            texts.append(
-                re.sub(r"(?<=,) (?=\S)", "\n", value_text(value))
-                if isinstance(value, dict)
-                else f"{value:.10g}"
-                if isinstance(value, float)
-                else value_text(value)
-            )
-    same = {text for text, count in Counter(texts).items() if count > 1}
-    return [value_text(value) if text in same else text for value, text in zip(values, texts, strict=True)]
+    texts = [_label(value, values) for value in values]
+    counts = Counter(texts)
+    return [text if counts[text] == 1 else value_text(value) for value, text in zip(values, texts, strict=True)]
+
+
+def _label(value: Any, values: Sequence[Any]) -> str:
+    if isinstance(value, float):
+        return _number(value)
+    if not isinstance(value, dict) or "name" not in value:
+        return value_text(value)
+    alike = [one for one in values if isinstance(one, dict) and one.get("name") == value["name"]]
+    differ = [key for key, part in value.items() if any(one.get(key) != part for one in alike)]
+    return "\n".join([value_text(value["name"]), *(f"{key}: {value_text(value[key])}" for key in differ)])
 
 
 def broken(key: str, width: int = _LINE) -> str:
@@ -264,7 +265,7 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
         linestyle=":",
         label="half of the trials" + (", of the seconds" if seconds else ""),
     )
-    handles = [best, *_legend(summary, shown), half]
+    handles = [*([] if summary.best is None else [best]), *_legend(summary, shown), half]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
@@ -279,8 +280,9 @@ def _history(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Sho
 
 def _markers(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Shown) -> None:
     """A marker for every trial; those beyond the axis and those without a value stand at its worse edge."""
-    low, high = shown.limits()
-    axes.set_ylim(low, high)
+    axes.set_ylim(*shown.limits())
+    if all(trial.value is None for trial in summary.trials):
+        axes.yaxis.set_major_locator(NullLocator())
     is_up = summary.metric.higher_is_better
     edge = 0.015 if is_up else 0.985
     foot = axes.get_xaxis_transform()

@@ -58,9 +58,9 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     return {
         "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
         f"{times if seconds else ''}.{edges}",
-        "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}. "
-        f"The thick line is the best.{lines}",
-        "values": f"Every marker is a trial, the ring the best one.{edges}",
+        "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}."
+        f"{' The thick line is the best.' if summary.best is not None else ''}{lines}",
+        "values": f"Every marker is a trial, in the ring the best one.{edges}",
     }
 
 

@@ -55,7 +55,9 @@ def of_importances(summary: SearchSummary) -> list[str]:
     completed = sum(trial.status == "completed" for trial in summary.trials)
     whole = f"{counted(completed, 'trial')} trained to the end"
     if not summary.importances:
-        return [] if keys == 1 else [f"importances are left out: {whole} say too little of {keys} keys"]
+        return (
+            [] if keys == 1 or not completed else [f"importances are left out: {whole} say too little of {keys} keys"]
+        )
     told = [
         f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
         "matters more is open"
