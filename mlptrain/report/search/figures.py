@@ -30,9 +30,13 @@ from mlptrain.spec.search.sections import Choice, Range
 _MAP = "viridis"
 _BETTER = 0.75  # the part of the trials that axes and colours always hold
 _REACH = 2.5  # what lies so many times as far from the best as that part reaches is drawn at the edge
-_HALVES = 3  # moments at least that a panel of seconds needs: of fewer, all trials would stand over each other
+_MOMENTS = 3  # moments at least that a panel of seconds needs: of fewer, all trials would stand over each other
 _LINE = 17  # letters of a key or a choice in one line of a label
 _APART = 0.07  # of the axis's length between two labels of a range, at least
+# Of trials by their status; those of another one have no value.
+_LINES: dict[str, Any] = {"completed": "-", "pruned": (0, (5, 2))}
+_MARKER = {"completed": "o", "pruned": "x"}
+_ABSENT = -0.14  # the height of trials without a key
 _ALONE = 5  # choices of the only key, beside each other
 
 
@@ -78,7 +82,10 @@ class Shown:
 @styled
 def draw_parallel(summary: SearchSummary) -> Figure:
     """Every trial as a line through its values, the better the brighter; the best one is thick and on top."""
-    axes_of = [_Axis(key, choice) for key, choice in summary.choices().items()]
+    axes_of = [
+        _Axis(key, choice, has_absent=any(key not in trial.changes for trial in summary.trials))
+        for key, choice in summary.choices().items()
+    ]
     figure = new_figure(max(7.2, 1.5 * (len(axes_of) + 1)), 4.6)
     axes = figure.add_subplot()
     places = [float(place) for place in range(len(axes_of))]
@@ -88,12 +95,12 @@ def draw_parallel(summary: SearchSummary) -> Figure:
     ranked = sorted(summary.trials, key=lambda one: -math.inf if one.value is None else sign * one.value)
     for rank, trial in enumerate(ranked):
         beside = (rank + 0.5) / len(ranked) - 0.5
-        heights = [axis.place(trial.changes[axis.key]) + beside * axis.width for axis in axes_of]
+        heights = [axis.height(trial, beside) for axis in axes_of]
         if trial.number == summary.best:
             axes.plot(places, heights, color=COLOURS[1], linewidth=3, zorder=3)
         else:
             colour = QUIET if trial.value is None else colours(norm(trial.value))
-            axes.plot(places, heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES[trial.status])
+            axes.plot(places, heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES.get(trial.status, ":"))
     for place, axis in zip(places, axes_of, strict=True):
         axes.axvline(place, color=INK, linewidth=0.8)
         for height, text in axis.ticks():
@@ -103,7 +110,7 @@ def draw_parallel(summary: SearchSummary) -> Figure:
             )  # fmt: skip
     widest = max(len(line) for _, text in axes_of[-1].ticks() for line in text.split("\n"))
     axes.set_xlim(-0.15, len(axes_of) - 1 + 0.1 + 0.055 * min(widest, 2 * _LINE) * len(axes_of) / figure.get_figwidth())
-    axes.set_ylim(-0.06, 1.06)
+    axes.set_ylim(_ABSENT - 0.06 if any(axis.has_absent for axis in axes_of) else -0.06, 1.06)
     axes.set_xticks(places, [broken(axis.key) for axis in axes_of])
     axes.set_yticks([])
     axes.grid(visible=False)
@@ -116,9 +123,6 @@ def draw_parallel(summary: SearchSummary) -> Figure:
         bar.ax.yaxis.set_major_formatter(_ticks(summary))
     figure.legend(handles=_legend(summary, shown, lines=True), loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
-
-
-_LINES: dict[str, Any] = {"completed": "-", "pruned": (0, (5, 2)), "diverged": ":", "failed": ":"}
 
 
 @styled
@@ -148,10 +152,16 @@ def draw_values(summary: SearchSummary) -> Figure:
 class _Axis:
     """One key of the space as an axis from 0 to 1."""
 
-    def __init__(self, key: str, choice: Choice) -> None:
-        self.key, self._choice = key, choice
+    def __init__(self, key: str, choice: Choice, *, has_absent: bool = False) -> None:
+        self.key, self._choice, self.has_absent = key, choice, has_absent
         # Trials of the same choice lie beside each other: one would hide the others.
         self.width = 0.0 if isinstance(choice, Range) else min(0.08, 0.3 / max(1, len(choice.values) - 1))
+
+    def height(self, trial: Tried, beside: float) -> float:
+        """Where the line of a trial goes through, below the axis where its other values leave no room for this key."""
+        if self.key not in trial.changes:
+            return _ABSENT + beside * 0.08
+        return self.place(trial.changes[self.key]) + beside * self.width
 
     def place(self, value: Any) -> float:
         if isinstance(self._choice, Range):
@@ -160,16 +170,17 @@ class _Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Places and labels that name them exactly: of a range both ends and round numbers between."""
+        absent = [(_ABSENT, "not set")] if self.has_absent else []
         if not isinstance(self._choice, Range):
             names = labels_of(self._choice.values)
-            return [(index / max(1, len(names) - 1), name) for index, name in enumerate(names)]
+            return absent + [(index / max(1, len(names) - 1), name) for index, name in enumerate(names)]
         low, high = self._choice.low, self._choice.high
         found = {0.0: low, 1.0: high}
         for value in _round_numbers(self._choice):
             place = self.place(value)
             if all(abs(place - other) >= _APART for other in found):
                 found[place] = value
-        return [(place, _number(value)) for place, value in sorted(found.items())]
+        return absent + [(place, _number(value)) for place, value in sorted(found.items())]
 
 
 def _number(value: float) -> str:
@@ -287,7 +298,7 @@ def _markers(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Sho
     edge = 0.015 if is_up else 0.985
     foot = axes.get_xaxis_transform()
     for moment, trial in zip(at, summary.trials, strict=True):
-        marker = _MARKER[trial.status]
+        marker = _MARKER.get(trial.status, "X")
         if trial.value is None:
             axes.plot(moment, edge, marker, transform=foot, color=COLOURS[1], markersize=5, zorder=3, clip_on=False)
         elif shown.holds(trial.value):
@@ -299,9 +310,6 @@ def _markers(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Sho
             axes.plot(moment, trial.value, "o", markersize=10, mfc="none", mec=COLOURS[1], mew=1.6, zorder=4)
 
 
-_MARKER = {"completed": "o", "pruned": "x", "diverged": "X", "failed": "X"}
-
-
 def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> list[Artist]:
     """What the trials' marks mean, and how many there are of each."""
     counts = Counter[str](trial.status for trial in summary.trials)
@@ -311,12 +319,11 @@ def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> lis
             "linestyle": "", "marker": "o", "markersize": 9, "mfc": "none", "mec": COLOURS[1], "mew": 1.6
         }  # fmt: skip
         handles.append(Line2D([], [], label=f"the best, trial {summary.best}", **look))
-    for status, marker in _MARKER.items():
-        if counts[status]:
-            has_value = status in ("completed", "pruned")
-            colour = QUIET if has_value or lines else COLOURS[1]
-            look = {"linestyle": _LINES[status]} if lines else {"linestyle": "", "marker": marker, "markersize": 5}
-            handles.append(Line2D([], [], color=colour, label=f"{status}: {counts[status]}", **look))
+    for status, count in sorted(counts.items()):
+        marker, has_value = _MARKER.get(status, "X"), status in ("completed", "pruned")
+        colour = QUIET if has_value or lines else COLOURS[1]
+        look = {"linestyle": _LINES.get(status, ":")} if lines else {"linestyle": "", "marker": marker, "markersize": 5}
+        handles.append(Line2D([], [], color=colour, label=f"{status}: {count}", **look))
     if shown.beyond and lines:
         darkest = Line2D([], [], color=colormaps[_MAP](0.0), label=f"as dark: {shown.beyond} beyond the colour bar")
         handles.append(darkest)
@@ -354,4 +361,4 @@ def ended_at(summary: SearchSummary, timings: SearchTimings) -> list[float]:
     batches = {trial: batch for batch, trials in timings.trials.items() for trial in trials}
     found = [moments.get(batches.get(trial.trial, "")) for trial in summary.trials]
     known = [moment for moment in found if moment is not None]
-    return known if len(known) == len(found) and len(set(known)) >= _HALVES else []
+    return known if len(known) == len(found) and len(set(known)) >= _MOMENTS else []

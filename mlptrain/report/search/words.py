@@ -109,7 +109,7 @@ def trial_rows(summary: SearchSummary) -> list[list[str]]:
     ranked = sorted(summary.trials, key=lambda one: math.inf if one.value is None else sign * one.value)
     rows = [
         [str(one.number), figure_text(key, one.value), one.status, str(one.epochs)]
-        + [value_text(one.changes[name]) for name in summary.space]
+        + [value_text(one.changes[name]) if name in one.changes else "–" for name in summary.space]
         for one in ranked
     ]
     return [["trial", summary.metric.name, "status", "epochs", *summary.space], *rows]
