@@ -8,6 +8,7 @@ from typing import Any
 
 from mlptrain.report.comparison.words import counted
 from mlptrain.runs.search import Edge, SearchSummary, Spread
+from mlptrain.spec import Experiment
 from mlptrain.spec.dump import yaml_value
 from mlptrain.spec.metrics import is_share
 from mlptrain.spec.search.sections import ADAPTIVE
@@ -90,6 +91,17 @@ def outcome_text(summary: SearchSummary) -> str:
         return ""
     full = summary.epochs * len({trial.trial for trial in summary.trials})
     return f"{early}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
+
+
+def test_note(base: Experiment) -> str:
+    """Which rows the chosen setting was tested on, and what its spread is over."""
+    unused = "No trial trained on the test rows or was chosen by them"
+    if base.data.source().by_seed:
+        return f"{unused}: every seed generates rows of its own, and ± is over these too."
+    return (
+        f"{unused}: they are the same for all seeds, and ± is over initial weights, batches and, where these are "
+        "drawn, validation rows."
+    )
 
 
 def half_text(summary: SearchSummary) -> str:
