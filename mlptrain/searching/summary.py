@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlptrain.comparison.trials import Trial
+from mlptrain.report.comparison.budgets import around_half
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
@@ -58,7 +58,7 @@ def summarise(
         for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
     ]
     results = [_scored(plan, record) for record in scored]
-    half = math.ceil(len(trials) / 2)
+    half = max(1, around_half(len(trials))[0])  # at most half
     of_half = best_of(plan, drawn[:half], records)
     edges = [] if best is None else list(_edges(plan, settings[best]))
     validation, test = (_spread([getattr(one, split) for one in results]) for split in ("validation", "test"))

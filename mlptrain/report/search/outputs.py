@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from mlptrain.report.study import read_finished, write_pictures, writing
 from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
-from mlptrain.spec.search.load import load_search
 from mlptrain.system.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def search_page(path: AnyPath) -> str:
     Raises RunFolderError for a search that is not finished and for a damaged one.
     """
     files = SearchFiles(path)
-    plan, base, summary = read_finished(files, load_search, files.read_summary)
+    plan, base, summary = read_finished(files, files.read_summary)
     timings = files.read_timings()
     from mlptrain.report.search.page import render_search
 
