@@ -11,7 +11,7 @@ from mlptrain.cli.compare_screen import TrialProgress, show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.notes import notes_of
-from mlptrain.report.search.words import figure_text, half_text, trial_rows
+from mlptrain.report.search.words import figure_text, half_text, of_importances, trial_rows
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec.search.sections import SearchSpec
 
@@ -50,9 +50,12 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
     if best:
         show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
-        rows = [(key, f"{100 * share:.0f} %") for key, share in summary.importances.items()]
-        show_table(("key", "share of the variance"), rows, title="importances (fANOVA)", right=(1,))
-    for note in notes_of(summary, Path(folder)):
+        rows = [
+            (key, f"{100 * one.mean:.0f} %", f"{100 * one.low:.0f} to {100 * one.high:.0f} %")
+            for key, one in summary.importances.items()
+        ]
+        show_table(("key", "share of the variance", "range"), rows, title="importances (fANOVA)", right=(1, 2))
+    for note in (*notes_of(summary, Path(folder)), *of_importances(summary)):
         say(f"note: {note}")
     say(summary.sentence)
     say(half_text(summary))

@@ -9,7 +9,7 @@ from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
-from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
+from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
@@ -43,7 +43,7 @@ def summarise(
     records: Mapping[str, TrialRecord],
     scored: Sequence[TrialRecord],
     tested: Sequence[str],
-    importances: Mapping[str, float],
+    importances: Mapping[str, Importance],
 ) -> SearchSummary:
     """The summary of a search whose trials are all recorded; ``tested`` names those whose settings read test rows."""
     spec, best = plan.spec, best_of(plan, drawn, records)
@@ -76,10 +76,10 @@ def summarise(
         trials=trials,
         best=best,
         scored=results,
-        tested=[drawn.index(name) for name in drawn if name in tested] if plan.split == "test" else None,
+        tested=sorted({drawn.index(name) for name in tested if name in drawn}) if plan.split == "test" else None,
         validation=validation,
         test=test,
-        importances=dict(sorted(importances.items(), key=lambda item: -item[1])),
+        importances=dict(sorted(importances.items(), key=lambda item: -item[1].mean)),
         edges=edges,
         half=Half(trials=half, number=of_half, value=None if of_half is None else trials[of_half].value),
         sentence=_sentence(plan, None if best is None else trials[best], validation, test),

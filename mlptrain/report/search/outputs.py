@@ -43,14 +43,17 @@ def search_page(path: AnyPath) -> str:
 
     best = files.best.read_text() if files.best.is_file() else ""
     pictures = {name: draw() for name, draw in _pictures(summary, timings)}
-    return render_search(summary, base=base, plan=plan, best=best, pictures=pictures, folder=files.path)
+    return render_search(summary, timings, base=base, plan=plan, best=best, pictures=pictures, folder=files.path)
 
 
 def _pictures(summary: SearchSummary, timings: SearchTimings) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """The pictures that the search can give, by the names of their files. Matplotlib is loaded."""
-    from mlptrain.report.search.figures import draw_history, draw_importances, draw_parallel
+    from mlptrain.report.search.figures import draw_history, draw_importances, draw_parallel, draw_values
 
     yield "history", partial(draw_history, summary, timings)
-    yield "parallel", partial(draw_parallel, summary)
+    if len(summary.space) > 1:
+        yield "parallel", partial(draw_parallel, summary)
+    else:
+        yield "values", partial(draw_values, summary)
     if summary.importances:
         yield "importances", partial(draw_importances, summary)
