@@ -56,7 +56,7 @@ def summary_of(values: Sequence[float | None], *, space: dict[str, Any] = SPACE,
     plain = {
         "name": "small", "plan": "0" * 8, "method": "random", "metric": METRIC, "space": space,
         "budget": len(values), "asked": len(values), "epochs": 3, "trained_epochs": 3, "trials": trials, "best": best,
-        "scored": [], "validation": None, "test": None, "importances": {}, "edges": [],
+        "scored": [], "tested": None, "validation": None, "test": None, "importances": {}, "edges": [],
         "half": {"trials": len(values) // 2, "number": None, "value": None}, "sentence": "",
     }  # fmt: skip
     return SearchSummary.model_validate(plain | changes)
