@@ -168,12 +168,18 @@ def test_a_halved_search_that_is_killed_ends_as_one_left_alone(tmp_path: Path, c
     assert written(place) == written(tmp_path / "alone")
 
 
-def test_hours_end_a_search_with_the_trials_it_would_have_begun_with(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
-    short = mlptrain.search(SMALL, run_dir=tmp_path / "short", hours=1e-9)[1]
+@pytest.mark.parametrize(
+    "space", [SMALL["space"], {"model.hidden": [[width] for width in range(8, 13)]}], ids=["ranges", "repeated"]
+)
+def test_hours_end_a_search_with_the_trials_it_would_have_begun_with(space: dict[str, Any], tmp_path: Path) -> None:
+    values = {**SMALL, "space": space}
+    whole = mlptrain.search(values, run_dir=tmp_path / "whole")[1]
+    short = mlptrain.search(values, run_dir=tmp_path / "short", hours=1e-9)[1]
     assert (short.asked, short.budget) == (4, 12)
     assert list(short.trials) == list(whole.trials[:4])
-    run(tmp_path / "short")  # the rest
+    trained = [one for one in records(tmp_path / "short") if one["role"] == "tuning"]
+    assert trained == records(tmp_path / "whole")[: len(trained)]  # in the same batches, so that none is trained again
+    mlptrain.search(values, run_dir=tmp_path / "short")  # the rest
     assert written(tmp_path / "short") == written(tmp_path / "whole")
 
 
