@@ -393,6 +393,8 @@ def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monke
     assert shown.code == 0
     assert "trials by validation_accuracy" in shown.out
     assert "mlptrain train run/best.yaml" in shown.out
+    own = json.loads(Path("run/summary.json").read_text())["scored"][0]["test"]
+    assert f"best.yaml: the training with seed 0, one of the 2, by itself: test_accuracy {100 * own:.2f} %" in shown.out
     assert "search: 16 trials" in shown.err
     assert call("report", "run").code == 0
     page = Path("run/report.html").read_text()
