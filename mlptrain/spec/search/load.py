@@ -75,13 +75,12 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     )
     base = reader.read_base(keep_optimizer=True)
     _inspect_optimizers(document)
-    space, faults = read_space(document, base)
+    space, faults, doubts = read_space(document, base)
     reader.faults += faults
     document.value["space"] = space or {"none": Choices([0, 1])}
     spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
-    return reader.loaded(
-        spec, [document.fault(path, message) for path, message in _warnings(spec, "trials" in document.value)]
-    )
+    warnings = [document.fault(path, message) for path, message in _warnings(spec, "trials" in document.value)]
+    return reader.loaded(spec, [*doubts, *warnings])
 
 
 def check_search(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:
