@@ -9,7 +9,15 @@ from typing import Any
 from mlptrain.cli.compare_screen import TrialProgress, show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
-from mlptrain.report.search.words import edge_note, figure_text, half_text, outcome_text, spread_text, trial_rows
+from mlptrain.report.search.words import (
+    edge_note,
+    figure_text,
+    half_text,
+    infeasible_text,
+    outcome_text,
+    spread_text,
+    trial_rows,
+)
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec.search.sections import SearchSpec
 
@@ -62,6 +70,8 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
 def _notes(summary: SearchSummary) -> Iterator[str]:
     if summary.asked < summary.budget:
         yield f"{summary.asked} of {summary.budget} trials: time was up; rerun the same command for the rest"
+    if infeasible := infeasible_text(summary):
+        yield infeasible
     if outcomes := outcome_text(summary):
         yield outcomes
     yield from map(edge_note, summary.edges)

@@ -63,16 +63,22 @@ class SearchPlan(StudyPlan[SearchSpec]):
         """Why no experiment can have a trial's values, which the ends of ranges do not tell; None where it can."""
         return why_not(self.task, plain_changes(trial.changes))
 
+    def possible(self, count: int) -> list[Trial]:
+        """The first trials that are drawn, each once, without those that cannot be trained."""
+        drawn = {self.identity(trial): trial for trial in map(self.trial, self.sampling().ask(count))}
+        return [trial for trial in drawn.values() if self.why_not(trial) is None]
+
     def check_possible(self) -> None:
         """Raises SpecError where none of the first settings can be trained."""
         sampling, asked, reason = self.sampling(), 0, ""
         while asked < min(_FIRST, self.spec.budget):
             drawn = sampling.ask(min(self.at_once(), _FIRST, self.spec.budget - asked))
-            for trial in map(self.trial, drawn):
-                if (reason := self.why_not(trial) or "") == "":
-                    return
             if not drawn:
                 break  # the end of a grid
+            for trial in map(self.trial, drawn):
+                if (found := self.why_not(trial)) is None:
+                    return
+                reason = found
             asked += len(drawn)
             sampling.tell([Told(None)] * len(drawn))
         message = f"none of the first {asked} settings can be trained, e.g. since {reason}; change the space"

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from mlptrain.comparison.folder import StudyFolder
 from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
-from mlptrain.errors import RunFolderError, SpecError, UserError
+from mlptrain.errors import RunFolderError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
 from mlptrain.searching.plan import SearchPlan, make_plan
 from mlptrain.searching.sampling import Setting
 from mlptrain.searching.summary import best_of, best_yaml, outcome_of, summarise
 from mlptrain.spec import Config, Overrides
-from mlptrain.spec.search.load import load_search
+from mlptrain.spec.comparison.changes import plain_changes
+from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.search.load import load_search, located
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.paths import AnyPath
@@ -57,6 +59,8 @@ def search(
     if hours is not None and not hours > 0:
         raise UserError(f"--hours must be above 0, got {hours:g}")
     plan = make_plan(checked(spec, overrides, load_search, allow_code=allow_code))
+    with located(spec), code_allowed(allow_code):
+        plan.check_possible()
     files = SearchFolder.of(plan, folder=folder)
     with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
         summary = _Search(plan, files, study, hours).run()
@@ -76,6 +80,7 @@ class _Search:
     records: dict[str, TrialRecord] = field(default_factory=dict)
     settings: list[Setting] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)  # the trials of all settings
+    reasons: dict[str, str] = field(default_factory=dict)  # of those that no experiment can be
     best: float | None = None
 
     def run(self) -> SearchSummary:
@@ -89,14 +94,15 @@ class _Search:
             asked = sampling.ask(min(at_once, spec.budget - len(self.drawn)))
             if not asked:
                 break  # the end of a grid
-            sampling.tell([outcome_of(self.plan, self.records[name]) for name in self._try(asked)])
+            sampling.tell([outcome_of(self.plan, self.records.get(name)) for name in self._try(asked)])
             if self.hours is not None and time.monotonic() - started >= 3600 * self.hours:
                 break
         best = best_of(self.plan, self.drawn, self.records)
         setting = None if best is None else self.settings[best]
         scored = self._score(setting) if setting is not None else []
         self.folder.sort(self.study.order, drop_scored=True)
-        summary = summarise(self.plan, self.settings, self.drawn, self.records, scored, sampling.importances())
+        importances = sampling.importances()
+        summary = summarise(self.plan, self.settings, self.drawn, self.records, self.reasons, scored, importances)
         if setting is not None:
             write_atomically(self.folder.best, best_yaml(self.plan, setting, summary).encode())
         return summary
@@ -107,25 +113,20 @@ class _Search:
         names = [self.plan.identity(trial) for trial in trials]
         new: dict[str, Trial] = {}
         for name, trial in zip(names, trials, strict=True):
-            if name not in self.records and name not in new:
-                self._check(trial, number=len(self.drawn) + names.index(name))
+            if name in self.records or name in self.reasons or name in new:
+                continue
+            if (reason := self.plan.why_not(trial)) is None:
                 new[name] = trial
+            else:
+                self.reasons[name] = reason  # which follows from the setting, and is found again on resume
         batches = self.plan.tuning_batches(list(new.values()), data_dir=self.study.data_dir)
         missing = self.study.missing(batches)
         self.records |= self.study.train(batches, on_done=self._done)
         self.study.progress.advance(float(len(asked) - missing))
-        self.settings += asked
+        self.settings += [plain_changes(trial.changes) for trial in trials]
         self.drawn += names
-        self._follow([self.records[name] for name in names])
+        self._follow([self.records[name] for name in names if name in self.records])
         return names
-
-    def _check(self, trial: Trial, *, number: int) -> None:
-        """Raises UserError for a setting that no experiment can have, where the ends of ranges were checked alone."""
-        try:
-            trial.experiment(self.plan.task)
-        except (SpecError, ValueError) as error:
-            message = str(error).strip().splitlines()[-1]
-            raise UserError(f"trial {number} cannot be trained: {trial.changes}: {message}; change the space") from None
 
     def _done(self, records: list[TrialRecord]) -> None:
         """A batch is trained."""

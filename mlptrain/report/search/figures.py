@@ -44,7 +44,7 @@ def draw_parallel(summary: SearchSummary) -> Figure:
     for trial in sorted(known, key=lambda trial: sign * (trial.value or 0.0)):
         is_best = trial.number == summary.best
         colour = COLOURS[1] if is_best else colormaps[_MAP](norm(sign * (trial.value or 0.0)))
-        heights = [axis.place(trial.changes[axis.key]) for axis in axes_of]
+        heights = [axis.place(trial.changes[axis.key]) if axis.key in trial.changes else np.nan for axis in axes_of]
         axes.plot(places, heights, color=colour, linewidth=2.6 if is_best else 1.0, alpha=1.0 if is_best else 0.7)
     for place, axis in zip(places, axes_of, strict=True):
         axes.axvline(place, color=INK, linewidth=0.8)

@@ -30,7 +30,15 @@ def render_search(
         words=words,
         trials=words.trial_rows(summary),
         scored=_scored(summary),
-        notes=[text for text in (words.outcome_text(summary), *map(words.edge_note, summary.edges)) if text],
+        notes=[
+            text
+            for text in (
+                words.infeasible_text(summary),
+                words.outcome_text(summary),
+                *map(words.edge_note, summary.edges),
+            )
+            if text
+        ],
     )
 
 

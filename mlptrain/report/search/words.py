@@ -9,6 +9,8 @@ from typing import Any
 from mlptrain.runs.search import Edge, SearchSummary, Spread
 from mlptrain.spec.metrics import is_share
 
+_REASONS = 3  # that are told why settings could not be trained
+
 
 def figure_text(key: str, value: float | None) -> str:
     """A figure of the metric ``key``: fractions in per cent."""
@@ -46,8 +48,18 @@ def outcome_text(summary: SearchSummary) -> str:
     parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
     if not parts:
         return ""
-    full = summary.epochs * len({trial.trial for trial in summary.trials})
+    full = summary.epochs * len({trial.trial for trial in summary.trials if trial.reason is None})
     return f"{', '.join(parts)}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
+
+
+def infeasible_text(summary: SearchSummary) -> str:
+    """How many settings no experiment can have, and why; nothing where there are none."""
+    counts = Counter(trial.reason for trial in summary.trials if trial.reason is not None)
+    if not counts:
+        return ""
+    reasons = [f"{reason} ({count})" if len(counts) > 1 else reason for reason, count in counts.most_common(_REASONS)]
+    more = f"; and {len(counts) - _REASONS} further reasons" if len(counts) > _REASONS else ""
+    return f"{counts.total()} of {summary.asked} settings could not be trained: {'; '.join(reasons)}{more}"
 
 
 def half_text(summary: SearchSummary) -> str:
@@ -67,7 +79,7 @@ def trial_rows(summary: SearchSummary) -> list[list[str]]:
     ranked = sorted(summary.trials, key=lambda one: math.inf if one.value is None else sign * one.value)
     rows = [
         [str(one.number), figure_text(key, one.value), one.status, str(one.epochs)]
-        + [value_text(one.changes[name]) for name in summary.space]
+        + [value_text(one.changes[name]) if name in one.changes else "–" for name in summary.space]
         for one in ranked
     ]
     return [["trial", summary.metric.name, "status", "epochs", *summary.space], *rows]

@@ -79,8 +79,8 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
     if base is not None and values:
         reader = SettingsReader(listed, ("space",), limit=None, who=_SEARCH)
         ordered = dict(sorted(values.items(), key=lambda item: len(item[0])))
-        found, doubts = _Checking(reader, ordered, base).run()
-        faults += [_as_of_a_range(fault, document) for fault in found]
+        wrong, doubts = _Checking(reader, ordered, base).run()
+        faults += [_as_of_a_range(fault, document) for fault in wrong]
     return space, list(dict.fromkeys(faults)), _beside_some(doubts)
 
 
@@ -100,6 +100,9 @@ def _range(key: str, value: Any) -> Range | None:
         raise FaultyError([((key,), _one_point(key, value))])
     if set(value) == {"log_grid"}:
         return None
+    if len(value) > 1 and set(value) <= {*_RANGES, "log_grid"}:
+        one = example_of(key, {name: value[name] for name in list(value)[:1]})
+        raise FaultyError([((key,), f"has {len(value)} ranges, {' and '.join(value)}; keep one of them, {one}")])
     if len(value) != 1 or next(iter(value)) not in _RANGES:
         expected = "a list of values, or one of {uniform: [low, high]}, log_uniform, integers, log_integers"
         raise FaultyError([((key,), f"must be {expected}, got {described(value)}{_instead(key, value)}")])
@@ -152,7 +155,9 @@ def _as_of_a_range(fault: Fault, document: Document) -> Fault:
     if name is None or "must be a whole number" not in fault.message:
         return fault
     whole = name.replace("uniform", "integers")
-    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: value[name]})}"
+    low, high = value[name]
+    ends = [math.ceil(low), math.floor(high)]
+    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: ends})}"
     return document.fault(("space", key, name), message)
 
 
@@ -166,7 +171,7 @@ def _one_point(key: str, value: Any) -> str:
     of_one = isinstance(value, list) and len(value) == 1
     message = f"is one point, {described(value[0] if of_one else value)}: there is nothing to search; "
     if isinstance(value, list) and not of_one:  # which the key takes as one value
-        return message + f"write lists to choose from, {example_of(key, [value])[:-1]}, …]"
+        return message + f"write a list of lists, {example_of(key, [[item] for item in value])}"
     return message + f"set base.{key}, or give at least two values"
 
 
@@ -252,9 +257,7 @@ class _Checking:
         return found
 
 
-def _beside(
-    path: KeyPath, place: int, sizes: Mapping[KeyPath, int], random: Random
-) -> Iterator[dict[KeyPath, int]]:
+def _beside(path: KeyPath, place: int, sizes: Mapping[KeyPath, int], random: Random) -> Iterator[dict[KeyPath, int]]:
     """Combinations in which one key has one value, without end."""
     start = dict.fromkeys(sizes, 0) | {path: place}
     while True:
