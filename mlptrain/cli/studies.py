@@ -138,7 +138,7 @@ def search(
     code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
-    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows once.
+    """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
 
     Rerun the same command to resume a stopped search. It leaves best.yaml, which `mlptrain train` trains to the
     recorded figure, and the search.yaml that repeats it.
@@ -184,8 +184,12 @@ def search(
 def _run(
     loaded: LoadedComparison, *, plan_only: bool, run_dir: Path | None, data_dir: Path | None, as_json: bool
 ) -> None:
+    from mlptrain.spec.comparison.rules import comparison_notes
+
     spec = loaded.spec
     screen.show_warnings(loaded.warnings)
+    for note in comparison_notes(spec):
+        screen.say(f"note: {note}", err=True)
     if plan_only:
         from mlptrain.cli.compare_screen import show_preview
         from mlptrain.comparison import make_plan

@@ -312,12 +312,18 @@ class TrialRecorder:
 
 
 def _noise_key(record: TrialRecord, what: str) -> str:
-    """What of a trial's changes decides a part of its noise, as a text; nothing of one that changes its optimizer."""
+    """What of a trial's changes decides a part of its noise, as a text; nothing of one that changes its optimizer.
+
+    The order of batches also goes by whether an epoch has several: a single one has all rows as they are stored.
+    """
     changes = record.changes or {}
     deciding = {key: changes[key] for key in changes if key.partition(".")[0] in _NOISE_OF[what]}
     for key in list(deciding):
         if what == "initial_weights" and _leaves_weights(key, deciding[key], changes):
             del deciding[key]
+    if what == "batch_order":
+        deciding |= {key: changes[key] for key in ("training", "training.shuffle") if key in changes}
+        deciding["steps"] = (record.steps_per_epoch or 0) > 1
     return json.dumps(deciding, sort_keys=True)
 
 
@@ -348,7 +354,7 @@ def software() -> dict[str, str]:
 _NOISE_OF = {
     "data": ("data",),
     "batch_order": ("data",),
-    "initial_weights": ("data", "model"),
+    "initial_weights": ("data", "model", "loss"),  # a loss may want another number of outputs
 }
 _NO_WEIGHTS = ("model.dropout", "model.input_dropout", "model.output_activation")
 

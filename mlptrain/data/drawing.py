@@ -20,17 +20,15 @@ _FEW = 8  # classes, of which each is sought in the time that sorting all of the
 
 @dataclass(frozen=True)
 class Drawing:
-    """How rows are drawn from the training rows. How many does not depend on ``seed``, which draws all but groups.
+    """How rows are drawn from the training rows by ``seed``. How many does not depend on it, except of groups.
 
-    ``keys`` (N,) int64, of all stored rows: their classes, their groups, or ranks of their times. Groups are drawn by
-    ``group_seed``. Ten million rows take 1.3 s at random, 2.1 by class, 1.2 by group and 1.4 by time (one thread of a
-    2-core AMD EPYC, 2026-11-26).
+    ``keys`` (N,) int64, of all stored rows: their classes, their groups, or ranks of their times. Ten million rows
+    take 1.3 s at random, 2.1 by class, 1.2 by group and 1.4 by time (one thread of a 2-core AMD EPYC, 2026-11-26).
     """
 
     by: SplitBy
     seed: int
     keys: Tensor | None = None
-    group_seed: int = 0
 
     def __call__(self, rows: Tensor, wish: float, *, purpose: str) -> tuple[Tensor, Tensor]:
         """The rows that stay and those that are drawn, ascending.
@@ -73,7 +71,7 @@ class Drawing:
             numbers = fold_numbers(len(rows), of, seed=self.seed, labels=None if labels is None else labels[rows])
         elif self.by == "group":
             sizes: list[int] = self.keys.bincount().tolist()
-            numbers = torch.tensor(folds_of_groups(tuple(sizes), of, seed=self.group_seed))[self.keys]
+            numbers = torch.tensor(folds_of_groups(tuple(sizes), of, seed=self.seed))[self.keys]
         else:
             block, order = block_of_fold(len(rows), of, index), self.keys.argsort(stable=True)
             mask = torch.zeros(len(rows), dtype=torch.bool)
@@ -84,7 +82,7 @@ class Drawing:
 
     def _of_groups(self, keys: Tensor, count: int, purpose: str) -> Tensor:
         sizes = keys.bincount()
-        groups = drawn_groups(sizes.tolist(), count, seed=self.group_seed, purpose=purpose)
+        groups = drawn_groups(sizes.tolist(), count, seed=self.seed, purpose=purpose)
         if len(groups) == int((sizes > 0).sum()):
             raise DataError(
                 f"{purpose} rows are drawn as whole groups, and {len(groups):,} {_groups(groups)} all there are"

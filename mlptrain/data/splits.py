@@ -76,7 +76,7 @@ class Splits:
         test: float = 0,
         validation: float = 0,
         split: SplitBy = "random",
-        split_seed: int = 0,
+        split_seed: int | None = None,
         fold: tuple[int, int] | None = None,
         scaling: str | dict[str, float] | TableData = "none",
         preprocessing: Preprocessing | None = None,
@@ -84,11 +84,11 @@ class Splits:
         """Split arrays, then fit.
 
         ``test`` and ``validation``, counts or fractions below 1, are drawn from the training rows, in this order, as
-        ``split`` says, by ``seed``, and groups by ``split_seed``. With a ``fold``, (of, index), the test rows are those
-        of ``Drawing.fold`` instead, and validation rows are drawn from those that it leaves. ``preprocessing``
-        is one on record, used instead of fitting ``scaling``, which is a table's whole section for a table. Raises
-        DataError where no row would be left to train on, or none is drawn, where the scaling cannot be fitted, and
-        where all weights of a split are 0.
+        ``split`` says, by ``seed``; where there is a ``split_seed``, test rows and all groups by that. With a ``fold``,
+        (of, index), the test rows are those of ``Drawing.fold`` instead, drawn as test rows are, and validation rows
+        are drawn from those that it leaves. ``preprocessing`` is one on record, used instead of fitting ``scaling``,
+        which is a table's whole section for a table. Raises DataError where no row would be left to train on, or none
+        is drawn, where the scaling cannot be fitted, and where all weights of a split are 0.
         """
         x, y = torch.from_numpy(raw.x), torch.from_numpy(raw.y)
         rest, in_validation, in_test = torch.arange(len(x)), _NO_ROWS, _NO_ROWS
@@ -98,11 +98,12 @@ class Splits:
             split = "auto"
         if split in ("auto", "stratified"):
             keys = y if facts.has_classes else None
-        draw = Drawing(split, seed, keys, group_seed=split_seed)
+        draw_test = Drawing(split, seed if split_seed is None else split_seed, keys)
+        draw = draw_test if split == "group" else replace(draw_test, seed=seed)
         if fold is not None:
-            rest, in_test = draw.fold(rest, *fold, y if facts.has_classes else None)
+            rest, in_test = draw_test.fold(rest, *fold, y if facts.has_classes else None)
         elif not len(in_test):
-            rest, in_test = draw(rest, test, purpose="test")
+            rest, in_test = draw_test(rest, test, purpose="test")
         if not len(in_validation) and raw.validation_x is None:
             rest, in_validation = draw(rest, validation, purpose="validation")
         everything = len(rest) == len(x)

@@ -175,7 +175,7 @@ def train_folds(
     fold with the same share of every class; by group as scikit-learn's GroupKFold has it, and of a column that states
     the split each training row. By time a fold is trained on what lies before its rows, as in TimeSeriesSplit. Where
     rows are validated on, they are drawn from those that a fold leaves. Test rows that are stored are not read, and
-    none are drawn. Folds follow from the seed, groups from ``data.split.draw``, and initial weights from the seed,
+    none are drawn. Folds follow from ``data.split.draw``, else from the seed, and initial weights from the seed,
     which all runs share. The other arguments are those of ``train``: ``config``, ``overrides``, ``data``, ``run_dir``,
     the group's folder, ``from_run``, ``allow_code`` and ``options``. A diverged fold leaves the others alone: its
     outcome says so. Raises as ``train`` but for DivergedError, and UserError for a configuration that is one fold

@@ -105,7 +105,8 @@ class Choice:
 
     ``classes`` are kept and relabelled 0..k−1 in the order given; the first ``train_size`` and ``test_size`` rows are
     kept; ``test`` rows, where none are stored, and then ``validation`` rows are drawn from the training rows, as
-    ``split`` says, by the seed, groups by ``split_seed``. ``test`` and ``validation`` are counts, or fractions below 1.
+    ``split`` says, by the seed; where there is a ``split_seed``, test rows, folds and all groups are drawn by that.
+    ``test`` and ``validation`` are counts, or fractions below 1.
     With a ``fold``, (of, index), the test rows are those of part ``index`` from 0 on of as many nearly equal parts of
     the training rows, whatever else is said or stored. Parts by group are made of whole ones; a part by time is a block
     with ``of`` others, of which those before it are trained on and those behind it are not used.
@@ -117,7 +118,7 @@ class Choice:
     test: float = 0
     validation: float = 0
     split: SplitBy = "random"
-    split_seed: int = 0
+    split_seed: int | None = None
     fold: tuple[int, int] | None = None
 
     def rows(
@@ -134,7 +135,7 @@ class Choice:
             rows = drawn(wish, train)
             if self.split != "group" or not rows or not any(sizes):
                 return rows
-            groups = set(drawn_groups(sizes, rows, seed=self.split_seed, purpose=purpose))
+            groups = set(drawn_groups(sizes, rows, seed=self.split_seed or 0, purpose=purpose))
             rows = sum(sizes[group] for group in groups)
             sizes = [0 if group in groups else size for group, size in enumerate(sizes)]
             return rows
@@ -145,7 +146,7 @@ class Choice:
                 block = block_of_fold(train, of, index)
                 train, test = block.start, len(block)
             elif self.split == "group":
-                folds = folds_of_groups(tuple(sizes), of, seed=self.split_seed)
+                folds = folds_of_groups(tuple(sizes), of, seed=self.split_seed or 0)
                 test = sum(size for size, fold in zip(sizes, folds, strict=True) if fold == index)
                 sizes = [0 if fold == index else size for size, fold in zip(sizes, folds, strict=True)]
                 train -= test

@@ -62,7 +62,8 @@ class _Own(DataSection):
         wishes = [key for key in ("test", "validation") if getattr(self, key) != type(self).model_fields[key].default]
         facts = self.source().facts() if wishes else None
         stored = {"test": facts and facts.test_counts, "validation": facts and facts.validation_counts}
-        return [(key, f"has no effect: the data have {key} rows of their own") for key in wishes if stored[key]]
+        found = [(key, f"has no effect: the data have {key} rows of their own") for key in wishes if stored[key]]
+        return super().warnings() + found
 
     def notes(self) -> list[str]:
         """What was detected."""

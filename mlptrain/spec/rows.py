@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from mlptrain.sources.facts import Choice, DataFacts, Source
 from mlptrain.spec.base import Section, count_or_fraction
 from mlptrain.spec.inputs import InputLayout
-from mlptrain.spec.splitting import GroupSplit, RandomSplit, SplitSpec
+from mlptrain.spec.splitting import BY_SEED, RandomSplit, SplitSpec, TimeSplit
 
 MAX_ROWS = 10_000_000
 MAX_FOLDS = 1_000  # each is a run with a folder of its own
@@ -77,9 +77,28 @@ class DataSection(Section):
         return Choice(**given, split=self.split.by, split_seed=self.split_seed, fold=self.held_out)
 
     @property
-    def split_seed(self) -> int:
-        """What groups are drawn by."""
-        return self.split.draw if isinstance(self.split, GroupSplit) else 0
+    def split_seed(self) -> int | None:
+        """What groups, test rows and folds are drawn by; None where the run's seed draws them."""
+        return None if isinstance(self.split, TimeSplit) else self.split.draw
+
+    @property
+    def draws_test_by_seed(self) -> bool:
+        """Whether every seed draws test rows of its own, which are training rows of others. Raises as Source.facts."""
+        if not isinstance(self.split, BY_SEED) or self.split.draw is not None:
+            return False
+        return self.fold is not None or (bool(self.choice().test) and not self._has_stored_test)
+
+    def drawn_by(self, number: int) -> Self:
+        """With the same test rows for all seeds, drawn by a number, where they follow from the seed."""
+        if not self.draws_test_by_seed:
+            return self
+        return self.model_copy(update={"split": self.split.model_copy(update={"draw": number})})
+
+    @property
+    def _has_stored_test(self) -> bool:
+        """Whether test rows lie in a file of their own, or are named in a column."""
+        facts = self.source().facts()
+        return any(facts.test_counts) or (facts.stated is not None and facts.stated[2] > 0)
 
     def facts(self) -> DataFacts:
         """The facts of the chosen rows. Raises as Source.facts and DataFacts.of."""
@@ -98,7 +117,11 @@ class DataSection(Section):
 
     def warnings(self) -> list[tuple[str, str]]:
         """What is doubtful in the data, each with the key of the section that it belongs to."""
-        return []
+        idle = isinstance(self.split, BY_SEED) and self.split.draw is not None and self.fold is None
+        if not idle or (self.choice().test and not self._has_stored_test):
+            return []
+        what = "test rows are not drawn, and validation rows are drawn by each run's seed"
+        return [("split", f"draw has no effect: {what}")]
 
     def dropped(self) -> list[str]:
         """Which columns of the data are no inputs, in words."""

@@ -13,24 +13,36 @@ from pydantic import Field
 from mlptrain.spec.base import Section, ShortName, column_or_columns
 
 ColumnName = Annotated[str | int, column_or_columns(several=False)]
+Draw = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        lt=2**63,
+        description="Draws the test rows, or folds, of all seeds: those that a run with this seed has. Validation rows "
+        "are still drawn by each run's seed. Default: by that too, so that every seed has test rows of its own.",
+    ),
+]
 
 
 class AutoSplit(Section):
     """Stratified for classes, and random for numbers or where too many classes have a single row."""
 
     by: Literal["auto"]
+    draw: Draw = None
 
 
 class RandomSplit(Section):
     """Rows drawn by the seed."""
 
     by: Literal["random"]
+    draw: Draw = None
 
 
 class StratifiedSplit(Section):
     """Rows drawn by the seed that keep the shares of the classes; one row of every class stays in training."""
 
     by: Literal["stratified"]
+    draw: Draw = None
 
 
 class GroupSplit(Section):
@@ -59,6 +71,7 @@ class ColumnSplit(Section):
 
     by: Literal["column"]
     column: ColumnName = Field(description="The column with these words.")
+    draw: Draw = None
 
 
 SplitSpec = Annotated[
@@ -67,3 +80,4 @@ SplitSpec = Annotated[
     ShortName("by"),
 ]
 BY_COLUMN = (GroupSplit, TimeSplit, ColumnSplit)  # of a table
+BY_SEED = (AutoSplit, RandomSplit, StratifiedSplit, ColumnSplit)  # whose test rows the seed draws, or ``draw``

@@ -31,6 +31,7 @@ KEYS = {
         "splitting split_type split_method split_strategy split_mode groups group_by group_column group_col group_id "
         "time_split time_column date_column split_column split_col splitter"
     ),
+    "data.split.draw": "random_state split_seed split_random_state test_seed fold_seed",
     "data.weight": (
         "sample_weight sample_weights sample_weight_column weight_column weight_col weights_column row_weight "
         "row_weights example_weight instance_weight case_weight survey_weight"

@@ -153,7 +153,7 @@ class TableData(DataSection):
 
     def warnings(self) -> list[tuple[str, str]]:
         """What is suspected, and which rows are left out."""
-        return list(self.source().content().warnings)
+        return super().warnings() + list(self.source().content().warnings)
 
     def dropped(self) -> list[str]:
         """Which columns are no inputs, since their values say nothing."""

@@ -116,16 +116,16 @@ def test_gelu_and_relu_had_the_same_noise(tmp_path: Path) -> None:
         assert first["curves"]["validation_loss"] != second["curves"]["validation_loss"]
 
 
-def trial_record(arm: str, changes: dict[str, Any], **hashes: str) -> TrialRecord:
+def trial_record(arm: str, changes: dict[str, Any], steps: int = 4, **hashes: str) -> TrialRecord:
     known = {key: hashes.get(key, "0" * 64) for key in ("data", "initial_weights", "batch_order")}
     return TrialRecord.model_validate(
         {"trial": "0" * 16, "batch": "0" * 16, "batch_size": 2, "role": "scoring", "arm": arm, "changes": changes}
-        | {"seed": 0, "status": "completed", "hashes": known}
+        | {"seed": 0, "status": "completed", "hashes": known, "steps_per_epoch": steps}
     )
 
 
 def test_noise_is_demanded_where_arms_agree() -> None:
-    other = {"initial_weights": "1" * 64}
+    other: dict[str, Any] = {"initial_weights": "1" * 64}
     base = trial_record("base", {})
     check_paired([base, trial_record("wide", {"model.hidden": [9]}, **other)])  # other shapes, other weights
     check_paired([base, trial_record("prelu", {"model.activation": {"name": "prelu", "slope": 0.25}}, **other)])
@@ -134,6 +134,11 @@ def test_noise_is_demanded_where_arms_agree() -> None:
             check_paired([base, trial_record("other", changes, **other)])
     with pytest.raises(RunFolderError, match="had different batch order"):
         check_paired([base, trial_record("wide", {"model.hidden": [9]}, batch_order="1" * 64)])
+    whole = trial_record("whole", {"training.batch_size": "full"}, steps=1, batch_order="1" * 64)
+    check_paired([trial_record("small", {"training.batch_size": 8}, steps=9), whole])
+    small = trial_record("small", {"training.batch_size": 8}, steps=9, batch_order="1" * 64)
+    with pytest.raises(RunFolderError, match="had different batch order"):
+        check_paired([trial_record("smaller", {"training.batch_size": 4}, steps=18), small])
 
 
 # --- a regression, by its RMSE ---
@@ -278,6 +283,21 @@ def test_commands_on_a_study(tmp_path: Path, call: Call) -> None:
     refused = call("train", path)
     assert (refused.code, f"run it with `mlptrain compare {path}`" in refused.message) == (2, True)
     assert call("report", str(tmp_path / "own")).code == 0
+
+
+@pytest.mark.parametrize("split", ["{by: random}", "{by: random, draw: 0}"])
+def test_test_rows_that_tuning_may_have_used_are_told(tmp_path: Path, call: Call, split: str) -> None:
+    base = REGRESSION.replace("function, function: sin, n_samples: 120", f"diabetes, split: {split}")
+    arms = "arms: {A: {optimizer.lr: [0.01, 0.03]}, B: {}}\ntuning: {seeds: 1, extensions: 0}\nscoring: {seeds: 2}\n"
+    told = call("compare", str(write(arms, tmp_path, base=base)), "--run-dir", str(tmp_path / "own"))
+    assert told.code == 0
+    words = "est rows are drawn by the seed, so that those of a scoring seed may have been used in tuning"
+    page = comparison_page(tmp_path / "own")
+    assert [f"note: t{words}" in told.err, f"T{words}" in page] == ["draw" not in split] * 2
+    hashes: dict[str, set[str]] = {}
+    for record in records_of(tmp_path / "own"):
+        hashes.setdefault(record["role"], set()).add(record["hashes"]["data"])
+    assert len(hashes["scoring"]) == 2  # the validation rows are each seed's own
 
 
 # --- what is refused ---

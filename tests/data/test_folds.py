@@ -132,3 +132,18 @@ def test_folds_that_there_cannot_be(data: str, expected: str) -> None:
     with pytest.raises(SpecError) as refusal:
         load_text(f"data: {data}\nmodel: {{hidden: []}}\noptimizer: sgd\n")
     assert expected in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["digits", "iris", "labels"])
+def test_a_number_draws_the_folds_of_all_seeds(name: str) -> None:
+    held_out: list[int] = []
+    for index in range(3):
+        drawn = [splits_of(experiment(name, "data.split={by: random, draw: 5}", of=3, index=index, seed=seed))
+                 for seed in (0, 1)]  # fmt: skip
+        first, second, theirs = (
+            chosen(one, "test") for one in (*drawn, splits_of(experiment(name, of=3, index=index, seed=5)))
+        )
+        assert first == second == theirs
+        assert chosen(drawn[0], "validation") != chosen(drawn[1], "validation")
+        held_out += first
+    assert sorted(held_out) == list(range(len(held_out)))

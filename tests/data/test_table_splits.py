@@ -145,6 +145,36 @@ def test_random_and_regression_are_drawn_as_ever(table: Path) -> None:
     assert numbers(table, seed=7)["test"] != plain
 
 
+@pytest.mark.parametrize("by", ["auto", "random", "stratified", "column"])
+def test_a_number_draws_the_test_rows_of_all_seeds(tmp_path: Path, by: str) -> None:
+    rows = [row | {"part": "dev" if row["part"] == "test" else row["part"]} for row in rows_of()]
+    path, split = write(tmp_path / "t.csv", rows), {"by": by} | ({"column": "part"} if by == "column" else {})
+    alone = numbers(path, seed=7, test=0.25, split=split)
+    fixed = [numbers(path, seed=seed, test=0.25, split=split | {"draw": 7}) for seed in (0, 1, 7)]
+    assert [found["test"] for found in fixed] == [alone["test"]] * 3
+    assert numbers(path, seed=0, test=0.25, split=split)["test"] != alone["test"]
+    assert fixed[2] == alone
+    assert (fixed[0]["validation"] == fixed[1]["validation"]) == (by == "column")  # else each seed's own
+    for found in fixed:
+        assert sorted(itertools.chain(*found.values())) == list(range(200))
+
+
+def test_a_number_that_draws_nothing_is_warned_of(tmp_path: Path) -> None:
+    path, other = (write(tmp_path / name, rows_of()) for name in ("t.csv", "e.csv"))
+    split = {"split": {"by": "auto", "draw": 7}}
+
+    def warned(**data: Any) -> bool:
+        fields = {"name": "table", "path": str(path), "target": "y", **split, **data}
+        loaded = load_spec({"data": fields, "model": {"hidden": []}, "optimizer": "sgd"})
+        return any("draw has no effect: test rows are not drawn" in str(one) for one in loaded.warnings)
+
+    assert warned(test_path=str(other))
+    assert warned(test=0)
+    assert not warned()
+    assert not warned(test=0, fold={"of": 3, "index": 0})
+    assert not warned(test_path=str(other), split="auto")
+
+
 @pytest.mark.parametrize(("test", "validation"), [(0.2, 0.25), (60, 0), (0, 0.3), (0.5, 0.5)])
 def test_groups_stay_on_one_side(table: Path, test: float, validation: float) -> None:
     groups = np.array([row["patient"] for row in rows_of()])
@@ -167,17 +197,12 @@ def test_drawn_groups_are_as_near_to_the_wish_as_scikit_learns() -> None:
     """Over many draws at least: it counts groups, and these have different sizes."""
     groups = np.repeat(np.arange(60), np.random.default_rng(2).integers(1, 30, size=60))
     keys, n = torch.from_numpy(groups), len(groups)
-    sizes = [
-        len(Drawing("group", 0, keys, group_seed=seed)(torch.arange(n), 0.2, purpose="test")[1]) for seed in range(50)
-    ]
+    sizes = [len(Drawing("group", seed, keys)(torch.arange(n), 0.2, purpose="test")[1]) for seed in range(50)]
     theirs = [
         len(rows) for _, rows in GroupShuffleSplit(50, test_size=0.2, random_state=0).split(groups, groups=groups)
     ]
     assert np.abs(np.array(sizes) - 0.2 * n).max() <= np.abs(np.array(theirs) - 0.2 * n).max()
-    chosen = [
-        set(groups[Drawing("group", 0, keys, group_seed=seed)(torch.arange(n), 0.2, purpose="test")[1]])
-        for seed in range(50)
-    ]
+    chosen = [set(groups[Drawing("group", seed, keys)(torch.arange(n), 0.2, purpose="test")[1]]) for seed in range(50)]
     assert set.union(*chosen) == set(range(60)), "every group is drawn at times, large ones too"
 
 

@@ -15,6 +15,9 @@ import pytest
 import mlptrain
 from mlptrain.errors import RunFolderError, UserError
 from mlptrain.experiment import train
+from mlptrain.experiment.build import load_data
+from mlptrain.spec import load_spec
+from mlptrain.spec.search.load import load_search
 from tests.command import Call
 from tests.comparison.processes import command, ended, errors_of, until_some_are_on_record
 from tests.faults.tools.processes import FORKS
@@ -72,6 +75,58 @@ def test_test_rows_are_read_for_the_chosen_setting_alone(tmp_path: Path) -> None
     tested = [one for one in records(tmp_path / "search") if "test_accuracy" in (one.get("kept") or {})]
     assert [one["role"] for one in tested] == ["scoring", "scoring"]
     assert {one["seed"] for one in tested} == {0, 1}
+
+
+@pytest.mark.parametrize("split", [None, "stratified", {"by": "random", "draw": 3}])
+def test_no_trial_has_seen_the_rows_that_the_setting_is_tested_on(tmp_path: Path, split: Any) -> None:
+    """Which rows a trial had is told by their hash on record, which best.yaml with its seed must give again."""
+    table = tmp_path / "t.csv"
+    table.write_text("a,id,y\n" + "".join(f"{i % 7},{i},{'no' if i % 3 else 'yes'}\n" for i in range(150)))
+    data = {"name": "table", "path": str(table), "target": "y", "columns": {"id": "numeric"}}
+    base = {**BASE, "data": data | ({} if split is None else {"split": split})}
+    changes = {"base": base, "trials": 3, "space": {"optimizer.lr": [0.001, 0.03]}}
+    summary = run(tmp_path / "search", **changes)
+    used, tested = set[int](), set[int]()
+    for record in records(tmp_path / "search"):
+        one = load_spec(tmp_path / "search" / "best.yaml", [f"seed={record['seed']}"]).experiment
+        splits = load_data(one)
+        assert splits.fingerprint == record["hashes"]["data"]
+        rows = {name: set(getattr(splits, name).index.tolist()) for name in ("train", "validation", "test")}
+        if record["role"] == "tuning":
+            used |= rows["train"] | rows["validation"]
+        else:
+            tested |= rows["test"]
+    assert (len(used), len(tested)) == (120, 30)
+    assert not used & tested
+    kept = train(tmp_path / "search" / "best.yaml", run_dir=tmp_path / "run").result.plain()["kept"]
+    assert kept["test_accuracy"] == summary.scored[0].test
+
+
+def test_generated_rows_and_stored_test_rows_leave_nothing_to_fix(tmp_path: Path) -> None:
+    for data, draw in (
+        ({"name": "digits"}, None),
+        ({"name": "moons", "validation": 0.2}, None),
+        ({"name": "moons", "test": 0.2}, 100),
+        ({"name": "diabetes", "split": {"by": "time", "column": "age"}}, None),
+        ({"name": "iris", "test": 0, "fold": {"of": 3, "index": 0}}, 100),
+    ):
+        base = {**BASE, "data": data, "model": {"hidden": [4]}}
+        spec = load_search({"base": base, "space": {"optimizer.lr": [0.1, 0.2]}}).spec
+        assert getattr(spec.base.data.split, "draw", None) == draw, data
+
+
+@pytest.mark.parametrize("sizes", [[64, 2000, 4000], [64, "full"], [100, 300, 2000], {"log_integers": [16, 100000]}])
+def test_batches_of_all_rows_stand_beside_smaller_ones(tmp_path: Path, sizes: Any) -> None:
+    """A batch of all rows has them in no drawn order, so that its trials do not share the order of others."""
+    space = {"training.batch_size": sizes, "training.shuffle": [True, False], "loss": ["cross_entropy", "bce"]}
+    data = {"name": "digits", "classes": [0, 1], "validation": 98}  # of 298 rows
+    base = {**BASE, "data": data, "training": {**BASE["training"], "epochs": 1}}
+    run(tmp_path / "search", base=base, space=space, trials=12, scoring={"seeds": 1})
+    orders: dict[bool, set[str]] = {}
+    for record in records(tmp_path / "search"):
+        if record["role"] == "tuning" and record["changes"]["training.shuffle"]:
+            orders.setdefault(record["steps_per_epoch"] == 1, set()).add(record["hashes"]["batch_order"])
+    assert [len(some) for some in orders.values()] == [1, 1]
 
 
 def test_halving_trains_the_better_part_further(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         ("space: {model.hidden: [8, 16]}\n", "write a list of lists, model.hidden: [[8], [16]]"),
         (
             "space: {optimizer.lr: {uniform: [0.1, 1], log_uniform: [0.1, 1]}}\n",
-            "6:23  space.optimizer.lr: has 2 ranges, uniform and log_uniform; keep one of them, optimizer.lr: {uniform: "
-            "[0.1, 1]}",
+            "6:23  space.optimizer.lr: has 2 ranges, uniform and log_uniform; keep one of them, optimizer.lr: "
+            "{uniform: [0.1, 1]}",
         ),
         (
             "space: {training.batch_size: {log_uniform: [7.5, 64.5]}}\n",

@@ -29,6 +29,7 @@ from tests.spec.texts import complete
 SECTIONS = {
     "": "«: 1",
     "data": "data: {name: mnist, «: 1}",
+    "split": "data: {name: iris, split: {by: random, «: 1}}",
     "model": "model: {hidden: [4], «: 1}",
     "activation": "model: {hidden: [4], activation: {name: leaky_relu, «: 1}}",
     "loss": "loss: {name: cross_entropy, «: 1}",
@@ -159,7 +160,8 @@ MEANS: dict[str, dict[str, str]] = {
         "inputs x_train": "x of data arrays",
         "id_column columns_to_drop": "columns of data table, penguins, wine, breast_cancer or diabetes",
         "n_epochs": "training.epochs",
-        "random_state": "seed at the top level",
+        "random_state": "seed at the top level or data.split.draw",
+        "split_seed": "data.split.draw",
     },
     "model": {
         "hidden_dim hidden_layer_sizes n_units hiden": "'hidden'",
@@ -173,6 +175,7 @@ MEANS: dict[str, dict[str, str]] = {
         "criterion": "loss at the top level",
         "stddev": "model.init.std",
     },
+    "split": {"random_state split_seed": "'draw'"},
     "activation": {"negative_slope alpha leak": "'slope'", "type class_path": "'name'"},
     "optimizer": {
         "learning_rate LR init_lr eta0 learning_rate_init": "'lr'",
@@ -554,6 +557,7 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
     }
     words = Counter(_words_of(KEYS, KEYS_NOT_OFFERED))
     assert [word for word, count in words.items() if count > 1] == [
+        "randomstate",
         "labels",
         "alpha",
         "beta",

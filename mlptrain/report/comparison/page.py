@@ -36,7 +36,7 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         units=units,
         what=words.what(summary),
         rows=rows,
-        caveats=words.caveats(summary),
+        caveats=words.caveats(summary) + words.caveats_of_rows(summary, base),
         matrix=_matrix(summary),
         verdicts=[head, *([*row[:-1], f"{sign} {row[-1]}"] for row, sign in zip(listed, signs, strict=True))],
         curves=list(_curves(summary)) if summary.lasted else [],

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from mlptrain.report.comparison.rates import ACCURACY, good_range
 from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
+from mlptrain.spec import Experiment
 from mlptrain.spec.base import names_of, sections_at
+from mlptrain.spec.comparison.rules import test_rows_of_tuning
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.metrics import is_share
@@ -214,6 +216,13 @@ def caveats(summary: Summary) -> list[str]:
         for pair in summary.inclusion
     ]
     return notes
+
+
+def caveats_of_rows(summary: Summary, base: Experiment) -> list[str]:
+    """That tuning may have used the test rows of a seed, where it may."""
+    tuned = any(entry.tuning_trials for entry in summary.optimizers.values())
+    note = test_rows_of_tuning(base.data) if tuned and summary.split == "test" else None
+    return [] if note is None else [f"{note[0].upper()}{note[1:]}."]
 
 
 def _budgets_differ(summary: Summary) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from mlptrain.runs.search import Edge, SearchSummary, Spread
+from mlptrain.spec import Experiment
 from mlptrain.spec.metrics import is_share
 
 _REASONS = 3  # that are told why settings could not be trained
@@ -60,6 +61,17 @@ def infeasible_text(summary: SearchSummary) -> str:
     reasons = [f"{reason} ({count})" if len(counts) > 1 else reason for reason, count in counts.most_common(_REASONS)]
     more = f"; and {len(counts) - _REASONS} further reasons" if len(counts) > _REASONS else ""
     return f"{counts.total()} of {summary.asked} settings could not be trained: {'; '.join(reasons)}{more}"
+
+
+def test_note(base: Experiment) -> str:
+    """Which rows the chosen setting was tested on, and what its spread is over."""
+    unused = "No trial trained on the test rows or was chosen by them"
+    if base.data.source().by_seed:
+        return f"{unused}: every seed generates rows of its own, and ± is over these too."
+    return (
+        f"{unused}: they are the same for all seeds, and ± is over initial weights, batches and, where these are "
+        "drawn, validation rows."
+    )
 
 
 def half_text(summary: SearchSummary) -> str:

@@ -32,6 +32,7 @@ from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, met
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
 from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
+from mlptrain.spec.splitting import ColumnSplit
 from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
@@ -357,3 +358,21 @@ def executor_warnings(executor: ExecutorSpec, training: TrainingSpec) -> Iterato
     """A part of a GPU that nothing trains on."""
     if isinstance(executor, RayExecutor) and executor.gpus < 1 and training.device == "cpu":
         yield ("executor", "gpus"), "has no effect: base.training.device is cpu"
+
+
+def comparison_notes(spec: ComparisonSpec) -> Iterator[str]:
+    """What is to be known of a comparison's figures, in words."""
+    tuned = any(entry.grids for entry in spec.compared.values())
+    if tuned and spec.scoring.split == "test" and (note := test_rows_of_tuning(spec.base.data)) is not None:
+        yield note
+
+
+def test_rows_of_tuning(data: DataSpec) -> str | None:
+    """That a seed is tuned on test rows of another, where it is; generated rows are every seed's own."""
+    if not data.draws_test_by_seed or data.source().by_seed:
+        return None
+    by = "column, column: …" if isinstance(data.split, ColumnSplit) else data.split.by
+    return (
+        "test rows are drawn by the seed, so that those of a scoring seed may have been used in tuning, under other "
+        f"seeds; base.data.split: {{by: {by}, draw: 0}} gives all seeds the same test rows"
+    )

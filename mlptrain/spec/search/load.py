@@ -140,11 +140,13 @@ def _written_out(spec: SearchSpec, facts: DataFacts) -> SearchSpec:
     """The metric with its goal, the number of trials, counts of seeds as seeds; a base that measures the metric."""
     metric = metric_on("validation", spec.metric, spec.base, facts)
     seeds = explicit_seeds(spec.scoring.seeds, start=0, without=[spec.seed])
+    base = measuring(spec.base, metric.key)
     update = {
         "metric": metric,
         "trials": spec.trials or (spec.method == "grid" and size_of(spec.space)) or TRIALS,
         "scoring": ScoringSpec(seeds=seeds),
-        "base": measuring(spec.base, metric.key),
+        # Test rows of the search's own seed for all: those of another would be rows that trials have trained on.
+        "base": base.model_copy(update={"data": base.data.drawn_by(spec.seed)}),
     }
     return spec.model_copy(update=update)
 
